@@ -1,0 +1,1 @@
+"""Hash lists shipped as data: the demonstration list and its trusted root."""

@@ -1,0 +1,108 @@
+"""Errors that end a command: one root, each class with its exit code and a line of advice."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_CLEAN = 0
+EXIT_FOUND = 1
+EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
+EXIT_FOUND_INCOMPLETE = 4
+EXIT_NO_LIST = 10
+EXIT_LOCKED = 11
+EXIT_OUTPUT = 12
+EXIT_UNREACHABLE = 13
+EXIT_DEFECT = 70
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+EXIT_MEANINGS: dict[int, str] = {
+    EXIT_CLEAN: "complete, nothing found",
+    EXIT_FOUND: "a match or a held match",
+    EXIT_USAGE: "usage or configuration",
+    EXIT_INCOMPLETE: "nothing found, but incomplete",
+    EXIT_FOUND_INCOMPLETE: "found, and incomplete",
+    EXIT_NO_LIST: "no usable list: none, forged, damaged",
+    EXIT_LOCKED: "another sweep holds the lock",
+    EXIT_OUTPUT: "our own input or output failed: state, report, list",
+    EXIT_UNREACHABLE: "a server can't be reached",
+    EXIT_DEFECT: "a defect in hashscan",
+    EXIT_INTERRUPTED: "interrupted; what was done is kept",
+    EXIT_TERMINATED: "terminated; what was done is kept",
+}
+"""What each exit code means, in the words the commands' help uses."""
+
+
+class HashscanError(Exception):
+    """Root of all errors that end a command.
+
+    Trouble with a scanned file is never one of these; it is a verdict.
+    """
+
+    exit_code: ClassVar[int] = EXIT_DEFECT
+    advice: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.remedy = self.advice if advice is None else advice
+
+
+class UsageError(HashscanError):
+    """The command line or the settings can't be meant."""
+
+    exit_code = EXIT_USAGE
+    advice = "See the command's --help."
+
+
+class SandboxError(UsageError):
+    """The sandbox that was demanded can't be had."""
+
+    advice = "Install libseccomp2, use a kernel with Landlock (5.13 or later), or say --sandbox auto."
+
+
+class TargetError(UsageError):
+    """A target can't be swept at all."""
+
+    advice = "Name an existing folder or file that this user may read."
+
+
+class ListFormatError(UsageError):
+    """A file of list entries is not what it should be; nothing of it was imported."""
+
+    advice = "Mend the line and import the file again; nothing was imported."
+
+
+class NoUsableListError(HashscanError):
+    """None of the lists asked for can be used."""
+
+    exit_code = EXIT_NO_LIST
+    advice = "See `hashscan lists status`; add a list with `hashscan lists add`."
+
+
+class ListTrustError(HashscanError):
+    """A list's signatures, versions or hashes don't hold."""
+
+    exit_code = EXIT_NO_LIST
+    advice = "The last good version stays in use. Ask the list's owner before trusting a new root."
+
+
+class LockedError(HashscanError):
+    """Another process holds a lock that this one needs."""
+
+    exit_code = EXIT_LOCKED
+    advice = "Wait until it has ended, or use another --state folder."
+
+
+class OutputError(HashscanError):
+    """Our own state, report or list folder can't be read or written."""
+
+    exit_code = EXIT_OUTPUT
+    advice = "Check free space and permissions, then run the command again."
+
+
+class UnreachableError(HashscanError):
+    """A list's server gives no usable answer."""
+
+    exit_code = EXIT_UNREACHABLE
+    advice = "Try again later; the last good version stays in use."

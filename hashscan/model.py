@@ -1,0 +1,298 @@
+"""The values that travel between rooms: frozen, without behaviour beyond their own fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Verdict(StrEnum):
+    """What a sweep says of one file; a file has exactly one, the first that applies."""
+
+    MATCH = "match"
+    HELD = "held"
+    REVIEW = "review"
+    UNREADABLE = "unreadable"
+    UNDECODED = "undecoded"
+    SKIPPED = "skipped"
+    CLEAN = "clean"
+
+
+class Reason(StrEnum):
+    """Why a file was not checked in full; the words stand in reports and are counted there."""
+
+    # unreadable: the bytes could not be read and digested
+    PERMISSION = "permission denied"
+    IO_ERROR = "input/output error"
+    VANISHED = "vanished"
+    REPLACED = "replaced by something else"
+    CHANGED = "changed while read"
+    WORKER_DIED = "worker died"
+    # undecoded: a picture that gave no picture digest
+    TRUNCATED = "truncated picture"
+    BROKEN = "broken picture"
+    TOO_LARGE = "over the pixel limit"
+    MEMORY = "decoder over its memory limit"
+    TIMEOUT = "decoder over its time limit"
+    DECODER_DIED = "decoder died"
+    UNSUPPORTED = "picture format not supported"
+    UNCONFIRMED = "decoders disagree"
+    # skipped: left out on purpose
+    EXCLUDED = "excluded"
+    OVER_SIZE = "over the size limit"
+
+
+class FolderReason(StrEnum):
+    """Why a folder could not be entered."""
+
+    PERMISSION = "permission denied"
+    IO_ERROR = "input/output error"
+    VANISHED = "vanished"
+    REPLACED = "replaced by something else"
+
+
+class TrustState(StrEnum):
+    """How far a hash list can be relied on."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    UNVERIFIABLE = "unverifiable"
+    DAMAGED = "damaged"
+    LOCAL = "local"
+    MISSING = "missing"
+
+
+USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
+
+Metric = Literal["exact", "hamming"]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What lists and hashing must agree on about one hash algorithm."""
+
+    name: str
+    """The field's own name in lower case, as it stands in lists and reports."""
+
+    bits: int
+    """Length of a digest in bits; always a multiple of eight."""
+
+    metric: Metric
+    """How two digests are compared."""
+
+    of_picture: bool
+    """True when the digest is of the decoded picture, False when it is of the bytes."""
+
+    threshold: int = 0
+    """Largest distance at which an entry matches."""
+
+    review_only: bool = False
+    """True for algorithms too weak to accuse a file by themselves."""
+
+    min_quality: int = 0
+    """Digests of lower quality (0 to 100) are not matched, only counted."""
+
+    @property
+    def size(self) -> int:
+        """Length of a digest in bytes."""
+        return self.bits // 8
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        Algorithm("md5", 128, "exact", of_picture=False),
+        Algorithm("sha1", 160, "exact", of_picture=False),
+        Algorithm("sha256", 256, "exact", of_picture=False),
+        Algorithm("sha512", 512, "exact", of_picture=False),
+        # Not made to withstand an attacker who builds collisions, so it only asks for a look.
+        Algorithm("xxh3_128", 128, "exact", of_picture=False, review_only=True),
+        # 31 of 256 bits is the distance the authors of PDQ recommend; a picture of quality
+        # under 50 has too little detail to be told apart from others.
+        Algorithm("pdq", 256, "hamming", of_picture=True, threshold=31, min_quality=50),
+        Algorithm("phash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
+        Algorithm("dhash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
+        Algorithm("ahash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
+        Algorithm("whash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
+    )
+}
+"""Every algorithm by name."""
+
+ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
+"""Digests are kept while lists change, so these are computed whether or not a list asks."""
+
+
+CATEGORIES: tuple[str, ...] = ("baseline", "A1", "A2", "B1", "B2", "other", "known-good", "test")
+"""The one vocabulary of categories that list formats are mapped into."""
+
+ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
+"""An entry of these makes a match; `other` is for review and `known-good` accuses nobody."""
+
+ENTRY_ID_MAX = 64
+"""Longest entry id in bytes; ids are printable ASCII."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a hash list."""
+
+    id: str
+    algorithm: str
+    value: bytes
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListInfo:
+    """What a report says of a hash list."""
+
+    name: str
+    state: TrustState
+    version: int = 0
+    entries: int = 0
+    by_algorithm: tuple[tuple[str, int], ...] = ()
+    categories: tuple[str, ...] = ()
+    key_ids: tuple[str, ...] = ()
+    expires: str | None = None
+    """Earliest expiry of the list's signed metadata, RFC 3339."""
+    problem: str | None = None
+    """For lists that can't be used or should be looked at: what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What fstat says of a file, as far as it identifies the content."""
+
+    device: int
+    inode: int
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    ctime_ns: int
+    links: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of a batch: its name in the folder and what it looked like when listed."""
+
+    name: bytes
+    stat: FileStat
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The unit of work: some files of one folder."""
+
+    source: str
+    """Registry name of the source that can open it."""
+    target: bytes
+    """The target as the administrator gave it, made absolute."""
+    folder: bytes
+    """The folder beneath the target, without leading or trailing slash; empty for the target."""
+    device: int
+    inode: int
+    """Identity of the folder when it was listed."""
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One digest of one file."""
+
+    algorithm: str
+    value: bytes
+    quality: int | None = None
+    """0 to 100, for algorithms that have the notion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One entry within its threshold of one digest."""
+
+    list_name: str
+    entry_id: str
+    algorithm: str
+    category: str
+    distance: int
+    threshold: int
+    variant: str = "as stored"
+    """Which rendering of the picture the digest was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the decoder said of a picture."""
+
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """The verdict for one file, with everything a report may say of it."""
+
+    name: bytes
+    stat: FileStat
+    verdict: Verdict
+    reason: Reason | None = None
+    """Set for unreadable, undecoded and skipped; also for a finding that was not checked in full."""
+    detail: str = ""
+    """Words for a person, such as the system's error message; never from the file's content."""
+    because: str = ""
+    """For findings: why policy came to this verdict."""
+    matches: tuple[Match, ...] = ()
+    digests: tuple[Digest, ...] = ()
+    """Only where they were asked for, and for findings."""
+    picture: Picture | None = None
+    low_quality: bool = False
+    """True when the picture's PDQ was too poor to be matched."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """A worker's answer: one result for each item of the batch, in its order."""
+
+    results: tuple[FileResult, ...]
+    bytes_read: int = 0
+    sandbox: SandboxLevel | None = None
+    """The level the worker's decoders achieved, once one was needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLevel:
+    """What holds a decoder; a field is False or 0 where the kernel or the rights were lacking."""
+
+    mode: str
+    """required, auto or off: what was asked for."""
+    landlock: int = 0
+    """ABI version of Landlock in force; 0 when none is."""
+    seccomp: bool = False
+    uid_dropped: bool = False
+    capabilities_dropped: bool = False
+    limits: bool = False
+
+    @property
+    def full(self) -> bool:
+        """True when everything that shuts a decoder in is in force."""
+        return self.landlock > 0 and self.seccomp and self.capabilities_dropped and self.limits
+
+    @property
+    def word(self) -> str:
+        """The level in one word: full, partial or off."""
+        if self.mode == "off":
+            return "off"
+        return "full" if self.full else "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Running totals of a sweep."""
+
+    files: int = 0
+    bytes: int = 0
+    findings: int = 0
+    by_verdict: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,120 @@
+"""What every source of files can do: list its targets in batches and open the files of a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hashscan.model import Batch, FileStat, FolderReason, Item, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file left out on purpose while listing."""
+
+    target: bytes
+    folder: bytes
+    item: Item
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class LostFile:
+    """A name that could be listed but not looked at; it ends as unreadable."""
+
+    target: bytes
+    folder: bytes
+    name: bytes
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedFolder:
+    """A folder that could not be entered or not be listed to its end."""
+
+    target: bytes
+    folder: bytes
+    reason: FolderReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Things that are no files, counted as they go by."""
+
+    folders: int = 0
+    links: int = 0
+    """Symbolic links, never followed."""
+    specials: int = 0
+    """Devices, sockets and FIFOs."""
+    excluded_folders: int = 0
+    """Folders left out by a pattern or, with one file system asked for, as mount points."""
+
+
+Listing = Batch | SkippedFile | LostFile | ClosedFolder | Passed
+
+
+class FileTrouble(Exception):
+    """A file that can't be read; becomes the verdict unreadable with this reason."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(detail or reason.value)
+        self.reason = reason
+        self.detail = detail
+
+
+class OpenFile(ABC):
+    """A file held open by descriptor, so that nobody can put another in its place."""
+
+    descriptor: int
+    """Open for reading; read with pread only, since its offset is shared with the decoder."""
+
+    stat: FileStat
+    """What fstat said just after opening."""
+
+    @abstractmethod
+    def check_unchanged(self) -> None:
+        """Compare the file with `stat` after reading.
+
+        Raises:
+            FileTrouble: it is not the same, or can't be looked at any more.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the descriptor go."""
+
+
+class OpenFolder(ABC):
+    """A folder of a batch, reopened by a worker."""
+
+    @abstractmethod
+    def open(self, item: Item) -> OpenFile:
+        """Open one file of the batch.
+
+        Raises:
+            FileTrouble: it can't be opened, or is not the file that was listed.
+        """
+
+
+class Source(ABC):
+    """One kind of storage."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def listings(self) -> Iterator[Listing]:
+        """List the targets: batches of files to read, and everything passed by."""
+
+    @classmethod
+    @abstractmethod
+    def reopen(cls, batch: Batch) -> AbstractContextManager[OpenFolder]:
+        """Reopen a batch's folder in another process than the one that listed it.
+
+        Raises:
+            FileTrouble: the folder is gone, or another is in its place; it concerns every item.
+        """

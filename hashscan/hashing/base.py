@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # Tables of algorithms are read by commands that must start fast.
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Hasher(Protocol):

@@ -1,0 +1,91 @@
+"""One process that handles files one after another in one way; `sweep.py` times it.
+
+    python benchmarks/loop.py WAY NAMES
+
+NAMES is a file of paths with a NUL after each. Prints a JSON line: how many files there were, how many gave
+no picture, and the seconds the loop took; what the process took beyond that is its start-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+Way = Callable[[str], None]
+
+DRAFT = 512
+"""Side in pixels that the floor asks the JPEG decoder for, as hashscan does."""
+
+
+def floor() -> Way:
+    """The least a sweep must do: read once, three digests, decode."""
+    from PIL import Image
+
+    def handle(path: str) -> None:
+        content = Path(path).read_bytes()
+        hashlib.md5(content, usedforsecurity=False).digest()
+        hashlib.sha1(content, usedforsecurity=False).digest()
+        hashlib.sha256(content).digest()
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.draft("L", (DRAFT, DRAFT))
+            picture.load()
+
+    return handle
+
+
+def threatexchange() -> Way:
+    """PDQ by python-threatexchange: picture hash only, no exact digest."""
+    from threatexchange.signal_type.pdq.pdq_hasher import pdq_from_file
+
+    def handle(path: str) -> None:
+        pdq_from_file(Path(path))
+
+    return handle
+
+
+def imagehash() -> Way:
+    """The pHash of ImageHash: picture hash only, no exact digest."""
+    import imagehash as library
+    from PIL import Image
+
+    def handle(path: str) -> None:
+        with Image.open(path) as picture:
+            library.phash(picture)
+
+    return handle
+
+
+WAYS: dict[str, Callable[[], Way]] = {
+    "floor": floor,
+    "threatexchange": threatexchange,
+    "imagehash": imagehash,
+}
+
+
+def main() -> None:
+    """Handle every named file; a file that is no picture is counted and passed by."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("way", choices=sorted(WAYS))
+    parser.add_argument("names", type=Path)
+    options = parser.parse_args()
+    paths = [os.fsdecode(name) for name in options.names.read_bytes().split(b"\0") if name]
+    handle = WAYS[options.way]()
+    undecoded = 0
+    start = time.monotonic()
+    for path in paths:
+        try:
+            handle(path)
+        except (OSError, ValueError, SyntaxError):
+            undecoded += 1
+    seconds = time.monotonic() - start
+    print(json.dumps({"files": len(paths), "undecoded": undecoded, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The entry point: every way out of the program goes through here, so that a traceback never exits 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_DEFECT = 70
+"""Written out, since importing it may be what fails."""
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    try:
+        from hashscan.cli.main import run
+
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; what the interpreter flushes at its end must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 12
+    except BaseException as error:  # the last line of defence
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            return error.code
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.write(
+            "hashscan: a defect in hashscan or in a library it uses; nothing can be said of the files.\n"
+        )
+        return _DEFECT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

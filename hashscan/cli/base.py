@@ -1,0 +1,190 @@
+"""What all commands share: variables and settings file for every option, exit codes in every help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hashscan.errors import EXIT_MEANINGS, UsageError
+from hashscan.settings import default_state, parse_size, read_file
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SPOKEN_FOR = frozenset({"help", "version", "config"})
+
+
+class HashscanCommand(click.Command):
+    """A command whose options also come from `HASHSCAN_*` variables, and whose help lists its exit codes."""
+
+    def __init__(self, *args: Any, exit_codes: Iterable[int] = (0, 2, 70), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.exit_codes = tuple(exit_codes)
+        name_variables(self.params)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes below the options."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), EXIT_MEANINGS[code]) for code in self.exit_codes])
+
+
+class HashscanGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = HashscanCommand
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name_variables(self.params)
+
+
+HashscanGroup.group_class = HashscanGroup
+
+
+def name_variables(parameters: Iterable[click.Parameter]) -> None:
+    """Give every option the variable that carries its name."""
+    for parameter in parameters:
+        if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR:
+            parameter.envvar = f"HASHSCAN_{(parameter.name or '').upper()}"
+            parameter.show_envvar = True
+
+
+def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[str, str]) -> None:
+    """Make the settings file's values the defaults of the commands beneath.
+
+    A key at the top of the file holds for every command that has the option; a table named after a command
+    holds for that command.
+
+    Raises:
+        UsageError: the file can't be read, or names what no command has.
+    """
+    source, values = read_file(path, environ)
+    if source is None:
+        return
+    shared = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    assert isinstance(ctx.command, click.Group)
+    used: set[str] = set()
+    defaults: dict[str, Any] = {}
+    for name in ctx.command.list_commands(ctx):
+        command = ctx.command.get_command(ctx, name)
+        assert command is not None
+        defaults[name] = _defaults(source, command, ctx, shared, tables.get(name, {}), used)
+    for key in tables.keys() - defaults.keys():
+        raise UsageError(f"{source}: there is no command {key!r}", advice="Mend the name of the table.")
+    for key in shared.keys() - used:
+        raise UsageError(f"{source}: no command has an option {key!r}", advice="Mend or remove the key.")
+    ctx.default_map = defaults
+
+
+def _defaults(
+    source: Path,
+    command: click.Command,
+    ctx: click.Context,
+    shared: Mapping[str, Any],
+    table: Mapping[str, Any],
+    used: set[str],
+) -> dict[str, Any]:
+    """The values of the file that one command takes."""
+    known = {parameter.name for parameter in command.params if isinstance(parameter, click.Option)}
+    known -= _SPOKEN_FOR
+    found: dict[str, Any] = {}
+    for key, value in shared.items():
+        option = key.replace("-", "_")
+        if option in known:
+            found[option] = value
+            used.add(key)
+    subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
+    for key, value in table.items():
+        option = key.replace("-", "_")
+        if isinstance(value, dict) and key in subcommands:
+            continue
+        if option not in known:
+            raise UsageError(
+                f"{source}: {command.name} has no option {key!r}", advice="Mend or remove the key."
+            )
+        found[option] = value
+    for name in subcommands:
+        assert isinstance(command, click.Group)
+        below = command.get_command(ctx, name)
+        assert below is not None
+        inner = table.get(name, {})
+        found[name] = _defaults(source, below, ctx, shared, inner if isinstance(inner, dict) else {}, used)
+    return found
+
+
+class Size(click.ParamType):
+    """A size in bytes, with K, M, G or T behind it if one likes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the size."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+def state_option(command: F) -> F:
+    """The option --state."""
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_state,
+        show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
+        help="Folder for lists, reports and what a sweep must remember.",
+    )(command)
+
+
+def list_option(command: F) -> F:
+    """The option --list."""
+    return click.option(
+        "--list",
+        "lists",
+        multiple=True,
+        metavar="NAME",
+        help="Hash list to use; repeatable. All lists but `demo` when none is named.",
+    )(command)
+
+
+def decoding_options(command: F) -> F:
+    """The options that bound what a picture may cost."""
+    for option in reversed(
+        (
+            click.option(
+                "--sandbox",
+                type=click.Choice(["required", "auto", "off"]),
+                default="auto",
+                show_default=True,
+                help="Walls around picture decoding: insist on all, take what there is, or none.",
+            ),
+            click.option(
+                "--decoder-memory",
+                type=Size(),
+                default="1G",
+                show_default=True,
+                help="Memory that decoding one picture may take.",
+            ),
+            click.option(
+                "--decoder-seconds",
+                type=float,
+                default=20.0,
+                show_default=True,
+                help="Time that decoding one picture may take.",
+            ),
+            click.option(
+                "--max-pixels",
+                type=int,
+                default=178_956_970,
+                show_default=True,
+                help="Pictures with more pixels are not decoded.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,86 @@
+"""The command `hashscan` and its subcommands, each imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan import __version__
+from hashscan.cli.base import HashscanGroup, apply_settings_file
+from hashscan.errors import EXIT_INTERRUPTED, EXIT_USAGE, HashscanError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "scan": ("hashscan.cli.scan", "Sweep folders and files against hash lists."),
+    "check": ("hashscan.cli.check", "Ask the lists about single files or digests."),
+    "hash": ("hashscan.cli.hash", "Print the digests a sweep would compute."),
+    "lists": ("hashscan.cli.lists", "Add, pull and look at hash lists."),
+    "publish": ("hashscan.cli.publish", "The list owner's side: make and sign a hash list."),
+    "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),
+}
+"""Where each command is and its line in the help, which must not cost an import."""
+
+
+class LazyGroup(HashscanGroup):
+    """Knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hashscan")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file (TOML); /etc/hashscan/hashscan.toml where there is one.",
+)
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Find known child-abuse material by hash, without looking at a picture."""
+    apply_settings_file(ctx, config, os.environ)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        result: Any = cli.main(list(arguments), prog_name="hashscan", standalone_mode=False)
+    except HashscanError as error:
+        _say(str(error), error.remedy)
+        return error.exit_code
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return EXIT_USAGE
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str, remedy: str) -> None:
+    sys.stderr.write(f"hashscan: {message}\n")
+    if remedy:
+        sys.stderr.write(f"  {remedy}\n")

@@ -1,0 +1,135 @@
+"""`hashscan scan`: one sweep over targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan.cli.base import HashscanCommand, Size, decoding_options, list_option, state_option
+from hashscan.cli.screen import human_bytes, say, show_findings
+from hashscan.errors import EXIT_MEANINGS
+from hashscan.registry import REPORT_FORMATS
+from hashscan.scan.forkserver import warm_up
+from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers
+
+EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 70, 130, 143)
+
+
+class ReportParam(click.ParamType):
+    """`[FORMAT=]FILE`, where FILE `-` is standard output."""
+
+    name = "report"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ReportTarget:
+        """Read the format, if it is named, and the file."""
+        if isinstance(value, ReportTarget):
+            return value
+        form, separator, path = str(value).partition("=")
+        if not separator:
+            form, path = "jsonl", str(value)
+        if form not in REPORT_FORMATS:
+            self.fail(f"there is no format {form!r}; there is {', '.join(REPORT_FORMATS)}.", param, ctx)
+        if not path:
+            self.fail("no file is named.", param, ctx)
+        return ReportTarget(form, None if path == "-" else Path(path))
+
+
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", type=click.Path(path_type=bytes))
+@list_option
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=ReportParam(),
+    metavar="[FORMAT=]FILE",
+    help="Where the report goes; repeatable; - is standard output. Without it: the state folder.",
+)
+@click.option(
+    "--workers",
+    type=int,
+    default=default_workers,
+    show_default="one a processor",
+    help="How many processes read and digest.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out what matches, as .gitignore has it; repeatable.",
+)
+@click.option(
+    "--ignore-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of such patterns, one a line.",
+)
+@click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
+@click.option("--max-file-size", type=Size(), help="Leave out larger files; they are counted as skipped.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["match", "review", "never"]),
+    default="match",
+    show_default=True,
+    help="What makes the exit code say that something was found.",
+)
+@click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
+@click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
+@decoding_options
+@state_option
+@click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
+def command(
+    targets: tuple[bytes, ...],
+    lists: tuple[str, ...],
+    reports: tuple[ReportTarget, ...],
+    state: Path,
+    no_state: bool,
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+    **options: Any,
+) -> int:
+    """Sweep folders and files against hash lists and write a quarantine report.
+
+    Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
+    """
+    settings = SweepSettings(
+        targets=targets,
+        lists=lists or None,
+        reports=reports,
+        state=None if no_state else state,
+        decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
+        **options,
+    )
+    return sweep(settings)
+
+
+def sweep(settings: SweepSettings) -> int:
+    """Run one sweep and tell about it on standard error.
+
+    Returns:
+        The exit code.
+    """
+    # Workers get ready while this process imports the rest and verifies the lists.
+    warm_up()
+    from hashscan.cli.watcher import Watcher
+    from hashscan.scan.sweep import run_sweep
+
+    with Watcher() as watcher:
+        outcome = run_sweep(settings, watcher)
+    show_findings(watcher.findings, outcome.summary.findings)
+    verdicts = sorted(outcome.summary.verdicts.items())
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
+    say(
+        f"hashscan: {outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
+        f"in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
+    )
+    if outcome.shortcomings:
+        say(f"hashscan: incomplete: {', '.join(outcome.shortcomings)}")
+    if outcome.only_test:
+        say("hashscan: only test entries were matched; this says nothing about real material")
+    for report in outcome.reports:
+        say(f"hashscan: report: {report}")
+    return outcome.exit_code

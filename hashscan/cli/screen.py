@@ -1,0 +1,83 @@
+"""What a person sees on the terminal: tables and lines in which no name from strangers can do harm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hashscan.model import ListInfo
+
+ROWS_SHOWN = 50
+"""The report has all of them; a terminal is for a look."""
+
+
+def printable(text: str) -> str:
+    """The text with everything replaced that a terminal could take for a command."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def say(text: str = "") -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def human_bytes(number: float) -> str:
+    """Bytes in the unit that keeps the number short."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} PB"
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Draw a table on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", show_lines=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, not str: a name with square brackets must not be read as markup.
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    # Off a terminal lines are as long as they need to be, so that logs can be searched.
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
+    console.print(table)
+
+
+def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
+    """Draw the first findings of a sweep."""
+    if not findings:
+        return
+    title = f"{total} findings" if total > 1 else "1 finding"
+    if total > len(findings):
+        title += f", the first {len(findings)} of them"
+    show_table(
+        title,
+        ("verdict", "path", "because"),
+        ((str(f["verdict"]), str(f["path"]), str(f["because"])) for f in findings),
+    )
+
+
+def show_lists(infos: Sequence[ListInfo]) -> None:
+    """Draw the state of hash lists."""
+    show_table(
+        "hash lists",
+        ("name", "state", "version", "entries", "expires", "keys", "remark"),
+        (
+            (
+                info.name,
+                info.state.value,
+                str(info.version or "-"),
+                ", ".join(f"{count} {name}" for name, count in info.by_algorithm) or "-",
+                info.expires or "-",
+                ", ".join(key[:8] for key in info.key_ids) or "-",
+                info.problem or "",
+            )
+            for info in infos
+        ),
+    )

@@ -1,0 +1,80 @@
+"""Watches a sweep for the person or the service that started it: progress, findings, signals."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from hashscan.cli.progress import Progress
+from hashscan.cli.screen import ROWS_SHOWN, say
+from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from hashscan.model import ListInfo, TrustState
+from hashscan.reports.base import Record
+from hashscan.scan.pipeline import Sweep
+from hashscan.scan.sweep import Observer
+
+
+class Watcher(Observer):
+    """Shows progress, keeps the first findings for a table, and ends the sweep in good order on a signal."""
+
+    def __init__(self) -> None:
+        self.findings: list[Record] = []
+        self._progress = Progress()
+        self._run: Sweep | None = None
+        self._exit_code: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def opened(self, lists: Sequence[ListInfo]) -> None:
+        """Say what is to be known about the lists."""
+        for info in lists:
+            if info.problem is not None:
+                say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+            elif info.state is TrustState.LOCAL:
+                say(f"hashscan: list {info.name} is local: nobody has signed it")
+
+    def set_aside(self, path: Path) -> None:
+        """Say where the report of a killed sweep is."""
+        say(f"hashscan: a killed sweep left its report unfinished; it is kept as {path}")
+
+    def begun(self, run: Sweep) -> None:
+        """Start to show progress and to heed signals."""
+        self._run = run
+        self._progress.watch(run.summary)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._handle)
+
+    def tick(self) -> None:
+        """Show progress."""
+        self._progress.tick()
+
+    def record(self, record: Record) -> None:
+        """Keep the first findings."""
+        if record["type"] == "finding" and len(self.findings) < ROWS_SHOWN:
+            self.findings.append(record)
+
+    def stopped_with(self) -> int | None:
+        """The exit code of the signal that stopped the sweep."""
+        return self._exit_code
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._exit_code is not None:
+            # Asked twice: whoever asks does not want to wait for anything.
+            sys.stderr.write("\nhashscan: stopped at once; the report stays unfinished\n")
+            raise KeyboardInterrupt
+        self._exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        if self._run is not None:
+            self._run.stop()
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""Writes files and folders so that a crash leaves the old or the new, never a mixture."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hashscan.errors import OutputError
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+TEMPORARY_PREFIX = ".tmp-"
+"""How the name of a file begins that is not in its place yet; a killed writer may leave one."""
+
+
+def temporary_name(path: Path) -> Path:
+    """A fresh name beside `path`, to be renamed to it later."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Put `data` at `path` at once: aside, synced, renamed.
+
+    Args:
+        path: an existing file is replaced.
+        data: the whole content.
+        mode: permissions of the new file, before the umask.
+
+    Raises:
+        OSError: it could not be written; the old file stands.
+    """
+    aside = temporary_name(path)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Point the symbolic link `path` at `target` at once.
+
+    Raises:
+        OSError: it could not be made; the old link stands.
+    """
+    aside = temporary_name(path)
+    aside.symlink_to(target)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in `folder`; only for the holder of its lock."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_errors(doing: str) -> Iterator[None]:
+    """Turn the system's errors into one that ends the command.
+
+    Args:
+        doing: what was tried, for a person, such as "the list 'x' can't be written".
+
+    Raises:
+        OutputError: the body met an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise OutputError(f"{doing}: {error.strerror or error}{where}") from error

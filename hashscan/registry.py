@@ -1,0 +1,95 @@
+"""Every algorithm, source, list format and report format, a row each.
+
+Rows hold where a class is, not the class: a command imports only what it uses. The command line's choices
+and the contract tests are made from these tables, so a new plug-in is its class and its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+from hashscan.hashing.base import ExactHash, PictureHash
+from hashscan.lists.base import ListFormat
+from hashscan.reports.base import ReportFormat
+from hashscan.sources.base import Source
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One plug-in."""
+
+    name: str
+    target: str
+    """Where its class is: `package.module:Class`."""
+    summary: str
+    """What a person choosing among them needs to know."""
+
+
+class Registry(Mapping[str, type[T]], Generic[T]):
+    """The plug-ins of one kind by name; a class is imported when it is asked for."""
+
+    def __init__(self, kind: str, base: type[T], *rows: Row) -> None:
+        self.kind = kind
+        self.base = base
+        self.rows: dict[str, Row] = {}
+        for row in rows:
+            if row.name in self.rows:
+                raise ValueError(f"two {kind} rows are named {row.name}")
+            self.rows[row.name] = row
+
+    def __getitem__(self, name: str) -> type[T]:
+        module, _, attribute = self.rows[name].target.partition(":")
+        found: Any = getattr(import_module(module), attribute)
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise TypeError(f"{self.rows[name].target} is no {self.base.__name__}")
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+EXACT_HASHES: Registry[ExactHash] = Registry(
+    "exact hash",
+    ExactHash,  # type: ignore[type-abstract]
+    Row("md5", "hashscan.hashing.exact:MD5", "for the many lists that have nothing better"),
+    Row("sha1", "hashscan.hashing.exact:SHA1", "for the many lists that have nothing better"),
+    Row("sha256", "hashscan.hashing.exact:SHA256", "identifies content"),
+    Row("sha512", "hashscan.hashing.exact:SHA512", "the same, longer"),
+    Row("xxh3_128", "hashscan.hashing.exact:XXH3128", "fast, but collisions can be built: review only"),
+)
+
+PICTURE_HASHES: Registry[PictureHash] = Registry(
+    "picture hash",
+    PictureHash,  # type: ignore[type-abstract]
+    Row("pdq", "hashscan.hashing.pdq:PDQ", "256 bits, for pictures that were saved or scaled again"),
+    Row("phash", "hashscan.hashing.imagehashes:PHash", "64 bits by cosine transform: review only"),
+    Row("dhash", "hashscan.hashing.imagehashes:DHash", "64 bits by gradients: review only"),
+    Row("ahash", "hashscan.hashing.imagehashes:AHash", "64 bits by average: review only"),
+    Row("whash", "hashscan.hashing.imagehashes:WHash", "64 bits by wavelets: review only"),
+)
+
+SOURCES: Registry[Source] = Registry(
+    "source",
+    Source,  # type: ignore[type-abstract]
+    Row("file", "hashscan.sources.filesystem:FilesystemSource", "files and folders of this machine"),
+)
+
+LIST_FORMATS: Registry[ListFormat] = Registry(
+    "list format",
+    ListFormat,  # type: ignore[type-abstract]
+    Row("csv", "hashscan.lists.formats.csv:CsvFormat", "id,algorithm,value,category with a header line"),
+)
+
+REPORT_FORMATS: Registry[ReportFormat] = Registry(
+    "report format",
+    ReportFormat,  # type: ignore[type-abstract]
+    Row("jsonl", "hashscan.reports.jsonl:JsonLines", "one JSON record a line: the record itself"),
+)

@@ -1,0 +1,191 @@
+"""The records of a report, made from what a sweep hands over.
+
+The report's schema is written here and nowhere else. A record has only keys that say something: what is
+empty or unknown is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hashscan.model import (
+    ALGORITHMS,
+    FileResult,
+    FileStat,
+    FolderReason,
+    ListInfo,
+    Match,
+    Reason,
+    SandboxLevel,
+    Verdict,
+)
+from hashscan.reports.base import Record
+
+SCHEMA = 1
+"""Raised whenever a reader of the older schema could misunderstand the newer."""
+
+FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
+
+
+def path_fields(path: bytes) -> dict[str, str]:
+    """A path as JSON can carry it: text, beside the bytes in base64 where they are no UTF-8."""
+    try:
+        return {"path": path.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {
+            "path": path.decode("utf-8", errors="replace"),
+            "path_b64": base64.b64encode(path).decode("ascii"),
+        }
+
+
+def list_fields(info: ListInfo) -> dict[str, Any]:
+    """What a report says of one hash list."""
+    fields: dict[str, Any] = {
+        "name": info.name,
+        "state": info.state.value,
+        "version": info.version,
+        "entries": info.entries,
+        "by_algorithm": dict(info.by_algorithm),
+        "categories": list(info.categories),
+        "key_ids": list(info.key_ids),
+    }
+    if info.expires is not None:
+        fields["expires"] = info.expires
+    if info.problem is not None:
+        fields["problem"] = info.problem
+    return fields
+
+
+def sandbox_fields(level: SandboxLevel) -> dict[str, Any]:
+    """What a report says of the walls around the decoders."""
+    return {
+        "mode": level.mode,
+        "level": level.word,
+        "landlock": level.landlock,
+        "seccomp": level.seccomp,
+        "uid_dropped": level.uid_dropped,
+        "capabilities_dropped": level.capabilities_dropped,
+        "limits": level.limits,
+    }
+
+
+def sweep_record(
+    *,
+    uuid: str,
+    version: str,
+    host: str,
+    targets: Sequence[bytes],
+    lists: Iterable[ListInfo],
+    algorithms: Iterable[str],
+    sandbox_mode: str,
+    started: str,
+) -> Record:
+    """The first record: what was asked for, and with what."""
+    return {
+        "type": "sweep",
+        "schema": SCHEMA,
+        "uuid": uuid,
+        "version": version,
+        "host": host,
+        "targets": [path_fields(target) for target in targets],
+        "lists": [list_fields(info) for info in lists],
+        "algorithms": sorted(algorithms),
+        "thresholds": {
+            name: ALGORITHMS[name].threshold
+            for name in sorted(algorithms)
+            if ALGORITHMS[name].metric != "exact"
+        },
+        "sandbox": {"mode": sandbox_mode},
+        "started": started,
+    }
+
+
+def _stat_fields(stat: FileStat) -> dict[str, int]:
+    return {
+        "size": stat.size,
+        "mtime_ns": stat.mtime_ns,
+        "ctime_ns": stat.ctime_ns,
+        "uid": stat.uid,
+        "links": stat.links,
+        "device": stat.device,
+        "inode": stat.inode,
+    }
+
+
+def match_fields(match: Match) -> dict[str, Any]:
+    """What a report says of one entry that a file came near to."""
+    return {
+        "list": match.list_name,
+        "entry": match.entry_id,
+        "algorithm": match.algorithm,
+        "variant": match.variant,
+        "distance": match.distance,
+        "threshold": match.threshold,
+        "category": match.category,
+    }
+
+
+def result_record(path: bytes, result: FileResult, *, with_digests: bool) -> Record:
+    """The record of one file that is not clean, or of a clean one that was asked about."""
+    record: dict[str, Any] = {
+        "type": "finding" if result.verdict in FINDINGS else result.verdict.value,
+        "schema": SCHEMA,
+        **path_fields(path),
+        "verdict": result.verdict.value,
+        **_stat_fields(result.stat),
+    }
+    if result.reason is not None:
+        record["reason"] = result.reason.value
+    if result.detail:
+        record["detail"] = result.detail
+    if result.matches:
+        record["matches"] = [match_fields(match) for match in result.matches]
+    if result.verdict in FINDINGS:
+        record["because"] = result.because
+        record["action"] = "reported"
+    if result.picture is not None:
+        record["picture"] = {
+            "format": result.picture.format,
+            "width": result.picture.width,
+            "height": result.picture.height,
+        }
+    if with_digests and result.digests:
+        record["digests"] = {digest.algorithm: digest.value.hex() for digest in result.digests}
+        quality = {d.algorithm: d.quality for d in result.digests if d.quality is not None}
+        if quality:
+            record["quality"] = quality
+    return record
+
+
+def lost_record(path: bytes, reason: Reason, detail: str) -> Record:
+    """The record of a name of which not even the size is known."""
+    record: dict[str, Any] = {
+        "type": Verdict.UNREADABLE.value,
+        "schema": SCHEMA,
+        **path_fields(path),
+        "verdict": Verdict.UNREADABLE.value,
+        "reason": reason.value,
+    }
+    if detail:
+        record["detail"] = detail
+    return record
+
+
+def folder_record(path: bytes, reason: FolderReason, detail: str) -> Record:
+    """The record of a folder that could not be entered; it is no file and has no verdict."""
+    record: dict[str, Any] = {
+        "type": "folder",
+        "schema": SCHEMA,
+        **path_fields(path),
+        "reason": reason.value,
+    }
+    if detail:
+        record["detail"] = detail
+    return record
+
+
+def summary_record(fields: Mapping[str, Any]) -> Record:
+    """The last record; a report without one comes from a sweep that was killed."""
+    return {"type": "summary", "schema": SCHEMA, **fields}

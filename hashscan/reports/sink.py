@@ -1,0 +1,119 @@
+"""The file a report grows in: `FILE.partial`, renamed when the summary is written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from hashscan.errors import LockedError, OutputError
+from hashscan.reports.base import Record, ReportFormat
+
+PARTIAL = ".partial"
+
+
+class FormatMaker(Protocol):
+    """Makes a format over a stream; the classes of the registry are such."""
+
+    def __call__(self, stream: BinaryIO, /) -> ReportFormat:
+        """A new report over the stream."""
+
+
+class ReportSink:
+    """One report on its way to a file or to standard output.
+
+    The file is readable by its owner only, since findings are sensitive. Every record is flushed, so that a
+    killed sweep leaves all but the last line whole.
+
+    Raises:
+        OutputError: the report can't be written.
+        LockedError: another sweep is writing the same report.
+    """
+
+    def __init__(self, make: FormatMaker, destination: Path | None) -> None:
+        self.destination = destination
+        self.set_aside: Path | None = None
+        """Where the unfinished report of an earlier, killed sweep was moved to, if there was one."""
+        with self._explained():
+            if destination is None:
+                # A stream of its own, so that closing it leaves sys.stdout alone.
+                self._stream: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+            else:
+                if destination.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                self._partial = destination.with_name(destination.name + PARTIAL)
+                self._stream = self._open_partial()
+        self._format = make(self._stream)
+
+    def _open_partial(self) -> BinaryIO:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._partial, flags, 0o600)
+        stream = os.fdopen(descriptor, "r+b")
+        try:
+            # A record lock: it belongs to this process alone and goes when the process goes.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.close()
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise LockedError(f"another sweep is writing {self._partial}") from error
+            raise
+        if os.fstat(descriptor).st_size == 0:
+            os.fchmod(descriptor, 0o600)
+            return stream
+        # What a killed sweep found must not be lost because the next one starts.
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self.set_aside = self._partial.with_name(f"{self._partial.name}.{stamp}")
+        os.rename(self._partial, self.set_aside)
+        stream.close()
+        return self._open_partial()
+
+    def write(self, record: Record) -> None:
+        """Write one record and flush it."""
+        with self._explained():
+            self._format.write(record)
+            self._stream.flush()
+
+    def finish(self) -> None:
+        """Sync the report and give it its name; to be called after the summary was written."""
+        with self._explained():
+            if self.destination is None:
+                self._stream.close()
+                return
+            os.fsync(self._stream.fileno())
+            os.rename(self._partial, self.destination)
+            self._stream.close()
+            folder = os.open(self.destination.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def abandon(self) -> None:
+        """Close the report without a summary; the partial file stays as it is."""
+        # The reason for giving up is under way already; a full disk must not hide it.
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+    def __enter__(self) -> ReportSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._stream.closed:
+            self.abandon()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self.destination or "standard output"
+            raise OutputError(f"can't write the report {where}: {error.strerror}") from error

@@ -1,0 +1,78 @@
+"""Calls into the C library that Python's own modules don't offer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+_libc.prctl.restype = ctypes.c_int
+_libc.syscall.restype = ctypes.c_long
+for _name in ("capget", "capset"):
+    getattr(_libc, _name).argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    getattr(_libc, _name).restype = ctypes.c_int
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def prctl(option: int, *values: int) -> int:
+    """Call prctl(2); values left out are 0.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    padded = (*values, 0, 0, 0, 0)[:4]
+    return _checked(_libc.prctl(option, *padded))
+
+
+def syscall(number: int, *values: int) -> int:
+    """Make a system call by its number, for those the C library has no function for.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    return _checked(_libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(value) for value in values)))
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapabilitySet(ctypes.Structure):
+    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+
+_VERSION_3 = 0x20080522
+"""The only layout current kernels don't warn of: 64 capabilities in two halves (capget(2))."""
+
+
+def capabilities() -> tuple[int, int, int]:
+    """The effective, permitted and inheritable capabilities of this process, as bit masks.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    header, halves = _CapabilityHeader(_VERSION_3, 0), (_CapabilitySet * 2)()
+    _checked(_libc.capget(ctypes.byref(header), halves))
+    low, high = halves
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
+
+
+def clear_capabilities() -> None:
+    """Give up every effective, permitted and inheritable capability.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    header, halves = _CapabilityHeader(_VERSION_3, 0), (_CapabilitySet * 2)()
+    _checked(_libc.capset(ctypes.byref(header), halves))

@@ -1,0 +1,181 @@
+"""seccomp: leave this process only the system calls that a decoding loop needs.
+
+The filter is compiled once by libseccomp, which knows the numbers of every architecture, and installed
+in each decoder by a single call. See seccomp(2) and seccomp_rule_add(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+from typing import NamedTuple
+
+from hashscan.sandbox.libc import prctl
+
+LIBRARY = "libseccomp.so.2"
+
+_ALLOW = 0x7FFF0000
+_KILL_PROCESS = 0x80000000
+_REFUSE = 0x00050000 | errno.EPERM
+_BAD_ARCHITECTURE = 2  # SCMP_FLTATR_ACT_BADARCH
+_MASKED_EQUAL = 7  # SCMP_CMP_MASKED_EQ
+_PR_SET_SECCOMP = 22
+_MODE_FILTER = 2
+_INT = 0xFFFFFFFF
+
+ALLOWED: tuple[str, ...] = (
+    # the file and the socket; neither gives anything that isn't open already
+    *("read", "readv", "pread64", "preadv", "lseek", "close"),
+    # By descriptor only: newfstatat would also tell of any path, and Landlock doesn't cover it.
+    "fstat",
+    # memory
+    *("brk", "munmap", "mremap", "madvise"),
+    # the interpreter's lock, hash seeds, clocks
+    *("futex", "sched_yield", "getrandom", "getpid", "gettid"),
+    *("clock_gettime", "clock_getres", "gettimeofday", "time"),
+    # signals to itself that the kernel sends; restart_syscall follows a stop and a continue
+    *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
+    *("exit", "exit_group"),
+)
+"""Allowed whatever their arguments."""
+
+KILLING: tuple[str, ...] = (
+    *("execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise"),
+    *("kill", "tkill", "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "rt_sigqueueinfo"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "userfaultfd"),
+    *("keyctl", "add_key", "request_key", "open_by_handle_at", "memfd_secret", "fanotify_init"),
+    *("mount", "umount2", "move_mount", "open_tree", "fsopen", "fsmount", "fspick", "mount_setattr"),
+    *("pivot_root", "chroot", "unshare", "setns", "personality", "modify_ldt", "iopl", "ioperm"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot"),
+    *("setuid", "setreuid", "setresuid", "setgid", "setregid", "setresgid", "setgroups"),
+    *("setfsuid", "setfsgid", "capset", "swapon", "swapoff", "acct", "quotactl", "syslog"),
+)
+"""Calls no decoding library ever makes, so whoever makes one has taken the decoder over and is ended.
+
+Everything else is refused with EPERM: libraries do try, and live without, a look at the terminal, a
+configuration file or a thread, and an error that names itself is better than a decoder lost for it.
+"""
+
+
+class Condition(NamedTuple):
+    """A demand on one argument of a call: `argument & mask == value`."""
+
+    argument: int
+    mask: int
+    value: int
+
+
+def conditional(socket: int) -> dict[str, tuple[Condition, ...]]:
+    """Calls allowed when every condition holds; `socket` is the number of the decoder's descriptor."""
+    not_executable = Condition(2, mmap.PROT_EXEC, 0)
+    on_socket = Condition(0, _INT, socket)
+    return {
+        # Anonymous only: a scanned file that is mapped and then truncated would kill us.
+        "mmap": (not_executable, Condition(3, mmap.MAP_ANONYMOUS, mmap.MAP_ANONYMOUS)),
+        "mprotect": (not_executable,),
+        "recvmsg": (on_socket,),
+        # Unlike sendmsg it can't pass a descriptor, and without an address it can't reach anybody else.
+        "sendto": (on_socket, Condition(4, 0xFFFFFFFFFFFFFFFF, 0)),
+        "sched_getaffinity": (Condition(0, _INT, 0),),
+    }
+
+
+class _Comparison(ctypes.Structure):
+    _fields_ = [
+        ("argument", ctypes.c_uint),
+        ("operator", ctypes.c_int),
+        ("first", ctypes.c_uint64),
+        ("second", ctypes.c_uint64),
+    ]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+
+
+def _load(library: str) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(library)
+    loaded.seccomp_init.argtypes = [ctypes.c_uint32]
+    loaded.seccomp_init.restype = ctypes.c_void_p
+    loaded.seccomp_release.argtypes = [ctypes.c_void_p]
+    loaded.seccomp_release.restype = None
+    loaded.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
+    loaded.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
+    loaded.seccomp_rule_add_array.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.POINTER(_Comparison),
+    ]
+    loaded.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    return loaded
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+
+
+def compile_filter(socket: int, library: str = LIBRARY) -> bytes:
+    """Make the filter for a decoder whose socket is descriptor `socket`.
+
+    It lets in only this machine's native architecture: libseccomp answers any other with the action for a
+    bad architecture, and so the 32-bit calls of an x86_64 kernel can't go round the list.
+
+    Returns:
+        Instructions of classic BPF, eight bytes each.
+
+    Raises:
+        OSError: the library can't be loaded, or refused a rule.
+    """
+    seccomp = _load(library)
+    context = seccomp.seccomp_init(_REFUSE)
+    if not context:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    try:
+        _check(seccomp.seccomp_attr_set(context, _BAD_ARCHITECTURE, _KILL_PROCESS))
+
+        def add(action: int, name: str, conditions: tuple[Condition, ...] = ()) -> None:
+            number = seccomp.seccomp_syscall_resolve_name(name.encode())
+            if number == -1:
+                # A call younger than the library: it stays refused.
+                return
+            compared = (_Comparison * len(conditions))(
+                *(_Comparison(c.argument, _MASKED_EQUAL, c.mask, c.value) for c in conditions)
+            )
+            _check(seccomp.seccomp_rule_add_array(context, action, number, len(conditions), compared))
+
+        for name in ALLOWED:
+            add(_ALLOW, name)
+        for name, conditions in conditional(socket).items():
+            add(_ALLOW, name, conditions)
+        for name in KILLING:
+            add(_KILL_PROCESS, name)
+        return _export(seccomp, context)
+    finally:
+        seccomp.seccomp_release(context)
+
+
+def _export(seccomp: ctypes.CDLL, context: int) -> bytes:
+    # A pipe holds 64 KiB, the longest program the kernel takes (4096 instructions) is half of that.
+    reader, writer = os.pipe()
+    try:
+        _check(seccomp.seccomp_export_bpf(context, writer))
+        return os.read(reader, 65536)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def install(program: bytes) -> None:
+    """Put this thread under the filter, for ever; PR_SET_NO_NEW_PRIVS must be set before.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    instructions = ctypes.create_string_buffer(program, len(program))
+    filter_program = _Program(len(program) // 8, ctypes.addressof(instructions))
+    prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filter_program))

@@ -1,0 +1,172 @@
+"""The sweep itself: listings go in, batches go round through the workers, records come out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+
+from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
+from hashscan.reports.base import Record
+from hashscan.reports.records import folder_record, lost_record, result_record
+from hashscan.scan.links import LinkMemory
+from hashscan.scan.pool import Pool
+from hashscan.scan.summary import Summary
+from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
+
+BATCHES_PER_WORKER = 2
+"""One under way and one ready: a worker never waits, and little is lost when a sweep ends early."""
+
+POLL_SECONDS = 0.2
+"""How long a stop request or a progress display may have to wait."""
+
+_ABOUT_THE_NAME = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
+"""Reasons that say nothing about the same file under another of its names."""
+
+
+def join(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
+    """The path that a report shows."""
+    return os.path.join(target, *(part for part in (folder, name) if part))
+
+
+class Sweep:
+    """One run over the listings of a source.
+
+    Iterating gives the records of everything that is not clean, as it is found; the totals stand in
+    `summary`.
+    """
+
+    def __init__(
+        self,
+        listings: Iterable[Listing],
+        pool: Pool,
+        *,
+        with_digests: bool = False,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.summary = Summary()
+        self.targets_with_files: set[bytes] = set()
+        self._listings = listings
+        self._pool = pool
+        self._with_digests = with_digests
+        self._tick = tick
+        self._capacity = pool.workers * BATCHES_PER_WORKER
+        self._links = LinkMemory()
+        self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
+        self._outstanding = 0
+        self._ready: deque[Batch] = deque()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the iteration soon; safe to call from a signal handler.
+
+        Batches that are answered by then are taken in, others have no verdict in this sweep.
+        """
+        self._stopping = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the sweep was asked to end before its end."""
+        return self._stopping
+
+    def __iter__(self) -> Iterator[Record]:
+        """Run the sweep."""
+        with contextlib.closing(self._links):
+            for listing in self._listings:
+                self._tick()
+                yield from self._take(listing)
+                yield from self._advance(leave=self._capacity - 1)
+                if self._stopping:
+                    break
+            yield from self._advance(leave=0)
+
+    def _take(self, listing: Listing) -> Iterator[Record]:
+        match listing:
+            case Batch():
+                self.targets_with_files.add(listing.target)
+                yield from self._take_batch(listing)
+            case SkippedFile(target, folder, item, reason):
+                self.targets_with_files.add(target)
+                result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
+                yield from self._conclude(join(target, folder, item.name), result)
+            case LostFile(target, folder, name, reason, detail):
+                self.targets_with_files.add(target)
+                self.summary.count(Verdict.UNREADABLE, reason)
+                yield lost_record(join(target, folder, name), reason, detail)
+            case ClosedFolder(target, folder, closed_because, detail):
+                self.summary.close_folder(closed_because)
+                yield folder_record(join(target, folder), closed_because, detail)
+            case Passed():
+                self.summary.add_passed(listing)
+
+    def _take_batch(self, batch: Batch) -> Iterator[Record]:
+        """Make a batch ready, less those of its files that are known under another name."""
+        reading: list[Item] = []
+        for item in batch.items:
+            if item.stat.links > 1:
+                read, result = self._links.meet(batch, item)
+                if result is not None:
+                    yield from self._conclude(join(batch.target, batch.folder, item.name), result)
+                if not read:
+                    continue
+            reading.append(item)
+        if reading:
+            self._ready.append(replace(batch, items=tuple(reading)))
+
+    def _advance(self, *, leave: int) -> Iterator[Record]:
+        """Hand out batches and take answers in, until no more than `leave` are outstanding."""
+        while True:
+            while self._ready and self._outstanding < self._capacity and not self._stopping:
+                self._submit(self._ready.popleft())
+            try:
+                batch, future = self._answers.get(timeout=0.0)
+            except queue.Empty:
+                if self._stopping or (self._outstanding <= leave and not self._ready):
+                    return
+                waited = self._wait()
+                if waited is None:
+                    continue
+                batch, future = waited
+            self._outstanding -= 1
+            yield from self._receive(batch, future.result())
+
+    def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
+        self._tick()
+        try:
+            return self._answers.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return None
+
+    def _submit(self, batch: Batch) -> None:
+        self._outstanding += 1
+        self._pool.submit(batch).add_done_callback(lambda future: self._answers.put((batch, future)))
+
+    def _receive(self, batch: Batch, answer: BatchResult) -> Iterator[Record]:
+        if [item.name for item in batch.items] != [result.name for result in answer.results]:
+            raise AssertionError("a worker's answer does not cover its batch")
+        self.summary.bytes_read += answer.bytes_read
+        self.summary.sandbox = self.summary.sandbox or answer.sandbox
+        for item, result in zip(batch.items, answer.results, strict=True):
+            yield from self._conclude(join(batch.target, batch.folder, result.name), result)
+            if item.stat.links > 1:
+                yield from self._settle(item, result)
+
+    def _settle(self, item: Item, result: FileResult) -> Iterator[Record]:
+        """Give the other names of a file their verdict."""
+        if result.verdict is Verdict.UNREADABLE and result.reason in _ABOUT_THE_NAME:
+            again = self._links.pass_on(item.stat)
+            if again is not None:
+                self._ready.append(again)
+            return
+        for batch, other in self._links.settle(item.stat, result):
+            path = join(batch.target, batch.folder, other.name)
+            yield from self._conclude(path, replace(result, name=other.name))
+
+    def _conclude(self, path: bytes, result: FileResult) -> Iterator[Record]:
+        self.summary.add(result)
+        if result.verdict is not Verdict.CLEAN:
+            yield result_record(path, result, with_digests=self._with_digests)

@@ -1,0 +1,158 @@
+"""The seam between a sweep and its workers: `submit(batch) -> Future`, here over a pool of processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+
+from pebble import ProcessExpired
+from pebble import ProcessPool as PebblePool
+
+from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
+from hashscan.scan.forkserver import warm_up
+from hashscan.scan.worker import Worker, WorkerSetup
+
+MakeWorker = Callable[[WorkerSetup], Worker]
+"""Makes a worker in its own process; must be importable there."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Pool(ABC):
+    """Runs batches somewhere."""
+
+    workers: int
+
+    @abstractmethod
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        """Check a batch; the future never fails because of a file in it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop at once; batches that are under way are given up."""
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ProcessPool(Pool):
+    """Workers in processes of their own; one that dies costs no more than the file that killed it.
+
+    A batch whose worker died is tried again file by file. A file that kills its worker then as well is
+    unreadable, with the reason that the worker died.
+    """
+
+    def __init__(self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker) -> None:
+        self.workers = workers
+        self._pool = PebblePool(
+            max_workers=workers, initializer=_start, initargs=(setup, make), context=warm_up()
+        )
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        """Check a batch in one of the processes."""
+        outer: Future[BatchResult] = Future()
+        outer.set_running_or_notify_cancel()
+        self._schedule(batch).add_done_callback(partial(self._settle, batch, outer))
+        return outer
+
+    def _schedule(self, batch: Batch) -> Future[BatchResult]:
+        future: Future[BatchResult] = self._pool.schedule(_run, args=(batch,))
+        return future
+
+    def _settle(self, batch: Batch, outer: Future[BatchResult], inner: Future[BatchResult]) -> None:
+        try:
+            outer.set_result(inner.result())
+        except ProcessExpired:
+            retry = _Retry(len(batch.items), outer)
+            for position, item in enumerate(batch.items):
+                alone = replace(batch, items=(item,))
+                self._schedule(alone).add_done_callback(partial(retry.take, position, alone))
+        except BaseException as error:  # a defect in a worker, handed to whoever waits
+            outer.set_exception(error)
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self._pool.stop()
+        self._pool.join()
+
+
+class _Retry:
+    """Collects the answers for the files of a batch whose worker died."""
+
+    def __init__(self, files: int, outer: Future[BatchResult]) -> None:
+        self._answers: list[BatchResult | None] = [None] * files
+        self._outer = outer
+        self._lock = threading.Lock()
+
+    def take(self, position: int, batch: Batch, inner: Future[BatchResult]) -> None:
+        """Take the answer for one file; the last one completes the batch."""
+        try:
+            answer = inner.result()
+        except ProcessExpired as expired:
+            answer = _died(batch, expired)
+        except BaseException as error:  # a defect in a worker, handed to whoever waits
+            with self._lock:
+                if not self._outer.done():
+                    self._outer.set_exception(error)
+            return
+        with self._lock:
+            self._answers[position] = answer
+            answers = [known for known in self._answers if known is not None]
+            if len(answers) == len(self._answers) and not self._outer.done():
+                self._outer.set_result(_joined(answers))
+
+
+def _joined(answers: list[BatchResult]) -> BatchResult:
+    return BatchResult(
+        results=tuple(result for answer in answers for result in answer.results),
+        bytes_read=sum(answer.bytes_read for answer in answers),
+        sandbox=next((a.sandbox for a in answers if a.sandbox is not None), None),
+    )
+
+
+def _died(batch: Batch, expired: ProcessExpired) -> BatchResult:
+    code = expired.exitcode
+    how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+    return BatchResult(
+        results=tuple(
+            FileResult(item.name, item.stat, Verdict.UNREADABLE, Reason.WORKER_DIED, how)
+            for item in batch.items
+        )
+    )
+
+
+_worker: Worker | None = None
+"""The one worker of a pool's process."""
+
+
+def _start(setup: WorkerSetup, make: MakeWorker) -> None:
+    global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
+    _die_with_parent()
+    _worker = make(setup)
+
+
+def _die_with_parent() -> None:
+    """A sweep that is killed must not leave workers behind, reading on."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run(batch: Batch) -> BatchResult:
+    assert _worker is not None
+    return _worker.check(batch)

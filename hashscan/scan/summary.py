@@ -1,0 +1,106 @@
+"""The running totals of a sweep, and the exit code that follows from them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
+from hashscan.model import FileResult, FolderReason, ListInfo, Reason, SandboxLevel, TrustState, Verdict
+from hashscan.sources.base import Passed
+
+FailOn = Literal["match", "review", "never"]
+
+
+class Summary:
+    """Counts what a sweep met; every file once, under its verdict."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.reasons: Counter[tuple[Verdict, Reason]] = Counter()
+        self.folder_reasons: Counter[FolderReason] = Counter()
+        self.passed: Counter[str] = Counter()
+        self.bytes_read = 0
+        self.low_quality = 0
+        self.sandbox: SandboxLevel | None = None
+        self.empty_targets = 0
+
+    @property
+    def files(self) -> int:
+        """How many files have a verdict."""
+        return self.verdicts.total()
+
+    @property
+    def findings(self) -> int:
+        """How many of them are findings."""
+        return sum(self.verdicts[v] for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
+
+    def add(self, result: FileResult) -> None:
+        """Count one file."""
+        self.count(result.verdict, result.reason)
+        self.low_quality += result.low_quality
+
+    def count(self, verdict: Verdict, reason: Reason | None) -> None:
+        """Count one file of which there is no more than the verdict."""
+        self.verdicts[verdict] += 1
+        if reason is not None:
+            self.reasons[verdict, reason] += 1
+
+    def close_folder(self, reason: FolderReason) -> None:
+        """Count a folder that could not be entered."""
+        self.folder_reasons[reason] += 1
+
+    def add_passed(self, passed: Passed) -> None:
+        """Count things that are no files."""
+        self.passed["folders"] += passed.folders
+        self.passed["links"] += passed.links
+        self.passed["specials"] += passed.specials
+        self.passed["excluded_folders"] += passed.excluded_folders
+
+    def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
+        """Why the sweep is incomplete, in words; empty when it is complete."""
+        short: list[str] = []
+        if unreadable := self.verdicts[Verdict.UNREADABLE]:
+            short.append(f"{unreadable} unreadable files")
+        if closed := self.folder_reasons.total():
+            short.append(f"{closed} folders not entered")
+        if self.empty_targets:
+            short.append(f"{self.empty_targets} empty targets")
+        if strict and (undecoded := self.verdicts[Verdict.UNDECODED]):
+            short.append(f"{undecoded} undecoded pictures")
+        short.extend(
+            f"list {info.name} is {info.state.value}"
+            for info in lists
+            if info.state not in (TrustState.FRESH, TrustState.LOCAL)
+        )
+        return short
+
+    def found(self, fail_on: FailOn) -> bool:
+        """Whether there is something that the exit code must say."""
+        if fail_on == "never":
+            return False
+        acting = self.verdicts[Verdict.MATCH] + self.verdicts[Verdict.HELD]
+        return acting > 0 or (fail_on == "review" and self.verdicts[Verdict.REVIEW] > 0)
+
+    def exit_code(self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool) -> int:
+        """The exit code of a sweep that ran to its end."""
+        incomplete = bool(self.shortcomings(lists, strict=strict))
+        if self.found(fail_on):
+            return EXIT_FOUND_INCOMPLETE if incomplete else EXIT_FOUND
+        return EXIT_INCOMPLETE if incomplete else EXIT_CLEAN
+
+    def fields(self) -> dict[str, Any]:
+        """The counts as they stand in a report."""
+        reasons: dict[str, dict[str, int]] = {}
+        for (verdict, reason), number in sorted(self.reasons.items()):
+            reasons.setdefault(verdict.value, {})[reason.value] = number
+        return {
+            "files": self.files,
+            "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Verdict},
+            "reasons": reasons,
+            "folders_not_entered": {r.value: n for r, n in sorted(self.folder_reasons.items())},
+            "passed": {key: self.passed[key] for key in ("folders", "links", "specials", "excluded_folders")},
+            "low_quality_pictures": self.low_quality,
+            "bytes": self.bytes_read,
+        }

@@ -1,0 +1,214 @@
+"""One sweep from settings to exit code: opens what is needed, runs the pipeline, writes the reports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hashscan import __version__
+from hashscan.errors import NoUsableListError, OutputError
+from hashscan.lists.store import ListStore
+from hashscan.model import ListInfo
+from hashscan.registry import REPORT_FORMATS
+from hashscan.reports.base import Record
+from hashscan.reports.records import sandbox_fields, summary_record, sweep_record
+from hashscan.reports.sink import ReportSink
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.lock import SweepLock
+from hashscan.scan.pipeline import Sweep
+from hashscan.scan.pool import ProcessPool
+from hashscan.scan.summary import Summary
+from hashscan.scan.worker import WorkerSetup, algorithms_for
+from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
+from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.patterns import Patterns
+
+
+class Observer:
+    """Told of a sweep's progress; this one does nothing with it."""
+
+    def opened(self, lists: Sequence[ListInfo]) -> None:
+        """The lists were looked at; some may not be usable."""
+
+    def set_aside(self, path: Path) -> None:
+        """An earlier, killed sweep left an unfinished report, which is kept here."""
+
+    def begun(self, run: Sweep) -> None:
+        """The sweep is about to read; it may be stopped from now on."""
+
+    def tick(self) -> None:
+        """Called often while the sweep runs."""
+
+    def record(self, record: Record) -> None:
+        """Called with every record of the report."""
+
+    def stopped_with(self) -> int | None:
+        """The exit code to end with where the sweep was stopped from outside."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a sweep ended."""
+
+    exit_code: int
+    summary: Summary
+    lists: tuple[ListInfo, ...]
+    shortcomings: tuple[str, ...]
+    """Why it is incomplete, in words."""
+    seconds: float
+    reports: tuple[Path, ...]
+    """The files that hold the report."""
+
+    @property
+    def only_test(self) -> bool:
+        """Whether all lists held nothing but test entries."""
+        return only_test_entries(self.lists)
+
+
+def only_test_entries(lists: Sequence[ListInfo]) -> bool:
+    """Whether there was nothing real to find."""
+    return {category for info in lists for category in info.categories} == {"test"}
+
+
+def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
+    """The sandbox's options from the settings."""
+    return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
+
+
+def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
+    """Run one sweep.
+
+    Raises:
+        TargetError: a target can't be swept at all.
+        NoUsableListError: there is no list to match against.
+        LockedError: another sweep uses the state folder or writes the report.
+        OutputError: the state or a report can't be written.
+    """
+    identity = str(uuid.uuid4())
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    with ExitStack() as stack:
+        source = FilesystemSource(
+            settings.targets,
+            WalkOptions(
+                exclude=Patterns.compile(settings.exclude, settings.ignore_file),
+                one_file_system=settings.one_file_system,
+                max_file_size=settings.max_file_size,
+                protected=_identities(settings.state),
+            ),
+        )
+        if settings.state is not None:
+            stack.enter_context(SweepLock(settings.state))
+        store = ListStore(settings.state / "lists" if settings.state is not None else None)
+        opened = store.open(settings.lists, started)
+        observer.opened(opened.infos)
+        if not opened.handles:
+            raise NoUsableListError(_why_none(opened.infos))
+        algorithms = algorithms_for(name for handle in opened.handles for name in handle.algorithms)
+        reports = settings.reports or (_default_report(settings.state, started, identity),)
+        sinks = [
+            stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path)) for report in reports
+        ]
+        for sink in sinks:
+            if sink.set_aside is not None:
+                observer.set_aside(sink.set_aside)
+        emit = _emitter(sinks, observer)
+        emit(
+            sweep_record(
+                uuid=identity,
+                version=__version__,
+                host=socket.gethostname(),
+                targets=source.targets,
+                lists=opened.infos,
+                algorithms=algorithms,
+                sandbox_mode=settings.decoding.sandbox,
+                started=started.isoformat(),
+            )
+        )
+        setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=sandbox_options(settings.decoding),
+            algorithms=algorithms,
+            max_pixels=settings.decoding.max_pixels,
+        )
+        with ProcessPool(setup, settings.workers) as pool:
+            run = Sweep(source.listings(), pool, with_digests=settings.with_digests, tick=observer.tick)
+            observer.begun(run)
+            for record in run:
+                emit(record)
+        summary = run.summary
+        if not run.stopped:
+            summary.empty_targets = len(set(source.targets) - run.targets_with_files)
+        shortcomings = summary.shortcomings(opened.infos, strict=settings.strict)
+        exit_code = summary.exit_code(opened.infos, fail_on=settings.fail_on, strict=settings.strict)
+        if run.stopped:
+            shortcomings.append("stopped before its end")
+            exit_code = observer.stopped_with() or exit_code
+        seconds = time.monotonic() - clock
+        emit(
+            summary_record(
+                {
+                    **summary.fields(),
+                    **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
+                    "incomplete": shortcomings,
+                    "only_test_entries": only_test_entries(opened.infos),
+                    "seconds": round(seconds, 3),
+                    "ended": datetime.now(UTC).isoformat(),
+                    "exit_code": exit_code,
+                }
+            )
+        )
+        for sink in sinks:
+            sink.finish()
+        return Outcome(
+            exit_code,
+            summary,
+            opened.infos,
+            tuple(shortcomings),
+            seconds,
+            tuple(report.path for report in reports if report.path is not None),
+        )
+
+
+def _emitter(sinks: Sequence[ReportSink], observer: Observer) -> Callable[[Record], None]:
+    def emit(record: Record) -> None:
+        for sink in sinks:
+            sink.write(record)
+        observer.record(record)
+
+    return emit
+
+
+def _identities(state: Path | None) -> frozenset[tuple[int, int]]:
+    """Device and inode of the folders that no sweep enters."""
+    try:
+        found = None if state is None else os.stat(state)
+    except OSError:
+        # Not there yet; the lock will make it, or say why it can't.
+        found = None
+    return frozenset() if found is None else frozenset({(found.st_dev, found.st_ino)})
+
+
+def _default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:
+    if state is None:
+        return ReportTarget("jsonl", None)
+    folder = state / "reports"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
+    return ReportTarget("jsonl", folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}.jsonl")
+
+
+def _why_none(infos: Sequence[ListInfo]) -> str:
+    if not infos:
+        return "there is no hash list"
+    return "no usable hash list: " + "; ".join(f"{info.name} is {info.state.value}" for info in infos)

@@ -1,0 +1,288 @@
+"""What one worker does with a batch: read each file once, digest it, match the digests, judge.
+
+The same object serves in the sweeping process, in a process of a pool and on a node of a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+import numpy as np
+
+from hashscan.hashing.exact import digest_descriptor
+from hashscan.hashing.formats import SNIFF_BYTES, PictureFormat, sniff
+from hashscan.hashing.reply import DecodedPicture, reply_size, request, unpack
+from hashscan.lists.index import Index
+from hashscan.lists.store import ListHandle
+from hashscan.model import (
+    ALGORITHMS,
+    ALWAYS_COMPUTED,
+    Batch,
+    BatchResult,
+    Digest,
+    FileResult,
+    Item,
+    Match,
+    Picture,
+    Reason,
+    Verdict,
+)
+from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
+from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.scan.policy import judge
+from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
+
+MATCHES_KEPT = 32
+"""A list may hold thousands of copies of one hash; a finding names the closest."""
+
+DECODER = "hashscan.hashing.decoder:load"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """All a worker needs to know; travels to other processes, so it holds no open thing."""
+
+    lists: tuple[ListHandle, ...]
+    sandbox: SandboxOptions
+    algorithms: tuple[str, ...]
+    """Every algorithm to compute, exact and picture ones."""
+    max_pixels: int
+    with_digests: bool = False
+    """Send the digests of all files back, not only of findings."""
+    decoder: str = DECODER
+    """The parser to load in the sandbox, by dotted name."""
+
+    @property
+    def exact(self) -> tuple[str, ...]:
+        """The algorithms over bytes."""
+        return tuple(name for name in self.algorithms if not ALGORITHMS[name].of_picture)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The algorithms over pictures, in the order in which a decoder answers."""
+        return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
+
+
+def algorithms_for(asked: Iterable[str]) -> tuple[str, ...]:
+    """The algorithms a sweep computes: those always kept, and those its lists ask for."""
+    wanted = set(ALWAYS_COMPUTED) | set(asked)
+    return tuple(name for name in ALGORITHMS if name in wanted)
+
+
+@dataclass(slots=True)
+class _Checked:
+    """One file under way: what is known of it before it is judged."""
+
+    item: Item
+    opened: OpenFile | None = None
+    kind: PictureFormat | None = None
+    digests: dict[str, Digest] = field(default_factory=dict)
+    picture: Picture | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    unreadable: bool = False
+    matches: list[Match] = field(default_factory=list)
+    bytes_read: int = 0
+
+    def fail(self, trouble: FileTrouble) -> None:
+        """Its bytes can't be relied on: forget what was computed."""
+        self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
+        self.digests.clear()
+        self.matches.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self.opened is not None:
+            self.opened.close()
+            self.opened = None
+
+
+class Worker:
+    """Checks batches; holds the index and the sandbox."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self.setup = setup
+        self.index = Index.open(setup.lists)
+        self._exact = [EXACT_HASHES[name]() for name in setup.exact]
+        arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
+        plugin = Plugin(
+            setup.decoder,
+            (*arguments, f"max-pixels={setup.max_pixels}"),
+            reply_size(setup.pictures),
+        )
+        self.sandbox = Sandbox(plugin, setup.sandbox)
+
+    def check(self, batch: Batch) -> BatchResult:
+        """Check every file of a batch.
+
+        Returns:
+            One result for each item, in the batch's order.
+        """
+        try:
+            with SOURCES[batch.source].reopen(batch) as folder:
+                files = self._read_all(folder, batch.items)
+                try:
+                    self._match(files)
+                    for file in files:
+                        if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
+                            self._confirm(file)
+                finally:
+                    for file in files:
+                        file.close()
+        except FileTrouble as trouble:
+            files = [_Checked(item) for item in batch.items]
+            for file in files:
+                file.fail(trouble)
+        return BatchResult(
+            results=tuple(self._result(file) for file in files),
+            bytes_read=sum(file.bytes_read for file in files),
+            sandbox=self.sandbox.level,
+        )
+
+    def _read_all(self, folder: OpenFolder, items: Sequence[Item]) -> list[_Checked]:
+        """Read the files owner by owner, since a decoder serves one owner only."""
+        files = [_Checked(item) for item in items]
+        for file in sorted(files, key=lambda f: f.item.stat.uid):
+            try:
+                file.opened = folder.open(file.item)
+                self._read(file, file.opened)
+            except FileTrouble as trouble:
+                file.fail(trouble)
+            if file.kind is None:
+                # Only pictures may have to be decoded again to confirm a match.
+                file.close()
+        return files
+
+    def _read(self, file: _Checked, opened: OpenFile) -> None:
+        try:
+            file.kind = sniff(opened.head(SNIFF_BYTES))
+            decoding = file.kind is not None and file.kind.decoded and bool(self.setup.pictures)
+            if decoding:
+                self._begin(file, opened)
+            try:
+                values, file.bytes_read = digest_descriptor(opened.descriptor, self._exact)
+            finally:
+                # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
+                if decoding:
+                    self._finish(file)
+        except OSError as error:
+            raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+        if file.kind is not None and not file.kind.decoded:
+            file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
+        opened.check_unchanged()
+        file.digests.update({name: Digest(name, value) for name, value in values.items()})
+
+    def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
+        assert file.kind is not None
+        self.sandbox.begin(opened.descriptor, request(file.kind), opened.stat.uid, fresh=fresh)
+
+    def _finish(self, file: _Checked) -> None:
+        """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        try:
+            answer = unpack(self.sandbox.finish(), self.setup.pictures)
+        except DecoderLost as lost:
+            file.reason, file.detail = lost.reason, lost.detail
+            return
+        except ValueError as error:
+            self.sandbox.discard()
+            file.reason, file.detail = Reason.DECODER_DIED, f"answered nonsense: {error}"
+            return
+        if isinstance(answer, DecodedPicture):
+            file.picture = Picture(answer.format, answer.width, answer.height)
+            file.digests.update({digest.algorithm: digest for digest in answer.digests})
+        else:
+            file.reason, file.detail = answer, "" if file.kind is None else file.kind.name
+
+    def _match(self, files: Sequence[_Checked]) -> None:
+        """Ask the index for all files at once, algorithm by algorithm."""
+        for name in self.setup.algorithms:
+            if name not in self.index.algorithms:
+                continue
+            algorithm = ALGORITHMS[name]
+            asking = [
+                (file, digest.value)
+                for file in files
+                if (digest := file.digests.get(name)) is not None
+                and (digest.quality is None or digest.quality >= algorithm.min_quality)
+            ]
+            if not asking:
+                continue
+            values = np.frombuffer(b"".join(value for _, value in asking), dtype=np.uint8)
+            thresholds = np.full(len(asking), algorithm.threshold, dtype=np.int64)
+            found = self.index.query(name, values.reshape(len(asking), algorithm.size), thresholds)
+            for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
+                list_name, entry_id, category = self.index.entry(name, entry)
+                asking[row][0].matches.append(
+                    Match(list_name, entry_id, name, category, distance, algorithm.threshold)
+                )
+        for file in files:
+            file.matches.sort(key=lambda m: (m.distance, m.algorithm, m.list_name, m.entry_id))
+
+    def _confirm(self, file: _Checked) -> None:
+        """Decode a matching picture again with a fresh decoder, before it is accused.
+
+        The first decoder has met other pictures of the same owner: one that took it over could make it say
+        of an innocent one whatever it likes.
+        """
+        assert file.opened is not None
+        exact = [m for m in file.matches if not ALGORITHMS[m.algorithm].of_picture]
+        before = [m for m in file.matches if ALGORITHMS[m.algorithm].of_picture]
+        again = _Checked(file.item, kind=file.kind)
+        try:
+            self._begin(again, file.opened, fresh=True)
+            self._finish(again)
+            file.opened.check_unchanged()
+        except FileTrouble as trouble:
+            file.fail(trouble)
+            return
+        self._match([again])
+        if again.matches:
+            file.matches = sorted(
+                exact + again.matches, key=lambda m: (m.distance, m.algorithm, m.list_name, m.entry_id)
+            )
+            file.digests.update(again.digests)
+            return
+        file.matches = exact
+        file.reason = again.reason or Reason.UNCONFIRMED
+        file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
+
+    def _result(self, file: _Checked) -> FileResult:
+        stat = file.item.stat
+        if file.unreadable:
+            return FileResult(
+                file.item.name, stat, Verdict.UNREADABLE, reason=file.reason, detail=file.detail
+            )
+        verdict, because = judge(file.matches, file.reason)
+        pdq = file.digests.get("pdq")
+        result = FileResult(
+            file.item.name,
+            stat,
+            verdict,
+            reason=file.reason,
+            detail=file.detail,
+            because=because,
+            low_quality=pdq is not None and (pdq.quality or 0) < ALGORITHMS["pdq"].min_quality,
+        )
+        if verdict is Verdict.CLEAN and not self.setup.with_digests:
+            return result
+        return replace(
+            result,
+            matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
+            digests=tuple(file.digests[name] for name in self.setup.algorithms if name in file.digests),
+            picture=file.picture,
+        )
+
+    def close(self) -> None:
+        """End the sandbox."""
+        self.sandbox.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

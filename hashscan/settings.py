@@ -1,0 +1,142 @@
+"""What a sweep was told to do, as one checked dataclass, and the file that settings may come from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hashscan.errors import UsageError
+
+CONFIG_VARIABLE = "HASHSCAN_CONFIG"
+SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
+
+FailOn = Literal["match", "review", "never"]
+SandboxMode = Literal["required", "auto", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTarget:
+    """One report that was asked for."""
+
+    format: str
+    path: Path | None
+    """None is standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingLimits:
+    """How much one picture may cost."""
+
+    sandbox: SandboxMode = "auto"
+    memory_bytes: int = 1 << 30
+    seconds: float = 20.0
+    max_pixels: int = 178_956_970
+
+    def __post_init__(self) -> None:
+        _positive("--decoder-memory", self.memory_bytes)
+        _positive("--decoder-seconds", self.seconds)
+        _positive("--max-pixels", self.max_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """Everything `hashscan scan` was told."""
+
+    targets: tuple[bytes, ...]
+    lists: tuple[str, ...] | None
+    """None is every list of the state folder."""
+    reports: tuple[ReportTarget, ...]
+    state: Path | None
+    """None leaves nothing behind."""
+    workers: int
+    decoding: DecodingLimits
+    exclude: tuple[str, ...] = ()
+    ignore_file: Path | None = None
+    one_file_system: bool = False
+    max_file_size: int | None = None
+    fail_on: FailOn = "match"
+    strict: bool = False
+    with_digests: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise UsageError("no target given", advice="Name at least one folder or file.")
+        _positive("--workers", self.workers)
+        if self.max_file_size is not None:
+            _positive("--max-file-size", self.max_file_size)
+        if sum(report.path is None for report in self.reports) > 1:
+            raise UsageError("two reports can't both go to standard output")
+        paths = [report.path for report in self.reports if report.path is not None]
+        if len({os.path.abspath(path) for path in paths}) < len(paths):
+            raise UsageError("two reports can't go to the same file")
+
+
+def _positive(option: str, value: float) -> None:
+    if value <= 0:
+        raise UsageError(f"{option} must be more than 0, not {value}")
+
+
+def default_state() -> Path:
+    """The state folder where none is named: the system's for root, else the user's own (XDG)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/hashscan")
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "hashscan"
+
+
+def default_workers() -> int:
+    """As many workers as this process may use processors."""
+    return len(os.sched_getaffinity(0))
+
+
+def parse_size(text: str) -> int:
+    """A size in bytes from digits with an optional suffix K, M, G or T (powers of 1024).
+
+    Raises:
+        UsageError: it is none.
+    """
+    suffixes = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    digits, factor = text.strip(), 1
+    if digits and digits[-1].upper() in suffixes:
+        factor = suffixes[digits[-1].upper()]
+        digits = digits[:-1]
+    if not (digits.isascii() and digits.isdigit()):
+        raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
+    return int(digits) * factor
+
+
+def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    """Read the settings file.
+
+    Args:
+        path: the file that was named, or None for the variable's or the system's.
+        environ: the environment.
+
+    Returns:
+        The file that was read, if there was one, and its tables.
+
+    Raises:
+        UsageError: a file that was named does not exist, or it is no TOML.
+    """
+    named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    chosen = named or SYSTEM_CONFIG
+    try:
+        with chosen.open("rb") as stream:
+            return chosen, tomllib.load(stream)
+    except FileNotFoundError:
+        if named is None:
+            return None, {}
+        raise UsageError(f"there is no settings file {chosen}", advice="Name an existing file.") from None
+    except OSError as error:
+        raise UsageError(
+            f"can't read the settings file {chosen}: {error.strerror}",
+            advice="Make it readable for this user.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"the settings file {chosen} is no valid TOML: {error}", advice="Mend it."
+        ) from error

@@ -1,0 +1,115 @@
+"""The floors of the house: no import runs up or sideways, no library leaves the rooms that own it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hashscan
+
+PACKAGE = Path(hashscan.__file__).parent
+
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"errors"}),
+    frozenset({"model"}),
+    frozenset({"sandbox"}),
+    frozenset({"lists", "sources", "hashing"}),
+    frozenset({"reports", "quarantine"}),
+    frozenset({"registry"}),
+    frozenset({"settings"}),
+    frozenset({"scan"}),
+    frozenset({"cases", "service"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+"""From the ground up; rooms of one floor are neighbours."""
+
+OWNERS: dict[str, frozenset[str]] = {
+    "click": frozenset({"cli"}),
+    "rich": frozenset({"cli"}),
+    "tqdm": frozenset({"cli"}),
+    "PIL": frozenset({"hashing"}),
+    "imagehash": frozenset({"hashing"}),
+    "xxhash": frozenset({"hashing", "lists"}),
+    "numpy": frozenset({"hashing", "lists", "scan"}),
+    "pebble": frozenset({"scan"}),
+    "tuf": frozenset({"lists"}),
+    "securesystemslib": frozenset({"lists"}),
+    "cryptography": frozenset({"lists"}),
+    "urllib3": frozenset({"lists"}),
+    "sqlite3": frozenset({"scan"}),
+}
+"""Which rooms may use a library; one that is not named here may be used nowhere."""
+
+STANDARD = __import__("sys").stdlib_module_names
+
+
+def floor_of(room: str) -> int:
+    return next(level for level, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            assert node.module is not None
+            if node.module == "hashscan":
+                yield from ((node.lineno, f"hashscan.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, node.module
+
+
+def test_every_room_has_a_floor() -> None:
+    for path in modules():
+        floor_of(room_of(path))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_down(path: Path) -> None:
+    here = room_of(path)
+    for line, name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "hashscan" or parts[1:] in ([], ["__version__"]):
+            continue
+        there = parts[1]
+        assert there == here or floor_of(there) < floor_of(here), (
+            f"{path.name}:{line}: {here} is on floor {floor_of(here)} and may not import {there} "
+            f"on floor {floor_of(there)}"
+        )
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    here = room_of(path)
+    for line, name in imports(path):
+        library = name.split(".")[0]
+        if library == "hashscan" or (library in STANDARD and library not in OWNERS):
+            continue
+        if library == "hashlists":
+            assert here == "lists", f"{path.name}:{line}: only lists reads the shipped data"
+            continue
+        assert here in OWNERS.get(library, frozenset()), f"{path.name}:{line}: {here} does not own {library}"
+
+
+def test_the_guard_sees_a_break(tmp_path: Path) -> None:
+    """The test itself is tested: an import up, and one of a library in a strange room, are both found."""
+    source = tmp_path / "bad.py"
+    source.write_text("from hashscan.scan.pool import Pool\nimport PIL.Image\n")
+    names = [name for _, name in imports(source)]
+    assert names == ["hashscan.scan.pool", "PIL.Image"]
+    assert floor_of("scan") > floor_of("sources")
+    assert "sources" not in OWNERS["PIL"]

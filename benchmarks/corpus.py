@@ -50,8 +50,8 @@ def lay_out(corpus: Path, work: Path, copies: int) -> None:
     if shutil.disk_usage(work).free < need * 1.1:
         raise CorpusError(f"{need / 1e9:.1f} GB of copies don't fit on the disk of {work}")
     for number in range(1, copies + 1):
-        tail = f"\nhashscan benchmark, copy {number:06}\n".encode()
-        for path in files:
+        for index, path in enumerate(files):
+            tail = f"\nhashscan benchmark, copy {number:06} of file {index:06}\n".encode()
             copy = work / f"copy-{number:06}" / path.relative_to(corpus)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes() + tail)

@@ -98,7 +98,7 @@ class Hashscan:
     def prepare(self) -> None:
         """Put a state in place that has the list and knows no file."""
         shutil.rmtree(self.state, ignore_errors=True)
-        shutil.copytree(self.kept, self.state)
+        shutil.copytree(self.kept, self.state, symlinks=True)
         self.report.unlink(missing_ok=True)
 
     def contender(self, workers: int, over: FileSet) -> Contender:

@@ -18,14 +18,22 @@ from pathlib import Path
 from drawing import scenes
 from PIL import Image
 
+from hashscan.hashing.formats import PREFIX_SIZE, sniff
+from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.picture import decode_luma
+from hashscan.hashing.pread import PreadFile
+
 LISTED = ("alice/holiday/lighthouse.jpg", "bob/shop/mug.png", "carol/blog/village.webp")
 """The uploads that the demonstration list knows."""
+
+MIN_QUALITY = 80
+"""Least PDQ quality of a listed picture, well above what matching asks for."""
 
 
 def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
     """A picture as the bytes of a file."""
     target = io.BytesIO()
-    picture.save(target, kind, **options)  # type: ignore[arg-type]
+    picture.save(target, kind, **options)
     return target.getvalue()
 
 
@@ -69,14 +77,26 @@ def draw() -> dict[str, bytes]:
     }
 
 
-def entries(uploads: dict[str, bytes]) -> list[tuple[str, str, str, str]]:
+def pdq(file: Path) -> str:
+    """The PDQ of a picture as a sweep computes it, in hexadecimal digits."""
+    with file.open("rb") as stream:
+        form = sniff(stream.read(PREFIX_SIZE))
+        if form is None:
+            raise ValueError(f"{file} is no picture")
+        value, quality = PDQ().digest(decode_luma(PreadFile(stream.fileno()), form).luma)
+    if quality < MIN_QUALITY:
+        raise ValueError(f"{file} has too little detail: quality {quality}")
+    return value.hex()
+
+
+def entries(folder: Path) -> list[tuple[str, str, str, str]]:
     """The listed uploads as rows of a list: id, algorithm, value in hexadecimal digits, category."""
     values: list[tuple[str, str]] = []
     for path in LISTED:
-        content = uploads[path]
+        content = (folder / path).read_bytes()
         values.append(("md5", hashlib.md5(content, usedforsecurity=False).hexdigest()))
         values.append(("sha256", hashlib.sha256(content).hexdigest()))
-        values.append(("pdq", pdq(content)))
+        values.append(("pdq", pdq(folder / path)))
     return [(f"demo-{number:04}", *value, "test") for number, value in enumerate(values, 1)]
 
 
@@ -86,16 +106,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parent / "uploads")
     parser.add_argument("--entries", type=Path, metavar="FILE", help="write list entries for the listed ones")
     options = parser.parse_args()
-    uploads = draw()
-    for path, content in uploads.items():
+    for path, content in draw().items():
         file = options.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     if options.entries:
-        with options.entries.open("w", newline="", encoding="ascii") as file:
-            rows = csv.writer(file, lineterminator="\n")
+        with options.entries.open("w", newline="", encoding="ascii") as table:
+            rows = csv.writer(table, lineterminator="\n")
             rows.writerow(("id", "algorithm", "value", "category"))
-            rows.writerows(entries(uploads))
+            rows.writerows(entries(options.folder))
 
 
 if __name__ == "__main__":

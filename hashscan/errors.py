@@ -61,6 +61,12 @@ class SandboxError(UsageError):
     advice = "Install libseccomp2, use a kernel with Landlock (5.13 or later), or say --sandbox auto."
 
 
+class ZygoteError(HashscanError):
+    """The process that decoders are forked from can't be started, or yields none."""
+
+    advice = "A decoder plug-in or its libraries are broken; see the traceback above and reinstall them."
+
+
 class TargetError(UsageError):
     """A target can't be swept at all."""
 

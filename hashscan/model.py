@@ -50,6 +50,7 @@ class FolderReason(StrEnum):
     IO_ERROR = "input/output error"
     VANISHED = "vanished"
     REPLACED = "replaced by something else"
+    LOOP = "mounted beneath itself"
 
 
 class TrustState(StrEnum):
@@ -189,7 +190,7 @@ class Batch:
     source: str
     """Registry name of the source that can open it."""
     target: bytes
-    """The target as the administrator gave it, made absolute."""
+    """The target as the administrator gave it, made absolute and with its links resolved."""
     folder: bytes
     """The folder beneath the target, without leading or trailing slash; empty for the target."""
     device: int

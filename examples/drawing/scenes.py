@@ -226,8 +226,8 @@ def mug() -> Image.Image:
     c.draw.ellipse((258, 162, 542, 222), fill=(82, 50, 32))
     c.draw.ellipse((80, 520, 230, 590), fill=(204, 146, 84), outline=(150, 98, 54), width=5)
     for _ in range(14):
-        x, y = c.rng.uniform(105, 195), c.rng.uniform(535, 570)
-        c.draw.ellipse((x, y, x + 12, y + 9), fill=(88, 54, 36))
+        crumb_x, crumb_y = c.rng.uniform(105, 195), c.rng.uniform(535, 570)
+        c.draw.ellipse((crumb_x, crumb_y, crumb_x + 12, crumb_y + 9), fill=(88, 54, 36))
     return c.finish()
 
 
@@ -278,6 +278,6 @@ def market() -> Image.Image:
             c.draw.pieslice((x, 318, x + 44, 362), 0, 180, fill=shade(colour, 0.85))
         c.draw.rectangle((left, 500, left + 290, 600), fill=(150, 108, 70))
         for _ in range(120):
-            x, y = left + c.rng.uniform(4, 262), c.rng.uniform(450, 500)
-            c.draw.ellipse((x, y, x + 26, y + 26), fill=shade(fruit, c.rng.uniform(0.75, 1.2)))
+            edge, top = left + c.rng.uniform(4, 262), c.rng.uniform(450, 500)
+            c.draw.ellipse((edge, top, edge + 26, top + 26), fill=shade(fruit, c.rng.uniform(0.75, 1.2)))
     return c.finish()

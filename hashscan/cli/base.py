@@ -47,8 +47,13 @@ def name_variables(parameters: Iterable[click.Parameter]) -> None:
     """Give every option the variable that carries its name."""
     for parameter in parameters:
         if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR:
-            parameter.envvar = f"HASHSCAN_{(parameter.name or '').upper()}"
+            parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
             parameter.show_envvar = True
+
+
+def option_key(option: click.Option) -> str:
+    """The option's name in variables and settings files: as on the command line, with underscores."""
+    return max(option.opts, key=len).removeprefix("--").replace("-", "_")
 
 
 def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[str, str]) -> None:
@@ -88,13 +93,16 @@ def _defaults(
     used: set[str],
 ) -> dict[str, Any]:
     """The values of the file that one command takes."""
-    known = {parameter.name for parameter in command.params if isinstance(parameter, click.Option)}
-    known -= _SPOKEN_FOR
+    known = {
+        option_key(parameter): parameter.name or ""
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR
+    }
     found: dict[str, Any] = {}
     for key, value in shared.items():
         option = key.replace("-", "_")
         if option in known:
-            found[option] = value
+            found[known[option]] = value
             used.add(key)
     subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
     for key, value in table.items():
@@ -105,7 +113,7 @@ def _defaults(
             raise UsageError(
                 f"{source}: {command.name} has no option {key!r}", advice="Mend or remove the key."
             )
-        found[option] = value
+        found[known[option]] = value
     for name in subcommands:
         assert isinstance(command, click.Group)
         below = command.get_command(ctx, name)
@@ -115,7 +123,7 @@ def _defaults(
     return found
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """A size in bytes, with K, M, G or T behind it if one likes."""
 
     name = "size"

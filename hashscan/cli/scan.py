@@ -17,7 +17,7 @@ from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, defau
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 70, 130, 143)
 
 
-class ReportParam(click.ParamType):
+class ReportParam(click.ParamType[ReportTarget]):
     """`[FORMAT=]FILE`, where FILE `-` is standard output."""
 
     name = "report"

@@ -46,7 +46,7 @@ class PDQ(PictureHash):
         noise = _rounding_noise(luma.shape)
         small = reduced(luma)
         quality = _sure_quality(small, noise)
-        bits = _sure_bits(_DCT @ small @ _DCT.T, noise)
+        bits = _sure_bits(np.matmul(_DCT @ small, _DCT.T), noise)
         if quality is None or bits is None:
             small = pdq_rounding.reduced(luma)
             quality = _quality(_gradients(small))

@@ -8,8 +8,9 @@ ThreatExchange's `pdq/cpp` built for x86-64, which has no fused multiply-add.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ SIDE = 64
 FREQUENCIES = 16
 
 _PASSES = 2
-_BLOCK = 1 << 16
-"""Values held at a time; their running sums stay in the processor's cache."""
+_BLOCK_ROWS = 256
+_BLOCK_VALUES = 1 << 21
+"""Rows are blurred so many at a time, fewer if they are very long: it bounds memory to some 30 MB."""
 
 
 def window_size(length: int) -> int:
@@ -56,22 +58,24 @@ def dct_matrix() -> Floats:
 def reduced(luma: NDArray[np.uint8]) -> Floats:
     """The picture blurred and reduced to shape (64, 64), as rounded by the reference.
 
-    It streams through the picture and holds one window's height of it as floats.
+    It streams through the picture, and holds a window's height and some hundred rows of it as floats.
     """
     height, width = luma.shape
     if (height, width) == (SIDE, SIDE):
         return luma.astype(np.float32)
-    across, down = _Additions.along(width), _Additions.along(height)
-    columns = np.array(kept_positions(width))
-    step = max(1, _BLOCK // width)
-    blocks: Iterable[Floats] = (
-        luma[row : row + step].astype(np.float32) for row in range(0, height, step)
-    )
+    rows: Iterator[Floats] = (row.astype(np.float32) for row in luma)
     for number in range(1, _PASSES + 1):
         # Nothing follows the last pass, so it need give only the columns that are kept.
-        wanted = columns if number == _PASSES else np.arange(width)
-        blocks = _blurred_down(_blurred_across(blocks, across, wanted), down)
-    return np.concatenate(list(blocks))[kept_positions(height)]
+        columns = kept_positions(width) if number == _PASSES else range(width)
+        rows = _blurred(_blurred_across(rows, width, columns), height)
+    blurred = enumerate(rows)
+    small = np.empty((SIDE, SIDE), np.float32)
+    index, row = next(blurred)
+    for line, wanted in zip(small, kept_positions(height), strict=True):
+        while index < wanted:
+            index, row = next(blurred)
+        line[:] = row
+    return small
 
 
 def lowest_frequencies(small: Floats) -> Floats:
@@ -86,74 +90,29 @@ def lowest_frequencies(small: Floats) -> Floats:
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class _Additions:
-    """The reference's running sum along one side, as one long series of additions."""
+def _blurred(rows: Iterator[Floats], length: int) -> Iterator[Floats]:
+    """Blur a picture of this many rows downwards, all columns at once.
 
-    source: NDArray[np.intp]
-    """For each addition, the position whose value is added."""
-    sign: Floats
-    """1, or -1 for a value that leaves the window."""
-    result: NDArray[np.intp]
-    """For each position, the addition after which its mean is taken."""
-    count: Floats
-    """For each position, how many values its window holds."""
-    ready: NDArray[np.intp]
-    """How many additions can be done once so many positions are known; one longer than the side."""
-
-    @classmethod
-    def along(cls, length: int) -> _Additions:
-        window = window_size(length)
-        before, after = window_reach(window)
-        source: list[int] = []
-        sign: list[int] = []
-        result: list[int] = []
-        ready = [0]
-        for newest in range(length + after):
-            if newest < length:
-                source.append(newest)
-                sign.append(1)
-            position = newest - after
-            oldest = position - before - 1
-            if position >= 0 and oldest >= 0:
-                source.append(oldest)
-                sign.append(-1)
-            if position >= 0:
-                result.append(len(source) - 1)
-            if newest < length:
-                ready.append(len(source))
-        ready[-1] = len(source)
-        positions = np.arange(length)
-        count = np.minimum(positions + after + 1, length) - np.maximum(positions - before, 0)
-        return cls(
-            np.array(source), np.array(sign, np.float32), np.array(result), count.astype(np.float32), np.array(ready)
-        )
+    For each column this adds and subtracts in the order of the reference's `box1DFloat`.
+    """
+    before, after = window_reach(window_size(length))
+    held = deque([next(rows)])
+    total = held[0].copy()
+    for newest in range(length + after):
+        if 0 < newest < length:
+            held.append(next(rows))
+            total += held[-1]
+        position = newest - after
+        if position > before:
+            total -= held.popleft()
+        if position >= 0:
+            yield np.divide(total, np.float32(len(held)), dtype=np.float32)
 
 
-def _blurred_across(blocks: Iterable[Floats], additions: _Additions, wanted: NDArray[np.intp]) -> Iterator[Floats]:
-    """Blur each row; give the wanted columns."""
-    results, counts = additions.result[wanted], additions.count[wanted]
-    for block in blocks:
-        sums = np.add.accumulate(block[:, additions.source] * additions.sign, axis=1)
-        yield sums[:, results] / counts
-
-
-def _blurred_down(blocks: Iterable[Floats], additions: _Additions) -> Iterator[Floats]:
-    """Blur each column of a picture that comes in blocks of rows."""
-    known = done = given = first = 0
-    total: Floats | None = None
-    kept: Floats | None = None
-    keep = int(additions.count.max()) + 1
-    for block in blocks:
-        kept = block if kept is None else np.concatenate((kept, block))
-        known += len(block)
-        until = int(additions.ready[known])
-        series = kept[additions.source[done:until] - first] * additions.sign[done:until, None]
-        if total is not None:
-            series[0] += total
-        sums = np.add.accumulate(series, axis=0)
-        last = int(np.searchsorted(additions.result, until))
-        yield sums[additions.result[given:last] - done] / additions.count[given:last, None]
-        total, done, given = sums[-1], until, last
-        surplus = max(0, len(kept) - keep)
-        kept, first = kept[surplus:], first + surplus
+def _blurred_across(rows: Iterator[Floats], width: int, columns: Sequence[int]) -> Iterator[Floats]:
+    """Blur each row along itself; give only some columns, in this order."""
+    block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // width))
+    while block := list(islice(rows, block_rows)):
+        turned = np.ascontiguousarray(np.array(block).T)
+        blurred = list(_blurred(iter(turned), width))
+        yield from np.ascontiguousarray(np.array([blurred[column] for column in columns]).T)

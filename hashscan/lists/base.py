@@ -109,7 +109,11 @@ def _checked(raw: RawEntry) -> Entry:
         raise LineError(
             raw.line, f"unknown category {shown(raw.category)}", f"Use one of {', '.join(CATEGORIES)}"
         )
-    if not 0 < len(raw.id) <= ENTRY_ID_MAX or not _PRINTABLE.issuperset(raw.id) or raw.id != raw.id.strip(" "):
+    if (
+        not 0 < len(raw.id) <= ENTRY_ID_MAX
+        or not _PRINTABLE.issuperset(raw.id)
+        or raw.id != raw.id.strip(" ")
+    ):
         raise LineError(
             raw.line,
             f"{shown(raw.id)} can't be an id",
@@ -118,7 +122,7 @@ def _checked(raw: RawEntry) -> Entry:
     if len(raw.value) != 2 * algorithm.size:
         raise LineError(
             raw.line,
-            f"the value has {len(raw.value)} characters; {algorithm.name} has {2 * algorithm.size} hex digits",
+            f"the value has {len(raw.value)} characters; {algorithm.name} has {2 * algorithm.size} digits",
             "Write the whole value in hexadecimal, without prefix or spaces",
         )
     try:

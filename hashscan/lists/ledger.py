@@ -39,7 +39,7 @@ class IdLedger:
             content: everything else of the entry, in a form equal only for equal entries.
         """
         self._records += _PACK.pack(
-            xxhash.xxh3_128_digest(entry_id), xxhash.xxh3_64_intdigest(content), line
+            xxhash.xxh3_128_digest(entry_id.encode()), xxhash.xxh3_64_intdigest(content), line
         )
 
     def conflict(self) -> Conflict | None:

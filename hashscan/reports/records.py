@@ -159,6 +159,20 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool) -> Rec
     return record
 
 
+def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[Match]) -> Record:
+    """The record of a digest that was asked about by itself."""
+    record: dict[str, Any] = {
+        "type": "finding" if verdict in FINDINGS else verdict.value,
+        "schema": SCHEMA,
+        "digest": text,
+        "verdict": verdict.value,
+    }
+    if verdict in FINDINGS:
+        record["matches"] = [match_fields(match) for match in matches]
+        record["because"] = because
+    return record
+
+
 def lost_record(path: bytes, reason: Reason, detail: str) -> Record:
     """The record of a name of which not even the size is known."""
     record: dict[str, Any] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from hashscan.reports.records import folder_record, lost_record, result_record
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.summary import Summary
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
 
 BATCHES_PER_WORKER = 2
 """One under way and one ready: a worker never waits, and little is lost when a sweep ends early."""
@@ -26,11 +25,6 @@ POLL_SECONDS = 0.2
 
 _ABOUT_THE_NAME = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
 """Reasons that say nothing about the same file under another of its names."""
-
-
-def join(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
-    """The path that a report shows."""
-    return os.path.join(target, *(part for part in (folder, name) if part))
 
 
 class Sweep:
@@ -92,14 +86,14 @@ class Sweep:
             case SkippedFile(target, folder, item, reason):
                 self.targets_with_files.add(target)
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
-                yield from self._conclude(join(target, folder, item.name), result)
+                yield from self._conclude(shown_path(target, folder, item.name), result)
             case LostFile(target, folder, name, reason, detail):
                 self.targets_with_files.add(target)
                 self.summary.count(Verdict.UNREADABLE, reason)
-                yield lost_record(join(target, folder, name), reason, detail)
+                yield lost_record(shown_path(target, folder, name), reason, detail)
             case ClosedFolder(target, folder, closed_because, detail):
                 self.summary.close_folder(closed_because)
-                yield folder_record(join(target, folder), closed_because, detail)
+                yield folder_record(shown_path(target, folder), closed_because, detail)
             case Passed():
                 self.summary.add_passed(listing)
 
@@ -110,7 +104,7 @@ class Sweep:
             if item.stat.links > 1:
                 read, result = self._links.meet(batch, item)
                 if result is not None:
-                    yield from self._conclude(join(batch.target, batch.folder, item.name), result)
+                    yield from self._conclude(shown_path(batch.target, batch.folder, item.name), result)
                 if not read:
                     continue
             reading.append(item)
@@ -151,7 +145,7 @@ class Sweep:
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         for item, result in zip(batch.items, answer.results, strict=True):
-            yield from self._conclude(join(batch.target, batch.folder, result.name), result)
+            yield from self._conclude(shown_path(batch.target, batch.folder, result.name), result)
             if item.stat.links > 1:
                 yield from self._settle(item, result)
 
@@ -163,7 +157,7 @@ class Sweep:
                 self._ready.append(again)
             return
         for batch, other in self._links.settle(item.stat, result):
-            path = join(batch.target, batch.folder, other.name)
+            path = shown_path(batch.target, batch.folder, other.name)
             yield from self._conclude(path, replace(result, name=other.name))
 
     def _conclude(self, path: bytes, result: FileResult) -> Iterator[Record]:

@@ -22,6 +22,11 @@ _UNDECODED = frozenset(
 )
 
 
+def closeness(match: Match) -> tuple[int, int, str, str]:
+    """Sorts matches: the closest first, and of equally close ones the algorithm that is hardest to forge."""
+    return match.distance, -ALGORITHMS[match.algorithm].bits, match.list_name, match.entry_id
+
+
 def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str]:
     """The verdict for a file whose bytes were read.
 
@@ -59,7 +64,7 @@ def _identifies(match: Match) -> bool:
 
 def _words(matches: Sequence[Match]) -> str:
     """The closest match in words, and how many more there are."""
-    first = min(matches, key=lambda m: (m.distance, m.algorithm))
+    first = min(matches, key=closeness)
     likeness = "equal" if first.threshold == 0 else f"{first.distance} of {first.threshold} bits apart"
     more = f" and {len(matches) - 1} more" if len(matches) > 1 else ""
     return (

@@ -85,7 +85,7 @@ class ProcessPool(Pool):
 
     def close(self) -> None:
         """Stop the processes."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, OutputError
-from hashscan.lists.store import ListStore
+from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
@@ -25,7 +25,7 @@ from hashscan.scan.lock import SweepLock
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
 from hashscan.scan.summary import Summary
-from hashscan.scan.worker import WorkerSetup, algorithms_for
+from hashscan.scan.worker import WorkerSetup, algorithms_of_lists
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
@@ -83,6 +83,20 @@ def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
     return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
 
 
+def require_usable(opened: OpenedLists) -> None:
+    """Refuse to go on where nothing can be matched against.
+
+    Raises:
+        NoUsableListError: no list can be used.
+    """
+    if opened.handles:
+        return
+    if not opened.infos:
+        raise NoUsableListError("there is no hash list")
+    states = "; ".join(f"{info.name} is {info.state.value}" for info in opened.infos)
+    raise NoUsableListError(f"no usable hash list: {states}")
+
+
 def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
     """Run one sweep.
 
@@ -107,12 +121,11 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
         if settings.state is not None:
             stack.enter_context(SweepLock(settings.state))
-        store = ListStore(settings.state / "lists" if settings.state is not None else None)
-        opened = store.open(settings.lists, started)
+        store = ListStore((settings.state or Path(os.devnull)) / "lists")
+        opened = stack.enter_context(store.open(settings.lists, started))
         observer.opened(opened.infos)
-        if not opened.handles:
-            raise NoUsableListError(_why_none(opened.infos))
-        algorithms = algorithms_for(name for handle in opened.handles for name in handle.algorithms)
+        require_usable(opened)
+        algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (_default_report(settings.state, started, identity),)
         sinks = [
             stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path)) for report in reports
@@ -126,7 +139,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 uuid=identity,
                 version=__version__,
                 host=socket.gethostname(),
-                targets=source.targets,
+                targets=source.paths,
                 lists=opened.infos,
                 algorithms=algorithms,
                 sandbox_mode=settings.decoding.sandbox,
@@ -206,9 +219,3 @@ def _default_report(state: Path | None, started: datetime, identity: str) -> Rep
     except OSError as error:
         raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
     return ReportTarget("jsonl", folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}.jsonl")
-
-
-def _why_none(infos: Sequence[ListInfo]) -> str:
-    if not infos:
-        return "there is no hash list"
-    return "no usable hash list: " + "; ".join(f"{info.name} is {info.state.value}" for info in infos)

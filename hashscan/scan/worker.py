@@ -12,10 +12,10 @@ from types import TracebackType
 import numpy as np
 
 from hashscan.hashing.exact import digest_descriptor
-from hashscan.hashing.formats import SNIFF_BYTES, PictureFormat, sniff
-from hashscan.hashing.reply import DecodedPicture, reply_size, request, unpack
-from hashscan.lists.index import Index
-from hashscan.lists.store import ListHandle
+from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
+from hashscan.hashing.records import DecodedPicture, pack_request, reply_size, unpack_reply
+from hashscan.lists.columns import ListHandle
+from hashscan.lists.index import FlatIndex
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
@@ -31,7 +31,7 @@ from hashscan.model import (
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
-from hashscan.scan.policy import judge
+from hashscan.scan.policy import closeness, judge
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
@@ -65,10 +65,10 @@ class WorkerSetup:
         return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
 
 
-def algorithms_for(asked: Iterable[str]) -> tuple[str, ...]:
-    """The algorithms a sweep computes: those always kept, and those its lists ask for."""
-    wanted = set(ALWAYS_COMPUTED) | set(asked)
-    return tuple(name for name in ALGORITHMS if name in wanted)
+def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
+    """The algorithms a sweep computes: those whose digests are always kept, and those its lists ask for."""
+    asked = {files.algorithm for handle in lists for files in handle.columns}
+    return tuple(name for name in ALGORITHMS if name in asked or name in ALWAYS_COMPUTED)
 
 
 @dataclass(slots=True)
@@ -105,7 +105,8 @@ class Worker:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
-        self.index = Index.open(setup.lists)
+        self.index = FlatIndex.open(setup.lists)
+        self._sources = {name: SOURCES[name] for name in SOURCES}
         self._exact = [EXACT_HASHES[name]() for name in setup.exact]
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
         plugin = Plugin(
@@ -121,8 +122,11 @@ class Worker:
         Returns:
             One result for each item, in the batch's order.
         """
+        if self.setup.sandbox.mode == "required":
+            # To be refused before the first file, not at the first picture.
+            self.sandbox.start()
         try:
-            with SOURCES[batch.source].reopen(batch) as folder:
+            with self._sources[batch.source].reopen(batch) as folder:
                 files = self._read_all(folder, batch.items)
                 try:
                     self._match(files)
@@ -158,8 +162,8 @@ class Worker:
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
-            file.kind = sniff(opened.head(SNIFF_BYTES))
-            decoding = file.kind is not None and file.kind.decoded and bool(self.setup.pictures)
+            file.kind = sniff(opened.head(PREFIX_SIZE))
+            decoding = file.kind is not None and file.kind.pillow is not None and bool(self.setup.pictures)
             if decoding:
                 self._begin(file, opened)
             try:
@@ -170,31 +174,32 @@ class Worker:
                     self._finish(file)
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
-        if file.kind is not None and not file.kind.decoded:
+        if file.kind is not None and file.kind.pillow is None:
             file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
         opened.check_unchanged()
         file.digests.update({name: Digest(name, value) for name, value in values.items()})
 
     def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
-        self.sandbox.begin(opened.descriptor, request(file.kind), opened.stat.uid, fresh=fresh)
+        self.sandbox.begin(opened.descriptor, pack_request(file.kind), opened.stat.uid, fresh=fresh)
 
     def _finish(self, file: _Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        assert file.kind is not None
         try:
-            answer = unpack(self.sandbox.finish(), self.setup.pictures)
+            answer = unpack_reply(self.sandbox.finish(), file.kind, self.setup.pictures)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return
         except ValueError as error:
             self.sandbox.discard()
-            file.reason, file.detail = Reason.DECODER_DIED, f"answered nonsense: {error}"
+            file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
             return
         if isinstance(answer, DecodedPicture):
-            file.picture = Picture(answer.format, answer.width, answer.height)
+            file.picture = answer.picture
             file.digests.update({digest.algorithm: digest for digest in answer.digests})
         else:
-            file.reason, file.detail = answer, "" if file.kind is None else file.kind.name
+            file.reason, file.detail = answer, file.kind.name
 
     def _match(self, files: Sequence[_Checked]) -> None:
         """Ask the index for all files at once, algorithm by algorithm."""
@@ -219,7 +224,7 @@ class Worker:
                     Match(list_name, entry_id, name, category, distance, algorithm.threshold)
                 )
         for file in files:
-            file.matches.sort(key=lambda m: (m.distance, m.algorithm, m.list_name, m.entry_id))
+            file.matches.sort(key=closeness)
 
     def _confirm(self, file: _Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
@@ -240,9 +245,7 @@ class Worker:
             return
         self._match([again])
         if again.matches:
-            file.matches = sorted(
-                exact + again.matches, key=lambda m: (m.distance, m.algorithm, m.list_name, m.entry_id)
-            )
+            file.matches = sorted(exact + again.matches, key=closeness)
             file.digests.update(again.digests)
             return
         file.matches = exact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -47,15 +48,32 @@ class Passed:
     """Things that are no files, counted as they go by."""
 
     folders: int = 0
+    """Folders entered, the target included."""
     links: int = 0
     """Symbolic links, never followed."""
     specials: int = 0
     """Devices, sockets and FIFOs."""
     excluded_folders: int = 0
-    """Folders left out by a pattern or, with one file system asked for, as mount points."""
+    """Folders left out by a pattern, as mount points of pseudo file systems (or of any, with one file system
+    asked for), or because they are our own."""
 
 
 Listing = Batch | SkippedFile | LostFile | ClosedFolder | Passed
+
+
+def shown_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
+    """The whole path of a file, or of a folder where no name is given, to show and to open.
+
+    Args:
+        target: of a batch or another listing.
+        folder: the folder beneath the target; empty for the target itself.
+        name: the file's name in the folder.
+    """
+    path = target
+    for part in (folder, name):
+        if part:
+            path += part if path.endswith(b"/") else b"/" + part
+    return path
 
 
 class FileTrouble(Exception):
@@ -75,6 +93,20 @@ class OpenFile(ABC):
 
     stat: FileStat
     """What fstat said just after opening."""
+
+    def head(self, length: int) -> bytes:
+        """The first bytes, fewer only where the file is shorter.
+
+        Raises:
+            FileTrouble: they can't be read.
+        """
+        read = b""
+        try:
+            while len(read) < length and (more := os.pread(self.descriptor, length - len(read), len(read))):
+                read += more
+        except OSError as error:
+            raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+        return read
 
     @abstractmethod
     def check_unchanged(self) -> None:

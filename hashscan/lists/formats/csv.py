@@ -25,12 +25,16 @@ class CsvFormat(ListFormat):
         number, header = next(rows, (1, []))
         if sorted(header) != sorted(_COLUMNS):
             found = ", ".join(shown(name) for name in header[:8]) or "nothing"
-            raise LineError(number, f"the header should name {', '.join(_COLUMNS)}; it has {found}", _HEADER_ADVICE)
+            raise LineError(
+                number, f"the header should name {', '.join(_COLUMNS)}; it has {found}", _HEADER_ADVICE
+            )
         id_at, algorithm_at, value_at, category_at = (header.index(column) for column in _COLUMNS)
         for number, row in rows:
             if len(row) != len(_COLUMNS):
                 raise LineError(
-                    number, f"{len(row)} fields instead of {len(_COLUMNS)}", "Give each line a field for each column"
+                    number,
+                    f"{len(row)} fields instead of {len(_COLUMNS)}",
+                    "Give each line a field for each column",
                 )
             yield RawEntry(number, row[id_at], row[algorithm_at], row[value_at], row[category_at])
 
@@ -45,7 +49,9 @@ def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise LineError(number, f"no comma-separated values: {error}", "Quote fields as RFC 4180 says") from error
+            raise LineError(
+                number, f"no comma-separated values: {error}", "Quote fields as RFC 4180 says"
+            ) from error
         if reader.line_num != number:
             raise LineError(number, "a quoted field runs over the end of the line", "Close the quote")
         if row:

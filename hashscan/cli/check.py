@@ -1,0 +1,101 @@
+"""`hashscan check`: single files and digests against the lists."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.base import HashscanCommand, decoding_options, list_option, state_option
+from hashscan.cli.screen import say
+from hashscan.errors import UsageError
+from hashscan.settings import DecodingLimits
+
+if TYPE_CHECKING:
+    from hashscan.reports.base import Record
+    from hashscan.scan.summary import Summary
+    from hashscan.scan.worker import Worker
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70))
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=click.Path(path_type=bytes))
+@list_option
+@click.option(
+    "--fail-on",
+    type=click.Choice(["match", "review", "never"]),
+    default="match",
+    show_default=True,
+    help="What makes the exit code say that something was found.",
+)
+@click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")
+@decoding_options
+@state_option
+def command(
+    items: tuple[bytes, ...],
+    lists: tuple[str, ...],
+    fail_on: Any,
+    strict: bool,
+    state: Path,
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+) -> int:
+    """Check files or digests against the lists, without a sweep: a JSON line for each.
+
+    An ITEM is a file, or a digest in hex. A digest may have its algorithm before it (`sha256:…`); without, it
+    is looked up under every algorithm whose digests have that length. An existing file of that name comes
+    first.
+    """
+    from hashscan.lists.store import ListStore
+    from hashscan.reports.jsonl import JsonLines
+    from hashscan.scan.summary import Summary
+    from hashscan.scan.sweep import require_usable, sandbox_options
+    from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
+
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    opened = ListStore(state / "lists").open(lists or None, datetime.now(UTC))
+    for info in opened.infos:
+        if info.problem is not None:
+            say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+    require_usable(opened)
+    setup = WorkerSetup(
+        lists=opened.handles,
+        sandbox=sandbox_options(limits),
+        algorithms=algorithms_of_lists(opened.handles),
+        max_pixels=limits.max_pixels,
+    )
+    output = JsonLines(sys.stdout.buffer)
+    summary = Summary()
+    with Worker(setup) as worker:
+        for item in items:
+            output.write(_check(worker, item, summary))
+            sys.stdout.flush()
+    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict)
+
+
+def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
+    """Check one file or digest, and count it."""
+    from hashscan.reports.records import digest_record, result_record
+    from hashscan.scan.policy import judge
+    from hashscan.scan.single import algorithms_of, check_file, match_digest
+
+    if os.path.lexists(item):
+        result = check_file(worker, item)
+        summary.add(result)
+        return result_record(item, result, with_digests=False)
+    text = os.fsdecode(item)
+    values = algorithms_of(text)
+    if not values:
+        raise UsageError(
+            f"{text!r} is no file and no digest",
+            advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
+        )
+    matches = [m for name, value in values.items() for m in match_digest(worker.index, name, value)]
+    verdict, because = judge(matches, None)
+    summary.count(verdict, None)
+    return digest_record(text, verdict, because, matches)

@@ -1,0 +1,63 @@
+"""`hashscan hash`: the digests of single files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hashscan.cli.base import HashscanCommand, decoding_options
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED
+from hashscan.settings import DecodingLimits
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 70))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=bytes))
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(list(ALGORITHMS)),
+    help="Algorithm to compute; repeatable. Those a sweep always computes when none is named.",
+)
+@decoding_options
+def command(
+    files: tuple[bytes, ...],
+    algorithms: tuple[str, ...],
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+) -> int:
+    """Print the digests of files, a JSON line for each.
+
+    Pictures are decoded in the sandbox, as in a sweep. A file that can't be read, or a picture that can't be
+    decoded, has a line with the reason.
+    """
+    import sys
+
+    from hashscan.reports.jsonl import JsonLines
+    from hashscan.reports.records import result_record
+    from hashscan.scan.single import check_file
+    from hashscan.scan.sweep import sandbox_options
+    from hashscan.scan.worker import Worker, WorkerSetup
+
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    chosen = algorithms or ALWAYS_COMPUTED
+    setup = WorkerSetup(
+        lists=(),
+        sandbox=sandbox_options(limits),
+        algorithms=tuple(name for name in ALGORITHMS if name in chosen),
+        max_pixels=limits.max_pixels,
+        with_digests=True,
+    )
+    output = JsonLines(sys.stdout.buffer)
+    complete = True
+    with Worker(setup) as worker:
+        for path in files:
+            result = check_file(worker, path)
+            complete = complete and result.reason is None
+            output.write(result_record(path, result, with_digests=True))
+            sys.stdout.flush()
+    return EXIT_CLEAN if complete else EXIT_INCOMPLETE

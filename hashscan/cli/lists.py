@@ -1,0 +1,148 @@
+"""`hashscan lists`: the hash lists of this machine."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.screen import say, show_lists
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, HashscanError, UsageError
+from hashscan.model import USABLE_STATES, TrustState
+from hashscan.registry import LIST_FORMATS
+
+
+@click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
+def command() -> None:
+    """Group of the commands below."""
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@click.argument("name")
+@click.argument("source", metavar="URL|FOLDER")
+@click.option(
+    "--root",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The list's root file, as its owner gave it to you by another way than the list itself.",
+)
+@state_option
+def add(name: str, source: str, root: Path, state: Path) -> int:
+    """Remember a signed list: where it comes from, and which root it is trusted by. Fetches nothing."""
+    from hashscan.lists import client
+    from hashscan.lists.store import ListStore
+
+    try:
+        trusted_root = root.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"can't read the root file {root}: {error.strerror}",
+            advice="Name the root file of the list's owner.",
+        ) from error
+    client.add(ListStore(state / "lists"), name, source, trusted_root)
+    say(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@state_option
+def pull(names: tuple[str, ...], state: Path) -> int:
+    """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
+
+    Where several fail, the exit code is that of the first.
+    """
+    from hashscan.lists import client
+    from hashscan.lists.store import ListStore
+
+    store = ListStore(state / "lists")
+    chosen = names or tuple(n for n in store.names() if client.source_of(store, n) is not None)
+    if not chosen:
+        raise UsageError(
+            "there is no signed list to pull",
+            advice="Add one with `hashscan lists add NAME URL --root FILE`.",
+        )
+    failure: HashscanError | None = None
+    for name in chosen:
+        try:
+            done = client.pull(store, name)
+        except HashscanError as error:
+            if len(chosen) == 1:
+                raise
+            # The other lists are not to suffer from this one.
+            say(f"hashscan: list {name}: {error}\n  {error.remedy}")
+            failure = failure or error
+            continue
+        what = "is up to date" if not done.changed else f"was {done.previous or 'not there'} before"
+        say(
+            f"hashscan: list {name} version {done.info.version} ({what}): "
+            f"{done.info.entries} entries, {done.fetched} bytes fetched"
+        )
+    return EXIT_CLEAN if failure is None else failure.exit_code
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@state_option
+def status(names: tuple[str, ...], state: Path) -> int:
+    """Verify lists and show what they hold; all when none is named."""
+    from hashscan.lists.store import ListStore
+
+    with ListStore(state / "lists").open(names or None, datetime.now(UTC)) as opened:
+        show_lists(opened.infos)
+        if not any(info.state in USABLE_STATES for info in opened.infos):
+            say("hashscan: no list can be used; add one with `hashscan lists add`")
+            return EXIT_NO_LIST
+        good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
+        return EXIT_CLEAN if good else EXIT_INCOMPLETE
+
+
+@command.command("import", cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--name", required=True, help="What to call the list.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(LIST_FORMATS)),
+    default="csv",
+    show_default=True,
+    help="How the file is written.",
+)
+@state_option
+def import_(file: Path, name: str, form: str, state: Path) -> int:
+    """Make a local list of a file of entries (- is standard input); nobody has signed it, and reports say so.
+
+    A wrong line is named, and then nothing is imported.
+    """
+    from hashscan.lists.store import ListStore
+
+    store = ListStore(state / "lists")
+    reader = LIST_FORMATS[form]()
+    if str(file) == "-":
+        info = store.import_entries(name, reader.read(sys.stdin.buffer, "standard input"), "standard input")
+    else:
+        try:
+            stream = file.open("rb")
+        except OSError as error:
+            raise UsageError(
+                f"can't read {file}: {error.strerror}", advice="Name an existing file."
+            ) from error
+        with stream:
+            info = store.import_entries(name, reader.read(stream, str(file)), str(file))
+    say(f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody")
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
+@click.argument("name")
+@state_option
+def remove(name: str, state: Path) -> int:
+    """Forget a list and all that is kept of it."""
+    from hashscan.lists.store import ListStore
+
+    ListStore(state / "lists").remove(name)
+    say(f"hashscan: list {name} is removed")
+    return EXIT_CLEAN

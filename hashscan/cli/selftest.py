@@ -1,0 +1,30 @@
+"""`hashscan selftest`: a harmless test picture through the whole chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hashscan.cli.base import HashscanCommand, decoding_options, state_option
+from hashscan.errors import EXIT_CLEAN, EXIT_DEFECT
+from hashscan.settings import DecodingLimits
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@decoding_options
+@state_option
+def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: float, max_pixels: int) -> int:
+    """Send a harmless test picture through the whole chain and say what works.
+
+    It is swept with the demonstration list: as it is, with other bytes but the same picture, and beside a
+    file that is on no list.
+    """
+    from hashscan.scan.selftest import run_selftest
+
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    failed = False
+    for step in run_selftest(limits, state):
+        failed = failed or not step.passed
+        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {step.words}")
+    return EXIT_DEFECT if failed else EXIT_CLEAN

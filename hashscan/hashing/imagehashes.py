@@ -1,0 +1,77 @@
+"""The four 64-bit perceptual hashes of the ImageHash library."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashscan.hashing.base import PictureHash
+
+_WHASH_SCALE = 1024
+
+
+class _ImageHash(PictureHash):
+    """A hash that ImageHash computes from a grey Pillow picture.
+
+    ImageHash and what it needs (scipy, PyWavelets) are only imported when an object is made, and some of it
+    only at the first digest, since few lists ask for these hashes.
+    """
+
+    def __init__(self) -> None:
+        import imagehash
+
+        self._library: Any = imagehash
+
+    def digest(self, luma: NDArray[np.uint8]) -> tuple[bytes, int]:
+        """Hash one picture, shape (height, width); bits in the order of ImageHash's hexadecimal form."""
+        bits = self._compute(Image.fromarray(luma)).hash
+        return np.packbits(bits.ravel()).tobytes(), 100
+
+    @abstractmethod
+    def _compute(self, image: Image.Image) -> Any:
+        """The library's own hash object."""
+
+
+class PHash(_ImageHash):
+    """Signs of the lowest frequencies of the cosine transform, against their median."""
+
+    name = "phash"
+
+    def _compute(self, image: Image.Image) -> Any:
+        return self._library.phash(image)
+
+
+class DHash(_ImageHash):
+    """Whether brightness rises from one column to the next."""
+
+    name = "dhash"
+
+    def _compute(self, image: Image.Image) -> Any:
+        return self._library.dhash(image)
+
+
+class AHash(_ImageHash):
+    """Whether a part is brighter than the mean."""
+
+    name = "ahash"
+
+    def _compute(self, image: Image.Image) -> Any:
+        return self._library.average_hash(image)
+
+
+class WHash(_ImageHash):
+    """The lowest frequencies of a wavelet transform, against their median.
+
+    ImageHash works at the largest power of two within the picture's shorter side, in float64. That is kept
+    up to 1024: above, a large picture would take gigabytes, and the 8x8 lowest frequencies hardly change.
+    """
+
+    name = "whash"
+
+    def _compute(self, image: Image.Image) -> Any:
+        scale = _WHASH_SCALE if min(image.size) >= 2 * _WHASH_SCALE else None
+        return self._library.whash(image, image_scale=scale)

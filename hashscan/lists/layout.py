@@ -1,0 +1,183 @@
+"""Where the parts of a stored list lie, and how one version takes the place of another.
+
+NAME/root.json      the root the administrator trusts          (signed lists)
+NAME/source.json    where to pull from                         (signed lists)
+NAME/tuf/           metadata seen so far, against rollback     (signed lists)
+NAME/staging/       the next version while it is being made
+NAME/versions/X/    finished versions, each with metadata/ and targets/
+NAME/active         symbolic link to the version in use
+.NAME.lock          held by the one writer
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hashscan.errors import UsageError
+from hashscan.lists.durable import (
+    PRIVATE_FOLDER,
+    TEMPORARY_PREFIX,
+    remove_leftovers,
+    replace_link,
+    sync_folder,
+)
+from hashscan.lists.lock import Hold, claimed_for_removal
+from hashscan.lists.manifest import LIST_NAME
+
+DEMO = "demo"
+"""A name no stored list may have: it is the list that comes with the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFolder:
+    """The folder of one stored list."""
+
+    path: Path
+
+    @property
+    def lock(self) -> Path:
+        """Beside the folder, so that it outlives it."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    @property
+    def root(self) -> Path:
+        """The trusted root."""
+        return self.path / "root.json"
+
+    @property
+    def source(self) -> Path:
+        """Present exactly when the list is a signed one."""
+        return self.path / "source.json"
+
+    @property
+    def tuf(self) -> Path:
+        """The folder of tuf's client."""
+        return self.path / "tuf"
+
+    @property
+    def staging(self) -> Path:
+        """The next version; what a killed writer left there may be used again."""
+        return self.path / "staging"
+
+    @property
+    def versions(self) -> Path:
+        """The folder of finished versions."""
+        return self.path / "versions"
+
+    @property
+    def active_link(self) -> Path:
+        """Points to the version in use."""
+        return self.path / "active"
+
+    def active(self) -> Path | None:
+        """The version in use, or None when there is none."""
+        try:
+            return self.versions / Path(os.readlink(self.active_link)).name
+        except FileNotFoundError:
+            return None
+
+    def hold_active(self) -> tuple[Path, Hold] | None:
+        """The version in use and a claim that keeps it; None when there is none."""
+        while (version := self.active()) is not None:
+            try:
+                hold = Hold(version)
+            except FileNotFoundError:
+                if self.active() == version:
+                    raise
+                continue
+            # A writer may have removed it before the claim held; then another is in use by now.
+            if self.active() == version:
+                return version, hold
+            hold.close()
+        return None
+
+    def make(self) -> None:
+        """Make the folders for a writer, and clear away what killed ones left beside the staging folder."""
+        for folder in (self.path, self.versions):
+            private_folder(folder)
+        remove_leftovers(self.path)
+
+    def fresh_staging(self) -> Path:
+        """An empty staging folder."""
+        if self.staging.exists():
+            shutil.rmtree(self.staging)
+        return private_folder(self.staging)
+
+    def activate_staging(self, version: int) -> Path:
+        """Put the staging folder, whose files are synced, in the place of the version in use.
+
+        Returns:
+            The folder it has become.
+        """
+        for folder, _, _ in os.walk(self.staging):
+            sync_folder(Path(folder))
+        finished = self.versions / f"{version}-{secrets.token_hex(4)}"
+        self.staging.rename(finished)
+        sync_folder(self.versions)
+        replace_link(self.active_link, f"{self.versions.name}/{finished.name}")
+        return finished
+
+    def finished_versions(self) -> Iterator[Path]:
+        """All versions that are still there, the one in use among them."""
+        with suppress(FileNotFoundError):
+            yield from sorted(path for path in self.versions.iterdir() if path.is_dir())
+
+    def remove_superseded(self) -> None:
+        """Remove the versions that are neither in use nor held by a reader, and the staging folder."""
+        if self.staging.exists():
+            shutil.rmtree(self.staging)
+        active = self.active()
+        for version in self.finished_versions():
+            if version != active:
+                with claimed_for_removal(version) as unused:
+                    if unused:
+                        shutil.rmtree(version)
+
+    def remove(self) -> None:
+        """Remove everything but the lock; at once for readers, since it first gets a name no list has."""
+        gone = self.path.with_name(f"{TEMPORARY_PREFIX}{self.path.name}-{secrets.token_hex(8)}")
+        self.path.rename(gone)
+        shutil.rmtree(gone)
+
+    def remove_removed(self) -> None:
+        """Finish what a killed `remove` began."""
+        for gone in self.path.parent.glob(f"{TEMPORARY_PREFIX}{self.path.name}-{'?' * 16}"):
+            shutil.rmtree(gone)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder and those above it for this user alone, unless they are there."""
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    return folder
+
+
+def checked_name(name: str) -> str:
+    """A list's name, when it can be one.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if not LIST_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} can't be a list's name",
+            advice="Use 1 to 64 of a-z, 0-9, dot, hyphen and underscore, beginning with a letter or digit.",
+        )
+    return name
+
+
+def own_name(name: str) -> str:
+    """A name for a list to be stored.
+
+    Raises:
+        UsageError: it can't be a name, or is reserved.
+    """
+    if checked_name(name) == DEMO:
+        raise UsageError(f"{DEMO!r} is the list that comes with hashscan", advice="Choose another name.")
+    return name

@@ -1,0 +1,211 @@
+"""The hash lists kept on this machine, verified and opened for a sweep."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from hashscan.errors import LockedError, UsageError
+from hashscan.lists.columns import ListHandle
+from hashscan.lists.durable import output_errors
+from hashscan.lists.layout import DEMO, ListFolder, checked_name, own_name, private_folder
+from hashscan.lists.local import open_local, write_local
+from hashscan.lists.lock import Hold, claimed_for_removal, sole_writer
+from hashscan.lists.manifest import LIST_NAME
+from hashscan.lists.repository import OpenedList, open_repository
+from hashscan.model import Entry, ListInfo, TrustState
+
+__all__ = ["DEMO", "ListHandle", "ListStore", "OpenedLists"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLists:
+    """Lists opened for a sweep.
+
+    Keep this object as long as a handle may be opened: until it is closed or gone, no pull removes the files.
+    """
+
+    infos: tuple[ListInfo, ...]
+    """Every list asked for, in that order."""
+    handles: tuple[ListHandle, ...]
+    """The verified, usable ones of them."""
+    holds: tuple[Hold, ...] = ()
+
+    def close(self) -> None:
+        """Let the files go."""
+        for hold in self.holds:
+            hold.close()
+
+    def __enter__(self) -> OpenedLists:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ListStore:
+    """The folder beneath which all lists are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, which need not exist yet; nothing is read or written before it must be."""
+        self._folder = folder
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all lists kept here, sorted; `demo` is never among them.
+
+        Raises:
+            OutputError: the folder can't be listed.
+        """
+        with output_errors("the lists can't be listed"):
+            try:
+                names = sorted(path.name for path in self._folder.iterdir() if LIST_NAME.fullmatch(path.name))
+            except FileNotFoundError:
+                return ()
+            return tuple(name for name in names if self._kept(self.folder(name)))
+
+    def infos(self, now: datetime) -> tuple[ListInfo, ...]:
+        """What to say of every list kept here; each is verified in full.
+
+        Raises:
+            OutputError: the folder can't be listed.
+        """
+        with self.open(None, now) as opened:
+            return opened.infos
+
+    def open(self, names: Sequence[str] | None, now: datetime) -> OpenedLists:
+        """Verify lists and open those that can be used.
+
+        Args:
+            names: which; None for every list kept here.
+            now: the time to compare expiries with.
+
+        Raises:
+            UsageError: a name can't be one.
+            OutputError: the folder can't be listed.
+        """
+        infos, handles, holds = [], [], []
+        for name in dict.fromkeys(self.names() if names is None else names):
+            opened, hold = self._open(checked_name(name), now)
+            infos.append(opened.info)
+            if opened.handle is not None:
+                handles.append(opened.handle)
+                holds += [hold] if hold else []
+        return OpenedLists(tuple(infos), tuple(handles), tuple(holds))
+
+    def import_entries(self, name: str, entries: Iterable[Entry], label: str) -> ListInfo:
+        """Keep entries as a local, unsigned list; an earlier one of that name is replaced at once.
+
+        Args:
+            name: of the list.
+            entries: taken in to the end before anything changes.
+            label: what to call their origin in an error.
+
+        Raises:
+            UsageError: the name can't be used, or belongs to a signed list.
+            ListFormatError: the entries are faulty, or there are none; nothing has changed.
+            LockedError: another process writes this list.
+            OutputError: they can't be written; the earlier list stands.
+        """
+        with self.writing(own_name(name)) as folder:
+            if folder.source.exists():
+                raise UsageError(
+                    f"the list {name!r} is a signed one",
+                    advice="Import under another name, or remove it first with `hashscan lists remove`.",
+                )
+            folder.make()
+            active = folder.active()
+            version = open_local(name, active).info.version + 1 if active else 1
+            try:
+                write_local(name, folder.fresh_staging(), entries, label, version, datetime.now(UTC))
+                finished = folder.activate_staging(version)
+            finally:
+                folder.remove_superseded()
+            return open_local(name, finished).info
+
+    def remove(self, name: str) -> None:
+        """Forget a list and everything kept of it.
+
+        Raises:
+            UsageError: there is no such list.
+            LockedError: another process writes or uses it.
+            OutputError: it can't be removed.
+        """
+        with self.writing(own_name(name)) as folder:
+            folder.remove_removed()
+            if not folder.path.exists():
+                raise UsageError(f"there is no list {name!r}", advice="See `hashscan lists status`.")
+            for version in folder.finished_versions():
+                with claimed_for_removal(version) as unused:
+                    if not unused:
+                        raise LockedError(f"a sweep is using the list {name!r}")
+            folder.remove()
+
+    def folder(self, name: str) -> ListFolder:
+        """Where a list's parts lie; it need not exist."""
+        return ListFolder(self._folder / name)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[ListFolder]:
+        """A list's folder, with every other writer kept out.
+
+        Raises:
+            LockedError: another process writes this list.
+            OutputError: the body met an error of the system.
+        """
+        folder = self.folder(name)
+        with output_errors(f"the list {name!r} can't be written"):
+            private_folder(self._folder)
+            with sole_writer(folder.lock, f"the list {name!r}"):
+                yield folder
+
+    @staticmethod
+    def _kept(folder: ListFolder) -> bool:
+        """Whether it is a list, and not what is left of an import that failed."""
+        return folder.source.exists() or folder.active_link.is_symlink()
+
+    def _open(self, name: str, now: datetime) -> tuple[OpenedList, Hold | None]:
+        if name == DEMO:
+            return _open_demo(now), None
+        folder = self.folder(name)
+        missing = ListInfo(name, TrustState.MISSING)
+        try:
+            held = folder.hold_active()
+            signed = folder.source.exists()
+            if held is None:
+                problem = (
+                    f"never pulled: run `hashscan lists pull {name}`"
+                    if signed
+                    else "there is no such list: add it with `hashscan lists add` or `hashscan lists import`"
+                )
+                return OpenedList(_with_problem(missing, problem)), None
+            version, hold = held
+            if signed:
+                return open_repository(name, version, folder.root.read_bytes(), now), hold
+            return open_local(name, version), hold
+        except OSError as error:
+            unreadable = ListInfo(name, TrustState.DAMAGED)
+            return OpenedList(
+                _with_problem(unreadable, f"can't be read: {error}; check its permissions")
+            ), None
+
+
+def _open_demo(now: datetime) -> OpenedList:
+    """The demonstration list that comes with the program."""
+    folder = Path(str(importlib.resources.files("hashlists"))) / DEMO
+    try:
+        root = (folder / "root.json").read_bytes()
+    except OSError as error:
+        missing = ListInfo(DEMO, TrustState.MISSING)
+        return OpenedList(_with_problem(missing, f"not installed: {error}; install hashscan again"))
+    return open_repository(DEMO, folder, root, now)
+
+
+def _with_problem(info: ListInfo, problem: str) -> ListInfo:
+    return ListInfo(info.name, info.state, problem=problem)

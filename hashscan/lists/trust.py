@@ -1,0 +1,151 @@
+"""Verifies a list's TUF metadata offline, from bytes it is given.
+
+The rules, after https://theupdateframework.github.io/specification/latest/#detailed-client-workflow :
+ * The trusted root is believed because the administrator named it; each later root must be signed by the
+   one before it and by itself.
+ * Timestamp, snapshot and targets must be signed by keys of the last root, and each must be the very version,
+   with the length and hashes where given, that the one before it names.
+ * Expiry doesn't make a list unusable, it makes it stale; so signatures are checked as if time stood
+   still, and the earliest expiry is compared with the clock afterwards.
+
+Importing this module imports tuf, so others do so on first use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets
+from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
+from tuf.ngclient.config import EnvelopeType, UpdaterConfig
+
+from hashscan.errors import ListTrustError, UsageError
+
+ReadMetadata = Callable[[str], bytes | None]
+"""Gives the bytes of a metadata file by its name, such as `3.snapshot.json`; None when there is none."""
+
+TIMESTAMP_NAME = "timestamp.json"
+LIMITS = UpdaterConfig(app_user_agent="hashscan")
+_SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTarget:
+    """A file as the list's owner signed it."""
+
+    file_name: str
+    """Its name in a repository with consistent snapshots: the hash, a dot, the target's name."""
+    info: TargetFile
+    """Length and hashes, as tuf's own functions want them."""
+
+    def intact(self, file: BinaryIO) -> bool:
+        """Whether a file has the signed length and hashes."""
+        try:
+            self.info.verify_length_and_hashes(file)
+        except LengthOrHashMismatchError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMetadata:
+    """What the signatures vouch for."""
+
+    targets: Mapping[str, SignedTarget]
+    metadata_names: tuple[str, ...]
+    """The metadata files it was read from, the trusted root left out."""
+    versions: Mapping[str, int]
+    """Version of each role's metadata."""
+    key_ids: tuple[str, ...]
+    """Keys allowed to sign the list's targets."""
+    expires: datetime
+    """Earliest expiry of root, timestamp, snapshot and targets."""
+
+
+def check_root(trusted_root: bytes) -> None:
+    """Make sure that a file is a root that signed itself.
+
+    Raises:
+        UsageError: it is no TUF root of the kind we need.
+        ListTrustError: it is one, but its signatures don't hold.
+    """
+    advice = "Get root.json from the list's owner, by a way that you trust."
+    try:
+        root = Metadata[Root].from_bytes(trusted_root).signed
+    except RepositoryError as error:
+        raise UsageError("the root file is no TUF metadata", advice=advice) from error
+    if not isinstance(root, Root):
+        raise UsageError("the root file is TUF metadata, but of another role than root", advice=advice)
+    if not root.consistent_snapshot:
+        raise UsageError(
+            "the list is published without consistent snapshots, which hashscan needs", advice=advice
+        )
+    try:
+        TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
+    except RepositoryError as error:
+        raise ListTrustError(f"the root file's own signatures don't hold: {error}", advice=advice) from error
+
+
+def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
+    """Verify a list's metadata, from the trusted root to its targets.
+
+    Args:
+        trusted_root: root metadata that the administrator trusts.
+        read: gives the other metadata files.
+
+    Raises:
+        ListTrustError: a signature, version, length or hash doesn't hold, or a file is missing.
+    """
+    names: list[str] = []
+
+    def needed(name: str) -> bytes:
+        data = read(name)
+        if data is None:
+            raise ListTrustError(f"the metadata file {name} is missing")
+        names.append(name)
+        return data
+
+    try:
+        trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
+        trusted.reference_time = _BEFORE_ANY_EXPIRY
+        for _ in range(LIMITS.max_root_rotations):
+            name = f"{trusted.root.version + 1}.{Root.type}.json"
+            later_root = read(name)
+            if later_root is None:
+                break
+            trusted.update_root(later_root)
+            names.append(name)
+        trusted.update_timestamp(needed(TIMESTAMP_NAME))
+        trusted.update_snapshot(needed(f"{trusted.timestamp.snapshot_meta.version}.{Snapshot.type}.json"))
+        targets_meta = trusted.snapshot.meta.get(f"{Targets.type}.json")
+        if targets_meta is None:
+            raise ListTrustError("the snapshot doesn't name the targets")
+        trusted.update_targets(needed(f"{targets_meta.version}.{Targets.type}.json"))
+    except RepositoryError as error:
+        raise ListTrustError(f"the list's signatures don't hold: {error}") from error
+    roles = (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
+    return VerifiedMetadata(
+        targets=_signed_targets(trusted.targets),
+        metadata_names=tuple(names),
+        versions={role.type: role.version for role in roles},
+        key_ids=tuple(sorted(trusted.root.roles[Targets.type].keyids)),
+        expires=min(role.expires for role in roles),
+    )
+
+
+def _signed_targets(targets: Targets) -> dict[str, SignedTarget]:
+    """The targets that can lie in a flat folder under a name of letters and digits; a list has no others."""
+    signed = {}
+    for name, info in targets.targets.items():
+        # tuf's client takes the first hash for the file's name.
+        algorithm, digest = next(iter(info.hashes.items()))
+        if algorithm == "sha256" and _SHA256.fullmatch(digest) and _SAFE_NAME.fullmatch(name):
+            signed[name] = SignedTarget(f"{digest}.{name}", info)
+    return signed

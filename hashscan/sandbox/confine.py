@@ -1,0 +1,173 @@
+"""What a new decoder does to itself before it meets a stranger's byte: lets go of every right it can lose.
+
+Identity, capabilities and limits are here; `landlock` and `seccomp` shut the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hashscan.sandbox import landlock, seccomp
+from hashscan.sandbox.libc import capabilities, clear_capabilities, prctl
+from hashscan.sandbox.protocol import DECODER_SOCKET, EXIT_ORPHANED, Hello
+
+NOBODY = 65534
+"""Owns nothing on any system, and is the kernel's own overflow uid and gid."""
+
+ZYGOTE_DESCRIPTORS = 256
+"""The zygote can't open a descriptor of this number or above, so a decoder knows where to stop closing."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+_CAP_KILL = 1 << 5
+_CAP_SETGID = 1 << 6
+_CAP_SETUID = 1 << 7
+_CAP_SETPCAP = 1 << 8
+
+_SWITCHED_OFF = errno.ECANCELED
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What the zygote found out once for all its decoders; an errno where there is nothing to use."""
+
+    mode: str
+    zygote: int
+    """Process id."""
+    memory_bytes: int
+    cpu_seconds: int
+    rights: landlock.Rights | int
+    program: bytes | int
+    """The seccomp filter."""
+
+
+def prepare(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
+    """Look up in the zygote what decoders will use: after Landlock no library could be loaded."""
+    rights: landlock.Rights | int = _SWITCHED_OFF
+    program: bytes | int = _SWITCHED_OFF
+    if mode != "off":
+        try:
+            rights = landlock.available()
+        except OSError as error:
+            rights = error.errno or errno.ENOSYS
+        try:
+            program = seccomp.compile_filter(DECODER_SOCKET, library)
+        except OSError as error:
+            # A library that can't be loaded comes without an errno.
+            program = error.errno or errno.ENOENT
+    return Confinement(mode, os.getpid(), memory_bytes, cpu_seconds, rights, program)
+
+
+def keep_only(descriptor: int) -> None:
+    """Make `descriptor` the number `DECODER_SOCKET`, and close all others."""
+    os.dup2(descriptor, DECODER_SOCKET, inheritable=False)
+    os.closerange(0, DECODER_SOCKET)
+    os.closerange(DECODER_SOCKET + 1, ZYGOTE_DESCRIPTORS)
+
+
+def confine(confinement: Confinement) -> Hello:
+    """Shut this process in, for ever.
+
+    Each part is tried whatever became of those before; Landlock and seccomp come last, since they would
+    refuse the rest.
+
+    Returns:
+        What is in force. It is for the worker to say whether that is enough.
+    """
+    os.setsid()
+    on = confinement.mode != "off"
+    limits = _errno(lambda: _limit(confinement.memory_bytes, confinement.cpu_seconds))
+    uid = dropped = _SWITCHED_OFF
+    if on:
+        held = capabilities()[0]
+        _errno(lambda: _drop_bounding_set(held))
+        uid = _errno(lambda: _become_nobody(held))
+        dropped = _errno(_drop_capabilities)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    # Neither a tracer of the same uid nor a core dump shall see a picture.
+    prctl(_PR_SET_DUMPABLE, 0)
+    # Set after the change of uid, which would have cleared it.
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != confinement.zygote:
+        os._exit(EXIT_ORPHANED)
+    rights, program = confinement.rights, confinement.program
+    shut = rights if isinstance(rights, int) else _errno(lambda: landlock.restrict(rights))
+    filtered = program if isinstance(program, int) else _errno(lambda: seccomp.install(program))
+    version = 0 if isinstance(rights, int) else rights.version
+    return Hello(version, shut, filtered, uid, dropped, limits)
+
+
+def _errno(step: Callable[[], None]) -> int:
+    try:
+        step()
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _limit(memory_bytes: int, cpu_seconds: int) -> None:
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
+        _lower(limit, 0)
+    _lower(resource.RLIMIT_NOFILE, DECODER_SOCKET + 1)
+    # Over all its files. A single one's clock is the worker's; this one still runs when the worker doesn't.
+    _lower(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)
+    # What the zygote has mapped, used or not, counts too: OpenBLAS alone reserves tens of megabytes.
+    with open("/proc/self/statm", "rb", buffering=0) as statm:
+        mapped = int(statm.read(64).split()[0]) * resource.getpagesize()
+    _lower(resource.RLIMIT_AS, mapped + memory_bytes)
+
+
+def _lower(limit: int, soft: int, hard: int | None = None) -> None:
+    allowed = resource.getrlimit(limit)[1]
+    hard = soft if hard is None else hard
+    if allowed != resource.RLIM_INFINITY:
+        hard = min(hard, allowed)
+    resource.setrlimit(limit, (min(soft, hard), hard))
+
+
+def _drop_bounding_set(held: int) -> None:
+    if not held & _CAP_SETPCAP:
+        # Without the right to drop it, PR_SET_NO_NEW_PRIVS alone keeps the set from ever being used.
+        return
+    for capability in range(64):
+        try:
+            if prctl(_PR_CAPBSET_READ, capability):
+                prctl(_PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                # The last one this kernel knows.
+                return
+            raise
+
+
+def _become_nobody(held: int) -> None:
+    needed = _CAP_SETUID | _CAP_SETGID | _CAP_KILL
+    if os.geteuid() != 0 or held & needed != needed:
+        # A root without CAP_KILL, as systemd can make it, couldn't end a decoder of another uid.
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def _drop_capabilities() -> None:
+    try:
+        prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        # EINVAL: a kernel before 4.3, where there is nothing to clear.
+        if error.errno != errno.EINVAL:
+            raise
+    clear_capabilities()
+    if any(capabilities()):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))

@@ -1,0 +1,207 @@
+"""The worker's hold on its zygote: starts it, passes it commands, ends it."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import importlib.util
+import os
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from hashscan.errors import ZygoteError
+from hashscan.sandbox.protocol import ANSWER, COMMAND, END, SPAWN, ZygoteConfig
+
+START_SECONDS = 120.0
+"""For the plug-in's imports, which a cold and busy disk makes slow."""
+
+ANSWER_SECONDS = 15.0
+"""For a fork or a wait. A decoder stuck in the kernel, on a dead network disk, can't even be killed."""
+
+CLOSE_SECONDS = 2.0
+"""For a decoder to be killed and reaped."""
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2])['path']; "
+    "from hashscan.sandbox.zygote import main; main(int(sys.argv[1]), sys.argv[2])"
+)
+
+
+class ZygoteGone(Exception):
+    """The zygote has died, or doesn't answer; it can be started again."""
+
+
+def import_path(*modules: str) -> tuple[str, ...]:
+    """Absolute folders from which another interpreter can import what this one can.
+
+    An editable install may be known to an import hook alone, so the folders of `modules`, dotted names, are
+    looked up and added.
+    """
+    path = [os.path.abspath(entry) for entry in sys.path if entry]
+    for module in modules:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+        if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+            found = Path(spec.origin).absolute()
+            path.append(str(found.parents[1] if spec.submodule_search_locations else found.parent))
+    # As bytes of UTF-8, which the zygote is told to expect whatever this process's locale says.
+    return tuple(dict.fromkeys(os.fsencode(entry).decode("utf-8", "surrogateescape") for entry in path))
+
+
+class ZygoteProcess:
+    """A started zygote; its start is awaited by `wait_ready`, so that the caller can do other things."""
+
+    def __init__(self, config: ZygoteConfig) -> None:
+        self._target = config.target
+        self._control, theirs = _pair()
+        self._poll = select.poll()
+        self._poll.register(self._control, select.POLLIN)
+        self._ready = self._asking = False
+        # A memory file, not a pipe: nobody has to read along for the zygote not to block.
+        self._stderr = _above_stdio(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC))
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, str(os.getpid()), config.encode()]
+        if sys.dont_write_bytecode:
+            command.insert(1, "-B")
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                cwd="/",
+                env={},
+                close_fds=True,
+                # Ctrl-C at the terminal is for the worker.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._control.close()
+            os.close(self._stderr)
+            raise ZygoteError(f"the decoder's process can't be started: {error}") from error
+        finally:
+            theirs.close()
+
+    def wait_ready(self) -> None:
+        """Wait until the plug-in is loaded.
+
+        Raises:
+            ZygoteError: it can't be; the message ends with the zygote's traceback.
+        """
+        if self._ready:
+            return
+        try:
+            self._receive(START_SECONDS)
+        except ZygoteGone:
+            self._process.kill()
+            status = self._process.wait()
+            written = os.pread(self._stderr, os.fstat(self._stderr).st_size, 0).decode("utf-8", "replace")
+            raise ZygoteError(
+                f"the decoder plug-in {self._target} can't be loaded (exit status {status}):\n"
+                + written[-8000:].strip()
+            ) from None
+        self._ready = True
+        os.close(self._stderr)
+        self._stderr = -1
+
+    def spawn(self) -> socket.socket:
+        """Have a decoder forked in place of the one before.
+
+        Returns:
+            The socket to it, which doesn't block.
+
+        Raises:
+            ZygoteGone: see there.
+            OSError: the system has no process or no descriptor left.
+        """
+        ours, theirs = _pair()
+        try:
+            refused, _ = self._ask(COMMAND.pack(SPAWN, 0), ANSWER_SECONDS, theirs)
+            if refused:
+                raise OSError(refused, os.strerror(refused))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        return ours
+
+    def end(self, patience: float) -> tuple[int, bool]:
+        """Have the decoder ended, after `patience` seconds if it doesn't by itself.
+
+        Returns:
+            Its wait status, and whether it had to be killed.
+
+        Raises:
+            ZygoteGone: see there.
+        """
+        status, killed = self._ask(COMMAND.pack(END, int(patience * 1000)), ANSWER_SECONDS + patience)
+        return status, bool(killed)
+
+    def close(self) -> None:
+        """End the zygote; its decoder goes with it."""
+        self._control.close()
+        if self._stderr >= 0:
+            os.close(self._stderr)
+            self._stderr = -1
+        if self._ready and not self._asking:
+            # Without its end of file it couldn't reap the decoder, which not every process 1 does.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(CLOSE_SECONDS)
+        self._process.kill()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Let go in a process that was forked from the worker, and isn't the zygote's parent."""
+        self._control.close()
+        self._process.returncode = 0
+
+    def _ask(self, command: bytes, seconds: float, passed: socket.socket | None = None) -> tuple[int, int]:
+        if self._asking:
+            # Ctrl-C came between a command and its answer, which would now be taken for this one's.
+            raise ZygoteGone
+        self._asking = True
+        rights = []
+        if passed is not None:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [passed.fileno()]))]
+        try:
+            self._control.sendmsg([command], rights, socket.MSG_DONTWAIT)
+        except OSError as error:
+            raise ZygoteGone from error
+        value, flag = ANSWER.unpack(self._receive(seconds))
+        self._asking = False
+        return value, flag
+
+    def _receive(self, seconds: float) -> bytes:
+        if not self._poll.poll(seconds * 1000):
+            raise ZygoteGone
+        try:
+            message = self._control.recv(64, socket.MSG_DONTWAIT)
+        except OSError as error:
+            raise ZygoteGone from error
+        if not message:
+            raise ZygoteGone
+        return message
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return _move(first), _move(second)
+
+
+def _move(one: socket.socket) -> socket.socket:
+    family, kind = one.family, one.type
+    return socket.socket(family, kind, fileno=_above_stdio(one.detach()))
+
+
+def _above_stdio(descriptor: int) -> int:
+    """The same at 3 or above: in a daemon whose stdio is closed, it would take the place of a child's."""
+    if descriptor > 2:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)

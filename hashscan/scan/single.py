@@ -1,0 +1,78 @@
+"""Single files and single digests, without a sweep."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from hashscan.errors import TargetError
+from hashscan.lists.index import Index
+from hashscan.model import ALGORITHMS, Batch, FileResult, FileStat, Match, Reason, Verdict
+from hashscan.scan.policy import closeness
+from hashscan.scan.worker import MATCHES_KEPT, Worker
+from hashscan.sources.base import LostFile
+from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.patterns import Patterns
+
+_NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
+
+
+def check_file(worker: Worker, path: bytes) -> FileResult:
+    """Check one file as a sweep would.
+
+    Args:
+        worker: holds the lists and the sandbox.
+        path: the file; a link that the caller named is followed.
+
+    Raises:
+        TargetError: there is no such file, or it is none.
+    """
+    if os.path.isdir(path):
+        raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
+    source = FilesystemSource((path,), WalkOptions(exclude=Patterns.compile((), None)))
+    for listing in source.listings():
+        if isinstance(listing, Batch):
+            return worker.check(listing).results[0]
+        if isinstance(listing, LostFile):
+            return FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
+    return FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, Reason.VANISHED)
+
+
+def algorithms_of(text: str) -> dict[str, bytes]:
+    """What a digest written down as text may be.
+
+    Args:
+        text: hex digits, with `ALGORITHM:` before them or without.
+
+    Returns:
+        The digest under each algorithm whose digests have that length; empty when it is no digest.
+    """
+    name, colon, digits = text.rpartition(":")
+    try:
+        value = bytes.fromhex(digits)
+    except ValueError:
+        return {}
+    if len(digits) != 2 * len(value):
+        # fromhex allows white space between the digits.
+        return {}
+    names = [name.lower()] if colon else list(ALGORITHMS)
+    return {n: value for n in names if n in ALGORITHMS and ALGORITHMS[n].size == len(value) > 0}
+
+
+def match_digest(index: Index, algorithm: str, value: bytes) -> list[Match]:
+    """The entries within the algorithm's threshold of one digest, closest first."""
+    if algorithm not in index.algorithms:
+        return []
+    spec = ALGORITHMS[algorithm]
+    found = index.query(
+        algorithm,
+        np.frombuffer(value, dtype=np.uint8).reshape(1, spec.size),
+        np.array([spec.threshold], dtype=np.int64),
+    )
+    matches = []
+    for _, entry, distance in zip(*(column.tolist() for column in found), strict=True):
+        list_name, entry_id, category = index.entry(algorithm, entry)
+        matches.append(Match(list_name, entry_id, algorithm, category, distance, spec.threshold))
+    matches.sort(key=closeness)
+    return matches[:MATCHES_KEPT]

@@ -1,0 +1,195 @@
+"""Opens a path beneath a folder's descriptor without ever following a link."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""To read a file: neither a FIFO nor a terminal put in its place can hold us up or take us over."""
+
+LIST_FLAGS = FILE_FLAGS | os.O_DIRECTORY
+"""To list a folder."""
+
+PASS_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""To pass through a folder: needs the right to search it, not to list it. The kernel refuses O_NONBLOCK and
+O_NOCTTY beside O_PATH, which runs no driver's open and so can't block."""
+
+_OPENAT2 = 437  # the same on every Linux architecture
+_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08  # linux/openat2.h
+_RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS
+
+_LONGEST = 4000  # bytes in one call; the kernel takes 4095
+_EINTR_TRIES = 100
+# A file with a lease on it gives EAGAIN until its holder lets go. Honest holders (file servers) do so within
+# milliseconds; for the others this must not become a way to slow us down.
+_EAGAIN_PAUSES = (0.0, 0.005, 0.01, 0.02, 0.04)
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how`, openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+# CDLL objects don't share their functions, so these argument types hold here only. errno is kept per thread.
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.argtypes = (
+    ctypes.c_long,
+    ctypes.c_long,
+    ctypes.c_char_p,
+    ctypes.POINTER(_OpenHow),
+    ctypes.c_size_t,
+)
+_libc.syscall.restype = ctypes.c_long
+
+
+def open_child(folder: int, name: bytes, flags: int) -> int:
+    """Open one name in a folder; a link in its place is not followed.
+
+    Args:
+        folder: the folder's descriptor.
+        name: one path component, neither `.` nor `..`.
+        flags: one of the constants of this module.
+
+    Returns:
+        A new descriptor.
+
+    Raises:
+        OSError: as openat(2); ELOOP or ENOTDIR for a link.
+    """
+    if name in {b"", b".", b".."} or b"/" in name:
+        raise ValueError(f"not a name in a folder: {name!r}")
+    return _open_step(folder, name, flags)
+
+
+def open_beneath(root: int, path: bytes, flags: int) -> int:
+    """Open a path of any length beneath a folder; a link anywhere in it is not followed.
+
+    Args:
+        root: the folder's descriptor.
+        path: components joined by single slashes, without `.` and `..`; empty for the folder itself.
+        flags: one of the constants of this module.
+
+    Returns:
+        A new descriptor.
+
+    Raises:
+        OSError: as openat2(2); ELOOP or ENOTDIR for a link.
+    """
+    if _has_openat2():
+        return open_by_openat2(root, path, flags)
+    return open_by_steps(root, path, flags)
+
+
+def open_absolute(path: bytes, flags: int) -> int:
+    """Open an absolute path that holds no link.
+
+    Raises:
+        OSError: as `open_beneath`.
+    """
+    if not path.startswith(b"/"):
+        raise ValueError(f"not an absolute path: {path!r}")
+    top = os.open(b"/", PASS_FLAGS)
+    try:
+        return open_beneath(top, path[1:], flags)
+    finally:
+        os.close(top)
+
+
+def open_by_openat2(root: int, path: bytes, flags: int) -> int:
+    """`open_beneath` where the kernel walks the path; only a very long one goes in several steps."""
+    _check(path)
+    return _open_pieces(root, _long_pieces(path), flags, _openat2)
+
+
+def open_by_steps(root: int, path: bytes, flags: int) -> int:
+    """`open_beneath` with one openat(2) per component, for kernels and containers without openat2."""
+    _check(path)
+    return _open_pieces(root, iter(path.split(b"/")), flags, _open_step)
+
+
+def _check(path: bytes) -> None:
+    """Refuse what the kernel would understand otherwise than we do."""
+    framed = b"/" + path + b"/"
+    if path and (b"//" in framed or b"/./" in framed or b"/../" in framed or b"\0" in path):
+        raise ValueError(f"not a plain path beneath a folder: {path[:200]!r}")
+
+
+def _long_pieces(path: bytes) -> Iterator[bytes]:
+    """Cut a path between components into pieces that one call takes."""
+    start = 0
+    while len(path) - start > _LONGEST:
+        cut = path.rfind(b"/", start, start + _LONGEST + 1)
+        if cut < 0:  # a component longer than any file system allows; the kernel shall say so
+            break
+        yield path[start:cut]
+        start = cut + 1
+    yield path[start:]
+
+
+def _open_pieces(
+    root: int, pieces: Iterator[bytes], flags: int, open_piece: Callable[[int, bytes, int], int]
+) -> int:
+    """Open pieces of a path one after the other, the last with `flags`; hold two descriptors at most."""
+    current = root
+    piece = next(pieces)
+    try:
+        for following in pieces:
+            deeper = open_piece(current, piece, PASS_FLAGS)
+            if current != root:
+                os.close(current)
+            current, piece = deeper, following
+        return open_piece(current, piece or b".", flags)
+    finally:
+        if current != root:
+            os.close(current)
+
+
+def _open_step(folder: int, name: bytes, flags: int) -> int:
+    for pause in _EAGAIN_PAUSES:
+        try:
+            return os.open(name, flags, dir_fd=folder)
+        except BlockingIOError:
+            time.sleep(pause)
+    return os.open(name, flags, dir_fd=folder)
+
+
+def _openat2(folder: int, path: bytes, flags: int) -> int:
+    how = ctypes.byref(_how(flags))
+    interruptions = 0
+    pauses = iter(_EAGAIN_PAUSES)
+    while True:
+        descriptor: int = _libc.syscall(_OPENAT2, folder, path, how, ctypes.sizeof(_OpenHow))
+        if descriptor >= 0:
+            return descriptor
+        number = ctypes.get_errno()
+        if number == errno.EINTR and interruptions < _EINTR_TRIES:
+            interruptions += 1
+        elif number == errno.EAGAIN and (pause := next(pauses, None)) is not None:
+            time.sleep(pause)
+        else:
+            raise OSError(number, os.strerror(number))
+
+
+@lru_cache(maxsize=8)
+def _how(flags: int) -> _OpenHow:
+    """The kernel only reads it, so threads may share it."""
+    return _OpenHow(flags, 0, _RESOLVE)
+
+
+@lru_cache(maxsize=1)
+def _has_openat2() -> bool:
+    """Try openat2 on what can't fail: old kernels answer ENOSYS, containers' filters also EPERM."""
+    top = os.open(b"/", PASS_FLAGS)
+    try:
+        os.close(_openat2(top, b".", PASS_FLAGS))
+    except OSError:
+        return False
+    finally:
+        os.close(top)
+    return True

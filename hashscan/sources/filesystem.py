@@ -1,0 +1,138 @@
+"""The source of files that lie in folders of this machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from hashscan.model import Batch, Item, Reason
+from hashscan.sources.base import FileTrouble, Listing, OpenFile, OpenFolder, Source, shown_path
+from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.posix import expect, file_stat, file_trouble, kind
+from hashscan.sources.targets import resolve
+from hashscan.sources.walk import WalkOptions, walk
+
+__all__ = ["FilesystemSource", "WalkOptions"]
+
+
+class FilesystemSource(Source):
+    """Files and folders by path."""
+
+    name = "file"
+
+    def __init__(self, targets: Sequence[bytes], options: WalkOptions) -> None:
+        """Find the targets.
+
+        Args:
+            targets: paths of folders or files, relative ones from the current folder.
+            options: what to leave out.
+
+        Raises:
+            TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
+        """
+        self._options = options
+        self._targets = resolve(
+            targets,
+            exclude=options.exclude,
+            one_file_system=options.one_file_system,
+            protected=options.protected,
+        )
+
+    @property
+    def targets(self) -> tuple[bytes, ...]:
+        """The targets as they stand in what is listed: for a single file, the folder that holds it."""
+        return tuple(target.path for target in self._targets)
+
+    @property
+    def paths(self) -> tuple[bytes, ...]:
+        """What is swept, folders and single files, for people to read.
+
+        Like `targets` this leaves out what another target's sweep reaches.
+        """
+        return tuple(shown_path(target.path, b"", target.name or b"") for target in self._targets)
+
+    def listings(self) -> Iterator[Listing]:
+        """List the targets, one after the other.
+
+        Raises:
+            OutputError: the temporary file for a very large tree failed.
+        """
+        for target in self._targets:
+            yield from walk(self.name, target, self._options)
+
+    @classmethod
+    @contextmanager
+    def reopen(cls, batch: Batch) -> Iterator[OpenFolder]:
+        """Open a batch's folder.
+
+        The path is opened from the root of the file system without following any link: those the
+        administrator named were resolved when the targets were found.
+
+        Raises:
+            FileTrouble: the folder is gone, or another is in its place; raised on entering.
+        """
+        try:
+            descriptor = open_absolute(shown_path(batch.target, batch.folder), PASS_FLAGS)
+        except OSError as error:
+            raise file_trouble(error) from error
+        expect(descriptor, batch.device, batch.inode)
+        try:
+            yield _Folder(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _Folder(OpenFolder):
+    """A folder held open by descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def open(self, item: Item) -> OpenFile:
+        try:
+            descriptor = open_child(self._descriptor, item.name, FILE_FLAGS)
+        except OSError as error:
+            raise file_trouble(error) from error
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise FileTrouble(Reason.REPLACED, f"it is {kind(status.st_mode)} now")
+            if (status.st_dev, status.st_ino) != (item.stat.device, item.stat.inode):
+                raise FileTrouble(Reason.REPLACED, "it is another file now")
+            return _File(descriptor, status)
+        except OSError as error:
+            os.close(descriptor)
+            raise file_trouble(error) from error
+        except FileTrouble:
+            os.close(descriptor)
+            raise
+
+
+class _File(OpenFile):
+    """A regular file held open by descriptor."""
+
+    def __init__(self, descriptor: int, status: os.stat_result) -> None:
+        self.descriptor = descriptor
+        self.stat = file_stat(status)
+
+    def check_unchanged(self) -> None:
+        try:
+            now = file_stat(os.fstat(self.descriptor))
+        except OSError as error:
+            raise file_trouble(error) from error
+        then = self.stat
+        if (now.device, now.inode, now.size, now.mtime_ns, now.ctime_ns) != (
+            then.device,
+            then.inode,
+            then.size,
+            then.mtime_ns,
+            then.ctime_ns,
+        ):
+            raise FileTrouble(Reason.CHANGED)
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
+            os.close(descriptor)

@@ -1,0 +1,265 @@
+"""Exclude patterns: globs in gitignore's manner, matched in time linear in the length of a name.
+
+A pattern without a slash matches a name at any depth; one with a slash, other than at its end, matches the
+path beneath the target. `*` and `?` don't cross a slash; `**` as a whole component stands for any number of
+folders. `[a-z]` and `[!a-z]` match one character. A slash at the end means folders only. A backslash takes
+away the special meaning of what follows. Of several patterns that match, the last decides.
+
+Names come from strangers, so nothing may backtrack: within a component every `*` takes the shortest stretch
+that lets the next fixed part match, and is never tried again; across components a pattern is an automaton
+whose states are noted once per folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from os import fsdecode, fsencode
+from pathlib import Path
+from typing import Self
+
+from hashscan.errors import UsageError
+
+Place = tuple[int, ...]
+"""Where the patterns with a slash stand in one folder: for each, a bit for every state it can be in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One pattern; several adjacent ones without slashes may have been joined into one."""
+
+    included: bool
+    """True for a pattern that takes back an exclusion."""
+    folders_only: bool
+    name: re.Pattern[str] | None
+    """For a pattern without a slash."""
+    steps: tuple[re.Pattern[str] | None, ...] = ()
+    """For a pattern with one: its components, None for `**`."""
+    index: int = -1
+    """For a pattern with one: its position in a Place."""
+
+    def advance(self, states: int, name: str) -> int:
+        """The states after one more component of a path."""
+        following = 0
+        for number, step in enumerate(self.steps):
+            if states >> number & 1:
+                if step is None:
+                    following |= 1 << number
+                elif step.fullmatch(name):
+                    following |= 1 << number + 1
+        return self.settle(following)
+
+    def settle(self, states: int) -> int:
+        """Add the states that `**`, which may stand for no folder at all, lets one reach for nothing."""
+        for number, step in enumerate(self.steps):
+            if step is None and states >> number & 1:
+                states |= 1 << number + 1
+        return states
+
+
+class Patterns:
+    """Compiled exclude patterns."""
+
+    def __init__(self, rules: Iterable[_Rule] = ()) -> None:
+        """Take compiled rules, the last of which to match decides; `compile` makes them from text."""
+        self._rules = tuple(rules)[::-1]
+        self._with_slash = tuple(
+            sorted((rule for rule in self._rules if rule.name is None), key=lambda rule: rule.index)
+        )
+        self.start: Place = tuple(rule.settle(1) for rule in self._with_slash)
+        """The place in a target."""
+
+    @classmethod
+    def compile(cls, exclude: Iterable[str] = (), ignore_file: Path | None = None) -> Self:
+        """Compile patterns of the command line and of a file; the command line comes last and so decides.
+
+        Args:
+            exclude: patterns, taken as they are.
+            ignore_file: one pattern a line; empty lines and those that start with `#` say nothing, and a
+                leading `!` takes back an earlier exclusion (but nothing in an excluded folder is seen).
+
+        Raises:
+            UsageError: a pattern is wrong, or the file can't be read.
+        """
+        rules: list[_Rule] = []
+        if ignore_file is not None:
+            for where, included, pattern in _lines(ignore_file):
+                rules.append(_compile(pattern, where, included=included))
+        rules += [_compile(pattern, "--exclude", included=False) for pattern in exclude]
+        return cls(_number(_join(rules)))
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def enter(self, place: Place, name: bytes) -> Place:
+        """The place in a folder of the place given."""
+        if not place:
+            return place
+        text = _text(name)
+        return tuple(rule.advance(states, text) for rule, states in zip(self._with_slash, place, strict=True))
+
+    def excludes(self, place: Place, name: bytes, *, is_folder: bool) -> bool:
+        """Whether a name in the place given is left out."""
+        text = _text(name)
+        for rule in self._rules:
+            if rule.folders_only and not is_folder:
+                continue
+            if rule.name is not None:
+                matched = rule.name.fullmatch(text) is not None
+            else:
+                matched = bool(rule.advance(place[rule.index], text) >> len(rule.steps) & 1)
+            if matched:
+                return not rule.included
+        return False
+
+
+def _text(name: bytes) -> str:
+    """A name as characters, whatever the locale; each byte that isn't UTF-8 counts as one."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _lines(ignore_file: Path) -> Iterator[tuple[str, bool, str]]:
+    """Where each pattern of a file stands, whether it takes back an exclusion, and its text."""
+    try:
+        content = ignore_file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the ignore file {str(ignore_file)!r} can't be read: {error.strerror}") from error
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        line = fsdecode(raw.removesuffix(b"\r"))
+        while line.endswith((" ", "\t")) and not _is_escaped(line, len(line) - 1):
+            line = line[:-1]
+        if line and not line.startswith("#"):
+            included = line.startswith("!")
+            yield f"{ignore_file}:{number}", included, line[1:] if included else line
+
+
+def _is_escaped(text: str, position: int) -> bool:
+    """Whether an odd number of backslashes stands before a position."""
+    before = text[:position]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
+
+
+def _join(rules: list[_Rule]) -> Iterator[_Rule]:
+    """Make one rule of adjacent ones that differ in the name only; this spares most of the work per name."""
+    for (included, folders_only, has_slash), group in groupby(
+        rules, key=lambda rule: (rule.included, rule.folders_only, rule.name is None)
+    ):
+        if has_slash:
+            yield from group
+        else:
+            names = [rule.name.pattern for rule in group if rule.name is not None]
+            yield _Rule(included, folders_only, re.compile("|".join(names), re.DOTALL))
+
+
+def _number(rules: Iterable[_Rule]) -> Iterator[_Rule]:
+    """Give the patterns with a slash their positions in a Place."""
+    index = 0
+    for rule in rules:
+        if rule.name is None:
+            yield _Rule(rule.included, rule.folders_only, None, rule.steps, index)
+            index += 1
+        else:
+            yield rule
+
+
+def _compile(pattern: str, where: str, *, included: bool) -> _Rule:
+    """Compile one pattern.
+
+    Raises:
+        UsageError: it can match nothing, or isn't closed.
+    """
+    try:
+        body = _text(fsencode(pattern))
+        folders_only = body.endswith("/")
+        body = body.removesuffix("/")
+        if "/" not in body:
+            return _Rule(included, folders_only, _component(body))
+        parts = body.removeprefix("/").split("/")
+        steps = [None if part == "**" else _component(part) for part in parts]
+        if steps[-1] is None:  # everything inside, but not the folder itself
+            steps[-1:] = [_component("*"), None]
+        return _Rule(included, folders_only, None, tuple(steps))
+    except ValueError as error:
+        raise UsageError(
+            f"{where}: the pattern {pattern!r} {error}", advice="Patterns are those of a .gitignore file."
+        ) from error
+
+
+def _component(glob: str) -> re.Pattern[str]:
+    """Compile what stands between two slashes.
+
+    Raises:
+        ValueError: it can match no name, or isn't closed.
+    """
+    if glob in {"", ".", ".."}:
+        raise ValueError("has a component that no name matches: " + repr(glob))
+    first, *others = _fixed_parts(glob)
+    if not others:
+        return re.compile(first, re.DOTALL)
+    # A fixed part always has the same length, so the first place it matches is as good as any later one.
+    middle = "".join(f"(?>.*?{part})" for part in others[:-1] if part)
+    return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
+
+
+def _fixed_parts(glob: str) -> Iterator[str]:
+    """Regular expressions for the stretches between the stars."""
+    part = ""
+    position = 0
+    while position < len(glob):
+        character = glob[position]
+        position += 1
+        if character == "*":
+            yield part
+            part = ""
+        elif character == "?":
+            part += "."
+        elif character == "[":
+            position, expression = _character_class(glob, position)
+            part += expression
+        else:
+            if character == "\\":
+                if position == len(glob):
+                    raise ValueError("ends in a backslash")
+                character = glob[position]
+                position += 1
+            if character == "\0":
+                raise ValueError("holds a zero byte")
+            part += re.escape(character)
+    yield part
+
+
+def _character_class(glob: str, position: int) -> tuple[int, str]:
+    """Translate a class that starts after its bracket; returns where it ends, and the expression."""
+    negated = glob[position : position + 1] in {"!", "^"}
+    position += negated
+    expression = ""
+    first = True
+    while True:
+        low, position, closes = _class_character(glob, position)
+        if closes and not first:
+            return position, f"[{'^' if negated else ''}{expression}]"
+        first = False
+        if glob[position : position + 1] == "-" and glob[position + 1 : position + 2] not in {"", "]"}:
+            high, position, _ = _class_character(glob, position + 1)
+            if high < low:
+                raise ValueError(f"has a range that runs backwards: {low}-{high}")
+            expression += f"{re.escape(low)}-{re.escape(high)}"
+        else:
+            expression += re.escape(low)
+
+
+def _class_character(glob: str, position: int) -> tuple[str, int, bool]:
+    """One character of a class, where it ends, and whether it is a closing bracket."""
+    character = glob[position : position + 1]
+    if glob[position : position + 2] == "[:":
+        raise ValueError("has a named character class, which is not supported")
+    if character == "\\":
+        position += 1
+        character = glob[position : position + 1]
+        if character:
+            return character, position + 1, False
+    if not character:
+        raise ValueError("has a bracket that isn't closed")
+    return character, position + 1, character == "]"

@@ -1,0 +1,81 @@
+"""Puts what the system says of files and of errors into the words of the model."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from hashscan.model import FileStat, FolderReason, Reason
+from hashscan.sources.base import ClosedFolder, FileTrouble
+
+_REASONS: dict[int, Reason] = {
+    errno.ENOENT: Reason.VANISHED,
+    errno.EACCES: Reason.PERMISSION,
+    errno.EPERM: Reason.PERMISSION,
+    # A link where there was a folder or a file, or a file where there was a folder.
+    errno.ELOOP: Reason.REPLACED,
+    errno.ENOTDIR: Reason.REPLACED,
+    errno.EXDEV: Reason.REPLACED,
+    # A socket or a device where there was a file.
+    errno.ENXIO: Reason.REPLACED,
+    errno.ENODEV: Reason.REPLACED,
+}
+
+_KINDS: dict[int, str] = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFREG: "a regular file",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def kind(mode: int) -> str:
+    """What `st_mode` says a thing is, with its article."""
+    return _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+
+
+def file_stat(status: os.stat_result) -> FileStat:
+    """What identifies the content of a file."""
+    return FileStat(
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_nlink,
+        status.st_uid,
+    )
+
+
+def file_trouble(error: OSError) -> FileTrouble:
+    """The trouble behind an error of open, stat or read; the system's words where ours say less."""
+    reason = _REASONS.get(error.errno or 0)
+    if reason is None:
+        return FileTrouble(Reason.IO_ERROR, error.strerror or str(error))
+    return FileTrouble(reason)
+
+
+def closed_folder(target: bytes, folder: bytes, trouble: FileTrouble) -> ClosedFolder:
+    """The same trouble, met with a folder."""
+    return ClosedFolder(target, folder, FolderReason[trouble.reason.name], trouble.detail)
+
+
+def expect(descriptor: int, device: int, inode: int) -> int:
+    """Pass on a descriptor that holds what it should; close any other.
+
+    Raises:
+        FileTrouble: it is something else, or can't be looked at.
+    """
+    try:
+        status = os.fstat(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise file_trouble(error) from error
+    if (status.st_dev, status.st_ino) != (device, inode):
+        os.close(descriptor)
+        raise FileTrouble(Reason.REPLACED)
+    return descriptor

@@ -1,0 +1,150 @@
+"""Turns the paths an administrator names into the folders and files to sweep, each once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hashscan.errors import TargetError
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, PASS_FLAGS, open_child
+from hashscan.sources.mounts import is_pseudo
+from hashscan.sources.patterns import Patterns
+from hashscan.sources.posix import expect, kind
+
+_LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # runs no driver's open, whatever the thing is
+
+
+class Step(NamedTuple):
+    """One folder on the way from the root of the file system to a target."""
+
+    device: int
+    inode: int
+    pseudo: bool
+    """Whether a file system that stores no files starts here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A folder to walk, or a single file to read."""
+
+    path: bytes
+    """Of the folder: absolute, and with every link resolved. For a single file, the one that holds it."""
+    name: bytes | None
+    """Of the single file; None for a folder."""
+    way: tuple[Step, ...]
+    """From `/` to the folder, both included."""
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the folder."""
+        return self.way[-1].device, self.way[-1].inode
+
+
+def resolve(
+    paths: Iterable[bytes],
+    *,
+    exclude: Patterns,
+    one_file_system: bool,
+    protected: frozenset[tuple[int, int]],
+) -> tuple[Target, ...]:
+    """Find the targets, in the order named.
+
+    A target that the sweep of another reaches anyway is left out, so that its files get one verdict. One that
+    lies beneath another but is kept from it by a pattern or by a mount point stays: it was asked for by name.
+
+    Raises:
+        TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
+    """
+    found = [_find(path, protected) for path in paths]
+    kept: list[Target] = []
+    # The shallow ones first: what a target doesn't reach itself mustn't be lost because of one it replaces.
+    for target in sorted(found, key=lambda target: len(target.way)):
+        if not any(_covers(other, target, exclude, one_file_system) for other in kept):
+            kept.append(target)
+    return tuple(sorted(kept, key=found.index))
+
+
+def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
+    shown = repr(os.fsdecode(given))
+    if not given or b"\0" in given:
+        raise TargetError(f"{shown} is not a path")
+    try:
+        # Links in the path are the administrator's own; they are followed here, once, and never again.
+        path = os.path.realpath(given, strict=True)
+        folder, name, way = _look(path)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise TargetError(f"the target {shown} does not exist") from error
+        raise TargetError(f"the target {shown} can't be opened: {error.strerror}") from error
+    except FileTrouble as error:
+        raise TargetError(f"the target {shown} can't be opened: {error.detail or error}") from error
+    if any((step.device, step.inode) in protected for step in way):
+        raise TargetError(
+            f"the target {shown} lies in hashscan's own folder",
+            advice="Name other targets; hashscan's own state, lists and reports are never swept.",
+        )
+    return Target(folder, name, way)
+
+
+def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
+    """The folder at a path, or the folder and the name of a file, and the way to the folder.
+
+    Raises:
+        OSError: it can't be opened.
+        FileTrouble: it changed while we looked.
+        TargetError: it is neither a folder nor a regular file.
+    """
+    way: list[Step] = []
+    names = [name for name in path.split(b"/") if name]
+    current = os.open(b"/", PASS_FLAGS)
+    try:
+        way.append(_step(current, None))
+        for position, name in enumerate(names):
+            deeper = open_child(current, name, _LOOK_FLAGS)
+            mode = os.fstat(deeper).st_mode
+            if position == len(names) - 1 and stat.S_ISREG(mode):
+                status = os.fstat(deeper)
+                os.close(deeper)
+                reading = open_child(current, name, FILE_FLAGS)
+                os.close(expect(reading, status.st_dev, status.st_ino))
+                return path[: -len(name) - 1] or b"/", name, tuple(way)
+            os.close(current)
+            current = deeper
+            if not stat.S_ISDIR(mode):
+                raise TargetError(f"the target {os.fsdecode(path)!r} is {kind(mode)}, not a folder or a file")
+            way.append(_step(current, way[-1]))
+        os.close(os.open(b".", LIST_FLAGS, dir_fd=current))
+        return path, None, tuple(way)
+    finally:
+        os.close(current)
+
+
+def _step(descriptor: int, above: Step | None) -> Step:
+    status = os.fstat(descriptor)
+    crossed = above is None or above.device != status.st_dev
+    return Step(status.st_dev, status.st_ino, crossed and is_pseudo(descriptor))
+
+
+def _covers(outer: Target, inner: Target, exclude: Patterns, one_file_system: bool) -> bool:
+    """Whether walking one target comes by another."""
+    if outer.name is not None:
+        return outer.name == inner.name and outer.identity == inner.identity
+    # By identity and not by path, so that bind mounts of a folder count as that folder.
+    passed = [(step.device, step.inode) for step in inner.way]
+    if outer.identity not in passed:
+        return False
+    start = len(passed) - passed[::-1].index(outer.identity)
+    place = exclude.start
+    names = [name for name in inner.path.split(b"/") if name]
+    for name, step in zip(names[start - 1 :], inner.way[start:], strict=True):
+        if exclude.excludes(place, name, is_folder=True) or step.pseudo:
+            return False
+        if one_file_system and step.device != outer.way[-1].device:
+            return False
+        place = exclude.enter(place, name)
+    return True

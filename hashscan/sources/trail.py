@@ -1,0 +1,153 @@
+"""The path from a target down to the folder being walked, with a bounded number of descriptors."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from types import TracebackType
+from typing import Self
+
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.beneath import PASS_FLAGS, open_beneath
+from hashscan.sources.patterns import Place
+from hashscan.sources.posix import expect, file_trouble
+
+_WINDOW = 32  # descriptors held below the target's own
+_CLIMB = 1000  # levels in one call; the kernel takes 4095 bytes
+
+
+class Trail:
+    """Names, identities and nearest descriptors of the folders on the current path.
+
+    Depth 0 is the target. Going down is one step each. Going up uses the descriptor that is still held, or
+    climbs by `..`: wherever that leads, it counts only if device and inode are those noted on the way down.
+    Where folders were moved meanwhile, the path is opened anew from the target. So a step costs the same at
+    any depth, and only some bytes are kept for each level.
+    """
+
+    def __init__(self, target: int, device: int, inode: int, place: Place) -> None:
+        """Start at a target.
+
+        Args:
+            target: its descriptor, which this object closes.
+            device: its identity.
+            inode: its identity.
+            place: where the exclude patterns stand.
+        """
+        self._path = bytearray()
+        self._ends = array("Q", [0])
+        self._devices = array("Q", [device])
+        self._inodes = array("Q", [inode])
+        self._places = [place]
+        self._identities = {(device, inode)}
+        self._held = {0: target}  # in order of depth
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def __contains__(self, identity: tuple[int, int]) -> bool:
+        """Whether a folder of this device and inode is on the path."""
+        return identity in self._identities
+
+    @property
+    def depth(self) -> int:
+        """Depth of the current folder."""
+        return len(self._ends) - 1
+
+    @property
+    def folder(self) -> bytes:
+        """Path of the current folder beneath the target."""
+        return bytes(self._path)
+
+    @property
+    def device(self) -> int:
+        """Device of the current folder."""
+        return self._devices[-1]
+
+    @property
+    def place(self) -> Place:
+        """Where the exclude patterns stand in the current folder."""
+        return self._places[-1]
+
+    def child(self, name: bytes) -> bytes:
+        """Path beneath the target of a name in the current folder."""
+        return self.folder + b"/" + name if self._path else name
+
+    def push(self, name: bytes, descriptor: int, device: int, inode: int, place: Place) -> None:
+        """Go down into a folder; its descriptor is this object's to close from here on."""
+        if self._path:
+            self._path += b"/"
+        self._path += name
+        self._ends.append(len(self._path))
+        self._devices.append(device)
+        self._inodes.append(inode)
+        self._places.append(place)
+        self._identities.add((device, inode))
+        self._held[self.depth] = descriptor
+        farthest = self.depth - _WINDOW
+        if farthest > 0 and farthest in self._held:
+            os.close(self._held.pop(farthest))
+
+    def cut(self, depth: int) -> None:
+        """Go up to a depth, or stay."""
+        for level in range(depth + 1, len(self._ends)):
+            self._identities.discard((self._devices[level], self._inodes[level]))
+        del self._path[self._ends[depth] :]
+        del self._ends[depth + 1 :], self._devices[depth + 1 :], self._inodes[depth + 1 :]
+        del self._places[depth + 1 :]
+        below: tuple[int, int] | None = None  # the nearest descriptor further down, to climb from
+        while next(reversed(self._held)) > depth:
+            if below is not None:
+                os.close(below[1])
+            below = self._held.popitem()
+        if below is None:
+            return
+        try:
+            if depth not in self._held:
+                climbed = expect(
+                    _climb(below[1], below[0] - depth), self._devices[depth], self._inodes[depth]
+                )
+                self._held[depth] = climbed
+        except (OSError, FileTrouble):
+            pass  # something was moved or forbidden; `descriptor` tries again from the target
+        finally:
+            os.close(below[1])
+
+    def descriptor(self) -> int:
+        """A descriptor of the current folder, to open names in; not always one that can be listed.
+
+        Raises:
+            FileTrouble: the folder is no longer where it was.
+        """
+        depth = self.depth
+        if depth not in self._held:
+            try:
+                descriptor = open_beneath(self._held[0], bytes(self._path), PASS_FLAGS)
+            except OSError as error:
+                raise file_trouble(error) from error
+            self._held[depth] = expect(descriptor, self._devices[depth], self._inodes[depth])
+        return self._held[depth]
+
+
+def _climb(descriptor: int, levels: int) -> int:
+    """Open what lies some levels above a folder now."""
+    current = descriptor
+    try:
+        while True:
+            hop = min(levels, _CLIMB)
+            above = os.open(b"/".join([b".."] * hop), PASS_FLAGS, dir_fd=current)
+            levels -= hop
+            if levels == 0:
+                return above
+            if current != descriptor:
+                os.close(current)
+            current = above
+    finally:
+        if current != descriptor:
+            os.close(current)

@@ -1,0 +1,219 @@
+"""Walks one target, depth first, and tells of everything it comes by."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hashscan.model import Batch, FolderReason, Item, Reason
+from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.mounts import is_pseudo
+from hashscan.sources.patterns import Patterns
+from hashscan.sources.pending import PendingFolders
+from hashscan.sources.posix import closed_folder, expect, file_stat, file_trouble, kind
+from hashscan.sources.targets import Target
+from hashscan.sources.trail import Trail
+
+
+@dataclass(frozen=True)
+class WalkOptions:
+    """What is left out of a walk, and how much goes into a batch."""
+
+    exclude: Patterns = field(default_factory=Patterns)
+    """Names and paths beneath the target that are left out; a target itself never is."""
+    one_file_system: bool = False
+    """Stay on each target's own file system."""
+    max_file_size: int | None = None
+    """Bytes; larger files are skipped."""
+    protected: frozenset[tuple[int, int]] = frozenset()
+    """Device and inode of folders that are never entered: our own state."""
+    batch_files: int = 64
+    """Files in a batch at most."""
+    batch_bytes: int = 32 * 1024 * 1024
+    """Bytes in a batch at most; a larger file makes a batch of its own."""
+    pending_in_memory: int = 16_384
+    """Folders waiting to be walked that are kept in memory; more than these go to a temporary file."""
+
+
+def walk(source: str, target: Target, options: WalkOptions) -> Iterator[Listing]:
+    """List what a target holds.
+
+    Memory and descriptors are bounded whatever the tree: folders still to come spill to a file, the current
+    path is kept once, and names are told of as the system hands them over.
+
+    Args:
+        source: name of the source, for the batches.
+        target: the folder to walk, or the file to tell of.
+        options: what is left out.
+
+    Raises:
+        OutputError: the temporary file failed.
+    """
+    if target.name is not None:
+        return _lone_file(source, target, target.name, options)
+    return _Walk(source, target, options).listings()
+
+
+def _lone_file(source: str, target: Target, name: bytes, options: WalkOptions) -> Iterator[Listing]:
+    """Tell of a target that is a single file; patterns don't apply to what was asked for by name."""
+    device, inode = target.identity
+    try:
+        folder = expect(open_absolute(target.path, PASS_FLAGS), device, inode)
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        trouble = file_trouble(error)
+        yield LostFile(target.path, b"", name, trouble.reason, trouble.detail)
+        return
+    except FileTrouble as trouble:
+        yield LostFile(target.path, b"", name, trouble.reason, trouble.detail)
+        return
+    if not stat.S_ISREG(status.st_mode):
+        yield LostFile(target.path, b"", name, Reason.REPLACED, f"it is {kind(status.st_mode)} now")
+        return
+    item = Item(name, file_stat(status))
+    if options.max_file_size is not None and item.stat.size > options.max_file_size:
+        yield SkippedFile(target.path, b"", item, Reason.OVER_SIZE)
+    else:
+        yield Batch(source, target.path, b"", device, inode, (item,))
+
+
+class _Walk:
+    """The walk of one folder target."""
+
+    def __init__(self, source: str, target: Target, options: WalkOptions) -> None:
+        self._source = source
+        self._target = target
+        self._options = options
+        self._exclude = options.exclude
+
+    def listings(self) -> Iterator[Listing]:
+        device, inode = self._target.identity
+        try:
+            try:
+                root = expect(open_absolute(self._target.path, LIST_FLAGS), device, inode)
+            except OSError as error:
+                raise file_trouble(error) from error
+        except FileTrouble as trouble:
+            yield closed_folder(self._target.path, b"", trouble)
+            return
+        with (
+            Trail(root, device, inode, self._exclude.start) as trail,
+            PendingFolders(self._options.pending_in_memory) as pending,
+        ):
+            yield from self._list(root, inode, trail, pending)
+            while (entry := pending.pop()) is not None:
+                depth, name = entry
+                trail.cut(depth)
+                try:
+                    descriptor, status, refusal = self._enter(trail, name)
+                except FileTrouble as trouble:
+                    yield closed_folder(self._target.path, trail.child(name), trouble)
+                    continue
+                if refusal is not None:
+                    os.close(descriptor)
+                    yield refusal
+                    continue
+                place = self._exclude.enter(trail.place, name)
+                trail.push(name, descriptor, status.st_dev, status.st_ino, place)
+                yield from self._list(descriptor, status.st_ino, trail, pending)
+
+    def _enter(self, trail: Trail, name: bytes) -> tuple[int, os.stat_result, Listing | None]:
+        """Open a folder for listing, and say why it is not to be listed if so.
+
+        Raises:
+            FileTrouble: it can't be opened.
+        """
+        try:
+            descriptor = open_child(trail.descriptor(), name, LIST_FLAGS)
+            try:
+                status = os.fstat(descriptor)
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise file_trouble(error) from error
+        identity = (status.st_dev, status.st_ino)
+        refusal: Listing | None = None
+        crossed = status.st_dev != trail.device
+        if (
+            identity in self._options.protected
+            or (crossed and self._options.one_file_system)
+            or (crossed and is_pseudo(descriptor))
+        ):
+            refusal = Passed(excluded_folders=1)
+        elif identity in trail:
+            # A folder can be mounted beneath itself.
+            refusal = ClosedFolder(self._target.path, trail.child(name), FolderReason.LOOP, "")
+        return descriptor, status, refusal
+
+    def _list(self, descriptor: int, inode: int, trail: Trail, pending: PendingFolders) -> Iterator[Listing]:
+        """Tell of the files of the current folder and note its folders."""
+        source, target, options, exclude = self._source, self._target.path, self._options, self._exclude
+        folder, device, depth, place = trail.folder, trail.device, trail.depth, trail.place
+        has_patterns = bool(exclude)
+        max_size = options.max_file_size
+        links = specials = excluded = 0
+        items: list[Item] = []
+        total = 0
+        end: ClosedFolder | None = None
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    name = os.fsencode(entry.name)
+                    try:
+                        if entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                        elif entry.is_dir(follow_symlinks=False):
+                            if has_patterns and exclude.excludes(place, name, is_folder=True):
+                                excluded += 1
+                            else:
+                                pending.push(depth, name)
+                            continue
+                        elif entry.is_symlink():
+                            links += 1
+                            continue
+                        else:
+                            # Some file systems don't say what a name is. There, one that has just vanished
+                            # seems to be none of the above, and this raises.
+                            status = entry.stat(follow_symlinks=False)
+                            if not stat.S_ISREG(status.st_mode):
+                                specials += 1
+                                continue
+                    except OSError as error:
+                        trouble = file_trouble(error)
+                        yield LostFile(target, folder, name, trouble.reason, trouble.detail)
+                        continue
+                    mode = status.st_mode
+                    if not stat.S_ISREG(mode):
+                        yield LostFile(target, folder, name, Reason.REPLACED, f"it is {kind(mode)} now")
+                        continue
+                    item = Item(name, file_stat(status))
+                    size = item.stat.size
+                    if has_patterns and exclude.excludes(place, name, is_folder=False):
+                        yield SkippedFile(target, folder, item, Reason.EXCLUDED)
+                    elif max_size is not None and size > max_size:
+                        yield SkippedFile(target, folder, item, Reason.OVER_SIZE)
+                    elif size > options.batch_bytes:
+                        yield Batch(source, target, folder, device, inode, (item,))
+                    else:
+                        if items and (
+                            total + size > options.batch_bytes or len(items) >= options.batch_files
+                        ):
+                            yield Batch(source, target, folder, device, inode, tuple(items))
+                            items.clear()
+                            total = 0
+                        items.append(item)
+                        total += size
+        except OSError as error:
+            end = ClosedFolder(target, folder, FolderReason.IO_ERROR, error.strerror or str(error))
+        if items:
+            yield Batch(source, target, folder, device, inode, tuple(items))
+        if end is not None:
+            yield end
+        yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)

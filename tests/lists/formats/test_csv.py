@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import csv as stdlib_csv
+import io
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashscan.errors import ListFormatError
+from hashscan.lists.formats.csv import CsvFormat
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
+
+from ..builders import as_csv, some_entries
+
+HEADER = b"id,algorithm,value,category\n"
+MD5 = "0123456789abcdef0123456789abcdef"
+LINE = f"a1,md5,{MD5},A1\n".encode()
+
+
+def read(data: bytes) -> list[Entry]:
+    return list(CsvFormat().read(io.BytesIO(data), "list.csv"))
+
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> list[Entry]:
+    ids = draw(
+        st.lists(
+            st.text(PRINTABLE, min_size=1, max_size=ENTRY_ID_MAX).filter(lambda text: text == text.strip()),
+            unique=True,
+            max_size=12,
+        )
+    )
+    made = []
+    for entry_id in ids:
+        algorithm = draw(st.sampled_from(sorted(ALGORITHMS)))
+        size = ALGORITHMS[algorithm].size
+        value = draw(st.binary(min_size=size, max_size=size))
+        made.append(Entry(entry_id, algorithm, value, draw(st.sampled_from(CATEGORIES))))
+    return made
+
+
+@given(
+    entries=entries(),
+    columns=st.permutations(["id", "algorithm", "value", "category"]),
+    bom=st.booleans(),
+    upper=st.booleans(),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    quote=st.sampled_from([stdlib_csv.QUOTE_ALL, stdlib_csv.QUOTE_MINIMAL]),
+    blank=st.booleans(),
+)
+@settings(deadline=None, max_examples=150)
+def test_reads_back_whatever_was_written(
+    entries: list[Entry], columns: list[str], bom: bool, upper: bool, line_end: str, quote: int, blank: bool
+) -> None:
+    out = io.StringIO(newline="")
+    writer = stdlib_csv.writer(out, lineterminator=line_end, quoting=quote)
+    writer.writerow(columns)
+    for entry in entries:
+        value = entry.value.hex()
+        row = {
+            "id": entry.id,
+            "algorithm": entry.algorithm,
+            "value": value.upper() if upper else value,
+            "category": entry.category,
+        }
+        writer.writerow([row[column] for column in columns])
+        if blank:
+            out.write(line_end)
+    data = out.getvalue().encode("utf-8-sig" if bom else "utf-8")
+    assert read(data) == entries
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None)
+def test_any_bytes_give_entries_or_the_one_kind_of_error(data: bytes) -> None:
+    for text in (data, HEADER + data, HEADER + LINE + data):
+        try:
+            read(text)
+        except ListFormatError as error:
+            assert str(error).startswith("list.csv, line ")
+            assert str(error).isascii()
+            assert str(error).isprintable()
+            assert "nothing was imported" in error.remedy
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) -> None:
+    good = bytearray(as_csv(some_entries(6)))
+    good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert len(read(bytes(good))) <= 6
+    except ListFormatError as error:
+        assert "list.csv, line " in str(error)
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "words"),
+    [
+        (b"", 1, "header"),
+        (b"id,algorithm,value\n", 1, "header"),
+        (b"id,algorithm,value,category,note\n", 1, "header"),
+        (b"id,id,value,category\n", 1, "header"),
+        (b"\n\nnonsense\n", 3, "header"),
+        (HEADER + LINE + b"a2,md6,00,A1\n", 3, "unknown algorithm 'md6'"),
+        (HEADER + f"a1,md5,{MD5},A9\n".encode(), 2, "unknown category 'A9'"),
+        (HEADER + f"a1,md5,{MD5[:-1]},A1\n".encode(), 2, "31 characters"),
+        (HEADER + f"a1,md5,{MD5[:-1]}g,A1\n".encode(), 2, "not hexadecimal"),
+        (HEADER + f"a1,md5,{MD5[:-2]}  ,A1\n".encode(), 2, "not hexadecimal"),
+        (HEADER + f"a1,md5,0x{MD5[:-2]},A1\n".encode(), 2, "not hexadecimal"),
+        (HEADER + f"a1,md5,{'٣' * 32},A1\n".encode(), 2, "not hexadecimal"),
+        (HEADER + f",md5,{MD5},A1\n".encode(), 2, "can't be an id"),
+        (HEADER + f" a,md5,{MD5},A1\n".encode(), 2, "can't be an id"),
+        (HEADER + f"{'x' * 65},md5,{MD5},A1\n".encode(), 2, "can't be an id"),
+        (HEADER + f"é,md5,{MD5},A1\n".encode(), 2, "can't be an id"),
+        (HEADER + f"\x1b[2J,md5,{MD5},A1\n".encode(), 2, r"'\x1b[2J' can't be an id"),
+        (HEADER + b"a1,md5\n", 2, "2 fields"),
+        (HEADER + LINE + LINE.replace(b"A1", b"B1"), 3, "different entry on line 2"),
+        (HEADER + LINE + b"\n" + LINE.replace(b"0123", b"9123", 1), 4, "different entry on line 2"),
+        (HEADER + LINE + b"a\0b,md5,00,A1\n", 3, "NUL"),
+        (HEADER + b"\xff\xfe\n", 2, "not UTF-8"),
+        ("id,algorithm,value,category\n".encode("utf-16"), 1, "NUL"),
+        (HEADER + b"x" * 5000, 2, "longer than"),
+        (HEADER + b'"a1' + b"\n" * 20, 2, "no comma-separated values"),
+        (HEADER + b'"a1\n' + b"x" * 3000 + b"\n" + b"y" * 3000 + b'",md5,00,A1\n', 2, "runs over the end"),
+        (HEADER + b'"' + b"x\n" * 100_000, 2, "no comma-separated values"),
+        (HEADER + b'"a1"x,md5,00,A1\n', 2, "no comma-separated values"),
+        (HEADER + b"a1,md5,00,A1\ra2,md5,00,A1\n", 2, "no comma-separated values"),
+    ],
+)
+def test_says_which_line_is_wrong_and_how_to_mend_it(data: bytes, line: int, words: str) -> None:
+    with pytest.raises(ListFormatError) as caught:
+        read(data)
+    assert f"list.csv, line {line}: " in str(caught.value)
+    assert words in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_never_shows_a_value() -> None:
+    with pytest.raises(ListFormatError) as caught:
+        read(HEADER + f"a1,md5,{MD5}99,A1\n".encode())
+    assert MD5 not in f"{caught.value} {caught.value.remedy}"
+
+
+def test_an_entry_repeated_word_for_word_is_no_error() -> None:
+    assert len(read(HEADER + LINE + LINE.replace(MD5.encode(), MD5.upper().encode()))) == 2
+
+
+def test_the_first_conflict_of_many_is_named() -> None:
+    lines = [f"id{number},md5,{random.Random(number).randbytes(16).hex()},A1" for number in range(3000)]
+    lines += [f"id{number},md5,{MD5},A1" for number in (2999, 5, 17)]
+    with pytest.raises(ListFormatError, match=r"line 3002: .* line 3001"):
+        read(HEADER + "\n".join(lines).encode())
+
+
+def test_entries_stream_before_the_end_is_read() -> None:
+    class Endless(io.RawIOBase):
+        def __init__(self) -> None:
+            self.lines = 0
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            self.lines += 1
+            return HEADER if self.lines == 1 else LINE
+
+    stream = Endless()
+    reader = CsvFormat().read(stream, "endless")  # type: ignore[arg-type]
+    assert next(reader).id == "a1"
+    assert stream.lines < 10

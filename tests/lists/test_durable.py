@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hashscan.errors import OutputError
+from hashscan.lists import durable
+
+
+def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    durable.replace_file(path, b"old")
+    durable.replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    durable.replace_file(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        durable.replace_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_links_are_replaced_and_leftovers_removed(tmp_path: Path) -> None:
+    durable.replace_link(tmp_path / "link", "one")
+    durable.replace_link(tmp_path / "link", "two")
+    (tmp_path / ".tmp-0123").write_bytes(b"")
+    durable.remove_leftovers(tmp_path)
+    assert os.readlink(tmp_path / "link") == "two"
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_system_errors_become_ours(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"it failed: No such file or directory \(.*/none\)"):
+        with durable.output_errors("it failed"):
+            (tmp_path / "none").read_bytes()

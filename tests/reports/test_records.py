@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.model import Digest, FileResult, FileStat, Match, Picture, Reason, SandboxLevel, Verdict
+from hashscan.reports.jsonl import JsonLines
+from hashscan.reports.records import path_fields, result_record, sandbox_fields
+
+STAT = FileStat(
+    device=1, inode=2**64 - 1, size=3, mtime_ns=-(10**18), ctime_ns=13_569_465_600 * 10**9, links=1, uid=0
+)
+
+
+def finding() -> FileResult:
+    return FileResult(
+        b"f",
+        STAT,
+        Verdict.MATCH,
+        because="pdq",
+        matches=(Match("list", "e1", "pdq", "A1", 4, 31),),
+        digests=(Digest("sha256", bytes(32)), Digest("pdq", bytes(32), 88)),
+        picture=Picture("jpeg", 3, 4),
+    )
+
+
+@given(st.binary(max_size=300))
+def test_any_path_comes_back(path: bytes) -> None:
+    fields = json.loads(json.dumps(path_fields(path)))
+    if "path_b64" in fields:
+        assert base64.b64decode(fields["path_b64"]) == path
+    else:
+        assert fields["path"].encode() == path
+
+
+@given(st.binary(max_size=300))
+def test_a_line_is_one_line_of_printable_ascii(path: bytes) -> None:
+    stream = io.BytesIO()
+    JsonLines(stream).write(result_record(path, finding(), with_digests=True))
+    line = stream.getvalue()
+    assert line.endswith(b"\n")
+    assert all(32 <= byte < 127 for byte in line[:-1])
+
+
+def test_a_finding_says_what_the_report_promises() -> None:
+    record = result_record(b"/t/f", finding(), with_digests=False)
+    assert record["type"] == "finding"
+    assert {
+        "path",
+        "size",
+        "mtime_ns",
+        "ctime_ns",
+        "uid",
+        "links",
+        "matches",
+        "verdict",
+        "because",
+        "action",
+    } <= set(record)
+    assert "digests" not in record
+    assert record["matches"] == [
+        {
+            "list": "list",
+            "entry": "e1",
+            "algorithm": "pdq",
+            "variant": "as stored",
+            "distance": 4,
+            "threshold": 31,
+            "category": "A1",
+        }
+    ]
+
+
+def test_digests_only_when_asked_for() -> None:
+    record = result_record(b"/t/f", finding(), with_digests=True)
+    assert record["digests"] == {"sha256": "00" * 32, "pdq": "00" * 32}
+    assert record["quality"] == {"pdq": 88}
+
+
+def test_others_carry_their_reason_and_no_action() -> None:
+    result = FileResult(b"f", STAT, Verdict.UNREADABLE, Reason.VANISHED, "gone")
+    record = result_record(b"/t/f", result, with_digests=False)
+    assert (record["type"], record["reason"], record["detail"]) == ("unreadable", "vanished", "gone")
+    assert "action" not in record
+
+
+def test_the_sandbox_level_in_words() -> None:
+    full = SandboxLevel("auto", 7, seccomp=True, uid_dropped=True, capabilities_dropped=True, limits=True)
+    assert sandbox_fields(full)["level"] == "full"
+    assert sandbox_fields(SandboxLevel("auto", 0, limits=True))["level"] == "partial"
+    assert sandbox_fields(SandboxLevel("off"))["level"] == "off"

@@ -1,0 +1,178 @@
+"""A plug-in whose files misbehave on request: each request names what to do."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import itertools
+import os
+import signal
+import socket
+import struct
+import sys
+import warnings
+from collections.abc import Callable
+
+from hashscan.sandbox.protocol import DECODER_SOCKET, NONCE_BYTES
+from tests.sandbox import attempts
+from tests.sandbox.attempts import ATTEMPTS, libc
+
+REPLY = struct.Struct("<iiq")
+"""Whether it was done, errno, and a number."""
+
+
+def taken_over_socket() -> socket.socket:
+    """The decoder's own socket, as an intruder would find it; never closed."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
+    kept.append(channel)
+    return channel
+
+
+kept: list[socket.socket] = []
+
+
+def nonce() -> bytes:
+    """The nonce of the present request, out of the loop's own variables."""
+    frame = sys._getframe()
+    while frame.f_code.co_name != "_serve":
+        assert frame.f_back is not None
+        frame = frame.f_back
+    found: bytearray = frame.f_locals["buffer"]
+    return bytes(found[:NONCE_BYTES])
+
+
+def reply(number: int = 0, *, done: bool = True, error: int = 0) -> bytes:
+    return REPLY.pack(done, error, number)
+
+
+def _spin(fd: int) -> bytes:
+    while True:
+        pass
+
+
+def _memory(fd: int) -> bytes:
+    return reply(len(bytearray(1 << 40)))
+
+
+def _memory_in_small_pieces(fd: int) -> bytes:
+    pieces = [bytes(1 << 20) for _ in itertools.count()]
+    return reply(len(pieces))
+
+
+def _raise(fd: int) -> bytes:
+    raise ZeroDivisionError
+
+
+def _leave(fd: int) -> bytes:
+    sys.exit(0)
+
+
+def _twice(fd: int) -> bytes:
+    taken_over_socket().send(nonce() + reply(3))
+    return reply(3)
+
+
+def _twice_a_little_later(fd: int) -> bytes:
+    prepared = nonce() + reply(666)
+    channel = taken_over_socket()
+    signal.signal(signal.SIGALRM, lambda number, frame: channel.send(prepared) and None)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    return reply(1)
+
+
+def _flood(fd: int) -> bytes:
+    channel = taken_over_socket()
+    while True:
+        channel.send(nonce() + reply(3))
+
+
+def _send(make: Callable[[], bytes]) -> Callable[[int], bytes]:
+    def act(fd: int) -> bytes:
+        taken_over_socket().send(make())
+        signal.pause()
+        return b""
+
+    return act
+
+
+def _with_descriptor(fd: int) -> bytes:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd] * 5))]
+    taken_over_socket().sendmsg([nonce() + reply(4)], rights)
+    signal.pause()
+    return b""
+
+
+def _deaf(fd: int) -> bytes:
+    """Close the socket and live on."""
+    os.close(DECODER_SOCKET)
+    _spin(fd)
+    return b""
+
+
+def _stop(fd: int) -> bytes:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return reply()
+
+
+def _print(fd: int) -> bytes:
+    print("heard by nobody")  # noqa: T201
+    warnings.warn("heard by nobody", stacklevel=1)
+    libc.perror(b"heard by nobody")
+    return reply(5)
+
+
+DEEDS: dict[str, Callable[[int], bytes]] = {
+    "pid": lambda fd: reply(os.getpid()),
+    "size": lambda fd: reply(os.lseek(fd, 0, os.SEEK_END)),
+    "first byte": lambda fd: reply(os.pread(fd, 1, 0)[0]),
+    "fault": lambda fd: reply(len(ctypes.string_at(0))),
+    "abort": lambda fd: os.abort(),
+    "spin": _spin,
+    "spin in C": lambda fd: reply(sum(itertools.repeat(0))),
+    "memory": _memory,
+    "memory in small pieces": _memory_in_small_pieces,
+    "exit 0": lambda fd: os._exit(0),
+    "exit 7": lambda fd: os._exit(7),
+    "raise": _raise,
+    "leave": _leave,
+    "short": lambda fd: b"x",
+    "long": lambda fd: bytes(REPLY.size + 1),
+    "twice": _twice,
+    "twice a little later": _twice_a_little_later,
+    "flood": _flood,
+    "send nothing": _send(lambda: b""),
+    "send a short one": _send(lambda: nonce() + b"x"),
+    "send a long one": _send(lambda: nonce() + reply() + b"x"),
+    "send a huge one": _send(lambda: nonce() + bytes(100_000)),
+    "send another nonce": _send(lambda: bytes(NONCE_BYTES) + reply()),
+    "with a descriptor": _with_descriptor,
+    "deaf": _deaf,
+    "stop": _stop,
+    "print": _print,
+    "leak": lambda fd: (os.dup(fd), reply(6))[1],
+}
+
+
+def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes]:
+    attempts.listener = listener
+
+    def handle(fd: int, request: bytes) -> bytes:
+        name = request.decode()
+        if name not in ATTEMPTS:
+            return DEEDS[name](fd)
+        try:
+            ATTEMPTS[name](fd)
+        except OSError as error:
+            return reply(done=False, error=error.errno or errno.EIO)
+        return reply()
+
+    return handle
+
+
+def load_broken(*arguments: str) -> Callable[[int, bytes], bytes]:
+    raise RuntimeError("this plug-in was never any good")
+
+
+def load_ending(*arguments: str) -> Callable[[int, bytes], bytes]:
+    os._exit(9)

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hashscan.errors import ZygoteError
+from hashscan.model import Reason
+from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from tests.sandbox.plugin import REPLY
+from tests.sandbox.runner import processes
+
+PLUGIN = Plugin("tests.sandbox.plugin:load", (), REPLY.size)
+SECONDS = 1.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    path = tmp_path / "file"
+    path.write_bytes(b"*" * 1234)
+    descriptor = os.open(path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture(params=["auto", "off"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    options = SandboxOptions(request.param, memory_bytes=1 << 28, seconds=SECONDS)
+    with Sandbox(PLUGIN, options) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def unconfined() -> Iterator[Sandbox]:
+    """Where an intruder can do what seccomp forbids, so that the worker's own care is what is tested."""
+    with Sandbox(PLUGIN, SandboxOptions("off", seconds=SECONDS)) as made:
+        yield made
+
+
+def ask(sandbox: Sandbox, file: int, deed: str, owner: int = 1000, *, fresh: bool = False) -> int:
+    sandbox.begin(file, deed.encode(), owner, fresh=fresh)
+    done, error, number = REPLY.unpack(sandbox.finish())
+    assert (done, error) == (1, 0)
+    return int(number)
+
+
+def lost(sandbox: Sandbox, file: int, deed: str) -> DecoderLost:
+    sandbox.begin(file, deed.encode(), 1000)
+    with pytest.raises(DecoderLost) as caught:
+        sandbox.finish()
+    return caught.value
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie waits only for its parent or process 1."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_reads_the_file_it_was_given(sandbox: Sandbox, file: int) -> None:
+    assert ask(sandbox, file, "size") == 1234
+    assert ask(sandbox, file, "first byte") == ord("*")
+
+
+def test_worker_reads_while_the_decoder_does(sandbox: Sandbox, file: int) -> None:
+    sandbox.begin(file, b"size", 1000)
+    assert os.pread(file, 4, 0) == b"****"
+    assert REPLY.unpack(sandbox.finish())[2] == 1234
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason", "detail"),
+    [
+        ("fault", Reason.DECODER_DIED, "signal SIGSEGV"),
+        ("spin", Reason.TIMEOUT, "no answer within 1 s"),
+        ("spin in C", Reason.TIMEOUT, "no answer within 1 s"),
+        ("memory", Reason.MEMORY, "out of memory"),
+        ("memory in small pieces", Reason.MEMORY, "out of memory"),
+        ("exit 0", Reason.DECODER_DIED, "exit code 0"),
+        ("exit 7", Reason.DECODER_DIED, "exit code 7"),
+        ("raise", Reason.DECODER_DIED, "an exception escaped the plug-in"),
+        ("leave", Reason.DECODER_DIED, "an exception escaped the plug-in"),
+        ("short", Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
+        ("long", Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
+        ("send a short one", Reason.DECODER_DIED, "its reply has the wrong size"),
+        ("send a long one", Reason.DECODER_DIED, "its reply has the wrong size"),
+        ("send a huge one", Reason.DECODER_DIED, "its reply has the wrong size"),
+        ("send another nonce", Reason.DECODER_DIED, "it replied to something it wasn't asked"),
+        ("deaf", Reason.DECODER_DIED, "it closed its socket"),
+    ],
+)
+def test_misbehaviour_costs_one_file(
+    sandbox: Sandbox, file: int, deed: str, reason: Reason, detail: str
+) -> None:
+    before = ask(sandbox, file, "pid")
+    error = lost(sandbox, file, deed)
+    assert (error.reason, error.detail) == (reason, detail)
+    assert not alive(before)
+    assert ask(sandbox, file, "size") == 1234
+    assert ask(sandbox, file, "pid") != before
+
+
+def test_abort_is_a_signal(sandbox: Sandbox, file: int) -> None:
+    assert lost(sandbox, file, "abort").detail in {"signal SIGABRT", "signal SIGSEGV", "signal SIGILL"}
+    assert ask(sandbox, file, "size") == 1234
+
+
+def test_descriptor_in_a_reply_is_refused(unconfined: Sandbox, file: int) -> None:
+    unconfined.start()
+    before = len(descriptors())
+    assert lost(unconfined, file, "with a descriptor").detail == "it sent a descriptor"
+    ask(unconfined, file, "pid")
+    assert len(descriptors()) == before
+
+
+def test_message_without_bytes_is_no_reply(unconfined: Sandbox, file: int) -> None:
+    assert lost(unconfined, file, "send nothing").reason is Reason.DECODER_DIED
+    assert ask(unconfined, file, "size") == 1234
+
+
+def test_stopped_decoder_is_ended(unconfined: Sandbox, file: int) -> None:
+    assert lost(unconfined, file, "stop").reason is Reason.TIMEOUT
+    assert ask(unconfined, file, "size") == 1234
+
+
+@pytest.mark.parametrize("deed", ["twice", "flood"])
+def test_second_reply_does_not_reach_the_next_file(sandbox: Sandbox, file: int, deed: str) -> None:
+    sandbox.begin(file, deed.encode(), 1000)
+    # The first is a good reply when we look before the second has come.
+    with contextlib.suppress(DecoderLost):
+        assert REPLY.unpack(sandbox.finish())[2] == 3
+    assert ask(sandbox, file, "size") == 1234
+
+
+def test_late_second_reply_does_not_reach_the_next_file(unconfined: Sandbox, file: int) -> None:
+    before = ask(unconfined, file, "pid")
+    assert ask(unconfined, file, "twice a little later") == 1
+    time.sleep(0.4)
+    assert ask(unconfined, file, "size") == 1234
+    assert ask(unconfined, file, "pid") != before
+
+
+def test_late_second_reply_during_the_next_file_is_refused(unconfined: Sandbox, file: int) -> None:
+    assert ask(unconfined, file, "twice a little later") == 1
+    assert lost(unconfined, file, "spin").detail == "it replied to something it wasn't asked"
+
+
+def test_output_of_a_parser_goes_nowhere(sandbox: Sandbox, file: int) -> None:
+    assert ask(sandbox, file, "print") == 5
+
+
+def test_leaked_descriptors_don_t_add_up(unconfined: Sandbox, file: int) -> None:
+    assert ask(unconfined, file, "leak") == 6
+    assert ask(unconfined, file, "leak") == 6
+    # No descriptor is left for the file.
+    assert lost(unconfined, file, "leak").reason is Reason.DECODER_DIED
+    assert ask(unconfined, file, "size") == 1234
+
+
+def test_decoder_serves_one_owner(sandbox: Sandbox, file: int) -> None:
+    first = ask(sandbox, file, "pid", owner=1)
+    assert ask(sandbox, file, "pid", owner=1) == first
+    second = ask(sandbox, file, "pid", owner=2)
+    assert second != first
+    assert not alive(first)
+    assert ask(sandbox, file, "pid", owner=1) not in {first, second}
+
+
+def test_decoder_serves_256_files(file: int) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+        pids = [ask(sandbox, file, "pid") for _ in range(513)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [256, 256, 1]
+
+
+def test_fresh_decoder(sandbox: Sandbox, file: int) -> None:
+    first = ask(sandbox, file, "pid")
+    second = ask(sandbox, file, "pid", fresh=True)
+    assert first != second
+    assert ask(sandbox, file, "pid") == second
+
+
+def test_started_decoder_counts_as_fresh(sandbox: Sandbox, file: int) -> None:
+    before = processes_of_zygote(sandbox)
+    assert ask(sandbox, file, "pid", fresh=True) in before
+
+
+def test_file_given_up_does_not_answer_for_the_next(sandbox: Sandbox, file: int) -> None:
+    sandbox.begin(file, b"first byte", 1000)
+    assert ask(sandbox, file, "size") == 1234
+
+
+def test_discarded_decoder_is_gone(sandbox: Sandbox, file: int) -> None:
+    before = ask(sandbox, file, "pid")
+    sandbox.discard()
+    assert not alive(before)
+    sandbox.discard()
+    assert ask(sandbox, file, "pid") != before
+
+
+def test_answer_in_time_is_taken_late(sandbox: Sandbox, file: int) -> None:
+    sandbox.begin(file, b"size", 1000)
+    time.sleep(SECONDS * 1.5)
+    assert REPLY.unpack(sandbox.finish())[2] == 1234
+
+
+def test_killed_zygote_is_replaced(file: int) -> None:
+    marker = f"marker-{os.urandom(8).hex()}"
+    with Sandbox(Plugin(PLUGIN.target, ("", marker), REPLY.size), SandboxOptions("auto")) as sandbox:
+        decoder = ask(sandbox, file, "pid")
+        (zygote,) = (pid for pid, parent in processes(marker).items() if parent == os.getpid())
+        os.kill(zygote, 9)
+        deadline = time.monotonic() + 2
+        while alive(decoder) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not alive(decoder)
+        assert ask(sandbox, file, "size") == 1234
+
+        sandbox.begin(file, b"spin", 1000)
+        (zygote,) = (pid for pid, parent in processes(marker).items() if parent == os.getpid())
+        os.kill(zygote, 9)
+        with pytest.raises(DecoderLost, match="the process it was forked from died"):
+            sandbox.finish()
+        assert ask(sandbox, file, "size") == 1234
+    assert processes(marker) == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("tests.sandbox.plugin:load_broken", "RuntimeError: this plug-in was never any good"),
+        ("tests.sandbox.plugin:missing", "has no attribute 'missing'"),
+        ("tests.sandbox.nowhere:load", "No module named 'tests.sandbox.nowhere'"),
+        ("tests.sandbox.plugin:load_ending", "exit status 9"),
+    ],
+)
+def test_plugin_that_can_t_be_loaded(target: str, words: str, file: int) -> None:
+    before = descriptors()
+    with Sandbox(Plugin(target, (), 8), SandboxOptions("auto")) as sandbox:
+        for _ in range(2):
+            with pytest.raises(ZygoteError) as caught:
+                sandbox.begin(file, b"", 0)
+            assert words in str(caught.value)
+        with pytest.raises(RuntimeError, match="no file was begun"):
+            sandbox.finish()
+    assert descriptors() == before
+
+
+def test_two_sandboxes_share_nothing(file: int) -> None:
+    before = descriptors()
+    with Sandbox(PLUGIN, SandboxOptions("off")) as first, Sandbox(PLUGIN, SandboxOptions("off")) as second:
+        first.begin(file, b"pid", 1)
+        second.begin(file, b"pid", 1)
+        pids = [REPLY.unpack(one.finish())[2] for one in (first, second)]
+        assert len(set(pids)) == 2
+        for one in (first, second):
+            one.begin(file, b"find a descriptor", 1)
+            assert REPLY.unpack(one.finish())[0] == 0
+        first.close()
+        assert not Path(f"/proc/{pids[0]}").exists()
+        assert ask(second, file, "size", owner=1) == 1234
+    assert descriptors() == before
+
+
+def test_misuse(sandbox: Sandbox, file: int) -> None:
+    with pytest.raises(ValueError, match="4096"):
+        sandbox.begin(file, bytes(4097), 0)
+    with pytest.raises(RuntimeError, match="no file was begun"):
+        sandbox.finish()
+    sandbox.close()
+    sandbox.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        sandbox.begin(file, b"pid", 0)
+    for plugin, options in (
+        (Plugin("a:b", (), 0), SandboxOptions("off")),
+        (Plugin("a:b", (), 1 << 20), SandboxOptions("off")),
+        (PLUGIN, SandboxOptions("off", seconds=0)),
+        (PLUGIN, SandboxOptions("off", memory_bytes=0)),
+        (PLUGIN, SandboxOptions("off", files_per_decoder=0)),
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011
+            Sandbox(plugin, options)
+
+
+def test_forked_copy_is_refused_and_harms_nobody(sandbox: Sandbox, file: int) -> None:
+    sandbox.begin(file, b"pid", 1000)
+    child = os.fork()
+    if child == 0:
+        try:
+            sandbox.finish()
+        except RuntimeError:
+            sandbox.close()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert REPLY.unpack(sandbox.finish())[2] in processes_of_zygote(sandbox)
+
+
+def processes_of_zygote(sandbox: Sandbox) -> list[int]:
+    """The decoders: grandchildren of this process."""
+    found = processes("tests.sandbox.plugin:load")
+    ours = {pid for pid, parent in found.items() if parent == os.getpid()}
+    return [pid for pid, parent in found.items() if parent in ours]

@@ -1,0 +1,133 @@
+"""An intruder who runs code in a decoder gets nowhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+
+from tests.sandbox.attempts import ATTEMPTS
+from tests.sandbox.runner import drive
+
+REFUSED_BY_LANDLOCK = (
+    "open to read",
+    "open to write",
+    "open the environment",
+    "open a device",
+    "list a folder",
+    "connect to the network",
+    "connect to an abstract name",
+    "signal its parent",
+    "signal a thread of its parent",
+)
+
+REFUSED_IN_ANY_MODE = ("read the environment",)
+
+DONE_WHEN_OFF = (
+    *("open to read", "open to write", "remove", "stat a path", "list a folder"),
+    *("connect to the network", "connect to an abstract name", "make a pipe", "make a memory file"),
+    *("signal its parent", "signal a thread of its parent", "hold its parent by pidfd"),
+    *("map executable memory", "make memory executable", "map the file", "duplicate the file"),
+    *("change the file's flags", "become dumpable", "outlive its parent", "change its affinity"),
+)
+"""Proof that the attempts work where nothing stops them."""
+
+DONE_WHEN_OFF_AS_ROOT = (
+    *("fork", "clone", "clone3", "start a thread", "become root", "chroot", "open the environment"),
+)
+
+
+def refused(outcome: list[Any]) -> bool:
+    """Refused with an errno, or ended for it."""
+    kind, *rest = outcome
+    if kind == "lost":
+        return rest == ["decoder died", "signal SIGSYS, a forbidden system call"]
+    done, error, _ = rest
+    return not done and error != 0
+
+
+@pytest.fixture(scope="module", params=["self", "nobody"])
+def user(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def confined(user: str) -> dict[str, Any]:
+    return drive({"mode": "required", "names": list(ATTEMPTS)}, user)
+
+
+def test_every_attempt_was_made(confined: dict[str, Any]) -> None:
+    assert list(confined["outcomes"]) == list(ATTEMPTS)
+    assert confined["word"] == "full"
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_attempt_is_refused(confined: dict[str, Any], name: str) -> None:
+    assert refused(confined["outcomes"][name]), confined["outcomes"][name]
+
+
+def test_kernel_agrees(confined: dict[str, Any], user: str) -> None:
+    status = confined["status"]
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(status[kind], 16) == 0, kind
+    assert confined["uid_dropped"] == (user == "self" and os.geteuid() == 0)
+    if confined["uid_dropped"]:
+        for kind in ("Uid", "Gid"):
+            assert status[kind].split() == ["65534"] * 4, kind
+        assert status["Groups"].split() == []
+        assert int(status["CapBnd"], 16) == 0
+
+
+def test_attempts_succeed_where_nothing_stops_them(user: str) -> None:
+    names: tuple[str, ...] = DONE_WHEN_OFF
+    if user == "self" and os.geteuid() == 0:
+        names += DONE_WHEN_OFF_AS_ROOT
+    answer = drive({"mode": "off", "names": names}, user)
+    assert answer["word"] == "off"
+    assert [name for name, outcome in answer["outcomes"].items() if outcome[:2] != ["replied", 1]] == []
+    assert len(answer["outcomes"]) == len(names)
+
+
+@pytest.mark.parametrize("name", REFUSED_IN_ANY_MODE)
+def test_environment_is_empty_whatever_the_mode(name: str) -> None:
+    assert drive({"mode": "off", "names": [name]})["outcomes"][name] == ["replied", 0, errno.ENOENT, 0]
+
+
+def test_landlock_alone(user: str) -> None:
+    answer = drive(
+        {"mode": "auto", "names": REFUSED_BY_LANDLOCK, "library": "libmissing.so.9"},
+        user,
+    )
+    assert answer["word"] == "partial"
+    assert not answer["seccomp"]
+    assert answer["capabilities_dropped"]
+    assert answer["limits"]
+    if answer["landlock"] < 6:
+        pytest.skip("this kernel's Landlock knows neither abstract sockets nor signals")
+    for name in REFUSED_BY_LANDLOCK:
+        assert answer["outcomes"][name][:2] == ["replied", 0], name
+        assert answer["outcomes"][name][2] in {errno.EACCES, errno.EPERM}, name
+
+
+def test_seccomp_alone(user: str) -> None:
+    answer = drive({"mode": "auto", "names": list(ATTEMPTS), "without_landlock": True}, user)
+    assert answer["word"] == "partial"
+    assert answer["landlock"] == 0
+    assert answer["seccomp"]
+    assert [name for name, outcome in answer["outcomes"].items() if not refused(outcome)] == []
+
+
+@pytest.mark.parametrize(
+    ("lacking", "word"),
+    [({"library": "libmissing.so.9"}, "seccomp"), ({"without_landlock": True}, "Landlock")],
+)
+def test_required_says_what_is_lacking(lacking: dict[str, Any], word: str) -> None:
+    answer = drive({"mode": "required", "names": ["pid"], **lacking})
+    assert answer["error"] == "SandboxError"
+    assert "lacks: " in answer["message"]
+    assert word in answer["message"]

@@ -1,0 +1,201 @@
+"""The pipeline with a real worker, run in this process by a pool of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from hashscan.model import (
+    Batch,
+    BatchResult,
+    FileResult,
+    FileStat,
+    FolderReason,
+    Item,
+    Reason,
+    Verdict,
+)
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.pipeline import Sweep
+from hashscan.scan.pool import Pool
+from hashscan.scan.worker import Worker, WorkerSetup
+from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.patterns import Patterns
+
+
+class Inline(Pool):
+    """Runs batches where it stands; keeps what it was asked to do."""
+
+    def __init__(self, worker: Worker | None = None, workers: int = 1) -> None:
+        self.workers = workers
+        self.worker = worker
+        self.asked: list[Batch] = []
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        self.asked.append(batch)
+        future: Future[BatchResult] = Future()
+        future.set_result(self.answer(batch))
+        return future
+
+    def answer(self, batch: Batch) -> BatchResult:
+        assert self.worker is not None
+        return self.worker.check(batch)
+
+    def close(self) -> None:
+        pass
+
+
+class Vanishing(Inline):
+    """Answers that every file under certain names is gone, and all others are clean."""
+
+    def __init__(self, *gone: bytes) -> None:
+        super().__init__()
+        self.gone = gone
+
+    def answer(self, batch: Batch) -> BatchResult:
+        return BatchResult(
+            tuple(
+                FileResult(item.name, item.stat, Verdict.UNREADABLE, Reason.VANISHED)
+                if item.name in self.gone
+                else FileResult(item.name, item.stat, Verdict.CLEAN)
+                for item in batch.items
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    setup = WorkerSetup(
+        lists=(),
+        sandbox=SandboxOptions("auto"),
+        algorithms=("md5", "sha1", "sha256", "pdq"),
+        max_pixels=10**6,
+    )
+    with Worker(setup) as made:
+        yield made
+
+
+def listings(*targets: Path, batch_files: int = 64) -> Iterator[Listing]:
+    options = WalkOptions(exclude=Patterns.compile((), None), batch_files=batch_files)
+    return FilesystemSource([os.fsencode(t) for t in targets], options).listings()
+
+
+def test_every_file_has_one_verdict(tmp_path: Path, worker: Worker) -> None:
+    for number in range(300):
+        folder = tmp_path / str(number % 7)
+        folder.mkdir(exist_ok=True)
+        (folder / str(number)).write_bytes(b"x" * number)
+    os.symlink("nowhere", tmp_path / "link")
+    os.mkfifo(tmp_path / "fifo")
+    sweep = Sweep(listings(tmp_path, batch_files=10), Inline(worker))
+    assert list(sweep) == []
+    assert sweep.summary.files == 300 == sweep.summary.verdicts[Verdict.CLEAN]
+    assert sweep.summary.bytes_read == sum(range(300))
+    assert sweep.summary.passed["links"] == 1
+    assert sweep.summary.passed["specials"] == 1
+    assert sweep.targets_with_files == {os.fsencode(tmp_path)}
+
+
+def test_hard_links_are_read_once_and_every_name_counts(tmp_path: Path, worker: Worker) -> None:
+    (tmp_path / "0").write_bytes(b"once")
+    for number in range(1, 250):
+        os.link(tmp_path / "0", tmp_path / str(number))
+    pool = Inline(worker)
+    sweep = Sweep(listings(tmp_path, batch_files=20), pool)
+    list(sweep)
+    assert sweep.summary.files == 250
+    assert sum(len(batch.items) for batch in pool.asked) == 1
+    assert sweep.summary.bytes_read == 4
+
+
+STAT = FileStat(device=1, inode=5, size=3, mtime_ns=0, ctime_ns=0, links=3, uid=0)
+
+
+def linked(*names: bytes) -> Batch:
+    return Batch("file", b"/t", b"", 1, 2, tuple(Item(name, STAT) for name in names))
+
+
+def test_a_vanished_name_does_not_speak_for_the_others() -> None:
+    pool = Vanishing(b"a", b"b")
+    sweep = Sweep([linked(b"a", b"b", b"c", b"d")], pool)
+    records = list(sweep)
+    assert [record["path"] for record in records] == ["/t/a", "/t/b"]
+    assert sweep.summary.verdicts == {Verdict.UNREADABLE: 2, Verdict.CLEAN: 2}
+    assert [len(batch.items) for batch in pool.asked] == [1, 1, 1]
+
+
+def test_when_all_names_vanish_all_are_counted() -> None:
+    sweep = Sweep([linked(b"a", b"b"), linked(b"c")], Vanishing(b"a", b"b", b"c"))
+    assert len(list(sweep)) == 3
+    assert sweep.summary.verdicts == {Verdict.UNREADABLE: 3}
+
+
+def test_what_the_source_passes_by_is_told_and_counted() -> None:
+    item = Item(b"big", STAT)
+    sweep = Sweep(
+        [
+            SkippedFile(b"/t", b"f", item, Reason.OVER_SIZE),
+            LostFile(b"/t", b"f", b"gone", Reason.VANISHED, "No such file"),
+            ClosedFolder(b"/t", b"g", FolderReason.PERMISSION, "Permission denied"),
+            Passed(folders=1, links=2, specials=3),
+        ],
+        Vanishing(),
+    )
+    records = list(sweep)
+    assert [(r["type"], r["path"], r["reason"]) for r in records] == [
+        ("skipped", "/t/f/big", "over the size limit"),
+        ("unreadable", "/t/f/gone", "vanished"),
+        ("folder", "/t/g", "permission denied"),
+    ]
+    assert sweep.summary.files == 2
+
+
+class Slow(Vanishing):
+    """Never answers."""
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        self.asked.append(batch)
+        return Future()
+
+
+def test_no_more_than_two_batches_for_each_worker_are_under_way() -> None:
+    pool = Slow()
+    pool.workers = 3
+    batches = [linked(b"%d" % n) for n in range(50)]
+    sweep = Sweep(
+        (Batch(b.source, b.target, b.folder, 1, n, _single(n)) for n, b in enumerate(batches)), pool
+    )
+    sweep._tick = lambda: sweep.stop() if len(pool.asked) == 6 else None
+    list(sweep)
+    assert len(pool.asked) == 6
+    assert sweep.stopped
+    assert sweep.summary.files == 0
+
+
+def _single(number: int) -> tuple[Item, ...]:
+    return (Item(b"n%d" % number, FileStat(1, number, 3, 0, 0, 1, 0)),)
+
+
+def test_an_answer_that_does_not_cover_its_batch_is_a_defect() -> None:
+    class Forgetful(Vanishing):
+        def answer(self, batch: Batch) -> BatchResult:
+            return BatchResult(super().answer(batch).results[1:])
+
+    with pytest.raises(AssertionError):
+        list(Sweep([linked(b"a")], Forgetful()))
+
+
+def test_a_workers_defect_is_not_swallowed() -> None:
+    class Broken(Vanishing):
+        def submit(self, batch: Batch) -> Future[BatchResult]:
+            future: Future[BatchResult] = Future()
+            future.set_exception(RuntimeError("defect"))
+            return future
+
+    with pytest.raises(RuntimeError, match="defect"):
+        list(Sweep([linked(b"a")], Broken()))

@@ -1,0 +1,29 @@
+"""What all tests of sources share: a tree, and the proof that no descriptor was left open."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from .trees import temporary_tree
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_leaks() -> Iterator[None]:
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    gc.collect()
+    left = set(os.listdir("/proc/self/fd")) - before
+    # The descriptor that listdir used itself is gone again.
+    open_still = {number for number in left if os.path.lexists(f"/proc/self/fd/{number}")}
+    assert not open_still, f"left open: {open_still}"
+
+
+@pytest.fixture
+def tree() -> Iterator[bytes]:
+    """An empty folder that every user may enter."""
+    with temporary_tree() as path:
+        yield path

@@ -1,0 +1,235 @@
+"""The examples do what they are shown for."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+UPLOADS = EXAMPLES / "uploads"
+UNITS = EXAMPLES / "systemd"
+INSTALLED = "/opt/hashscan/bin/hashscan"
+
+HIDING = {
+    "DynamicUser",
+    "ExecPaths",
+    "InaccessiblePaths",
+    "MountImages",
+    "NoExecPaths",
+    "PrivateDevices",
+    "PrivateTmp",
+    "PrivateUsers",
+    "ProtectKernelModules",
+    "RootDirectory",
+    "RootImage",
+    "TemporaryFileSystem",
+}
+"""Directives under which a sweep misses files without a word."""
+
+
+def directives(unit: str) -> list[tuple[str, str]]:
+    lines = (UNITS / unit).read_text().splitlines()
+    return [(key, value) for key, _, value in (x.partition("=") for x in lines if re.match(r"\w+=", x))]
+
+
+def listed() -> dict[tuple[str, str], str]:
+    """Ids by algorithm and value."""
+    with (EXAMPLES / "demo-entries.csv").open(newline="") as file:
+        return {(row["algorithm"], row["value"]): row["id"] for row in csv.DictReader(file)}
+
+
+def draw(folder: Path, *arguments: str) -> None:
+    script = EXAMPLES / "draw_uploads.py"
+    subprocess.run([sys.executable, "-W", "error", script, folder, *arguments], check=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class TestUploads:
+    def test_drawing_again_gives_the_same_bytes(self, tmp_path: Path) -> None:
+        draw(tmp_path / "a")
+        draw(tmp_path / "b")
+        assert contents(tmp_path / "a") == contents(tmp_path / "b")
+        assert contents(tmp_path / "a").keys() == contents(UPLOADS).keys()
+
+    def test_they_are_small(self) -> None:
+        assert sum(map(len, contents(UPLOADS).values())) < 600_000
+
+    def test_the_entries_name_what_is_kept_here(self) -> None:
+        entries = listed()
+        for path in ("alice/holiday/lighthouse.jpg", "bob/shop/mug.png", "carol/blog/village.webp"):
+            content = (UPLOADS / path).read_bytes()
+            assert ("md5", hashlib.md5(content).hexdigest()) in entries
+            assert ("sha256", hashlib.sha256(content).hexdigest()) in entries
+        assert (UPLOADS / "carol/blog/favourite-mug.png").read_bytes() == (
+            UPLOADS / "bob/shop/mug.png"
+        ).read_bytes()
+
+
+def hashscan(*arguments: str | Path, state: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hashscan", *arguments],
+        env=os.environ | {"HASHSCAN_STATE": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_sweep_finds_the_listed_uploads_their_copies_and_nothing_else(tmp_path: Path) -> None:
+    imported = hashscan(
+        "lists", "import", EXAMPLES / "demo-entries.csv", "--name", "samples", state=tmp_path / "s"
+    )
+    assert imported.returncode == 0, imported.stderr
+    report = tmp_path / "report.jsonl"
+    swept = hashscan("scan", UPLOADS, "--report", report, "--workers", "1", state=tmp_path / "s")
+    assert swept.returncode == 1, swept.stderr
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    found = {
+        record["path"].removeprefix(f"{UPLOADS}/"): {match["algorithm"] for match in record["matches"]}
+        for record in records
+        if record["type"] == "finding"
+    }
+    exact = {"md5", "sha256", "pdq"}
+    assert found == {
+        "alice/holiday/lighthouse.jpg": exact,
+        "bob/shop/banner.jpg": {"pdq"},
+        "bob/shop/mug.png": exact,
+        "carol/blog/favourite-mug.png": exact,
+        "carol/blog/village.webp": exact,
+    }
+    assert [r["path"] for r in records if r["type"] == "undecoded"] == [
+        f"{UPLOADS}/alice/holiday/unfinished.jpg"
+    ]
+
+
+class TestCrontab:
+    """The line is run by a shell as cron would, with the real program."""
+
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> Path:
+        """A state folder that has the samples as a signed list, in tmp_path/public."""
+        work, state = tmp_path / "work", tmp_path / "state"
+        for command in (
+            ("init", "national", "--work", work, "--repository", tmp_path / "public", "--no-passphrase"),
+            ("add", EXAMPLES / "demo-entries.csv", "--work", work),
+            ("release", "--work", work, "--no-passphrase"),
+        ):
+            done = hashscan("publish", *command, state=state)
+            assert done.returncode == 0, done.stderr
+        added = hashscan(
+            "lists", "add", "national", tmp_path / "public", "--root", work / "root.json", state=state
+        )
+        assert added.returncode == 0, added.stderr
+        return state
+
+    def cron(self, state: Path, target: Path) -> str:
+        """What cron would mail."""
+        variables: dict[str, str] = {}
+        jobs: list[str] = []
+        for line in (EXAMPLES / "crontab").read_text().splitlines():
+            if match := re.fullmatch(r"(\w+)=(.*)", line):
+                variables[match[1]] = match[2]
+            elif line and not line.startswith("#"):
+                jobs.append(line)
+        (job,) = jobs
+        user, _, command = job.split(maxsplit=5)[5].partition(" ")
+        assert user == "root"
+        # An unescaped one is a line break to cron.
+        assert "%" not in command
+        # What the sandbox can do on this machine is not the question here.
+        command = command.replace("--sandbox required", "--sandbox auto")
+        variables |= {"HASHSCAN": f"{sys.executable} -m hashscan", "TARGETS": str(target)}
+        variables |= {"HASHSCAN_STATE": str(state), "PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            [variables["SHELL"], "-c", command],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    def test_it_is_silent_when_all_is_well(self, state: Path, tmp_path: Path) -> None:
+        (tmp_path / "www").mkdir()
+        (tmp_path / "www" / "notes.txt").write_text("nothing to see")
+        assert self.cron(state, tmp_path / "www") == ""
+
+    def test_it_says_what_was_found(self, state: Path) -> None:
+        said = self.cron(state, UPLOADS)
+        assert said.startswith("exit 1: ")
+        assert "lighthouse.jpg" in said
+
+    def test_a_server_out_of_reach_is_no_news_while_the_list_is_good(
+        self, state: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "www").mkdir()
+        (tmp_path / "www" / "notes.txt").write_text("nothing to see")
+        assert self.cron(state, tmp_path / "www") == ""
+        (tmp_path / "public").rename(tmp_path / "gone")
+        assert self.cron(state, tmp_path / "www") == ""
+
+    def test_it_says_when_there_is_no_list(self, tmp_path: Path) -> None:
+        (tmp_path / "www").mkdir()
+        said = self.cron(tmp_path / "empty", tmp_path / "www")
+        assert "pull: " in said
+        assert "exit 10: " in said
+
+    def test_it_says_when_nothing_was_there_to_scan(self, state: Path, tmp_path: Path) -> None:
+        (tmp_path / "www").mkdir()
+        assert self.cron(state, tmp_path / "www").startswith("exit 3: ")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    units = [*UNITS.glob("*.service"), *UNITS.glob("*.timer")]
+    assert len(units) == 4
+    for unit in units:
+        (tmp_path / unit.name).write_text(unit.read_text().replace(INSTALLED, sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in units)],
+        # The closing colon stands for the system's own units.
+        env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "hashscan" in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_the_sweeping_unit_hides_nothing_that_is_to_be_scanned() -> None:
+    settings = directives("hashscan.service")
+    assert HIDING.isdisjoint(key for key, _ in settings)
+    assert dict(settings)["ProtectHome"] == "read-only"
+
+
+def test_the_sweeping_unit_may_read_everything_and_nothing_else() -> None:
+    settings = directives("hashscan.service")
+    assert ("User", "hashscan") in settings
+    assert [v for k, v in settings if k == "AmbientCapabilities"] == ["CAP_DAC_READ_SEARCH"]
+    assert [v for k, v in settings if k == "CapabilityBoundingSet"] == ["CAP_DAC_READ_SEARCH"]
+
+
+def test_the_pulling_unit_has_no_capability() -> None:
+    settings = directives("hashscan-pull.service")
+    assert [v for k, v in settings if k == "CapabilityBoundingSet"] == [""]
+    assert "AmbientCapabilities" not in dict(settings)
+
+
+def test_no_finding_passes_for_success() -> None:
+    codes = {c for k, v in directives("hashscan.service") if k == "SuccessExitStatus" for c in v.split()}
+    assert codes.isdisjoint({"1", "2", "3", "4", "10", "11", "12", "70"})

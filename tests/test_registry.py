@@ -1,0 +1,49 @@
+"""What holds for every plug-in of every kind, driven by the tables."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from hashscan import registry
+from hashscan.model import ALGORITHMS
+
+TABLES: list[registry.Registry[Any]] = [
+    registry.EXACT_HASHES,
+    registry.PICTURE_HASHES,
+    registry.SOURCES,
+    registry.LIST_FORMATS,
+    registry.REPORT_FORMATS,
+]
+ROWS = [(table, name) for table in TABLES for name in table]
+
+
+@pytest.mark.parametrize(("table", "name"), ROWS, ids=lambda value: getattr(value, "kind", value))
+def test_a_row_leads_to_a_finished_class_of_its_name(table: registry.Registry[Any], name: str) -> None:
+    found = table[name]
+    assert issubclass(found, table.base)
+    assert not inspect.isabstract(found)
+    assert found.name == name
+    assert found.__doc__
+    assert table.rows[name].summary
+
+
+def test_a_name_is_given_once() -> None:
+    row = registry.Row("csv", "hashscan.lists.formats.csv:CsvFormat", "")
+    with pytest.raises(ValueError, match="csv"):
+        registry.Registry("list format", object, row, row)
+
+
+def test_a_row_that_leads_elsewhere_is_found_out() -> None:
+    wrong = registry.Registry(
+        "report", registry.ReportFormat, registry.Row("x", "hashscan.model:Verdict", "")
+    )  # type: ignore[type-abstract]
+    with pytest.raises(TypeError):
+        wrong["x"]
+
+
+def test_algorithms_and_hash_classes_are_the_same_set() -> None:
+    assert set(registry.EXACT_HASHES) == {n for n, a in ALGORITHMS.items() if not a.of_picture}
+    assert set(registry.PICTURE_HASHES) == {n for n, a in ALGORITHMS.items() if a.of_picture}

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.errors import UsageError
+from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, parse_size, read_file
+
+
+def settings(**changes: object) -> SweepSettings:
+    values: dict[str, object] = {
+        "targets": (b"/srv",),
+        "lists": None,
+        "reports": (),
+        "state": None,
+        "workers": 1,
+        "decoding": DecodingLimits(),
+    }
+    return SweepSettings(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"targets": ()},
+        {"workers": 0},
+        {"workers": -1},
+        {"max_file_size": 0},
+        {"reports": (ReportTarget("jsonl", None), ReportTarget("jsonl", None))},
+        {"reports": (ReportTarget("jsonl", Path("a")), ReportTarget("jsonl", Path("./a")))},
+    ],
+)
+def test_what_can_not_be_meant_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        settings(**changes)
+
+
+@pytest.mark.parametrize("limit", [{"memory_bytes": 0}, {"seconds": 0}, {"max_pixels": -1}])
+def test_limits_are_positive(limit: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        DecodingLimits(**limit)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("7", 7), ("2K", 2048), ("3m", 3 << 20), ("1G", 1 << 30), ("1T", 1 << 40)]
+)
+def test_sizes(text: str, number: int) -> None:
+    assert parse_size(text) == number
+
+
+@given(st.text(max_size=8).filter(lambda t: not t.strip()[:-1].isdigit() and not t.strip().isdigit()))
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no settings file"):
+        read_file(tmp_path / "none.toml", {})
+
+
+def test_the_variable_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "h.toml"
+    file.write_text("workers = 3\n")
+    assert read_file(None, {"HASHSCAN_CONFIG": str(file)}) == (file, {"workers": 3})
+
+
+@pytest.mark.parametrize("content", [b"workers = ", b"\xff\xfe"])
+def test_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "h.toml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"h\.toml"):
+        read_file(file, {})

@@ -63,7 +63,7 @@ EXACT_HASHES: Registry[ExactHash] = Registry(
     Row("sha1", "hashscan.hashing.exact:SHA1", "for the many lists that have nothing better"),
     Row("sha256", "hashscan.hashing.exact:SHA256", "identifies content"),
     Row("sha512", "hashscan.hashing.exact:SHA512", "the same, longer"),
-    Row("xxh3_128", "hashscan.hashing.exact:XXH3128", "fast, but collisions can be built: review only"),
+    Row("xxh3_128", "hashscan.hashing.exact:XXH3", "fast, but collisions can be built: review only"),
 )
 
 PICTURE_HASHES: Registry[PictureHash] = Registry(

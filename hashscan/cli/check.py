@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,7 @@ def command(
     """
     from hashscan.lists.store import ListStore
     from hashscan.reports.jsonl import JsonLines
+    from hashscan.reports.sink import ReportSink
     from hashscan.scan.summary import Summary
     from hashscan.scan.sweep import require_usable, sandbox_options
     from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
@@ -69,12 +69,10 @@ def command(
         algorithms=algorithms_of_lists(opened.handles),
         max_pixels=limits.max_pixels,
     )
-    output = JsonLines(sys.stdout.buffer)
     summary = Summary()
-    with Worker(setup) as worker:
+    with ReportSink(JsonLines, None) as output, Worker(setup) as worker:
         for item in items:
             output.write(_check(worker, item, summary))
-            sys.stdout.flush()
     return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict)
 
 

@@ -35,10 +35,9 @@ def command(
     Pictures are decoded in the sandbox, as in a sweep. A file that can't be read, or a picture that can't be
     decoded, has a line with the reason.
     """
-    import sys
-
     from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.records import result_record
+    from hashscan.reports.sink import ReportSink
     from hashscan.scan.single import check_file
     from hashscan.scan.sweep import sandbox_options
     from hashscan.scan.worker import Worker, WorkerSetup
@@ -52,12 +51,10 @@ def command(
         max_pixels=limits.max_pixels,
         with_digests=True,
     )
-    output = JsonLines(sys.stdout.buffer)
     complete = True
-    with Worker(setup) as worker:
+    with ReportSink(JsonLines, None) as output, Worker(setup) as worker:
         for path in files:
             result = check_file(worker, path)
             complete = complete and result.reason is None
             output.write(result_record(path, result, with_digests=True))
-            sys.stdout.flush()
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE

@@ -10,9 +10,23 @@ import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.screen import say, show_lists
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, HashscanError, UsageError
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_DEFECT,
+    EXIT_INCOMPLETE,
+    EXIT_LOCKED,
+    EXIT_NO_LIST,
+    EXIT_OUTPUT,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    HashscanError,
+    UsageError,
+)
 from hashscan.model import USABLE_STATES, TrustState
 from hashscan.registry import LIST_FORMATS
+
+_GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
+"""Exit codes of a pull: a server that is out of reach today is the least of troubles."""
 
 
 @click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
@@ -53,7 +67,7 @@ def add(name: str, source: str, root: Path, state: Path) -> int:
 def pull(names: tuple[str, ...], state: Path) -> int:
     """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
 
-    Where several fail, the exit code is that of the first.
+    Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
     """
     from hashscan.lists import client
     from hashscan.lists.store import ListStore
@@ -65,7 +79,7 @@ def pull(names: tuple[str, ...], state: Path) -> int:
             "there is no signed list to pull",
             advice="Add one with `hashscan lists add NAME URL --root FILE`.",
         )
-    failure: HashscanError | None = None
+    failures: list[HashscanError] = []
     for name in chosen:
         try:
             done = client.pull(store, name)
@@ -74,14 +88,14 @@ def pull(names: tuple[str, ...], state: Path) -> int:
                 raise
             # The other lists are not to suffer from this one.
             say(f"hashscan: list {name}: {error}\n  {error.remedy}")
-            failure = failure or error
+            failures.append(error)
             continue
         what = "is up to date" if not done.changed else f"was {done.previous or 'not there'} before"
         say(
             f"hashscan: list {name} version {done.info.version} ({what}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"
         )
-    return EXIT_CLEAN if failure is None else failure.exit_code
+    return min((failure.exit_code for failure in failures), key=_GRAVEST.index, default=EXIT_CLEAN)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))

@@ -13,7 +13,7 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.base import HashscanGroup, apply_settings_file
-from hashscan.errors import EXIT_INTERRUPTED, EXIT_USAGE, HashscanError
+from hashscan.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("hashscan.cli.scan", "Sweep folders and files against hash lists."),
@@ -74,6 +74,9 @@ def run(arguments: Sequence[str]) -> int:
         return done.exit_code
     except click.Abort:
         return EXIT_INTERRUPTED
+    except SystemExit:
+        # Click's way to end when whoever reads our output has gone; its code says that something was found.
+        return EXIT_OUTPUT
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return EXIT_USAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.formats import FORMATS
@@ -37,8 +37,7 @@ def load(*arguments: str) -> Decode:
     # A second thread of the linear algebra library would not survive the fork, nor be allowed.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    from hashscan.hashing.picture import DEFAULT_MAX_PIXELS, UndecodedError, decode_luma
-    from hashscan.hashing.pread import PreadFile
+    from hashscan.hashing.picture import DEFAULT_MAX_PIXELS
 
     hashes: list[PictureHash] = []
     max_pixels = DEFAULT_MAX_PIXELS
@@ -48,6 +47,18 @@ def load(*arguments: str) -> Decode:
         else:
             module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
+    _warm_up(_decoder(hashes, DEFAULT_MAX_PIXELS))
+    # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
+    # of these pages.
+    gc.collect()
+    gc.freeze()
+    return _decoder(hashes, max_pixels)
+
+
+def _decoder(hashes: Sequence[PictureHash], max_pixels: int) -> Decode:
+    from hashscan.hashing.picture import UndecodedError, decode_luma
+    from hashscan.hashing.pread import PreadFile
+
     names = [algorithm.name for algorithm in hashes]
 
     def decode(descriptor: int, request: bytes) -> bytes:
@@ -61,11 +72,6 @@ def load(*arguments: str) -> Decode:
             return pack_failure(Reason.MEMORY, names)
         return pack_picture(picture_format, decoded.width, decoded.height, digests)
 
-    _warm_up(decode)
-    # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
-    # of these pages.
-    gc.collect()
-    gc.freeze()
     return decode
 
 

@@ -20,10 +20,9 @@ Floats = NDArray[np.float32]
 SIDE = 64
 FREQUENCIES = 16
 
-_PASSES = 2
-_BLOCK_ROWS = 256
-_BLOCK_VALUES = 1 << 21
-"""Rows are blurred so many at a time, fewer if they are very long: it bounds memory to some 30 MB."""
+_BLOCK_ROWS = 1024
+_BLOCK_VALUES = 1 << 20
+"""Rows are blurred so many at a time, fewer if they are long: it bounds memory to some 50 MB."""
 
 
 def window_size(length: int) -> int:
@@ -64,18 +63,10 @@ def reduced(luma: NDArray[np.uint8]) -> Floats:
     if (height, width) == (SIDE, SIDE):
         return luma.astype(np.float32)
     rows: Iterator[Floats] = (row.astype(np.float32) for row in luma)
-    for number in range(1, _PASSES + 1):
-        # Nothing follows the last pass, so it need give only the columns that are kept.
-        columns = kept_positions(width) if number == _PASSES else range(width)
-        rows = _blurred(_blurred_across(rows, width, columns), height)
-    blurred = enumerate(rows)
-    small = np.empty((SIDE, SIDE), np.float32)
-    index, row = next(blurred)
-    for line, wanted in zip(small, kept_positions(height), strict=True):
-        while index < wanted:
-            index, row = next(blurred)
-        line[:] = row
-    return small
+    rows = _blurred(_blurred_across(rows, width, range(width)), height, range(height))
+    # Nothing follows the last pass, so it need give only what is kept.
+    rows = _blurred(_blurred_across(rows, width, kept_positions(width)), height, kept_positions(height))
+    return np.array(list(rows))
 
 
 def lowest_frequencies(small: Floats) -> Floats:
@@ -90,14 +81,16 @@ def lowest_frequencies(small: Floats) -> Floats:
     return whole
 
 
-def _blurred(rows: Iterator[Floats], length: int) -> Iterator[Floats]:
-    """Blur a picture of this many rows downwards, all columns at once.
+def _blurred(rows: Iterator[Floats], length: int, kept: Sequence[int]) -> Iterator[Floats]:
+    """Blur a picture of this many rows downwards, all columns at once; give the rows at these positions.
 
-    For each column this adds and subtracts in the order of the reference's `box1DFloat`.
+    For each column this adds and subtracts in the order of the reference's `box1DFloat`. The positions are in
+    ascending order, and may repeat.
     """
     before, after = window_reach(window_size(length))
     held = deque([next(rows)])
     total = held[0].copy()
+    given = 0
     for newest in range(length + after):
         if 0 < newest < length:
             held.append(next(rows))
@@ -105,14 +98,15 @@ def _blurred(rows: Iterator[Floats], length: int) -> Iterator[Floats]:
         position = newest - after
         if position > before:
             total -= held.popleft()
-        if position >= 0:
-            yield np.divide(total, np.float32(len(held)), dtype=np.float32)
+        while given < len(kept) and kept[given] == position:
+            yield np.divide(total, len(held), dtype=np.float32)
+            given += 1
 
 
-def _blurred_across(rows: Iterator[Floats], width: int, columns: Sequence[int]) -> Iterator[Floats]:
-    """Blur each row along itself; give only some columns, in this order."""
+def _blurred_across(rows: Iterator[Floats], width: int, kept: Sequence[int]) -> Iterator[Floats]:
+    """Blur each row along itself; give the columns at these positions."""
     block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // width))
     while block := list(islice(rows, block_rows)):
         turned = np.ascontiguousarray(np.array(block).T)
-        blurred = list(_blurred(iter(turned), width))
-        yield from np.ascontiguousarray(np.array([blurred[column] for column in columns]).T)
+        blurred = np.array(list(_blurred(iter(turned), width, kept)))
+        yield from np.ascontiguousarray(blurred.T)

@@ -21,7 +21,8 @@ class PreadFile(io.RawIOBase):
         """
         super().__init__()
         self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
+        self.size = os.fstat(descriptor).st_size
+        """Length in bytes."""
         self._position = 0
         self.ran_out = False
         """Whether somebody asked for a certain number of bytes where there were none left."""
@@ -40,7 +41,7 @@ class PreadFile(io.RawIOBase):
         Raises:
             OSError: the file can't be read.
         """
-        left = max(0, self._size - self._position)
+        left = max(0, self.size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
         # pread gives at most 2 GiB at once.
         pieces = []
@@ -62,7 +63,7 @@ class PreadFile(io.RawIOBase):
         Raises:
             ValueError: it lies before the start.
         """
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
         if base + offset < 0:
             raise ValueError("negative position")
         self._position = base + offset

@@ -247,8 +247,6 @@ class _Pull:
 
     def _stage_target(self, updater: Updater, target: SignedTarget) -> None:
         """Bring one target into the new version, from what is here or from the source."""
-        from tuf.api.exceptions import DownloadLengthMismatchError
-
         place = self._staging / TARGETS / target.file_name
         if _intact(place, target):
             return
@@ -260,10 +258,7 @@ class _Pull:
                 return
         aside = self._staging / _DOWNLOAD
         with _source_errors(self._location):
-            try:
-                updater.download_target(target.info, filepath=str(aside))
-            except DownloadLengthMismatchError as error:
-                raise ListTrustError(f"{target.file_name} is longer than the list's owner signed") from error
+            updater.download_target(target.info, filepath=str(aside))
         self._fetched += target.info.length
         self._finish(aside, place)
 
@@ -304,9 +299,13 @@ def _source_errors(location: str) -> Iterator[None]:
     from tuf.api.exceptions import DownloadError, ExpiredMetadataError, RepositoryError
     from tuf.api.serialization import DeserializationError
 
+    from hashscan.lists.fetch import TooLongError
+
     try:
         yield
     except DownloadError as error:
+        if isinstance(error, TooLongError) and not error.unsigned:
+            raise ListTrustError(f"what {location} offers can't be trusted: {error}") from error
         raise UnreachableError(f"{location} gives no usable answer: {_reason(error)}") from error
     except DeserializationError as error:
         raise UnreachableError(
@@ -329,4 +328,4 @@ def _reason(error: Exception) -> str:
         if not isinstance(inner, BaseException):
             break
         cause = inner
-    return ascii(str(cause) or "no answer in time").strip("'\"")
+    return ascii(str(cause) or "no answer in time")[1:-1]

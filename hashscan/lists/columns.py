@@ -141,8 +141,8 @@ def first_shared_id(new: ListHandle, old: ListHandle) -> str | None:
 def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """How a column file begins, always 128 bytes: numpy's format, version 1.0.
 
-    Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html . A file is compared with the
-    header it must have; so no parser ever runs on what it claims to be.
+    Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html . A file is compared with
+    the header it must have; so no parser ever runs on what it claims to be.
     """
     described = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     text = described.ljust(_HEADER_SIZE - len(_MAGIC) - 2 - 1) + "\n"

@@ -28,6 +28,15 @@ _CHUNK = 1 << 18
 _NOT_FOUND = 404
 
 
+class TooLongError(DownloadLengthMismatchError):
+    """An answer is longer than it may be."""
+
+    def __init__(self, url: str, max_length: int) -> None:
+        super().__init__(f"{url} is longer than the {max_length} bytes it may have")
+        self.unsigned = url.endswith(("/timestamp.json", ".root.json"))
+        """Whether its limit is ours, and not a length that the list's owner signed."""
+
+
 class _StagingFetcher(FetcherInterface):
     """Keeps a download in the staging folder until it is complete, and gives all its failures one root.
 
@@ -44,9 +53,7 @@ class _StagingFetcher(FetcherInterface):
             for chunk in self._pieces(url):
                 received += len(chunk)
                 if received > max_length:
-                    raise DownloadLengthMismatchError(
-                        f"{url} is longer than the {max_length} bytes it may have"
-                    )
+                    raise TooLongError(url, max_length)
                 file.write(chunk)
             file.seek(0)
             yield file

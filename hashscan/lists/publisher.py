@@ -35,6 +35,7 @@ _PENDING = "pending"
 _ROOT = "root.json"
 _STAGING = ".staging"
 _LOCK = ".lock"
+_RELEASE_ANEW = "restore the folder, or release anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +208,12 @@ class Publisher:
             sync_folder(state.repository / TARGETS)
             for name, data in metadata.items():
                 replace_file(state.repository / METADATA / name, data, PUBLIC_FILE)
-            state = replace(state, released=version, pending=())
-            write_state(self._work, state)
-            self._clear_leftovers(state)
-            return open_repository(state.name, state.repository, self.root(), signed_at).info
+            after = replace(state, released=version, pending=())
+            write_state(self._work, after)
+            self._clear_leftovers(after)
+            return open_repository(
+                state.name, state.repository, self.root(), signed_at, remedy=_RELEASE_ANEW
+            ).info
 
     @contextmanager
     def _writing(self, now: datetime) -> Iterator[tuple[PublisherState, _Published | None]]:
@@ -244,7 +247,7 @@ class Publisher:
         if not (state.repository / METADATA / trust.TIMESTAMP_NAME).exists():
             return None
         root = self.root()
-        opened = open_repository(state.name, state.repository, root, now)
+        opened = open_repository(state.name, state.repository, root, now, remedy=_RELEASE_ANEW)
         if opened.handle is None:
             raise ListTrustError(
                 f"{state.repository} can't be relied on: {opened.info.problem}",

@@ -22,7 +22,7 @@ TARGETS = "targets"
 _METADATA_MAX = 5_000_000
 """Bytes of a metadata file; tuf's own limit for the largest role."""
 
-_PULL_AGAIN = "pull it again with `hashscan lists pull`"
+PULL_AGAIN = "pull it again with `hashscan lists pull`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def read_metadata(folder: Path, name: str) -> bytes | None:
     return data
 
 
-def open_repository(name: str, folder: Path, trusted_root: bytes, now: datetime) -> OpenedList:
+def open_repository(
+    name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str = PULL_AGAIN
+) -> OpenedList:
     """Verify a repository folder and open its list.
 
     Signatures, versions, lengths, hashes and the shape of the columns are checked; expiry only decides
@@ -65,6 +67,7 @@ def open_repository(name: str, folder: Path, trusted_root: bytes, now: datetime)
         folder: holds `metadata/` and `targets/`.
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
+        remedy: what helps when it is damaged or stale, for a person.
 
     Returns:
         Always an info; a handle only when the list can be used.
@@ -74,7 +77,7 @@ def open_repository(name: str, folder: Path, trusted_root: bytes, now: datetime)
     try:
         verified = trust.verify(trusted_root, lambda file_name: read_metadata(folder, file_name))
     except (ListTrustError, OSError) as error:
-        return _unusable(ListInfo(name, TrustState.UNVERIFIABLE), f"{error}; {_PULL_AGAIN}, or ask its owner")
+        return _unusable(ListInfo(name, TrustState.UNVERIFIABLE), f"{error}; {remedy}, or ask its owner")
     info = ListInfo(
         name,
         TrustState.DAMAGED,
@@ -97,7 +100,7 @@ def open_repository(name: str, folder: Path, trusted_root: bytes, now: datetime)
             )
         )
     except (DamagedError, OSError) as error:
-        return _unusable(info, f"a stored file is damaged: {error}; {_PULL_AGAIN}")
+        return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
     except ColumnError as error:
         return _unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
     except ListTrustError as error:
@@ -106,7 +109,7 @@ def open_repository(name: str, folder: Path, trusted_root: bytes, now: datetime)
     if not manifest.entries:
         return _unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
     if now >= verified.expires:
-        problem = f"expired on {info.expires}: {_PULL_AGAIN}; until then nothing is moved on its word"
+        problem = f"expired on {info.expires}: {remedy}; until then nothing is moved on its word"
         return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle)
     return OpenedList(replace(info, state=TrustState.FRESH), handle)
 

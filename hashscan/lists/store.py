@@ -53,8 +53,11 @@ class OpenedLists:
 class ListStore:
     """The folder beneath which all lists are kept."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use `folder`, which need not exist yet; nothing is read or written before it must be."""
+    def __init__(self, folder: Path | None) -> None:
+        """Use `folder`, which need not exist yet; nothing is read or written before it must be.
+
+        Without a folder there is only what comes with the program.
+        """
         self._folder = folder
 
     def names(self) -> tuple[str, ...]:
@@ -63,6 +66,8 @@ class ListStore:
         Raises:
             OutputError: the folder can't be listed.
         """
+        if self._folder is None:
+            return ()
         with output_errors("the lists can't be listed"):
             try:
                 names = sorted(path.name for path in self._folder.iterdir() if LIST_NAME.fullmatch(path.name))
@@ -149,6 +154,8 @@ class ListStore:
 
     def folder(self, name: str) -> ListFolder:
         """Where a list's parts lie; it need not exist."""
+        if self._folder is None:
+            raise UsageError("there is no folder for lists", advice="Name a --state folder.")
         return ListFolder(self._folder / name)
 
     @contextmanager
@@ -161,20 +168,30 @@ class ListStore:
         """
         folder = self.folder(name)
         with output_errors(f"the list {name!r} can't be written"):
-            private_folder(self._folder)
+            private_folder(folder.path.parent)
             with sole_writer(folder.lock, f"the list {name!r}"):
                 yield folder
 
     @staticmethod
     def _kept(folder: ListFolder) -> bool:
-        """Whether it is a list, and not what is left of an import that failed."""
-        return folder.source.exists() or folder.active_link.is_symlink()
+        """Whether it is a list, and not what is left of an import that failed; in doubt it is."""
+        for mark in (folder.source, folder.active_link):
+            try:
+                mark.lstat()
+            except FileNotFoundError:
+                continue
+            except PermissionError:
+                pass  # It is there for another user, and has to be reported.
+            return True
+        return False
 
     def _open(self, name: str, now: datetime) -> tuple[OpenedList, Hold | None]:
         if name == DEMO:
             return _open_demo(now), None
-        folder = self.folder(name)
         missing = ListInfo(name, TrustState.MISSING)
+        if self._folder is None:
+            return OpenedList(_with_problem(missing, "there is no state folder that could hold it")), None
+        folder = self.folder(name)
         try:
             held = folder.hold_active()
             signed = folder.source.exists()
@@ -204,7 +221,7 @@ def _open_demo(now: datetime) -> OpenedList:
     except OSError as error:
         missing = ListInfo(DEMO, TrustState.MISSING)
         return OpenedList(_with_problem(missing, f"not installed: {error}; install hashscan again"))
-    return open_repository(DEMO, folder, root, now)
+    return open_repository(DEMO, folder, root, now, remedy="install the newest hashscan")
 
 
 def _with_problem(info: ListInfo, problem: str) -> ListInfo:

@@ -30,7 +30,8 @@ ReadMetadata = Callable[[str], bytes | None]
 """Gives the bytes of a metadata file by its name, such as `3.snapshot.json`; None when there is none."""
 
 TIMESTAMP_NAME = "timestamp.json"
-LIMITS = UpdaterConfig(app_user_agent="hashscan")
+LIMITS = UpdaterConfig()
+"""How much metadata is read at most, online and offline."""
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)

@@ -121,7 +121,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
         if settings.state is not None:
             stack.enter_context(SweepLock(settings.state))
-        store = ListStore((settings.state or Path(os.devnull)) / "lists")
+        store = ListStore(settings.state / "lists" if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, started))
         observer.opened(opened.infos)
         require_usable(opened)

@@ -19,6 +19,9 @@ PASS_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """To pass through a folder: needs the right to search it, not to list it. The kernel refuses O_NONBLOCK and
 O_NOCTTY beside O_PATH, which runs no driver's open and so can't block."""
 
+LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+"""To look at anything: opens nothing, whatever it is, and a link is a thing of its own."""
+
 _OPENAT2 = 437  # the same on every Linux architecture
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08  # linux/openat2.h
 _RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS
@@ -60,11 +63,27 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
         A new descriptor.
 
     Raises:
-        OSError: as openat(2); ELOOP or ENOTDIR for a link.
+        OSError: as openat(2); ELOOP or ENOTDIR for a link, unless it was to be looked at.
     """
     if name in {b"", b".", b".."} or b"/" in name:
         raise ValueError(f"not a name in a folder: {name!r}")
     return _open_step(folder, name, flags)
+
+
+def open_again(descriptor: int) -> int:
+    """Open for reading what was only looked at.
+
+    Args:
+        descriptor: of a regular file or a folder, opened with LOOK_FLAGS or PASS_FLAGS.
+
+    Returns:
+        A new descriptor.
+
+    Raises:
+        OSError: as open(2); ENOENT where there is no /proc.
+    """
+    # The kernel goes by the descriptor that this link stands for; no path is walked and no name looked up.
+    return _open_step(None, b"/proc/self/fd/%d" % descriptor, FILE_FLAGS & ~os.O_NOFOLLOW)
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
@@ -150,7 +169,7 @@ def _open_pieces(
             os.close(current)
 
 
-def _open_step(folder: int, name: bytes, flags: int) -> int:
+def _open_step(folder: int | None, name: bytes, flags: int) -> int:
     for pause in _EAGAIN_PAUSES:
         try:
             return os.open(name, flags, dir_fd=folder)

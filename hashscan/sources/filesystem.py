@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, OpenFile, OpenFolder, Source, shown_path
-from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
-from hashscan.sources.posix import expect, file_stat, file_trouble, kind
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.posix import expect, file_stat, file_trouble
+from hashscan.sources.regular import open_regular
 from hashscan.sources.targets import resolve
 from hashscan.sources.walk import WalkOptions, walk
 
@@ -91,23 +91,8 @@ class _Folder(OpenFolder):
         self._descriptor = descriptor
 
     def open(self, item: Item) -> OpenFile:
-        try:
-            descriptor = open_child(self._descriptor, item.name, FILE_FLAGS)
-        except OSError as error:
-            raise file_trouble(error) from error
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise FileTrouble(Reason.REPLACED, f"it is {kind(status.st_mode)} now")
-            if (status.st_dev, status.st_ino) != (item.stat.device, item.stat.inode):
-                raise FileTrouble(Reason.REPLACED, "it is another file now")
-            return _File(descriptor, status)
-        except OSError as error:
-            os.close(descriptor)
-            raise file_trouble(error) from error
-        except FileTrouble:
-            os.close(descriptor)
-            raise
+        descriptor, status = open_regular(self._descriptor, item.name, item.stat.device, item.stat.inode)
+        return _File(descriptor, status)
 
 
 class _File(OpenFile):

@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 from hashscan.errors import TargetError
 from hashscan.sources.base import FileTrouble
-from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, PASS_FLAGS, open_child
+from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_child
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.patterns import Patterns
-from hashscan.sources.posix import expect, kind
-
-_LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # runs no driver's open, whatever the thing is
+from hashscan.sources.posix import kind
+from hashscan.sources.regular import open_regular
 
 
 class Step(NamedTuple):
@@ -105,18 +104,17 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
     try:
         way.append(_step(current, None))
         for position, name in enumerate(names):
-            deeper = open_child(current, name, _LOOK_FLAGS)
-            mode = os.fstat(deeper).st_mode
-            if position == len(names) - 1 and stat.S_ISREG(mode):
-                status = os.fstat(deeper)
+            deeper = open_child(current, name, LOOK_FLAGS)
+            status = os.fstat(deeper)
+            if position == len(names) - 1 and stat.S_ISREG(status.st_mode):
                 os.close(deeper)
-                reading = open_child(current, name, FILE_FLAGS)
-                os.close(expect(reading, status.st_dev, status.st_ino))
+                os.close(open_regular(current, name, status.st_dev, status.st_ino)[0])
                 return path[: -len(name) - 1] or b"/", name, tuple(way)
             os.close(current)
             current = deeper
-            if not stat.S_ISDIR(mode):
-                raise TargetError(f"the target {os.fsdecode(path)!r} is {kind(mode)}, not a folder or a file")
+            if not stat.S_ISDIR(status.st_mode):
+                what = kind(status.st_mode)
+                raise TargetError(f"the target {os.fsdecode(path)!r} is {what}, not a folder or a file")
             way.append(_step(current, way[-1]))
         os.close(os.open(b".", LIST_FLAGS, dir_fd=current))
         return path, None, tuple(way)

@@ -63,6 +63,13 @@ def test_another_type_or_shape_is_refused(folder: Path, name: str, array: np.nda
         open_columns(folder, FILES)
 
 
+def test_a_longer_file_is_refused(folder: Path) -> None:
+    with (folder / "value").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ColumnError, match="value"):
+        open_columns(folder, FILES)
+
+
 def test_pickles_are_never_loaded(folder: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:

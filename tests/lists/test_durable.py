@@ -34,6 +34,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_content_is_synced_before_it_gets_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def record(descriptor: int) -> None:
+        synced.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")), (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", record)
+    durable.replace_file(tmp_path / "file", b"data")
+    (aside, named_before), folder = synced
+    assert aside.parent == tmp_path
+    assert not named_before
+    assert folder == (tmp_path, True)
+
+
 def test_links_are_replaced_and_leftovers_removed(tmp_path: Path) -> None:
     durable.replace_link(tmp_path / "link", "one")
     durable.replace_link(tmp_path / "link", "two")
@@ -44,6 +60,6 @@ def test_links_are_replaced_and_leftovers_removed(tmp_path: Path) -> None:
 
 
 def test_system_errors_become_ours(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"it failed: No such file or directory \(.*/none\)"):
-        with durable.output_errors("it failed"):
-            (tmp_path / "none").read_bytes()
+    words = r"it failed: No such file or directory \(.*/none\)"
+    with pytest.raises(OutputError, match=words), durable.output_errors("it failed"):
+        (tmp_path / "none").read_bytes()

@@ -46,9 +46,7 @@ def test_nothing_leads_out_of_the_folder(fetcher: FolderFetcher, path: str) -> N
 
 @given(parts=st.lists(st.sampled_from(["..", ".", "", "secret", "file", "%2e%2e", "%2f"]), max_size=5))
 @settings(deadline=None)
-def test_no_path_at_all_gives_the_secret(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[str]
-) -> None:
+def test_no_path_at_all_gives_the_secret(tmp_path_factory: pytest.TempPathFactory, parts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("fetch")
     (folder / "source").mkdir()
     (folder / "secret").write_bytes(b"secret")

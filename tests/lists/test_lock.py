@@ -33,8 +33,9 @@ def holder(lock: Path) -> subprocess.Popen[str]:
 def test_one_writer_at_a_time_and_the_lock_dies_with_it(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with holder(lock) as process:
-        with pytest.raises(LockedError, match="another process is writing the list"), sole_writer(
-            lock, "the list"
+        with (
+            pytest.raises(LockedError, match="another process is writing the list"),
+            sole_writer(lock, "the list"),
         ):
             pytest.fail("two writers")
         process.kill()

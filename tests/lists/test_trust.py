@@ -123,9 +123,7 @@ def test_any_change_of_any_byte_is_refused_with_the_one_kind_of_error(
     if not (owner.metadata / "timestamp.json").exists():
         owner.release(some_entries(3))
         rotate_root(owner, 2)
-    name = data.draw(
-        st.sampled_from(["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"])
-    )
+    name = data.draw(st.sampled_from(["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"]))
     good = (owner.metadata / name).read_bytes()
     position = data.draw(st.integers(0, len(good) - 1))
     bad = bytearray(good)
@@ -156,9 +154,7 @@ def test_metadata_of_any_shape_is_refused_with_the_one_kind_of_error(
     if not (owner.metadata / "timestamp.json").exists():
         owner.release(some_entries(3))
         rotate_root(owner, 2)
-    name = data.draw(
-        st.sampled_from(["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"])
-    )
+    name = data.draw(st.sampled_from(["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"]))
     document = json.loads((owner.metadata / name).read_bytes())
     part = document
     while True:

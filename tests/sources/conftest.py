@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .trees import temporary_tree
+from .trees import make_chain, temporary_tree
+
+DEPTH = 10_000
 
 
 @pytest.fixture(autouse=True)
@@ -26,4 +28,19 @@ def _no_descriptor_leaks() -> Iterator[None]:
 def tree() -> Iterator[bytes]:
     """An empty folder that every user may enter."""
     with temporary_tree() as path:
+        yield path
+
+
+@pytest.fixture
+def large_tree() -> Iterator[bytes]:
+    """The same, for tens of thousands of names."""
+    with temporary_tree(large=True) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def deep_tree() -> Iterator[bytes]:
+    """Ten thousand folders `d`, each in the one before and with a file `f`; for reading only."""
+    with temporary_tree(large=True) as path:
+        make_chain(path, [b"d"] * DEPTH, file=b"f")
         yield path

@@ -95,11 +95,11 @@ def batches(listings: Iterator[Listing]) -> list[Batch]:
     return [listing for listing in listings if isinstance(listing, Batch)]
 
 
-def open_batch(batch: Batch) -> dict[bytes, bytes]:
+def open_batch(source: Source, batch: Batch) -> dict[bytes, bytes]:
     """Read a batch's files as a worker does: after a way through pickle."""
     batch = pickle.loads(pickle.dumps(batch))
     read = {}
-    with FilesystemSource.reopen(batch) as folder:
+    with type(source).reopen(batch) as folder:
         for item in batch.items:
             with closing(folder.open(item)) as file:
                 assert file.stat == item.stat
@@ -139,7 +139,7 @@ def test_lists_and_opens_every_file_once(storage: Storage) -> None:
         assert batch.items
         assert not batch.folder.startswith(b"/")
         assert not batch.folder.endswith(b"/")
-        content = open_batch(batch)
+        content = open_batch(source, batch)
         assert not read.keys() & content.keys()
         read |= content
     assert read == FILES

@@ -164,9 +164,9 @@ def test_link_where_a_long_path_is_cut(opener: Opener, tree: bytes) -> None:
     assert file_trouble(refusal(opener, tree, b"/".join(names), PASS_FLAGS)).reason is Reason.REPLACED
 
 
-def test_ten_thousand_folders_deep(opener: Opener, tree: bytes) -> None:
-    make_chain(tree, [b"d"] * 10_000, file=b"f")
-    assert reading(opener, tree, b"d/" * 10_000 + b"f") == b""
+def test_ten_thousand_folders_deep(opener: Opener, deep_tree: bytes) -> None:
+    assert reading(opener, deep_tree, b"d/" * 10_000 + b"f") == b""
+    assert refusal(opener, deep_tree, b"d/" * 10_001 + b"f").errno == errno.ENOENT
 
 
 def test_search_permission_is_enough_to_pass(opener: Opener, tree: bytes) -> None:
@@ -198,7 +198,7 @@ def test_absolute(tree: bytes) -> None:
     assert identity(open_absolute(tree + b"/a", PASS_FLAGS)) == (status.st_dev, status.st_ino)
     assert identity(open_absolute(b"/", LIST_FLAGS)) == (os.stat("/").st_dev, os.stat("/").st_ino)
     os.symlink(tree + b"/a", tree + b"/link")
-    with pytest.raises(OSError, match="symbolic|directory"):
+    with pytest.raises(OSError, match=r"symbolic|directory"):
         open_absolute(tree + b"/link/f", FILE_FLAGS)
     with pytest.raises(ValueError, match="absolute"):
         open_absolute(b"a", PASS_FLAGS)

@@ -79,20 +79,23 @@ def test_full_disk_is_our_own_trouble() -> None:
 
 def test_no_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with PendingFolders(2) as pending, pytest.raises(OutputError, match="No such file"):
-        for number in range(3):
-            pending.push(number, b"name")
+    with PendingFolders(2) as pending:
+        pending.push(0, b"name")
+        pending.push(1, b"name")
+        with pytest.raises(OutputError, match="No such file"):
+            pending.push(2, b"name")
 
 
 def test_shortened_file_is_noticed() -> None:
     with PendingFolders(2) as pending:
-        for number in range(10):
+        for number in range(3):
             pending.push(number, b"name")
         assert pending._file is not None
         os.ftruncate(pending._file.fileno(), 5)
+        assert pending.pop() == (2, b"name")
+        assert pending.pop() == (1, b"name")
         with pytest.raises(OutputError, match="shorter"):
-            while pending.pop() is not None:
-                pass
+            pending.pop()
 
 
 def test_room_for_fewer_than_two_is_a_bug() -> None:

@@ -4,14 +4,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.trail import Trail
 
-from .trees import FOLDER, make_chain
+from .trees import FOLDER, make_chain, temporary_tree
 
 
 def start(root: bytes) -> Trail:
@@ -36,25 +36,31 @@ def here(trail: Trail) -> tuple[int, int]:
 
 
 @pytest.fixture
-def chain(tree: bytes) -> Iterator[bytes]:
-    """A folder beneath the tree that holds a chain of 3,000."""
+def chain(tree: bytes) -> bytes:
+    """A folder beneath the tree that holds a chain of 100, to be pulled about."""
     os.mkdir(tree + b"/target")
-    make_chain(tree + b"/target", [b"d%d" % level for level in range(1, 3001)])
-    yield tree + b"/target"
+    make_chain(tree + b"/target", [b"d%d" % level for level in range(1, 101)])
+    return tree + b"/target"
+
+
+@pytest.fixture(scope="module")
+def long_chain() -> Iterator[bytes]:
+    """A chain of 3,000, for reading only."""
+    with temporary_tree(large=True) as path:
+        make_chain(path, [b"d%d" % level for level in range(1, 3001)])
+        yield path
 
 
 def path_to(depth: int) -> bytes:
     return b"/".join(b"d%d" % level for level in range(1, depth + 1))
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # one chain serves all examples: nothing is changed in it
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=12))
-def test_up_and_down(chain: bytes, depths: list[int]) -> None:
+def test_up_and_down(long_chain: bytes, depths: list[int]) -> None:
     before = opened()
-    identities = [(os.stat(chain).st_dev, os.stat(chain).st_ino)]
-    with start(chain) as trail:
+    identities = [(os.stat(long_chain).st_dev, os.stat(long_chain).st_ino)]
+    with start(long_chain) as trail:
         for depth in depths:
             if depth < trail.depth:
                 trail.cut(depth)
@@ -82,8 +88,8 @@ def test_leaving_forgets_identities(chain: bytes) -> None:
         assert here(trail) in trail
 
 
-def test_climbing_far(chain: bytes) -> None:
-    with start(chain) as trail:
+def test_climbing_far(long_chain: bytes) -> None:
+    with start(long_chain) as trail:
         noted = here(trail)
         for level in range(1, 3001):
             down(trail, b"d%d" % level)

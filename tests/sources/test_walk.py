@@ -1,60 +1,20 @@
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import socket
 import stat
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.model import Batch, FolderReason, Reason
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
+from hashscan.sources.base import ClosedFolder, Listing, Passed, SkippedFile
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
 
-from .children import GETDENTS64, fail_call, in_child, mount, needs_numbers, needs_root, own_mounts
+from .children import in_child, mount, needs_root, own_mounts
+from .listed import files, identity, others, passed, walked
 from .trees import fill, make_chain, temporary_tree, write
-
-
-def walked(*targets: bytes, **options: object) -> list[Listing]:
-    return list(FilesystemSource(targets, WalkOptions(**options)).listings())  # type: ignore[arg-type]
-
-
-def files(listings: Iterable[Listing]) -> list[bytes]:
-    """Paths of the files to be read, sorted."""
-    return sorted(
-        shown_path(listing.target, listing.folder, item.name)
-        for listing in listings
-        if isinstance(listing, Batch)
-        for item in listing.items
-    )
-
-
-def passed(listings: Iterable[Listing]) -> Passed:
-    """The sum of everything passed by."""
-    sums = Counter[str]()
-    for listing in listings:
-        if isinstance(listing, Passed):
-            sums.update({name: getattr(listing, name) for name in Passed.__slots__})
-    return Passed(**sums)
-
-
-def others(listings: Iterable[Listing]) -> list[Listing]:
-    """Everything that is not as it should be."""
-    return [listing for listing in listings if not isinstance(listing, Batch | Passed)]
-
-
-def identity(path: bytes) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def test_empty_target(tree: bytes) -> None:
@@ -180,23 +140,22 @@ def test_batches(tree: bytes) -> None:
         assert batch is alone or sum(item.stat.size for item in batch.items) <= 100
 
 
-def test_many_names_in_a_folder(tree: bytes) -> None:
-    os.mkdir(tree + b"/many")
-    fill(tree + b"/many", 50_000)
-    seen = set()
-    for listing in FilesystemSource([tree], WalkOptions()).listings():
+def test_many_names_in_a_folder(large_tree: bytes) -> None:
+    os.mkdir(large_tree + b"/many")
+    fill(large_tree + b"/many", 50_000)
+    seen: set[bytes] = set()
+    for listing in FilesystemSource([large_tree], WalkOptions()).listings():
         if isinstance(listing, Batch):
             assert len(listing.items) <= 64
             seen.update(item.name for item in listing.items)
     assert seen == {b"%06d" % number for number in range(50_000)}
 
 
-def test_ten_thousand_folders_deep(tree: bytes) -> None:
-    make_chain(tree, [b"d"] * 10_000, file=b"f")
+def test_ten_thousand_folders_deep(deep_tree: bytes) -> None:
     before = most = len(os.listdir("/proc/self/fd"))
     depths = []
     folders = 0
-    for listing in FilesystemSource([tree], WalkOptions()).listings():
+    for listing in FilesystemSource([deep_tree], WalkOptions()).listings():
         if isinstance(listing, Batch):
             depths.append(listing.folder.count(b"d"))
             if len(depths) % 100 == 0:
@@ -286,24 +245,6 @@ def test_single_file(tree: bytes) -> None:
     assert skipped.reason is Reason.OVER_SIZE
 
 
-def test_single_file_changes_before_it_is_listed(tree: bytes) -> None:
-    def reason(path: bytes, change: object) -> object:
-        write(path)
-        source = FilesystemSource([path], WalkOptions())
-        assert callable(change)
-        change()
-        (lost,) = source.listings()
-        assert isinstance(lost, LostFile)
-        assert (lost.target, lost.folder, lost.name) == (os.path.dirname(path), b"", os.path.basename(path))
-        return lost.reason, lost.detail
-
-    gone, fifo, moved = tree + b"/gone", tree + b"/fifo", tree + b"/moved/f"
-    assert reason(gone, lambda: os.unlink(gone)) == (Reason.VANISHED, "")
-    assert reason(fifo, lambda: (os.unlink(fifo), os.mkfifo(fifo))) == (Reason.REPLACED, "it is a FIFO now")
-    moving = lambda: (os.rename(tree + b"/moved", tree + b"/away"), write(moved))
-    assert reason(moved, moving) == (Reason.REPLACED, "")
-
-
 def test_several_targets(tree: bytes) -> None:
     for path in (b"/b/f", b"/a/f", b"/c/f"):
         write(tree + path)
@@ -313,145 +254,6 @@ def test_several_targets(tree: bytes) -> None:
     targets = [listing.target for listing in source.listings() if isinstance(listing, Batch)]
     assert targets == [tree + b"/b", tree + b"/a", tree + b"/c"]
     assert list(source.listings()) == list(source.listings()), "can be listed again"
-
-
-def test_target_changes_before_it_is_listed(tree: bytes) -> None:
-    for change, reason in (
-        (lambda path: os.rename(path, path + b"2"), FolderReason.VANISHED),
-        (lambda path: (os.rename(path, path + b"3"), os.mkdir(path)), FolderReason.REPLACED),
-        (lambda path: (os.rename(path, path + b"4"), os.symlink(b"/", path)), FolderReason.REPLACED),
-    ):
-        os.mkdir(tree + b"/t")
-        source = FilesystemSource([tree + b"/t"], WalkOptions())
-        change(tree + b"/t")
-        assert list(source.listings()) == [ClosedFolder(tree + b"/t", b"", reason, "")]
-        if os.path.lexists(tree + b"/t"):
-            os.rename(tree + b"/t", tree + b"/was-%d" % len(os.listdir(tree)))
-
-
-def test_no_permission(tree: bytes) -> None:
-    for path in (b"/closed/f", b"/names/f", b"/names/sub/f", b"/deep/closed/f", b"/open/f"):
-        write(tree + path)
-    os.symlink(b"f", tree + b"/names/link")
-    for path, mode in ((b"/closed", 0o311), (b"/names", 0o644), (b"/deep/closed", 0)):
-        os.chmod(tree + path, mode if os.geteuid() == 0 else mode & 0o444)
-    listings = in_child(lambda: walked(tree), as_nobody=True)
-    for path in (b"/closed", b"/names", b"/deep/closed"):
-        os.chmod(tree + path, 0o755)
-    assert files(listings) == [tree + b"/open/f"]
-    closed = {listing.folder: listing for listing in listings if isinstance(listing, ClosedFolder)}
-    # Names can be listed without the right to look at them.
-    assert set(closed) == {b"closed", b"deep/closed", b"names/sub"}
-    assert {listing.reason for listing in closed.values()} == {FolderReason.PERMISSION}
-    (lost,) = (listing for listing in listings if isinstance(listing, LostFile))
-    assert lost == LostFile(tree, b"names", b"f", Reason.PERMISSION, "")
-    assert passed(listings) == Passed(folders=4, links=1)
-
-
-def test_folders_change_before_they_are_entered(tree: bytes) -> None:
-    outside = tree + b"/outside"
-    write(outside + b"/secret")
-    for name in (b"gone", b"link", b"file", b"other", b"same"):
-        write(tree + b"/t/" + name + b"/f")
-    write(tree + b"/t/first")
-    listings = FilesystemSource([tree + b"/t"], WalkOptions()).listings()
-    seen = [next(listings)]
-    for name in (b"gone", b"link", b"file", b"other"):
-        os.rename(tree + b"/t/" + name, tree + b"/was-" + name)
-    os.symlink(outside, tree + b"/t/link")
-    write(tree + b"/t/file")
-    write(tree + b"/t/other/g")
-    seen += listings
-    # Another folder of that name is as good as the first.
-    assert files(seen) == [tree + b"/t/first", tree + b"/t/other/g", tree + b"/t/same/f"]
-    assert {(listing.folder, listing.reason) for listing in seen if isinstance(listing, ClosedFolder)} == {
-        (b"gone", FolderReason.VANISHED),
-        (b"link", FolderReason.REPLACED),
-        (b"file", FolderReason.REPLACED),
-    }
-
-
-def test_files_change_before_they_are_looked_at(tree: bytes) -> None:
-    # The system hands over a bufferful of names at once; looking at each comes later.
-    fill(tree, 300)
-    listings = FilesystemSource([tree], WalkOptions(batch_files=1)).listings()
-    first = next(listings)
-    assert isinstance(first, Batch)
-    kept = first.items[0].name
-    for name in os.listdir(tree):
-        if name != kept:
-            os.unlink(tree + b"/" + name)
-            if name.endswith(b"1"):
-                os.mkfifo(tree + b"/" + name)
-            elif name.endswith(b"2"):
-                os.symlink(b"x", tree + b"/" + name)
-            elif name.endswith(b"3"):
-                os.mkdir(tree + b"/" + name)
-    rest = list(listings)
-    lost = [listing for listing in rest if isinstance(listing, LostFile)]
-    # One item had been looked at already.
-    assert len(files([first, *rest])) + len(lost) == 300
-    assert {(int(listing.name[-1:]) in {1, 2, 3}, listing.reason) for listing in lost} == {
-        (False, Reason.VANISHED),
-        (True, Reason.REPLACED),
-    }
-    assert {listing.detail for listing in lost} == {
-        "",
-        "it is a FIFO now",
-        "it is a symbolic link now",
-        "it is a folder now",
-    }
-    assert passed(rest) == Passed(folders=1)
-
-
-@needs_numbers
-def test_list_breaks_off(tree: bytes) -> None:
-    fill(tree + b"", 5000)
-    for name in (b"a", b"b"):
-        write(tree + b"/" + name + b"/f")
-
-    def with_failure() -> list[Listing]:
-        listings = FilesystemSource([tree], WalkOptions()).listings()
-        seen = [next(listings)]
-        fail_call(GETDENTS64, errno.EIO)
-        return seen + list(listings)
-
-    seen = in_child(with_failure)
-    assert 64 < len(files(seen)) < 5000
-    closed = {listing.folder: listing for listing in seen if isinstance(listing, ClosedFolder)}
-    assert closed[b""] == ClosedFolder(tree, b"", FolderReason.IO_ERROR, "Input/output error")
-    # What the system had handed over of the folder's own folders is still tried.
-    assert {listing.reason for listing in closed.values()} == {FolderReason.IO_ERROR}
-    assert passed(seen).folders == len(closed)
-
-
-def test_moved_while_walked(tree: bytes) -> None:
-    make_chain(tree, [b"t"] + [b"d"] * 99, file=b"f")
-    for level in range(1, 100):
-        os.mkdir(tree + b"/t" + b"/d" * level + b"/after")
-    os.mkdir(tree + b"/elsewhere")
-    write(tree + b"/elsewhere/after/secret")
-    listings = FilesystemSource([tree + b"/t"], WalkOptions()).listings()
-    seen = []
-    for listing in listings:
-        seen.append(listing)
-        if isinstance(listing, Batch) and listing.folder.count(b"d") == 99:
-            os.rename(tree + b"/t" + b"/d" * 50, tree + b"/elsewhere/moved")
-    assert not any(b"secret" in path for path in files(seen))
-    done = passed(seen).folders
-    assert done + sum(isinstance(listing, ClosedFolder) for listing in seen) == 100 + 99
-    assert len(files(seen)) == 100
-
-
-def test_abandoned_walk_leaves_nothing_open(tree: bytes) -> None:
-    make_chain(tree, [b"d"] * 50, file=b"f")
-    for number in range(30):
-        os.mkdir(tree + b"/d/%d" % number)
-    listings = FilesystemSource([tree], WalkOptions(pending_in_memory=2)).listings()
-    for _ in range(40):
-        next(listings)
-    # The fixture of this folder looks for descriptors left open.
-    del listings
 
 
 @needs_root
@@ -486,78 +288,3 @@ def test_mounts(tree: bytes) -> None:
     assert files(one) == [tree + b"/t" + path for path in found if path != b"/disk/h"]
     assert passed(one).excluded_folders == 2
     assert tree + b"/t/proc/sys/kernel/random/boot_id" in files(itself)
-
-
-@needs_root
-@pytest.mark.skipif(not shutil.which("mkfs.ext2"), reason="no mkfs.ext2 here")
-def test_file_system_that_does_not_say_what_a_name_is(tree: bytes) -> None:
-    image = os.fsdecode(tree) + "/image"
-    os.mkdir(tree + b"/t")
-    with open(image, "wb") as stream:
-        stream.truncate(2_000_000)
-    subprocess.run(["mkfs.ext2", "-q", "-O", "^filetype", image], check=True)
-
-    def with_image() -> list[Listing] | str:
-        own_mounts()
-        done = subprocess.run(
-            ["mount", "-o", "loop", image, tree + b"/t"], check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            return done.stderr
-        os.rmdir(tree + b"/t/lost+found")
-        write(tree + b"/t/a/f")
-        os.symlink(b"f", tree + b"/t/a/link")
-        os.mkfifo(tree + b"/t/a/fifo")
-        write(tree + b"/t/a/z")
-        fill(tree + b"/t", 20)
-        listings = FilesystemSource([tree + b"/t"], WalkOptions(batch_files=1)).listings()
-        seen = [next(listings)]
-        assert isinstance(seen[0], Batch)
-        for number in range(20):
-            if seen[0].items[0].name != b"%06d" % number:
-                os.unlink(tree + b"/t/%06d" % number)
-        return seen + list(listings)
-
-    seen = in_child(with_image)
-    if isinstance(seen, str):
-        pytest.skip(f"no loop mount here: {seen.strip()}")
-    assert [path for path in files(seen) if b"/a/" in path] == [tree + b"/t/a/f", tree + b"/t/a/z"]
-    lost = [listing for listing in seen if isinstance(listing, LostFile)]
-    assert lost
-    assert {listing.reason for listing in lost} == {Reason.VANISHED}
-    assert len(lost) + len(files(seen)) == 22
-    assert passed(seen) == Passed(folders=2, links=1, specials=1)
-
-
-@pytest.mark.slow
-def test_memory_is_bounded(tree: bytes) -> None:
-    os.mkdir(tree + b"/files")
-    fill(tree + b"/files", 100_000)
-    os.mkdir(tree + b"/folders")
-    top = os.open(tree + b"/folders", os.O_RDONLY)
-    for number in range(100_000):
-        os.mkdir(b"%0100d" % number, dir_fd=top)
-    os.close(top)
-    script = (
-        "import os, resource, sys\n"
-        "from hashscan.sources.filesystem import FilesystemSource, WalkOptions\n"
-        "from hashscan.model import Batch\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "for _ in FilesystemSource([os.fsencode(sys.argv[1]) + b'/files/000000'], WalkOptions()).listings(): pass\n"
-        "before = peak()\n"
-        "files = folders = 0\n"
-        "for listing in FilesystemSource([os.fsencode(sys.argv[1])], WalkOptions()).listings():\n"
-        "    files += len(getattr(listing, 'items', ()))\n"
-        "    folders += getattr(listing, 'folders', 0)\n"
-        "print(files, folders, peak() - before)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, os.fsdecode(tree)],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    found, folders, kibibytes = map(int, done.stdout.split())
-    assert (found, folders) == (100_000, 100_003)
-    assert kibibytes < 10_000

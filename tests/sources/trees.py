@@ -11,9 +11,15 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @contextmanager
-def temporary_tree() -> Iterator[bytes]:
-    """A folder that every user may enter, removed afterwards however deep it has become."""
-    path = os.path.realpath(os.fsencode(mkdtemp(prefix="hashscan-tree-")))
+def temporary_tree(*, large: bool = False) -> Iterator[bytes]:
+    """A folder that every user may enter, removed afterwards however deep it has become.
+
+    Args:
+        large: for thousands of folders. Memory is taken where there is some; a disk's file system may
+            need a quarter of a minute for that many, if as many have just been deleted.
+    """
+    memory = "/dev/shm" if large and os.access("/dev/shm", os.W_OK | os.X_OK) else None
+    path = os.path.realpath(os.fsencode(mkdtemp(prefix="hashscan-tree-", dir=memory)))
     os.chmod(path, 0o755)
     try:
         yield path

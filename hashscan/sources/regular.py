@@ -1,0 +1,71 @@
+"""Opens a regular file for reading, and never anything else that was put in its place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import lru_cache
+
+from hashscan.model import Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.beneath import FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
+from hashscan.sources.posix import file_trouble, kind
+
+
+def open_regular(folder: int, name: bytes, device: int, inode: int) -> tuple[int, os.stat_result]:
+    """Open the file of a given identity.
+
+    To open a device can have effects before fstat tells that it is one: a watchdog starts, a tape rewinds.
+    Those who may make devices in containers can exchange a file for one at any moment. So the name is only
+    looked up first, which opens nothing, and what was found and proved regular is opened through /proc.
+
+    Args:
+        folder: the folder's descriptor.
+        name: the file's name in it.
+        device: its device when it was listed.
+        inode: its inode when it was listed.
+
+    Returns:
+        A descriptor, and what fstat says of it.
+
+    Raises:
+        FileTrouble: it can't be opened, or is not the file that was listed.
+    """
+    try:
+        found = open_child(folder, name, LOOK_FLAGS)
+        try:
+            _check(os.fstat(found), device, inode)
+            # Without /proc the name has to do, and what was opened is checked all the same.
+            descriptor = open_again(found) if _has_proc() else open_child(folder, name, FILE_FLAGS)
+        finally:
+            os.close(found)
+        try:
+            status = os.fstat(descriptor)
+            _check(status, device, inode)
+        except (OSError, FileTrouble):
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        raise file_trouble(error) from error
+    return descriptor, status
+
+
+def _check(status: os.stat_result, device: int, inode: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileTrouble(Reason.REPLACED, f"it is {kind(status.st_mode)} now")
+    if (status.st_dev, status.st_ino) != (device, inode):
+        raise FileTrouble(Reason.REPLACED, "it is another file now")
+
+
+@lru_cache(maxsize=1)
+def _has_proc() -> bool:
+    """Whether /proc leads from a descriptor to what it holds."""
+    top = os.open(b"/", PASS_FLAGS)
+    try:
+        again = open_again(top)
+    except OSError:
+        return False
+    finally:
+        os.close(top)
+    os.close(again)
+    return True

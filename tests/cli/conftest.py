@@ -1,0 +1,96 @@
+"""Runs the real command line in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pictures import encoded, scene
+
+COMMAND = [sys.executable, "-m", "hashscan"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Standard output as JSON Lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Ran]
+
+
+def environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HASHSCAN_")}
+    return {**kept, "HASHSCAN_STATE": str(state), **(extra or {})}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def run(state: Path) -> Run:
+    def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            env=environment(state, env),
+            capture_output="stdout" not in options,
+            text=True,
+            timeout=120,
+            check=False,
+            **({"stderr": subprocess.PIPE} if "stdout" in options else {}),
+            **options,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout or "", done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    """Three files: a listed one, a picture that is only alike, and one that is on no list."""
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    (folder / "listed.jpg").write_bytes(encoded(scene(5), quality=90))
+    (folder / "alike.jpg").write_bytes(encoded(scene(5).resize((240, 180)), quality=40))
+    (folder / "other.jpg").write_bytes(encoded(scene(6)))
+    return folder
+
+
+@pytest.fixture
+def entries(tmp_path: Path, uploads: Path, run: Run) -> Path:
+    """A CSV that lists the first of them."""
+    (hashed,) = run("hash", uploads / "listed.jpg").lines
+    file = tmp_path / "entries.csv"
+    file.write_text(
+        "id,algorithm,value,category\n"
+        f"e-sha256,sha256,{hashed['digests']['sha256']},A1\n"
+        f"e-pdq,pdq,{hashed['digests']['pdq']},A1\n"
+    )
+    assert hashed["digests"]["sha256"] == hashlib.sha256((uploads / "listed.jpg").read_bytes()).hexdigest()
+    return file
+
+
+@pytest.fixture
+def local_list(run: Run, entries: Path) -> str:
+    assert run("lists", "import", entries, "--name", "ours").code == 0
+    return "ours"

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hashscan.cli.main import COMMANDS
+from tests.cli.conftest import COMMAND, Run
+
+PATHS = [
+    (),
+    *((name,) for name in COMMANDS),
+    *(("lists", n) for n in ("add", "pull", "status", "import", "remove")),
+]
+PATHS += [("publish", name) for name in ("init", "add", "release")]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_every_help_works_and_lists_exit_codes(run: Run, path: tuple[str, ...]) -> None:
+    ran = run(*path, "--help")
+    assert ran.code == 0
+    if path not in [(), ("lists",), ("publish",)]:
+        assert "Exit codes:" in ran.out
+        assert "a defect in hashscan" in ran.out
+
+
+def test_the_lines_of_the_help_are_those_of_the_commands(run: Run) -> None:
+    out = " ".join(run("--help").out.split())
+    for name, (_, text) in COMMANDS.items():
+        assert f"{name} {text}" in out
+
+
+def test_help_imports_no_library_that_only_some_commands_need() -> None:
+    code = (
+        "import sys; from hashscan.cli.main import run; run(['--help']); "
+        "heavy = {'numpy', 'PIL', 'tuf', 'pebble', 'rich', 'tqdm', 'sqlite3', 'multiprocessing'}; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("broken", ["click", "numpy", "pebble", "tuf"])
+def test_a_broken_dependency_is_a_defect_and_no_finding(tmp_path: Path, broken: str) -> None:
+    plant = tmp_path / "plant"
+    plant.mkdir()
+    (plant / f"{broken}.py").write_text("raise ImportError('planted')\n")
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "file").write_bytes(b"x")
+    done = subprocess.run(
+        [*COMMAND, "scan", "--no-state", "--list", "demo", str(tmp_path / "uploads")],
+        env={**os.environ, "PYTHONPATH": str(plant)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 70
+    assert "defect" in done.stderr
+
+
+def test_unknown_commands_and_options_are_usage(run: Run) -> None:
+    assert run("nonsense").code == 2
+    assert run("scan", "--nonsense", "/tmp").code == 2
+    assert run("scan").code == 2
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out.startswith("hashscan, version ")
+
+
+def test_a_reader_that_goes_away_is_our_output_failing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m hashscan hash {' '.join([__file__] * 2000)} | head -c 1; "
+        "exit ${PIPESTATUS[0]}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 12
+    assert b"Traceback" not in done.stderr

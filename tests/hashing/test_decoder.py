@@ -1,0 +1,130 @@
+"""What the sandbox loads: that it is ready before the sandbox closes, and answers whatever it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hashscan.hashing.formats import sniff
+from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.picture import decode_luma
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.samples import samples
+from hashscan.model import Reason
+
+# After loading, every import and every opened file is noted: in the sandbox it would fail. The pictures are
+# whole, cut and spoilt ones of all formats.
+PROGRAM = """
+import json, os, sys
+from hashscan.hashing import decoder
+assert not {"numpy", "PIL"} & set(sys.modules)
+names = ["pdq", "phash", "dhash", "ahash", "whash"]
+decode = decoder.load(
+    "hashscan.hashing.pdq:PDQ",
+    *("hashscan.hashing.imagehashes:" + name for name in ("PHash", "DHash", "AHash", "WHash")),
+    "max-pixels=2000",
+)
+from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.records import pack_request, unpack_reply
+from hashscan.hashing.samples import samples
+
+contents = {}
+for place, known in enumerate(FORMATS):
+    whole = samples().get(known.pillow, b"no picture")
+    contents[place, "whole"] = whole
+    for cut in range(1, len(whole), 1 + len(whole) // 40):
+        contents[place, f"cut {cut}"] = whole[:cut]
+        contents[place, f"spoilt {cut}"] = whole[:cut] + b"\\xff\\x7f" + whole[cut + 2 :]
+descriptors = {}
+for key, content in contents.items():
+    descriptors[key] = os.memfd_create("picture")
+    os.pwrite(descriptors[key], content, 0)
+
+noted = []
+watching = True
+def watch(event, arguments):
+    if watching and event in {"import", "open", "socket.connect", "subprocess.Popen", "os.fork"}:
+        noted.append([event, str(arguments[0])])
+sys.addaudithook(watch)
+replies = {key: decode(descriptors[key], pack_request(FORMATS[key[0]])) for key in contents}
+watching = False
+
+found = {}
+for (place, kind), reply in replies.items():
+    answer = unpack_reply(reply, FORMATS[place], names)
+    if kind == "whole":
+        name = FORMATS[place].pillow or FORMATS[place].name
+        found[name] = getattr(answer, "name", None) or [
+            [digest.algorithm, digest.value.hex(), digest.quality] for digest in answer.digests
+        ]
+print(json.dumps({
+    "noted": noted,
+    "threads": len(os.listdir("/proc/self/task")),
+    "blas": os.environ["OPENBLAS_NUM_THREADS"],
+    "replies": len(replies),
+    "found": found,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def answered() -> dict:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM],
+        # The zygote's environment is empty too.
+        env={},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_nothing_is_imported_or_opened_after_loading(answered: dict) -> None:
+    assert answered["noted"] == []
+    assert answered["replies"] > 1000
+
+
+def test_there_is_one_thread(answered: dict) -> None:
+    assert answered["threads"] == 1
+    assert answered["blas"] == "1"
+
+
+def test_every_format_gets_the_digests_asked_for_in_their_order(answered: dict) -> None:
+    for name, content in samples().items():
+        algorithms = [algorithm for algorithm, _, _ in answered["found"][name]]
+        assert algorithms == ["pdq", "phash", "dhash", "ahash", "whash"]
+        descriptor = os.memfd_create("picture")
+        os.pwrite(descriptor, content, 0)
+        known = sniff(content)
+        assert known is not None
+        value, quality = PDQ().digest(decode_luma(PreadFile(descriptor), known).luma)
+        os.close(descriptor)
+        assert answered["found"][name][0] == ["pdq", value.hex(), quality]
+
+
+def test_formats_that_are_only_recognised_get_a_reason(answered: dict) -> None:
+    assert answered["found"]["HEIF"] == Reason.UNSUPPORTED.name
+    assert answered["found"]["FLIC"] == Reason.UNSUPPORTED.name
+
+
+def test_arguments_are_heeded() -> None:
+    program = (
+        "import os\n"
+        "from hashscan.hashing import decoder, records, formats\n"
+        "decode = decoder.load('max-pixels=255', 'hashscan.hashing.pdq:PDQ')\n"
+        "from hashscan.hashing.samples import samples\n"
+        "descriptor = os.memfd_create('picture')\n"
+        "os.pwrite(descriptor, samples()['PNG'], 0)\n"
+        "request = records.pack_request(formats.sniff(samples()['PNG']))\n"
+        "print(records.unpack_reply(decode(descriptor, request), formats.FORMATS[1], ['pdq']).name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "TOO_LARGE"

@@ -1,0 +1,91 @@
+"""Exact digests of descriptors, against published values and other implementations."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashscan.hashing.base import ExactHash
+from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, digest_descriptor
+from hashscan.model import ALGORITHMS
+
+ALL: list[ExactHash] = [MD5(), SHA1(), SHA256(), SHA512(), XXH3()]
+
+# RFC 1321, FIPS 180-4; the reference implementation of XXH3 for the last.
+OF_ABC = {
+    "md5": "900150983cd24fb0d6963f7d28e17f72",
+    "sha1": "a9993e364706816aba3e25717850c26c9cd0d89d",
+    "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    "sha512": "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+    "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+    "xxh3_128": "06b05ab6733a618578af5f94892f3950",
+}
+
+
+def in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("content")
+    os.pwrite(descriptor, content, 0)
+    return descriptor
+
+
+def test_published_values() -> None:
+    descriptor = in_memory(b"abc")
+    digests, count = digest_descriptor(descriptor, ALL)
+    os.close(descriptor)
+    assert {name: value.hex() for name, value in digests.items()} == OF_ABC
+    assert count == 3
+    assert all(len(value) == ALGORITHMS[name].size for name, value in digests.items())
+
+
+@given(st.binary(max_size=5000), st.integers(0, 200))
+@settings(deadline=None)
+def test_any_content_of_any_length(content: bytes, times: int) -> None:
+    content *= times
+    descriptor = in_memory(content)
+    digests, count = digest_descriptor(descriptor, [MD5(), SHA256()])
+    os.close(descriptor)
+    assert count == len(content)
+    assert digests == {"md5": hashlib.md5(content).digest(), "sha256": hashlib.sha256(content).digest()}
+
+
+def test_offset_is_neither_used_nor_moved(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789" * 100_000)
+    descriptor = os.open(path, os.O_RDONLY)
+    os.lseek(descriptor, 777, os.SEEK_SET)
+    _, count = digest_descriptor(descriptor, [SHA1()])
+    assert count == 1_000_000
+    assert os.lseek(descriptor, 0, os.SEEK_CUR) == 777
+    os.close(descriptor)
+
+
+def test_file_longer_than_it_says_is_read_to_its_end() -> None:
+    descriptor = os.open("/proc/self/mountinfo", os.O_RDONLY)
+    assert os.fstat(descriptor).st_size == 0
+    digests, count = digest_descriptor(descriptor, [SHA256()])
+    os.close(descriptor)
+    content = Path("/proc/self/mountinfo").read_bytes()
+    assert (digests["sha256"], count) == (hashlib.sha256(content).digest(), len(content))
+    assert count > 0
+
+
+def test_no_algorithm_still_counts_bytes() -> None:
+    descriptor = in_memory(b"x" * 10)
+    assert digest_descriptor(descriptor, []) == ({}, 10)
+    os.close(descriptor)
+
+
+def test_errors_of_the_system_pass_through(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match="directory") as caught:
+        digest_descriptor(folder, ALL)
+    os.close(folder)
+    assert caught.value.errno == errno.EISDIR
+    with pytest.raises(OSError, match="descriptor"):
+        digest_descriptor(folder, ALL)

@@ -1,0 +1,125 @@
+"""Telling pictures from other files by their first bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import hashscan.hashing.picture
+from hashscan.hashing.formats import FORMATS, PREFIX_SIZE, sniff
+from hashscan.hashing.samples import samples
+
+DECODED = [picture_format for picture_format in FORMATS if picture_format.pillow is not None]
+
+
+def padded(start: bytes, size: int = PREFIX_SIZE) -> bytes:
+    return start.ljust(size, b"\0")
+
+
+def name_of(prefix: bytes) -> str | None:
+    found = sniff(prefix)
+    return found and found.name
+
+
+@pytest.mark.parametrize("picture_format", DECODED, ids=lambda known: known.name)
+def test_every_decoded_format_has_a_sample_that_is_recognised(picture_format) -> None:
+    assert sniff(samples()[picture_format.pillow]) is picture_format
+
+
+def test_every_decoded_format_is_one_of_pillows() -> None:
+    assert hashscan.hashing.picture.decode_luma
+    assert {known.pillow for known in DECODED} <= set(Image.OPEN)
+
+
+def test_names_are_unique() -> None:
+    assert len({known.name for known in FORMATS}) == len(FORMATS) < 256
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("JPEG", b"\xff\xd8\xff\xe1\x00\x10Exif"),
+        ("JPEG", b"\xff\xd8\xff"),
+        ("TIFF", b"II+\0\x08\0\0\0"),
+        ("TIFF", b"MM\0*\0\0\0\x08"),
+        ("JPEG 2000", b"\xff\x4f\xff\x51\0\x29"),
+        ("AVIF", b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"),
+        ("AVIF", b"\0\0\0\x20ftypavis\0\0\0\0"),
+        ("HEIF", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("HEIF", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
+        # Another box than the first can't speak for the file.
+        ("HEIF", b"\0\0\0\x14ftypmif1\0\0\0\0mif1avif"),
+        ("PNM", b"P5\n# by hand\n640 480\n255\n"),
+        ("PNM", b"P4 8 8 \xff"),
+        ("PNM", b"P6\n# a comment that is longer than all that is looked at" + b"." * 40),
+        ("PNM", b"Pf\n12 12\n-1.0\n"),
+        ("PCX", padded(b"\n\5\1\x08\0\0\0\0\x0f\0\x0f\0")),
+        ("JPEG XL", b"\xff\x0a\xfa\x1f"),
+        ("JPEG XL", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        ("EPS", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
+        ("Windows metafile", padded(b"\1\0\0\0", 40) + b" EMF"),
+        ("FLIC", b"\0\1\0\0\x12\xaf\4\0\x40\1\xc8\0\x08\0\3\0"),
+        ("XCF", b"gimp xcf v011\0"),
+        ("PSB", b"8BPS\0\2"),
+        ("ILBM", b"FORM\0\0\1\0ILBM"),
+        ("camera raw", b"\0\0\0\x18ftypcrx \0\0\0\1"),
+        ("camera raw", b"II\x1a\0\0\0HEAPCCDR"),
+    ],
+)
+def test_recognised(name: str, prefix: bytes) -> None:
+    assert name_of(prefix) == name
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        b"",
+        b"\xff",
+        b"\xff\xd8",
+        b"BMW is a maker of cars, and of motorcycles, and of engines.",
+        b"P1 costs 20 euros",
+        b"P6 2020, to be continued in the next part of this",
+        b"P5",
+        b"Pfingsten 20 20",
+        b"P3\n640 x 480 is what it says",
+        b"GIF88a",
+        b"II is two, MM two thousand",
+        b"RIFF\x10\0\0\0WAVEfmt ",
+        b"RIFF\x10\0\0\0AVI LIST",
+        b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41",
+        b"\0\0\0\x20ftypqt  \0\0\2\0",
+        b"\nline after an empty line, of no particular length or content.....",
+        b"\n\5\1\x08",
+        b"qoifoo bar baz!",
+        b"icns are icons",
+        b"#define x_width 16\n#define x_height 16\n",
+        b"%!PS-Adobe-3.0\n%%Title: a document",
+        b"%PDF-1.7",
+        b"<svg xmlns='http://www.w3.org/2000/svg'>",
+        b"\x7fELF\2\1\1",
+        b"PK\3\4",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        # Targa, which starts as a cursor without images; an icon without; one that overlaps its header.
+        padded(b"\0\0\2\0\0\0\0\0\0\0\0\0\x40\0\x40\0\x18"),
+        padded(b"\0\0\1\0\0\0"),
+        padded(b"\0\0\1\0\2\0\x10\x10\0\0\1\0\x20\0\x40\0\0\0\x16\0\0\0"),
+        padded(b"\1\xda\7\1\0\3"),
+        padded(b"\0\0\0\0\x11\xaf\0\0\0\0\0\0\x20"),
+    ],
+)
+def test_no_picture(prefix: bytes) -> None:
+    assert name_of(prefix) is None
+
+
+STARTS = [bytes(part) for known in FORMATS for signature in known.signatures for _, part in signature]
+
+
+@given(st.one_of(st.binary(max_size=100), st.builds(bytes.__add__, st.sampled_from(STARTS), st.binary())))
+def test_any_bytes_at_all(content: bytes) -> None:
+    found = sniff(content)
+    assert found is None or found in FORMATS
+    assert sniff(content[:PREFIX_SIZE]) is found
+    first = next((known for known in FORMATS if known.recognises(content[:PREFIX_SIZE])), None)
+    assert found is first

@@ -1,0 +1,135 @@
+"""PDQ against the hashes and qualities that the C++ reference gave for the same pictures."""
+
+from __future__ import annotations
+
+import csv
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashscan.hashing import pdq, pdq_rounding
+from hashscan.hashing.pdq import PDQ
+from hashscan.model import ALGORITHMS
+from tests.hashing.drawings import DRAWINGS, noise, scene, slanted
+
+with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii") as _file:
+    CASES = [
+        (row["drawing"], int(row["height"]), int(row["width"]), row["pdq"], int(row["quality"]))
+        for row in csv.DictReader(_file)
+    ]
+
+
+def by_rounding(luma: np.ndarray) -> tuple[bytes, int]:
+    """The hash with the reference's operations alone."""
+    small = pdq_rounding.reduced(luma)
+    frequencies = pdq_rounding.lowest_frequencies(small).ravel()
+    bits = frequencies > np.sort(frequencies)[127]
+    down = (small[:-1] - small[1:]) * np.float32(100) / np.float32(255)
+    across = (small[:, :-1] - small[:, 1:]) * np.float32(100) / np.float32(255)
+    total = sum(int(np.abs(gradients.astype(int)).sum()) for gradients in (down, across))
+    return np.packbits(bits[::-1]).tobytes(), min(100, total // 90)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "height", "width", "value", "quality"),
+    CASES,
+    ids=[f"{drawing}-{height}x{width}" for drawing, height, width, *_ in CASES],
+)
+def test_bit_for_bit_the_reference(drawing: str, height: int, width: int, value: str, quality: int) -> None:
+    digest, found = PDQ().digest(DRAWINGS[drawing](height, width))
+    assert (digest.hex(), found) == (value, quality)
+
+
+def test_the_cases_need_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: Counter[str] = Counter()
+    reduced = pdq_rounding.reduced
+
+    def counted(luma: np.ndarray) -> np.ndarray:
+        used["rounding"] += 1
+        return reduced(luma)
+
+    monkeypatch.setattr(pdq_rounding, "reduced", counted)
+    small = [case for case in CASES if case[1] * case[2] < 100_000]
+    for drawing, height, width, *_ in small:
+        PDQ().digest(DRAWINGS[drawing](height, width))
+    assert 20 < used["rounding"] < len(small) - 20
+
+
+def test_cases_reach_over_all_qualities() -> None:
+    qualities = {quality for *_, quality in CASES}
+    assert {0, 100} < qualities
+    assert any(45 <= quality < 50 for quality in qualities)
+    assert any(50 <= quality <= 55 for quality in qualities)
+
+
+@given(
+    height=st.integers(5, 200),
+    width=st.integers(5, 200),
+    seed=st.integers(0, 2**32),
+    levels=st.sampled_from((2, 3, 16, 256)),
+    mirror=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_fast_way_is_taken_only_where_it_agrees(
+    height: int, width: int, seed: int, levels: int, mirror: bool
+) -> None:
+    luma = np.random.default_rng(seed).integers(0, levels, (height, width)) * (255 // (levels - 1))
+    luma = (luma // 2 + luma[:, ::-1] // 2 if mirror else luma).astype(np.uint8)
+    assert PDQ().digest(luma) == by_rounding(luma)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (64, 65), (127, 400), (129, 1023), (700, 1025), (1300, 90)])
+def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, int]) -> None:
+    for drawing in (noise, slanted, scene):
+        luma = drawing(*shape)
+        difference = np.abs(pdq.reduced(luma) - pdq_rounding.reduced(luma)).max()
+        assert difference < pdq._rounding_noise(shape)
+
+
+def test_weights_of_every_row_add_up_to_one() -> None:
+    for length in (5, 64, 127, 128, 129, 512, 1024, 1025, 4001, 65000):
+        weights = np.concatenate([block.sum(axis=1) for *_, block in pdq._bands(length)])
+        assert len(weights) == 64
+        np.testing.assert_allclose(weights, 1, atol=1e-4)
+
+
+def test_layout_of_memory_does_not_matter() -> None:
+    luma = scene(300, 200)
+    expected = PDQ().digest(luma)
+    spread = np.zeros((300, 400), np.uint8)
+    spread[:, ::2] = luma
+    turned = np.asfortranarray(luma)
+    turned.flags.writeable = False
+    assert PDQ().digest(spread[:, ::2]) == expected
+    assert PDQ().digest(turned) == expected
+
+
+def test_length_is_as_in_the_model() -> None:
+    assert len(PDQ().digest(scene(70, 70))[0]) == ALGORITHMS[PDQ.name].size
+    assert PDQ().digest(scene(3, 70)) == (bytes(32), 0)
+
+
+@pytest.mark.parametrize(("way", "allowed"), [(pdq.reduced, 8 << 20), (pdq_rounding.reduced, 64 << 20)])
+def test_a_large_picture_is_never_copied_as_floats(
+    way: Callable[[np.ndarray], np.ndarray], allowed: int
+) -> None:
+    luma = noise(1, 1 << 20).reshape(512, 2048).repeat(24, axis=0)
+    way(luma[:600])
+    tracemalloc.start()
+    way(luma)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < allowed < 4 * luma.nbytes
+
+
+def test_enormous_sides() -> None:
+    luma = np.repeat(scene(40, 40), 1500, axis=1)
+    digest, quality = PDQ().digest(luma)
+    assert (digest, quality) == by_rounding(luma)
+    assert PDQ().digest(np.ascontiguousarray(luma.T))[1] > 0

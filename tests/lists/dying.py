@@ -1,0 +1,163 @@
+"""A process that dies, as by SIGKILL, in the middle of changing a list.
+
+python -m tests.lists.dying everywhere ACTION FOLDER
+    Do ACTION again and again on fresh copies of FOLDER; die just before its first change of the file
+    system, then before its second, and so on until it comes through. After each death check that there is
+    the old version or the new, finish the work, and check that nothing is left over. Prints how often it
+    died, and how often that left the new version.
+
+python -m tests.lists.dying once ACTION FOLDER
+    Print "ready", wait for a line on stdin, then do ACTION.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hashscan.lists import client
+from hashscan.lists.publisher import Publisher
+from hashscan.lists.repository import open_repository
+from hashscan.lists.store import ListStore
+from hashscan.model import USABLE_STATES, ListInfo
+
+from .builders import some_entries, tree
+
+CHANGES = frozenset(
+    {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
+)
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+ADDED = 3
+"""How many entries the new version has more than the old; FOLDER/old tells how many that has."""
+
+
+def old_entries(folder: Path) -> int:
+    """Entries of the old version."""
+    return int((folder / "old").read_text())
+
+
+def do(action: str, folder: Path) -> None:
+    """One change of a list."""
+    store = ListStore(folder / "lists")
+    if action == "pull":
+        client.pull(store, "signed")
+    elif action == "import":
+        store.import_entries("own", some_entries(old_entries(folder) + ADDED, algorithms=["md5"]), "entries")
+    elif action == "release":
+        Publisher(folder / "owner" / "work").release()
+    elif action == "remove":
+        store.remove("signed")
+
+
+def look(action: str, folder: Path) -> ListInfo | None:
+    """The list as a reader finds it; None when there is none."""
+    now = datetime.now(UTC)
+    store = ListStore(folder / "lists")
+    if action == "release":
+        published = folder / "owner" / "published"
+        root = (published / "metadata" / "1.root.json").read_bytes()
+        return open_repository("test", published, root, now).info
+    name = "own" if action == "import" else "signed"
+    if name not in store.names():
+        return None
+    with store.open([name], now) as opened:
+        return opened.infos[0]
+
+
+def check(action: str, folder: Path) -> bool:
+    """Make sure that there is the old version or the new one; True for the new."""
+    info = look(action, folder)
+    old = old_entries(folder)
+    if action == "remove":
+        assert info is None or info.entries == old, info
+        return info is None
+    assert info is not None
+    assert info.state in USABLE_STATES, info
+    assert info.entries in (old, old + ADDED), info
+    return info.entries == old + ADDED
+
+
+def finish(action: str, folder: Path) -> None:
+    """Do what is left after a death, and make sure that no trace of it stays."""
+    if action == "release":
+        status = Publisher(folder / "owner" / "work").status()
+        assert status.pending == (0 if check(action, folder) else ADDED), status
+        if status.pending:
+            do(action, folder)
+        assert Publisher(folder / "owner" / "work").status().pending == 0
+        assert {path.name for path in (folder / "owner" / "published").iterdir()} == {"metadata", "targets"}
+    elif action == "remove":
+        if look(action, folder):
+            do(action, folder)
+        else:
+            ListStore(folder / "lists").import_entries("signed", some_entries(1), "entries")
+            do(action, folder)
+    else:
+        do(action, folder)
+    assert check(action, folder)
+    leftovers = {name for name in tree(folder) if ".tmp" in name or "staging" in name or "download" in name}
+    assert not leftovers, leftovers
+    for versions in folder.glob("lists/*/versions"):
+        assert len(list(versions.iterdir())) == 1, list(versions.iterdir())
+
+
+def die_at(moment: int) -> None:
+    """Have this process killed just before its `moment`-th change of the file system."""
+    changes = itertools.count(1)
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        opened_to_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING
+        if (event in CHANGES or opened_to_write) and next(changes) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def everywhere(action: str, folder: Path) -> None:
+    new = 0
+    for moment in itertools.count(1):
+        place = folder.parent / "dying"
+        # Keys and published folder are named in full in the owner's state, so the copy takes their place.
+        shutil.copytree(folder, place, symlinks=True)
+        (original := folder).rename(folder.parent / "original")
+        place.rename(original)
+        child = os.fork()
+        if child == 0:
+            die_at(moment)
+            do(action, original)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL), status
+        new += check(action, original)
+        finish(action, original)
+        shutil.rmtree(original)
+        (folder.parent / "original").rename(original)
+        if status == 0:
+            say(f"{moment - 1} {new - 1}")
+            return
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    mode, action, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]
+    check(action, folder)  # imports what is imported on first use
+    if mode == "everywhere":
+        everywhere(action, folder)
+    else:
+        say("ready")
+        sys.stdin.readline()
+        do(action, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Whatever moment a process is killed at, readers find the old version or the new."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hashscan.lists import client
+from hashscan.lists.store import ListStore
+
+from . import dying
+from .builders import Owner, some_entries
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def prepared(folder: Path, action: str, old: int) -> None:
+    """A store and an owner with the old version of everything, and what the action needs to make the new."""
+    owner = Owner.begin(folder / "owner")
+    owner.release(some_entries(old, algorithms=["md5"]))
+    (folder / "old").write_text(str(old))
+    store = ListStore(folder / "lists")
+    if action in {"pull", "remove"}:
+        client.add(store, "signed", str(owner.repository), owner.root)
+        client.pull(store, "signed")
+    if action == "import":
+        store.import_entries("own", some_entries(old, algorithms=["md5"]), "entries")
+    owner.publisher.add(some_entries(dying.ADDED, start=old, algorithms=["md5"]), "entries")
+    if action == "pull":
+        owner.publisher.release()
+
+
+def command(mode: str, action: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.lists.dying", mode, action, str(folder)]
+
+
+@pytest.mark.parametrize(("action", "least"), [("pull", 40), ("import", 15), ("release", 15), ("remove", 10)])
+def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str, least: int) -> None:
+    prepared(tmp_path / "folder", action, 5)
+    done = subprocess.run(
+        command("everywhere", action, tmp_path / "folder"), cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    deaths, new = map(int, done.stdout.split())
+    assert deaths >= least
+    assert 0 < new < deaths
+
+
+@pytest.mark.parametrize("action", ["pull", "release"])
+def test_killed_at_any_time(tmp_path: Path, action: str) -> None:
+    folder, kept = tmp_path / "folder", tmp_path / "kept"
+    prepared(folder, action, 30_000)
+    duration = 0.0
+    for moment in range(11):
+        shutil.copytree(folder, kept, symlinks=True)
+        with subprocess.Popen(
+            command("once", action, folder), cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            started = time.monotonic()
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            if moment:
+                time.sleep(duration * (moment - random.random()) / 10)
+                process.kill()
+            process.wait()
+            # The first one lives, to tell how long it takes.
+            duration = duration or time.monotonic() - started
+        assert dying.check(action, folder) or moment
+        dying.finish(action, folder)
+        shutil.rmtree(folder)
+        kept.rename(folder)

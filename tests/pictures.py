@@ -1,0 +1,32 @@
+"""Pictures for tests, drawn by code: smooth scenes with enough detail for a hash of good quality."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def scene(seed: int, width: int = 320, height: int = 240) -> Image.Image:
+    """A picture in colours that no other seed's resembles."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    planes = []
+    for _ in range(3):
+        plane = np.zeros((height, width))
+        for _ in range(12):
+            across, down = random.uniform(-9, 9, 2)
+            phase, strength = random.uniform(0, 6.3), random.uniform(0.3, 1)
+            plane += strength * np.sin(6.283 * (across * x / width + down * y / height) + phase)
+        low, high = plane.min(), plane.max()
+        planes.append((255 * (plane - low) / (high - low)).astype(np.uint8))
+    return Image.fromarray(np.dstack(planes))
+
+
+def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
+    """The picture as a file's content."""
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()

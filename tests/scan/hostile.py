@@ -1,0 +1,57 @@
+"""A decoder and a worker that fail on purpose, by a mark at the end of a file, as at an exploited bug."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+
+from hashscan.hashing import decoder
+from hashscan.model import Batch, BatchResult
+from hashscan.scan.worker import Worker, WorkerSetup
+
+MARKS = {
+    "segfault": b"MARK:segfault",
+    "loop": b"MARK:loop",
+    "memory": b"MARK:memory",
+    "worker": b"MARK:worker",
+}
+MARK_SIZE = max(len(mark) for mark in MARKS.values())
+
+
+def load(*arguments: str) -> Callable[[int, bytes], bytes]:
+    """The real decoder behind a trap."""
+    decode = decoder.load(*arguments)
+
+    def trapped(descriptor: int, request: bytes) -> bytes:
+        end = os.pread(descriptor, MARK_SIZE, max(0, os.fstat(descriptor).st_size - MARK_SIZE))
+        if end.endswith(MARKS["segfault"]):
+            ctypes.string_at(0)
+        if end.endswith(MARKS["loop"]):
+            while True:
+                pass
+        if end.endswith(MARKS["memory"]):
+            hoard = []
+            while True:
+                hoard.append(bytearray(1 << 24))
+        return decode(descriptor, request)
+
+    return trapped
+
+
+class MortalWorker(Worker):
+    """A worker that is killed over a marked file."""
+
+    def check(self, batch: Batch) -> BatchResult:
+        for item in batch.items:
+            path = os.path.join(batch.target, batch.folder, item.name)
+            with open(path, "rb") as stream:
+                if stream.read().endswith(MARKS["worker"]):
+                    os.kill(os.getpid(), signal.SIGKILL)
+        return super().check(batch)
+
+
+def mortal(setup: WorkerSetup) -> Worker:
+    """Makes one in a pool's process."""
+    return MortalWorker(setup)

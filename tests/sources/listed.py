@@ -1,0 +1,44 @@
+"""Sums up what a walk tells of."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+from hashscan.model import Batch
+from hashscan.sources.base import Listing, Passed, shown_path
+from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+
+
+def walked(*targets: bytes, **options: object) -> list[Listing]:
+    return list(FilesystemSource(targets, WalkOptions(**options)).listings())  # type: ignore[arg-type]
+
+
+def files(listings: Iterable[Listing]) -> list[bytes]:
+    """Paths of the files to be read, sorted."""
+    return sorted(
+        shown_path(listing.target, listing.folder, item.name)
+        for listing in listings
+        if isinstance(listing, Batch)
+        for item in listing.items
+    )
+
+
+def passed(listings: Iterable[Listing]) -> Passed:
+    """The sum of everything passed by."""
+    sums = Counter[str]()
+    for listing in listings:
+        if isinstance(listing, Passed):
+            sums.update({name: getattr(listing, name) for name in Passed.__slots__})
+    return Passed(**sums)
+
+
+def others(listings: Iterable[Listing]) -> list[Listing]:
+    """Everything that is not as it should be."""
+    return [listing for listing in listings if not isinstance(listing, Batch | Passed)]
+
+
+def identity(path: bytes) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

@@ -51,7 +51,9 @@ def build(root: bytes, things: list[tuple[list[bytes], str]]) -> None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if kind == "file":
-                write(path, b"x" * len(parts))
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                os.write(descriptor, b"x" * len(parts))
+                os.close(descriptor)
             elif kind == "folder":
                 os.mkdir(path)
             elif kind == "link":

@@ -1,0 +1,140 @@
+"""Runs every command that the README shows, in its order, with its example addresses put on this machine."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hashscan.errors import EXIT_MEANINGS
+from hashscan.lists.publisher import Publisher
+from hashscan.model import Verdict
+from hashscan.scan.canary import canary
+from tests.pictures import encoded, scene
+
+README = Path(__file__).parent.parent / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)\n```", TEXT, re.DOTALL)
+SETUP = 3
+"""How many of the first blocks are the set-up, which `.ci/readme` runs as it stands."""
+
+COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
+
+FOUND = {
+    "hashscan scan /var/www",
+    "hashscan check photo.jpg",
+    "hashscan lists pull national && hashscan scan /var/www --one-file-system "
+    "--report /var/lib/hashscan/last.jsonl",
+}
+"""Commands that find something here, and so exit with 1."""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[str]:
+    """A list owner's web server: publishes a list with the photo's digest."""
+    work, public = tmp_path / "owner", tmp_path / "web" / "national"
+    publisher = Publisher.init(work, public, work / "keys", "national")
+    photo = tmp_path / "site" / "photo.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(encoded(scene(11)))
+    entries = tmp_path / "published.csv"
+    digest = subprocess.run(["sha256sum", photo], capture_output=True, text=True, check=True).stdout.split()[
+        0
+    ]
+    entries.write_text(f"id,algorithm,value,category\nn-1,sha256,{digest},A1\n")
+    from hashscan.lists.formats.csv import CsvFormat
+
+    with entries.open("rb") as stream:
+        publisher.add(CsvFormat().read(stream, "published.csv"), "published.csv")
+    publisher.release()
+    (photo.parent / "national-root.json").write_bytes(publisher.root())
+    handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_every_command(tmp_path: Path, owner: str) -> None:
+    here = tmp_path / "site"
+    www = tmp_path / "www"
+    www.mkdir()
+    (www / "upload.jpg").write_bytes((here / "photo.jpg").read_bytes())
+    (here / "uploads").mkdir()
+    (here / "uploads" / "picture.pgm").write_bytes(canary())
+    csv = "id,algorithm,value,category\nours-1,md5,d41d8cd98f00b204e9800998ecf8427e,A1\n"
+    (here / "ours.csv").write_text(csv)
+    (here / "entries.csv").write_text(csv)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
+    (programs / "hashscan").chmod(0o755)
+    (tmp_path / "state").mkdir(mode=0o700)
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HASHSCAN_STATE": str(tmp_path / "state"),
+        "HASHSCAN_PASSPHRASE": "a passphrase",
+    }
+    seen = set()
+    for command in COMMANDS:
+        placed = (
+            command.replace("https://lists.example.org", owner)
+            .replace("/var/www", str(www))
+            .replace("/var/lib/hashscan", str(tmp_path / "state"))
+        )
+        done = subprocess.run(
+            ["bash", "-c", placed], cwd=here, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == (command in FOUND), f"{command}\n{done.stdout}{done.stderr}"
+        seen.add(command)
+    assert seen >= FOUND, "a command of the list above is not in the README any more"
+    assert (here / "hashscan.jsonl").read_text().splitlines()[-1].startswith('{"type":"summary"')
+
+
+def test_the_settings_example_is_accepted(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)\n```", TEXT, re.DOTALL)
+    config = tmp_path / "hashscan.toml"
+    config.write_text(example.replace("/var/lib/hashscan", str(tmp_path / "state")))
+    target = tmp_path / "files"
+    target.mkdir()
+    (target / "file").write_bytes(b"x")
+    command = [
+        sys.executable,
+        "-m",
+        "hashscan",
+        "--config",
+        str(config),
+        "scan",
+        "--list",
+        "demo",
+        str(target),
+    ]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HASHSCAN_")}
+    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)
+    # The example insists on a full sandbox, which not every machine that tests this has.
+    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode == 0 or "sandbox is incomplete" in done.stderr
+
+
+def test_exit_codes_and_verdicts_are_all_explained() -> None:
+    for code in EXIT_MEANINGS:
+        assert re.search(rf"^\| (\d+, )?{code}(, \d+)? \|", TEXT, re.MULTILINE), code
+    for verdict in Verdict:
+        assert f"| {verdict.value} |" in TEXT

@@ -135,8 +135,8 @@ def _decoded(file: PreadFile, pillow_format: str, max_pixels: int) -> DecodedLum
     # allocates memory for them.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     if pillow_format == "JPEG":
-        # Not by Image.open, which looks for the further pictures of an MPO file, and so fails on a broken
-        # index to them although the first picture is whole.
+        # Not by Image.open, which compares the full size with the limit before there is a scale to decode at;
+        # nor are the further pictures of an MPO file looked for.
         image: Image.Image = JpegImagePlugin.JpegImageFile(stream)
     else:
         image = Image.open(stream, formats=[pillow_format])

@@ -106,6 +106,7 @@ class Sandbox:
         self._owner: int | None = None
         self._files = 0
         self._pending = False
+        self._begun = -1, b"", -1
         self._deadline = 0.0
         self._loss: DecoderLost | None = None
         self._zygote: ZygoteProcess | None = ZygoteProcess(self._config)
@@ -138,7 +139,8 @@ class Sandbox:
         A file begun before and not finished is given up, and its decoder with it.
 
         Args:
-            descriptor: open for reading only. Its offset is shared with the decoder, and moves.
+            descriptor: open for reading only, and not closed before `finish`. Its offset is shared with the
+                decoder, and moves.
             request: for the plug-in, at most 4096 bytes.
             owner: of the file. No decoder sees files of two owners.
             fresh: use a decoder that has seen no file yet.
@@ -155,6 +157,7 @@ class Sandbox:
             fresh or owner != self._owner or self._files >= self._options.files_per_decoder
         )
         self._loss = None
+        self._begun = descriptor, request, owner
         try:
             if link is None or used_up or self._pending or not link.idle():
                 link = self._replace()
@@ -175,30 +178,30 @@ class Sandbox:
     def finish(self) -> bytes:
         """Wait for the answer to the file begun last.
 
+        When the decoder is lost and had seen other files before, a new one is asked once more.
+
         Returns:
             The plug-in's reply, `reply_size` bytes. Trust it no further than the file, which may have
             taken the decoder over.
 
         Raises:
             DecoderLost: there is none.
+            SandboxError, ZygoteError: see `begin`.
         """
         self._check_use()
         if not self._pending:
             raise RuntimeError("no file was begun")
-        if self._loss is None:
-            assert self._link is not None
-            try:
-                reply = self._link.receive(self._deadline)
-            except DecoderSilent:
-                self._loss = self._lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
-            except DecoderMisbehaved as misbehaved:
-                self._loss = self._lost(Reason.DECODER_DIED, str(misbehaved), 0)
-            except DecoderClosed:
-                self._loss = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+        first = self._files == 1
+        outcome = self._loss or self._await()
+        if isinstance(outcome, DecoderLost) and not first and outcome.reason is not Reason.TIMEOUT:
+            # An earlier file may have done it, and must not cost this one its verdict. Not after a timeout,
+            # which would double the time a file can take.
+            self.begin(*self._begun)
+            outcome = self._loss or self._await()
         self._pending = False
-        if self._loss is not None:
-            raise self._loss
-        return reply
+        if isinstance(outcome, DecoderLost):
+            raise outcome
+        return outcome
 
     def discard(self) -> None:
         """End the decoder, as after a reply that makes no sense; the next file gets another."""
@@ -238,6 +241,17 @@ class Sandbox:
         # Before, not after: an interruption in between must not leave a decoder that owes an answer.
         self._pending = True
         link.send(request, descriptor)
+
+    def _await(self) -> bytes | DecoderLost:
+        assert self._link is not None
+        try:
+            return self._link.receive(self._deadline)
+        except DecoderSilent:
+            return self._lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
+        except DecoderMisbehaved as misbehaved:
+            return self._lost(Reason.DECODER_DIED, str(misbehaved), 0)
+        except DecoderClosed:
+            return self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
 
     def _replace(self) -> DecoderLink:
         """Start a decoder in place of the present one."""

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import hashscan
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.picture import decode_luma
@@ -77,7 +79,7 @@ def answered() -> dict:
         [sys.executable, "-W", "error", "-c", PROGRAM],
         # The zygote's environment is empty too.
         env={},
-        cwd="/",
+        cwd=Path(hashscan.__file__).parents[1],
         capture_output=True,
         text=True,
         check=False,

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import warnings
 from collections.abc import Callable
 
@@ -58,6 +59,13 @@ def _memory(fd: int) -> bytes:
 def _memory_in_small_pieces(fd: int) -> bytes:
     pieces = [bytes(1 << 20) for _ in itertools.count()]
     return reply(len(pieces))
+
+
+def _size_after_a_while(fd: int) -> bytes:
+    begun = time.monotonic()
+    while time.monotonic() < begun + 0.5:
+        pass
+    return reply(os.lseek(fd, 0, os.SEEK_END))
 
 
 def _raise(fd: int) -> bytes:
@@ -125,6 +133,7 @@ def _print(fd: int) -> bytes:
 DEEDS: dict[str, Callable[[int], bytes]] = {
     "pid": lambda fd: reply(os.getpid()),
     "size": lambda fd: reply(os.lseek(fd, 0, os.SEEK_END)),
+    "size after a while": _size_after_a_while,
     "first byte": lambda fd: reply(os.pread(fd, 1, 0)[0]),
     "fault": lambda fd: reply(len(ctypes.string_at(0))),
     "abort": lambda fd: os.abort(),

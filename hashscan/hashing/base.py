@@ -37,11 +37,13 @@ class PictureHash(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def digest(self, luma: NDArray[np.uint8]) -> tuple[bytes, int]:
+    def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
         """Hash one picture.
 
         Args:
             luma: brightness, shape (height, width), 0 black to 255 white.
+            stored: height and width of the stored picture where `luma` holds the means of its blocks of 2x2,
+                4x4 or 8x8 pixels, as a JPEG decoded at a smaller scale does; None where it is the picture.
 
         Returns:
             The digest, and its quality from 0 to 100 (100 where the algorithm has no such notion).

@@ -65,7 +65,7 @@ def _decoder(hashes: Sequence[PictureHash], max_pixels: int) -> Decode:
         picture_format = unpack_request(request)
         try:
             decoded = decode_luma(PreadFile(descriptor), picture_format, max_pixels)
-            digests = [algorithm.digest(decoded.luma) for algorithm in hashes]
+            digests = [algorithm.digest(decoded.luma, decoded.blocks_of) for algorithm in hashes]
         except UndecodedError as error:
             return pack_failure(error.reason, names)
         except MemoryError:

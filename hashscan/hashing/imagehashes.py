@@ -26,7 +26,7 @@ class _ImageHash(PictureHash):
 
         self._library: Any = imagehash
 
-    def digest(self, luma: NDArray[np.uint8]) -> tuple[bytes, int]:
+    def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
         """Hash one picture, shape (height, width); bits in the order of ImageHash's hexadecimal form."""
         bits = self._compute(Image.fromarray(luma)).hash
         return np.packbits(bits.ravel()).tobytes(), 100

@@ -94,7 +94,7 @@ def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, i
 
 def test_weights_of_every_row_add_up_to_one() -> None:
     for length in (5, 64, 127, 128, 129, 512, 1024, 1025, 4001, 65000):
-        weights = np.concatenate([block.sum(axis=1) for *_, block in pdq._bands(length)])
+        weights = np.concatenate([block.sum(axis=1) for *_, block in pdq._bands(length, length)])
         assert len(weights) == 64
         np.testing.assert_allclose(weights, 1, atol=1e-4)
 
@@ -133,3 +133,39 @@ def test_enormous_sides() -> None:
     digest, quality = PDQ().digest(luma)
     assert (digest, quality) == by_rounding(luma)
     assert PDQ().digest(np.ascontiguousarray(luma.T))[1] > 0
+
+
+def block_means(luma: np.ndarray, factor: int) -> np.ndarray:
+    """What a JPEG decoded at a smaller scale gives; blocks at the far edges may be cut."""
+    height, width = luma.shape
+    rows, columns = -(-height // factor), -(-width // factor)
+    padded = np.pad(luma, ((0, rows * factor - height), (0, columns * factor - width)), mode="edge")
+    means = padded.reshape(rows, factor, columns, factor).mean(axis=(1, 3))
+    return means.round().astype(np.uint8)
+
+
+def bits_apart(first: bytes, second: bytes) -> int:
+    return (int.from_bytes(first, "big") ^ int.from_bytes(second, "big")).bit_count()
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(2048, 2048), (1537, 2051), (3000, 600)])
+def test_a_reduced_picture_has_the_hash_of_the_stored_one(shape: tuple[int, int], factor: int) -> None:
+    luma = scene(*shape)
+    whole, quality = PDQ().digest(luma)
+    reduced, reduced_quality = PDQ().digest(block_means(luma, factor), shape)
+    assert bits_apart(whole, reduced) <= 8
+    assert abs(quality - reduced_quality) <= 2
+
+
+def test_windows_stay_where_they_were() -> None:
+    """A picture of blocks has the same 64x64 buffer, hashed whole or by its blocks' means."""
+    blocks = noise(3, 300 * 200).reshape(300, 200)
+    whole = np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)
+    assert np.abs(pdq.reduced(whole) - pdq.reduced(blocks, whole.shape)).max() < 0.01
+    assert np.abs(pdq.reduced(whole) - pdq.reduced(blocks)).max() > 1
+
+
+def test_a_size_that_no_reduction_gives_is_refused() -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        PDQ().digest(scene(300, 300), (1000, 1000))

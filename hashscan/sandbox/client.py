@@ -109,8 +109,11 @@ class Sandbox:
         self._begun = -1, b"", -1
         self._deadline = 0.0
         self._loss: DecoderLost | None = None
-        self._zygote: ZygoteProcess | None = ZygoteProcess(self._config)
         self._closed = False
+        try:
+            self._zygote: ZygoteProcess | None = ZygoteProcess(self._config)
+        except OSError as error:
+            raise ZygoteError(f"the decoder's process can't be started: {error}") from error
 
     @property
     def level(self) -> SandboxLevel | None:
@@ -266,13 +269,17 @@ class Sandbox:
             except OSError as error:
                 failure = DecoderLost(Reason.DECODER_DIED, f"none can be started: {error.strerror}")
             else:
-                self._link = link
                 try:
                     self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
+                    # Only now, whatever interrupts us: no file is for a decoder that hasn't been judged.
+                    self._link = link
                     return link
                 except (DecoderSilent, DecoderClosed):
                     lost = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
                     failure = ZygoteError(f"decoders die before their first file: {lost.detail}")
+                finally:
+                    if self._link is not link:
+                        link.close()
             time.sleep(pause)
         raise failure
 

@@ -11,6 +11,7 @@ import select
 import socket
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 
 from hashscan.errors import ZygoteError
@@ -61,7 +62,8 @@ class ZygoteProcess:
         self._poll.register(self._control, select.POLLIN)
         self._ready = self._asking = False
         # A memory file, not a pipe: nobody has to read along for the zygote not to block.
-        self._stderr = _above_stdio(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC))
+        memory = _above_stdio(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC))
+        self._stderr = FileIO(memory)
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, str(os.getpid()), config.encode()]
         if sys.dont_write_bytecode:
             command.insert(1, "-B")
@@ -79,7 +81,7 @@ class ZygoteProcess:
             )
         except OSError as error:
             self._control.close()
-            os.close(self._stderr)
+            self._stderr.close()
             raise ZygoteError(f"the decoder's process can't be started: {error}") from error
         finally:
             theirs.close()
@@ -97,14 +99,14 @@ class ZygoteProcess:
         except ZygoteGone:
             self._process.kill()
             status = self._process.wait()
-            written = os.pread(self._stderr, os.fstat(self._stderr).st_size, 0).decode("utf-8", "replace")
+            self._stderr.seek(0)
+            written = self._stderr.read().decode("utf-8", "replace")
             raise ZygoteError(
                 f"the decoder plug-in {self._target} can't be loaded (exit status {status}):\n"
                 + written[-8000:].strip()
             ) from None
         self._ready = True
-        os.close(self._stderr)
-        self._stderr = -1
+        self._stderr.close()
 
     def spawn(self) -> socket.socket:
         """Have a decoder forked in place of the one before.
@@ -144,9 +146,7 @@ class ZygoteProcess:
     def close(self) -> None:
         """End the zygote; its decoder goes with it."""
         self._control.close()
-        if self._stderr >= 0:
-            os.close(self._stderr)
-            self._stderr = -1
+        self._stderr.close()
         if self._ready and not self._asking:
             # Without its end of file it couldn't reap the decoder, which not every process 1 does.
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -157,6 +157,7 @@ class ZygoteProcess:
     def forget(self) -> None:
         """Let go in a process that was forked from the worker, and isn't the zygote's parent."""
         self._control.close()
+        self._stderr.close()
         self._process.returncode = 0
 
     def _ask(self, command: bytes, seconds: float, passed: socket.socket | None = None) -> tuple[int, int]:
@@ -193,6 +194,8 @@ def _pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _move(one: socket.socket) -> socket.socket:
+    if one.fileno() > 2:
+        return one
     family, kind = one.family, one.type
     return socket.socket(family, kind, fileno=_above_stdio(one.detach()))
 

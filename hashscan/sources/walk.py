@@ -199,9 +199,8 @@ class _Walk:
                         yield SkippedFile(target, folder, item, Reason.EXCLUDED)
                     elif max_size is not None and size > max_size:
                         yield SkippedFile(target, folder, item, Reason.OVER_SIZE)
-                    elif size > options.batch_bytes:
-                        yield Batch(source, target, folder, device, inode, (item,))
                     else:
+                        # A file over the limit is alone in its batch: whatever comes next begins another.
                         if items and (
                             total + size > options.batch_bytes or len(items) >= options.batch_files
                         ):

@@ -175,6 +175,7 @@ def test_machine_without_proc(tree: bytes) -> None:
     assert in_child(without) == (False, b"content")
 
 
+@pytest.mark.usefixtures("_way")
 def test_exchanged_all_the_time(tree: bytes) -> None:
     """Whatever the moment, what is read is the file that was listed."""
     write(tree + b"/f", b"content")
@@ -197,11 +198,13 @@ def test_exchanged_all_the_time(tree: bytes) -> None:
     exchanging.start()
     outcomes: set[object] = set()
     ends = time.monotonic() + 1
-    while time.monotonic() < ends:
-        try:
-            outcomes.add(read(tree + b"/f", status))
-        except FileTrouble as trouble:
-            outcomes.add(trouble.reason)
-    stop.set()
-    exchanging.join()
+    try:
+        while time.monotonic() < ends:
+            try:
+                outcomes.add(read(tree + b"/f", status))
+            except FileTrouble as trouble:
+                outcomes.add(trouble.reason)
+    finally:
+        stop.set()
+        exchanging.join()
     assert outcomes == {b"content", Reason.REPLACED}

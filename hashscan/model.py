@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
+    OWN = "being written by this sweep"
 
 
 class FolderReason(StrEnum):

@@ -74,6 +74,12 @@ class ReportSink:
         stream.close()
         return self._open_partial()
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the file that grows."""
+        status = os.fstat(self._stream.fileno())
+        return status.st_dev, status.st_ino
+
     def write(self, record: Record) -> None:
         """Write one record and flush it."""
         with self._explained():

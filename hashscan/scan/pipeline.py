@@ -40,6 +40,7 @@ class Sweep:
         pool: Pool,
         *,
         with_digests: bool = False,
+        own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.summary = Summary()
@@ -47,6 +48,7 @@ class Sweep:
         self._listings = listings
         self._pool = pool
         self._with_digests = with_digests
+        self._own = own
         self._tick = tick
         self._capacity = pool.workers * BATCHES_PER_WORKER
         self._links = LinkMemory()
@@ -101,6 +103,11 @@ class Sweep:
         """Make a batch ready, less those of its files that are known under another name."""
         reading: list[Item] = []
         for item in batch.items:
+            if (item.stat.device, item.stat.inode) in self._own:
+                # A report that grows in a target would be found to change while it is read.
+                ours = FileResult(item.name, item.stat, Verdict.SKIPPED, Reason.OWN)
+                yield from self._conclude(shown_path(batch.target, batch.folder, item.name), ours)
+                continue
             if item.stat.links > 1:
                 read, result = self._links.meet(batch, item)
                 if result is not None:

@@ -110,6 +110,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
     started = datetime.now(UTC)
     clock = time.monotonic()
     with ExitStack() as stack:
+        if settings.state is not None:
+            # First of all, because it makes the folder, which must be known to be left out.
+            stack.enter_context(SweepLock(settings.state))
         source = FilesystemSource(
             settings.targets,
             WalkOptions(
@@ -119,8 +122,6 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 protected=_identities(settings.state),
             ),
         )
-        if settings.state is not None:
-            stack.enter_context(SweepLock(settings.state))
         store = ListStore(settings.state / "lists" if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, started))
         observer.opened(opened.infos)
@@ -153,7 +154,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             max_pixels=settings.decoding.max_pixels,
         )
         with ProcessPool(setup, settings.workers) as pool:
-            run = Sweep(source.listings(), pool, with_digests=settings.with_digests, tick=observer.tick)
+            run = Sweep(
+                source.listings(),
+                pool,
+                with_digests=settings.with_digests,
+                own=frozenset(sink.identity for sink in sinks),
+                tick=observer.tick,
+            )
             observer.begun(run)
             for record in run:
                 emit(record)
@@ -202,12 +209,10 @@ def _emitter(sinks: Sequence[ReportSink], observer: Observer) -> Callable[[Recor
 
 def _identities(state: Path | None) -> frozenset[tuple[int, int]]:
     """Device and inode of the folders that no sweep enters."""
-    try:
-        found = None if state is None else os.stat(state)
-    except OSError:
-        # Not there yet; the lock will make it, or say why it can't.
-        found = None
-    return frozenset() if found is None else frozenset({(found.st_dev, found.st_ino)})
+    if state is None:
+        return frozenset()
+    found = os.stat(state)
+    return frozenset({(found.st_dev, found.st_ino)})
 
 
 def _default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:

@@ -200,6 +200,23 @@ def test_an_unprivileged_sweep(tmp_path_factory: pytest.TempPathFactory, uploads
     assert lines[-1]["sandbox"]["uid_dropped"] is False
 
 
+def test_a_report_within_a_target_is_left_out(run: Run, uploads: Path, local_list: str) -> None:
+    ran = run("scan", uploads, "--report", uploads / "report.jsonl")
+    assert ran.code == 1
+    lines = records(uploads / "report.jsonl")
+    skipped = [line for line in lines if line["type"] == "skipped"]
+    assert [(line["path"], line["reason"]) for line in skipped] == [
+        (str(uploads / "report.jsonl.partial"), "being written by this sweep")
+    ]
+
+
+def test_a_state_folder_that_is_new_and_within_a_target_is_left_out(run: Run, uploads: Path) -> None:
+    ran = run("scan", uploads, "--list", "demo", "--state", uploads / "state", "--report", "-")
+    assert ran.code == 0
+    assert ran.lines[-1]["files"] == 3
+    assert ran.lines[-1]["passed"]["excluded_folders"] == 1
+
+
 def test_no_list_at_all(run: Run, uploads: Path) -> None:
     ran = run("scan", uploads)
     assert ran.code == 10

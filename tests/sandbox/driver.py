@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
+import signal
 import socket
 import sys
-import threading
 import time
 from typing import Any
 
@@ -32,12 +33,49 @@ def without_landlock() -> None:
     assert seccomp.seccomp_load(context) == 0
 
 
-def outcome(sandbox: Sandbox, descriptor: int, name: str) -> list[Any]:
+def outcome(sandbox: Sandbox, descriptor: int, name: str, *, fresh: bool = False) -> list[Any]:
     try:
-        sandbox.begin(descriptor, name.encode(), owner=0)
+        sandbox.begin(descriptor, name.encode(), owner=0, fresh=fresh)
         return ["replied", *REPLY.unpack(sandbox.finish())]
     except DecoderLost as lost:
         return ["lost", lost.reason.value, lost.detail]
+
+
+class Interruption(BaseException):
+    """Ctrl-C, at a moment of our choosing."""
+
+
+def interrupt_for(seconds: float, sandbox: Sandbox, descriptor: int) -> dict[str, Any]:
+    """Interrupt a worker wherever it happens to be, and go on with the same sandbox."""
+    armed = False
+
+    def interrupt(number: int, frame: object) -> None:
+        if armed:
+            raise Interruption
+
+    signal.signal(signal.SIGALRM, interrupt)
+    right = {
+        "size": ["replied", 1, 0, os.fstat(descriptor).st_size],
+        "first byte": ["replied", 1, 0, os.pread(descriptor, 1, 0)[0]],
+    }
+    interruptions, wrong = 0, []
+    choose = random.Random(5)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, choose.uniform(0.0001, 0.01))
+            while time.monotonic() < end:
+                name = choose.choice(list(right))
+                found = outcome(sandbox, descriptor, name, fresh=choose.random() < 0.3)
+                if found != right[name]:
+                    wrong.append(found)
+        except Interruption:
+            interruptions += 1
+        finally:
+            armed = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return {"interruptions": interruptions, "wrong": wrong}
 
 
 def work(order: dict[str, Any]) -> dict[str, Any]:
@@ -48,10 +86,13 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"\0{name}")
     listener.listen()
+    more: dict[str, Any] = {}
     try:
         with Sandbox(plugin, options) as sandbox:
             level = sandbox.start()
             outcomes = {name: outcome(sandbox, descriptor, name) for name in order["names"]}
+            if "interrupt_for" in order:
+                more = interrupt_for(order["interrupt_for"], sandbox, descriptor)
             pid = outcome(sandbox, descriptor, "pid")[3]
             with open(f"/proc/{pid}/status", encoding="ascii") as status:
                 fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
@@ -71,6 +112,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
         listener.close()
     return {
         "outcomes": outcomes,
+        **more,
         "word": level.word,
         "landlock": level.landlock,
         "seccomp": level.seccomp,
@@ -87,14 +129,7 @@ def main() -> None:
     if order.get("without_landlock"):
         without_landlock()
     Sandbox.seccomp_library = order.get("library", Sandbox.seccomp_library)
-    answers: list[dict[str, Any]] = []
-    if order.get("in_thread"):
-        thread = threading.Thread(target=lambda: answers.append(work(order)))
-        thread.start()
-        thread.join()
-    else:
-        answers.append(work(order))
-    text = json.dumps(answers[0])
+    text = json.dumps(work(order))
     if "output" in order:
         with open(order["output"], "w", encoding="ascii") as file:
             file.write(text)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -325,42 +323,6 @@ def test_forked_copy_is_refused_and_harms_nobody(sandbox: Sandbox, file: int) ->
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert REPLY.unpack(sandbox.finish())[2] in processes_of_zygote(sandbox)
-
-
-class Interruption(BaseException):
-    """Ctrl-C, at a moment of our choosing."""
-
-
-def test_interrupted_worker_is_never_given_another_file_s_answer(sandbox: Sandbox, file: int) -> None:
-    """Stop it hundreds of times wherever it happens to be, and go on with the same sandbox."""
-    armed = False
-
-    def interrupt(number: int, frame: object) -> None:
-        if armed:
-            raise Interruption
-
-    # Counts processor time: pytest-timeout uses the timer of the wall clock.
-    former = signal.signal(signal.SIGPROF, interrupt)
-    interruptions = 0
-    choose = random.Random(5)
-    try:
-        end = time.monotonic() + 2
-        while time.monotonic() < end:
-            try:
-                armed = True
-                signal.setitimer(signal.ITIMER_PROF, choose.uniform(0.0001, 0.004))
-                while time.monotonic() < end:
-                    deed, answer = choose.choice([("size", 1234), ("first byte", ord("*"))])
-                    assert ask(sandbox, file, deed, fresh=choose.random() < 0.3) == answer
-            except Interruption:
-                interruptions += 1
-            finally:
-                armed = False
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, former)
-    assert interruptions > 10
-    assert ask(sandbox, file, "size") == 1234
 
 
 def processes_of_zygote(sandbox: Sandbox) -> list[int]:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,9 +114,35 @@ def test_closed_stdio(closed: str, tmp_path: Path) -> None:
         assert outcomes[name][:2] == ["replied", 0], name
 
 
-def test_in_a_thread_that_ends() -> None:
-    answer = drive({"mode": "auto", "names": ["size"], "in_thread": True})
-    assert answer["outcomes"]["size"][:2] == ["replied", 1]
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_interrupted_worker_is_never_given_another_file_s_answer(mode: str) -> None:
+    answer = drive({"mode": mode, "names": [], "interrupt_for": 1.5})
+    assert answer["interruptions"] > 20
+    assert answer["wrong"] == []
+
+
+def test_outlives_the_thread_that_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"1")
+    made: list[Sandbox] = []
+    pids: list[int] = []
+
+    def ask() -> None:
+        made[0].begin(descriptor, b"pid", 0)
+        pids.append(REPLY.unpack(made[0].finish())[2])
+
+    def make() -> None:
+        made.append(Sandbox(PLUGIN, SandboxOptions("auto")))
+        ask()
+
+    with path.open("rb") as file:
+        descriptor = file.fileno()
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        with made[0]:
+            ask()
+    assert pids[0] == pids[1]
 
 
 def test_ignored_sigchld_of_the_worker(tmp_path: Path) -> None:

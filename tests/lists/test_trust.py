@@ -155,7 +155,8 @@ def test_metadata_of_any_shape_is_refused_with_the_one_kind_of_error(
         owner.release(some_entries(3))
         rotate_root(owner, 2)
     name = data.draw(st.sampled_from(["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"]))
-    document = json.loads((owner.metadata / name).read_bytes())
+    good = (owner.metadata / name).read_bytes()
+    document = json.loads(good)
     part = document
     while True:
         key = data.draw(st.sampled_from(range(len(part)) if isinstance(part, list) else sorted(part)))
@@ -166,8 +167,12 @@ def test_metadata_of_any_shape_is_refused_with_the_one_kind_of_error(
         return
     part[key] = changed
     bad = json.dumps(document).encode()
-    with pytest.raises(ListTrustError):
+    try:
         trust.verify(owner.root, lambda file: bad if file == name else read_metadata(owner.repository, file))
+    except ListTrustError:
+        return
+    # What tuf takes for granted may be left out: it reads, and checks signatures of, the same as before.
+    assert Metadata.from_bytes(bad).signed == Metadata.from_bytes(good).signed
 
 
 def test_a_root_file_must_be_a_root_that_signed_itself(owner: Owner) -> None:

@@ -95,6 +95,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
                 more = interrupt_for(order["interrupt_for"], sandbox, descriptor)
             pid = outcome(sandbox, descriptor, "pid")[3]
             with open(f"/proc/{pid}/status", encoding="ascii") as status:
+                owner = os.fstat(status.fileno()).st_uid
                 fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
             if order.get("linger"):
                 if order.get("fork") and os.fork() == 0:
@@ -120,6 +121,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
         "capabilities_dropped": level.capabilities_dropped,
         "limits": level.limits,
         "status": fields,
+        "status_owner": owner,
     }
 
 

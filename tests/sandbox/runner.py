@@ -48,9 +48,10 @@ def command(order: dict[str, Any], user: str) -> tuple[list[str], dict[str, Any]
     return [sys.executable, str(DRIVER), str(ROOT), json.dumps(order)], {}
 
 
-def drive(order: dict[str, Any], user: str = "self") -> dict[str, Any]:
-    """Run an order to its end."""
+def drive(order: dict[str, Any], user: str = "self", **more: Any) -> dict[str, Any]:
+    """Run an order to its end; `more` is for subprocess."""
     line, options = command(order, user)
+    options = options | more
     done = subprocess.run(line, capture_output=True, text=True, cwd="/", timeout=60, check=False, **options)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)

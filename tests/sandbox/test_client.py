@@ -147,7 +147,10 @@ def test_late_second_reply_does_not_reach_the_next_file(unconfined: Sandbox, fil
     before = ask(unconfined, file, "pid")
     assert ask(unconfined, file, "twice a little later") == 1
     time.sleep(0.4)
-    assert ask(unconfined, file, "size") == 1234
+    unconfined.begin(file, b"size", 1000)
+    # It spoke unasked, so it isn't even shown the file.
+    assert not alive(before)
+    assert REPLY.unpack(unconfined.finish())[2] == 1234
     assert ask(unconfined, file, "pid") != before
 
 

@@ -83,6 +83,18 @@ def test_kernel_agrees(confined: dict[str, Any], user: str) -> None:
         assert int(status["CapBnd"], 16) == 0
 
 
+def test_not_dumpable(confined: dict[str, Any]) -> None:
+    """Such a process's files in /proc belong to root, whatever its own user (proc(5))."""
+    assert confined["status_owner"] == 0
+
+
+def test_supplementary_groups_are_dropped() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can add groups, and drop them")
+    status = drive({"mode": "required", "names": []}, extra_groups=[4242, 4243])["status"]
+    assert status["Groups"].split() == []
+
+
 def test_attempts_succeed_where_nothing_stops_them(user: str) -> None:
     names: tuple[str, ...] = DONE_WHEN_OFF
     if user == "self" and os.geteuid() == 0:

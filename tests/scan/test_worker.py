@@ -1,0 +1,234 @@
+"""One worker over real files, with real decoders, honest and taken over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hashscan.lists.store import ListStore
+from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.worker import MATCHES_KEPT, Worker, WorkerSetup, algorithms_of_lists
+from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.patterns import Patterns
+from tests.pictures import encoded, scene
+from tests.scan.hostile import LIE
+
+SETUP = WorkerSetup(
+    lists=(),
+    sandbox=SandboxOptions("auto", seconds=5.0),
+    algorithms=("md5", "sha1", "sha256", "pdq"),
+    max_pixels=10**7,
+    with_digests=True,
+)
+
+
+def batches(folder: Path) -> list[Batch]:
+    options = WalkOptions(exclude=Patterns.compile((), None))
+    found = FilesystemSource([os.fsencode(folder)], options).listings()
+    return [
+        replace(listing, items=tuple(sorted(listing.items, key=lambda item: item.name)))
+        for listing in found
+        if isinstance(listing, Batch)
+    ]
+
+
+def check(worker: Worker, folder: Path) -> dict[str, FileResult]:
+    results = [result for batch in batches(folder) for result in worker.check(batch).results]
+    return {os.fsdecode(result.name): result for result in results}
+
+
+def digest_of(content: bytes, algorithm: str, tmp_path: Path) -> bytes:
+    folder = tmp_path / "digest-of"
+    folder.mkdir(exist_ok=True)
+    (folder / "file").write_bytes(content)
+    with Worker(replace(SETUP, algorithms=(algorithm,))) as worker:
+        (digest,) = check(worker, folder)["file"].digests
+    return digest.value
+
+
+@contextmanager
+def worker_with(tmp_path: Path, *entries: Entry, decoder: str | None = None) -> Iterator[Worker]:
+    store = ListStore(tmp_path / "lists")
+    store.import_entries("ours", entries, "test")
+    with store.open(["ours"], datetime.now(UTC)) as opened:
+        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms_of_lists(opened.handles))
+        if decoder is not None:
+            setup = replace(setup, decoder=decoder)
+        with Worker(setup) as worker:
+            yield worker
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    return folder
+
+
+def test_a_taken_over_decoder_accuses_nobody(tmp_path: Path, files: Path) -> None:
+    """The first picture takes the decoder over and makes it say that all others are the listed one."""
+    listed = encoded(scene(1))
+    (files / "0-attack.jpg").write_bytes(listed + LIE)
+    for number in range(1, 5):
+        (files / f"{number}-innocent.jpg").write_bytes(encoded(scene(10 + number)))
+    value = digest_of(listed, "pdq", tmp_path)
+    with worker_with(
+        tmp_path, Entry("e", "pdq", value, "A1"), decoder="tests.scan.hostile:load_liar"
+    ) as worker:
+        found = check(worker, files)
+    assert found.pop("0-attack.jpg").verdict is Verdict.MATCH
+    assert len(found) == 4
+    for result in found.values():
+        assert (result.verdict, result.reason, result.matches) == (
+            Verdict.UNDECODED,
+            Reason.UNCONFIRMED,
+            (),
+        )
+
+
+def test_a_decoder_that_babbles_costs_verdicts_only(tmp_path: Path, files: Path) -> None:
+    (files / "a.jpg").write_bytes(encoded(scene(1)))
+    (files / "b.txt").write_bytes(b"text")
+    with worker_with(
+        tmp_path, Entry("e", "md5", bytes(16), "A1"), decoder="tests.scan.hostile:load_babbler"
+    ) as worker:
+        found = check(worker, files)
+    assert (found["a.jpg"].verdict, found["a.jpg"].reason) == (Verdict.UNDECODED, Reason.DECODER_DIED)
+    assert found["b.txt"].verdict is Verdict.CLEAN
+    assert {digest.algorithm for digest in found["a.jpg"].digests} == {"md5", "sha1", "sha256"}
+
+
+def test_a_poor_picture_is_not_matched_but_counted(tmp_path: Path, files: Path) -> None:
+    flat = encoded(scene(1).convert("L").point(lambda value: 128 + value // 64), "PNG")
+    (files / "flat.png").write_bytes(flat)
+    value = digest_of(flat, "pdq", tmp_path)
+    with worker_with(tmp_path, Entry("e", "pdq", value, "A1")) as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.CLEAN
+    assert result.low_quality
+
+
+def test_64_bit_hashes_are_for_review(tmp_path: Path, files: Path) -> None:
+    content = encoded(scene(1), "PNG")
+    (files / "a.png").write_bytes(content)
+    for algorithm in ("phash", "dhash", "ahash", "whash"):
+        value = digest_of(content, algorithm, tmp_path)
+        with worker_with(tmp_path, Entry("e", algorithm, value, "A1")) as worker:
+            (result,) = check(worker, files).values()
+        assert result.verdict is Verdict.REVIEW, algorithm
+        assert result.matches[0].algorithm == algorithm
+
+
+def test_known_good_content_is_held(tmp_path: Path, files: Path) -> None:
+    content = encoded(scene(1))
+    (files / "a.jpg").write_bytes(content)
+    entries = (
+        Entry("bad", "pdq", digest_of(content, "pdq", tmp_path), "A1"),
+        Entry("good", "sha256", digest_of(content, "sha256", tmp_path), "known-good"),
+    )
+    with worker_with(tmp_path, *entries) as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.HELD
+
+
+def test_a_thousand_equal_entries_do_not_swell_a_finding(tmp_path: Path, files: Path) -> None:
+    content = encoded(scene(1))
+    (files / "a.jpg").write_bytes(content)
+    value = digest_of(content, "sha256", tmp_path)
+    entries = [Entry(f"e{number}", "sha256", value, "A1") for number in range(1000)]
+    with worker_with(tmp_path, *entries) as worker:
+        (result,) = check(worker, files).values()
+    assert len(result.matches) == MATCHES_KEPT
+    assert "999 more" in result.because
+
+
+def test_a_file_that_grows_while_it_is_read(files: Path) -> None:
+    path = files / "log"
+    path.write_bytes(bytes(1 << 26))
+    listed = batches(files)
+    with subprocess.Popen(["sh", "-c", 'while :; do echo x >> "$0"; done', str(path)]) as writer:
+        try:
+            with Worker(SETUP) as worker:
+                (result,) = worker.check(listed[0]).results
+        finally:
+            writer.kill()
+    assert (result.verdict, result.reason) == (Verdict.UNREADABLE, Reason.CHANGED)
+    assert result.digests == ()
+
+
+def test_files_that_change_between_listing_and_reading(files: Path) -> None:
+    for name in ("gone", "fifo", "link", "shrunk", "other"):
+        (files / name).write_bytes(b"x" * 100)
+    listed = batches(files)
+    (files / "gone").unlink()
+    (files / "fifo").unlink()
+    os.mkfifo(files / "fifo")
+    (files / "link").unlink()
+    (files / "link").symlink_to("/etc/passwd")
+    (files / "shrunk").write_bytes(b"x")
+    (files / "new").write_bytes(b"x" * 100)
+    (files / "new").rename(files / "other")
+    with Worker(SETUP) as worker:
+        answer = worker.check(listed[0])
+    found = {os.fsdecode(r.name): (r.verdict, r.reason) for r in answer.results}
+    assert found == {
+        "gone": (Verdict.UNREADABLE, Reason.VANISHED),
+        "fifo": (Verdict.UNREADABLE, Reason.REPLACED),
+        "link": (Verdict.UNREADABLE, Reason.REPLACED),
+        "shrunk": (Verdict.CLEAN, None),
+        "other": (Verdict.UNREADABLE, Reason.REPLACED),
+    }
+
+
+def test_a_folder_that_is_replaced_costs_all_its_files(tmp_path: Path, files: Path) -> None:
+    for number in range(5):
+        (files / str(number)).write_bytes(b"x")
+    listed = batches(files)
+    files.rename(tmp_path / "moved")
+    files.symlink_to("/etc")
+    with Worker(SETUP) as worker:
+        answer = worker.check(listed[0])
+    assert [r.name for r in answer.results] == [item.name for item in listed[0].items]
+    assert {(r.verdict, r.reason) for r in answer.results} == {(Verdict.UNREADABLE, Reason.REPLACED)}
+
+
+def test_what_is_recognised_but_not_decoded_is_said(files: Path) -> None:
+    (files / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with Worker(SETUP) as worker:
+        (result,) = check(worker, files).values()
+    assert (result.verdict, result.reason, result.detail) == (
+        Verdict.UNDECODED,
+        Reason.UNSUPPORTED,
+        "HEIF",
+    )
+
+
+def test_the_type_is_decided_by_content(files: Path) -> None:
+    (files / "picture.txt").write_bytes(encoded(scene(1), "PNG"))
+    (files / "text.jpg").write_bytes(b"just words")
+    with Worker(SETUP) as worker:
+        found = check(worker, files)
+    assert found["picture.txt"].picture is not None
+    assert found["text.jpg"].verdict is Verdict.CLEAN
+    assert found["text.jpg"].picture is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_many_owners_come_back_in_their_order(files: Path) -> None:
+    for number in range(12):
+        path = files / f"{number:02}.png"
+        path.write_bytes(encoded(scene(number, 48, 48), "PNG"))
+        os.chown(path, 1000 + number % 3, 1000)
+    listed = batches(files)
+    with Worker(SETUP) as worker:
+        answer = worker.check(listed[0])
+    assert [r.name for r in answer.results] == [item.name for item in listed[0].items]
+    assert all(r.verdict is Verdict.CLEAN and r.picture is not None for r in answer.results)

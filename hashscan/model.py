@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -288,13 +288,3 @@ class SandboxLevel:
         if self.mode == "off":
             return "off"
         return "full" if self.full else "partial"
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Running totals of a sweep."""
-
-    files: int = 0
-    bytes: int = 0
-    findings: int = 0
-    by_verdict: dict[str, int] = field(default_factory=dict)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from hashscan.lists.publisher import Publisher
 from hashscan.model import Verdict
 from hashscan.scan.canary import canary
 from tests.pictures import encoded, scene
+from tests.web import served
 
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -35,11 +33,6 @@ FOUND = {
     "--report /var/lib/hashscan/last.jsonl",
 }
 """Commands that find something here, and so exit with 1."""
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        pass
 
 
 @pytest.fixture
@@ -61,14 +54,8 @@ def owner(tmp_path: Path) -> Iterator[str]:
         publisher.add(CsvFormat().read(stream, "published.csv"), "published.csv")
     publisher.release()
     (photo.parent / "national-root.json").write_bytes(publisher.root())
-    handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(tmp_path / "web") as address:
+        yield address
 
 
 def test_every_command(tmp_path: Path, owner: str) -> None:

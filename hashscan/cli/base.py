@@ -160,6 +160,17 @@ def list_option(command: F) -> F:
     )(command)
 
 
+def fail_on_option(command: F) -> F:
+    """The option --fail-on."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice(["match", "review", "never"]),
+        default="match",
+        show_default=True,
+        help="What makes the exit code say that something was found.",
+    )(command)
+
+
 def decoding_options(command: F) -> F:
     """The options that bound what a picture may cost."""
     for option in reversed(

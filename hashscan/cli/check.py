@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, decoding_options, list_option, state_option
+from hashscan.cli.base import HashscanCommand, decoding_options, fail_on_option, list_option, state_option
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
 from hashscan.settings import DecodingLimits
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 @click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70))
 @click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=click.Path(path_type=bytes))
 @list_option
-@click.option(
-    "--fail-on",
-    type=click.Choice(["match", "review", "never"]),
-    default="match",
-    show_default=True,
-    help="What makes the exit code say that something was found.",
-)
+@fail_on_option
 @click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")
 @decoding_options
 @state_option

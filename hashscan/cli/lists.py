@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.base import HashscanCommand, HashscanGroup, format_option, state_option
+from hashscan.cli.entries import entries_of, format_option
 from hashscan.cli.screen import say, show_lists
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -23,7 +23,6 @@ from hashscan.errors import (
     UsageError,
 )
 from hashscan.model import USABLE_STATES, TrustState
-from hashscan.registry import LIST_FORMATS
 
 _GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
 """Exit codes of a pull: a server that is out of reach today is the least of troubles."""
@@ -117,14 +116,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
 @command.command("import", cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--name", required=True, help="What to call the list.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(LIST_FORMATS)),
-    default="csv",
-    show_default=True,
-    help="How the file is written.",
-)
+@format_option
 @state_option
 def import_(file: Path, name: str, form: str, state: Path) -> int:
     """Make a local list of a file of entries (- is standard input); nobody has signed it, and reports say so.
@@ -133,19 +125,8 @@ def import_(file: Path, name: str, form: str, state: Path) -> int:
     """
     from hashscan.lists.store import ListStore
 
-    store = ListStore(state / "lists")
-    reader = LIST_FORMATS[form]()
-    if str(file) == "-":
-        info = store.import_entries(name, reader.read(sys.stdin.buffer, "standard input"), "standard input")
-    else:
-        try:
-            stream = file.open("rb")
-        except OSError as error:
-            raise UsageError(
-                f"can't read {file}: {error.strerror}", advice="Name an existing file."
-            ) from error
-        with stream:
-            info = store.import_entries(name, reader.read(stream, str(file)), str(file))
+    with entries_of(file, form) as (entries, label):
+        info = ListStore(state / "lists").import_entries(name, entries, label)
     say(f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody")
     return EXIT_CLEAN
 

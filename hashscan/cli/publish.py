@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup
+from hashscan.cli.entries import entries_of, format_option
 from hashscan.cli.screen import say
 from hashscan.errors import EXIT_CLEAN, UsageError
-from hashscan.registry import LIST_FORMATS
 
 PASSPHRASE_VARIABLE = "HASHSCAN_PASSPHRASE"  # noqa: S105 - the name of a variable
 
@@ -94,24 +94,13 @@ def init(
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @work_option
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(LIST_FORMATS)),
-    default="csv",
-    show_default=True,
-    help="How the file is written.",
-)
+@format_option
 def add(file: Path, work: Path, form: str) -> int:
     """Take in the entries of a file for the next release; all of them, or none when a line is wrong."""
     from hashscan.lists.publisher import Publisher
 
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise UsageError(f"can't read {file}: {error.strerror}", advice="Name an existing file.") from error
-    with stream:
-        count = Publisher(work).add(LIST_FORMATS[form]().read(stream, str(file)), str(file))
+    with entries_of(file, form) as (entries, label):
+        count = Publisher(work).add(entries, label)
     say(f"hashscan: {count} entries wait for the next release")
     return EXIT_CLEAN
 

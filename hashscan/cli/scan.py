@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, Size, decoding_options, list_option, state_option
+from hashscan.cli.base import (
+    HashscanCommand,
+    Size,
+    decoding_options,
+    fail_on_option,
+    list_option,
+    state_option,
+)
 from hashscan.cli.screen import human_bytes, say, show_findings
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.registry import REPORT_FORMATS
@@ -67,13 +74,7 @@ class ReportParam(click.ParamType[ReportTarget]):
 )
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
 @click.option("--max-file-size", type=Size(), help="Leave out larger files; they are counted as skipped.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["match", "review", "never"]),
-    default="match",
-    show_default=True,
-    help="What makes the exit code say that something was found.",
-)
+@fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @decoding_options

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from hashscan.errors import ListFormatError
-from hashscan.lists.ledger import IdLedger
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
 
 _PRINTABLE = frozenset(string.printable) - frozenset(string.whitespace) | {" "}
@@ -62,6 +61,9 @@ class ListFormat(ABC):
         Raises:
             ListFormatError: the stream is not what it should be; says where, what is wrong, how to mend it.
         """
+        # Not above: the table of formats is read by commands that must start fast, and this brings numpy.
+        from hashscan.lists.ledger import IdLedger
+
         ledger = IdLedger()
         try:
             for raw in self._raw_entries(stream):

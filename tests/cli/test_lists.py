@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        pass
+from tests.web import served
 
 
 @pytest.fixture
@@ -34,14 +27,8 @@ def published(run: Run, entries: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(published: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(published))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(published) as address:
+        yield address
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.base import HashscanCommand, HashscanGroup, format_option, state_option
+from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.entries import entries_of, format_option
 from hashscan.cli.screen import say, show_lists
 from hashscan.errors import (

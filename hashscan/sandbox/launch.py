@@ -91,9 +91,13 @@ class ZygoteProcess:
 
         Raises:
             ZygoteError: it can't be; the message ends with the zygote's traceback.
+            ZygoteGone: an earlier wait was interrupted, and may have swallowed the message.
         """
         if self._ready:
             return
+        if self._asking:
+            raise ZygoteGone
+        self._asking = True
         try:
             self._receive(START_SECONDS)
         except ZygoteGone:
@@ -105,7 +109,7 @@ class ZygoteProcess:
                 f"the decoder plug-in {self._target} can't be loaded (exit status {status}):\n"
                 + written[-8000:].strip()
             ) from None
-        self._ready = True
+        self._ready, self._asking = True, False
         self._stderr.close()
 
     def spawn(self) -> socket.socket:

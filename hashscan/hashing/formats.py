@@ -30,10 +30,14 @@ class PictureFormat:
 
     def recognises(self, prefix: bytes) -> bool:
         """Whether a file that starts like this is of this format."""
-        return any(
-            all(prefix.startswith(magic, offset) for offset, magic in signature)
-            for signature in self.signatures
-        ) and (self.check is None or self.check(prefix))
+        # Plain loops: every file of a sweep comes through here, and generators cost three times as much.
+        for signature in self.signatures:
+            for offset, magic in signature:
+                if not prefix.startswith(magic, offset):
+                    break
+            else:
+                return self.check is None or self.check(prefix)
+        return False
 
 
 def _at(*parts: bytes | tuple[int, bytes]) -> Signature:

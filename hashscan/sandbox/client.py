@@ -294,18 +294,17 @@ class Sandbox:
         return self._zygote
 
     def _judge(self, hello: Hello) -> None:
-        level, before = hello.level(self._options.mode), self._level
-        if before is not None:
-            level = SandboxLevel(
-                mode=level.mode,
-                landlock=min(level.landlock, before.landlock),
-                seccomp=level.seccomp and before.seccomp,
-                uid_dropped=level.uid_dropped and before.uid_dropped,
-                capabilities_dropped=level.capabilities_dropped and before.capabilities_dropped,
-                limits=level.limits and before.limits,
-            )
-        self._level = level
-        if self._options.mode == "required" and not level.full:
+        new = hello.level(self._options.mode)
+        before = self._level or new
+        self._level = SandboxLevel(
+            mode=new.mode,
+            landlock=min(new.landlock, before.landlock),
+            seccomp=new.seccomp and before.seccomp,
+            uid_dropped=new.uid_dropped and before.uid_dropped,
+            capabilities_dropped=new.capabilities_dropped and before.capabilities_dropped,
+            limits=new.limits and before.limits,
+        )
+        if self._options.mode == "required" and not new.full:
             self._lost(Reason.DECODER_DIED, "discarded", 0)
             raise SandboxError(f"the sandbox is incomplete, it lacks: {hello.lacking()}")
 

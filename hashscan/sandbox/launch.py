@@ -205,7 +205,7 @@ def _move(one: socket.socket) -> socket.socket:
 
 
 def _above_stdio(descriptor: int) -> int:
-    """The same at 3 or above: in a daemon whose stdio is closed, it would take the place of a child's."""
+    """The same at 3 or above: where stdio is closed, what a library prints would go into a socket of ours."""
     if descriptor > 2:
         return descriptor
     try:

@@ -6,6 +6,7 @@ Started as a script, with the checkout's folder as first argument, by whatever u
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -78,12 +79,25 @@ def interrupt_for(seconds: float, sandbox: Sandbox, descriptor: int) -> dict[str
     return {"interruptions": interruptions, "wrong": wrong}
 
 
+def out_of_the_way(descriptor: int) -> int:
+    """Leave low numbers to the sandbox, to see whether it keeps off those of stdio."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
+
+
+def stdio() -> list[str]:
+    """What descriptors 0 to 2 are, those that are open."""
+    links = (f"/proc/self/fd/{number}" for number in range(3))
+    return [os.readlink(link) for link in links if os.path.lexists(link)]
+
+
 def work(order: dict[str, Any]) -> dict[str, Any]:
     options = SandboxOptions(order["mode"], seconds=order.get("seconds", 20.0))
     name = f"hashscan-attempt-{os.getpid()}"
     plugin = Plugin("tests.sandbox.plugin:load", (name, *order.get("arguments", ())), REPLY.size)
-    descriptor = os.open(__file__, os.O_RDONLY)
-    listener = socket.socket(socket.AF_UNIX)
+    descriptor = out_of_the_way(os.open(__file__, os.O_RDONLY))
+    listener = socket.socket(fileno=out_of_the_way(socket.socket(socket.AF_UNIX).detach()))
     listener.bind(f"\0{name}")
     listener.listen()
     more: dict[str, Any] = {}
@@ -97,6 +111,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
             with open(f"/proc/{pid}/status", encoding="ascii") as status:
                 owner = os.fstat(status.fileno()).st_uid
                 fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+            held = stdio()
             if order.get("linger"):
                 if order.get("fork") and os.fork() == 0:
                     # A child that keeps every descriptor of the worker open.
@@ -120,6 +135,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
         "uid_dropped": level.uid_dropped,
         "capabilities_dropped": level.capabilities_dropped,
         "limits": level.limits,
+        "stdio": held,
         "status": fields,
         "status_owner": owner,
     }

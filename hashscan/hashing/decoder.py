@@ -70,7 +70,7 @@ def _decoder(hashes: Sequence[PictureHash], max_pixels: int) -> Decode:
             return pack_failure(error.reason, names)
         except MemoryError:
             return pack_failure(Reason.MEMORY, names)
-        return pack_picture(picture_format, decoded.width, decoded.height, digests)
+        return pack_picture(picture_format, decoded.width, decoded.height, digests, decoded.damage)
 
     return decode
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, features
+from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.records import DAMAGES
 from hashscan.model import Reason
 
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -79,12 +80,17 @@ class DecodedLuma:
     """As stored, in pixels."""
     blocks_of: tuple[int, int] | None = None
     """Height and width of the stored picture where `luma` holds the means of its blocks; else None."""
+    damage: Reason | None = None
+    """Why only a part of the picture was decoded; None where all of it was."""
 
 
 def decode_luma(
     file: PreadFile, picture_format: PictureFormat, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> DecodedLuma:
     """Decode the first frame of a picture.
+
+    Viewers show as much as there is of a picture that is cut or spoilt. So that nobody hides one by cutting
+    off its last bytes, that much is decoded here too, with a note of the damage.
 
     Args:
         file: the picture.
@@ -113,7 +119,26 @@ def decode_luma(
         # Pillow's plugins raise nearly every built-in exception there is when a file is not what they expect.
         # Whatever a decoder raises over a stranger's picture is the finding that this picture can't be
         # decoded; there is nothing else here that could fail.
-        raise UndecodedError(_reason(error, file, picture_format.pillow)) from error
+        reason = _reason(error, file, picture_format.pillow)
+        rest = _salvaged(file, picture_format.pillow, max_pixels) if reason in DAMAGES else None
+        if rest is None:
+            raise UndecodedError(reason) from error
+        return replace(rest, damage=reason)
+
+
+def _salvaged(file: PreadFile, pillow_format: str, max_pixels: int) -> DecodedLuma | None:
+    """As much of a damaged picture as there is; None where even that can't be had."""
+    file.seek(0)
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decoded(file, pillow_format, max_pixels)
+    except Exception:
+        # The reason is known already; see above for why all errors are alike here.
+        return None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _reason(error: Exception, file: PreadFile, pillow_format: str) -> Reason:

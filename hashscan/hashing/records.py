@@ -7,12 +7,12 @@ A request is one byte, the place of the sniffed format in `formats.FORMATS`. A r
 
 | bytes | what |
 | --- | --- |
-| 1 | 0, or one more than the place of a reason in `FAILURES` |
+| 1 | 0, or one more than the place in `FAILURES` of the reason why all or a part was not decoded |
 | 1 | the place of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
 | 1 + n | for each algorithm asked for, in that order: quality 0 to 100, then the digest |
 
-Where the first byte is not 0, all others are.
+Where nothing was decoded, all but the first byte are 0.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ FAILURES: tuple[Reason, ...] = (
 )
 """What a decoder can say of a picture that it gave no digests for."""
 
+DAMAGES = frozenset({Reason.TRUNCATED, Reason.BROKEN})
+"""Reasons that leave a part of a picture to decode."""
+
 _HEADER = struct.Struct("<BBII")
 _MAX_SIDE = 2**31 - 1
 
@@ -44,6 +47,8 @@ class DecodedPicture:
     picture: Picture
     digests: tuple[Digest, ...]
     """In the order in which the algorithms were asked for."""
+    damage: Reason | None = None
+    """Why the digests are of a part of the picture only; None where they are of all of it."""
 
 
 def pack_request(picture_format: PictureFormat) -> bytes:
@@ -63,7 +68,11 @@ def reply_size(algorithms: Sequence[str]) -> int:
 
 
 def pack_picture(
-    picture_format: PictureFormat, width: int, height: int, digests: Sequence[tuple[bytes, int]]
+    picture_format: PictureFormat,
+    width: int,
+    height: int,
+    digests: Sequence[tuple[bytes, int]],
+    damage: Reason | None = None,
 ) -> bytes:
     """A reply for a decoded picture.
 
@@ -72,8 +81,10 @@ def pack_picture(
         width: as stored, in pixels.
         height: as stored, in pixels.
         digests: value and quality for each algorithm asked for, in that order.
+        damage: why only a part of it was decoded.
     """
-    return _HEADER.pack(0, FORMATS.index(picture_format), width, height) + b"".join(
+    status = 0 if damage is None else 1 + FAILURES.index(damage)
+    return _HEADER.pack(status, FORMATS.index(picture_format), width, height) + b"".join(
         bytes((quality,)) + value for value, quality in digests
     )
 
@@ -103,10 +114,15 @@ def unpack_reply(
         raise ValueError("reply of wrong length")
     status: int
     status, index, width, height = _HEADER.unpack_from(reply)
+    damage = None
     if status:
-        if status > len(FAILURES) or any(reply[1:]):
+        if status > len(FAILURES):
             raise ValueError("reply with an unknown failure")
-        return FAILURES[status - 1]
+        damage = FAILURES[status - 1]
+        if not any(reply[1:]):
+            return damage
+        if damage not in DAMAGES:
+            raise ValueError("reply with a picture and a failure")
     if index >= len(FORMATS) or FORMATS[index] != picture_format:
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
@@ -122,4 +138,4 @@ def unpack_reply(
         # Only algorithms that are matched from some quality on have the notion of it.
         digests.append(Digest(name, value, quality if algorithm.min_quality else None))
         offset += 1 + algorithm.size
-    return DecodedPicture(Picture(picture_format.name, width, height), tuple(digests))
+    return DecodedPicture(Picture(picture_format.name, width, height), tuple(digests), damage)

@@ -198,6 +198,8 @@ class Worker:
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
             file.digests.update({digest.algorithm: digest for digest in answer.digests})
+            if answer.damage is not None:
+                file.reason, file.detail = answer.damage, f"{file.kind.name}, matched by what is left of it"
         else:
             file.reason, file.detail = answer, file.kind.name
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from hashscan.hashing import picture
 from hashscan.hashing.formats import FORMATS, PictureFormat, sniff
@@ -38,9 +38,13 @@ def decode(content: bytes, picture_format: PictureFormat | None = None, **limits
 
 
 def reason_for(content: bytes, picture_format: PictureFormat | None = None, **limits: int) -> Reason:
-    with pytest.raises(UndecodedError) as caught:
-        decode(content, picture_format, **limits)
-    return caught.value.reason
+    """Why a picture was not decoded, or not in full."""
+    try:
+        decoded = decode(content, picture_format, **limits)
+    except UndecodedError as error:
+        return error.reason
+    assert decoded.damage is not None, "it was decoded in full"
+    return decoded.damage
 
 
 def saved(image: Image.Image, name: str, **options: object) -> bytes:
@@ -297,6 +301,36 @@ def test_oddities_that_pillow_warns_of() -> None:
 def test_truncated(name: str, options: dict, share: float) -> None:
     content = saved(COLOURS, name, **options)
     assert reason_for(content[: int(len(content) * share)]) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("GIF", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("PPM", {}),
+    ],
+)
+def test_a_cut_picture_is_hashed_by_what_is_left(name: str, options: dict) -> None:
+    """A picture that lost its last bytes looks the same in a viewer; it must not go unfound for that."""
+    content = saved(COLOURS, name, **options)
+    whole = decode(content)
+    cut = decode(content[: int(len(content) * 0.97)])
+    assert whole.damage is None
+    assert cut.damage is Reason.TRUNCATED
+    assert (cut.width, cut.height) == (whole.width, whole.height)
+    same = (np.abs(whole.luma.astype(int) - cut.luma) < 16).mean()
+    assert same > 0.9
+
+
+def test_salvaging_leaves_no_trace() -> None:
+    content = saved(COLOURS, "PNG")
+    decode(content[: len(content) // 2])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
 @pytest.mark.parametrize("name", ["AVIF", "JPEG2000", "ICNS", "ICO", "PSD"])

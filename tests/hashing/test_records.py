@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import (
+    DAMAGES,
     FAILURES,
     DecodedPicture,
     pack_failure,
@@ -70,8 +71,8 @@ GOOD = pack_picture(JPEG, 640, 480, [(bytes(range(32)), 77)])
         GOOD + b"\0",
         bytes((len(FAILURES) + 1,)) + bytes(42),
         b"\xff" + bytes(42),
-        # A failure, and yet digests.
-        b"\1" + GOOD[1:],
+        # A failure that leaves nothing to decode, and yet digests.
+        bytes((1 + FAILURES.index(Reason.TOO_LARGE),)) + GOOD[1:],
         # Another format than was asked for; none that there is.
         GOOD[:1] + b"\1" + GOOD[2:],
         GOOD[:1] + b"\xff" + GOOD[2:],
@@ -127,3 +128,15 @@ def test_a_worker_needs_no_decoder_for_this() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+def test_a_damaged_picture_has_digests_and_a_reason(damage: Reason) -> None:
+    reply = pack_picture(JPEG, 640, 480, [(bytes(range(32)), 77)], damage)
+    answer = unpack_reply(reply, JPEG, ["pdq"])
+    assert isinstance(answer, DecodedPicture)
+    assert answer.damage is damage
+    assert answer.digests[0].quality == 77
+    whole = unpack_reply(pack_picture(JPEG, 640, 480, [(bytes(32), 77)]), JPEG, ["pdq"])
+    assert isinstance(whole, DecodedPicture)
+    assert whole.damage is None

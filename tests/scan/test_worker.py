@@ -232,3 +232,16 @@ def test_files_of_many_owners_come_back_in_their_order(files: Path) -> None:
         answer = worker.check(listed[0])
     assert [r.name for r in answer.results] == [item.name for item in listed[0].items]
     assert all(r.verdict is Verdict.CLEAN and r.picture is not None for r in answer.results)
+
+
+def test_cutting_a_picture_short_does_not_hide_it(tmp_path: Path, files: Path) -> None:
+    whole = encoded(scene(1), quality=90)
+    (files / "cut.jpg").write_bytes(whole[:-100])
+    (files / "other.jpg").write_bytes(encoded(scene(2))[:-100])
+    with worker_with(tmp_path, Entry("e", "pdq", digest_of(whole, "pdq", tmp_path), "A1")) as worker:
+        found = check(worker, files)
+    assert (found["cut.jpg"].verdict, found["cut.jpg"].reason) == (Verdict.MATCH, Reason.TRUNCATED)
+    assert (found["other.jpg"].verdict, found["other.jpg"].reason) == (
+        Verdict.UNDECODED,
+        Reason.TRUNCATED,
+    )

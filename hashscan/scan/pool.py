@@ -6,15 +6,19 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 from pebble import ProcessExpired
 from pebble import ProcessPool as PebblePool
+from pebble.pool.process import PoolManager
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.scan.forkserver import warm_up
@@ -57,7 +61,7 @@ class ProcessPool(Pool):
 
     def __init__(self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker) -> None:
         self.workers = workers
-        self._pool = PebblePool(
+        self._pool = _PatientPool(
             max_workers=workers, initializer=_start, initargs=(setup, make), context=warm_up()
         )
 
@@ -87,6 +91,43 @@ class ProcessPool(Pool):
         """Stop the processes."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+
+
+class _PatientPool(PebblePool):
+    """Pebble's pool, but for one race.
+
+    A worker that dies in the moment it has taken a task may be found dead before its word of having taken it
+    was heard. Pebble then takes it for an idle one: the task is never answered, or the whole pool given up.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._pool_manager = _PatientManager(self._context, options["context"])
+
+
+class _PatientManager(PoolManager):
+    """Waits for a dead worker's word before it says which task died with it."""
+
+    _PATIENCE_SECONDS = 1.0
+    _IDLE_DEATHS_ALLOWED = 8
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._idle_deaths = 0
+
+    def handle_worker_expiration(self, expiration: tuple[int, int]) -> None:
+        """Settle the task of a dead worker; words from workers are heard by another thread meanwhile."""
+        deadline = time.monotonic() + self._PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if any(task.worker_id == expiration[0] for task in list(self.task_manager.tasks.values())):
+                self._idle_deaths = 0
+                super().handle_worker_expiration(expiration)
+                return
+            time.sleep(0.01)
+        # It had no task, and is replaced. Workers that can't even start must not be replaced for ever.
+        self._idle_deaths += 1
+        if self._idle_deaths > self._IDLE_DEATHS_ALLOWED:
+            raise BrokenProcessPool("workers die before they have a task")
 
 
 class _Retry:

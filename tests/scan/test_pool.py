@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,27 @@ def test_files_that_kill_cost_one_verdict_each(pictures: Path, tmp_path: Path) -
         run, records = sweep(pictures, replace(setup, lists=opened.handles), mortal)
     assert run.summary.verdicts == {Verdict.CLEAN: 396, Verdict.REVIEW: 3, Verdict.UNREADABLE: 1}
     assert all("reason" in record for record in records)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_ends_though_every_file_kills_its_worker(tmp_path: Path, workers: int) -> None:
+    """A worker may die before its word of having taken the task is heard, which must lose no answer."""
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(b"%d" % number + MARKS["worker"])
+    run, records = sweep(tmp_path, SETUP, mortal, workers)
+    assert run.summary.verdicts == {Verdict.UNREADABLE: 20}
+    assert {record["reason"] for record in records} == {Reason.WORKER_DIED.value}
+
+
+def test_workers_that_can_not_start_end_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    with pytest.raises(BrokenProcessPool):
+        sweep(tmp_path, SETUP, stillborn)
+
+
+def stillborn(setup: WorkerSetup) -> Worker:
+    """No worker at all."""
+    os._exit(1)
 
 
 def test_a_pool_answers_like_a_worker_in_this_process(tmp_path: Path) -> None:

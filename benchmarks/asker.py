@@ -221,7 +221,11 @@ def main() -> None:
     print(json.dumps({"peak": peak, **make.notes}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        answer = asker.timed(request) if "seconds" in request else asker.found(request)
+        answer: dict[str, Any]
+        if "plans" in request:
+            answer = {"plans": [make.plan(threshold) for threshold in request["plans"]]}
+        else:
+            answer = asker.timed(request) if "seconds" in request else asker.found(request)
         print(json.dumps(answer), flush=True)
 
 

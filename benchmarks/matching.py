@@ -200,6 +200,9 @@ def growth(bench: Bench, entries: int) -> None:
                 turns = bench.timed(child, "miss", threshold)
                 row = {"entries": entries, "make": make, "threshold": threshold}
                 bench.add("growth", **row, **results.spread(turns, 1e3), plan=turns[-1]["plan"])
+            plans = child.ask({"plans": list(range(PDQ_BYTES * 8 + 1))})["plans"]
+            scans = plans.index("scan") if "scan" in plans else None
+            bench.add("takeover", entries=entries, make=make, threshold=scans)
 
 
 def check(bench: Bench, entries: int) -> None:
@@ -226,12 +229,13 @@ def run_all(bench: Bench) -> None:
     }
     for entries in options.entries:
         held = uniform(entries, PDQ_BYTES, QUERIES, min(options.threshold))
-        if {"near", *on_uniform} & set(options.part):
+        asked = "near" in options.part and "uniform" in options.kind
+        if asked or set(on_uniform) & set(options.part):
             bench.keep("pdq", held, "uniform")
         for part, function in on_uniform.items():
             if part in options.part:
                 function(bench, entries)
-        if "near" in options.part and "uniform" in options.kind:
+        if asked:
             near(bench, entries, "uniform", held)
         if "near" in options.part and "clustered" in options.kind:
             held = clustered(entries, PDQ_BYTES, QUERIES)

@@ -63,6 +63,10 @@ def _growth(row: Row) -> list[str]:
     return [_size(row), row["make"], str(row["threshold"]), *_time(row), row["plan"]]
 
 
+def _takeover(row: Row) -> list[str]:
+    return [_size(row), row["make"], "never" if row["threshold"] is None else str(row["threshold"])]
+
+
 def _check(row: Row) -> list[str]:
     return [_size(row), row["queries"], *_time(row)]
 
@@ -94,6 +98,11 @@ TABLES: dict[str, tuple[str, list[str], Callable[[Row], list[str]]]] = {
         "A query as its threshold grows (no hits)",
         ["entries", "make", "bits", "ms/query", "least-most", "searched by"],
         _growth,
+    ),
+    "takeover": (
+        "Threshold from which a scan in blocks takes over",
+        ["entries", "make", "bits"],
+        _takeover,
     ),
     "check": ("hashscan check DIGEST, whole process", ["entries", "queries", "s", "least-most"], _check),
 }

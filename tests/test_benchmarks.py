@@ -124,7 +124,8 @@ def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Pa
     sizes = ["--entries", "21000", "--batch", "16", "--rounds", "1", "--seconds", "0.001", "--sample", "4"]
     done = subprocess.run([*command, *sizes, "--json", report], capture_output=True, text=True, check=True)
     rows = json.loads(report.read_text())["results"]
-    assert {row["part"] for row in rows} == {"compile", "near", "exact", "workers", "growth", "check"}
+    parts = {"compile", "near", "exact", "workers", "growth", "takeover", "check"}
+    assert {row["part"] for row in rows} == parts
     assert all(row["exact"] for row in rows if row["part"] in {"near", "exact"})
     near = [row for row in rows if row["part"] == "near" and row["threshold"] == 31]
     hits = {row["queries"]: row["hits"] for row in near if row["kind"] == "clustered"}

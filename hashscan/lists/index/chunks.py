@@ -1,12 +1,12 @@
 """How a Hamming digest is cut into chunks, and how far each chunk must be searched so that nothing is missed.
 
 Multi-index hashing (Norouzi, Punjani, Fleet: Fast Search in Hamming Space with Multi-Index Hashing, CVPR
-2012) with the pigeonring principle (Qin, Xiao: Pigeonring: A Principle for Faster Thresholded Similarity Search,
-VLDB 2018).
+2012) with the pigeonring principle (Qin, Xiao: Pigeonring: A Principle for Faster Thresholded Similarity
+Search, VLDB 2018).
 
 Let the m chunks stand in a ring, and give chunk i the radius q(i) with sum(q(i) + 1) = t + 1. If two digests
-differ in at most t bits, d(i) of them in chunk i, then sum(d(i) - q(i) - 1) is negative, so by the cycle lemma
-there is a chunk i from which on every partial sum round the ring is negative:
+differ in at most t bits, d(i) of them in chunk i, then sum(d(i) - q(i) - 1) is negative, so by the cycle
+lemma there is a chunk i from which on every partial sum round the ring is negative:
 
     d(i) <= q(i)
     d(i) + d(i+1) <= q(i) + q(i+1) + 1

@@ -19,7 +19,7 @@ CLUSTERS = ("uniform", "near", "few bits", "equal", "copies")
 
 
 def values_of(rng: np.random.Generator, kind: str, count: int, size: int) -> NDArray[np.uint8]:
-    """Digests: uniform; some flipped bits from 3 centres; with few bits set; all equal; half of them equal."""
+    """Digests: uniform; a few bits from 3 centres; with few bits set; all equal; half of them equal."""
     values = rng.integers(0, 256, (count, size), dtype=np.uint8)
     if kind == "near":
         flipped = np.packbits(rng.random((count, size * 8)) < rng.random((count, 1)) * 0.16, axis=1)

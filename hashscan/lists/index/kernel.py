@@ -171,8 +171,8 @@ class CKernel(Kernel):
     """The same in C: no numbers in between go through memory, and buckets are fetched ahead."""
 
     name = "C"
-    probe_cost = 4.0
-    candidate_cost = 0.5
+    probe_cost = 24.0
+    candidate_cost = 6.0
 
     def probe(
         self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int

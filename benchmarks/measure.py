@@ -74,11 +74,11 @@ def _reap_strays(name: str) -> None:
     raise MeasureError(f"{name}: processes it started still run {STRAY_SECONDS:.0f} s after its end")
 
 
-def run(name: str, command: list[str], scratch: Path, extra: dict[str, str]) -> Sample:
+def run(name: str, command: list[str], scratch: Path, extra: dict[str, str], expected: int = 0) -> Sample:
     """Time one command.
 
     Raises:
-        MeasureError: it failed, or left processes behind.
+        MeasureError: its exit code was not the expected one, or it left processes behind.
     """
     out, err = scratch / "stdout", scratch / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
@@ -95,7 +95,7 @@ def run(name: str, command: list[str], scratch: Path, extra: dict[str, str]) -> 
         _reap_strays(name)
         cpu = _children() - children
         others = max(0.0, _machine() - machine - cpu)
-    if done.returncode != 0:
+    if done.returncode != expected:
         sys.stderr.write(err.read_text(errors="replace")[-4000:])
         raise MeasureError(f"{name}: exit code {done.returncode}: {' '.join(command[:6])} ...")
     return Sample(wall, cpu, others, out.read_text(errors="replace")[-100_000:])

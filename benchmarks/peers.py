@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("threatexchange", "ImageHash")
+PACKAGES = ("threatexchange", "ImageHash", "faiss-cpu", "matplotlib")
+"""What is compared with; matplotlib draws the plots, and isn't needed by hashscan either."""
 READY = "ready"
 """A file in the environment that says it was made to the end."""
 
@@ -50,13 +51,22 @@ def make(folder: Path, interpreter: str) -> str | None:
     return None
 
 
+def is_ready(folder: Path) -> bool:
+    """Whether the environment was made to the end and has every package."""
+    try:
+        names = {line.partition("==")[0].lower() for line in (folder / READY).read_text().splitlines()}
+    except FileNotFoundError:
+        return False
+    return names >= {name.lower() for name in PACKAGES}
+
+
 def ensure(folder: Path) -> str:
     """The Python that has the peers, made now if need be.
 
     Raises:
         PeersError: no interpreter could install them.
     """
-    if not (folder / READY).exists():
+    if not is_ready(folder):
         if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
             raise PeersError(f"{folder} holds something else; name an empty folder")
         print(f"making the peers' environment in {folder}", file=sys.stderr)
@@ -74,6 +84,6 @@ def ensure(folder: Path) -> str:
 
 def versions(folder: Path) -> dict[str, str]:
     """The versions of the peers and of what decides their speed."""
-    wanted = {"threatexchange", "imagehash", "pdqhash", "pillow", "numpy", "scipy"}
+    wanted = {"threatexchange", "imagehash", "pdqhash", "pillow", "numpy", "scipy", "faiss-cpu"}
     pairs = (line.split("==") for line in (folder / READY).read_text().splitlines() if "==" in line)
     return {name: version for name, version in pairs if name.lower() in wanted}

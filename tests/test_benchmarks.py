@@ -110,3 +110,98 @@ def test_pictures_stay_pictures_in_the_copies(tmp_path: Path) -> None:
     # In each copy: two texts and one truncated picture.
     assert floor["runs"][0]["undecoded"] == 6
     assert "sha256sum" in done.stdout
+
+
+def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [
+        sys.executable,
+        BENCHMARKS / "matching.py",
+        "--skip-peers",
+        "--work",
+        tmp_path,
+    ]
+    sizes = ["--entries", "21000", "--batch", "16", "--rounds", "1", "--seconds", "0.001", "--sample", "4"]
+    done = subprocess.run([*command, *sizes, "--json", report], capture_output=True, text=True, check=True)
+    rows = json.loads(report.read_text())["results"]
+    parts = {"compile", "near", "exact", "workers", "growth", "takeover", "check"}
+    assert {row["part"] for row in rows} == parts
+    assert all(row["exact"] for row in rows if row["part"] in {"near", "exact"})
+    near = [row for row in rows if row["part"] == "near" and row["threshold"] == 31]
+    hits = {row["queries"]: row["hits"] for row in near if row["kind"] == "clustered"}
+    assert hits["copied"] >= 5250
+    assert hits["near-duplicate"] >= 10
+    assert hits["miss"] == 0
+    assert "hashscan check DIGEST" in done.stdout
+
+
+def test_an_index_that_misses_a_neighbour_is_told(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import argparse, numpy, matching, ours, digests
+        options = argparse.Namespace(
+            skip=[], threshold=[31], batch=4, rounds=1, seconds=0.001, sample=8, entries=[500]
+        )
+        bench = matching.Bench(options, scratch, "")
+        held = digests.uniform(500, 32, 64, 31)
+        bench.keep("pdq", held, "uniform")
+        for name, values in held.queries.items():
+            values[:] = held.entries[: len(values)]
+        # The list lacks what the brute force is told of.
+        more = digests.DigestSet(numpy.concatenate((held.entries, held.entries[:1])), held.queries)
+        numpy.save(bench.queries("hit"), held.queries["hit"])
+        matching.near(bench, 500, "uniform", more)
+        print(json.dumps([row["exact"] for row in bench.rows if row.get("queries") == "hit"]))
+        """,
+        tmp_path,
+    )
+    assert set(json.loads(said)) == {False}
+
+
+def test_brute_force_is_right(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import numpy, digests
+        held = digests.clustered(2000, 32, 8)
+        wrong = 0
+        for values in held.queries.values():
+            for value in values:
+                number = int.from_bytes(value.tobytes(), "big")
+                entries = [int.from_bytes(entry.tobytes(), "big") for entry in held.entries]
+                near = [row for row, entry in enumerate(entries) if (entry ^ number).bit_count() <= 31]
+                wrong += near != digests.within(held.entries, value, 31).tolist()
+        print(wrong, len(held.entries))
+        """,
+        tmp_path,
+    )
+    assert said.split() == ["0", "2000"]
+
+
+def test_digests_lie_as_near_as_they_say(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import numpy, digests
+        rng = numpy.random.default_rng(1)
+        start = numpy.zeros((5000, 16), dtype=numpy.uint8)
+        bits = numpy.bitwise_count(digests.flipped(start, 9, rng)).sum(axis=1)
+        few = numpy.bitwise_count(digests.flipped(start, 1, rng, least=1)).sum(axis=1)
+        print(bits.min(), bits.max(), few.min(), few.max())
+        """,
+        tmp_path,
+    )
+    assert said.split() == ["0", "9", "1", "1"]
+
+
+def test_an_environment_that_lacks_a_package_is_made_anew(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import peers
+        print(peers.is_ready(scratch))
+        (scratch / peers.READY).write_text("".join(f"{name.upper()}==1\\n" for name in peers.PACKAGES))
+        print(peers.is_ready(scratch))
+        (scratch / peers.READY).write_text("".join(f"{name}==1\\n" for name in peers.PACKAGES[1:]))
+        print(peers.is_ready(scratch))
+        """,
+        tmp_path,
+    )
+    assert said.split() == ["False", "True", "False"]

@@ -44,6 +44,7 @@ def command(
     is looked up under every algorithm whose digests have that length. An existing file of that name comes
     first.
     """
+    from hashscan.lists.record import Thoroughness
     from hashscan.lists.store import ListStore
     from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.sink import ReportSink
@@ -52,7 +53,7 @@ def command(
     from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
-    opened = ListStore(state / "lists").open(lists or None, datetime.now(UTC))
+    opened = ListStore(state / "lists").open(lists or None, datetime.now(UTC), Thoroughness.SIZES)
     for info in opened.infos:
         if info.problem is not None:
             say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")

@@ -113,6 +113,29 @@ def status(names: tuple[str, ...], state: Path) -> int:
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
 
 
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@state_option
+def verify(names: tuple[str, ...], state: Path) -> int:
+    """Check all that is stored of lists: signatures, signed hashes, the meaning of every row, the index.
+
+    All lists when none is named. An index that can't be relied on is compiled again, and that is said.
+    """
+    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.store import ListStore
+
+    with ListStore(state / "lists").open(names or None, datetime.now(UTC), Thoroughness.SIGNED) as opened:
+        for info in opened.infos:
+            words = (
+                info.problem or f"version {info.version}: all {info.entries} entries are as they should be"
+            )
+            say(f"hashscan: list {info.name} is {info.state.value}: {words}")
+        if not opened.handles:
+            return EXIT_NO_LIST
+        sound = all(info.problem is None for info in opened.infos)
+        return EXIT_CLEAN if sound else EXIT_INCOMPLETE
+
+
 @command.command("import", cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--name", required=True, help="What to call the list.")

@@ -47,7 +47,14 @@ class LazyGroup(HashscanGroup):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hashscan")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, asked: _show_version(ctx) if asked else None,
+    help="Show the version and which loops match pictures, and exit.",
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -57,6 +64,13 @@ class LazyGroup(HashscanGroup):
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
     apply_settings_file(ctx, config, os.environ)
+
+
+def _show_version(ctx: click.Context) -> None:
+    from hashscan.lists.index.kernel import best_kernel
+
+    click.echo(f"hashscan, version {__version__}\nmatching: {best_kernel().name}")
+    ctx.exit()
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hashscan.errors import ListTrustError, OutputError, UnreachableError, UsageError
 from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_file, sync_folder
+from hashscan.lists.index.preparation import compile_new
 from hashscan.lists.layout import ListFolder, own_name, private_folder
 from hashscan.lists.location import WEB, checked_location
 from hashscan.lists.manifest import MANIFEST_NAME
@@ -23,6 +24,7 @@ from hashscan.lists.repository import (
     load_manifest,
     open_repository,
     read_metadata,
+    record_contents,
     signed_target,
 )
 from hashscan.lists.store import ListStore
@@ -161,6 +163,8 @@ class _Pull:
         opened = open_repository(self._name, self._staging, self._root, now)
         if opened.handle is None:
             raise ListTrustError(f"the new version of {self._name!r} can't be used: {opened.info.problem}")
+        record_contents(opened.handle, self._staging, opened.info.categories)
+        compile_new(opened.handle, self._staging)
         self._folder.activate_staging(opened.info.version)
         self._folder.remove_superseded()
         return Pulled(opened.info, previous, changed=True, fetched=self._fetched)
@@ -169,9 +173,11 @@ class _Pull:
         """Folders for the download; finished targets of a killed pull stay, all else it left goes."""
         private_folder(self._staging)
         for leftover in self._staging.iterdir():
-            if leftover.name == METADATA:
+            if leftover.name == TARGETS:
+                continue
+            if leftover.is_dir():
                 shutil.rmtree(leftover)
-            elif leftover.name != TARGETS:
+            else:
                 leftover.unlink()
         for part in (METADATA, TARGETS):
             private_folder(self._staging / part)

@@ -118,7 +118,7 @@ class _AlgorithmWriter:
         self._fingerprints = bytearray()
         names = [f"{algorithm.name}.{column}.npy" for column in ("ids", "category", "value")]
         self._files = [
-            _GrowingColumn(folder / name, dtype, width, mode)
+            GrowingColumn(folder / name, dtype, width, mode)
             for name, dtype, width in zip(
                 names,
                 (ID_DTYPE, np.dtype(np.uint8), np.dtype(np.uint8)),
@@ -222,7 +222,7 @@ class _AlgorithmWriter:
         keep[repeats] = False
         for index, array in enumerate((old.ids, old.category, old.value)):
             file = self._files[index]
-            aside = _GrowingColumn(file.path.with_suffix(".again"), array.dtype, array.shape[1:], self._mode)
+            aside = GrowingColumn(file.path.with_suffix(".again"), array.dtype, array.shape[1:], self._mode)
             try:
                 for start in range(0, len(array), BLOCK):
                     aside.append(array[start : start + BLOCK][keep[start : start + BLOCK]])
@@ -234,7 +234,7 @@ class _AlgorithmWriter:
             self._files[index] = aside
 
 
-class _GrowingColumn:
+class GrowingColumn:
     """A `.npy` file whose length is known only at the end, when its header is written anew."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], width: tuple[int, ...], mode: int) -> None:
@@ -247,10 +247,12 @@ class _GrowingColumn:
         self._file.write(column_header(self._dtype, (self.rows, *self._width)))
 
     def append(self, array: NDArray[Any]) -> None:
+        """Add rows."""
         self._file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
         self.rows += len(array)
 
     def finish(self) -> None:
+        """Write the true length, and sync."""
         self._file.seek(0)
         self._file.write(column_header(self._dtype, (self.rows, *self._width)))
         self._file.flush()
@@ -258,4 +260,5 @@ class _GrowingColumn:
         self._file.close()
 
     def close(self) -> None:
+        """Let the file go, finished or not."""
         self._file.close()

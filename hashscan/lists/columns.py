@@ -60,6 +60,8 @@ class ListHandle:
     """What the category column's numbers mean."""
     columns: tuple[ColumnFiles, ...]
     """A row for each algorithm; the names are relative to `folder`."""
+    index: Path | None = None
+    """Where the compiled index is; None when all of it is made in memory."""
 
     @property
     def entries(self) -> int:
@@ -90,9 +92,9 @@ def open_columns(folder: Path, files: ColumnFiles) -> Columns:
     """
     rows, size = files.entries, ALGORITHMS[files.algorithm].size
     return Columns(
-        _mapped(folder / files.ids, ID_DTYPE, (rows,)),
-        _mapped(folder / files.category, np.dtype(np.uint8), (rows,)),
-        _mapped(folder / files.value, np.dtype(np.uint8), (rows, size)),
+        map_column(folder / files.ids, ID_DTYPE, (rows,)),
+        map_column(folder / files.category, np.dtype(np.uint8), (rows,)),
+        map_column(folder / files.value, np.dtype(np.uint8), (rows, size)),
     )
 
 
@@ -149,8 +151,13 @@ def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return _MAGIC + len(text).to_bytes(2, "little") + text.encode("ascii")
 
 
-def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A column file as an array, when it is what it should be."""
+def map_column(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map a column file, when it is what it should be.
+
+    Raises:
+        ColumnError: its type or shape is another.
+        OSError: it can't be opened.
+    """
     size = _HEADER_SIZE + dtype.itemsize * math.prod(shape)
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size != size or file.read(_HEADER_SIZE) != column_header(dtype, shape):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import xxhash
 
 from hashscan.errors import ListFormatError
 from hashscan.lists import manifest as manifests
@@ -18,11 +14,9 @@ from hashscan.lists.columns import ColumnError, ListHandle, categories_used, ope
 from hashscan.lists.durable import replace_file, sync_folder
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
+from hashscan.lists.record import Thoroughness, read_record, write_record
 from hashscan.lists.repository import TARGETS, OpenedList
 from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
-
-_CHECKSUMS = "checksums.json"
-_CHUNK = 1 << 20
 
 
 def write_local(
@@ -46,24 +40,23 @@ def write_local(
             f"{label}: no entries", advice="Check that it is the file you mean; nothing was imported."
         )
     manifest = Manifest(name, version, now, CATEGORIES, columns)
-    sums = {file: _checksum(targets / file) for files in columns for file in files.names}
-    document = manifests.to_bytes(manifest)
-    sums[MANIFEST_NAME] = xxhash.xxh3_128_hexdigest(document)
     sync_folder(targets)
-    replace_file(folder / MANIFEST_NAME, document)
-    replace_file(folder / _CHECKSUMS, json.dumps(sums, indent=1).encode())
+    replace_file(folder / MANIFEST_NAME, manifests.to_bytes(manifest))
+    used: frozenset[str] = frozenset().union(
+        *(categories_used(open_columns(targets, files), CATEGORIES) for files in columns)
+    )
+    names = [targets / file for files in columns for file in files.names]
+    write_record(folder, [folder / MANIFEST_NAME, *names], used)
     return manifest
 
 
-def open_local(name: str, folder: Path) -> OpenedList:
-    """Open a local list, after comparing its files with their checksums."""
+def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughness.CHECKSUMS) -> OpenedList:
+    """Open a local list, after comparing its files with their checksums, or only their sizes."""
     info = ListInfo(name, TrustState.DAMAGED)
     try:
-        sums = _checksums(folder)
-        document = (folder / MANIFEST_NAME).read_bytes()
-        if sums.get(MANIFEST_NAME) != xxhash.xxh3_128_hexdigest(document):
-            raise ColumnError(f"{MANIFEST_NAME} has changed")
-        manifest = manifests.from_bytes(document)
+        record = read_record(folder)
+        record.check(MANIFEST_NAME, folder / MANIFEST_NAME)
+        manifest = manifests.from_bytes((folder / MANIFEST_NAME).read_bytes())
         info = replace(
             info,
             version=manifest.version,
@@ -71,33 +64,16 @@ def open_local(name: str, folder: Path) -> OpenedList:
             by_algorithm=tuple((files.algorithm, files.entries) for files in manifest.columns),
         )
         handle = ListHandle(name, manifest.version, folder / TARGETS, manifest.categories, manifest.columns)
-        used: frozenset[str] = frozenset()
+        used = record.categories
         for files in manifest.columns:
-            for file in files.names:
-                if sums.get(file) != _checksum(handle.folder / file):
-                    raise ColumnError(f"{file} has changed")
-            used |= categories_used(open_columns(handle.folder, files), manifest.categories)
+            columns = open_columns(handle.folder, files)
+            if thoroughness is not Thoroughness.SIZES:
+                for file in files.names:
+                    record.check(file, handle.folder / file)
+            if thoroughness is Thoroughness.SIGNED:
+                categories_used(columns, manifest.categories)
     except (ColumnError, ManifestError, OSError) as error:
         problem = f"a stored file is damaged: {error}; import it again with `hashscan lists import`"
         return OpenedList(replace(info, problem=problem))
     categories = tuple(category for category in manifest.categories if category in used)
     return OpenedList(replace(info, state=TrustState.LOCAL, categories=categories), handle)
-
-
-def _checksums(folder: Path) -> dict[str, Any]:
-    try:
-        sums = json.loads((folder / _CHECKSUMS).read_bytes())
-    except ValueError as error:
-        raise ColumnError(f"{_CHECKSUMS} is not JSON") from error
-    if not isinstance(sums, dict):
-        raise ColumnError(f"{_CHECKSUMS} is not an object")
-    return sums
-
-
-def _checksum(path: Path) -> str:
-    """xxh3_128 of a file: against decay, not against people."""
-    running = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            running.update(chunk)
-    return str(running.hexdigest())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from hashscan.errors import ListTrustError
 from hashscan.lists import manifest as manifests
 from hashscan.lists.columns import ColumnError, ListHandle, categories_used, open_columns
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
+from hashscan.lists.record import Record, Thoroughness, checksum, read_record, write_record
 from hashscan.model import ListInfo, TrustState
 
 if TYPE_CHECKING:
@@ -55,7 +57,13 @@ def read_metadata(folder: Path, name: str) -> bytes | None:
 
 
 def open_repository(
-    name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str = PULL_AGAIN
+    name: str,
+    folder: Path,
+    trusted_root: bytes,
+    now: datetime,
+    *,
+    remedy: str = PULL_AGAIN,
+    thoroughness: Thoroughness = Thoroughness.SIGNED,
 ) -> OpenedList:
     """Verify a repository folder and open its list.
 
@@ -92,12 +100,13 @@ def open_repository(
             entries=manifest.entries,
             by_algorithm=tuple((files.algorithm, files.entries) for files in manifest.columns),
         )
-        handle = _handle(name, manifest, verified, folder)
-        used = frozenset[str]().union(
-            *(
-                categories_used(open_columns(handle.folder, files), handle.categories)
-                for files in handle.columns
-            )
+        record = _record(folder) if thoroughness is not Thoroughness.SIGNED else None
+        handle = _handle(name, manifest, verified, folder, record, thoroughness)
+        opened = [(open_columns(handle.folder, files), handle.categories) for files in handle.columns]
+        used = (
+            frozenset[str]().union(*(categories_used(*columns) for columns in opened))
+            if record is None
+            else record.categories
         )
     except (DamagedError, OSError) as error:
         return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
@@ -144,13 +153,45 @@ def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
     return target
 
 
-def _handle(name: str, manifest: Manifest, verified: VerifiedMetadata, folder: Path) -> ListHandle:
-    """The way to the columns, after each was compared with what was signed."""
+def record_contents(handle: ListHandle, folder: Path, categories: Iterable[str]) -> None:
+    """Record the checksums of a list whose signed hashes have just been compared.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    write_record(
+        folder, [handle.folder / name for files in handle.columns for name in files.names], categories
+    )
+
+
+def _record(folder: Path) -> Record | None:
+    """What was recorded of a version; None when that can't be used, and the signed hashes are compared."""
+    try:
+        return read_record(folder)
+    except (ColumnError, OSError):
+        return None
+
+
+def _handle(
+    name: str,
+    manifest: Manifest,
+    verified: VerifiedMetadata,
+    folder: Path,
+    record: Record | None,
+    thoroughness: Thoroughness,
+) -> ListHandle:
+    """The way to the columns, after each was compared with what was signed, or with what was recorded."""
     columns = []
     for files in manifest.columns:
         targets = [signed_target(verified, target) for target in files.names]
         for target in targets:
-            _intact(target, folder)
+            path = folder / TARGETS / target.file_name
+            if record is None:
+                _intact(target, folder)
+            elif path.stat().st_size != target.info.length or (
+                thoroughness is Thoroughness.CHECKSUMS and record.sums.get(target.file_name) != checksum(path)
+            ):
+                raise DamagedError(f"{target.file_name} is not what was put in use")
         ids, category, value = (target.file_name for target in targets)
         columns.append(replace(files, ids=ids, category=category, value=value))
     return ListHandle(name, manifest.version, folder / TARGETS, manifest.categories, tuple(columns))

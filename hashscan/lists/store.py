@@ -5,18 +5,20 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from hashscan.errors import LockedError, UsageError
-from hashscan.lists.columns import ListHandle
+from hashscan.lists.columns import ColumnError, ListHandle
 from hashscan.lists.durable import output_errors
+from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
 from hashscan.lists.layout import DEMO, ListFolder, checked_name, own_name, private_folder
 from hashscan.lists.local import open_local, write_local
 from hashscan.lists.lock import Hold, claimed_for_removal, sole_writer
 from hashscan.lists.manifest import LIST_NAME
+from hashscan.lists.record import Thoroughness
 from hashscan.lists.repository import OpenedList, open_repository
 from hashscan.model import Entry, ListInfo, TrustState
 
@@ -35,9 +37,12 @@ class OpenedLists:
     handles: tuple[ListHandle, ...]
     """The verified, usable ones of them."""
     holds: tuple[Hold, ...] = ()
+    temporary: tuple[TemporaryIndex, ...] = ()
 
     def close(self) -> None:
         """Let the files go."""
+        for index in self.temporary:
+            index.close()
         for hold in self.holds:
             hold.close()
 
@@ -84,25 +89,43 @@ class ListStore:
         with self.open(None, now) as opened:
             return opened.infos
 
-    def open(self, names: Sequence[str] | None, now: datetime) -> OpenedLists:
-        """Verify lists and open those that can be used.
+    def open(
+        self,
+        names: Sequence[str] | None,
+        now: datetime,
+        thoroughness: Thoroughness = Thoroughness.CHECKSUMS,
+    ) -> OpenedLists:
+        """Verify lists and open those that can be used, each with a compiled index.
 
         Args:
             names: which; None for every list kept here.
             now: the time to compare expiries with.
+            thoroughness: how the contents are compared.
 
         Raises:
             UsageError: a name can't be one.
             OutputError: the folder can't be listed.
         """
-        infos, handles, holds = [], [], []
+        infos, handles, holds, temporary = [], [], [], []
         for name in dict.fromkeys(self.names() if names is None else names):
-            opened, hold = self._open(checked_name(name), now)
-            infos.append(opened.info)
-            if opened.handle is not None:
-                handles.append(opened.handle)
+            opened, hold, version = self._open(checked_name(name), now, thoroughness)
+            info, handle = opened.info, opened.handle
+            if handle is not None and version is not None:
+                try:
+                    ready = prepared(handle, version, thorough=thoroughness is not Thoroughness.SIZES)
+                except ColumnError as error:
+                    info = _with_problem(replace(info, state=TrustState.DAMAGED), str(error))
+                    handle = None
+                else:
+                    handle = ready.handle
+                    problems = [text for text in (info.problem, ready.remark) if text]
+                    info = replace(info, problem="; ".join(problems) or None)
+                    temporary += [ready.temporary] if ready.temporary else []
+            infos.append(info)
+            if handle is not None:
+                handles.append(handle)
                 holds += [hold] if hold else []
-        return OpenedLists(tuple(infos), tuple(handles), tuple(holds))
+        return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
     def import_entries(self, name: str, entries: Iterable[Entry], label: str) -> ListInfo:
         """Keep entries as a local, unsigned list; an earlier one of that name is replaced at once.
@@ -129,6 +152,9 @@ class ListStore:
             version = open_local(name, active).info.version + 1 if active else 1
             try:
                 write_local(name, folder.fresh_staging(), entries, label, version, datetime.now(UTC))
+                fresh = open_local(name, folder.staging, Thoroughness.SIZES).handle
+                if fresh is not None:
+                    compile_new(fresh, folder.staging)
                 finished = folder.activate_staging(version)
             finally:
                 folder.remove_superseded()
@@ -185,12 +211,19 @@ class ListStore:
             return True
         return False
 
-    def _open(self, name: str, now: datetime) -> tuple[OpenedList, Hold | None]:
+    def _open(
+        self, name: str, now: datetime, thoroughness: Thoroughness
+    ) -> tuple[OpenedList, Hold | None, Path | None]:
+        """A list as it is found, the claim on its version, and the version's folder."""
         if name == DEMO:
-            return _open_demo(now), None
+            return _open_demo(now), None, None
         missing = ListInfo(name, TrustState.MISSING)
         if self._folder is None:
-            return OpenedList(_with_problem(missing, "there is no state folder that could hold it")), None
+            return (
+                OpenedList(_with_problem(missing, "there is no state folder that could hold it")),
+                None,
+                None,
+            )
         folder = self.folder(name)
         try:
             held = folder.hold_active()
@@ -201,16 +234,18 @@ class ListStore:
                     if signed
                     else "there is no such list: add it with `hashscan lists add` or `hashscan lists import`"
                 )
-                return OpenedList(_with_problem(missing, problem)), None
+                return OpenedList(_with_problem(missing, problem)), None, None
             version, hold = held
             if signed:
-                return open_repository(name, version, folder.root.read_bytes(), now), hold
-            return open_local(name, version), hold
+                root = folder.root.read_bytes()
+                opened = open_repository(name, version, root, now, thoroughness=thoroughness)
+            else:
+                opened = open_local(name, version, thoroughness)
+            return opened, hold, version
         except OSError as error:
             unreadable = ListInfo(name, TrustState.DAMAGED)
-            return OpenedList(
-                _with_problem(unreadable, f"can't be read: {error}; check its permissions")
-            ), None
+            problem = f"can't be read: {error}; check its permissions"
+            return OpenedList(_with_problem(unreadable, problem)), None, None
 
 
 def _open_demo(now: datetime) -> OpenedList:
@@ -225,4 +260,4 @@ def _open_demo(now: datetime) -> OpenedList:
 
 
 def _with_problem(info: ListInfo, problem: str) -> ListInfo:
-    return ListInfo(info.name, info.state, problem=problem)
+    return replace(info, problem=problem)

@@ -79,6 +79,7 @@ def sweep_record(
     targets: Sequence[bytes],
     lists: Iterable[ListInfo],
     algorithms: Iterable[str],
+    thresholds: Mapping[str, int],
     sandbox_mode: str,
     started: str,
 ) -> Record:
@@ -93,9 +94,7 @@ def sweep_record(
         "lists": [list_fields(info) for info in lists],
         "algorithms": sorted(algorithms),
         "thresholds": {
-            name: ALGORITHMS[name].threshold
-            for name in sorted(algorithms)
-            if ALGORITHMS[name].metric != "exact"
+            name: thresholds[name] for name in sorted(algorithms) if ALGORITHMS[name].metric != "exact"
         },
         "sandbox": {"mode": sandbox_mode},
         "started": started,

@@ -25,7 +25,7 @@ from hashscan.scan.lock import SweepLock
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
 from hashscan.scan.summary import Summary
-from hashscan.scan.worker import WorkerSetup, algorithms_of_lists
+from hashscan.scan.worker import WorkerSetup, algorithms_of_lists, thresholds_of_lists
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
@@ -143,6 +143,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 targets=source.paths,
                 lists=opened.infos,
                 algorithms=algorithms,
+                thresholds=thresholds_of_lists(opened.handles),
                 sandbox_mode=settings.decoding.sandbox,
                 started=started.isoformat(),
             )

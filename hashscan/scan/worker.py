@@ -5,6 +5,7 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -15,7 +16,8 @@ from hashscan.hashing.exact import digest_descriptor
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
 from hashscan.hashing.records import DecodedPicture, pack_request, reply_size, unpack_reply
 from hashscan.lists.columns import ListHandle
-from hashscan.lists.index import FlatIndex
+from hashscan.lists.index import CompiledIndex
+from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
@@ -71,6 +73,15 @@ def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     return tuple(name for name in ALGORITHMS if name in asked or name in ALWAYS_COMPUTED)
 
 
+def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
+    """The largest distance of a match for each algorithm, given how many entries the lists have of it."""
+    entries = Counter[str]()
+    for handle in lists:
+        for files in handle.columns:
+            entries[files.algorithm] += files.entries
+    return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
+
+
 @dataclass(slots=True)
 class _Checked:
     """One file under way: what is known of it before it is judged."""
@@ -105,7 +116,8 @@ class Worker:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
-        self.index = FlatIndex.open(setup.lists)
+        self.index = CompiledIndex.open(setup.lists)
+        self.thresholds = thresholds_of_lists(setup.lists)
         self._sources = {name: SOURCES[name] for name in SOURCES}
         self._exact = [EXACT_HASHES[name]() for name in setup.exact]
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
@@ -218,12 +230,12 @@ class Worker:
             if not asking:
                 continue
             values = np.frombuffer(b"".join(value for _, value in asking), dtype=np.uint8)
-            thresholds = np.full(len(asking), algorithm.threshold, dtype=np.int64)
+            thresholds = np.full(len(asking), self.thresholds[name], dtype=np.int64)
             found = self.index.query(name, values.reshape(len(asking), algorithm.size), thresholds)
             for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
                 list_name, entry_id, category = self.index.entry(name, entry)
                 asking[row][0].matches.append(
-                    Match(list_name, entry_id, name, category, distance, algorithm.threshold)
+                    Match(list_name, entry_id, name, category, distance, self.thresholds[name])
                 )
         for file in files:
             file.matches.sort(key=closeness)

@@ -206,3 +206,20 @@ def test_passphrases(run: Run, tmp_path: Path, entries: Path) -> None:
     for key in (work / "keys").iterdir():
         assert b"ENCRYPTED" in key.read_bytes()
         assert key.stat().st_mode & 0o077 == 0
+
+
+def test_verify_finds_what_a_check_does_not_look_at(run: Run, url: str, root: Path, state: Path) -> None:
+    assert run("lists", "add", "national", url, "--root", root).code == 0
+    assert run("lists", "verify").code == 10
+    assert run("lists", "pull").code == 0
+    ran = run("lists", "verify")
+    assert ran.code == 0
+    assert "all 2 entries are as they should be" in ran.err
+    (column,) = state.glob("lists/national/versions/*/targets/*.sha256.value.npy")
+    data = column.read_bytes()
+    column.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert run("check", "00" * 32).code == 0
+    ran = run("lists", "verify", "national")
+    assert ran.code == 10
+    assert "damaged" in ran.err
+    assert run("lists", "status").code == 10

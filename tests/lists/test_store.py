@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.errors import ListFormatError, LockedError, UsageError
 from hashscan.lists import client
-from hashscan.lists.index import FlatIndex
+from hashscan.lists.index import CompiledIndex
 from hashscan.lists.store import ListStore
 from hashscan.model import ListInfo, TrustState
 
@@ -51,7 +51,7 @@ def test_every_list_asked_for_is_reported_and_usable_ones_open(store: ListStore,
             ("never", TrustState.MISSING),
         ]
         assert [handle.name for handle in opened.handles] == ["signed", "own"]
-        assert len(FlatIndex.open(opened.handles)) == 13
+        assert len(CompiledIndex.open(opened.handles)) == 13
         assert "hashscan lists pull never" in (opened.infos[3].problem or "")
         assert "hashscan lists add" in (opened.infos[1].problem or "")
     assert [found.name for found in store.infos(NOW)] == ["never", "own", "signed"]
@@ -211,7 +211,7 @@ def test_an_open_list_is_neither_removed_nor_swept_away(store: ListStore, owner:
     owner.release(some_entries(3, start=9))
     client.pull(store, "signed")
     assert info(store, "signed").version == 2
-    assert len(FlatIndex.open(opened.handles)) == 9
+    assert len(CompiledIndex.open(opened.handles)) == 9
     opened.close()
     owner.release(some_entries(3, start=12))
     client.pull(store, "signed")
@@ -222,8 +222,8 @@ def test_an_open_list_is_neither_removed_nor_swept_away(store: ListStore, owner:
 WORKER = """
 import pickle, sys
 import numpy as np
-from hashscan.lists.index import FlatIndex
-index = FlatIndex.open(pickle.loads(bytes.fromhex(sys.argv[1])))
+from hashscan.lists.index import CompiledIndex
+index = CompiledIndex.open(pickle.loads(bytes.fromhex(sys.argv[1])))
 rows = index.query("pdq", np.zeros((1, 32), dtype=np.uint8), np.array([256]))[1]
 print(len(index), sorted(index.entry("pdq", int(row))[1] for row in rows))
 print([name for name in ("tuf", "securesystemslib", "cryptography", "urllib3") if name in sys.modules])
@@ -270,7 +270,7 @@ def test_the_demo_list_opens_by_name_only_and_writes_nothing(store: ListStore, s
     with store.open(["demo"], NOW) as opened:
         assert opened.infos[0].state is TrustState.FRESH
         assert opened.infos[0].categories == ("test",)
-        assert len(FlatIndex.open(opened.handles)) == 9
+        assert len(CompiledIndex.open(opened.handles)) == 9
     assert store.names() == ()
     assert {path: path.stat().st_mtime_ns for path in [shipped, *shipped.rglob("*")]} == before
     assert not store.folder("demo").path.parent.exists()

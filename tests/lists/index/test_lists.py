@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hashscan.lists import index as index_module
 from hashscan.lists.columns import ColumnError, ListHandle
-from hashscan.lists.index import FlatIndex
+from hashscan.lists.index import CompiledIndex, kernel
 from hashscan.model import ALGORITHMS, CATEGORIES, Entry
 
-from .builders import some_entries
-from .test_column_writer import written
+from ..builders import some_entries
+from ..test_column_writer import written
 
 HAMMING = ("pdq", "phash")
 EXACT = ("md5", "sha1", "sha256", "sha512", "xxh3_128")
@@ -92,8 +91,8 @@ def test_finds_what_brute_force_finds(
         ]
         handles.append(handle(tmp_path_factory.mktemp("list"), f"list{number}", entries))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_module, "_SCAN_BLOCK", block)
-        index = FlatIndex.open(handles)
+        patch.setattr(kernel, "_SCAN_BLOCK", block)
+        index = CompiledIndex.open(handles)
         hits = index.query(algorithm, asked, np.array(thresholds[:queries], dtype=np.int_))
     found = [tuple(map(int, hit)) for hit in zip(*hits, strict=True)]
     exact = ALGORITHMS[algorithm].metric == "exact"
@@ -113,7 +112,7 @@ def test_two_thousand_entries_at_every_threshold(tmp_path: Path, threshold: int,
     rng = np.random.default_rng(threshold + centres)
     values = values_near(rng, 2000, 32, centres, 60)
     entries = [Entry(f"e{row}", "pdq", value.tobytes(), "B1") for row, value in enumerate(values)]
-    index = FlatIndex.open([handle(tmp_path, "one", entries)])
+    index = CompiledIndex.open([handle(tmp_path, "one", entries)])
     asked = values[[0, 1999]] ^ np.array([0b101] + [0] * 31, dtype=np.uint8)
     hits = index.query("pdq", asked, np.array([threshold, threshold]))
     found = [tuple(map(int, hit)) for hit in zip(*hits, strict=True)]
@@ -127,7 +126,7 @@ def test_equal_beginnings_are_no_match(tmp_path: Path) -> None:
         Entry("like", "sha256", b"12345678" + b"b" * 24, "A1"),
         Entry("twin", "sha256", b"12345678" + b"a" * 24, "A2"),
     ]
-    index = FlatIndex.open([handle(tmp_path, "one", entries)])
+    index = CompiledIndex.open([handle(tmp_path, "one", entries)])
     asked = np.frombuffer(entries[0].value, dtype=np.uint8).reshape(1, 32)
     _, rows, distances = index.query("sha256", asked, np.array([0]))
     assert {index.entry("sha256", int(row)) for row in rows} == {
@@ -138,11 +137,11 @@ def test_equal_beginnings_are_no_match(tmp_path: Path) -> None:
 
 
 def test_an_algorithm_without_entries_has_no_hits(tmp_path: Path) -> None:
-    index = FlatIndex.open([handle(tmp_path, "one", some_entries(3, algorithms=["md5"]))])
+    index = CompiledIndex.open([handle(tmp_path, "one", some_entries(3, algorithms=["md5"]))])
     for algorithm, size in (("pdq", 32), ("sha1", 20)):
         hits = index.query(algorithm, np.zeros((2, size), dtype=np.uint8), np.array([256, 256]))
         assert [column.size for column in hits] == [0, 0, 0]
-    assert len(FlatIndex.open([])) == 0
+    assert len(CompiledIndex.open([])) == 0
 
 
 @pytest.mark.parametrize(
@@ -157,16 +156,16 @@ def test_an_algorithm_without_entries_has_no_hits(tmp_path: Path) -> None:
 )
 def test_a_wrong_question_is_refused(values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> None:
     with pytest.raises(ValueError, match=r"asked with|threshold"):
-        FlatIndex.open([]).query("pdq", values, thresholds)
+        CompiledIndex.open([]).query("pdq", values, thresholds)
 
 
 def test_a_handle_travels_and_opens_elsewhere(tmp_path: Path) -> None:
     made = handle(tmp_path, "one", some_entries(9))
-    assert len(FlatIndex.open([pickle.loads(pickle.dumps(made))])) == 9
+    assert len(CompiledIndex.open([pickle.loads(pickle.dumps(made))])) == 9
 
 
 def test_a_changed_file_is_noticed_on_opening(tmp_path: Path) -> None:
     made = handle(tmp_path, "one", some_entries(9))
     (tmp_path / "pdq.value.npy").write_bytes(b"short")
     with pytest.raises(ColumnError):
-        FlatIndex.open([made])
+        CompiledIndex.open([made])

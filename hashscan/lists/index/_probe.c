@@ -1,0 +1,449 @@
+/* The inner loops of the Hamming search; see chunks.py for why they find everything, kernel.py for what they answer.
+ *
+ * Every number read from a column is checked before it is used as an index, so a damaged file is an error and never
+ * a read elsewhere. Buffers are only read; the GIL is released while they are searched.
+ */
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SKETCH_BITS 32
+#define CHUNKS_MAX 64
+#define CHUNK_BITS_MAX 24
+#define WORDS_MAX 64
+#define AHEAD 128 /* Buckets fetched ahead. */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FETCH(place) __builtin_prefetch(place)
+#define POPCOUNT32(number) ((int64_t)__builtin_popcount(number))
+#define POPCOUNT64(number) ((int64_t)__builtin_popcountll(number))
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__x86_64__)
+#define WITH_POPCNT __attribute__((target("popcnt")))
+#define CHECKS_POPCNT 1
+#endif
+#else
+#define FETCH(place) ((void)(place))
+#define INLINE static inline
+INLINE int64_t POPCOUNT64(uint64_t x)
+{
+    x -= (x >> 1) & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (int64_t)((x * 0x0101010101010101u) >> 56);
+}
+#define POPCOUNT32(number) POPCOUNT64(number)
+#endif
+#ifndef CHECKS_POPCNT
+#define CHECKS_POPCNT 0
+#endif
+
+static PyObject *DamagedError;
+
+typedef enum { FINE, NO_MEMORY, DAMAGED } Outcome;
+
+typedef struct {
+    uint32_t *numbers; /* Query row, entry row, distance; three for each hit. */
+    size_t used, room;
+} Hits;
+
+typedef struct {
+    const uint64_t *words;
+    const uint32_t *starts, *rows, *sketch;
+    uint64_t entries;
+    int64_t size; /* Words of a digest. */
+    int64_t chunks;
+    int64_t first_bit[CHUNKS_MAX], length[CHUNKS_MAX];
+    uint64_t table[CHUNKS_MAX]; /* Where each chunk's buckets begin in starts. */
+} Tables;
+
+static int add_hit(Hits *hits, uint64_t query, uint64_t row, int64_t distance)
+{
+    if (hits->used + 3 > hits->room) {
+        size_t room = hits->room ? hits->room * 2 : 768;
+        uint32_t *more;
+        if (room > SIZE_MAX / sizeof *more || !(more = realloc(hits->numbers, room * sizeof *more)))
+            return 0;
+        hits->numbers = more;
+        hits->room = room;
+    }
+    hits->numbers[hits->used++] = (uint32_t)query;
+    hits->numbers[hits->used++] = (uint32_t)row;
+    hits->numbers[hits->used++] = (uint32_t)distance;
+    return 1;
+}
+
+/* Up to 32 bits of a digest from `start` on, round its end. */
+static uint32_t cut(const uint64_t *words, int64_t size, int64_t start, int64_t length)
+{
+    int64_t word = start / 64, shift = start % 64;
+    uint64_t bits = words[word] >> shift;
+    if (shift + length > 64)
+        bits |= words[(word + 1) % size] << (64 - shift);
+    return (uint32_t)(bits & ((UINT64_C(1) << length) - 1));
+}
+
+/* The next larger number with as many bits set; Gosper's way. */
+static uint64_t next_combination(uint64_t mask)
+{
+    uint64_t low = mask & (~mask + 1), carried = mask + low;
+    return carried | (((mask ^ carried) / low) >> 2);
+}
+
+INLINE Outcome probe_query(
+    const Tables *tables, const uint64_t *query, uint64_t query_row, int64_t threshold, uint64_t budget,
+    Hits *hits, unsigned char *given_up)
+{
+    int64_t count = tables->chunks, every = (threshold + 1) / count, more = (threshold + 1) % count;
+    uint64_t spent = 0;
+#define RADIUS(chunk) (every - 1 + ((chunk) < more))
+    for (int64_t chunk = 0; chunk < count; chunk++) {
+        int64_t length = tables->length[chunk], radius = RADIUS(chunk);
+        if (radius < 0)
+            continue;
+        if (radius > length)
+            radius = length;
+        const uint32_t *table = tables->starts + tables->table[chunk];
+        const uint32_t *sketches = tables->sketch + (uint64_t)chunk * tables->entries;
+        const uint32_t *rows = tables->rows + (uint64_t)chunk * tables->entries;
+        uint32_t key = cut(query, tables->size, tables->first_bit[chunk], length);
+        int64_t after = (tables->first_bit[chunk] + length) % (64 * tables->size);
+        uint32_t sketch = cut(query, tables->size, after, SKETCH_BITS);
+        int64_t next_length = tables->length[(chunk + 1) % count];
+        uint32_t of_next = (uint32_t)((UINT64_C(1) << next_length) - 1);
+        int64_t near = RADIUS(chunk), total = near, covered = 0;
+        for (int64_t step = 1; covered < SKETCH_BITS; step++) {
+            int64_t following = (chunk + step) % count;
+            total += RADIUS(following) + 1;
+            covered += tables->length[following];
+            if (step == 1)
+                near = total;
+        }
+        int64_t weight = 0;
+        uint64_t mask = 0, end = UINT64_C(1) << length;
+        while (weight <= radius) {
+            uint32_t keys[AHEAD];
+            int64_t weights[AHEAD];
+            int filled = 0;
+            while (filled < AHEAD && weight <= radius) {
+                keys[filled] = key ^ (uint32_t)mask;
+                weights[filled] = weight;
+                FETCH(table + keys[filled]);
+                filled++;
+                mask = mask ? next_combination(mask) : end;
+                if (mask >= end) {
+                    weight++;
+                    mask = (UINT64_C(1) << weight) - 1;
+                }
+            }
+            for (int number = 0; number < filled; number++)
+                if (table[keys[number]] < tables->entries)
+                    FETCH(sketches + table[keys[number]]);
+            for (int number = 0; number < filled; number++) {
+                uint64_t first = table[keys[number]], last = table[keys[number] + 1];
+                if (first > last || last > tables->entries)
+                    return DAMAGED;
+                spent += last - first;
+                if (spent > budget) {
+                    *given_up = 1;
+                    return FINE;
+                }
+                int64_t near_left = near - weights[number], total_left = total - weights[number];
+                for (uint64_t place = first; place < last; place++) {
+                    uint32_t differing = sketches[place] ^ sketch;
+                    if (POPCOUNT32(differing & of_next) > near_left || POPCOUNT32(differing) > total_left)
+                        continue;
+                    uint64_t row = rows[place];
+                    if (row >= tables->entries)
+                        return DAMAGED;
+                    const uint64_t *value = tables->words + row * (uint64_t)tables->size;
+                    int64_t distance = 0;
+                    for (int64_t word = 0; word < tables->size; word++)
+                        distance += POPCOUNT64(value[word] ^ query[word]);
+                    if (distance <= threshold && !add_hit(hits, query_row, row, distance))
+                        return NO_MEMORY;
+                }
+            }
+        }
+    }
+#undef RADIUS
+    return FINE;
+}
+
+#define SCAN_BLOCK 2048
+
+INLINE Outcome scan_all(
+    const uint64_t *words, uint64_t entries, int64_t size, const uint64_t *queries, uint64_t count,
+    const int64_t *thresholds, Hits *hits)
+{
+    for (uint64_t begin = 0; begin < entries; begin += SCAN_BLOCK) {
+        uint64_t end = entries - begin < SCAN_BLOCK ? entries : begin + SCAN_BLOCK;
+        for (uint64_t query_row = 0; query_row < count; query_row++) {
+            const uint64_t *query = queries + query_row * (uint64_t)size;
+            int64_t threshold = thresholds[query_row];
+            for (uint64_t row = begin; row < end; row++) {
+                const uint64_t *value = words + row * (uint64_t)size;
+                int64_t distance = 0;
+                if (size == 4)
+                    distance = POPCOUNT64(value[0] ^ query[0]) + POPCOUNT64(value[1] ^ query[1])
+                        + POPCOUNT64(value[2] ^ query[2]) + POPCOUNT64(value[3] ^ query[3]);
+                else
+                    for (int64_t word = 0; word < size; word++)
+                        distance += POPCOUNT64(value[word] ^ query[word]);
+                if (distance <= threshold && !add_hit(hits, query_row, row, distance))
+                    return NO_MEMORY;
+            }
+        }
+    }
+    return FINE;
+}
+
+typedef Outcome ProbeQuery(
+    const Tables *, const uint64_t *, uint64_t, int64_t, uint64_t, Hits *, unsigned char *);
+typedef Outcome ScanAll(
+    const uint64_t *, uint64_t, int64_t, const uint64_t *, uint64_t, const int64_t *, Hits *);
+
+static Outcome probe_plain(
+    const Tables *t, const uint64_t *q, uint64_t r, int64_t h, uint64_t b, Hits *out, unsigned char *g)
+{
+    return probe_query(t, q, r, h, b, out, g);
+}
+
+static Outcome scan_plain(
+    const uint64_t *w, uint64_t e, int64_t s, const uint64_t *q, uint64_t c, const int64_t *t, Hits *out)
+{
+    return scan_all(w, e, s, q, c, t, out);
+}
+
+#if CHECKS_POPCNT
+WITH_POPCNT static Outcome probe_popcnt(
+    const Tables *t, const uint64_t *q, uint64_t r, int64_t h, uint64_t b, Hits *out, unsigned char *g)
+{
+    return probe_query(t, q, r, h, b, out, g);
+}
+
+WITH_POPCNT static Outcome scan_popcnt(
+    const uint64_t *w, uint64_t e, int64_t s, const uint64_t *q, uint64_t c, const int64_t *t, Hits *out)
+{
+    return scan_all(w, e, s, q, c, t, out);
+}
+#endif
+
+static int has_popcnt(void)
+{
+#if CHECKS_POPCNT
+    return __builtin_cpu_supports("popcnt");
+#else
+    return 0;
+#endif
+}
+
+static ProbeQuery *best_probe(void)
+{
+#if CHECKS_POPCNT
+    if (has_popcnt())
+        return probe_popcnt;
+#endif
+    return probe_plain;
+}
+
+static ScanAll *best_scan(void)
+{
+#if CHECKS_POPCNT
+    if (has_popcnt())
+        return scan_popcnt;
+#endif
+    return scan_plain;
+}
+
+/* Contiguous arrays taken as bytes; whether they are long and aligned enough is asked here. */
+static int take(PyObject *from, Py_buffer *view, size_t item, const char *name)
+{
+    if (PyObject_GetBuffer(from, view, PyBUF_SIMPLE) < 0)
+        return 0;
+    if ((size_t)view->len % item || (view->len && (uintptr_t)view->buf % item)) {
+        PyErr_Format(PyExc_ValueError, "%s is not an aligned array of %d-byte numbers", name, (int)item);
+        PyBuffer_Release(view);
+        return 0;
+    }
+    return 1;
+}
+
+static PyObject *answer(Outcome outcome, const Hits *hits)
+{
+    if (outcome == NO_MEMORY)
+        return PyErr_NoMemory();
+    if (outcome == DAMAGED) {
+        PyErr_SetString(DamagedError, "a bucket names something that is not there");
+        return NULL;
+    }
+    if (hits->used > (size_t)PY_SSIZE_T_MAX / sizeof *hits->numbers)
+        return PyErr_NoMemory();
+    return PyBytes_FromStringAndSize(
+        hits->used ? (const char *)hits->numbers : "", (Py_ssize_t)(hits->used * sizeof *hits->numbers));
+}
+
+static int lay_out(Tables *tables, const Py_buffer *view, int64_t size, uint64_t entries)
+{
+    const int64_t *lengths = view[4].buf;
+    uint64_t table = 0, numbers = (uint64_t)view[1].len / 4;
+    int64_t bit = 0;
+    memset(tables, 0, sizeof *tables);
+    tables->chunks = (int64_t)((size_t)view[4].len / 8);
+    if (tables->chunks < 2 || tables->chunks > CHUNKS_MAX)
+        return 0;
+    for (int64_t chunk = 0; chunk < tables->chunks; chunk++) {
+        if (lengths[chunk] < 1 || lengths[chunk] > CHUNK_BITS_MAX)
+            return 0;
+        tables->length[chunk] = lengths[chunk];
+        tables->first_bit[chunk] = bit;
+        tables->table[chunk] = table;
+        bit += lengths[chunk];
+        table += (UINT64_C(1) << lengths[chunk]) + 1;
+    }
+    if (bit != 64 * size || table != numbers || entries > UINT32_MAX)
+        return 0;
+    if ((uint64_t)view[2].len / 4 != (uint64_t)tables->chunks * entries || view[2].len != view[3].len)
+        return 0;
+    tables->words = view[0].buf;
+    tables->starts = view[1].buf;
+    tables->rows = view[2].buf;
+    tables->sketch = view[3].buf;
+    tables->entries = entries;
+    tables->size = size;
+    return 1;
+}
+
+static PyObject *probe(PyObject *module, PyObject *arguments)
+{
+    static const char *const names[7] = {"words", "starts", "rows", "sketch", "lengths", "queries", "thresholds"};
+    static const size_t items[7] = {8, 4, 4, 4, 8, 8, 8};
+    PyObject *given[7], *result = NULL, *found = NULL, *marks = NULL;
+    Py_buffer view[7];
+    long long budget;
+    int taken = 0;
+    Hits hits = {NULL, 0, 0};
+    unsigned char *given_up = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOL", &given[0], &given[1], &given[2], &given[3], &given[4],
+                          &given[5], &given[6], &budget))
+        return NULL;
+    for (; taken < 7; taken++)
+        if (!take(given[taken], &view[taken], items[taken], names[taken]))
+            goto done;
+    {
+        size_t count = (size_t)view[6].len / 8, bits = 0;
+        const int64_t *lengths = view[4].buf, *thresholds = view[6].buf;
+        const uint64_t *queries = view[5].buf;
+        Tables tables;
+        Outcome outcome = FINE;
+        ProbeQuery *ask = best_probe();
+        for (size_t chunk = 0; chunk < (size_t)view[4].len / 8 && chunk < CHUNKS_MAX; chunk++)
+            if (lengths[chunk] > 0 && lengths[chunk] <= CHUNK_BITS_MAX)
+                bits += (size_t)lengths[chunk];
+        size_t size = bits / 64;
+        if (!size || size > WORDS_MAX || count > UINT32_MAX || (size_t)view[0].len % (size * 8)
+            || (size_t)view[5].len / 8 != count * size || budget < 0
+            || !lay_out(&tables, view, (int64_t)size, (uint64_t)((size_t)view[0].len / (size * 8)))) {
+            PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
+            goto done;
+        }
+        for (size_t row = 0; row < count; row++)
+            if (thresholds[row] < 0 || thresholds[row] > (int64_t)bits) {
+                PyErr_SetString(PyExc_ValueError, "a threshold lies outside of the digest's bits");
+                goto done;
+            }
+        if (!(given_up = calloc(count ? count : 1, 1))) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        for (size_t row = 0; row < count && outcome == FINE; row++)
+            outcome = ask(&tables, queries + row * size, row, thresholds[row], (uint64_t)budget, &hits,
+                          &given_up[row]);
+        Py_END_ALLOW_THREADS
+        found = answer(outcome, &hits);
+        marks = found ? PyBytes_FromStringAndSize((const char *)given_up, (Py_ssize_t)count) : NULL;
+        if (marks)
+            result = PyTuple_Pack(2, found, marks);
+    }
+done:
+    Py_XDECREF(found);
+    Py_XDECREF(marks);
+    free(hits.numbers);
+    free(given_up);
+    while (taken > 0)
+        PyBuffer_Release(&view[--taken]);
+    return result;
+}
+
+static PyObject *scan(PyObject *module, PyObject *arguments)
+{
+    static const char *const names[3] = {"words", "queries", "thresholds"};
+    PyObject *given[3], *result = NULL;
+    Py_buffer view[3];
+    long long size;
+    int taken = 0;
+    Hits hits = {NULL, 0, 0};
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOL", &given[0], &given[1], &given[2], &size))
+        return NULL;
+    for (; taken < 3; taken++)
+        if (!take(given[taken], &view[taken], 8, names[taken]))
+            goto done;
+    {
+        size_t count = (size_t)view[2].len / 8, entries;
+        Outcome outcome;
+        ScanAll *ask = best_scan();
+        if (size < 1 || size > WORDS_MAX || count > UINT32_MAX || (size_t)view[0].len % ((size_t)size * 8)
+            || (size_t)view[1].len / 8 != count * (size_t)size
+            || (entries = (size_t)view[0].len / ((size_t)size * 8)) > UINT32_MAX) {
+            PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
+            goto done;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        outcome = ask(view[0].buf, entries, size, view[1].buf, count, view[2].buf, &hits);
+        Py_END_ALLOW_THREADS
+        result = answer(outcome, &hits);
+    }
+done:
+    free(hits.numbers);
+    while (taken > 0)
+        PyBuffer_Release(&view[--taken]);
+    return result;
+}
+
+static int prepare(PyObject *module)
+{
+    DamagedError = PyErr_NewException("hashscan.lists.index._probe.DamagedError", NULL, NULL);
+    if (!DamagedError)
+        return -1;
+    Py_INCREF(DamagedError);
+    if (PyModule_AddObject(module, "DamagedError", DamagedError) < 0) {
+        Py_DECREF(DamagedError);
+        return -1;
+    }
+    return 0;
+}
+
+static PyMethodDef methods[] = {
+    {"probe", probe, METH_VARARGS, "Search by chunks: hits as bytes, and a byte for each query that was given up."},
+    {"scan", scan, METH_VARARGS, "Compare with every entry: hits as bytes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_probe", "The inner loops of the Hamming search.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__probe(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,137 @@
+"""The Hamming metric: digests few bits apart, by chunks where that pays, else by a scan in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.index.base import Hits, Segment, Strategy
+from hashscan.lists.index.chunks import Chunks
+from hashscan.lists.index.kernel import Kernel, Tables, best_kernel, words_of
+
+_WORD_BITS = 64
+_BUDGET_LEAST = 4096
+"""Candidates that are never too many: a scan costs a call as well."""
+
+
+class Hamming(Strategy):
+    """Compiles into rows by bucket, and sketches; see `chunks`."""
+
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        """Use the given loops, or the best there are."""
+        self._kernel = kernel or best_kernel()
+
+    def columns(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
+        """Bucket tables, rows and sketches; holds 40 bytes an entry."""
+        if values.shape[1] * 8 % _WORD_BITS:
+            return
+        words = words_of(values)
+        chunks = Chunks.of(values.shape[1] * 8, len(values))
+        # Sorting is the work, so the orders are kept until the sketches have been taken.
+        numbers = range(len(chunks.lengths))
+        orders: list[NDArray[np.uint32]] = []
+
+        def starts() -> Iterator[NDArray[Any]]:
+            for chunk in numbers:
+                keys = chunks.keys(words, chunk)
+                counts = np.bincount(keys, minlength=1 << chunks.lengths[chunk])
+                yield np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
+
+        def rows() -> Iterator[NDArray[Any]]:
+            for chunk in numbers:
+                orders.append(_order(chunks.keys(words, chunk)))
+                yield orders[-1]
+
+        def sketch() -> Iterator[NDArray[Any]]:
+            for chunk in numbers:
+                yield chunks.sketches(words, chunk)[orders[chunk]]
+
+        yield "starts", starts()
+        yield "rows", rows()
+        yield "sketch", sketch()
+
+    def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
+        """Type and rows of each column."""
+        if size * 8 % _WORD_BITS:
+            return {}
+        chunks = Chunks.of(size * 8, entries)
+        rows = len(chunks.lengths) * entries
+        number = np.dtype("<u4")
+        return {
+            "starts": (number, chunks.table_starts[-1]),
+            "rows": (number, rows),
+            "sketch": (number, rows),
+        }
+
+    def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
+        """A segment that searches by chunks."""
+        if not columns:
+            return self.plain(values)
+        chunks = Chunks.of(values.shape[1] * 8, len(values))
+        words = words_of(values).view(np.uint64)
+        tables = Tables(chunks, words, columns["starts"], columns["rows"], columns["sketch"])
+        return _Hamming(words, tables, self._kernel)
+
+    def plain(self, values: NDArray[np.uint8]) -> Segment:
+        """A segment that scans."""
+        return _Hamming(words_of(values), None, self._kernel)
+
+
+class _Hamming(Segment):
+    def __init__(self, words: NDArray[np.unsignedinteger], tables: Tables | None, kernel: Kernel) -> None:
+        self._words = words
+        self._tables = tables
+        self._kernel = kernel
+        self._pays: dict[int, bool] = {}
+
+    def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
+        """Search each query in the way that costs least, and by a scan when it meets too crowded buckets."""
+        queries = words_of(values)
+        scanned = np.array([not self.searches_by_chunks(t) for t in thresholds.tolist()], dtype=bool)
+        found = []
+        probed = np.flatnonzero(~scanned)
+        if self._tables is not None and probed.size:
+            budget = max(int(len(self._words) / self._kernel.candidate_cost), _BUDGET_LEAST)
+            asked: NDArray[Any] = queries[probed]
+            hits, given_up = self._kernel.probe(self._tables, asked, thresholds[probed], budget)
+            scanned[probed[given_up]] = True
+            # What a query had found before it was given up is found again.
+            query_rows, rows, distances = hits
+            keep = ~scanned[probed[query_rows]]
+            found.append((probed[query_rows[keep]], rows[keep], distances[keep]))
+        rest = np.flatnonzero(scanned)
+        if rest.size:
+            query_rows, rows, distances = self._kernel.scan(self._words, queries[rest], thresholds[rest])
+            found.append((rest[query_rows], rows, distances))
+        return _once([np.concatenate(column) for column in zip(*found, strict=True)], len(self._words))
+
+    def searches_by_chunks(self, threshold: int) -> bool:
+        """Whether chunks are expected to cost less than a scan, were the entries uniform."""
+        if self._tables is None:
+            return False
+        pays = self._pays.get(threshold)
+        if pays is None:
+            probes, candidates = self._tables.chunks.cost(
+                min(threshold, self._tables.chunks.bits), len(self._words)
+            )
+            cost = probes * self._kernel.probe_cost + candidates * self._kernel.candidate_cost
+            pays = self._pays[threshold] = cost < len(self._words)
+        return pays
+
+
+def _once(hits: list[NDArray[np.int64]], entries: int) -> Hits:
+    """Each hit once, by query row, then entry row."""
+    query_rows, rows, distances = hits
+    _, first = np.unique(query_rows * entries + rows, return_index=True)
+    return query_rows[first], rows[first], distances[first]
+
+
+def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The stable order of keys: two radix passes, where numpy's sort of 4-byte numbers would compare."""
+    low = np.argsort(keys.astype(np.uint16), kind="stable").astype(np.uint32)
+    if int(keys.max()) >> 16:
+        low = low[np.argsort((keys >> 16).astype(np.uint16)[low], kind="stable")]
+    return low

@@ -1,0 +1,263 @@
+"""The inner loops of the Hamming search behind one interface, in numpy and, where it was built, in C."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.index.base import DamagedIndexError, Hits, no_hits
+from hashscan.lists.index.chunks import Chunks, flips
+
+_SCAN_BLOCK = 1 << 14
+"""Entries compared at a time: the numbers in between stay in a core's cache."""
+_CANDIDATES_AT_ONCE = 1 << 18
+"""Buckets, and candidates, of several queries held in memory together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The compiled columns of one segment, and the values they were made from."""
+
+    chunks: Chunks
+    words: NDArray[np.uint64]
+    """Shape (entries, words)."""
+    starts: NDArray[np.uint32]
+    """For each chunk the first position of each bucket and the end, one chunk after another."""
+    rows: NDArray[np.uint32]
+    """Shape (chunks * entries,): for each chunk the rows by bucket."""
+    sketch: NDArray[np.uint32]
+    """The bits after the chunk of each of `rows`, same shape."""
+
+
+class Kernel(ABC):
+    """One implementation of the loops."""
+
+    name: ClassVar[str]
+    probe_cost: ClassVar[float]
+    """What looking into a bucket costs, in entries scanned."""
+    candidate_cost: ClassVar[float]
+    """What an entry in a bucket costs, in entries scanned."""
+
+    @abstractmethod
+    def probe(
+        self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Search by chunks.
+
+        Args:
+            tables: the segment.
+            queries: shape (n, words).
+            thresholds: bits, shape (n,).
+            budget: a query with more candidates than this is given up.
+
+        Returns:
+            Hits in any order and possibly several times, and the query rows that were given up.
+
+        Raises:
+            DamagedIndexError: the tables contradict themselves.
+        """
+
+    @abstractmethod
+    def scan(
+        self,
+        words: NDArray[np.unsignedinteger],
+        queries: NDArray[np.unsignedinteger],
+        thresholds: NDArray[np.int64],
+    ) -> Hits:
+        """Compare with every entry; hits in any order, once each."""
+
+
+class NumpyKernel(Kernel):
+    """Always there."""
+
+    name = "numpy"
+    probe_cost = 16.0
+    candidate_cost = 6.0
+
+    def probe(
+        self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Search by chunks, all queries of a radius at a time."""
+        spent = np.zeros(len(queries), dtype=np.int64)
+        found: list[Hits] = []
+        for threshold in np.unique(thresholds).tolist():
+            asking = np.flatnonzero(thresholds == threshold)
+            for chunk in range(len(tables.chunks.lengths)):
+                radius = tables.chunks.radii(threshold)[chunk]
+                if radius < 0:
+                    continue
+                at_once = max(_CANDIDATES_AT_ONCE // len(flips(tables.chunks.lengths[chunk], radius)[0]), 1)
+                for begin in range(0, len(asking), at_once):
+                    some = asking[begin : begin + at_once]
+                    found += self._probe_chunk(tables, queries, some, threshold, chunk, spent, budget)
+        return _joined(found), np.flatnonzero(spent > budget)
+
+    @staticmethod
+    def _probe_chunk(
+        tables: Tables,
+        queries: NDArray[np.uint64],
+        asking: NDArray[np.int64],
+        threshold: int,
+        chunk: int,
+        spent: NDArray[np.int64],
+        budget: int,
+    ) -> list[Hits]:
+        chunks, entries = tables.chunks, len(tables.words)
+        radius = chunks.radii(threshold)[chunk]
+        asking = asking[spent[asking] <= budget]
+        if not asking.size:
+            return []
+        masks, weights = flips(chunks.lengths[chunk], radius)
+        keys = chunks.keys(queries[asking], chunk)[:, None] ^ masks
+        table = tables.starts[chunks.table_starts[chunk] : chunks.table_starts[chunk + 1]]
+        first, last = table[keys].astype(np.int64), table[keys + np.uint32(1)].astype(np.int64)
+        counts = last - first
+        if counts.min() < 0 or last.max() > entries:
+            raise DamagedIndexError("a bucket ends before it begins, or beyond the last entry")
+        of_query = counts.sum(axis=1)
+        spent[asking] += of_query
+        sketches = chunks.sketches(queries[asking], chunk)
+        near, total = chunks.limits(threshold, chunk)
+        of_next = np.uint32(chunks.next_mask(chunk))
+        found = []
+        within = np.flatnonzero(spent[asking] <= budget)
+        # A group has at most so many candidates, but for a single query, which has at most its budget.
+        groups = np.cumsum(of_query[within]) // _CANDIDATES_AT_ONCE
+        for group in np.unique(groups):
+            members = within[groups == group]
+            lengths = counts[members].ravel()
+            probe = np.repeat(np.arange(lengths.size), lengths)
+            places = np.arange(probe.size) + (first[members].ravel() - np.cumsum(lengths) + lengths)[probe]
+            places += chunk * entries
+            differing = tables.sketch[places] ^ np.repeat(sketches[members], of_query[members])
+            kept = np.flatnonzero(
+                np.bitwise_count(differing & of_next) <= near - np.tile(weights, len(members))[probe]
+            )
+            kept = kept[np.bitwise_count(differing[kept]) <= total - weights[probe[kept] % len(weights)]]
+            query_rows = asking[members[probe[kept] // len(weights)]]
+            rows = tables.rows[places[kept]].astype(np.int64)
+            if rows.size and rows.max() >= entries:
+                raise DamagedIndexError("a bucket names a row that is not there")
+            distances = np.bitwise_count(tables.words[rows] ^ queries[query_rows]).sum(axis=1, dtype=np.int64)
+            hit = distances <= threshold
+            found.append((query_rows[hit], rows[hit], distances[hit]))
+        return found
+
+    def scan(
+        self,
+        words: NDArray[np.unsignedinteger],
+        queries: NDArray[np.unsignedinteger],
+        thresholds: NDArray[np.int64],
+    ) -> Hits:
+        """Compare block by block."""
+        found: list[Hits] = []
+        for begin in range(0, len(words), _SCAN_BLOCK):
+            block = words[begin : begin + _SCAN_BLOCK]
+            for query_row, (query, threshold) in enumerate(zip(queries, thresholds, strict=True)):
+                rows, distances = _near(block, query, int(threshold))
+                if rows.size:
+                    found.append((np.full(len(rows), query_row), begin + rows, distances))
+        return _joined(found)
+
+
+class CKernel(Kernel):
+    """The same in C: no numbers in between go through memory, and buckets are fetched ahead."""
+
+    name = "C"
+    probe_cost = 24.0
+    candidate_cost = 6.0
+
+    def probe(
+        self, tables: Tables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Search by chunks, query by query."""
+        from hashscan.lists.index import _probe
+
+        try:
+            hits, given_up = _probe.probe(
+                tables.words,
+                tables.starts,
+                tables.rows,
+                tables.sketch,
+                np.array(tables.chunks.lengths, dtype=np.int64),
+                np.ascontiguousarray(queries),
+                np.ascontiguousarray(thresholds),
+                budget,
+            )
+        except _probe.DamagedError as error:
+            raise DamagedIndexError(str(error)) from error
+        return _unpacked(hits), np.flatnonzero(np.frombuffer(given_up, dtype=np.uint8))
+
+    def scan(
+        self,
+        words: NDArray[np.unsignedinteger],
+        queries: NDArray[np.unsignedinteger],
+        thresholds: NDArray[np.int64],
+    ) -> Hits:
+        """Compare block by block; other words than eight bytes are left to numpy."""
+        from hashscan.lists.index import _probe
+
+        if words.dtype != np.uint64:
+            return NumpyKernel().scan(words, queries, thresholds)
+        return _unpacked(
+            _probe.scan(
+                np.ascontiguousarray(words),
+                np.ascontiguousarray(queries),
+                np.ascontiguousarray(thresholds),
+                words.shape[1],
+            )
+        )
+
+
+@cache
+def best_kernel() -> Kernel:
+    """The C loops where they were built for this machine, else numpy's."""
+    if sys.byteorder == "little":
+        try:
+            from hashscan.lists.index import _probe  # noqa: F401
+        except ImportError:
+            return NumpyKernel()
+        return CKernel()
+    return NumpyKernel()
+
+
+def words_of(values: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:
+    """Digests as the longest words they consist of, shape (n, words); no copy."""
+    return values.view(f"u{math.gcd(values.shape[1], 8)}")
+
+
+def _near(
+    block: NDArray[np.unsignedinteger], query: NDArray[np.unsignedinteger], threshold: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of `block` within `threshold` of `query`, with their distances.
+
+    Half of the words rule out nearly every row that is far away, and the distance only grows with the rest.
+    """
+    half = math.ceil(len(query) / 2)
+    partial = np.bitwise_count(block[:, 0] ^ query[0]).astype(np.uint16)
+    for word in range(1, half):
+        partial += np.bitwise_count(block[:, word] ^ query[word])
+    rows = np.flatnonzero(partial <= threshold)
+    distances = np.bitwise_count(block[rows] ^ query).sum(axis=1, dtype=np.int64)
+    near = distances <= threshold
+    return rows[near], distances[near]
+
+
+def _unpacked(hits: bytes) -> Hits:
+    """Hits as the C loops give them: query, entry and distance of each in 4 bytes."""
+    table = np.frombuffer(hits, dtype=np.uint32).reshape(-1, 3).astype(np.int64)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def _joined(found: list[Hits]) -> Hits:
+    if not found:
+        return no_hits()
+    query_rows, entry_rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
+    return query_rows, entry_rows, distances

@@ -1,0 +1,149 @@
+"""Makes the segments of several lists look like one index."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.columns import ColumnFiles, Columns, ListHandle, open_columns
+from hashscan.lists.index.base import DamagedIndexError, Hits, Index, Segment, no_hits
+from hashscan.lists.index.metrics import strategy_of
+from hashscan.lists.index.segments import compile_segment, open_segment
+from hashscan.model import ALGORITHMS
+
+SMALL = 20_000
+"""Below so many entries a segment is made in memory when it is opened: that takes a few milliseconds."""
+
+
+def compiled(handle: ListHandle) -> tuple[ColumnFiles, ...]:
+    """The columns of a list that have enough entries to be compiled to files."""
+    return tuple(files for files in handle.columns if files.entries >= SMALL)
+
+
+def compile_list(handle: ListHandle, files: ColumnFiles) -> None:
+    """Compile one algorithm's entries of a list into the handle's index folder.
+
+    Raises:
+        ColumnError: a column is not what the handle says.
+        OSError: it can't be written.
+    """
+    assert handle.index is not None
+    compile_segment(handle.index, files.algorithm, open_columns(handle.folder, files).value, label(handle))
+
+
+def open_list(handle: ListHandle, files: ColumnFiles, *, thorough: bool) -> Segment:
+    """Map one compiled algorithm of a list.
+
+    Raises:
+        DamagedIndexError: what was compiled has changed, or belongs to another version.
+        ColumnError: a column is not what the handle says.
+        OSError: a file can't be opened.
+    """
+    assert handle.index is not None
+    values = open_columns(handle.folder, files).value
+    return open_segment(handle.index, files.algorithm, values, label(handle), thorough=thorough)
+
+
+def label(handle: ListHandle) -> str:
+    """What a compiled segment says of where it comes from."""
+    return f"{handle.name} {handle.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One list's entries of an algorithm, and where they stand among all lists' entries of it."""
+
+    handle: ListHandle
+    start: int
+    columns: Columns
+    segment: Segment
+
+    @property
+    def end(self) -> int:
+        """First entry row after this part."""
+        return self.start + self.columns.entries
+
+
+class CompiledIndex(Index):
+    """The segments of some lists one after another."""
+
+    def __init__(self, parts: dict[str, list[_Part]]) -> None:
+        self._parts = parts
+
+    @classmethod
+    def open(cls, handles: Sequence[ListHandle]) -> CompiledIndex:
+        """Map the lists behind the handles, which were verified and compiled before.
+
+        What is small, or can't be used as it was compiled, is made in memory.
+
+        Raises:
+            ColumnError: a file is not what its handle says.
+            OSError: a column can't be opened.
+        """
+        parts: dict[str, list[_Part]] = {}
+        for handle in handles:
+            for files in handle.columns:
+                of_algorithm = parts.setdefault(files.algorithm, [])
+                start = of_algorithm[-1].end if of_algorithm else 0
+                columns = open_columns(handle.folder, files)
+                of_algorithm.append(_Part(handle, start, columns, _segment(handle, files, columns)))
+        return cls(parts)
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Algorithms that have entries."""
+        return frozenset(self._parts)
+
+    def __len__(self) -> int:
+        return sum(parts[-1].end for parts in self._parts.values())
+
+    def entries(self, algorithm: str) -> int:
+        """Entries of one algorithm."""
+        return self._parts[algorithm][-1].end if algorithm in self._parts else 0
+
+    def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
+        """All entries within each query's threshold, in memory bounded but for the hits."""
+        size = ALGORITHMS[algorithm].size
+        if values.dtype != np.uint8 or values.ndim != 2 or values.shape[1] != size:
+            raise ValueError(
+                f"{algorithm} is asked with (n, {size}) bytes, not {values.dtype} {values.shape}"
+            )
+        if thresholds.shape != values.shape[:1] or (thresholds < 0).any():
+            raise ValueError("every query needs a threshold from 0 on")
+        parts = self._parts.get(algorithm, [])
+        if not parts or not len(values):
+            return no_hits()
+        values = np.ascontiguousarray(values)
+        limits = np.minimum(thresholds, ALGORITHMS[algorithm].bits).astype(np.int64)
+        found = [(part.start, part.segment.query(values, limits)) for part in parts]
+        if len(found) == 1:
+            return found[0][1]
+        query_rows = np.concatenate([hits[0] for _, hits in found])
+        entry_rows = np.concatenate([start + hits[1] for start, hits in found])
+        distances = np.concatenate([hits[2] for _, hits in found])
+        order = np.lexsort((entry_rows, query_rows))
+        return query_rows[order], entry_rows[order], distances[order]
+
+    def entry(self, algorithm: str, entry_row: int) -> tuple[str, str, str]:
+        """List name, entry id and category of an entry that `query` gave."""
+        parts = self._parts[algorithm]
+        part = parts[bisect.bisect_right(parts, entry_row, key=lambda part: part.start) - 1]
+        row = entry_row - part.start
+        if not 0 <= row < part.columns.entries:
+            raise IndexError(entry_row)
+        entry_id = bytes(part.columns.ids[row]).decode("ascii")
+        return part.handle.name, entry_id, part.handle.categories[part.columns.category[row]]
+
+
+def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> Segment:
+    if handle.index is not None and files.entries >= SMALL:
+        try:
+            return open_segment(handle.index, files.algorithm, columns.value, label(handle))
+        except (DamagedIndexError, OSError):
+            # Looked at and said so when the list was opened; exact all the same, only slower.
+            pass
+    return strategy_of(files.algorithm).plain(columns.value)

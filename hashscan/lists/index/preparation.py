@@ -1,0 +1,108 @@
+"""Sees to it that a verified list has a compiled index that can be relied on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hashscan.lists.columns import ListHandle
+from hashscan.lists.index.base import DamagedIndexError
+from hashscan.lists.index.lists import compile_list, compiled, open_list
+
+INDEX = "index"
+"""The folder in a version's folder."""
+
+
+class TemporaryIndex:
+    """A folder for an index that could not be kept; gone with this object."""
+
+    def __init__(self) -> None:
+        """Make the folder.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="hashscan-index-"))
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._finalizer()
+
+
+def compile_new(handle: ListHandle, folder: Path) -> None:
+    """Compile the index of a version about to be put in use, as far as there is room.
+
+    A version is worth having without it too: what is missing is compiled, and said, when the list is opened.
+
+    Args:
+        handle: a verified list.
+        folder: of the version.
+
+    Raises:
+        ColumnError: a column is not what the handle says.
+    """
+    handle = replace(handle, index=folder / INDEX)
+    for files in compiled(handle):
+        with suppress(OSError):
+            compile_list(handle, files)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A list with its index."""
+
+    handle: ListHandle
+    remark: str | None = None
+    """What was out of order, for a person."""
+    temporary: TemporaryIndex | None = None
+
+
+def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
+    """Check the index of a list and compile what is missing or can't be used.
+
+    Args:
+        handle: a verified list.
+        folder: of the list's version; its index is in there.
+        thorough: compare the index with its checksums.
+
+    Raises:
+        ColumnError: a column is not what the handle says.
+    """
+    wanted = compiled(handle)
+    if not wanted:
+        return Prepared(handle)
+    handle = replace(handle, index=folder / INDEX)
+    reasons = []
+    for files in wanted:
+        try:
+            open_list(handle, files, thorough=thorough)
+        except (DamagedIndexError, OSError) as error:
+            reasons.append(
+                "its index was missing"
+                if isinstance(error, FileNotFoundError)
+                else f"its index was damaged ({error})"
+            )
+            try:
+                compile_list(handle, files)
+            except OSError as trouble:
+                return _elsewhere(handle, f"{reasons[-1]} and can't be written: {trouble}")
+    if not reasons:
+        return Prepared(handle)
+    return Prepared(handle, f"{reasons[0]}, and has been compiled again")
+
+
+def _elsewhere(handle: ListHandle, trouble: str) -> Prepared:
+    """Compile all of a list in a temporary folder, or leave it to be scanned."""
+    try:
+        temporary = TemporaryIndex()
+        elsewhere = replace(handle, index=temporary.folder)
+        for files in compiled(handle):
+            compile_list(elsewhere, files)
+    except OSError:
+        return Prepared(replace(handle, index=None), f"{trouble}; it is searched without, which is slow")
+    return Prepared(elsewhere, f"{trouble}; a temporary one is used", temporary)

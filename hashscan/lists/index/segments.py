@@ -1,0 +1,192 @@
+"""One compiled segment on disk: written once from an array of values, mapped by every process that asks it.
+
+ALGORITHM.json    the header: format, whose values, how many, and the columns' checksums; replaced at once
+ALGORITHM-X/      the columns the header names, in `.npy` files
+lock              held by whoever compiles
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.column_writer import GrowingColumn
+from hashscan.lists.columns import ColumnError, map_column
+from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_folder
+from hashscan.lists.index.base import ENTRIES_MAX, DamagedIndexError, Hits, Segment
+from hashscan.lists.index.metrics import strategy_of
+from hashscan.lists.layout import private_folder
+from hashscan.lists.record import checksum
+
+FORMAT = 1
+"""Counts changes of the columns' meaning; a segment of another format is compiled again."""
+_HEADER_MAX = 100_000
+_ATTEMPTS = 5
+
+
+def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], label: str) -> None:
+    """Compile values into `folder`, in the place of what was compiled there for the algorithm before.
+
+    Args:
+        folder: made when it isn't there; other algorithms' segments in it stay.
+        algorithm: of the values.
+        values: shape (entries, size), at least one; opening needs them again.
+        label: whose values they are, such as a list's name and version.
+
+    Raises:
+        OSError: it can't be written; the old segment stands.
+    """
+    if not 0 < len(values) <= ENTRIES_MAX:
+        raise ValueError(f"a segment holds 1 to {ENTRIES_MAX} values")
+    private_folder(folder)
+    with _only_compiler(folder):
+        data = folder / f"{algorithm}-{secrets.token_hex(8)}"
+        sums: dict[str, str] = {}
+        try:
+            private_folder(data)
+            strategy = strategy_of(algorithm)
+            expected = strategy.expected(*values.shape)
+            for name, blocks in strategy.columns(values):
+                _write_column(data / f"{name}.npy", expected[name][0], blocks)
+                sums[name] = checksum(data / f"{name}.npy")
+            sync_folder(data)
+            header = {**_identity(algorithm, values, label), "data": data.name, "columns": sums}
+            replace_file(folder / f"{algorithm}.json", json.dumps(header, indent=1).encode("ascii"))
+        except BaseException:
+            shutil.rmtree(data, ignore_errors=True)
+            raise
+        for old in folder.glob(f"{algorithm}-*"):
+            if old != data:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def open_segment(
+    folder: Path,
+    algorithm: str,
+    values: NDArray[np.uint8],
+    label: str,
+    *,
+    withdrawn: NDArray[np.int64] | None = None,
+    thorough: bool = False,
+) -> Segment:
+    """Map a compiled segment; another process may replace it meanwhile and after.
+
+    Args:
+        folder: where it was compiled.
+        algorithm: of the values.
+        values: the very values it was compiled from.
+        label: as it was compiled with.
+        withdrawn: sorted rows that are never to be found.
+        thorough: compare every column with its checksum, which reads all of it.
+
+    Raises:
+        DamagedIndexError: it is not what was compiled, or compiled for another version.
+        OSError: it isn't there, or can't be read.
+    """
+    for attempt in range(_ATTEMPTS):
+        header = _header(folder, algorithm)
+        wanted = _identity(algorithm, values, label)
+        if {name: header.get(name) for name in wanted} != wanted:
+            raise DamagedIndexError(f"the index of {algorithm} was compiled for something else")
+        try:
+            columns = _mapped(folder, header, algorithm, values, thorough=thorough)
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1 or _header(folder, algorithm) == header:
+                raise
+            continue  # Replaced between header and columns.
+        segment = strategy_of(algorithm).open(values, columns)
+        return segment if withdrawn is None else Withdrawn(segment, withdrawn)
+    raise AssertionError("unreachable")
+
+
+class Withdrawn(Segment):
+    """A segment of which some rows are never found."""
+
+    def __init__(self, segment: Segment, rows: NDArray[np.int64]) -> None:
+        """Leave out `rows`, sorted."""
+        self._segment = segment
+        self._rows = rows
+
+    def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
+        """The hits that are left."""
+        query_rows, rows, distances = self._segment.query(values, thresholds)
+        if not self._rows.size:
+            return query_rows, rows, distances
+        place = np.minimum(np.searchsorted(self._rows, rows), self._rows.size - 1)
+        kept = self._rows[place] != rows
+        return query_rows[kept], rows[kept], distances[kept]
+
+
+def _identity(algorithm: str, values: NDArray[np.uint8], label: str) -> dict[str, Any]:
+    entries, size = values.shape
+    return {"format": FORMAT, "algorithm": algorithm, "entries": entries, "size": size, "label": label}
+
+
+def _header(folder: Path, algorithm: str) -> dict[str, Any]:
+    with (folder / f"{algorithm}.json").open("rb") as file:
+        data = file.read(_HEADER_MAX)
+    try:
+        header = json.loads(data)
+    except ValueError as error:
+        raise DamagedIndexError(f"the header of the index of {algorithm} is not JSON") from error
+    if not isinstance(header, dict):
+        raise DamagedIndexError(f"the header of the index of {algorithm} is no object")
+    return header
+
+
+def _mapped(
+    folder: Path, header: Mapping[str, Any], algorithm: str, values: NDArray[np.uint8], *, thorough: bool
+) -> dict[str, NDArray[Any]]:
+    """The columns that a header names."""
+    data, sums = header.get("data"), header.get("columns")
+    expected = strategy_of(algorithm).expected(*values.shape)
+    if (
+        not isinstance(data, str)
+        or not data.startswith(f"{algorithm}-")
+        or "/" in data
+        or not isinstance(sums, dict)
+        or set(sums) != set(expected)
+    ):
+        raise DamagedIndexError(f"the header of the index of {algorithm} names other columns")
+    columns = {}
+    for name, (dtype, rows) in expected.items():
+        path = folder / data / f"{name}.npy"
+        try:
+            columns[name] = map_column(path, dtype, (rows,))
+        except ColumnError as error:
+            raise DamagedIndexError(str(error)) from error
+        if thorough and checksum(path) != sums[name]:
+            raise DamagedIndexError(f"{path.name} of the index of {algorithm} has changed")
+    return columns
+
+
+def _write_column(path: Path, dtype: np.dtype[Any], blocks: Iterator[NDArray[Any]]) -> None:
+    column = GrowingColumn(path, dtype, (), PRIVATE_FILE)
+    try:
+        for block in blocks:
+            column.append(block.astype(dtype, copy=False))
+        column.finish()
+    finally:
+        column.close()
+
+
+@contextmanager
+def _only_compiler(folder: Path) -> Iterator[None]:
+    """Wait for whoever compiles into `folder`, and keep others waiting."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(folder / "lock", flags, PRIVATE_FILE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

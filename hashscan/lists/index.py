@@ -79,6 +79,8 @@ class FlatIndex(Index):
         parts: dict[str, list[_Part]] = {}
         for handle in handles:
             for files in handle.columns:
+                if not ALGORITHMS[files.algorithm].matched:
+                    continue
                 of_algorithm = parts.setdefault(files.algorithm, [])
                 start = of_algorithm[-1].end if of_algorithm else 0
                 of_algorithm.append(_Part(handle, start, open_columns(handle.folder, files)))

@@ -19,6 +19,7 @@ from hashscan.lists.index import FlatIndex
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
+    COMPUTED,
     Batch,
     BatchResult,
     Digest,
@@ -68,7 +69,7 @@ class WorkerSetup:
 def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     """The algorithms a sweep computes: those whose digests are always kept, and those its lists ask for."""
     asked = {files.algorithm for handle in lists for files in handle.columns}
-    return tuple(name for name in ALGORITHMS if name in asked or name in ALWAYS_COMPUTED)
+    return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import string
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,6 @@ from typing import BinaryIO, ClassVar
 from hashscan.errors import ListFormatError
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
 
-_PRINTABLE = frozenset(string.printable) - frozenset(string.whitespace) | {" "}
 _SHOWN_MAX = 40
 _CATEGORY_SET = frozenset(CATEGORIES)
 
@@ -140,7 +138,7 @@ class ListWriter(ABC):
 def own_id(given: str, algorithm: str) -> str:
     """The id of one of several digests that share the id `given`; one too long to be an id is hashed."""
     entry_id = f"{given}:{algorithm}"
-    if len(entry_id) <= ENTRY_ID_MAX and _PRINTABLE.issuperset(entry_id) and entry_id[0] != " ":
+    if len(entry_id) <= ENTRY_ID_MAX and entry_id.isascii() and entry_id.isprintable() and entry_id[0] != " ":
         return entry_id
     return f"{_hashed(given)}:{algorithm}"
 
@@ -178,7 +176,7 @@ def _checked(raw: RawEntry) -> Entry:
         )
     if (
         not 0 < len(raw.id) <= ENTRY_ID_MAX
-        or not _PRINTABLE.issuperset(raw.id)
+        or not (raw.id.isascii() and raw.id.isprintable())
         or raw.id != raw.id.strip(" ")
     ):
         raise LineError(

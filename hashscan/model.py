@@ -67,7 +67,7 @@ class TrustState(StrEnum):
 
 USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
 
-Metric = Literal["exact", "hamming"]
+Metric = Literal["exact", "hamming", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Algorithm:
     """Length of a digest in bits; always a multiple of eight."""
 
     metric: Metric
-    """How two digests are compared."""
+    """How two digests are compared; entries of metric none are only kept and counted."""
 
     of_picture: bool
     """True when the digest is of the decoded picture, False when it is of the bytes."""
@@ -100,6 +100,11 @@ class Algorithm:
         """Length of a digest in bytes."""
         return self.bits // 8
 
+    @property
+    def matched(self) -> bool:
+        """True when sweeps compute it and ask lists for it."""
+        return self.metric != "none"
+
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
@@ -117,9 +122,14 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("dhash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
         Algorithm("ahash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
         Algorithm("whash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
+        # Its authors license it to few; lists are full of it.
+        Algorithm("photodna", 1152, "none", of_picture=True),
     )
 }
-"""Every algorithm by name."""
+"""Every algorithm that a list may have entries of, by name."""
+
+COMPUTED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
+"""The algorithms that hashscan can compute."""
 
 ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
 """Digests are kept while lists change, so these are computed whether or not a list asks."""

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from hashscan.hashing.base import ExactHash, PictureHash
-from hashscan.lists.base import ListFormat
+from hashscan.lists.base import ListFormat, ListWriter
 from hashscan.reports.base import ReportFormat
 from hashscan.sources.base import Source
 
@@ -86,6 +86,31 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
     "list format",
     ListFormat,  # type: ignore[type-abstract]
     Row("csv", "hashscan.lists.formats.csv:CsvFormat", "id,algorithm,value,category with a header line"),
+    Row(
+        "ndjson", "hashscan.lists.formats.ndjson:NdjsonFormat", "a JSON object a line, the same four members"
+    ),
+    Row("vics", "hashscan.lists.formats.vics:VicsFormat", "Project VIC's and CAID's JSON, 1.3 and 2.0"),
+    Row("ncmec", "hashscan.lists.formats.ncmec:NcmecFormat", "NCMEC hash-sharing XML, version 2"),
+    Row("stopncii", "hashscan.lists.formats.stopncii:StopNciiFormat", "StopNCII's JSON: for review only"),
+    Row("pdq", "hashscan.lists.formats.pdq:PdqFormat", "hash,file or hash,quality,file"),
+    Row("threatexchange", "hashscan.lists.formats.threatexchange:ThreatExchangeFormat", "type hash"),
+    Row(
+        "checksums",
+        "hashscan.lists.formats.checksums:ChecksumsFormat",
+        "md5sum, sha1sum, sha256sum, sha512sum",
+    ),
+    Row("hashdeep", "hashscan.lists.formats.hashdeep:HashdeepFormat", "hashdeep's own"),
+    Row("hdb", "hashscan.lists.formats.clamav:HdbFormat", "ClamAV's md5 signatures"),
+    Row("hsb", "hashscan.lists.formats.clamav:HsbFormat", "ClamAV's sha1 and sha256 signatures"),
+    Row("fp", "hashscan.lists.formats.clamav:FpFormat", "ClamAV's false positives: known-good"),
+)
+
+LIST_WRITERS: Registry[ListWriter] = Registry(
+    "list writer",
+    ListWriter,  # type: ignore[type-abstract]
+    Row("csv", "hashscan.lists.formats.csv:CsvWriter", "everything"),
+    Row("ndjson", "hashscan.lists.formats.ndjson:NdjsonWriter", "everything"),
+    Row("hsb", "hashscan.lists.formats.clamav:HsbWriter", "sha1 and sha256 that accuse, for ClamAV"),
 )
 
 REPORT_FORMATS: Registry[ReportFormat] = Registry(

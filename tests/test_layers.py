@@ -40,6 +40,8 @@ OWNERS: dict[str, frozenset[str]] = {
     "securesystemslib": frozenset({"lists"}),
     "cryptography": frozenset({"lists"}),
     "urllib3": frozenset({"lists"}),
+    "ijson": frozenset({"lists"}),
+    "defusedxml": frozenset({"lists"}),
     "sqlite3": frozenset({"scan"}),
 }
 """Which rooms may use a library; one that is not named here may be used nowhere."""

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from hashscan import registry
-from hashscan.model import ALGORITHMS
+from hashscan.model import ALGORITHMS, COMPUTED
 
 TABLES: list[registry.Registry[Any]] = [
     registry.EXACT_HASHES,
     registry.PICTURE_HASHES,
     registry.SOURCES,
     registry.LIST_FORMATS,
+    registry.LIST_WRITERS,
     registry.REPORT_FORMATS,
 ]
 ROWS = [(table, name) for table in TABLES for name in table]
@@ -45,5 +46,5 @@ def test_a_row_that_leads_elsewhere_is_found_out() -> None:
 
 
 def test_algorithms_and_hash_classes_are_the_same_set() -> None:
-    assert set(registry.EXACT_HASHES) == {n for n, a in ALGORITHMS.items() if not a.of_picture}
-    assert set(registry.PICTURE_HASHES) == {n for n, a in ALGORITHMS.items() if a.of_picture}
+    assert set(registry.EXACT_HASHES) == {n for n in COMPUTED if not ALGORITHMS[n].of_picture}
+    assert set(registry.PICTURE_HASHES) == {n for n in COMPUTED if ALGORITHMS[n].of_picture}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from hashscan.cli.screen import say
 from hashscan.errors import UsageError
-from hashscan.model import Entry
+from hashscan.model import CATEGORIES, Entry
 from hashscan.registry import LIST_FORMATS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,16 +30,43 @@ def format_option(command: F) -> F:
     )(command)
 
 
+def category_option(command: F) -> F:
+    """The option --category of commands that read a file of entries."""
+    return click.option(
+        "--category",
+        type=click.Choice(CATEGORIES),
+        help="Category of all entries, for formats that say nothing of it. `other` is for review only.",
+    )(command)
+
+
+def say_left_out(left_out: Mapping[str, int], what: str) -> None:
+    """Say what was no entry, or could not be one."""
+    for reason, count in sorted(left_out.items()):
+        say(f"hashscan: {count} {what} left out: {reason}")
+
+
 @contextmanager
-def entries_of(file: Path, form: str) -> Iterator[tuple[Iterator[Entry], str]]:
+def entries_of(file: Path, form: str, category: str | None = None) -> Iterator[tuple[Iterator[Entry], str]]:
     """The entries of a file, read as they are asked for, and what to call the file in an error.
 
     Raises:
-        UsageError: the file can't be opened.
+        UsageError: the file can't be opened, or a category is lacking or too much.
     """
-    reader = LIST_FORMATS[form]()
+    kind = LIST_FORMATS[form]
+    if kind.takes_category and category is None:
+        raise UsageError(
+            f"the format {form} says nothing of categories",
+            advice=f"Say --category with one of {', '.join(CATEGORIES)}; look at the supplier's terms.",
+        )
+    if category is not None and not kind.takes_category:
+        raise UsageError(
+            f"the format {form} has categories of its own",
+            advice="Leave out --category, or use another format.",
+        )
+    reader = kind(category)
     if str(file) == "-":
         yield reader.read(sys.stdin.buffer, "standard input"), "standard input"
+        say_left_out(reader.left_out, "records")
         return
     try:
         stream = file.open("rb")
@@ -46,3 +74,4 @@ def entries_of(file: Path, form: str) -> Iterator[tuple[Iterator[Entry], str]]:
         raise UsageError(f"can't read {file}: {error.strerror}", advice="Name an existing file.") from error
     with stream:
         yield reader.read(stream, str(file)), str(file)
+        say_left_out(reader.left_out, "records")

@@ -8,7 +8,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, decoding_options
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
-from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED
+from hashscan.model import ALWAYS_COMPUTED, COMPUTED
 from hashscan.settings import DecodingLimits
 
 
@@ -18,7 +18,7 @@ from hashscan.settings import DecodingLimits
     "--algorithm",
     "algorithms",
     multiple=True,
-    type=click.Choice(list(ALGORITHMS)),
+    type=click.Choice(COMPUTED),
     help="Algorithm to compute; repeatable. Those a sweep always computes when none is named.",
 )
 @decoding_options
@@ -47,7 +47,7 @@ def command(
     setup = WorkerSetup(
         lists=(),
         sandbox=sandbox_options(limits),
-        algorithms=tuple(name for name in ALGORITHMS if name in chosen),
+        algorithms=tuple(name for name in COMPUTED if name in chosen),
         max_pixels=limits.max_pixels,
         with_digests=True,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
-from hashscan.cli.entries import entries_of, format_option
+from hashscan.cli.entries import category_option, entries_of, format_option, say_left_out
 from hashscan.cli.screen import say, show_lists
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -20,9 +20,11 @@ from hashscan.errors import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
     HashscanError,
+    NoUsableListError,
     UsageError,
 )
 from hashscan.model import USABLE_STATES, TrustState
+from hashscan.registry import LIST_WRITERS
 
 _GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
 """Exit codes of a pull: a server that is out of reach today is the least of troubles."""
@@ -140,15 +142,16 @@ def verify(names: tuple[str, ...], state: Path) -> int:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--name", required=True, help="What to call the list.")
 @format_option
+@category_option
 @state_option
-def import_(file: Path, name: str, form: str, state: Path) -> int:
+def import_(file: Path, name: str, form: str, category: str | None, state: Path) -> int:
     """Make a local list of a file of entries (- is standard input); nobody has signed it, and reports say so.
 
     A wrong line is named, and then nothing is imported.
     """
     from hashscan.lists.store import ListStore
 
-    with entries_of(file, form) as (entries, label):
+    with entries_of(file, form, category) as (entries, label):
         info = ListStore(state / "lists").import_entries(name, entries, label)
     say(f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody")
     return EXIT_CLEAN
@@ -163,4 +166,35 @@ def remove(name: str, state: Path) -> int:
 
     ListStore(state / "lists").remove(name)
     say(f"hashscan: list {name} is removed")
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
+@click.argument("name")
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(list(LIST_WRITERS)),
+    help="How to write it; hsb is for ClamAV and holds only sha1 and sha256 entries that accuse.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    show_default="standard output",
+    help="The file to write, for its owner alone.",
+)
+@state_option
+def export(name: str, form: str, output: Path, state: Path) -> int:
+    """Write a list's entries into a file; they are sensitive, so keep it as you keep the list."""
+    from hashscan.lists.export import export_list
+    from hashscan.lists.store import ListStore
+
+    with ListStore(state / "lists").open([name], datetime.now(UTC)) as opened:
+        if not opened.handles:
+            raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
+        writer = LIST_WRITERS[form](name)
+        export_list(opened.handles[0], writer, None if str(output) == "-" else output)
+    say_left_out(writer.left_out, "entries")
     return EXIT_CLEAN

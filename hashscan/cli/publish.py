@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup
-from hashscan.cli.entries import entries_of, format_option
+from hashscan.cli.entries import category_option, entries_of, format_option
 from hashscan.cli.screen import say
 from hashscan.errors import EXIT_CLEAN, UsageError
 
@@ -95,11 +95,12 @@ def init(
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @work_option
 @format_option
-def add(file: Path, work: Path, form: str) -> int:
+@category_option
+def add(file: Path, work: Path, form: str, category: str | None) -> int:
     """Take in the entries of a file for the next release; all of them, or none when a line is wrong."""
     from hashscan.lists.publisher import Publisher
 
-    with entries_of(file, form) as (entries, label):
+    with entries_of(file, form, category) as (entries, label):
         count = Publisher(work).add(entries, label)
     say(f"hashscan: {count} entries wait for the next release")
     return EXIT_CLEAN

@@ -9,7 +9,7 @@ import numpy as np
 from hashscan.errors import TargetError
 from hashscan.lists.index import Index
 from hashscan.lists.index.thresholds import default_threshold
-from hashscan.model import ALGORITHMS, Batch, FileResult, FileStat, Match, Reason, Verdict
+from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Match, Reason, Verdict
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import MATCHES_KEPT, Worker
 from hashscan.sources.base import LostFile
@@ -57,8 +57,8 @@ def algorithms_of(text: str) -> dict[str, bytes]:
     if len(digits) != 2 * len(value):
         # fromhex allows white space between the digits.
         return {}
-    names = [name.lower()] if colon else list(ALGORITHMS)
-    return {n: value for n in names if n in ALGORITHMS and ALGORITHMS[n].size == len(value) > 0}
+    names = [name.lower()] if colon else list(COMPUTED)
+    return {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value) > 0}
 
 
 def match_digest(index: Index, algorithm: str, value: bytes) -> list[Match]:

@@ -21,6 +21,7 @@ from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
+    COMPUTED,
     Batch,
     BatchResult,
     Digest,
@@ -70,7 +71,7 @@ class WorkerSetup:
 def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     """The algorithms a sweep computes: those whose digests are always kept, and those its lists ask for."""
     asked = {files.algorithm for handle in lists for files in handle.columns}
-    return tuple(name for name in ALGORITHMS if name in asked or name in ALWAYS_COMPUTED)
+    return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
 
 
 def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:

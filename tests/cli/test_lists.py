@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,45 @@ def test_import_from_standard_input(run: Run) -> None:
         "lists", "import", "-", "--name", "piped", input=f"id,algorithm,value,category\na,md5,{'0' * 32},A1\n"
     )
     assert ran.code == 0, ran.err
+
+
+def test_a_format_without_categories_demands_one(run: Run, uploads: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256((uploads / "listed.jpg").read_bytes()).hexdigest()
+    sums = tmp_path / "sums"
+    sums.write_text(f"{digest}  listed.jpg\n")
+    ran = run("lists", "import", sums, "--name", "sums", "--format", "checksums")
+    assert ran.code == 2
+    assert "--category" in ran.err
+    assert run("lists", "import", sums, "--name", "sums", "--category", "A1").code == 2
+    named = ("--name", "sums", "--format", "checksums", "--category")
+    assert run("lists", "import", sums, *named, "other").code == 0
+    assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "review"
+    assert run("lists", "import", sums, *named, "A1").code == 0
+    assert run("check", uploads / "listed.jpg").lines[0]["verdict"] == "match"
+
+
+def test_photodna_is_kept_counted_and_not_swept_for(run: Run, uploads: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(f"id,algorithm,value,category\na,photodna,{'07' * 144},A1\nb,md5,{'0' * 32},A1\n")
+    assert run("lists", "import", file, "--name", "x").code == 0
+    assert "1 photodna" in run("lists", "status").err
+    ran = run("scan", uploads, "--report", "-")
+    assert ran.code == 0, ran.err
+    assert "photodna" not in ran.lines[0]["algorithms"]
+
+
+def test_export(run: Run, local_list: str, tmp_path: Path) -> None:
+    ran = run("lists", "export", local_list, "--format", "ndjson")
+    assert ran.code == 0
+    assert {line["id"] for line in ran.lines} == {"e-sha256", "e-pdq"}
+    output = tmp_path / "out.hsb"
+    ran = run("lists", "export", local_list, "--format", "hsb", "--output", output)
+    assert ran.code == 0
+    assert "1 entries left out: pdq" in ran.err
+    assert ":*:hashscan.ours.A1.e-sha256:73" in output.read_text()
+    assert output.stat().st_mode & 0o777 == 0o600
+    assert run("lists", "export", "none", "--format", "csv").code == 10
+    assert run("lists", "export", local_list, "--format", "csv", "--output", tmp_path / "n" / "o").code == 12
 
 
 def test_remove(run: Run, local_list: str) -> None:

@@ -21,9 +21,9 @@ from hashscan.hashing.records import (
     unpack_reply,
     unpack_request,
 )
-from hashscan.model import ALGORITHMS, Digest, Picture, Reason
+from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 
-OF_PICTURES = [name for name, algorithm in ALGORITHMS.items() if algorithm.of_picture]
+OF_PICTURES = [name for name in COMPUTED if ALGORITHMS[name].of_picture]
 JPEG = FORMATS[0]
 
 some_algorithms = st.lists(st.sampled_from(OF_PICTURES), unique=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, shown
+from hashscan.lists.base import LineError, ListFormat, ListWriter, RawEntry, shown
+from hashscan.lists.formats.text import text_lines
+from hashscan.model import Entry
 
 _COLUMNS = ("id", "algorithm", "value", "category")
-_LINE_MAX = 4096
-"""Bytes of a line; an honest one has under 300."""
-_BOM = b"\xef\xbb\xbf"
 _HEADER_ADVICE = f"Begin the file with the line {','.join(_COLUMNS)}"
 
 
@@ -19,6 +19,7 @@ class CsvFormat(ListFormat):
     """A header line that names the four columns, then one entry a line; blank lines are passed over."""
 
     name = "csv"
+    gives_ids = True
 
     def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
         rows = _rows(stream)
@@ -41,7 +42,7 @@ class CsvFormat(ListFormat):
 
 def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and fields of all lines but blank ones."""
-    reader = csv.reader(_lines(stream), strict=True)
+    reader = csv.reader(text_lines(stream), strict=True)
     while True:
         number = reader.line_num + 1
         try:
@@ -58,14 +59,17 @@ def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             yield number, row
 
 
-def _lines(stream: BinaryIO) -> Iterator[str]:
-    """The stream's lines as text, each of bounded length."""
-    for number, raw in enumerate(iter(lambda: stream.readline(_LINE_MAX + 1), b""), start=1):
-        if len(raw) > _LINE_MAX:
-            raise LineError(number, f"longer than {_LINE_MAX} bytes", "End every entry with a line feed")
-        if b"\0" in raw:
-            raise LineError(number, "holds a NUL byte", "Save the file as plain UTF-8 text")
-        try:
-            yield (raw.removeprefix(_BOM) if number == 1 else raw).decode()
-        except UnicodeDecodeError as error:
-            raise LineError(number, "not UTF-8", "Save the file as plain UTF-8 text") from error
+class CsvWriter(ListWriter):
+    """What `CsvFormat` reads."""
+
+    name = "csv"
+
+    def lines(self, entries: Iterable[Entry]) -> Iterator[bytes]:
+        """The header, then one line an entry."""
+        yield f"{','.join(_COLUMNS)}\n".encode("ascii")
+        for entry in entries:
+            line = io.StringIO(newline="")
+            csv.writer(line, lineterminator="\n").writerow(
+                (entry.id, entry.algorithm, entry.value.hex(), entry.category)
+            )
+            yield line.getvalue().encode("ascii")

@@ -17,6 +17,8 @@ from hashscan.lists.index.chunks import Chunks, flips
 
 _SCAN_BLOCK = 1 << 14
 """Entries compared at a time: the numbers in between stay in a core's cache."""
+SURVIVOR_COST = 16
+"""What comparing a whole digest costs, in candidates dismissed by their sketch; as in _probe.c."""
 _CANDIDATES_AT_ONCE = 1 << 18
 """Buckets, and candidates, of several queries held in memory together."""
 
@@ -142,6 +144,7 @@ class NumpyKernel(Kernel):
             )
             kept = kept[np.bitwise_count(differing[kept]) <= total - weights[probe[kept] % len(weights)]]
             query_rows = asking[members[probe[kept] // len(weights)]]
+            np.add.at(spent, query_rows, SURVIVOR_COST)
             rows = tables.rows[places[kept]].astype(np.int64)
             if rows.size and rows.max() >= entries:
                 raise DamagedIndexError("a bucket names a row that is not there")

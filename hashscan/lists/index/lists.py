@@ -21,7 +21,9 @@ SMALL = 20_000
 
 def compiled(handle: ListHandle) -> tuple[ColumnFiles, ...]:
     """The columns of a list that have enough entries to be compiled to files."""
-    return tuple(files for files in handle.columns if files.entries >= SMALL)
+    return tuple(
+        files for files in handle.columns if files.entries >= SMALL and ALGORITHMS[files.algorithm].matched
+    )
 
 
 def compile_list(handle: ListHandle, files: ColumnFiles) -> None:
@@ -87,6 +89,8 @@ class CompiledIndex(Index):
         parts: dict[str, list[_Part]] = {}
         for handle in handles:
             for files in handle.columns:
+                if not ALGORITHMS[files.algorithm].matched:
+                    continue
                 of_algorithm = parts.setdefault(files.algorithm, [])
                 start = of_algorithm[-1].end if of_algorithm else 0
                 columns = open_columns(handle.folder, files)

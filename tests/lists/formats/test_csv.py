@@ -130,7 +130,7 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
         (HEADER + LINE + b"a\0b,md5,00,A1\n", 3, "NUL"),
         (HEADER + b"\xff\xfe\n", 2, "not UTF-8"),
         ("id,algorithm,value,category\n".encode("utf-16"), 1, "NUL"),
-        (HEADER + b"x" * 5000, 2, "longer than"),
+        (HEADER + b"x" * 9000, 2, "longer than"),
         (HEADER + b'"a1' + b"\n" * 20, 2, "no comma-separated values"),
         (HEADER + b'"a1\n' + b"x" * 3000 + b"\n" + b"y" * 3000 + b'",md5,00,A1\n', 2, "runs over the end"),
         (HEADER + b'"' + b"x\n" * 100_000, 2, "no comma-separated values"),

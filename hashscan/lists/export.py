@@ -1,0 +1,52 @@
+"""Writes a stored list's entries into a file, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from hashscan.lists.base import ListWriter
+from hashscan.lists.columns import BLOCK, ListHandle, open_columns
+from hashscan.lists.durable import PRIVATE_FILE, output_errors, sync_folder, temporary_name
+from hashscan.model import Entry
+
+
+def entries_of_list(handle: ListHandle) -> Iterator[Entry]:
+    """All entries, algorithm by algorithm."""
+    for files in handle.columns:
+        columns = open_columns(handle.folder, files)
+        for start in range(0, columns.entries, BLOCK):
+            rows = slice(start, start + BLOCK)
+            ids, category = columns.ids[rows].tolist(), columns.category[rows].tolist()
+            for entry_id, number, value in zip(ids, category, columns.value[rows], strict=True):
+                yield Entry(
+                    entry_id.decode("ascii"), files.algorithm, value.tobytes(), handle.categories[number]
+                )
+
+
+def export_list(handle: ListHandle, writer: ListWriter, output: Path | None) -> None:
+    """Write a list, aside and at once, readable for its owner alone; None is standard output.
+
+    Raises:
+        OutputError: it can't be written; an earlier file stands.
+    """
+    with output_errors("the export can't be written"):
+        if output is None:
+            for line in writer.lines(entries_of_list(handle)):
+                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            return
+        aside = temporary_name(output)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for line in writer.lines(entries_of_list(handle)):
+                    file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(output)
+        finally:
+            aside.unlink(missing_ok=True)
+        sync_folder(output.parent)

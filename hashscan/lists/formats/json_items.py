@@ -1,0 +1,124 @@
+"""Takes the objects of an array in a JSON document of any length, one at a time, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import ijson
+import numpy as np
+
+from hashscan.lists.base import LineError
+from hashscan.lists.formats.text import BOM
+
+_CHUNK = 1 << 16
+_DEPTH_MAX = 64
+"""ijson keeps the path of every level: brackets alone would take memory by the square of their number."""
+_RECORD_MAX = 16 << 20
+"""Bytes that may pass without an object."""
+_MEND = "Get the whole file anew from its supplier"
+
+
+class JsonItems:
+    """Objects of one array, counted from 1."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Read the beginning of `stream`; a byte order mark is passed over."""
+        head = stream.read(_CHUNK)
+        self.head = head.removeprefix(BOM)
+        self._source = stream
+        self._reader = _Guarded(self.head, stream)
+
+    def before(self, array: str) -> dict[str, Any]:
+        """Plain members that stand before the member `array`, as far as the first 64 KiB go."""
+        found: dict[str, Any] = {}
+        depth, key = 0, ""
+        try:
+            for kind, value in ijson.basic_parse(_Guarded(self.head, None), use_float=True):
+                if kind == "map_key" and depth == 1:
+                    key = value
+                    if key == array:
+                        break
+                elif kind in ("start_map", "start_array"):
+                    depth += 1
+                elif kind in ("end_map", "end_array"):
+                    depth -= 1
+                elif depth == 1:
+                    found[key] = value
+        except (_UnreadableError, ijson.JSONError, ValueError, OverflowError):
+            # The same bytes are read again for the objects, and then told with their place.
+            pass
+        return found
+
+    def objects(self, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Numbers and objects at `path`, in ijson's notation.
+
+        Raises:
+            LineError: the document is no JSON, too deep, or the array holds something else.
+        """
+        number = 0
+        reader = self._reader
+        items = ijson.items(reader, path, use_float=True, buf_size=_CHUNK)
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except _UnreadableError as error:
+                raise LineError(number + 1, error.args[0], _MEND) from error
+            except (ijson.JSONError, ValueError, OverflowError) as error:
+                # Its words quote the document, and so values.
+                raise LineError(number + 1, "not JSON from here on, or cut short", _MEND) from error
+            number += 1
+            reader.passed = 0
+            if not isinstance(item, dict):
+                raise LineError(number, "not an object", _MEND)
+            yield number, item
+
+
+class _UnreadableError(Exception):
+    """The document goes on in a way that can't be read; says why."""
+
+
+class _Guarded:
+    """A stream that refuses deep nesting and endless records before the parser sees them."""
+
+    def __init__(self, head: bytes, rest: BinaryIO | None) -> None:
+        self._head = head
+        self._rest = rest
+        self._depth = 0
+        self._in_string = False
+        self._half_escape = b""
+        self.passed = 0
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        """The next bytes; asked with 0 it gives none."""
+        if size == 0:
+            return b""
+        data, self._head = self._head, b""
+        if not data and self._rest is not None:
+            data = self._rest.read(_CHUNK)
+        self.passed += len(data)
+        if self.passed > _RECORD_MAX:
+            raise _UnreadableError(f"a record of more than {_RECORD_MAX >> 20} MiB")
+        self._look_at(data)
+        return data
+
+    def _look_at(self, data: bytes) -> None:
+        """Follow the depth of brackets outside of strings."""
+        text = self._half_escape + data
+        backslashes = len(text) - len(text.rstrip(b"\\"))
+        self._half_escape = b"\\" if backslashes % 2 else b""
+        if b"\\" in text:
+            text = text[: len(text) - backslashes].replace(b"\\\\", b"").replace(b'\\"', b"")
+        pieces = text.split(b'"')
+        outside = np.frombuffer(b"".join(pieces[self._in_string :: 2]), dtype=np.uint8)
+        self._in_string ^= len(pieces) % 2 == 0
+        # Both pairs of brackets differ from each other in the same bits.
+        folded = outside | 0x20
+        steps = (folded == 0x7B).astype(np.int64) - (folded == 0x7D)
+        levels = self._depth + np.cumsum(steps)
+        if levels.size:
+            self._depth = int(levels[-1])
+            if int(levels.max()) > _DEPTH_MAX:
+                raise _UnreadableError(f"nested more than {_DEPTH_MAX} deep")

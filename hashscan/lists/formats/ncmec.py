@@ -1,0 +1,111 @@
+"""NCMEC's hash-sharing documents, XML, version 2.
+
+`queryResult > images|videos > image|video > member@id, id, classification, fingerprints`. The
+classifications A1, A2, B1 and B2 keep their names, any other is `other`; deletedImage and deletedVideo are
+no entries. Only a document without a document type is read: entities and external ones are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import BinaryIO
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import iterparse
+
+from hashscan.lists.base import LineError, ListFormat, RawEntry, own_id
+
+_CLASSES = frozenset({"A1", "A2", "B1", "B2"})
+_MEDIA = frozenset({"image", "video"})
+_DELETED = frozenset({"deletedImage", "deletedVideo"})
+_ALGORITHMS = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq", "photodna")} | {
+    "pdna": "photodna"
+}
+_DEPTH_MAX = 32
+_RECORD_MAX = 10_000
+"""Elements that may pass without a picture or video."""
+_MEND = "Get the document anew from its supplier"
+
+
+class NcmecFormat(ListFormat):
+    """Pictures and videos of a query's result; ids are `member/id:algorithm`."""
+
+    name = "ncmec"
+    unit = "record"
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        number = 0
+        for element in _records(stream):
+            number += 1
+            if _tag(element) in _DELETED:
+                self.left_out["deleted"] += 1
+                continue
+            yield from self._entries(number, element)
+
+    def _entries(self, number: int, element: Element) -> Iterator[RawEntry]:
+        parts = {_tag(child): child for child in element}
+        fingerprints = parts.get("fingerprints")
+        given = (parts["id"].text or "").strip() if "id" in parts else ""
+        member = parts["member"].get("id", "") if "member" in parts else ""
+        if not given or not member:
+            raise LineError(number, "without an id, or without a member's", _MEND)
+        classification = (parts["classification"].text or "").strip() if "classification" in parts else ""
+        category = classification if classification in _CLASSES else "other"
+        for fingerprint in fingerprints if fingerprints is not None else ():
+            value = (fingerprint.text or "").strip()
+            algorithm = _ALGORITHMS.get(_tag(fingerprint).lower())
+            if algorithm is None:
+                self.left_out["of an algorithm that hashscan doesn't know"] += 1
+            elif value:
+                if algorithm == "photodna":
+                    value = _photodna(number, value)
+                yield RawEntry(number, own_id(f"{member}/{given}", algorithm), algorithm, value, category)
+
+
+def _photodna(number: int, value: str) -> str:
+    """Hexadecimal of base64, or of 144 numbers with commas between them, or of hexadecimal."""
+    try:
+        if "," in value:
+            return bytes(int(part) for part in value.split(",", 145)).hex()
+        return value if len(value) == 288 else base64.b64decode(value, validate=True).hex()
+    except ValueError as error:
+        raise LineError(number, "the photodna can't be read", _MEND) from error
+
+
+def _records(stream: BinaryIO) -> Iterator[Element]:
+    """Finished elements of media; what is finished is let go."""
+    found = 0
+    path: list[Element] = []
+    passed = 0
+    try:
+        for event, element in iterparse(
+            stream, events=("start", "end"), forbid_dtd=True, forbid_entities=True, forbid_external=True
+        ):
+            if event == "start":
+                path.append(element)
+                passed += 1
+                if len(path) == 1 and _tag(element) != "queryResult":
+                    raise LineError(1, "the document is no queryResult", "Name a hash-sharing document")
+                if len(path) > _DEPTH_MAX or passed > _RECORD_MAX:
+                    raise LineError(found + 1, "nested too deep, or a record without end", _MEND)
+                continue
+            path.pop()
+            if len(path) == 2 and _tag(element) in _MEDIA | _DELETED:
+                found += 1
+                yield element
+            if len(path) <= 2:
+                passed = 0
+                element.clear()
+                if path:
+                    path[-1].remove(element)
+    except DefusedXmlException as error:
+        raise LineError(found + 1, "it has a document type or entities", _MEND) from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise LineError(found + 1, "not XML from here on, or cut short", _MEND) from error
+
+
+def _tag(element: Element) -> str:
+    """The name without its namespace."""
+    return str(element.tag).rpartition("}")[2]

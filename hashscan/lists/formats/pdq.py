@@ -1,0 +1,25 @@
+"""What the PDQ tools print: `hash,file` or `hash,quality,file`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from hashscan.lists.base import LineError, ListFormat, RawEntry
+from hashscan.lists.formats.text import numbered_lines
+
+
+class PdqFormat(ListFormat):
+    """A hash a line; quality and file are passed over, ids derived, the category is the importer's."""
+
+    name = "pdq"
+    takes_category = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        for number, line in numbered_lines(stream):
+            value, comma, _ = line.partition(",")
+            if number == 1 and value.strip().lower() == "hash":
+                continue
+            if not comma:
+                raise LineError(number, "no comma after the hash", "Write hash,file or hash,quality,file")
+            yield self._without_id(number, "pdq", value.strip(), self.category)

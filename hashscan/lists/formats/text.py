@@ -1,0 +1,41 @@
+"""Lines of text from a stranger's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from hashscan.lists.base import LineError
+
+_LINE_MAX = 8192
+"""Bytes of a line; an honest one has under 300, or a path of 4,096."""
+BOM = b"\xef\xbb\xbf"
+
+
+def text_lines(stream: BinaryIO) -> Iterator[str]:
+    """The stream's lines as text with their ends, each of bounded length, without a byte order mark.
+
+    Raises:
+        LineError: a line is too long, not UTF-8 or holds a NUL.
+    """
+    for number, raw in enumerate(iter(lambda: stream.readline(_LINE_MAX + 1), b""), start=1):
+        if len(raw) > _LINE_MAX:
+            raise LineError(number, f"longer than {_LINE_MAX} bytes", "End every entry with a line feed")
+        if b"\0" in raw:
+            raise LineError(number, "holds a NUL byte", "Save the file as plain UTF-8 text")
+        try:
+            yield (raw.removeprefix(BOM) if number == 1 else raw).decode()
+        except UnicodeDecodeError as error:
+            raise LineError(number, "not UTF-8", "Save the file as plain UTF-8 text") from error
+
+
+def numbered_lines(stream: BinaryIO, comment: str = "") -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and lines without their ends, but for blank ones and those that begin so.
+
+    Raises:
+        LineError: as `text_lines`.
+    """
+    for number, line in enumerate(text_lines(stream), start=1):
+        text = line.removesuffix("\n").removesuffix("\r")
+        if text.strip() and not (comment and text.startswith(comment)):
+            yield number, text

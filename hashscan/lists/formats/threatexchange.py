@@ -1,0 +1,34 @@
+"""What the threatexchange command reads and prints: `type hash`, one a line.
+
+Types are in any case, with `hash_` or `video_` before them or not. Those that hashscan can't hold (`tmk`,
+`vpdq`, `raw_text`, `url`, `trend_query`) are counted and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from hashscan.lists.base import LineError, ListFormat, RawEntry, shown
+from hashscan.lists.formats.text import numbered_lines
+
+_ALGORITHMS = frozenset({"md5", "sha1", "sha256", "sha512", "pdq"})
+_NOT_HELD = frozenset({"tmk", "vpdq", "raw_text", "url", "trend_query", "pdq_ocr"})
+
+
+class ThreatExchangeFormat(ListFormat):
+    """A type and a hash a line; ids are derived, the category is the importer's."""
+
+    name = "threatexchange"
+    takes_category = True
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        for number, line in numbered_lines(stream):
+            kind, _, value = line.strip().partition(" ")
+            algorithm = kind.lower().removeprefix("hash_").removeprefix("video_")
+            if algorithm in _NOT_HELD:
+                self.left_out["of a type that hashscan can't hold"] += 1
+            elif algorithm not in _ALGORITHMS:
+                raise LineError(number, f"unknown type {shown(kind)}", "Write `type hash` on the line")
+            else:
+                yield self._without_id(number, algorithm, value.strip(), self.category)

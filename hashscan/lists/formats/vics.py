@@ -1,0 +1,106 @@
+"""Project VIC's and CAID's exchange format VICS, JSON, versions 1.3 and 2.0.
+
+Source: https://github.com/ICMEC/ProjectVic . Categories are a number, whose meaning is the country's:
+
+| VICS | ours | |
+| --- | --- | --- |
+| 0 | left out | not yet looked at |
+| 1 | `baseline` | child-abuse material |
+| 2, 3 and all others | `other` | exploitive, drawn or the country's own |
+| 4 | left out | not pertinent, or for comparison |
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from hashscan.lists.base import LineError, ListFormat, RawEntry, own_id
+from hashscan.lists.formats.json_items import JsonItems
+
+_NO_HITS = frozenset({0, 4})
+_BASELINE = 1
+_OWN_MEMBERS = (("MD5", "md5"), ("SHA1", "sha1"), ("PhotoDNA", "photodna"))
+_NAMES = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq", "photodna")}
+
+
+class VicsFormat(ListFormat):
+    """Media of a VICS document, or of its cases; ids are `MediaID:algorithm`, in cases derived."""
+
+    name = "vics"
+    unit = "record"
+
+    def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
+        items = JsonItems(stream)
+        before = items.before("value")
+        context = before.get("@odata.context", before.get("odata.metadata"))
+        in_cases = isinstance(context, str) and context.endswith("#Cases")
+        first = True
+        for number, media in items.objects("value.item.Media.item" if in_cases else "value.item"):
+            if first and not isinstance(context, str):
+                raise LineError(
+                    1,
+                    "neither @odata.context nor odata.metadata stands before value",
+                    "Export it as VICS JSON",
+                )
+            first = False
+            category = _category(number, media.get("Category"))
+            if category is None:
+                self.left_out["of category 0 or 4"] += 1
+                continue
+            given = media.get("MediaID")
+            # Every case counts its media anew.
+            has_id = not in_cases and given is not None and given != ""
+            if has_id and (isinstance(given, bool) or not isinstance(given, (int, str))):
+                raise LineError(number, "MediaID is neither a number nor text", "Export the file again")
+            for algorithm, value in self._values(number, media):
+                if has_id:
+                    yield RawEntry(number, own_id(str(given), algorithm), algorithm, value, category)
+                else:
+                    yield self._without_id(number, algorithm, value, category)
+
+    def _values(self, number: int, media: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Algorithms and hexadecimal values of a medium."""
+        found = False
+        for member, algorithm in _OWN_MEMBERS:
+            value = media.get(member)
+            if value is not None and value != "":
+                found = True
+                yield algorithm, _hexadecimal(number, algorithm, value)
+        others = media.get("AlternativeHashes")
+        if others is not None and not isinstance(others, list):
+            raise LineError(number, "AlternativeHashes is no array", "Export the file again")
+        for other in others or ():
+            if not isinstance(other, dict) or not isinstance(other.get("HashName"), str):
+                raise LineError(number, "an alternative hash without a name", "Export the file again")
+            algorithm = _NAMES.get(other["HashName"].lower().replace("-", ""), "")
+            if not algorithm:
+                self.left_out["of an algorithm that hashscan doesn't know"] += 1
+                continue
+            found = True
+            yield algorithm, _hexadecimal(number, algorithm, other.get("HashValue"))
+        if not found:
+            self.left_out["without a hash"] += 1
+
+
+def _category(number: int, given: object) -> str | None:
+    """Ours, or None for media that are no hits."""
+    if isinstance(given, str) and len(given) <= 3 and given.isascii() and given.isdigit():
+        given = int(given)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise LineError(number, "Category is no number", "Give every medium its category")
+    if given in _NO_HITS:
+        return None
+    return "baseline" if given == _BASELINE else "other"
+
+
+def _hexadecimal(number: int, algorithm: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise LineError(number, f"the {algorithm} is no text", "Export the file again")
+    if algorithm != "photodna":
+        return value
+    try:
+        return base64.b64decode(value, validate=True).hex()
+    except ValueError as error:
+        raise LineError(number, "the photodna is not base64", "Export the file again") from error

@@ -1,0 +1,224 @@
+"""What holds for every list format, driven by the registry and the examples of each."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hashscan.errors import ListFormatError
+from hashscan.lists.base import ListFormat, derived_id
+from hashscan.lists.export import export_list
+from hashscan.lists.store import ListStore
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, Match, Verdict
+from hashscan.registry import LIST_FORMATS, LIST_WRITERS
+from hashscan.scan.policy import judge
+
+from ..builders import NOW, some_entries
+from .examples import EXAMPLES, IMAGE, MD5, MEDIUM, NCMEC, SHA256, VICS
+
+GOOD = [(name, text, kinds) for name, examples in EXAMPLES.items() for text, kinds in examples.good]
+BAD = [(name, text, place) for name, examples in EXAMPLES.items() for text, place in examples.bad]
+
+
+def new(name: str) -> ListFormat:
+    return LIST_FORMATS[name]("B2" if LIST_FORMATS[name].takes_category else None)
+
+
+def read(name: str, data: bytes) -> list[Entry]:
+    return list(new(name).read(io.BytesIO(data), "file"))
+
+
+def refusal(name: str, data: bytes) -> str | None:
+    try:
+        read(name, data)
+    except ListFormatError as error:
+        return str(error)
+    return None
+
+
+def test_every_format_has_examples() -> None:
+    assert set(EXAMPLES) == set(LIST_FORMATS)
+
+
+@pytest.mark.parametrize(("name", "text", "kinds"), GOOD)
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_good_documents(
+    name: str, text: str, kinds: list[tuple[str, str]], bom: bytes, line_end: str
+) -> None:
+    entries = read(name, bom + text.replace("\n", line_end).encode())
+    assert [(entry.algorithm, entry.category) for entry in entries] == kinds
+    said: dict[str, Entry] = {}
+    for entry in entries:
+        assert len(entry.value) == ALGORITHMS[entry.algorithm].size
+        assert len(entry.id) <= ENTRY_ID_MAX
+        assert said.setdefault(entry.id, entry) == entry, "one id has one entry"
+        assert entry.value.hex() not in entry.id
+
+
+@pytest.mark.parametrize(("name", "text", "place"), BAD)
+def test_the_place_of_a_fault_is_told_and_no_value(name: str, text: str, place: int) -> None:
+    with pytest.raises(ListFormatError) as caught:
+        read(name, text.encode())
+    told = f"{caught.value} {caught.value.remedy}"
+    assert told.startswith(f"file, {LIST_FORMATS[name].unit} {place}: ")
+    assert MD5.lower() not in told.lower()
+    assert "nothing was imported" in told
+
+
+@pytest.mark.parametrize("name", LIST_FORMATS)
+@given(data=st.data(), junk=st.binary(max_size=200))
+@example(data=None, junk=b"\0").via("a NUL")
+@example(data=None, junk=b"\xff\xfe").via("no UTF-8")
+@settings(deadline=None, max_examples=60)
+def test_any_bytes_give_entries_or_the_one_kind_of_error(
+    name: str, data: st.DataObject | None, junk: bytes
+) -> None:
+    good = EXAMPLES[name].good[0][0].encode()
+    at = data.draw(st.integers(0, len(good))) if data else len(good) // 2
+    for document in (
+        junk,
+        good + junk,
+        good[:at] + junk + good[at:],
+        good[:at] + junk + good[at + len(junk) :],
+    ):
+        told = refusal(name, document)
+        assert told is None or (told.startswith("file, ") and told.isascii() and told.isprintable())
+
+
+@pytest.mark.parametrize("name", LIST_FORMATS)
+def test_a_document_cut_anywhere(name: str) -> None:
+    good = EXAMPLES[name].good[0][0].encode()
+    whole = read(name, good)
+    for end in range(len(good)):
+        try:
+            entries = read(name, good[:end])
+        except ListFormatError:
+            continue
+        assert not EXAMPLES[name].quits, f"cut after {end} bytes and not noticed"
+        assert len(entries) <= len(whole)
+
+
+@pytest.mark.parametrize(("name", "text", "kinds"), [row for row in GOOD if row[2]])
+@pytest.mark.parametrize("writer", ["csv", "ndjson"])
+def test_round_trip(
+    store: ListStore, tmp_path: Path, name: str, text: str, kinds: object, writer: str
+) -> None:
+    store.import_entries("one", read(name, text.encode()), "file")
+    output = tmp_path / "out"
+    with store.open(["one"], NOW) as opened:
+        export_list(opened.handles[0], LIST_WRITERS[writer]("one"), output)
+    assert output.stat().st_mode & 0o777 == 0o600
+    assert set(read(writer, output.read_bytes())) == set(read(name, text.encode()))
+
+
+def test_ids() -> None:
+    long = read("vics", (VICS % MEDIUM.replace("7", f'"{"x" * 90}"', 1)).encode())
+    assert all(len(entry.id) <= ENTRY_ID_MAX for entry in long)
+    assert read("vics", (VICS % MEDIUM).encode())[0].id == "7:md5"
+    assert read("ncmec", (NCMEC % IMAGE).encode())[0].id == "4/i1:md5"
+    assert derived_id("md5", "A1", MD5) == derived_id("md5", "A1", MD5.lower())
+    assert len({derived_id("md5", category, MD5) for category in CATEGORIES}) == len(CATEGORIES)
+
+
+def test_an_id_given_twice_imports_nothing(store: ListStore) -> None:
+    twice = (VICS % f"{MEDIUM},{MEDIUM.replace('012345', '999999')}").encode()
+    with pytest.raises(ListFormatError, match="7:md5"):
+        store.import_entries("one", new("vics").read(io.BytesIO(twice), "file"), "file")
+    assert store.names() == ()
+
+
+def test_a_category_must_be_given_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match="category"):
+        LIST_FORMATS["pdq"]()
+    with pytest.raises(ValueError, match="category"):
+        LIST_FORMATS["vics"]("A1")
+
+
+def test_the_graver_of_two_categories_decides_and_other_alone_is_for_review() -> None:
+    other, grave = (Match("l", f"e{c}", "md5", c, 0, 0) for c in ("other", "A1"))
+    assert judge([other, grave], None)[0] is Verdict.MATCH
+    assert judge([other], None)[0] is Verdict.REVIEW
+
+
+def test_what_is_left_out_is_counted() -> None:
+    reader = new("vics")
+    list(reader.read(io.BytesIO((VICS % MEDIUM.replace('"Category":1', '"Category":4')).encode()), "file"))
+    assert sum(reader.left_out.values()) == 1
+    writer = LIST_WRITERS["hsb"]("l")
+    entries = some_entries(24, algorithms=sorted(ALGORITHMS), categories=CATEGORIES)
+    lines = list(writer.lines(entries))
+    assert len(lines) + sum(writer.left_out.values()) == 24
+    assert not any(b"known-good" in line or b".other." in line for line in lines)
+
+
+def test_one_bad_line_in_many_imports_nothing(store: ListStore) -> None:
+    lines = [f"{number:064x},f" for number in range(50_000)]
+    lines[43_210] = "nonsense,f"
+    with pytest.raises(ListFormatError, match="line 43211: "):
+        store.import_entries("one", new("pdq").read(io.BytesIO("\n".join(lines).encode()), "file"), "file")
+    assert store.names() == ()
+
+
+def test_brackets_across_chunks_and_in_strings() -> None:
+    odd = MEDIUM.replace('"IsX"', '"N":"[[{{\\\\","M":"\\"[[","IsX"')
+    assert (
+        len(read("vics", (VICS % ",".join(odd.replace("7", str(n), 1) for n in range(2000))).encode()))
+        == 6000
+    )
+
+
+@pytest.mark.slow
+def test_clamscan_finds_what_is_exported(store: ListStore, tmp_path: Path) -> None:
+    if shutil.which("clamscan") is None:
+        pytest.skip("clamscan is not installed")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "listed").write_bytes(b"a harmless file")
+    (tmp_path / "files" / "free").write_bytes(b"another")
+    sums = subprocess.run(
+        ["sha256sum", tmp_path / "files" / "listed"], capture_output=True, check=True
+    ).stdout
+    store.import_entries("one", read("checksums", sums), "file")
+    with store.open(["one"], NOW) as opened:
+        export_list(opened.handles[0], LIST_WRITERS["hsb"]("one"), tmp_path / "one.hsb")
+    ran = subprocess.run(
+        ["clamscan", "--no-summary", "-i", "-d", tmp_path / "one.hsb", tmp_path / "files"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert len(ran.stdout.splitlines()) == 1
+    assert "/listed: hashscan.one.B2." in ran.stdout
+
+
+@pytest.mark.slow
+def test_a_large_vics_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    file = tmp_path / "large.json"
+    with file.open("w") as out:
+        out.write('{"@odata.context":"x#Media","value":[')
+        for number in range(900_000):
+            out.write("," if number else "")
+            out.write(
+                f'{{"MediaID":{number},"Category":1,"MD5":"{number:032X}","SHA1":"{number:040X}",'
+                f'"MediaSize":{number},"VictimIdentified":"false","Series":"","IsDistributed":"True",'
+                f'"FilePath":"{SHA256}"}}'
+            )
+        out.write("]}")
+    assert file.stat().st_size > 200_000_000
+    script = (
+        "import resource,sys;from hashscan.registry import LIST_FORMATS\n"
+        "n=sum(1 for _ in LIST_FORMATS['vics']().read(open(sys.argv[1],'rb'),'f'))\n"
+        "print(n,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True, check=True)
+    count, peak = map(int, ran.stdout.split())
+    assert count == 1_800_000
+    assert peak < 150_000, f"{peak} KiB"

@@ -88,7 +88,7 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
             f"{text!r} is no file and no digest",
             advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
         )
-    matches = [m for name, value in values.items() for m in match_digest(worker.index, name, value)]
+    matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     verdict, because = judge(matches, None)
     summary.count(verdict, None)
     return digest_record(text, verdict, because, matches)

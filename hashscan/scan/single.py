@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
 from hashscan.errors import TargetError
-from hashscan.lists.index import Index
-from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Match, Reason, Verdict
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import MATCHES_KEPT, Worker
@@ -61,20 +57,8 @@ def algorithms_of(text: str) -> dict[str, bytes]:
     return {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value) > 0}
 
 
-def match_digest(index: Index, algorithm: str, value: bytes) -> list[Match]:
-    """The entries within the threshold of one digest, given how many there are, closest first."""
-    if algorithm not in index.algorithms:
-        return []
-    spec = ALGORITHMS[algorithm]
-    threshold = default_threshold(algorithm, index.entries(algorithm))
-    found = index.query(
-        algorithm,
-        np.frombuffer(value, dtype=np.uint8).reshape(1, spec.size),
-        np.array([threshold], dtype=np.int64),
-    )
-    matches = []
-    for _, entry, distance in zip(*(column.tolist() for column in found), strict=True):
-        list_name, entry_id, category = index.entry(algorithm, entry)
-        matches.append(Match(list_name, entry_id, algorithm, category, distance, threshold))
+def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
+    """The entries within the threshold of one digest, closest first."""
+    matches = [match for _, match in worker.ask(algorithm, [value])]
     matches.sort(key=closeness)
     return matches[:MATCHES_KEPT]

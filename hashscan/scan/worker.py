@@ -6,7 +6,7 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -119,7 +119,6 @@ class Worker:
         self.setup = setup
         self.index = CompiledIndex.open(setup.lists)
         self.thresholds = thresholds_of_lists(setup.lists)
-        self._sources = {name: SOURCES[name] for name in SOURCES}
         self._exact = [EXACT_HASHES[name]() for name in setup.exact]
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
         plugin = Plugin(
@@ -139,7 +138,7 @@ class Worker:
             # To be refused before the first file, not at the first picture.
             self.sandbox.start()
         try:
-            with self._sources[batch.source].reopen(batch) as folder:
+            with SOURCES[batch.source].reopen(batch) as folder:
                 files = self._read_all(folder, batch.items)
                 try:
                     self._match(files)
@@ -230,16 +229,32 @@ class Worker:
             ]
             if not asking:
                 continue
-            values = np.frombuffer(b"".join(value for _, value in asking), dtype=np.uint8)
-            thresholds = np.full(len(asking), self.thresholds[name], dtype=np.int64)
-            found = self.index.query(name, values.reshape(len(asking), algorithm.size), thresholds)
-            for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
-                list_name, entry_id, category = self.index.entry(name, entry)
-                asking[row][0].matches.append(
-                    Match(list_name, entry_id, name, category, distance, self.thresholds[name])
-                )
+            for row, match in self.ask(name, [value for _, value in asking]):
+                asking[row][0].matches.append(match)
         for file in files:
             file.matches.sort(key=closeness)
+
+    def ask(self, name: str, values: Sequence[bytes]) -> Iterator[tuple[int, Match]]:
+        """Ask the index about digests of one algorithm, all at once.
+
+        Args:
+            name: of the algorithm.
+            values: at least one digest of its size.
+
+        Returns:
+            The place of a digest among `values` and an entry within the threshold, for every such pair.
+        """
+        if name not in self.index.algorithms:
+            return
+        threshold = self.thresholds[name]
+        found = self.index.query(
+            name,
+            np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(values), -1),
+            np.full(len(values), threshold, dtype=np.int64),
+        )
+        for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
+            list_name, entry_id, category = self.index.entry(name, entry)
+            yield row, Match(list_name, entry_id, name, category, distance, threshold)
 
     def _confirm(self, file: _Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.

@@ -10,27 +10,36 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashscan.errors import HashscanError, ListFormatError, ListTrustError, OutputError, UsageError
 from hashscan.lists import manifest as manifests
 from hashscan.lists.column_writer import ColumnWriter
 from hashscan.lists.columns import ListHandle, first_shared_id, open_columns
 from hashscan.lists.durable import output_errors, remove_leftovers, replace_file, sync_folder
-from hashscan.lists.keys import load_key, make_keys
+from hashscan.lists.keys import Passphrases, make_online_keys
 from hashscan.lists.layout import checked_name, private_folder
 from hashscan.lists.local import open_local, write_local
 from hashscan.lists.lock import sole_writer
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest
 from hashscan.lists.publisher_state import Expiry, PublisherState, read_state, write_state
-from hashscan.lists.repository import METADATA, TARGETS, open_repository, read_metadata
+from hashscan.lists.repository import METADATA, TARGETS, load_manifest, open_repository
+from hashscan.lists.root_keys import check_threshold, make_root_keys
+from hashscan.lists.superseded import prune
 from hashscan.model import CATEGORIES, Entry, ListInfo
 
+if TYPE_CHECKING:
+    from hashscan.lists.publication import Publication
+    from hashscan.lists.rotation import Rotated
+
 PUBLIC_FILE = 0o644
+ROOT_KEYS = "root"
+"""Folder of the root's keys among the others, unless they are put elsewhere."""
 _PENDING = "pending"
 _ROOT = "root.json"
 _STAGING = ".staging"
@@ -47,6 +56,12 @@ class PublisherStatus:
     pending: int
     """Entries that wait for the next release."""
     state: PublisherState
+    expiries: Mapping[str, datetime]
+    """When the metadata of each role runs out; the root's alone before the first release."""
+    running_out: Mapping[str, datetime]
+    """Those among them of whose time less than a third is left."""
+    keys: Mapping[str, tuple[tuple[str, ...], int]]
+    """Of each role the ids of its keys, and how many of them must sign."""
 
 
 class Publisher:
@@ -66,6 +81,10 @@ class Publisher:
         *,
         expiry: Expiry | None = None,
         passphrase: bytes | None = None,
+        root_keys: Sequence[Path] = (),
+        root_count: int = 1,
+        root_threshold: int = 1,
+        root_passphrase: bytes | None = None,
         now: datetime | None = None,
     ) -> Publisher:
         """Begin a list: make its keys and its root; nothing can be pulled before the first release.
@@ -77,18 +96,24 @@ class Publisher:
             name: of the list.
             expiry: how long signatures hold.
             passphrase: encrypts the keys.
+            root_keys: folders for the root's keys, which are spread over them; one within `keys` if none.
+            root_count: how many keys the root has.
+            root_threshold: how many of them must sign a new root.
+            root_passphrase: encrypts the root's keys; None takes that of the others.
             now: the time of signing.
 
         Raises:
-            UsageError: a folder is not empty or lies within the published one; the name can't be used; the
-                `publish` extra isn't installed.
+            UsageError: a folder is not empty or lies within the published one; the name or the threshold
+                can't be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
         from hashscan.lists import release
 
         checked_name(name)
+        check_threshold(root_count, root_threshold)
         work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
-        for secret in (work, keys):
+        root_folders = [folder.resolve() for folder in root_keys] or [keys / ROOT_KEYS]
+        for secret in (work, keys, *root_folders):
             if secret.is_relative_to(repository):
                 raise UsageError(
                     f"{secret} lies within the folder to be published",
@@ -104,7 +129,10 @@ class Publisher:
                 folder.mkdir(parents=True)
             state = PublisherState(name, repository, keys, expiry or Expiry())
             expires = _seconds(now) + timedelta(days=state.expiry.root)
-            root = release.signed_root(make_keys(keys, passphrase), expires)
+            own = make_root_keys(root_folders, root_count, {}, root_passphrase or passphrase)
+            signers = [key.signer for key in own]
+            online = make_online_keys(keys, passphrase)
+            root = release.signed(release.new_root(signers, root_threshold, online, expires), signers)
             replace_file(work / _ROOT, root)
             replace_file(repository / METADATA / f"1.{_ROOT}", root, PUBLIC_FILE)
             # Last, because it makes the folder a working folder.
@@ -112,7 +140,7 @@ class Publisher:
         return cls(work)
 
     def root(self) -> bytes:
-        """The root that subscribers are given to trust.
+        """The newest root, which new subscribers are given to trust.
 
         Raises:
             OutputError: it can't be read.
@@ -129,9 +157,21 @@ class Publisher:
             LockedError: another process writes this list.
             OutputError: a folder can't be read or written.
         """
-        with self._writing(_seconds(now)) as (state, published):
+        signed_at = _seconds(now)
+        with self._writing() as (state, publication):
+            published = self._published(state, publication, signed_at)
             pending = sum(self._batch(batch).entries for batch in state.pending)
-            return PublisherStatus(published.info if published else None, pending, state)
+            return PublisherStatus(
+                published.info if published else None,
+                pending,
+                state,
+                publication.expiries,
+                state.expiry.running_out(publication.expiries, signed_at),
+                {
+                    role: (tuple(sorted(trusted.keyids)), trusted.threshold)
+                    for role, trusted in publication.root.roles.items()
+                },
+            )
 
     def add(self, entries: Iterable[Entry], label: str) -> int:
         """Take in entries for the next release.
@@ -150,7 +190,8 @@ class Publisher:
             LockedError: another process writes this list.
             OutputError: a folder can't be read or written.
         """
-        with self._writing(_seconds(None)) as (state, published):
+        with self._writing() as (state, publication):
+            published = self._published(state, publication, _seconds(None))
             batch = secrets.token_hex(8)
             folder = self._batch_folder(batch)
             private_folder(folder)
@@ -180,81 +221,188 @@ class Publisher:
             LockedError: another process writes this list.
             OutputError: a folder can't be read or written; the old version or the new one is published.
         """
-        from hashscan.lists import release, trust
+        from hashscan.lists import release
+        from hashscan.lists.publication import publish
 
         signed_at = _seconds(now)
-        with self._writing(signed_at) as (state, published):
+        with self._writing() as (state, publication):
             if not state.pending:
                 raise UsageError(
                     "nothing waits to be released", advice="Add entries with `hashscan publish add`."
                 )
-            signers = {role: load_key(state.keys, role, passphrase) for role in release.SIGNING_ROLES}
+            publication.check_root(signed_at)
+            signers = publication.signers(release.SIGNING_ROLES, state.keys, passphrase)
+            published = self._published(state, publication, signed_at)
             version = published.info.version + 1 if published else 1
             targets = [release.new_target(path) for path in self._stage(state, published, version, signed_at)]
             metadata = release.signed_release(
-                targets, published.versions if published else {}, signers, state.expiry, signed_at
+                {target.info.path: target.info for target in targets},
+                publication.versions,
+                signers,
+                state.expiry,
+                signed_at,
             )
-            try:
-                trust.verify(
-                    self.root(), lambda name: metadata.get(name) or read_metadata(state.repository, name)
-                )
-            except ListTrustError as error:
-                raise UsageError(
-                    f"the keys in {state.keys} are not those of this list: {error}",
-                    advice="Name the folder of the keys that `hashscan publish init` made.",
-                ) from error
+            publication.check(metadata)
             for target in targets:
                 target.path.rename(state.repository / TARGETS / target.file_name)
             sync_folder(state.repository / TARGETS)
-            for name, data in metadata.items():
-                replace_file(state.repository / METADATA / name, data, PUBLIC_FILE)
+            publish(state.repository, metadata)
             after = replace(state, released=version, pending=())
             write_state(self._work, after)
             self._clear_leftovers(after)
+            self._published_now(after, signed_at)
             return open_repository(
                 state.name, state.repository, self.root(), signed_at, remedy=_RELEASE_ANEW
             ).info
 
+    def refresh(
+        self, *, everything: bool = False, passphrase: bytes | None = None, now: datetime | None = None
+    ) -> Refreshed:
+        """Sign the timestamp anew, so that subscribers see that the version is still the newest one.
+
+        The snapshot, whose key is at hand as often, is signed anew too once less than a third of its time is
+        left. The targets are not: their signature says that the entries are still right.
+
+        Args:
+            everything: sign targets and snapshot anew as well.
+            passphrase: the one the keys were made with.
+            now: the time of signing.
+
+        Raises:
+            UsageError: it is no working folder, nothing is released, the root has expired, or the keys are
+                unusable or another list's.
+            ListTrustError: the published folder doesn't hold what was signed.
+            LockedError: another process writes this list.
+            OutputError: a folder can't be read or written.
+        """
+        from hashscan.lists import release
+        from hashscan.lists.publication import publish
+
+        signed_at = _seconds(now)
+        with self._writing() as (state, publication):
+            if not publication.verified:
+                raise UsageError(
+                    "there is nothing to refresh yet",
+                    advice="Release first, with `hashscan publish release`.",
+                )
+            publication.check_root(signed_at)
+            due = state.expiry.running_out(publication.expiries, signed_at)
+            first = "targets" if everything else "snapshot" if "snapshot" in due else "timestamp"
+            roles = release.SIGNING_ROLES[release.SIGNING_ROLES.index(first) :]
+            signers = publication.signers(roles, state.keys, passphrase)
+            metadata = publication.renewed(first, signers, state.expiry, signed_at)
+            publication.check(metadata)
+            publish(state.repository, metadata)
+            renewed = self._published_now(state, signed_at)
+            expiries = renewed.expiries
+            return Refreshed(tuple(roles), expiries, state.expiry.running_out(expiries, signed_at))
+
+    def rotate(
+        self,
+        roles: Collection[str] = (),
+        *,
+        root_keys: Sequence[Path] = (),
+        root_count: int | None = None,
+        root_threshold: int | None = None,
+        passphrase: bytes | None = None,
+        root_passphrases: Passphrases | None = None,
+        now: datetime | None = None,
+    ) -> Rotated:
+        """Give roles new keys, or with no role renew the root, whose time runs out; old subscribers follow.
+
+        Args:
+            roles: any of root, targets, snapshot and timestamp.
+            root_keys: folders with enough of the root's keys, which new ones are put into; the folder within
+                the others' if none.
+            root_count: how many keys the root shall have; as many as before when not given.
+            root_threshold: how many of them must sign a new root; as many as before when not given.
+            passphrase: of the other keys, old and new.
+            root_passphrases: of the root's keys; a new one gets that of one whose place it takes.
+            now: the time of signing.
+
+        Raises:
+            UsageError: it is no working folder, or keys are missing, too few, unusable or another list's.
+            ListTrustError: the published folder doesn't hold what was signed.
+            LockedError: another process writes this list.
+            OutputError: a folder can't be read or written; what is published can be relied on, and the next
+                command finishes the rotation.
+        """
+        from hashscan.lists.rotation import RootPlan, rotate
+
+        with self._writing() as (state, publication):
+            plan = RootPlan(
+                [folder.resolve() for folder in root_keys] or [state.keys / ROOT_KEYS],
+                root_passphrases or Passphrases(),
+                root_count,
+                root_threshold,
+            )
+            signed_at = _seconds(now)
+            rotated = rotate(self._work, state, publication, roles, plan, passphrase, signed_at)
+            self._published_now(state, signed_at)
+            return rotated
+
     @contextmanager
-    def _writing(self, now: datetime) -> Iterator[tuple[PublisherState, _Published | None]]:
-        """The state and what is published; other writers are kept out, what killed ones left is put right."""
+    def _writing(self) -> Iterator[tuple[PublisherState, Publication]]:
+        """The state and what is signed; other writers are kept out, what killed ones left is put right."""
+        from hashscan.lists import rotation
+        from hashscan.lists.publication import Publication
+
         with output_errors("the list's working or published folder can't be used"):
             state = read_state(self._work)
             with sole_writer(self._work / _LOCK, f"the list in {self._work}"):
                 state = read_state(self._work)
-                published = self._published(state, now)
-                version = published.info.version if published else 0
-                if version < state.released:
-                    raise ListTrustError(
-                        f"{state.repository} holds version {version}, but {state.released} was released",
-                        advice="Restore the published folder; subscribers refuse to go back.",
-                    )
-                if published and version > state.released:
-                    waiting = tuple(
-                        batch
-                        for batch in state.pending
-                        if first_shared_id(self._batch(batch), published.handle) is None
-                    )
-                    state = replace(state, released=version, pending=waiting)
-                    write_state(self._work, state)
+                rotation.finish(self._work, state.repository)
+                publication = Publication.read(state.repository, self.root())
+                state = self._caught_up(state, publication)
                 self._clear_leftovers(state)
-                yield state, published
+                yield state, publication
 
-    def _published(self, state: PublisherState, now: datetime) -> _Published | None:
-        """The version that is published, verified as a subscriber would; None before the first release."""
-        from hashscan.lists import trust
+    def _caught_up(self, state: PublisherState, publication: Publication) -> PublisherState:
+        """The state after what a killed release may have published."""
+        version = load_manifest(publication.verified, state.repository).version if publication.verified else 0
+        if version < state.released:
+            raise ListTrustError(
+                f"{state.repository} holds version {version}, but {state.released} was released",
+                advice="Restore the published folder; subscribers refuse to go back.",
+            )
+        if version > state.released:
+            published = self._published(state, publication, _seconds(None))
+            assert published is not None
+            waiting = tuple(
+                batch
+                for batch in state.pending
+                if first_shared_id(self._batch(batch), published.handle) is None
+            )
+            state = replace(state, released=version, pending=waiting)
+            write_state(self._work, state)
+        return state
 
-        if not (state.repository / METADATA / trust.TIMESTAMP_NAME).exists():
+    def _published(self, state: PublisherState, publication: Publication, now: datetime) -> _Published | None:
+        """The version that is published, every file compared with its signed hash; None before the first."""
+        if not publication.verified:
             return None
-        root = self.root()
-        opened = open_repository(state.name, state.repository, root, now, remedy=_RELEASE_ANEW)
+        opened = open_repository(state.name, state.repository, self.root(), now, remedy=_RELEASE_ANEW)
         if opened.handle is None:
             raise ListTrustError(
                 f"{state.repository} can't be relied on: {opened.info.problem}",
                 advice="Restore the published folder from a backup or a mirror.",
             )
-        verified = trust.verify(root, lambda name: read_metadata(state.repository, name))
-        return _Published(opened.info, opened.handle, verified.versions)
+        return _Published(opened.info, opened.handle)
+
+    def _published_now(self, state: PublisherState, now: datetime) -> Publication:
+        """What is signed after a change; files that are named no more go when their time has come."""
+        from hashscan.lists.publication import Publication
+
+        publication = Publication.read(state.repository, self.root())
+        if publication.verified:
+            prune(
+                self._work,
+                state.repository,
+                publication.verified.metadata_names,
+                [target.file_name for target in publication.verified.targets.values()],
+                now,
+            )
+        return publication
 
     def _clear_leftovers(self, state: PublisherState) -> None:
         """Remove what killed commands left, and what has been released."""
@@ -310,13 +458,23 @@ class Publisher:
 
 
 @dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh did."""
+
+    roles: tuple[str, ...]
+    """The roles that were signed anew."""
+    expiries: Mapping[str, datetime]
+    """When the metadata of each role runs out now."""
+    running_out: Mapping[str, datetime]
+    """Those among them of whose time less than a third is left."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Published:
     """The version that is published."""
 
     info: ListInfo
     handle: ListHandle
-    versions: Mapping[str, int]
-    """Of each role's metadata."""
 
 
 def _seconds(now: datetime | None) -> datetime:

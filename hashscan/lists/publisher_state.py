@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,14 @@ class Expiry:
                 raise UsageError(
                     f"{field.name} can't expire after {days!r} days", advice="Give 1 to 36500 days."
                 )
+
+    def running_out(self, expiries: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:
+        """The roles, with their expiry, of whose time less than a third is left."""
+        return {
+            role: expires
+            for role, expires in expiries.items()
+            if expires - now < timedelta(days=getattr(self, role)) / 3
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,11 +83,12 @@ class Owner:
         for name, data in files.items():
             (staging / name).write_bytes(data)
         targets = [release.new_target(staging / name) for name in files]
-        signers = {role: load_key(self.folder / "keys", role, None) for role in release.SIGNING_ROLES}
+        signed = {target.info.path: target.info for target in targets}
+        signers = {role: [load_key(self.folder / "keys", role, None)] for role in release.SIGNING_ROLES}
         before = dict.fromkeys(release.SIGNING_ROLES, version - 1)
         for target in targets:
             target.path.replace(self.targets / target.file_name)
-        for name, data in release.signed_release(targets, before, signers, Expiry(), NOW).items():
+        for name, data in release.signed_release(signed, before, signers, Expiry(), NOW).items():
             (self.metadata / name).write_bytes(data)
         staging.rmdir()
 

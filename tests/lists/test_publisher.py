@@ -11,7 +11,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from hashscan.errors import ListFormatError, ListTrustError, LockedError, OutputError, UsageError
 from hashscan.lists.columns import ListHandle, open_columns
 from hashscan.lists.formats.csv import CsvFormat
-from hashscan.lists.keys import make_keys
+from hashscan.lists.keys import make_online_keys
 from hashscan.lists.publisher import Publisher
 from hashscan.lists.publisher_state import Expiry
 from hashscan.lists.repository import open_repository
@@ -77,7 +77,13 @@ def test_the_folders_hold_what_belongs_there_and_nothing_else(owner: Owner) -> N
         "md5.value.npy",
     }
     assert {path.name for path in owner.repository.iterdir()} == {"metadata", "targets"}
-    assert tree(owner.folder / "work") == {".lock", "pending", "publisher.json", "root.json"}
+    assert tree(owner.folder / "work") == {
+        ".lock",
+        "pending",
+        "publisher.json",
+        "root.json",
+        "superseded.json",
+    }
     for path in (owner.folder / "keys", owner.folder / "work", owner.folder / "work" / "pending"):
         assert path.stat().st_mode & 0o777 == 0o700
     for path in owner.repository.rglob("*"):
@@ -190,10 +196,8 @@ def test_keys_of_another_list_sign_nothing(owner: Owner) -> None:
     owner.release(some_entries(3))
     before = tree(owner.repository)
     owner.publisher.add(some_entries(3, start=3), "more")
-    for path in (owner.folder / "keys").iterdir():
-        path.unlink()
-    make_keys(owner.folder / "keys", None)
-    with pytest.raises(UsageError, match="not those of this list"):
+    make_online_keys(owner.folder / "keys", None)
+    with pytest.raises(UsageError, match=r"keys/targets\.pem is not one of this list"):
         owner.publisher.release()
     assert owner.publisher.status().pending == 3
     assert tree(owner.repository) == before

@@ -23,7 +23,7 @@ from tuf.api.metadata import Root
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists import release, trust
-from hashscan.lists.durable import replace_file, sync_folder
+from hashscan.lists.durable import remove_leftovers, replace_file, sync_folder
 from hashscan.lists.keys import Passphrases, load_key, new_key, online_path, online_paths, read_key, retire
 from hashscan.lists.publication import Publication, publish
 from hashscan.lists.publisher_state import PublisherState
@@ -102,6 +102,9 @@ def rotate(
     signers = publication.signers([role for role in later if role not in online], state.keys, passphrase)
     old_keys = load_root_keys(plan.folders, old_role.keyids, old_role.threshold, plan.passphrases)
 
+    for folder in (state.keys, *plan.folders):
+        if folder.is_dir():
+            remove_leftovers(folder)
     # From here on there may be keys that no root trusts yet; if it ends early, none ever will.
     new_keys = _new_root_keys(plan.folders, count, old_keys) if Root.type in roles else []
     made = [key.path for key in new_keys]

@@ -44,7 +44,7 @@ def main() -> None:
         work, repository = Path(scratch) / "work", Path(scratch) / "repository"
         publisher = Publisher.init(work, repository, work / "keys", "demonstration", expiry=A_CENTURY)
         with ENTRIES.open("rb") as stream:
-            publisher.add(CsvFormat().read(stream, ENTRIES.name), ENTRIES.name)
+            publisher.add(CsvFormat().blocks(stream, ENTRIES.name), ENTRIES.name)
         publisher.add(canary_entries(), "the test picture")
         info = publisher.release()
         shutil.rmtree(DEMO, ignore_errors=True)

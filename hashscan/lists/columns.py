@@ -120,26 +120,6 @@ def categories_used(columns: Columns, categories: tuple[str, ...]) -> frozenset[
     return frozenset(category for category, count in zip(categories, counts, strict=True) if count)
 
 
-def first_shared_id(new: ListHandle, old: ListHandle) -> str | None:
-    """An id that stands in both lists, or None; holds the ids of `new` in memory, and a block of `old`.
-
-    Raises:
-        ColumnError: a file is not what its handle says.
-        OSError: a file can't be opened.
-    """
-    if not new.columns or not old.columns:
-        return None
-    ids = np.sort(np.concatenate([open_columns(new.folder, files).ids for files in new.columns]))
-    for files in old.columns:
-        column = open_columns(old.folder, files).ids
-        for start in range(0, len(column), BLOCK):
-            block = column[start : start + BLOCK]
-            shared = block[ids[np.minimum(np.searchsorted(ids, block), len(ids) - 1)] == block]
-            if shared.size:
-                return bytes(shared[0]).decode("ascii")
-    return None
-
-
 def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """How a column file begins, always 128 bytes: numpy's format, version 1.0.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hashscan.errors import ListFormatError
 from hashscan.lists import manifest as manifests
+from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.column_writer import ColumnWriter
 from hashscan.lists.columns import ColumnError, ListHandle, categories_used, open_columns
 from hashscan.lists.durable import replace_file, sync_folder
@@ -20,7 +21,12 @@ from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
 
 
 def write_local(
-    name: str, folder: Path, entries: Iterable[Entry], label: str, version: int, now: datetime
+    name: str,
+    folder: Path,
+    entries: Iterable[Entry | EntryBlock],
+    label: str,
+    version: int,
+    now: datetime,
 ) -> Manifest:
     """Write a local list into an empty folder and sync its files.
 
@@ -29,12 +35,9 @@ def write_local(
         OSError: they can't be written.
     """
     targets = private_folder(folder / TARGETS)
-    with ColumnWriter(targets) as writer:
+    with ColumnWriter(targets, label=label) as writer:
         writer.add(entries)
-        try:
-            columns = writer.finish()
-        except ListFormatError as error:
-            raise ListFormatError(f"{label}: {error}", advice=error.remedy) from error
+        columns = writer.finish()
     if not columns:
         raise ListFormatError(
             f"{label}: no entries", advice="Check that it is the file you mean; nothing was imported."
@@ -42,9 +45,7 @@ def write_local(
     manifest = Manifest(name, version, now, CATEGORIES, columns)
     sync_folder(targets)
     replace_file(folder / MANIFEST_NAME, manifests.to_bytes(manifest))
-    used: frozenset[str] = frozenset().union(
-        *(categories_used(open_columns(targets, files), CATEGORIES) for files in columns)
-    )
+    used = {category for _, category in writer.counts}
     names = [targets / file for files in columns for file in files.names]
     write_record(folder, [folder / MANIFEST_NAME, *names], used)
     return manifest

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 from hashscan.errors import HashscanError, ListFormatError, ListTrustError, OutputError, UsageError
 from hashscan.lists import manifest as manifests
+from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.column_writer import ColumnWriter
-from hashscan.lists.columns import ListHandle, first_shared_id, open_columns
+from hashscan.lists.columns import ListHandle, open_columns
 from hashscan.lists.durable import output_errors, remove_leftovers, replace_file, sync_folder
+from hashscan.lists.ids import first_shared_id, ids_of
 from hashscan.lists.keys import Passphrases, make_online_keys
 from hashscan.lists.layout import checked_name, private_folder
 from hashscan.lists.local import open_local, write_local
@@ -173,7 +175,7 @@ class Publisher:
                 },
             )
 
-    def add(self, entries: Iterable[Entry], label: str) -> int:
+    def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
         """Take in entries for the next release.
 
         Args:
@@ -371,7 +373,7 @@ class Publisher:
             waiting = tuple(
                 batch
                 for batch in state.pending
-                if first_shared_id(self._batch(batch), published.handle) is None
+                if self._shared_id(self._batch(batch), published.handle) is None
             )
             state = replace(state, released=version, pending=waiting)
             write_state(self._work, state)
@@ -430,12 +432,15 @@ class Publisher:
         """Make sure that no new entry has the id of an old one."""
         others = [self._batch(batch) for batch in state.pending]
         for other in [*others, published.handle] if published else others:
-            known = first_shared_id(new, other)
+            known = self._shared_id(new, other)
             if known is not None:
                 raise ListFormatError(
                     f"{label}: the id {known!r} is in the list already",
                     advice="Leave out what the list has, then add the file again; nothing was added.",
                 )
+
+    def _shared_id(self, new: ListHandle, old: ListHandle) -> str | None:
+        return first_shared_id(lambda: ids_of(new), ids_of(old), self._work)
 
     def _stage(
         self, state: PublisherState, published: _Published | None, version: int, now: datetime

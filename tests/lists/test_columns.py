@@ -8,20 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.lists import columns
 from hashscan.lists.columns import (
     ColumnError,
     ColumnFiles,
     Columns,
-    ListHandle,
     categories_used,
-    first_shared_id,
     open_columns,
 )
 from hashscan.model import CATEGORIES
-
-from .builders import some_entries
-from .test_column_writer import written
 
 FILES = ColumnFiles("md5", 3, "ids", "category", "value")
 
@@ -125,24 +119,3 @@ def test_an_id_that_is_not_printable_is_refused(bad: bytes) -> None:
 def test_a_category_without_meaning_is_refused() -> None:
     with pytest.raises(ColumnError, match="category number 8"):
         categories_used(columns_of([b"a", b"b"], [0, 8]), CATEGORIES)
-
-
-@given(
-    new=st.sets(st.integers(0, 60), max_size=20),
-    old=st.sets(st.integers(0, 60), max_size=20),
-    block=st.integers(1, 7),
-)
-@settings(deadline=None, max_examples=40)
-def test_a_shared_id_is_found(
-    tmp_path_factory: pytest.TempPathFactory, new: set[int], old: set[int], block: int
-) -> None:
-    handles = []
-    for name, numbers in (("new", new), ("old", old)):
-        folder = tmp_path_factory.mktemp(name)
-        files = written(folder, [some_entries(1, start=number)[0] for number in sorted(numbers)])
-        handles.append(ListHandle(name, 1, folder, CATEGORIES, files))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "BLOCK", block)
-        shared = first_shared_id(*handles)
-    assert (shared is None) == (not new & old)
-    assert shared is None or shared in {f"e{number}" for number in new & old}

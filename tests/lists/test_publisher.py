@@ -43,7 +43,7 @@ def test_what_is_added_is_released(owner: Owner) -> None:
     assert owner.publisher.status().published is None
     every = some_entries(30, algorithms=sorted(ALGORITHMS), categories=sorted(ACTING_CATEGORIES))
     csv = io.BytesIO(as_csv(every[:10]))
-    assert owner.publisher.add(CsvFormat().read(csv, "a.csv"), "a.csv") == 10
+    assert owner.publisher.add(CsvFormat().blocks(csv, "a.csv"), "a.csv") == 10
     assert owner.publisher.add(every[10:20], "b") == 10
     assert owner.publisher.status().pending == 20
     assert owner.publisher.release().version == 1
@@ -138,7 +138,7 @@ def test_a_faulty_file_adds_nothing(owner: Owner) -> None:
     before = tree(owner.folder)
     csv = as_csv(some_entries(5, start=3)) + b"\nbroken"
     with pytest.raises(ListFormatError, match=r"b\.csv, line 7"):
-        owner.publisher.add(CsvFormat().read(io.BytesIO(csv), "b.csv"), "b.csv")
+        owner.publisher.add(CsvFormat().blocks(io.BytesIO(csv), "b.csv"), "b.csv")
     with pytest.raises(ListFormatError, match="no entries"):
         owner.publisher.add([], "empty")
     assert tree(owner.folder) == before

@@ -17,7 +17,7 @@ from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles, Columns
 from hashscan.lists.durable import PRIVATE_FILE
 from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.ids import Conflict, ConflictError, EntryLedger
-from hashscan.model import ALGORITHMS, CATEGORIES, Algorithm, Entry
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Algorithm, Entry
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
 
@@ -180,7 +180,7 @@ class _AlgorithmWriter:
         for file in self._files:
             file.finish()
         ids, category, value = (file.path.name for file in self._files)
-        return ColumnFiles(self._algorithm.name, self._files[0].rows, ids, category, value)
+        return ColumnFiles(self._algorithm.name, self._files[0].rows, ENTRY_ID_MAX, ids, category, value)
 
     def close(self) -> None:
         for file in self._files:

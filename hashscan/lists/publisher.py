@@ -3,50 +3,35 @@
 The published folder holds `metadata/` and `targets/` with consistent snapshots, after
 https://theupdateframework.github.io/specification/latest/ . A release adds files under new names and replaces
 `timestamp.json` at its very end, so that whoever copies or serves the folder has the old version or the new.
-The working folder, outside it, holds `publisher.json`, the root to hand out, and the entries that wait.
+The working folder, outside it, holds `publisher.json`, the root to hand out, and what waits.
 """
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashscan.errors import HashscanError, ListFormatError, ListTrustError, OutputError, UsageError
-from hashscan.lists import manifest as manifests
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.errors import ListFormatError
 from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.column_writer import ColumnWriter
-from hashscan.lists.columns import ListHandle, open_columns
-from hashscan.lists.durable import output_errors, remove_leftovers, replace_file, sync_folder
-from hashscan.lists.ids import first_shared_id, ids_of
-from hashscan.lists.keys import Passphrases, make_online_keys
-from hashscan.lists.layout import checked_name, private_folder
-from hashscan.lists.local import open_local, write_local
-from hashscan.lists.lock import sole_writer
-from hashscan.lists.manifest import MANIFEST_NAME, Manifest
-from hashscan.lists.publisher_state import Expiry, PublisherState, read_state, write_state
-from hashscan.lists.repository import METADATA, TARGETS, load_manifest, open_repository
-from hashscan.lists.root_keys import check_threshold, make_root_keys
-from hashscan.lists.superseded import prune
-from hashscan.model import CATEGORIES, Entry, ListInfo
+from hashscan.lists.durable import output_errors
+from hashscan.lists.id_set import IdSet
+from hashscan.lists.ids import first_shared_id
+from hashscan.lists.keys import Passphrases
+from hashscan.lists.pending import UnknownIdError
+from hashscan.lists.publisher_state import Expiry, PublisherState
+from hashscan.model import Entry, ListInfo
 
 if TYPE_CHECKING:
-    from hashscan.lists.publication import Publication
+    from hashscan.lists.refreshing import Refreshed
     from hashscan.lists.rotation import Rotated
-
-PUBLIC_FILE = 0o644
-ROOT_KEYS = "root"
-"""Folder of the root's keys among the others, unless they are put elsewhere."""
-_PENDING = "pending"
-_ROOT = "root.json"
-_STAGING = ".staging"
-_LOCK = ".lock"
-_RELEASE_ANEW = "restore the folder, or release anew"
+    from hashscan.lists.workroom import Workroom
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +40,11 @@ class PublisherStatus:
 
     published: ListInfo | None
     """What is published; None before the first release."""
-    pending: int
-    """Entries that wait for the next release."""
     state: PublisherState
+    increments: int
+    """Parts on top of the base; compacting makes them one with it."""
+    rows: int
+    """Published rows, withdrawn ones among them: what a first pull fetches."""
     expiries: Mapping[str, datetime]
     """When the metadata of each role runs out; the root's alone before the first release."""
     running_out: Mapping[str, datetime]
@@ -65,9 +52,26 @@ class PublisherStatus:
     keys: Mapping[str, tuple[tuple[str, ...], int]]
     """Of each role the ids of its keys, and how many of them must sign."""
 
+    @property
+    def pending(self) -> int:
+        """Entries that wait for the next release."""
+        return self.state.waiting
+
+    @property
+    def withdrawing(self) -> int:
+        """Published entries that the next release withdraws."""
+        return self.state.withdrawing
+
 
 class Publisher:
-    """One list's working folder."""
+    """One list's working folder.
+
+    All methods but `init` and `root` raise:
+        UsageError: it is no working folder.
+        ListTrustError: the published folder doesn't hold what was signed.
+        LockedError: another process writes this list.
+        OutputError: a folder can't be read or written, or the working folder is older than what is published.
+    """
 
     def __init__(self, work: Path) -> None:
         """Use a working folder that `init` made."""
@@ -109,36 +113,14 @@ class Publisher:
                 can't be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
-        from hashscan.lists import release
+        from hashscan.lists.beginning import begin
+        from hashscan.lists.workroom import seconds
 
-        checked_name(name)
-        check_threshold(root_count, root_threshold)
         work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
-        root_folders = [folder.resolve() for folder in root_keys] or [keys / ROOT_KEYS]
-        for secret in (work, keys, *root_folders):
-            if secret.is_relative_to(repository):
-                raise UsageError(
-                    f"{secret} lies within the folder to be published",
-                    advice="Keep the working folder and the keys outside of it.",
-                )
-        with output_errors("the list can't be begun"):
-            for folder in (repository, keys, work):
-                if folder.exists() and any(folder.iterdir()):
-                    raise UsageError(f"{folder} is not empty", advice="Name new or empty folders.")
-            private_folder(work)
-            private_folder(keys)
-            for folder in (repository / METADATA, repository / TARGETS):
-                folder.mkdir(parents=True)
-            state = PublisherState(name, repository, keys, expiry or Expiry())
-            expires = _seconds(now) + timedelta(days=state.expiry.root)
-            own = make_root_keys(root_folders, root_count, {}, root_passphrase or passphrase)
-            signers = [key.signer for key in own]
-            online = make_online_keys(keys, passphrase)
-            root = release.signed(release.new_root(signers, root_threshold, online, expires), signers)
-            replace_file(work / _ROOT, root)
-            replace_file(repository / METADATA / f"1.{_ROOT}", root, PUBLIC_FILE)
-            # Last, because it makes the folder a working folder.
-            write_state(work, state)
+        state = PublisherState(name, repository, keys, expiry or Expiry())
+        folders = [folder.resolve() for folder in root_keys] or [_root_keys(keys)]
+        root = root_count, root_threshold, root_passphrase or passphrase
+        begin(work, state, passphrase, folders, *root, seconds(now))
         return cls(work)
 
     def root(self) -> bytes:
@@ -147,31 +129,29 @@ class Publisher:
         Raises:
             OutputError: it can't be read.
         """
+        from hashscan.lists.rotation import ROOT_NAME
+
         with output_errors("the root can't be read"):
-            return (self._work / _ROOT).read_bytes()
+            return (self._work / ROOT_NAME).read_bytes()
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
-        """What is published and what waits.
+        """What is published, what waits, and when signatures run out."""
+        from hashscan.lists.workroom import seconds
 
-        Raises:
-            UsageError: it is no working folder.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written.
-        """
-        signed_at = _seconds(now)
-        with self._writing() as (state, publication):
-            published = self._published(state, publication, signed_at)
-            pending = sum(self._batch(batch).entries for batch in state.pending)
+        at = seconds(now)
+        with self._opened() as room:
+            published, expiries = room.published(at), room.publication.expiries
+            manifest = published.entries.manifest if published else None
             return PublisherStatus(
                 published.info if published else None,
-                pending,
-                state,
-                publication.expiries,
-                state.expiry.running_out(publication.expiries, signed_at),
+                room.state,
+                len(manifest.parts) - 1 if manifest else 0,
+                manifest.rows().total() if manifest else 0,
+                expiries,
+                room.state.expiry.running_out(expiries, at),
                 {
                     role: (tuple(sorted(trusted.keyids)), trusted.threshold)
-                    for role, trusted in publication.root.roles.items()
+                    for role, trusted in room.publication.root.roles.items()
                 },
             )
 
@@ -186,29 +166,73 @@ class Publisher:
             How many were taken in.
 
         Raises:
-            UsageError: it is no working folder.
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written.
         """
-        with self._writing() as (state, publication):
-            published = self._published(state, publication, _seconds(None))
-            batch = secrets.token_hex(8)
-            folder = self._batch_folder(batch)
-            private_folder(folder)
+        from hashscan.lists.revision import canary_ids
+        from hashscan.lists.workroom import seconds
+
+        with self._opened() as room:
+            published, pending, state = room.published(seconds(None)), room.pending, room.state
             try:
-                manifest = write_local(state.name, folder, entries, label, 1, _seconds(None))
-                self._refuse_known(self._batch(batch), state, published, label)
-                sync_folder(folder.parent)
-                write_state(self._work, replace(state, pending=(*state.pending, batch)))
-            except (HashscanError, OSError):
-                shutil.rmtree(folder)
+                added = pending.add(state.name, entries, label, seconds(None))
+                new = replace(room, state=replace(state, pending=(added,))).pending
+                others: list[Iterable[NDArray[np.bytes_]]] = [[canary_ids().ids], pending.ids()]
+                if published:
+                    gone = pending.withdrawn()
+                    others.append(ids[gone.absent(ids)] for ids in published.entries.ids())
+                known = first_shared_id(new.ids, (ids for other in others for ids in other), self._work)
+                if known is not None:
+                    raise ListFormatError(
+                        f"{label}: the id {known!r} is in the list already",
+                        advice="Leave out what the list has, or withdraw it before; nothing was added.",
+                    )
+            except BaseException:
+                room.clear()
                 raise
-            return manifest.entries
+            room.remember(replace(state, pending=(*state.pending, added)))
+            return added.entries
+
+    def withdraw(self, ids: Iterable[str]) -> int:
+        """Withdraw entries: those that are published with the next release, those that wait at once.
+
+        Args:
+            ids: of the entries; their order and repetitions don't matter.
+
+        Returns:
+            How many entries are withdrawn.
+
+        Raises:
+            ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
+        """
+        from hashscan.lists.revision import canary_ids
+        from hashscan.lists.workroom import seconds
+
+        given = IdSet(entry_id.encode("utf-8", "surrogateescape") for entry_id in ids)
+        if not len(given):
+            raise ListFormatError("no ids of entries to withdraw", advice="Name at least one.")
+        with self._opened() as room:
+            published, state = room.published(seconds(None)), room.state
+            own = given.ids[given.find(canary_ids().ids)[1]]
+            if own.size:
+                raise ListFormatError(
+                    f"the entry {bytes(own[0]).decode()!r} is the test picture's, which every list contains",
+                    advice="Leave it out; nothing was withdrawn.",
+                )
+            try:
+                withdrawn = room.pending.withdraw(given, published.entries.ids() if published else ())
+            except UnknownIdError as error:
+                more = f" (and {error.count - 1} more of the ids belong to none)" if error.count > 1 else ""
+                raise ListFormatError(
+                    f"there is no entry {error.entry_id!r} in the list{more}",
+                    advice="Check the id; nothing was withdrawn.",
+                ) from error
+            after = replace(state, pending=(*state.pending, withdrawn))
+            # What cancels itself out need not wait.
+            room.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
+            return withdrawn.ids
 
     def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
-        """Publish a new version: all entries so far and those that wait.
+        """Publish a new version with all that waits: a base at first, an increment later.
 
         Args:
             passphrase: the one the keys were made with.
@@ -218,44 +242,38 @@ class Publisher:
             What is published now.
 
         Raises:
-            UsageError: it is no working folder, nothing waits, or the keys are unusable or another list's.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written; the old version or the new one is published.
+            UsageError: nothing waits, the root has expired, or the keys are unusable or another list's.
+            OutputError: as said above; the old version or the new one is published.
         """
-        from hashscan.lists import release
-        from hashscan.lists.publication import publish
+        from hashscan.lists.releasing import release
+        from hashscan.lists.workroom import seconds
 
-        signed_at = _seconds(now)
-        with self._writing() as (state, publication):
-            if not state.pending:
-                raise UsageError(
-                    "nothing waits to be released", advice="Add entries with `hashscan publish add`."
-                )
-            publication.check_root(signed_at)
-            signers = publication.signers(release.SIGNING_ROLES, state.keys, passphrase)
-            published = self._published(state, publication, signed_at)
-            version = published.info.version + 1 if published else 1
-            targets = [release.new_target(path) for path in self._stage(state, published, version, signed_at)]
-            metadata = release.signed_release(
-                {target.info.path: target.info for target in targets},
-                publication.versions,
-                signers,
-                state.expiry,
-                signed_at,
-            )
-            publication.check(metadata)
-            for target in targets:
-                target.path.rename(state.repository / TARGETS / target.file_name)
-            sync_folder(state.repository / TARGETS)
-            publish(state.repository, metadata)
-            after = replace(state, released=version, pending=())
-            write_state(self._work, after)
-            self._clear_leftovers(after)
-            self._published_now(after, signed_at)
-            return open_repository(
-                state.name, state.repository, self.root(), signed_at, remedy=_RELEASE_ANEW
-            ).info
+        with self._opened() as room:
+            return release(room, passphrase, seconds(now))
+
+    def compact(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
+        """Publish the same entries as one new base; what waits goes on waiting.
+
+        Subscribers fetch the whole list anew, so this is for when withdrawn rows or increments have become
+        many.
+
+        Args:
+            passphrase: the one the keys were made with.
+            now: the time of signing.
+
+        Returns:
+            What is published now.
+
+        Raises:
+            UsageError: nothing is released, the list is but a base already, the root has expired, or the keys
+                are unusable or another list's.
+            OutputError: as said above; the old version or the new one is published.
+        """
+        from hashscan.lists.releasing import compact
+        from hashscan.lists.workroom import seconds
+
+        with self._opened() as room:
+            return compact(room, passphrase, seconds(now))
 
     def refresh(
         self, *, everything: bool = False, passphrase: bytes | None = None, now: datetime | None = None
@@ -271,33 +289,13 @@ class Publisher:
             now: the time of signing.
 
         Raises:
-            UsageError: it is no working folder, nothing is released, the root has expired, or the keys are
-                unusable or another list's.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written.
+            UsageError: nothing is released, the root has expired, or the keys are unusable or another list's.
         """
-        from hashscan.lists import release
-        from hashscan.lists.publication import publish
+        from hashscan.lists.refreshing import refresh
+        from hashscan.lists.workroom import seconds
 
-        signed_at = _seconds(now)
-        with self._writing() as (state, publication):
-            if not publication.verified:
-                raise UsageError(
-                    "there is nothing to refresh yet",
-                    advice="Release first, with `hashscan publish release`.",
-                )
-            publication.check_root(signed_at)
-            due = state.expiry.running_out(publication.expiries, signed_at)
-            first = "targets" if everything else "snapshot" if "snapshot" in due else "timestamp"
-            roles = release.SIGNING_ROLES[release.SIGNING_ROLES.index(first) :]
-            signers = publication.signers(roles, state.keys, passphrase)
-            metadata = publication.renewed(first, signers, state.expiry, signed_at)
-            publication.check(metadata)
-            publish(state.repository, metadata)
-            renewed = self._published_now(state, signed_at)
-            expiries = renewed.expiries
-            return Refreshed(tuple(roles), expiries, state.expiry.running_out(expiries, signed_at))
+        with self._opened() as room:
+            return refresh(room, passphrase, seconds(now), everything=everything)
 
     def rotate(
         self,
@@ -323,165 +321,27 @@ class Publisher:
             now: the time of signing.
 
         Raises:
-            UsageError: it is no working folder, or keys are missing, too few, unusable or another list's.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written; what is published can be relied on, and the next
-                command finishes the rotation.
+            UsageError: keys are missing, too few, unusable or another list's.
+            OutputError: as said above; what is published can be relied on, and the next command finishes the
+                rotation.
         """
         from hashscan.lists.rotation import RootPlan, rotate
+        from hashscan.lists.workroom import seconds
 
-        with self._writing() as (state, publication):
-            plan = RootPlan(
-                [folder.resolve() for folder in root_keys] or [state.keys / ROOT_KEYS],
-                root_passphrases or Passphrases(),
-                root_count,
-                root_threshold,
-            )
-            signed_at = _seconds(now)
-            rotated = rotate(self._work, state, publication, roles, plan, passphrase, signed_at)
-            self._published_now(state, signed_at)
+        at = seconds(now)
+        with self._opened() as room:
+            folders = [folder.resolve() for folder in root_keys] or [_root_keys(room.state.keys)]
+            plan = RootPlan(folders, root_passphrases or Passphrases(), root_count, root_threshold)
+            rotated = rotate(self._work, room.state, room.publication, roles, plan, passphrase, at)
+            room.renew(at)
             return rotated
 
-    @contextmanager
-    def _writing(self) -> Iterator[tuple[PublisherState, Publication]]:
-        """The state and what is signed; other writers are kept out, what killed ones left is put right."""
-        from hashscan.lists import rotation
-        from hashscan.lists.publication import Publication
+    def _opened(self) -> AbstractContextManager[Workroom]:
+        from hashscan.lists.workroom import opened
 
-        with output_errors("the list's working or published folder can't be used"):
-            state = read_state(self._work)
-            with sole_writer(self._work / _LOCK, f"the list in {self._work}"):
-                state = read_state(self._work)
-                rotation.finish(self._work, state.repository)
-                publication = Publication.read(state.repository, self.root())
-                state = self._caught_up(state, publication)
-                self._clear_leftovers(state)
-                yield state, publication
-
-    def _caught_up(self, state: PublisherState, publication: Publication) -> PublisherState:
-        """The state after what a killed release may have published."""
-        version = load_manifest(publication.verified, state.repository).version if publication.verified else 0
-        if version < state.released:
-            raise ListTrustError(
-                f"{state.repository} holds version {version}, but {state.released} was released",
-                advice="Restore the published folder; subscribers refuse to go back.",
-            )
-        if version > state.released:
-            published = self._published(state, publication, _seconds(None))
-            assert published is not None
-            waiting = tuple(
-                batch
-                for batch in state.pending
-                if self._shared_id(self._batch(batch), published.handle) is None
-            )
-            state = replace(state, released=version, pending=waiting)
-            write_state(self._work, state)
-        return state
-
-    def _published(self, state: PublisherState, publication: Publication, now: datetime) -> _Published | None:
-        """The version that is published, every file compared with its signed hash; None before the first."""
-        if not publication.verified:
-            return None
-        opened = open_repository(state.name, state.repository, self.root(), now, remedy=_RELEASE_ANEW)
-        if opened.handle is None:
-            raise ListTrustError(
-                f"{state.repository} can't be relied on: {opened.info.problem}",
-                advice="Restore the published folder from a backup or a mirror.",
-            )
-        return _Published(opened.info, opened.handle)
-
-    def _published_now(self, state: PublisherState, now: datetime) -> Publication:
-        """What is signed after a change; files that are named no more go when their time has come."""
-        from hashscan.lists.publication import Publication
-
-        publication = Publication.read(state.repository, self.root())
-        if publication.verified:
-            prune(
-                self._work,
-                state.repository,
-                publication.verified.metadata_names,
-                [target.file_name for target in publication.verified.targets.values()],
-                now,
-            )
-        return publication
-
-    def _clear_leftovers(self, state: PublisherState) -> None:
-        """Remove what killed commands left, and what has been released."""
-        remove_leftovers(self._work)
-        remove_leftovers(state.repository / METADATA)
-        for folder in (state.repository / _STAGING, *(self._work / _PENDING).glob("*")):
-            if folder.name not in state.pending and folder.exists():
-                shutil.rmtree(folder)
-
-    def _batch_folder(self, batch: str) -> Path:
-        return self._work / _PENDING / batch
-
-    def _batch(self, batch: str) -> ListHandle:
-        """Entries that wait."""
-        opened = open_local(batch, self._batch_folder(batch))
-        if opened.handle is None:
-            raise OutputError(
-                f"entries waiting in {self._batch_folder(batch)} are lost: {opened.info.problem}"
-            )
-        return opened.handle
-
-    def _refuse_known(
-        self, new: ListHandle, state: PublisherState, published: _Published | None, label: str
-    ) -> None:
-        """Make sure that no new entry has the id of an old one."""
-        others = [self._batch(batch) for batch in state.pending]
-        for other in [*others, published.handle] if published else others:
-            known = self._shared_id(new, other)
-            if known is not None:
-                raise ListFormatError(
-                    f"{label}: the id {known!r} is in the list already",
-                    advice="Leave out what the list has, then add the file again; nothing was added.",
-                )
-
-    def _shared_id(self, new: ListHandle, old: ListHandle) -> str | None:
-        return first_shared_id(lambda: ids_of(new), ids_of(old), self._work)
-
-    def _stage(
-        self, state: PublisherState, published: _Published | None, version: int, now: datetime
-    ) -> list[Path]:
-        """Write the release's targets aside, on the published folder's own file system."""
-        staging = state.repository / _STAGING
-        staging.mkdir()
-        sources = [published.handle] if published else []
-        sources += [self._batch(batch) for batch in state.pending]
-        with ColumnWriter(staging, PUBLIC_FILE) as writer:
-            for handle in sources:
-                for files in handle.columns:
-                    writer.add_columns(files.algorithm, open_columns(handle.folder, files), handle.categories)
-            columns = writer.finish()
-        manifest = Manifest(state.name, version, now, CATEGORIES, columns)
-        replace_file(staging / MANIFEST_NAME, manifests.to_bytes(manifest), PUBLIC_FILE)
-        return [
-            staging / name for name in (MANIFEST_NAME, *(name for files in columns for name in files.names))
-        ]
+        return opened(self._work)
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshed:
-    """What a refresh did."""
-
-    roles: tuple[str, ...]
-    """The roles that were signed anew."""
-    expiries: Mapping[str, datetime]
-    """When the metadata of each role runs out now."""
-    running_out: Mapping[str, datetime]
-    """Those among them of whose time less than a third is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """The version that is published."""
-
-    info: ListInfo
-    handle: ListHandle
-
-
-def _seconds(now: datetime | None) -> datetime:
-    """A time for signing: UTC, in whole seconds as TUF writes them."""
-    return (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+def _root_keys(keys: Path) -> Path:
+    """Where the root's keys are, unless they are put elsewhere."""
+    return keys / "root"

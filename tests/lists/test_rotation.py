@@ -14,12 +14,12 @@ from tuf.api.metadata import Metadata, Root
 from hashscan.errors import ListTrustError, OutputError, UsageError
 from hashscan.lists import client
 from hashscan.lists.keys import Passphrases, read_key
+from hashscan.lists.published import open_published
 from hashscan.lists.publisher import Publisher
-from hashscan.lists.repository import open_repository
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
 
-from .builders import NOW, Owner, some_entries, tree
+from .builders import CANARIES, NOW, Owner, some_entries, tree
 from .conftest import WebServer, send
 
 EVERY = ("root", "targets", "snapshot", "timestamp")
@@ -124,7 +124,7 @@ def test_each_step_of_a_rotation_can_be_pulled(
     for done in range(len(steps) + 1):
         for name in steps[:done]:
             (before / "metadata" / name).write_bytes((after / name).read_bytes())
-        assert open_repository("test", before, first, NOW).info.state is TrustState.FRESH
+        assert open_published("test", before, first, NOW, remedy="restore it").info.state is TrustState.FRESH
     both = Metadata.from_bytes((after / "timestamp.json").read_bytes()).signatures
     roots = [root_of((after / f"{version}.root.json").read_bytes()) for version in (1, 2, 3)]
     assert [len(root.roles["timestamp"].keyids) for root in roots] == [1, 2, 1]
@@ -147,7 +147,7 @@ def test_old_keys_are_kept_aside_and_new_ones_sign(owner: Owner) -> None:
         *("retired/targets.pem", "root/retired/1.pem"),
     }
     owner.release(some_entries(3, start=3))
-    assert open_repository("test", owner.repository, owner.root, NOW).info.entries == 6
+    assert owner.info().entries == 6 + CANARIES
 
 
 def test_without_a_role_the_root_is_renewed_with_its_own_keys(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_lost_key_is_replaced(owner: Owner) -> None:
     rotated = owner.publisher.rotate(["timestamp"])
     assert rotated.lost == ("timestamp",)
     owner.publisher.refresh()
-    assert open_repository("test", owner.repository, owner.root, NOW).info.state is TrustState.FRESH
+    assert owner.info().state is TrustState.FRESH
 
 
 def test_keys_that_no_root_came_to_trust_are_put_aside_later(owner: Owner) -> None:
@@ -243,7 +243,8 @@ def test_before_the_first_release_keys_change_too(owner: Owner) -> None:
     owner.publisher.rotate(EVERY)
     owner.release(some_entries(3))
     first = (owner.metadata / "1.root.json").read_bytes()
-    assert open_repository("test", owner.repository, first, NOW).info.state is TrustState.FRESH
+    opened = open_published("test", owner.repository, first, NOW, remedy="restore it")
+    assert opened.info.state is TrustState.FRESH
 
 
 def test_a_subscriber_follows_as_many_roots_as_tuf_allows(owner: Owner, store: ListStore) -> None:
@@ -296,8 +297,8 @@ def test_the_snapshot_is_refreshed_when_its_time_runs_out_and_targets_when_asked
     assert refreshed.roles == ("targets", "snapshot", "timestamp")
     assert not refreshed.running_out
     assert refreshed.expiries["targets"] - late == timedelta(days=90)
-    opened = open_repository("test", owner.repository, owner.root, late)
-    assert (opened.info.version, opened.info.entries) == (1, 3)
+    info = owner.info(late)
+    assert (info.version, info.entries) == (1, 3 + CANARIES)
 
 
 def test_refreshing_needs_no_other_key(owner: Owner) -> None:

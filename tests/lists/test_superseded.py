@@ -3,7 +3,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from hashscan.lists.repository import open_repository
 from hashscan.lists.superseded import KEPT_FOR, SUPERSEDED_NAME, prune
 from hashscan.model import TrustState
 
@@ -59,4 +58,4 @@ def test_a_list_loses_old_versions_and_stays_whole(owner: Owner) -> None:
     assert tree(owner.metadata) == {
         *("1.root.json", "2.root.json", "3.targets.json", "3.snapshot.json", "timestamp.json")
     }
-    assert open_repository("test", owner.repository, owner.root, NOW).info.state is TrustState.FRESH
+    assert owner.info().state is TrustState.FRESH

@@ -26,7 +26,7 @@ from hashscan.lists.publisher import Publisher
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
 
-from .builders import some_entries, tree
+from .builders import CANARIES, some_entries, tree
 
 CHANGES = frozenset(
     {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
@@ -77,15 +77,16 @@ def check(action: str, folder: Path) -> bool:
     info = look(action, folder)
     old = old_entries(folder)
     if action == "remove":
-        assert info is None or info.entries == old, info
+        assert info is None or info.entries == old + CANARIES, info
         return info is None
     assert info is not None
     assert info.state in USABLE_STATES, info
     if action == "rotate":
-        assert info.entries == old, info
+        assert info.entries == old + CANARIES, info
         return (folder / "owner" / "published" / "metadata" / "3.root.json").exists()
-    assert info.entries in (old, old + ADDED), info
-    return info.entries == old + ADDED
+    own = 0 if action == "import" else CANARIES
+    assert info.entries - own in (old, old + ADDED), info
+    return info.entries - own == old + ADDED
 
 
 def finish(action: str, folder: Path) -> None:

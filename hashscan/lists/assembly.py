@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError
 from hashscan.lists import manifest as manifests
-from hashscan.lists.column_writer import GrowingColumn
 from hashscan.lists.columns import ROW_DTYPE, ColumnError, column_header, id_dtype, read_blocks
 from hashscan.lists.durable import PRIVATE_FILE, sync_file
+from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, Piece, joined_columns
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError

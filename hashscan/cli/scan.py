@@ -131,6 +131,9 @@ def sweep(settings: SweepSettings) -> int:
         say(f"hashscan: incomplete: {', '.join(outcome.shortcomings)}")
     if outcome.only_test:
         say("hashscan: only test entries were matched; this says nothing about real material")
+    elif tests := outcome.summary.test_findings:
+        which = "all findings are" if tests == outcome.summary.findings else f"{tests} of the findings are"
+        say(f"hashscan: {which} of test entries only; these say nothing about real material")
     for report in outcome.reports:
         say(f"hashscan: report: {report}")
     return outcome.exit_code

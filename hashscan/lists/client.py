@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,20 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashscan.errors import ListTrustError, OutputError, UnreachableError, UsageError
-from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_file, sync_folder
-from hashscan.lists.index.preparation import compile_new
+from hashscan.lists.assembly import Download, assemble
+from hashscan.lists.durable import replace_file, sync_file, sync_folder
+from hashscan.lists.index.preparation import INDEX, compile_new
+from hashscan.lists.joined import COLUMNS
 from hashscan.lists.layout import ListFolder, own_name, private_folder
 from hashscan.lists.location import WEB, checked_location
-from hashscan.lists.manifest import MANIFEST_NAME
-from hashscan.lists.repository import (
-    METADATA,
-    TARGETS,
-    load_manifest,
-    open_repository,
-    read_metadata,
-    record_contents,
-    signed_target,
-)
+from hashscan.lists.record import Thoroughness
+from hashscan.lists.repository import METADATA, TARGETS, open_repository, read_metadata
 from hashscan.lists.store import ListStore
 from hashscan.model import ListInfo
 
@@ -38,7 +31,6 @@ if TYPE_CHECKING:
 _SCHEMA = 1
 _ROLES = ("timestamp", "snapshot", "targets")
 _ROOT_HISTORY = "root_history"
-_DOWNLOAD = "download"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +131,17 @@ class _Pull:
         self._staging = folder.staging
         self._location = location
         self._root = folder.root.read_bytes()
-        self._fetched = 0
 
     def run(self) -> Pulled:
         from hashscan.lists import trust
 
         now = datetime.now(UTC)
         active = self._folder.active()
-        before = open_repository(self._name, active, self._root, now) if active else None
+        before = (
+            open_repository(self._name, active, self._root, now, thoroughness=Thoroughness.CHECKSUMS)
+            if active
+            else None
+        )
         previous = before.info.version if before and before.handle else None
 
         self._prepare_staging()
@@ -159,28 +154,28 @@ class _Pull:
             self._folder.remove_superseded()
             return Pulled(before.info, previous, changed=False, fetched=0)
 
-        self._stage_targets(updater, verified)
-        opened = open_repository(self._name, self._staging, self._root, now)
+        earlier = list(self._folder.finished_versions())
+        fetched = assemble(self._staging, verified, earlier, self._download(updater))
+        # All of it has just been compared with what was signed.
+        opened = open_repository(self._name, self._staging, self._root, now, thoroughness=Thoroughness.SIZES)
         if opened.handle is None:
             raise ListTrustError(f"the new version of {self._name!r} can't be used: {opened.info.problem}")
-        record_contents(opened.handle, self._staging, opened.info.categories)
-        compile_new(opened.handle, self._staging)
+        compile_new(opened.handle, self._staging, earlier)
         self._folder.activate_staging(opened.info.version)
         self._folder.remove_superseded()
-        return Pulled(opened.info, previous, changed=True, fetched=self._fetched)
+        return Pulled(opened.info, previous, changed=True, fetched=fetched)
 
     def _prepare_staging(self) -> None:
-        """Folders for the download; finished targets of a killed pull stay, all else it left goes."""
+        """Folders for the download; what `assemble` and `compile_new` can go on with stays, all else goes."""
         private_folder(self._staging)
         for leftover in self._staging.iterdir():
-            if leftover.name == TARGETS:
+            if leftover.name in {TARGETS, COLUMNS, INDEX}:
                 continue
             if leftover.is_dir():
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink()
-        for part in (METADATA, TARGETS):
-            private_folder(self._staging / part)
+        private_folder(self._staging / METADATA)
 
     def _updater(self) -> Updater:
         """tuf's client, which keeps the metadata it has seen, so that nobody can go back behind it."""
@@ -238,60 +233,14 @@ class _Pull:
             for name in verified.metadata_names
         )
 
-    def _stage_targets(self, updater: Updater, verified: VerifiedMetadata) -> None:
-        """Bring all targets of the new version together."""
-        first = signed_target(verified, MANIFEST_NAME)
-        self._stage_target(updater, first)
-        manifest = load_manifest(verified, self._staging)
-        targets = [signed_target(verified, name) for files in manifest.columns for name in files.names]
-        wanted = {first.file_name, *(target.file_name for target in targets)}
-        for path in (self._staging / TARGETS).iterdir():
-            if path.name not in wanted:
-                path.unlink()
-        for target in targets:
-            self._stage_target(updater, target)
+    def _download(self, updater: Updater) -> Download:
+        """Fetches targets from the source."""
 
-    def _stage_target(self, updater: Updater, target: SignedTarget) -> None:
-        """Bring one target into the new version, from what is here or from the source."""
-        place = self._staging / TARGETS / target.file_name
-        if _intact(place, target):
-            return
-        place.unlink(missing_ok=True)
-        for version in self._folder.finished_versions():
-            kept = version / TARGETS / target.file_name
-            if _intact(kept, target):
-                self._reuse(kept, place)
-                return
-        aside = self._staging / _DOWNLOAD
-        with _source_errors(self._location):
-            updater.download_target(target.info, filepath=str(aside))
-        self._fetched += target.info.length
-        self._finish(aside, place)
+        def download(target: SignedTarget, path: Path) -> None:
+            with _source_errors(self._location):
+                updater.download_target(target.info, filepath=str(path))
 
-    def _reuse(self, kept: Path, place: Path) -> None:
-        """Take over a target of another version, without a second copy where the file system can."""
-        try:
-            os.link(kept, place)
-        except OSError:
-            aside = self._staging / _DOWNLOAD
-            shutil.copyfile(kept, aside)
-            self._finish(aside, place)
-
-    @staticmethod
-    def _finish(aside: Path, place: Path) -> None:
-        """Give a complete file its name, under which the next pull finds it."""
-        aside.chmod(PRIVATE_FILE)
-        sync_file(aside)
-        aside.replace(place)
-
-
-def _intact(path: Path, target: SignedTarget) -> bool:
-    """Whether a target lies at `path` as it was signed."""
-    try:
-        with path.open("rb") as file:
-            return target.intact(file)
-    except FileNotFoundError:
-        return False
+        return download
 
 
 @contextmanager

@@ -132,8 +132,10 @@ def sweep(settings: SweepSettings) -> int:
     if outcome.only_test:
         say("hashscan: only test entries were matched; this says nothing about real material")
     elif tests := outcome.summary.test_findings:
-        which = "all findings are" if tests == outcome.summary.findings else f"{tests} of the findings are"
-        say(f"hashscan: {which} of test entries only; these say nothing about real material")
+        say(
+            f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
+            "these say nothing about real material"
+        )
     for report in outcome.reports:
         say(f"hashscan: report: {report}")
     return outcome.exit_code

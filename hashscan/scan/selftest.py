@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import ListHandle, ListStore
@@ -31,6 +32,8 @@ class Step:
 
     passed: bool
     words: str
+    failure: int = EXIT_DEFECT
+    """The exit code when it has not passed: incomplete where a list is to blame, and not the chain."""
 
 
 def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
@@ -107,7 +110,7 @@ def _ask(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> 
     with store.open([name], datetime.now(UTC)) as opened:
         (info,) = opened.infos
         if not opened.handles:
-            return Step(False, f"list {name} is {info.state.value}: {info.problem}")
+            return Step(False, f"list {name} is {info.state.value}: {info.problem}", EXIT_INCOMPLETE)
         if info.state is TrustState.LOCAL:
             return Step(
                 True, f"list {name} is local: such a list has no test picture, so nothing is proved of it"
@@ -140,6 +143,7 @@ def _proof(info: ListInfo, handle: ListHandle, by_bytes: FileResult, by_likeness
             False,
             f"{named} lacks the test picture by {' and '.join(lacking)}, so nothing is proved of it: "
             "ask its owner for a release that `hashscan publish` made",
+            EXIT_INCOMPLETE,
         )
     return Step(
         False,

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hashscan.lists.canary import canary_entries
-from hashscan.lists.publisher import Publisher
-from hashscan.lists.publisher_state import Expiry
 from hashscan.model import Entry
 from tests.cli.conftest import Run
+from tests.lists.builders import Owner
+from tests.lists.parts import PartwiseOwner
 from tests.web import served
+
+DAYS = 4
+"""After so many days a published list is stale."""
 
 
 def with_canary(entries: Iterable[Entry]) -> list[Entry]:
@@ -18,17 +21,29 @@ def with_canary(entries: Iterable[Entry]) -> list[Entry]:
     return [*entries, *canary_entries()]
 
 
-def publish(folder: Path, entries: Iterable[Entry], expiry: Expiry = Expiry()) -> None:  # noqa: B008 - frozen
-    """Begin a list, named after its owner's folder, and release its entries: these and no others."""
-    work = folder / "work"
-    publisher = Publisher.init(work, folder / "public", work / "keys", folder.name, expiry=expiry)
-    publisher.add(entries, "entries")
-    publisher.release()
+def publish(run: Run, folder: Path, entries: Iterable[Entry]) -> None:
+    """Begin a list, named after its owner's folder, and release entries by the real commands."""
+    folder.mkdir()
+    lines = ["id,algorithm,value,category"]
+    lines += [f"{e.id},{e.algorithm},{e.value.hex()},{e.category}" for e in entries]
+    (folder / "entries.csv").write_text("\n".join(lines))
+    for command in (
+        ("init", folder.name, "--repository", folder / "published", "--no-passphrase"),
+        ("add", folder / "entries.csv"),
+        ("release", "--no-passphrase"),
+    ):
+        ran = run("publish", *command, "--work", folder / "work")
+        assert ran.code == 0, ran.err
+
+
+def publish_exactly(folder: Path, entries: Iterable[Entry]) -> None:
+    """Release these entries and no others, not even the test picture's, as another owner's program could."""
+    PartwiseOwner(Owner.begin(folder)).release(list(entries))
 
 
 def pull(run: Run, folder: Path) -> None:
     """Add the list that was published in a folder, and pull it from a web server."""
-    with served(folder / "public") as url:
+    with served(folder / "published") as url:
         ran = run("lists", "add", folder.name, url, "--root", folder / "work" / "root.json")
         assert ran.code == 0, ran.err
         ran = run("lists", "pull", folder.name)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.publisher_state import Expiry
 from hashscan.model import Entry
 from tests.cli.conftest import Run
 from tests.cli.later import days_later
-from tests.cli.published import publish, pull, with_canary
+from tests.cli.published import DAYS, publish, pull
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def test_published_pulled_and_heeded(
     run: Run, uploads: Path, accused: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     assert verdicts(run, uploads) == (1, {"listed.jpg": "match", "alike.jpg": "match"}, ["local"])
-    publish(tmp_path / "goods", with_canary([good(accused, "alike.jpg", "sha256")]), Expiry(timestamp=1))
+    publish(run, tmp_path / "goods", [good(accused, "alike.jpg", "sha256")])
     pull(run, tmp_path / "goods")
     held = {"listed.jpg": "match", "alike.jpg": "held"}
     assert verdicts(run, uploads) == (1, held, ["fresh", "local"])
@@ -46,7 +45,7 @@ def test_published_pulled_and_heeded(
         "but its content is known to be good: sha256 equal: entry good-sha256 (known-good) of list goods"
     )
     # Stale, it is used and said to be so, as any other list.
-    later = days_later(tmp_path / "later", 2)
+    later = days_later(tmp_path / "later", DAYS)
     assert verdicts(run, uploads, env=later) == (4, held, ["stale", "local"])
     (uploads / "listed.jpg").unlink()
     (uploads / "alike.jpg").unlink()
@@ -57,7 +56,7 @@ def test_neither_likeness_nor_weaker_digests_clear_anybody(
     run: Run, uploads: Path, accused: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     weaker = [good(accused, "listed.jpg", algorithm) for algorithm in ("md5", "sha1", "pdq")]
-    publish(tmp_path / "goods", with_canary(weaker))
+    publish(run, tmp_path / "goods", weaker)
     pull(run, tmp_path / "goods")
     assert verdicts(run, uploads)[:2] == (1, {"listed.jpg": "match", "alike.jpg": "match"})
 
@@ -66,7 +65,7 @@ def test_known_good_lists_alone_are_no_list_to_sweep_with(
     run: Run, uploads: Path, accused: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     """Nothing could be found, so a sweep that ended well would say what it doesn't know."""
-    publish(tmp_path / "goods", with_canary([good(accused, "listed.jpg", "sha256")]))
+    publish(run, tmp_path / "goods", [good(accused, "listed.jpg", "sha256")])
     pull(run, tmp_path / "goods")
     for command in (("scan", uploads), ("check", uploads / "listed.jpg")):
         ran = run(*command, "--list", "goods")

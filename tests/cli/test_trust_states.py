@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.publisher_state import Expiry
 from hashscan.model import Entry, TrustState
 from tests.cli.conftest import Run
 from tests.cli.later import days_later
-from tests.cli.published import publish, pull, with_canary
+from tests.cli.published import DAYS, publish_exactly, pull, with_canary
 
 NAME = "national"
 
@@ -54,15 +53,15 @@ def test_beside_a_good_list_and_alone(
     state_word: TrustState,
     spoil: Callable[[Path], None] | None,
 ) -> None:
-    publish(tmp_path / NAME, with_canary([Entry("n", "sha256", bytes(32), "A1")]), Expiry(timestamp=1))
+    publish_exactly(tmp_path / NAME, with_canary([Entry("n", "sha256", bytes(32), "A1")]))
     if spoil is None:
         root = tmp_path / NAME / "work" / "root.json"
-        assert run("lists", "add", NAME, tmp_path / NAME / "public", "--root", root).code == 0
+        assert run("lists", "add", NAME, tmp_path / NAME / "published", "--root", root).code == 0
     else:
         pull(run, tmp_path / NAME)
         (version,) = (state / "lists" / NAME / "versions").iterdir()
         spoil(version)
-    env = days_later(tmp_path / "later", 2) if state_word is TrustState.STALE else None
+    env = days_later(tmp_path / "later", DAYS) if state_word is TrustState.STALE else None
     good = state_word is TrustState.FRESH
     usable = state_word in {TrustState.FRESH, TrustState.STALE}
 

@@ -36,9 +36,6 @@ def command() -> None:
     """Group of the commands below."""
 
 
-command.add_command(except_)
-
-
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("name")
 @click.argument("source", metavar="URL|FOLDER")
@@ -205,3 +202,6 @@ def export(name: str, form: str, output: Path, state: Path) -> int:
         export_list(opened.handles[0], writer, None if str(output) == "-" else output)
     say_left_out(writer.left_out, "entries")
     return EXIT_CLEAN
+
+
+command.add_command(except_)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.later import days_later
 from tests.web import served
 
 
@@ -139,12 +138,22 @@ def test_a_list_on_a_folder_goes_stale_and_is_still_used(
     run("publish", "release", "--work", work, "--no-passphrase")
     run("lists", "add", "short", public, "--root", work / "root.json")
     assert run("lists", "pull").code == 0
-    later = days_later(tmp_path / "later", 2)
-    ran = run("scan", uploads, "--report", "-", env=later)
+    later = tmp_path / "later"
+    later.mkdir()
+    # Two days on, as this machine's commands see it.
+    (later / "sitecustomize.py").write_text(
+        "import datetime\n"
+        "class Later(datetime.datetime):\n"
+        "    @classmethod\n"
+        "    def now(cls, tz=None):\n"
+        "        return super().now(tz) + datetime.timedelta(days=2)\n"
+        "datetime.datetime = Later\n"
+    )
+    ran = run("scan", uploads, "--report", "-", env={"PYTHONPATH": str(later)})
     assert ran.code == 4
     assert ran.lines[0]["lists"][0]["state"] == "stale"
     assert "list short is stale" in ran.lines[-1]["incomplete"]
-    assert run("lists", "status", env=later).code == 3
+    assert run("lists", "status", env={"PYTHONPATH": str(later)}).code == 3
 
 
 def test_a_wrong_line_is_named_and_nothing_is_imported(run: Run, tmp_path: Path, local_list: str) -> None:

@@ -56,7 +56,7 @@ def options_of(command: str) -> list[click.Option]:
 
 def values_of(option: click.Option, folder: Path) -> list[Any]:
     """All that an option can be set to, or one value where any will do."""
-    particular = {
+    particular: dict[str, list[Any]] = {
         "--list": ["others"],
         "--report": [str(folder / "report.jsonl")],
         "--exclude": ["nothing-like-it"],

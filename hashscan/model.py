@@ -141,6 +141,9 @@ CATEGORIES: tuple[str, ...] = ("baseline", "A1", "A2", "B1", "B2", "other", "kno
 ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
 """An entry of these makes a match; `other` is for review and `known-good` accuses nobody."""
 
+TEST_CATEGORY = "test"
+KNOWN_GOOD_CATEGORY = "known-good"
+
 ENTRY_ID_MAX = 64
 """Longest entry id in bytes; ids are printable ASCII."""
 
@@ -172,6 +175,37 @@ class ListInfo:
     """Earliest expiry of the list's signed metadata, RFC 3339."""
     problem: str | None = None
     """For lists that can't be used or should be looked at: what is wrong and what to do."""
+
+    @property
+    def accuses(self) -> bool:
+        """Whether anything can be found by it.
+
+        Not by a list of known-good entries: what else it has are the test picture's, as every signed list.
+        """
+        return KNOWN_GOOD_CATEGORY not in self.categories or bool(
+            set(self.categories) - {KNOWN_GOOD_CATEGORY, TEST_CATEGORY}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptedEntry:
+    """One entry of a hash list whose matches this server withholds for a time."""
+
+    list_name: str
+    entry_id: str
+    algorithm: str
+    category: str
+    """As it was when the entry was excepted; an owner may change it without ending the exception."""
+    fingerprint: str
+    """Of the entry's value; another value under the same id is another entry, and not excepted."""
+    reason: str
+    """In the words of whoever excepted it: one printable line."""
+    until: str
+    """First moment at which it applies no more; UTC in whole seconds, RFC 3339."""
+    by: str
+    """The user who excepted it."""
+    since: str
+    """When; in the form of `until`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +268,8 @@ class Match:
     threshold: int
     variant: str = "as stored"
     """Which rendering of the picture the digest was made from."""
+    excepted: ExceptedEntry | None = None
+    """Set when this server withholds what the entry says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +300,8 @@ class FileResult:
     picture: Picture | None = None
     low_quality: bool = False
     """True when the picture's PDQ was too poor to be matched."""
+    only_test: bool = False
+    """True for a finding that nothing but test entries speak for."""
 
 
 @dataclass(frozen=True, slots=True)

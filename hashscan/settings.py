@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,9 @@ from hashscan.errors import UsageError
 
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 FailOn = Literal["match", "review", "never"]
 SandboxMode = Literal["required", "auto", "off"]
@@ -107,6 +112,28 @@ def parse_size(text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
     return int(digits) * factor
+
+
+def parse_until(text: str) -> datetime:
+    """The end of something from a day, which counts to its end in UTC, or from a time as RFC 3339 has it.
+
+    Returns:
+        The first moment that is no longer within; aware.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        if _DAY.fullmatch(text):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
+        if _TIME.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # Of the right form, but no such day or time.
+    raise UsageError(
+        f"{text!r} is no day and no time",
+        advice="Write a day such as 2027-01-31, or a time with its zone such as 2027-01-31T18:00:00Z.",
+    )
 
 
 def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:

@@ -44,6 +44,8 @@ def command(
     is looked up under every algorithm whose digests have that length. An existing file of that name comes
     first.
     """
+    from hashscan.cli.exceptions import say_exceptions
+    from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.record import Thoroughness
     from hashscan.lists.store import ListStore
     from hashscan.reports.jsonl import JsonLines
@@ -53,16 +55,20 @@ def command(
     from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
-    opened = ListStore(state / "lists").open(lists or None, datetime.now(UTC), Thoroughness.SIZES)
+    now = datetime.now(UTC)
+    opened = ListStore(state / "lists").open(lists or None, now, Thoroughness.SIZES)
     for info in opened.infos:
         if info.problem is not None:
             say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
     require_usable(opened)
+    exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
+    say_exceptions(exceptions)
     setup = WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(limits),
         algorithms=algorithms_of_lists(opened.handles),
         max_pixels=limits.max_pixels,
+        excepted=exceptions.in_force,
     )
     summary = Summary()
     with ReportSink(JsonLines, None) as output, Worker(setup) as worker:
@@ -74,8 +80,9 @@ def command(
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     """Check one file or digest, and count it."""
     from hashscan.reports.records import digest_record, result_record
-    from hashscan.scan.policy import judge
+    from hashscan.scan.policy import closeness, judge
     from hashscan.scan.single import algorithms_of, check_file, match_digest
+    from hashscan.scan.worker import MATCHES_KEPT
 
     if os.path.lexists(item):
         result = check_file(worker, item)
@@ -91,4 +98,4 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     verdict, because = judge(matches, None)
     summary.count(verdict, None)
-    return digest_record(text, verdict, because, matches)
+    return digest_record(text, verdict, because, sorted(matches, key=closeness)[:MATCHES_KEPT])

@@ -9,6 +9,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.entries import category_option, entries_of, format_option, say_left_out
+from hashscan.cli.exceptions import except_, say_exceptions
 from hashscan.cli.screen import say, show_lists
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -104,10 +105,13 @@ def pull(names: tuple[str, ...], state: Path) -> int:
 @state_option
 def status(names: tuple[str, ...], state: Path) -> int:
     """Verify lists and show what they hold; all when none is named."""
+    from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.store import ListStore
 
-    with ListStore(state / "lists").open(names or None, datetime.now(UTC)) as opened:
+    now = datetime.now(UTC)
+    with ListStore(state / "lists").open(names or None, now) as opened:
         show_lists(opened.infos)
+        say_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
         if not any(info.state in USABLE_STATES for info in opened.infos):
             say("hashscan: no list can be used; add one with `hashscan lists add`")
             return EXIT_NO_LIST
@@ -198,3 +202,6 @@ def export(name: str, form: str, output: Path, state: Path) -> int:
         export_list(opened.handles[0], writer, None if str(output) == "-" else output)
     say_left_out(writer.left_out, "entries")
     return EXIT_CLEAN
+
+
+command.add_command(except_)

@@ -131,6 +131,11 @@ def sweep(settings: SweepSettings) -> int:
         say(f"hashscan: incomplete: {', '.join(outcome.shortcomings)}")
     if outcome.only_test:
         say("hashscan: only test entries were matched; this says nothing about real material")
+    elif tests := outcome.summary.test_findings:
+        say(
+            f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
+            "these say nothing about real material"
+        )
     for report in outcome.reports:
         say(f"hashscan: report: {report}")
     return outcome.exit_code

@@ -9,9 +9,11 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from hashscan.cli.exceptions import say_exceptions
 from hashscan.cli.progress import Progress
 from hashscan.cli.screen import ROWS_SHOWN, say
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.base import Record
 from hashscan.scan.pipeline import Sweep
@@ -35,6 +37,10 @@ class Watcher(Observer):
                 say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
             elif info.state is TrustState.LOCAL:
                 say(f"hashscan: list {info.name} is local: nobody has signed it")
+
+    def excepted(self, exceptions: Exceptions) -> None:
+        """Say what is withheld."""
+        say_exceptions(exceptions)
 
     def set_aside(self, path: Path) -> None:
         """Say where the report of a killed sweep is."""

@@ -6,9 +6,7 @@ published contains these entries, so that `hashscan selftest` can prove of every
 
 from __future__ import annotations
 
-from hashscan.model import Entry
-
-CANARY_CATEGORY = "test"
+from hashscan.model import TEST_CATEGORY, Entry
 
 # Ids are as short as those of the leanest lists, since the longest id of a column sets its width. Other
 # algorithms are left out, because a sweep computes whatever a list has entries of.
@@ -23,6 +21,6 @@ _ENTRIES = (
 def canary_entries() -> tuple[Entry, ...]:
     """The test picture's digests, an entry for each algorithm that is always computed."""
     return tuple(
-        Entry(entry_id, algorithm, bytes.fromhex(value), CANARY_CATEGORY)
+        Entry(entry_id, algorithm, bytes.fromhex(value), TEST_CATEGORY)
         for entry_id, algorithm, value in _ENTRIES
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from hashscan.model import (
     ALGORITHMS,
+    ExceptedEntry,
     FileResult,
     FileStat,
     FolderReason,
@@ -58,6 +59,20 @@ def list_fields(info: ListInfo) -> dict[str, Any]:
     return fields
 
 
+def excepted_fields(excepted: ExceptedEntry) -> dict[str, str]:
+    """What a report says of one entry whose matches are withheld."""
+    return {
+        "list": excepted.list_name,
+        "entry": excepted.entry_id,
+        "algorithm": excepted.algorithm,
+        "category": excepted.category,
+        "reason": excepted.reason,
+        "until": excepted.until,
+        "by": excepted.by,
+        "since": excepted.since,
+    }
+
+
 def sandbox_fields(level: SandboxLevel) -> dict[str, Any]:
     """What a report says of the walls around the decoders."""
     return {
@@ -78,6 +93,7 @@ def sweep_record(
     host: str,
     targets: Sequence[bytes],
     lists: Iterable[ListInfo],
+    excepted: Iterable[ExceptedEntry],
     algorithms: Iterable[str],
     thresholds: Mapping[str, int],
     sandbox_mode: str,
@@ -92,6 +108,7 @@ def sweep_record(
         "host": host,
         "targets": [path_fields(target) for target in targets],
         "lists": [list_fields(info) for info in lists],
+        "excepted": [excepted_fields(entry) for entry in excepted],
         "algorithms": sorted(algorithms),
         "thresholds": {
             name: thresholds[name] for name in sorted(algorithms) if ALGORITHMS[name].metric != "exact"
@@ -115,7 +132,7 @@ def _stat_fields(stat: FileStat) -> dict[str, int]:
 
 def match_fields(match: Match) -> dict[str, Any]:
     """What a report says of one entry that a file came near to."""
-    return {
+    fields: dict[str, Any] = {
         "list": match.list_name,
         "entry": match.entry_id,
         "algorithm": match.algorithm,
@@ -124,6 +141,9 @@ def match_fields(match: Match) -> dict[str, Any]:
         "threshold": match.threshold,
         "category": match.category,
     }
+    if match.excepted is not None:
+        fields["excepted"] = {"reason": match.excepted.reason, "until": match.excepted.until}
+    return fields
 
 
 def result_record(path: bytes, result: FileResult, *, with_digests: bool) -> Record:

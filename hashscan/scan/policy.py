@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Match, Reason, Verdict
-
-KNOWN_GOOD = "known-good"
+from hashscan.model import (
+    ACTING_CATEGORIES,
+    ALGORITHMS,
+    KNOWN_GOOD_CATEGORY,
+    TEST_CATEGORY,
+    Match,
+    Reason,
+    Verdict,
+)
 
 _UNDECODED = frozenset(
     {
@@ -22,9 +28,18 @@ _UNDECODED = frozenset(
 )
 
 
-def closeness(match: Match) -> tuple[int, int, str, str]:
-    """Sorts matches: the closest first, and of equally close ones the algorithm that is hardest to forge."""
-    return match.distance, -ALGORITHMS[match.algorithm].bits, match.list_name, match.entry_id
+def closeness(match: Match) -> tuple[bool, int, int, str, str]:
+    """Sorts matches: the closest first, and of equally close ones the algorithm that is hardest to forge.
+
+    Excepted ones come last: of very many only the first are reported, and these must explain the verdict.
+    """
+    return (
+        match.excepted is not None,
+        match.distance,
+        -ALGORITHMS[match.algorithm].bits,
+        match.list_name,
+        match.entry_id,
+    )
 
 
 def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str]:
@@ -37,20 +52,30 @@ def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str
     Returns:
         The verdict, and for findings why.
     """
-    good = [m for m in matches if m.category == KNOWN_GOOD and _identifies(m)]
-    accusing = [m for m in matches if m.category != KNOWN_GOOD]
+    good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
+    accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
     acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _weak(m)]
+    standing = [m for m in acting if m.excepted is None]
     if acting and good:
         return Verdict.HELD, f"{_words(acting)}; but its content is known to be good: {_words(good)}"
+    if standing:
+        return Verdict.MATCH, _words(standing)
     if acting:
-        return Verdict.MATCH, _words(acting)
+        return Verdict.HELD, f"{_words(acting)}; but {_withheld(acting)}"
     if accusing:
         weak = [m for m in accusing if _weak(m)]
         why = "the algorithm is too weak to accuse by itself" if weak else "the category is for review only"
-        return Verdict.REVIEW, f"{_words(accusing)}; {why}"
+        # Nothing is ever done on its word, so an exception has nothing to withhold: it is said, and no more.
+        said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
+        return Verdict.REVIEW, f"{_words(accusing)}; {why}{said}"
     if reason in _UNDECODED:
         return Verdict.UNDECODED, ""
     return Verdict.CLEAN, ""
+
+
+def only_test(matches: Sequence[Match]) -> bool:
+    """Whether whatever accuses a file is there for tests; what is known to be good accuses nothing."""
+    return {m.category for m in matches} - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
 def _weak(match: Match) -> bool:
@@ -60,6 +85,14 @@ def _weak(match: Match) -> bool:
 def _identifies(match: Match) -> bool:
     """Likeness never clears a file: only the digest that identifies content does."""
     return match.algorithm == "sha256"
+
+
+def _withheld(matches: Sequence[Match]) -> str:
+    """Why and until when the closest of some matches, which are all of excepted entries, is withheld."""
+    excepted = min(matches, key=closeness).excepted
+    assert excepted is not None
+    which = "the entry is" if len(matches) == 1 else "all these entries are"
+    return f"{which} excepted here until {excepted.until}: {excepted.reason}"
 
 
 def _words(matches: Sequence[Match]) -> str:

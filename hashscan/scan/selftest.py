@@ -1,4 +1,4 @@
-"""The proof that a sweep on this machine finds what it should: a real one, over a test picture."""
+"""The proof that a sweep on this machine finds what it should: by a test picture, through every list."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE
+from hashscan.lists.canary import canary_entries
+from hashscan.lists.entry_search import find_entry
+from hashscan.lists.store import ListHandle, ListStore
+from hashscan.model import FileResult, ListInfo, TrustState
 from hashscan.scan.canary import canary
 from hashscan.scan.lock import SweepLock
-from hashscan.scan.sweep import Observer, run_sweep
+from hashscan.scan.single import check_file
+from hashscan.scan.sweep import Observer, run_sweep, sandbox_options
+from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
+
+_BY_BYTES = "sha256"
+_BY_LIKENESS = "pdq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,37 +32,46 @@ class Step:
 
     passed: bool
     words: str
+    failure: int = EXIT_DEFECT
+    """The exit code when it has not passed: incomplete where a list is to blame, and not the chain."""
 
 
 def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
-    """Sweep the test picture, altered and unaltered, and something that is on no list.
+    """Sweep the test picture by the demonstration list, then ask every list of this machine for it.
 
     Raises:
+        LockedError: a sweep is running.
         OutputError: the state folder can't be used.
         SandboxError: the sandbox that was demanded can't be had.
     """
     with SweepLock(state):
         yield Step(True, f"the state folder {state} can be written to")
     with tempfile.TemporaryDirectory(prefix="hashscan-selftest-") as name:
-        folder = Path(name)
-        uploads = folder / "uploads"
+        uploads = Path(name) / "uploads"
         uploads.mkdir()
         (uploads / "same").write_bytes(canary())
         (uploads / "likeness").write_bytes(canary("other bytes, same picture"))
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
-        report = folder / "report.jsonl"
-        outcome = run_sweep(
-            SweepSettings(
-                targets=(bytes(uploads),),
-                lists=("demo",),
-                reports=(ReportTarget("jsonl", report),),
-                state=None,
-                workers=1,
-                decoding=limits,
-            ),
-            Observer(),
-        )
-        records = [json.loads(line) for line in report.read_text(encoding="ascii").splitlines()]
+        yield from _sweep(limits, uploads, Path(name) / "report.jsonl")
+        store = ListStore(state / "lists")
+        for list_name in store.names():
+            yield _ask(store, list_name, limits, uploads)
+
+
+def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]:
+    """A real sweep: the picture as it is, with other bytes, and something that is on no list."""
+    outcome = run_sweep(
+        SweepSettings(
+            targets=(bytes(uploads),),
+            lists=("demo",),
+            reports=(ReportTarget("jsonl", report),),
+            state=None,
+            workers=1,
+            decoding=limits,
+        ),
+        Observer(),
+    )
+    records = [json.loads(line) for line in report.read_text(encoding="ascii").splitlines()]
     for info in outcome.lists:
         yield Step(
             True, f"list {info.name} version {info.version}: {info.state.value}, {info.entries} entries"
@@ -70,10 +90,10 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
         )
     found = {Path(r["path"]).name: _algorithms(r) for r in records if r["type"] == "finding"}
     yield Step(
-        {"sha256", "pdq"} <= found.get("same", set()),
+        {_BY_BYTES, _BY_LIKENESS} <= found.get("same", set()),
         "the test picture is found by its bytes and by likeness",
     )
-    yield Step(found.get("likeness") == {"pdq"}, "with other bytes it is found by likeness")
+    yield Step(found.get("likeness") == {_BY_LIKENESS}, "with other bytes it is found by likeness")
     yield Step("unlisted" not in found, "a file that is on no list is not accused")
     yield Step(
         outcome.summary.files == 3 and outcome.exit_code == 1 and records[-1]["type"] == "summary",
@@ -83,3 +103,55 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
 
 def _algorithms(record: dict[str, Any]) -> set[str]:
     return {match["algorithm"] for match in record["matches"]}
+
+
+def _ask(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> Step:
+    """Check the picture against one list of this machine, and nothing else."""
+    with store.open([name], datetime.now(UTC)) as opened:
+        (info,) = opened.infos
+        if not opened.handles:
+            return Step(False, f"list {name} is {info.state.value}: {info.problem}", EXIT_INCOMPLETE)
+        if info.state is TrustState.LOCAL:
+            return Step(
+                True, f"list {name} is local: such a list has no test picture, so nothing is proved of it"
+            )
+        setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=sandbox_options(limits),
+            algorithms=algorithms_of_lists(opened.handles),
+            max_pixels=limits.max_pixels,
+        )
+        with Worker(setup) as worker:
+            by_bytes, by_likeness = (
+                check_file(worker, bytes(uploads / file)) for file in ("same", "likeness")
+            )
+        return _proof(info, opened.handles[0], by_bytes, by_likeness)
+
+
+def _proof(info: ListInfo, handle: ListHandle, by_bytes: FileResult, by_likeness: FileResult) -> Step:
+    """Whether a list's own entries of the picture were found, and if not, why."""
+    named = f"list {info.name} version {info.version}, {info.state.value},"
+    lacking = [
+        algorithm
+        for algorithm, result in ((_BY_BYTES, by_bytes), (_BY_LIKENESS, by_likeness))
+        if _id_of(algorithm) not in {match.entry_id for match in result.matches}
+    ]
+    if not lacking:
+        return Step(True, f"{named} finds the test picture by its bytes and by likeness")
+    if any(find_entry(handle, _id_of(algorithm)) is None for algorithm in lacking):
+        return Step(
+            False,
+            f"{named} lacks the test picture by {' and '.join(lacking)}, so nothing is proved of it: "
+            "ask its owner for a release that `hashscan publish` made",
+            EXIT_INCOMPLETE,
+        )
+    return Step(
+        False,
+        f"{named} holds the test picture but doesn't find it by {' and '.join(lacking)}: "
+        "check it with `hashscan lists verify`",
+    )
+
+
+def _id_of(algorithm: str) -> str:
+    """The id of the picture's entry in every signed list."""
+    return next(entry.id for entry in canary_entries() if entry.algorithm == algorithm)

@@ -7,7 +7,7 @@ import os
 from hashscan.errors import TargetError
 from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Match, Reason, Verdict
 from hashscan.scan.policy import closeness
-from hashscan.scan.worker import MATCHES_KEPT, Worker
+from hashscan.scan.worker import Worker
 from hashscan.sources.base import LostFile
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
@@ -58,7 +58,5 @@ def algorithms_of(text: str) -> dict[str, bytes]:
 
 
 def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
-    """The entries within the threshold of one digest, closest first."""
-    matches = [match for _, match in worker.ask(algorithm, [value])]
-    matches.sort(key=closeness)
-    return matches[:MATCHES_KEPT]
+    """All entries within the threshold of one digest, closest first."""
+    return sorted((match for _, match in worker.ask(algorithm, [value])), key=closeness)

@@ -23,6 +23,7 @@ class Summary:
         self.passed: Counter[str] = Counter()
         self.bytes_read = 0
         self.low_quality = 0
+        self.test_findings = 0
         self.sandbox: SandboxLevel | None = None
         self.empty_targets = 0
 
@@ -40,6 +41,7 @@ class Summary:
         """Count one file."""
         self.count(result.verdict, result.reason)
         self.low_quality += result.low_quality
+        self.test_findings += result.only_test
 
     def count(self, verdict: Verdict, reason: Reason | None) -> None:
         """Count one file of which there is no more than the verdict."""
@@ -101,6 +103,7 @@ class Summary:
             "reasons": reasons,
             "folders_not_entered": {r.value: n for r, n in sorted(self.folder_reasons.items())},
             "passed": {key: self.passed[key] for key in ("folders", "links", "specials", "excluded_folders")},
+            "test_findings": self.test_findings,
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
         }

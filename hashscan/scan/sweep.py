@@ -14,8 +14,9 @@ from pathlib import Path
 
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, OutputError
+from hashscan.lists.exceptions import Exceptions, exceptions_at
 from hashscan.lists.store import ListStore, OpenedLists
-from hashscan.model import ListInfo
+from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
 from hashscan.reports.records import sandbox_fields, summary_record, sweep_record
@@ -36,6 +37,9 @@ class Observer:
 
     def opened(self, lists: Sequence[ListInfo]) -> None:
         """The lists were looked at; some may not be usable."""
+
+    def excepted(self, exceptions: Exceptions) -> None:
+        """Which of the lists' entries are withheld, and which no longer are."""
 
     def set_aside(self, path: Path) -> None:
         """An earlier, killed sweep left an unfinished report, which is kept here."""
@@ -75,7 +79,8 @@ class Outcome:
 
 def only_test_entries(lists: Sequence[ListInfo]) -> bool:
     """Whether there was nothing real to find."""
-    return {category for info in lists for category in info.categories} == {"test"}
+    found = {category for info in lists for category in info.categories}
+    return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
@@ -89,10 +94,16 @@ def require_usable(opened: OpenedLists) -> None:
     Raises:
         NoUsableListError: no list can be used.
     """
-    if opened.handles:
+    usable = {handle.name for handle in opened.handles}
+    if any(info.accuses for info in opened.infos if info.name in usable):
         return
     if not opened.infos:
         raise NoUsableListError("there is no hash list")
+    if usable:
+        raise NoUsableListError(
+            f"nothing can be found: {' and '.join(sorted(usable))} only say what is known to be good",
+            advice="Add a list that accuses with `hashscan lists add`, or name one.",
+        )
     states = "; ".join(f"{info.name} is {info.state.value}" for info in opened.infos)
     raise NoUsableListError(f"no usable hash list: {states}")
 
@@ -126,6 +137,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         opened = stack.enter_context(store.open(settings.lists, started))
         observer.opened(opened.infos)
         require_usable(opened)
+        exceptions = exceptions_at(settings.state, {info.name for info in opened.infos}, started)
+        observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (_default_report(settings.state, started, identity),)
         sinks = [
@@ -142,6 +155,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 host=socket.gethostname(),
                 targets=source.paths,
                 lists=opened.infos,
+                excepted=exceptions.in_force,
                 algorithms=algorithms,
                 thresholds=thresholds_of_lists(opened.handles),
                 sandbox_mode=settings.decoding.sandbox,
@@ -153,6 +167,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             sandbox=sandbox_options(settings.decoding),
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
+            excepted=exceptions.in_force,
         )
         with ProcessPool(setup, settings.workers) as pool:
             run = Sweep(

@@ -16,6 +16,7 @@ from hashscan.hashing.exact import digest_descriptor
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
 from hashscan.hashing.records import DecodedPicture, pack_request, reply_size, unpack_reply
 from hashscan.lists.columns import ListHandle
+from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import (
@@ -25,6 +26,7 @@ from hashscan.model import (
     Batch,
     BatchResult,
     Digest,
+    ExceptedEntry,
     FileResult,
     Item,
     Match,
@@ -34,7 +36,7 @@ from hashscan.model import (
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
-from hashscan.scan.policy import closeness, judge
+from hashscan.scan.policy import closeness, judge, only_test
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
@@ -52,6 +54,8 @@ class WorkerSetup:
     algorithms: tuple[str, ...]
     """Every algorithm to compute, exact and picture ones."""
     max_pixels: int
+    excepted: tuple[ExceptedEntry, ...] = ()
+    """Entries of the lists whose matches are withheld."""
     with_digests: bool = False
     """Send the digests of all files back, not only of findings."""
     decoder: str = DECODER
@@ -119,6 +123,7 @@ class Worker:
         self.setup = setup
         self.index = CompiledIndex.open(setup.lists)
         self.thresholds = thresholds_of_lists(setup.lists)
+        self._excepted = {(entry.list_name, entry.entry_id): entry for entry in setup.excepted}
         self._exact = [EXACT_HASHES[name]() for name in setup.exact]
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
         plugin = Plugin(
@@ -254,7 +259,10 @@ class Worker:
         )
         for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
             list_name, entry_id, category = self.index.entry(name, entry)
-            yield row, Match(list_name, entry_id, name, category, distance, threshold)
+            excepted = self._excepted.get((list_name, entry_id))
+            if excepted and excepted.fingerprint != fingerprint(name, self.index.value(name, entry)):
+                excepted = None
+            yield row, Match(list_name, entry_id, name, category, distance, threshold, excepted=excepted)
 
     def _confirm(self, file: _Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
@@ -297,6 +305,7 @@ class Worker:
             reason=file.reason,
             detail=file.detail,
             because=because,
+            only_test=only_test(file.matches),
             low_quality=pdq is not None and (pdq.quality or 0) < ALGORITHMS["pdq"].min_quality,
         )
         if verdict is Verdict.CLEAN and not self.setup.with_digests:

@@ -80,10 +80,3 @@ def test_hash_says_what_could_not_be_hashed(run: Run, tmp_path: Path) -> None:
     assert ran.lines[0]["reason"] == "truncated picture"
     assert "sha256" in ran.lines[0]["digests"]
     assert run("hash", tmp_path / "none").code == 2
-
-
-def test_selftest(run: Run, state: Path) -> None:
-    ran = run("selftest")
-    assert ran.code == 0, ran.out
-    assert "FAIL" not in ran.out
-    assert "found by likeness" in ran.out

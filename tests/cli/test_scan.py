@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hashscan.scan.canary import canary
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 
@@ -250,6 +251,20 @@ def test_demo_says_that_it_is_a_test(run: Run, uploads: Path) -> None:
     assert ran.code == 0
     assert "only test entries" in ran.err
     assert ran.lines[-1]["only_test_entries"] is True
+
+
+def test_findings_of_test_entries_are_told_from_others(run: Run, uploads: Path, local_list: str) -> None:
+    """A list's own test picture is a match, so that what follows a match can be tried; but it is no crime."""
+    (uploads / "canary").write_bytes(canary())
+    lists = ("--list", local_list, "--list", "demo")
+    ran = run("scan", uploads, *lists, "--report", "-")
+    assert (ran.code, ran.lines[-1]["verdicts"]["match"], ran.lines[-1]["test_findings"]) == (1, 3, 1)
+    assert "findings by test entries only: 1 of 3" in ran.err
+    ran = run("scan", uploads / "canary", *lists, "--report", "-")
+    assert (ran.code, ran.lines[-1]["test_findings"]) == (1, 1)
+    assert "findings by test entries only: 1 of 1" in ran.err
+    assert ran.lines[-1]["only_test_entries"] is False
+    assert "test entries" not in run("scan", uploads, "--report", "-").err
 
 
 def test_exclude_size_and_patterns(run: Run, uploads: Path, local_list: str, tmp_path: Path) -> None:

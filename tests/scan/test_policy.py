@@ -3,12 +3,38 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.model import ALGORITHMS, CATEGORIES, Match, Reason, Verdict
-from hashscan.scan.policy import judge
+from hashscan.model import ALGORITHMS, CATEGORIES, ExceptedEntry, Match, Reason, Verdict
+from hashscan.scan.policy import closeness, judge, only_test
 
 
-def match(algorithm: str = "sha256", category: str = "A1", distance: int = 0, entry: str = "e1") -> Match:
-    return Match("list", entry, algorithm, category, distance, ALGORITHMS[algorithm].threshold)
+def match(
+    algorithm: str = "sha256",
+    category: str = "A1",
+    distance: int = 0,
+    entry: str = "e1",
+    excepted: str | None = None,
+) -> Match:
+    """A match; of an entry that is excepted for the reason `excepted`, if one is given."""
+    exception = excepted and ExceptedEntry(
+        "list",
+        entry,
+        algorithm,
+        category,
+        "",
+        excepted,
+        "2027-02-01T00:00:00Z",
+        "root",
+        "2027-01-01T00:00:00Z",
+    )
+    return Match(
+        "list",
+        entry,
+        algorithm,
+        category,
+        distance,
+        ALGORITHMS[algorithm].threshold,
+        excepted=exception or None,
+    )
 
 
 def test_nothing_is_clean() -> None:
@@ -66,6 +92,57 @@ def test_because_names_the_closest() -> None:
     assert because == "pdq 2 of 31 bits apart: entry near (A1) of list list and 1 more"
 
 
+def test_an_excepted_entry_holds_its_match() -> None:
+    verdict, because = judge([match("pdq", distance=9, excepted="a logo")], None)
+    assert verdict is Verdict.HELD
+    assert because == (
+        "pdq 9 of 31 bits apart: entry e1 (A1) of list list; "
+        "but the entry is excepted here until 2027-02-01T00:00:00Z: a logo"
+    )
+    verdict, because = judge([match(excepted="x"), match("pdq", entry="e2", excepted="y")], Reason.BROKEN)
+    assert verdict is Verdict.HELD
+    assert "all these entries are excepted here" in because
+
+
+def test_one_entry_that_is_not_excepted_makes_a_match() -> None:
+    held = [match(entry=f"e{number}", excepted="a logo") for number in range(40)]
+    verdict, because = judge([*held, match("pdq", distance=31, entry="other")], None)
+    assert verdict is Verdict.MATCH
+    assert because == "pdq 31 of 31 bits apart: entry other (A1) of list list"
+
+
+def test_what_is_for_review_withholds_nothing_and_is_not_withheld() -> None:
+    """An exception must not make more of a near miss than it was: held matches change the exit code."""
+    for weak in (match(category="other", excepted="a logo"), match("phash", excepted="a logo")):
+        verdict, because = judge([weak], None)
+        assert verdict is Verdict.REVIEW
+        assert "excepted here until 2027-02-01T00:00:00Z: a logo" in because
+        assert "excepted" not in judge([weak, match("dhash")], None)[1]
+        assert judge([weak, match()], None)[0] is Verdict.MATCH
+        assert judge([weak, match(excepted="x")], None)[0] is Verdict.HELD
+    assert judge([match(excepted="x"), match(category="other")], None)[0] is Verdict.HELD
+
+
+def test_known_good_content_is_held_whether_or_not_an_entry_is_excepted() -> None:
+    good = match("sha256", "known-good", entry="g")
+    for others in ([match(excepted="x")], [match(excepted="x"), match("pdq", entry="e2")]):
+        verdict, because = judge([*others, good], None)
+        assert verdict is Verdict.HELD
+        assert "known to be good" in because
+
+
+def test_what_explains_the_verdict_is_reported_first() -> None:
+    matches = [match(excepted="x"), match("pdq", distance=31, entry="far")]
+    assert min(matches, key=closeness).entry_id == "far"
+
+
+def test_only_tests() -> None:
+    assert only_test([match(category="test"), match("sha256", "known-good")])
+    assert not only_test([match(category="test"), match("pdq")])
+    assert not only_test([match("sha256", "known-good")])
+    assert not only_test([])
+
+
 @given(
     st.lists(
         st.builds(
@@ -74,6 +151,7 @@ def test_because_names_the_closest() -> None:
             st.sampled_from(CATEGORIES),
             st.integers(0, 31),
             st.sampled_from(["a", "b"]),
+            st.sampled_from([None, "a logo"]),
         ),
         max_size=6,
     ),
@@ -84,3 +162,6 @@ def test_findings_are_explained_and_others_are_not(matches: list[Match], reason:
     assert bool(because) == (verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
     accusing = [m for m in matches if m.category != "known-good"]
     assert bool(accusing) == (verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
+    if verdict is Verdict.MATCH:
+        assert "excepted" not in because
+    assert verdict is not Verdict.MATCH or any(m.excepted is None and m.category != "other" for m in accusing)

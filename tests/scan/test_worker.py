@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
-from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
+from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.policy import judge
+from hashscan.scan.single import match_digest
 from hashscan.scan.worker import MATCHES_KEPT, Worker, WorkerSetup, algorithms_of_lists
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
@@ -55,11 +58,18 @@ def digest_of(content: bytes, algorithm: str, tmp_path: Path) -> bytes:
 
 
 @contextmanager
-def worker_with(tmp_path: Path, *entries: Entry, decoder: str | None = None) -> Iterator[Worker]:
+def worker_with(
+    tmp_path: Path, *entries: Entry, decoder: str | None = None, excepted: tuple[ExceptedEntry, ...] = ()
+) -> Iterator[Worker]:
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", entries, "test")
     with store.open(["ours"], datetime.now(UTC)) as opened:
-        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms_of_lists(opened.handles))
+        setup = replace(
+            SETUP,
+            lists=opened.handles,
+            algorithms=algorithms_of_lists(opened.handles),
+            excepted=excepted,
+        )
         if decoder is not None:
             setup = replace(setup, decoder=decoder)
         with Worker(setup) as worker:
@@ -137,6 +147,57 @@ def test_known_good_content_is_held(tmp_path: Path, files: Path) -> None:
     with worker_with(tmp_path, *entries) as worker:
         (result,) = check(worker, files).values()
     assert result.verdict is Verdict.HELD
+
+
+def test_an_exception_is_of_one_entry_as_it_was(tmp_path: Path, files: Path) -> None:
+    """Its list, its id and its value: whatever else has the id still matches."""
+    content = encoded(scene(1))
+    (files / "a.jpg").write_bytes(content)
+    entry = Entry("e", "sha256", digest_of(content, "sha256", tmp_path), "A1")
+    until, now = datetime(2999, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    excepted = made_exception("ours", entry, "a logo", until, "root", now)
+    corrected = made_exception("ours", replace(entry, value=bytes(32)), "a logo", until, "root", now)
+    for exception, verdict in (
+        (excepted, Verdict.HELD),
+        (replace(excepted, list_name="theirs"), Verdict.MATCH),
+        (replace(excepted, entry_id="e2"), Verdict.MATCH),
+        (corrected, Verdict.MATCH),
+    ):
+        with worker_with(tmp_path, entry, excepted=(exception,)) as worker:
+            (result,) = check(worker, files).values()
+            assert result.verdict is verdict
+            (match,) = match_digest(worker, "sha256", entry.value)
+            assert (match.excepted is not None) == (verdict is Verdict.HELD)
+    assert "a logo" not in result.because
+
+
+def test_an_excepted_likeness_is_confirmed_and_held(tmp_path: Path, files: Path) -> None:
+    content = encoded(scene(1))
+    (files / "a.jpg").write_bytes(content)
+    entry = Entry("e", "pdq", digest_of(content, "pdq", tmp_path), "A1")
+    excepted = made_exception(
+        "ours", entry, "a logo", datetime(2999, 1, 1, tzinfo=UTC), "root", datetime.now(UTC)
+    )
+    with worker_with(tmp_path, entry, excepted=(excepted,)) as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.HELD
+    assert result.matches[0].excepted == excepted
+    assert result.because.endswith("excepted here until 2999-01-01T00:00:00Z: a logo")
+
+
+def test_many_excepted_entries_do_not_hide_the_one_that_is_not(tmp_path: Path, files: Path) -> None:
+    content = encoded(scene(1))
+    (files / "a.jpg").write_bytes(content)
+    value = digest_of(content, "sha256", tmp_path)
+    entries = [Entry(f"e{number:03}", "sha256", value, "A1") for number in range(3 * MATCHES_KEPT)]
+    until, now = datetime(2999, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    excepted = [made_exception("ours", entry, "a logo", until, "root", now) for entry in entries]
+    with worker_with(tmp_path, *entries, excepted=tuple(excepted[:-1])) as worker:
+        (result,) = check(worker, files).values()
+        matches = match_digest(worker, "sha256", value)
+    assert result.verdict is Verdict.MATCH
+    assert result.matches[0].entry_id == entries[-1].id
+    assert judge(matches, None) == (Verdict.MATCH, result.because)
 
 
 def test_a_thousand_equal_entries_do_not_swell_a_finding(tmp_path: Path, files: Path) -> None:

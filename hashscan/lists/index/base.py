@@ -58,6 +58,10 @@ class Index(ABC):
     def entry(self, algorithm: str, entry_row: int) -> tuple[str, str, str]:
         """List name, entry id and category of an entry that `query` gave."""
 
+    @abstractmethod
+    def value(self, algorithm: str, entry_row: int) -> bytes:
+        """The value of an entry that `query` gave."""
+
 
 class Segment(ABC):
     """Some values of one algorithm, ready to be asked."""

@@ -136,13 +136,22 @@ class CompiledIndex(Index):
 
     def entry(self, algorithm: str, entry_row: int) -> tuple[str, str, str]:
         """List name, entry id and category of an entry that `query` gave."""
+        part, row = self._place(algorithm, entry_row)
+        entry_id = bytes(part.columns.ids[row]).decode("ascii")
+        return part.handle.name, entry_id, part.handle.categories[part.columns.category[row]]
+
+    def value(self, algorithm: str, entry_row: int) -> bytes:
+        """The value of an entry that `query` gave."""
+        part, row = self._place(algorithm, entry_row)
+        return bytes(part.columns.value[row])
+
+    def _place(self, algorithm: str, entry_row: int) -> tuple[_Part, int]:
         parts = self._parts[algorithm]
         part = parts[bisect.bisect_right(parts, entry_row, key=lambda part: part.start) - 1]
         row = entry_row - part.start
         if not 0 <= row < part.files.entries:
             raise IndexError(entry_row)
-        entry_id = bytes(part.columns.ids[row]).decode("ascii")
-        return part.handle.name, entry_id, part.handle.categories[part.columns.category[row]]
+        return part, row
 
 
 def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> Segment:

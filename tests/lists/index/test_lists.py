@@ -169,3 +169,17 @@ def test_a_changed_file_is_noticed_on_opening(tmp_path: Path) -> None:
     (tmp_path / "pdq.value.npy").write_bytes(b"short")
     with pytest.raises(ColumnError):
         CompiledIndex.open([made])
+
+
+def test_the_value_of_what_was_found(tmp_path: Path) -> None:
+    first, second = some_entries(20), some_entries(20, start=20)
+    (tmp_path / "second").mkdir()
+    index = CompiledIndex.open(
+        [handle(tmp_path, "first", first), handle(tmp_path / "second", "second", second)]
+    )
+    for entry in (*first, *second):
+        asked = np.frombuffer(entry.value, dtype=np.uint8).reshape(1, -1)
+        _, rows, _ = index.query(entry.algorithm, asked, np.array([0]))
+        assert [index.value(entry.algorithm, int(row)) for row in rows] == [entry.value]
+    with pytest.raises(IndexError):
+        index.value("md5", index.entries("md5"))

@@ -1,0 +1,24 @@
+"""Lets the commands of a test see another time than the clock's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def days_later(folder: Path, days: int) -> dict[str, str]:
+    """The variables for a command that is to see a time so many days on.
+
+    Args:
+        folder: where to put what makes it so; it need not exist.
+        days: how many.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        "import datetime\n"
+        "class Later(datetime.datetime):\n"
+        "    @classmethod\n"
+        "    def now(cls, tz=None):\n"
+        f"        return super().now(tz) + datetime.timedelta(days={days})\n"
+        "datetime.datetime = Later\n"
+    )
+    return {"PYTHONPATH": str(folder)}

@@ -1,0 +1,143 @@
+"""The category `other` is for review only, and nothing that anybody can set makes it act.
+
+A supplier's "other" holds what is not known to be criminal; acted upon, it flags innocent pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from hashscan.cli.base import HashscanCommand, Size, option_key
+from hashscan.cli.entries import entries_of
+from hashscan.cli.main import COMMANDS
+from hashscan.errors import UsageError
+from hashscan.model import ACTING_CATEGORIES, CATEGORIES
+from hashscan.registry import LIST_FORMATS
+from tests.cli.conftest import Run
+
+SWEEPING = ("scan", "check")
+"""Every command that gives verdicts."""
+LEFT_OUT = {"--no-state": "then the list is not there", "--state": "the list is kept there"}
+
+
+@pytest.fixture
+def upload(run: Run, tmp_path: Path) -> Path:
+    """A file that a list has under `other`, by every digest that can be had of it."""
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"nothing of note")
+    lines = ["id,algorithm,value,category"]
+    for algorithm in ("md5", "sha1", "sha256", "sha512"):
+        digest = hashlib.new(algorithm, b"nothing of note").hexdigest()
+        lines.append(f"{algorithm},{algorithm},{digest},other")
+    file = tmp_path / "others.csv"
+    file.write_text("\n".join(lines))
+    assert run("lists", "import", file, "--name", "others").code == 0
+    return folder
+
+
+def options_of(command: str) -> list[click.Option]:
+    found = import_module(COMMANDS[command][0]).command
+    assert isinstance(found, HashscanCommand)
+    return [
+        option
+        for option in found.params
+        if isinstance(option, click.Option) and not LEFT_OUT.keys() & set(option.opts)
+    ]
+
+
+def values_of(option: click.Option, folder: Path) -> list[Any]:
+    """All that an option can be set to, or one value where any will do."""
+    particular: dict[str, list[Any]] = {
+        "--list": ["others"],
+        "--report": [str(folder / "report.jsonl")],
+        "--exclude": ["nothing-like-it"],
+        "--ignore-file": [str(folder / "ignore")],
+        "--workers": [1],
+    }
+    if option.opts[0] in particular:
+        return particular[option.opts[0]]
+    if option.is_flag:
+        return [True]
+    match option.type:
+        case click.Choice():
+            return list(option.type.choices)
+        case Size():
+            return ["1G"]
+        case click.types.IntParamType():
+            return [1000]
+        case click.types.FloatParamType():
+            return [50.0]
+    pytest.fail(f"{option.opts[0]} is new: say here what it can be set to, so that it is tried with `other`")
+
+
+def by_command_line(settings: dict[click.Option, Any], command: str, folder: Path) -> dict[str, Any]:
+    arguments: list[str] = []
+    for option, value in settings.items():
+        arguments += [option.opts[0]] if option.is_flag else [option.opts[0], str(value)]
+    return {"after": arguments}
+
+
+def by_variables(settings: dict[click.Option, Any], command: str, folder: Path) -> dict[str, Any]:
+    return {"env": {f"HASHSCAN_{option_key(o).upper()}": str(value) for o, value in settings.items()}}
+
+
+def by_file(settings: dict[click.Option, Any], command: str, folder: Path) -> dict[str, Any]:
+    lines = [f"[{command}]"]
+    for option, value in settings.items():
+        lines.append(f"{option_key(option)} = {json.dumps([value] if option.multiple else value)}")
+    (folder / "settings.toml").write_text("\n".join(lines))
+    return {"before": ["--config", str(folder / "settings.toml")]}
+
+
+Way = Callable[[dict[click.Option, Any], str, Path], dict[str, Any]]
+
+
+@pytest.mark.parametrize("way", [by_command_line, by_variables, by_file])
+@pytest.mark.parametrize("command", SWEEPING)
+def test_no_option_variable_or_settings_key_makes_it_act(
+    run: Run, tmp_path: Path, upload: Path, command: str, way: Way
+) -> None:
+    (tmp_path / "ignore").write_text("nothing-like-it\n")
+    possible = {option: values_of(option, tmp_path) for option in options_of(command)}
+    for turn in range(max(map(len, possible.values()))):
+        settings = {option: values[turn % len(values)] for option, values in possible.items()}
+        given = way(settings, command, tmp_path)
+        target = upload if command == "scan" else upload / "file"
+        ran = run(*given.get("before", ()), command, target, *given.get("after", ()), env=given.get("env"))
+        lines = ran.lines or [
+            json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()
+        ]
+        (finding,) = [line for line in lines if line["type"] == "finding"]
+        assert finding["verdict"] == "review", settings
+        assert "the category is for review only" in finding["because"]
+        fails = {o.opts[0]: value for o, value in settings.items()}["--fail-on"] == "review"
+        assert ran.code == (1 if fails else 0), ran.err
+
+
+def test_every_command_that_gives_verdicts_is_tried() -> None:
+    """One that is new belongs above."""
+    assert set(COMMANDS) - set(SWEEPING) == {"hash", "lists", "publish", "selftest"}
+
+
+@pytest.mark.parametrize("form", [name for name, kind in LIST_FORMATS.items() if not kind.takes_category])
+def test_a_format_that_says_the_category_is_not_overruled(tmp_path: Path, form: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for category in CATEGORIES:
+        with (
+            pytest.raises(UsageError, match="categories of its own"),
+            entries_of(tmp_path / "file", form, category),
+        ):
+            pass
+
+
+def test_it_is_not_among_those_that_act() -> None:
+    assert set(CATEGORIES) - ACTING_CATEGORIES == {"other", "known-good"}

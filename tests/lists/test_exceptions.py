@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.errors import LockedError, OutputError, UsageError
+from hashscan.lists.exceptions import (
+    FILE,
+    FOLDER,
+    REASON_MAX,
+    Exceptions,
+    add_exception,
+    exceptions_at,
+    fingerprint,
+    in_force,
+    made_exception,
+    read_exceptions,
+    remove_exception,
+)
+from hashscan.model import Entry, ExceptedEntry
+
+from .builders import NOW
+from .test_lock import holder
+
+ENTRY = Entry("e1", "sha256", bytes(32), "A1")
+DAY = timedelta(days=1)
+
+
+def made(
+    list_name: str = "ours", entry_id: str = "e1", reason: str = "a logo", days: int = 1
+) -> ExceptedEntry:
+    entry = Entry(entry_id, "sha256", bytes(32), "A1")
+    return made_exception(list_name, entry, reason, NOW + days * DAY, "root", NOW)
+
+
+def file_of(state: Path) -> Path:
+    return state / FOLDER / FILE
+
+
+def test_without_a_file_nothing_is_excepted(tmp_path: Path) -> None:
+    assert read_exceptions(tmp_path / "none") == ()
+    assert exceptions_at(None, {"ours"}, NOW) == Exceptions()
+
+
+def test_kept_replaced_and_removed(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first, other = made(), made("theirs", "e2")
+    assert add_exception(state, other) is None
+    assert add_exception(state, first) is None
+    assert read_exceptions(state) == (first, other)
+    longer = made(reason="still a logo", days=9)
+    assert add_exception(state, longer) == first
+    assert read_exceptions(state) == (longer, other)
+    assert remove_exception(state, "e1", ()) == longer
+    assert read_exceptions(state) == (other,)
+
+
+def test_for_the_owner_alone_and_nothing_else_beside_it(tmp_path: Path) -> None:
+    add_exception(tmp_path / "state", made())
+    (tmp_path / "state" / FOLDER / ".tmp-left").write_bytes(b"{")
+    add_exception(tmp_path / "state", made("theirs"))
+    assert {path.name for path in (tmp_path / "state" / FOLDER).iterdir()} == {FILE, ".lock"}
+    assert file_of(tmp_path / "state").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_value_is_not_kept(tmp_path: Path) -> None:
+    value = bytes(range(32))
+    excepted = made_exception("ours", Entry("e", "sha256", value, "A1"), "r", NOW + DAY, "root", NOW)
+    add_exception(tmp_path, excepted)
+    assert value.hex() not in file_of(tmp_path).read_text()
+    assert excepted.fingerprint == fingerprint("sha256", value)
+    assert fingerprint("sha256", value) != fingerprint("pdq", value)
+
+
+def test_only_what_concerns_the_lists_and_the_moment(tmp_path: Path) -> None:
+    soon, late, theirs = made(), made(entry_id="e2", days=9), made("theirs")
+    for excepted in (soon, late, theirs):
+        add_exception(tmp_path, excepted)
+    assert exceptions_at(tmp_path, {"ours"}, NOW) == Exceptions((soon, late), ())
+    assert exceptions_at(tmp_path, {"ours"}, NOW + 2 * DAY) == Exceptions((late,), (soon,))
+    assert exceptions_at(tmp_path, {"ours", "theirs"}, NOW + 10 * DAY) == Exceptions((), (soon, late, theirs))
+
+
+def test_it_ends_at_its_moment() -> None:
+    assert in_force(made(), NOW + DAY - timedelta(seconds=1))
+    assert not in_force(made(), NOW + DAY)
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "\x1b[31mred", "x" * (REASON_MAX + 1)])
+def test_a_reason_is_demanded(reason: str) -> None:
+    with pytest.raises(UsageError, match="reason"):
+        made(reason=reason)
+
+
+def test_what_to_remove_must_be_there_and_be_clear(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'e1' is not excepted"):
+        remove_exception(tmp_path, "e1", ())
+    add_exception(tmp_path, made())
+    add_exception(tmp_path, made("theirs"))
+    with pytest.raises(UsageError, match="ours and theirs"):
+        remove_exception(tmp_path, "e1", ())
+    with pytest.raises(UsageError, match="not excepted"):
+        remove_exception(tmp_path, "e1", ("others",))
+    assert remove_exception(tmp_path, "e1", ("theirs",)).list_name == "theirs"
+    assert len(read_exceptions(tmp_path)) == 1
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    add_exception(tmp_path, made())
+    process = holder(tmp_path / FOLDER / ".lock")
+    try:
+        with pytest.raises(LockedError, match="exceptions"):
+            add_exception(tmp_path, made("theirs"))
+        assert len(read_exceptions(tmp_path)) == 1, "readers don't wait"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.clear(),
+        lambda d: d.update(schema=2),
+        lambda d: d.update(more=1),
+        lambda d: d.pop("excepted"),
+        lambda d: d.update(excepted={}),
+        lambda d: d["excepted"].append(7),
+        lambda d: d["excepted"].append(d["excepted"][0]),
+        lambda d: d["excepted"][0].pop("reason"),
+        lambda d: d["excepted"][0].update(more="x"),
+        lambda d: d["excepted"][0].update(reason=""),
+        lambda d: d["excepted"][0].update(reason="a\nb"),
+        lambda d: d["excepted"][0].update(list_name="../x"),
+        lambda d: d["excepted"][0].update(entry_id=""),
+        lambda d: d["excepted"][0].update(entry_id=7),
+        lambda d: d["excepted"][0].update(algorithm="crc32"),
+        lambda d: d["excepted"][0].update(category="mine"),
+        lambda d: d["excepted"][0].update(fingerprint="00"),
+        lambda d: d["excepted"][0].update(until="never"),
+        lambda d: d["excepted"][0].update(until="2999-1-1T0:0:0Z"),
+        lambda d: d["excepted"][0].update(until="2999-02-30T00:00:00Z"),
+    ],
+)
+def test_a_damaged_file_is_named_and_never_none(tmp_path: Path, change: Change) -> None:
+    add_exception(tmp_path, made())
+    document = json.loads(file_of(tmp_path).read_bytes())
+    change(document)
+    refused(tmp_path, json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b"NaN"])
+def test_what_is_no_json_is_named(tmp_path: Path, content: bytes) -> None:
+    add_exception(tmp_path, made())
+    refused(tmp_path, content)
+
+
+def refused(state: Path, content: bytes) -> None:
+    file_of(state).write_bytes(content)
+    for use in (
+        lambda: read_exceptions(state),
+        lambda: exceptions_at(state, {"ours"}, NOW),
+        lambda: add_exception(state, made("theirs")),
+        lambda: remove_exception(state, "e1", ()),
+    ):
+        with pytest.raises(OutputError, match="damaged") as caught:
+            use()
+        assert str(file_of(state)) in str(caught.value)
+        assert "backup" in caught.value.remedy
+    assert file_of(state).read_bytes() == content
+
+
+def test_a_file_cut_anywhere_is_named(tmp_path: Path) -> None:
+    add_exception(tmp_path, made())
+    whole = file_of(tmp_path).read_bytes()
+    for length in range(len(whole.rstrip())):
+        file_of(tmp_path).write_bytes(whole[:length])
+        with pytest.raises(OutputError):
+            read_exceptions(tmp_path)
+
+
+def test_what_can_not_be_read_or_written_is_named(tmp_path: Path) -> None:
+    file_of(tmp_path).mkdir(parents=True)
+    with pytest.raises(OutputError, match=FILE):
+        read_exceptions(tmp_path)
+    (tmp_path / "taken").write_bytes(b"")
+    with pytest.raises(OutputError, match="can't be written"):
+        add_exception(tmp_path / "taken", made())
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["schema", "excepted"]), st.recursive(st.integers() | st.text(), st.lists), max_size=2
+    )
+)
+def test_whatever_stands_there_is_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, document: Any
+) -> None:
+    state = tmp_path_factory.mktemp("state")
+    os.makedirs(state / FOLDER)
+    file_of(state).write_text(json.dumps({"schema": 1, **document}))
+    if document.get("excepted") == [] and document.get("schema", 1) == 1:
+        assert read_exceptions(state) == ()
+    else:
+        with pytest.raises(OutputError):
+            read_exceptions(state)

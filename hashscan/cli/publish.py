@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup
-from hashscan.cli.entries import category_option, entries_of, format_option
+from hashscan.cli.entries import EntriesCommand, category_option, entries_of, format_option
 from hashscan.cli.screen import say
 from hashscan.errors import EXIT_CLEAN, UsageError
 
@@ -91,7 +91,7 @@ def init(
     return EXIT_CLEAN
 
 
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@command.command(cls=EntriesCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @work_option
 @format_option

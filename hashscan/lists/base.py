@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple
 
 from hashscan.errors import ListFormatError
-from hashscan.model import ENTRY_ID_MAX, Entry
+from hashscan.model import ALGORITHMS, ENTRY_ID_MAX, Entry
 
 if TYPE_CHECKING:
     from hashscan.lists.blocks import EntryBlock
 
 _SHOWN_MAX = 40
-_TOGETHER = 1 << 13
+_STEM_MAX = ENTRY_ID_MAX - 1 - max(map(len, ALGORITHMS))
+_TOGETHER = 1 << 15
 """Entries checked at a time."""
 
 
@@ -80,21 +81,23 @@ class ListFormat(ABC):
                 how to mend it.
         """
         # Not above: the table of formats is read by commands that must start fast, and this brings numpy.
-        from hashscan.lists.checking import checked_blocks
+        from hashscan.lists.checking import RawColumns
 
-        raws: list[RawEntry] = []
+        waiting = RawColumns(self.unit)
+        raws = self._raw_entries(stream)
         try:
             try:
-                for raw in self._raw_entries(stream):
-                    raws.append(raw)
-                    if len(raws) >= _TOGETHER:
-                        yield from checked_blocks(raws, self.unit)
-                        raws.clear()
+                while waiting.take(raws, _TOGETHER):
+                    yield from waiting.checked()
             except LineError:
                 # Those that wait come before it, and so does what is wrong with them.
-                yield from checked_blocks(raws, self.unit)
+                yield from waiting.checked()
                 raise
-            yield from checked_blocks(raws, self.unit)
+        except OSError as error:
+            raise ListFormatError(
+                f"{label} can't be read: {error.strerror or error}",
+                advice="Check where it comes from, then import the file again; nothing was imported.",
+            ) from error
         except LineError as error:
             raise ListFormatError(
                 f"{label}, {self.unit} {error.line}: {error.problem}",
@@ -130,12 +133,14 @@ class ListWriter(ABC):
         """The file, piece by piece, as entries come."""
 
 
-def own_id(given: str, algorithm: str) -> str:
-    """The id of one of several digests that share the id `given`; one too long to be an id is hashed."""
-    entry_id = f"{given}:{algorithm}"
-    if len(entry_id) <= ENTRY_ID_MAX and entry_id.isascii() and entry_id.isprintable() and entry_id[0] != " ":
-        return entry_id
-    return f"{_hashed(given)}:{algorithm}"
+def id_stem(given: str) -> str:
+    """What stands before the colon in `STEM:ALGORITHM`, the ids of digests that share the id `given`.
+
+    One that can't be an id, or is too long with an algorithm after it, is hashed.
+    """
+    if len(given) <= _STEM_MAX and given.isascii() and given.isprintable() and given[:1] != " ":
+        return given
+    return _hashed(given)
 
 
 def derived_id(algorithm: str, category: str, value: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeAlias
 
 from hashscan.errors import ListFormatError
 from hashscan.model import ALGORITHMS, ENTRY_ID_MAX, Entry
@@ -16,20 +16,14 @@ if TYPE_CHECKING:
 
 _SHOWN_MAX = 40
 _STEM_MAX = ENTRY_ID_MAX - 1 - max(map(len, ALGORITHMS))
-_TOGETHER = 1 << 15
-"""Entries checked at a time."""
+_TOGETHER = 1 << 13
+"""Entries checked at a time; a line of text has at most 8 KiB, so that they stay under 64 MiB."""
 
 
-class RawEntry(NamedTuple):
-    """One entry as text, before anything of it is believed: a tuple, since millions are made."""
-
-    line: int
-    """Where it begins in the file, from 1, in the format's unit."""
-    id: str
-    algorithm: str
-    value: str
-    """Hexadecimal, in either case."""
-    category: str
+RawEntry: TypeAlias = tuple[int, str, str, str, str]
+"""One entry as text, before anything of it is believed: where it begins in the file, from 1 in the format's
+unit; id; algorithm; value, hexadecimal in either case; category. Millions are made, so it is a bare tuple.
+"""
 
 
 class LineError(Exception):
@@ -114,7 +108,7 @@ class ListFormat(ABC):
 
     def _without_id(self, line: int, algorithm: str, value: str, category: str) -> RawEntry:
         """An entry that the format gives no id."""
-        return RawEntry(line, derived_id(algorithm, category, value), algorithm, value, category)
+        return line, derived_id(algorithm, category, value), algorithm, value, category
 
 
 class ListWriter(ABC):

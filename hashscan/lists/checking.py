@@ -15,8 +15,6 @@ from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
 _VALUE_MAX = max(2 * algorithm.size for algorithm in ALGORITHMS.values())
-_CATEGORY_MAX = max(map(len, CATEGORIES))
-_NAME_MAX = max(map(len, ALGORITHMS))
 
 
 class RawColumns:
@@ -31,7 +29,7 @@ class RawColumns:
         self._of: dict[str, tuple[list[int], list[str], list[str], list[str]]] = {}
 
     def take(self, raws: Iterable[RawEntry], most: int) -> int:
-        """Take in entries, `most` of them or all, or up to one that is too long to be right; says how many.
+        """Take in entries, `most` of them or all, or up to a value too long to be one; says how many.
 
         Raises:
             LineError: as `raws` does.
@@ -48,13 +46,7 @@ class RawColumns:
             values.append(value)
             categories.append(category)
             count += 1
-            if (
-                count == most
-                or len(value) > _VALUE_MAX
-                or len(entry_id) > ENTRY_ID_MAX
-                or len(category) > _CATEGORY_MAX
-                or len(name) > _NAME_MAX
-            ):
+            if count == most or len(value) > _VALUE_MAX:
                 break
         return count
 
@@ -104,7 +96,7 @@ def _fault(taken: Mapping[str, tuple[list[int], list[str], list[str], list[str]]
     faults = (
         problem
         for name, (lines, ids, values, categories) in taken.items()
-        for raw in map(RawEntry, lines, ids, repeat(name), values, categories)
+        for raw in zip(lines, ids, repeat(name), values, categories, strict=False)
         if (problem := _problem(raw))
     )
     return min(faults, key=lambda problem: problem.line)
@@ -115,35 +107,32 @@ def _problem(raw: RawEntry) -> LineError | None:
 
     Values never go into the words: lists are sensitive, and errors end in logs.
     """
-    algorithm = ALGORITHMS.get(raw.algorithm)
+    line, entry_id, name, value, category = raw
+    algorithm = ALGORITHMS.get(name)
     if algorithm is None:
-        return LineError(
-            raw.line, f"unknown algorithm {shown(raw.algorithm)}", f"Use one of {', '.join(ALGORITHMS)}"
-        )
-    if raw.category not in _CATEGORY_INDEX:
-        return LineError(
-            raw.line, f"unknown category {shown(raw.category)}", f"Use one of {', '.join(CATEGORIES)}"
-        )
+        return LineError(line, f"unknown algorithm {shown(name)}", f"Use one of {', '.join(ALGORITHMS)}")
+    if category not in _CATEGORY_INDEX:
+        return LineError(line, f"unknown category {shown(category)}", f"Use one of {', '.join(CATEGORIES)}")
     if (
-        not 0 < len(raw.id) <= ENTRY_ID_MAX
-        or not (raw.id.isascii() and raw.id.isprintable())
-        or raw.id != raw.id.strip(" ")
+        not 0 < len(entry_id) <= ENTRY_ID_MAX
+        or not (entry_id.isascii() and entry_id.isprintable())
+        or entry_id != entry_id.strip(" ")
     ):
         return LineError(
-            raw.line,
-            f"{shown(raw.id)} can't be an id",
+            line,
+            f"{shown(entry_id)} can't be an id",
             f"Use 1 to {ENTRY_ID_MAX} printable ASCII characters without a space at either end",
         )
-    if len(raw.value) != 2 * algorithm.size:
+    if len(value) != 2 * algorithm.size:
         return LineError(
-            raw.line,
-            f"the value has {len(raw.value)} characters; {algorithm.name} has {2 * algorithm.size} digits",
+            line,
+            f"the value has {len(value)} characters; {algorithm.name} has {2 * algorithm.size} digits",
             "Write the whole value in hexadecimal, without prefix or spaces",
         )
     try:
-        binascii.unhexlify(raw.value)
+        binascii.unhexlify(value)
     except ValueError:
         return LineError(
-            raw.line, "the value is not hexadecimal", "Write the value with the digits 0-9 and a-f only"
+            line, "the value is not hexadecimal", "Write the value with the digits 0-9 and a-f only"
         )
     return None

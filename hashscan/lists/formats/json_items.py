@@ -67,23 +67,19 @@ class JsonItems:
         number = 0
         reader = self._reader
         items = ijson.items(reader, path, use_float=True, buf_size=_CHUNK)
-        while True:
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            except _UnreadableError as error:
-                raise LineError(number + 1, error.args[0], _MEND) from error
-            except (ijson.JSONError, ValueError, OverflowError) as error:
-                # Its words quote the document, and so values.
-                raise LineError(
-                    number + 1, "not JSON from here on, cut short, or with a number too large", _MEND
-                ) from error
-            number += 1
-            reader.passed = 0
-            if not isinstance(item, dict):
-                raise LineError(number, "not an object", _MEND)
-            yield number, item
+        try:
+            for item in items:
+                number += 1
+                reader.passed = 0
+                if not isinstance(item, dict):
+                    raise LineError(number, "not an object", _MEND)
+                yield number, item
+        except _UnreadableError as error:
+            raise LineError(number + 1, error.args[0], _MEND) from error
+        except (ijson.JSONError, ValueError, OverflowError) as error:
+            # Its words quote the document, and so values.
+            problem = "not JSON from here on, cut short, or with a number too large"
+            raise LineError(number + 1, problem, _MEND) from error
 
 
 class _UnreadableError(Exception):

@@ -65,7 +65,7 @@ class NcmecFormat(ListFormat):
             elif value:
                 if algorithm == "photodna":
                     value = _photodna(number, value)
-                yield RawEntry(number, f"{stem}:{algorithm}", algorithm, value, category)
+                yield number, f"{stem}:{algorithm}", algorithm, value, category
 
 
 def _photodna(number: int, value: str) -> str:

@@ -58,7 +58,7 @@ class VicsFormat(ListFormat):
                 raise LineError(number, "MediaID is neither a number nor text", "Export the file again")
             stem = id_stem(str(given))
             for algorithm, value in values:
-                yield RawEntry(number, f"{stem}:{algorithm}", algorithm, value, category)
+                yield number, f"{stem}:{algorithm}", algorithm, value, category
 
     def _values(self, number: int, media: dict[str, Any]) -> list[tuple[str, str]]:
         """Algorithms and hexadecimal values of a medium."""

@@ -203,7 +203,7 @@ def test_clamscan_finds_what_is_exported(store: ListStore, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_large_vics_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
+def test_a_large_vics_file_is_imported_in_bounded_memory(tmp_path: Path) -> None:
     file = tmp_path / "large.json"
     with file.open("w") as out:
         out.write('{"@odata.context":"x#Media","value":[')
@@ -217,11 +217,14 @@ def test_a_large_vics_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
         out.write("]}")
     assert file.stat().st_size > 200_000_000
     script = (
-        "import resource,sys;from hashscan.registry import LIST_FORMATS\n"
-        "n=sum(len(block) for block in LIST_FORMATS['vics']().blocks(open(sys.argv[1],'rb'),'f'))\n"
-        "print(n,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import resource, sys; from hashscan.cli.main import run\n"
+        "code = run(sys.argv[1:])\n"
+        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    ran = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True, check=True)
-    count, peak = map(int, ran.stdout.split())
-    assert count == 1_800_000
+    command: list[str | Path] = ["lists", "import", file, "--format", "vics", "--name", "x"]
+    command += ["--state", tmp_path / "state"]
+    ran = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
+    code, peak = map(int, ran.stdout.split())
+    assert code == 0, ran.stderr
+    assert "1800000 entries" in ran.stderr
     assert peak < 150_000, f"{peak} KiB"

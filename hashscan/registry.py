@@ -85,24 +85,52 @@ SOURCES: Registry[Source] = Registry(
 LIST_FORMATS: Registry[ListFormat] = Registry(
     "list format",
     ListFormat,  # type: ignore[type-abstract]
-    Row("csv", "hashscan.lists.formats.csv:CsvFormat", "id,algorithm,value,category with a header line"),
+    Row(
+        "csv",
+        "hashscan.lists.formats.csv:CsvFormat",
+        "id,algorithm,value,category with a header line; categories are hashscan's own",
+    ),
     Row(
         "ndjson", "hashscan.lists.formats.ndjson:NdjsonFormat", "a JSON object a line, the same four members"
     ),
-    Row("vics", "hashscan.lists.formats.vics:VicsFormat", "Project VIC's and CAID's JSON, 1.3 and 2.0"),
-    Row("ncmec", "hashscan.lists.formats.ncmec:NcmecFormat", "NCMEC hash-sharing XML, version 2"),
-    Row("stopncii", "hashscan.lists.formats.stopncii:StopNciiFormat", "StopNCII's JSON: for review only"),
-    Row("pdq", "hashscan.lists.formats.pdq:PdqFormat", "hash,file or hash,quality,file"),
-    Row("threatexchange", "hashscan.lists.formats.threatexchange:ThreatExchangeFormat", "type hash"),
+    Row(
+        "vics",
+        "hashscan.lists.formats.vics:VicsFormat",
+        "Project VIC's and CAID's JSON, 1.3 and 2.0; category 1 is baseline, 0 and 4 are left out, "
+        "the rest is other",
+    ),
+    Row(
+        "ncmec",
+        "hashscan.lists.formats.ncmec:NcmecFormat",
+        "NCMEC hash-sharing XML, version 2; A1, A2, B1 and B2 stay, the rest is other, "
+        "deleted ones are left out",
+    ),
+    Row(
+        "stopncii",
+        "hashscan.lists.formats.stopncii:StopNciiFormat",
+        "StopNCII's JSON; all is other, withdrawn and deleted ones are left out",
+    ),
+    Row(
+        "pdq", "hashscan.lists.formats.pdq:PdqFormat", "hash,file or hash,quality,file; --category says what"
+    ),
+    Row(
+        "threatexchange",
+        "hashscan.lists.formats.threatexchange:ThreatExchangeFormat",
+        "type hash; --category says what",
+    ),
     Row(
         "checksums",
         "hashscan.lists.formats.checksums:ChecksumsFormat",
-        "md5sum, sha1sum, sha256sum, sha512sum",
+        "of md5sum, sha1sum, sha256sum or sha512sum; --category says what",
     ),
-    Row("hashdeep", "hashscan.lists.formats.hashdeep:HashdeepFormat", "hashdeep's own"),
-    Row("hdb", "hashscan.lists.formats.clamav:HdbFormat", "ClamAV's md5 signatures"),
-    Row("hsb", "hashscan.lists.formats.clamav:HsbFormat", "ClamAV's sha1 and sha256 signatures"),
-    Row("fp", "hashscan.lists.formats.clamav:FpFormat", "ClamAV's false positives: known-good"),
+    Row("hashdeep", "hashscan.lists.formats.hashdeep:HashdeepFormat", "hashdeep's own; --category says what"),
+    Row("hdb", "hashscan.lists.formats.clamav:HdbFormat", "ClamAV's md5 signatures; --category says what"),
+    Row(
+        "hsb",
+        "hashscan.lists.formats.clamav:HsbFormat",
+        "ClamAV's sha1 and sha256 signatures; --category says what",
+    ),
+    Row("fp", "hashscan.lists.formats.clamav:FpFormat", "ClamAV's false positives; all is known-good"),
 )
 
 LIST_WRITERS: Registry[ListWriter] = Registry(

@@ -205,3 +205,37 @@ def test_an_environment_that_lacks_a_package_is_made_anew(tmp_path: Path) -> Non
         tmp_path,
     )
     assert said.split() == ["False", "True", "False"]
+
+
+def test_imports_are_timed_and_their_memory_told(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "imports.py", "--bytes", "100000"]
+    done = subprocess.run(
+        [*command, "--work", tmp_path, "--json", report], capture_output=True, text=True, check=True
+    )
+    runs = json.loads(report.read_text())
+    assert [(run["mix"], run["name"]) for run in runs] == [
+        (mix, name)
+        for mix in ("shared", "worst")
+        for name in ("hashscan lists import", "ijson alone", "json.loads")
+    ]
+    assert all(run["wall"] > 0 and run["cpu"] > 0 and run["peak"] > 5_000_000 for run in runs)
+    assert done.stdout.count("\n") == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_the_files_to_import_are_of_the_mix_they_say(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import imports
+        for mix in imports.MIXES:
+            count = imports.generate(scratch / mix, mix, 200_000)
+            media = json.loads((scratch / mix).read_bytes())["value"]
+            pictures = sum("PhotoDNA" in medium for medium in media)
+            hits = sum(medium["Category"] in (1, 2, 3) for medium in media)
+            assert len(media) == count and len({medium["MD5"] for medium in media}) == count
+            print(round(hits / count, 1), round(pictures / count, 1))
+        """,
+        tmp_path,
+    )
+    assert said.split() == ["0.5", "0.8", "1.0", "1.0"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hashscan.cli.base import HashscanCommand
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
 from hashscan.model import CATEGORIES
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class EntriesCommand(HashscanCommand):
+    """A command that reads a file of entries; its help tells what each format is."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the formats above the exit codes."""
+        with formatter.section("Formats, and what their categories become"):
+            formatter.write_dl([(row.name, row.summary) for row in LIST_FORMATS.rows.values()])
+        with formatter.section("One digest in several categories"):
+            formatter.write_text(
+                "It is an entry in each, and the gravest acts. A file whose sha256 is known-good is held, "
+                "whatever accuses it; other digests clear nothing."
+            )
+        super().format_epilog(ctx, formatter)
+
+
 def format_option(command: F) -> F:
     """The option --format of commands that read a file of entries."""
     return click.option(
@@ -29,7 +45,7 @@ def format_option(command: F) -> F:
         type=click.Choice(list(LIST_FORMATS)),
         default="csv",
         show_default=True,
-        help="How the file is written.",
+        help="How the file is written; see below.",
     )(command)
 
 
@@ -70,6 +86,8 @@ def entries_of(
         )
     reader = kind(category)
     if str(file) == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", advice="Name a file, or pipe one in.")
         yield reader.blocks(sys.stdin.buffer, "standard input"), "standard input"
         say_left_out(reader.left_out, "records")
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
-from hashscan.cli.entries import category_option, entries_of, format_option, say_left_out
+from hashscan.cli.entries import EntriesCommand, category_option, entries_of, format_option, say_left_out
 from hashscan.cli.exceptions import except_, say_exceptions
 from hashscan.cli.screen import say, show_lists
 from hashscan.errors import (
@@ -142,7 +142,7 @@ def verify(names: tuple[str, ...], state: Path) -> int:
         return EXIT_CLEAN if sound else EXIT_INCOMPLETE
 
 
-@command.command("import", cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
+@command.command("import", cls=EntriesCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--name", required=True, help="What to call the list.")
 @format_option

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup
-from hashscan.cli.entries import category_option, entries_of, format_option
+from hashscan.cli.entries import EntriesCommand, category_option, entries_of, format_option
 from hashscan.cli.passphrases import (
     online_passphrase,
     passphrase_options,
@@ -134,7 +134,7 @@ def init(
     return EXIT_CLEAN
 
 
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@command.command(cls=EntriesCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @work_option
 @format_option

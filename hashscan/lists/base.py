@@ -6,29 +6,24 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeAlias
 
 from hashscan.errors import ListFormatError
-from hashscan.model import ENTRY_ID_MAX, Entry
+from hashscan.model import ALGORITHMS, ENTRY_ID_MAX, Entry
 
 if TYPE_CHECKING:
     from hashscan.lists.blocks import EntryBlock
 
 _SHOWN_MAX = 40
+_STEM_MAX = ENTRY_ID_MAX - 1 - max(map(len, ALGORITHMS))
 _TOGETHER = 1 << 13
-"""Entries checked at a time."""
+"""Entries checked at a time; a line of text has at most 8 KiB, so that they stay under 64 MiB."""
 
 
-class RawEntry(NamedTuple):
-    """One entry as text, before anything of it is believed: a tuple, since millions are made."""
-
-    line: int
-    """Where it begins in the file, from 1, in the format's unit."""
-    id: str
-    algorithm: str
-    value: str
-    """Hexadecimal, in either case."""
-    category: str
+RawEntry: TypeAlias = tuple[int, str, str, str, str]
+"""One entry as text, before anything of it is believed: where it begins in the file, from 1 in the format's
+unit; id; algorithm; value, hexadecimal in either case; category. Millions are made, so it is a bare tuple.
+"""
 
 
 class LineError(Exception):
@@ -80,21 +75,23 @@ class ListFormat(ABC):
                 how to mend it.
         """
         # Not above: the table of formats is read by commands that must start fast, and this brings numpy.
-        from hashscan.lists.checking import checked_blocks
+        from hashscan.lists.checking import RawColumns
 
-        raws: list[RawEntry] = []
+        waiting = RawColumns(self.unit)
+        raws = self._raw_entries(stream)
         try:
             try:
-                for raw in self._raw_entries(stream):
-                    raws.append(raw)
-                    if len(raws) >= _TOGETHER:
-                        yield from checked_blocks(raws, self.unit)
-                        raws.clear()
+                while waiting.take(raws, _TOGETHER):
+                    yield from waiting.checked()
             except LineError:
                 # Those that wait come before it, and so does what is wrong with them.
-                yield from checked_blocks(raws, self.unit)
+                yield from waiting.checked()
                 raise
-            yield from checked_blocks(raws, self.unit)
+        except OSError as error:
+            raise ListFormatError(
+                f"{label} can't be read: {error.strerror or error}",
+                advice="Check where it comes from, then import the file again; nothing was imported.",
+            ) from error
         except LineError as error:
             raise ListFormatError(
                 f"{label}, {self.unit} {error.line}: {error.problem}",
@@ -111,7 +108,7 @@ class ListFormat(ABC):
 
     def _without_id(self, line: int, algorithm: str, value: str, category: str) -> RawEntry:
         """An entry that the format gives no id."""
-        return RawEntry(line, derived_id(algorithm, category, value), algorithm, value, category)
+        return line, derived_id(algorithm, category, value), algorithm, value, category
 
 
 class ListWriter(ABC):
@@ -130,12 +127,14 @@ class ListWriter(ABC):
         """The file, piece by piece, as entries come."""
 
 
-def own_id(given: str, algorithm: str) -> str:
-    """The id of one of several digests that share the id `given`; one too long to be an id is hashed."""
-    entry_id = f"{given}:{algorithm}"
-    if len(entry_id) <= ENTRY_ID_MAX and entry_id.isascii() and entry_id.isprintable() and entry_id[0] != " ":
-        return entry_id
-    return f"{_hashed(given)}:{algorithm}"
+def id_stem(given: str) -> str:
+    """What stands before the colon in `STEM:ALGORITHM`, the ids of digests that share the id `given`.
+
+    One that can't be an id, or is too long with an algorithm after it, is hashed.
+    """
+    if len(given) <= _STEM_MAX and given.isascii() and given.isprintable() and given[:1] != " ":
+        return given
+    return _hashed(given)
 
 
 def derived_id(algorithm: str, category: str, value: str) -> str:

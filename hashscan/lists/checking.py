@@ -3,99 +3,136 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.base import LineError, RawEntry, shown
 from hashscan.lists.blocks import EntryBlock
-from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Algorithm
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
+_VALUE_MAX = max(2 * algorithm.size for algorithm in ALGORITHMS.values())
 
 
-def checked_blocks(raws: Sequence[RawEntry], unit: str) -> Iterator[EntryBlock]:
-    """Raw entries as blocks, one for each algorithm; all of one algorithm in their order.
+class RawColumns:
+    """Raw entries that wait to be checked, field by field for each algorithm.
 
-    Raises:
-        LineError: an entry is not what it should be; names the first one.
+    Lists of their fields, and not of the entries: the garbage collector would go through millions of tuples.
     """
-    by_algorithm: dict[str, list[RawEntry]] = {}
-    for raw in raws:
-        # Quicker than setdefault, which makes a list each time.
-        try:
-            by_algorithm[raw[2]].append(raw)
-        except KeyError:
-            by_algorithm[raw[2]] = [raw]
-    blocks = []
-    for name, some in by_algorithm.items():
+
+    def __init__(self, unit: str) -> None:
+        """Wait for entries whose places are counted in `unit`."""
+        self._unit = unit
+        self._of: dict[str, tuple[list[int], list[str], list[str], list[str]]] = {}
+
+    def take(self, raws: Iterable[RawEntry], most: int) -> int:
+        """Take in entries, `most` of them or all, or up to a value too long to be one; says how many.
+
+        Raises:
+            LineError: as `raws` does.
+        """
+        of = self._of
+        count = 0
+        for line, entry_id, name, value, category in raws:
+            try:
+                lines, ids, values, categories = of[name]
+            except KeyError:
+                lines, ids, values, categories = of[name] = ([], [], [], [])
+            lines.append(line)
+            ids.append(entry_id)
+            values.append(value)
+            categories.append(category)
+            count += 1
+            if count == most or len(value) > _VALUE_MAX:
+                break
+        return count
+
+    def checked(self) -> Iterator[EntryBlock]:
+        """What waits, as blocks, one for each algorithm; then nothing waits.
+
+        Raises:
+            LineError: an entry is not what it should be; names the first one.
+        """
+        taken, self._of = self._of, {}
+        blocks = [self._block(name, *columns) for name, columns in taken.items()]
+        for block in blocks:
+            if block is None:
+                raise _fault(taken)
+            yield block
+
+    def _block(
+        self, name: str, lines: list[int], ids: list[str], values: list[str], categories: list[str]
+    ) -> EntryBlock | None:
+        """Entries of one algorithm, or None when one of them is not what it should be."""
         algorithm = ALGORITHMS.get(name)
-        block = _block(algorithm, some, unit) if algorithm else None
-        if block is None:
-            for raw in raws:
-                _check(raw)
-            raise AssertionError("one by one they are all right, but not together")
-        blocks.append(block)
-    yield from blocks
+        lengths = set(map(len, ids))
+        together = "".join(ids)
+        if (
+            algorithm is None
+            or min(lengths) < 1
+            or max(lengths) > ENTRY_ID_MAX
+            or not (together.isascii() and together.isprintable())
+        ):
+            return None
+        id_column: NDArray[np.bytes_] = np.array(ids, dtype=f"S{max(lengths)}")
+        if " " in together and (np.strings.strip(id_column, b" ") != id_column).any():
+            return None
+        if set(map(len, values)) != {2 * algorithm.size}:
+            return None
+        try:
+            value = np.frombuffer(binascii.unhexlify("".join(values)), dtype=np.uint8)
+            category = np.frombuffer(bytes(map(_CATEGORY_INDEX.__getitem__, categories)), dtype=np.uint8)
+        except (ValueError, KeyError):
+            return None
+        places = np.array(lines, dtype=np.int64)
+        return EntryBlock(name, id_column, category, value.reshape(-1, algorithm.size), places, self._unit)
 
 
-def _block(algorithm: Algorithm, raws: list[RawEntry], unit: str) -> EntryBlock | None:
-    """Entries of one algorithm, or None when one of them is not what it should be."""
-    lines, ids, _, values, categories = zip(*raws, strict=True)
-    lengths = set(map(len, ids))
-    together = "".join(ids)
-    if min(lengths) < 1 or max(lengths) > ENTRY_ID_MAX or not (together.isascii() and together.isprintable()):
-        return None
-    id_column: NDArray[np.bytes_] = np.array(ids, dtype=f"S{max(lengths)}")
-    if " " in together and (np.strings.strip(id_column, b" ") != id_column).any():
-        return None
-    if set(map(len, values)) != {2 * algorithm.size}:
-        return None
-    try:
-        value = np.frombuffer(binascii.unhexlify("".join(values)), dtype=np.uint8)
-        category = np.frombuffer(bytes(map(_CATEGORY_INDEX.__getitem__, categories)), dtype=np.uint8)
-    except (ValueError, KeyError):
-        return None
-    places = np.array(lines, dtype=np.int64)
-    return EntryBlock(algorithm.name, id_column, category, value.reshape(-1, algorithm.size), places, unit)
+def _fault(taken: Mapping[str, tuple[list[int], list[str], list[str], list[str]]]) -> LineError:
+    """What is wrong with the first of some entries of which one is wrong."""
+    faults = (
+        problem
+        for name, (lines, ids, values, categories) in taken.items()
+        for raw in zip(lines, ids, repeat(name), values, categories, strict=False)
+        if (problem := _problem(raw))
+    )
+    return min(faults, key=lambda problem: problem.line)
 
 
-def _check(raw: RawEntry) -> None:
-    """Say what is wrong with an entry, if anything is.
+def _problem(raw: RawEntry) -> LineError | None:
+    """What is wrong with an entry, if anything is.
 
     Values never go into the words: lists are sensitive, and errors end in logs.
     """
-    algorithm = ALGORITHMS.get(raw.algorithm)
+    line, entry_id, name, value, category = raw
+    algorithm = ALGORITHMS.get(name)
     if algorithm is None:
-        raise LineError(
-            raw.line, f"unknown algorithm {shown(raw.algorithm)}", f"Use one of {', '.join(ALGORITHMS)}"
-        )
-    if raw.category not in _CATEGORY_INDEX:
-        raise LineError(
-            raw.line, f"unknown category {shown(raw.category)}", f"Use one of {', '.join(CATEGORIES)}"
-        )
+        return LineError(line, f"unknown algorithm {shown(name)}", f"Use one of {', '.join(ALGORITHMS)}")
+    if category not in _CATEGORY_INDEX:
+        return LineError(line, f"unknown category {shown(category)}", f"Use one of {', '.join(CATEGORIES)}")
     if (
-        not 0 < len(raw.id) <= ENTRY_ID_MAX
-        or not (raw.id.isascii() and raw.id.isprintable())
-        or raw.id != raw.id.strip(" ")
+        not 0 < len(entry_id) <= ENTRY_ID_MAX
+        or not (entry_id.isascii() and entry_id.isprintable())
+        or entry_id != entry_id.strip(" ")
     ):
-        raise LineError(
-            raw.line,
-            f"{shown(raw.id)} can't be an id",
+        return LineError(
+            line,
+            f"{shown(entry_id)} can't be an id",
             f"Use 1 to {ENTRY_ID_MAX} printable ASCII characters without a space at either end",
         )
-    if len(raw.value) != 2 * algorithm.size:
-        raise LineError(
-            raw.line,
-            f"the value has {len(raw.value)} characters; {algorithm.name} has {2 * algorithm.size} digits",
+    if len(value) != 2 * algorithm.size:
+        return LineError(
+            line,
+            f"the value has {len(value)} characters; {algorithm.name} has {2 * algorithm.size} digits",
             "Write the whole value in hexadecimal, without prefix or spaces",
         )
     try:
-        binascii.unhexlify(raw.value)
-    except ValueError as error:
-        raise LineError(
-            raw.line,
-            "the value is not hexadecimal",
-            "Write the value with the digits 0-9 and a-f only",
-        ) from error
+        binascii.unhexlify(value)
+    except ValueError:
+        return LineError(
+            line, "the value is not hexadecimal", "Write the value with the digits 0-9 and a-f only"
+        )
+    return None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import ListFormatError
-from hashscan.lists import column_writer, columns
+from hashscan.lists import column_writer, columns, growing_column
+from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.column_writer import ColumnWriter
 from hashscan.lists.columns import ColumnFiles, open_columns
 from hashscan.model import CATEGORIES, Entry
@@ -47,6 +50,7 @@ def test_entries_come_back_in_order_and_once(
     again = [entries[number] for number in repeats if number < count]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(column_writer, "BLOCK", block)
+        patch.setattr(growing_column, "BLOCK", block)
         files = written(folder, entries + again)
     assert read_back(folder, files) == by_algorithm(entries)
     assert {path.name for path in folder.iterdir()} == {name for row in files for name in row.names}
@@ -84,3 +88,35 @@ def test_columns_of_another_list_keep_their_categories(tmp_path: Path) -> None:
         writer.add_columns("pdq", renumbered, theirs)
         merged = writer.finish()
     assert [entry.category for entry in read_back(tmp_path / "b", merged)] == ["B1", "other", "A1"]
+
+
+def test_blocks_and_single_entries_are_counted_by_category(tmp_path: Path) -> None:
+    first, second, *others = some_entries(30, algorithms=["md5", "sha1"])
+    block = EntryBlock(
+        "md5",
+        np.array([b"e0", b"of-a-block"]),
+        np.array([CATEGORIES.index(first.category), CATEGORIES.index("test")], dtype=np.uint8),
+        np.array([list(first.value), list(range(16))], dtype=np.uint8),
+    )
+    with ColumnWriter(tmp_path) as writer:
+        writer.add([first, second, block, first, *others])
+        files = writer.finish()
+    entries = read_back(tmp_path, files)
+    made = Entry("of-a-block", "md5", bytes(range(16)), "test")
+    expected = by_algorithm([first, made, second, *others])
+    assert sorted(entries, key=str) == sorted(expected, key=str)
+    assert writer.counts == Counter((entry.algorithm, entry.category) for entry in expected)
+
+
+def test_a_folder_that_holds_columns_is_not_written_over(tmp_path: Path) -> None:
+    before = written(tmp_path, some_entries(1))
+    with pytest.raises(FileExistsError):
+        written(tmp_path, some_entries(2))
+    assert read_back(tmp_path, before) == some_entries(1)
+
+
+def test_a_writer_that_is_given_up_leaves_no_file_open(tmp_path: Path) -> None:
+    held = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyError), ColumnWriter(tmp_path) as writer:
+        writer.add([*some_entries(3), Entry("x", "no such algorithm", b"", "A1")])
+    assert len(os.listdir("/proc/self/fd")) == held

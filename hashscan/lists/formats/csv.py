@@ -36,7 +36,7 @@ class CsvFormat(ListFormat):
                     f"{len(row)} fields instead of {len(_COLUMNS)}",
                     "Give each line a field for each column",
                 )
-            yield RawEntry(number, row[id_at], row[algorithm_at], row[value_at], row[category_at])
+            yield number, row[id_at], row[algorithm_at], row[value_at], row[category_at]
 
 
 def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:

@@ -9,13 +9,16 @@ import ijson
 import numpy as np
 
 from hashscan.lists.base import LineError
+from hashscan.lists.formats.beginning import refuse_not_utf8
 from hashscan.lists.formats.text import BOM
 
 _CHUNK = 1 << 16
 _DEPTH_MAX = 64
 """ijson keeps the path of every level: brackets alone would take memory by the square of their number."""
-_RECORD_MAX = 16 << 20
-"""Bytes that may pass without an object."""
+_RECORD_MAX = 4 << 20
+"""Bytes that may pass without an object; as objects they can take thirty times as much memory."""
+_PLAIN = bytes(set(range(256)) - set(b'"[]{}'))
+"""All that changes neither the depth nor what is inside of a string."""
 _MEND = "Get the whole file anew from its supplier"
 
 
@@ -23,8 +26,13 @@ class JsonItems:
     """Objects of one array, counted from 1."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Read the beginning of `stream`; a byte order mark is passed over."""
+        """Read the beginning of `stream`; a byte order mark is passed over.
+
+        Raises:
+            LineError: it is no text.
+        """
         head = stream.read(_CHUNK)
+        refuse_not_utf8(head)
         self.head = head.removeprefix(BOM)
         self._source = stream
         self._reader = _Guarded(self.head, stream)
@@ -59,21 +67,19 @@ class JsonItems:
         number = 0
         reader = self._reader
         items = ijson.items(reader, path, use_float=True, buf_size=_CHUNK)
-        while True:
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            except _UnreadableError as error:
-                raise LineError(number + 1, error.args[0], _MEND) from error
-            except (ijson.JSONError, ValueError, OverflowError) as error:
-                # Its words quote the document, and so values.
-                raise LineError(number + 1, "not JSON from here on, or cut short", _MEND) from error
-            number += 1
-            reader.passed = 0
-            if not isinstance(item, dict):
-                raise LineError(number, "not an object", _MEND)
-            yield number, item
+        try:
+            for item in items:
+                number += 1
+                reader.passed = 0
+                if not isinstance(item, dict):
+                    raise LineError(number, "not an object", _MEND)
+                yield number, item
+        except _UnreadableError as error:
+            raise LineError(number + 1, error.args[0], _MEND) from error
+        except (ijson.JSONError, ValueError, OverflowError) as error:
+            # Its words quote the document, and so values.
+            problem = "not JSON from here on, cut short, or with a number too large"
+            raise LineError(number + 1, problem, _MEND) from error
 
 
 class _UnreadableError(Exception):
@@ -111,7 +117,9 @@ class _Guarded:
         self._half_escape = b"\\" if backslashes % 2 else b""
         if b"\\" in text:
             text = text[: len(text) - backslashes].replace(b"\\\\", b"").replace(b'\\"', b"")
-        pieces = text.split(b'"')
+        marks = text.translate(None, _PLAIN)
+        # Where nothing lies between two quotes, what comes after is as far outside or inside without them.
+        pieces = marks.replace(b'""', b"").split(b'"')
         outside = np.frombuffer(b"".join(pieces[self._in_string :: 2]), dtype=np.uint8)
         self._in_string ^= len(pieces) % 2 == 0
         # Both pairs of brackets differ from each other in the same bits.

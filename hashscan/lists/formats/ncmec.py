@@ -15,7 +15,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, own_id
+from hashscan.lists.base import LineError, ListFormat, RawEntry, id_stem
+from hashscan.lists.formats.beginning import refuse_compressed
 
 _CLASSES = frozenset({"A1", "A2", "B1", "B2"})
 _MEDIA = frozenset({"image", "video"})
@@ -24,8 +25,10 @@ _ALGORITHMS = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq",
     "pdna": "photodna"
 }
 _DEPTH_MAX = 32
-_RECORD_MAX = 10_000
-"""Elements that may pass without a picture or video."""
+_CHUNK = 1 << 16
+_ELEMENTS_MAX = 10_000
+_RECORD_MAX = 4 << 20
+"""Elements, and bytes, that may pass without a picture or video."""
 _MEND = "Get the document anew from its supplier"
 
 
@@ -51,6 +54,7 @@ class NcmecFormat(ListFormat):
         member = parts["member"].get("id", "") if "member" in parts else ""
         if not given or not member:
             raise LineError(number, "without an id, or without a member's", _MEND)
+        stem = id_stem(f"{member}/{given}")
         classification = (parts["classification"].text or "").strip() if "classification" in parts else ""
         category = classification if classification in _CLASSES else "other"
         for fingerprint in fingerprints if fingerprints is not None else ():
@@ -61,7 +65,7 @@ class NcmecFormat(ListFormat):
             elif value:
                 if algorithm == "photodna":
                     value = _photodna(number, value)
-                yield RawEntry(number, own_id(f"{member}/{given}", algorithm), algorithm, value, category)
+                yield number, f"{stem}:{algorithm}", algorithm, value, category
 
 
 def _photodna(number: int, value: str) -> str:
@@ -76,34 +80,55 @@ def _photodna(number: int, value: str) -> str:
 
 def _records(stream: BinaryIO) -> Iterator[Element]:
     """Finished elements of media; what is finished is let go."""
-    found = 0
+    source = _Guarded(stream)
     path: list[Element] = []
     passed = 0
     try:
         for event, element in iterparse(
-            stream, events=("start", "end"), forbid_dtd=True, forbid_entities=True, forbid_external=True
+            source, events=("start", "end"), forbid_dtd=True, forbid_entities=True, forbid_external=True
         ):
             if event == "start":
                 path.append(element)
                 passed += 1
                 if len(path) == 1 and _tag(element) != "queryResult":
                     raise LineError(1, "the document is no queryResult", "Name a hash-sharing document")
-                if len(path) > _DEPTH_MAX or passed > _RECORD_MAX:
-                    raise LineError(found + 1, "nested too deep, or a record without end", _MEND)
+                if len(path) > _DEPTH_MAX or passed > _ELEMENTS_MAX:
+                    raise LineError(source.records + 1, "nested too deep, or a record without end", _MEND)
                 continue
             path.pop()
             if len(path) == 2 and _tag(element) in _MEDIA | _DELETED:
-                found += 1
+                source.records += 1
                 yield element
             if len(path) <= 2:
-                passed = 0
+                passed = source.passed = 0
                 element.clear()
                 if path:
                     path[-1].remove(element)
     except DefusedXmlException as error:
-        raise LineError(found + 1, "it has a document type or entities", _MEND) from error
+        raise LineError(source.records + 1, "it has a document type or entities", _MEND) from error
     except (ParseError, ValueError, LookupError) as error:
-        raise LineError(found + 1, "not XML from here on, or cut short", _MEND) from error
+        raise LineError(source.records + 1, "not XML from here on, or cut short", _MEND) from error
+
+
+class _Guarded:
+    """A stream that refuses endless records before the parser, which keeps all of one, has seen them."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._begun = False
+        self.records = 0
+        self.passed = 0
+
+    def read(self, size: int = _CHUNK, /) -> bytes:
+        """The next bytes."""
+        data = self._stream.read(size)
+        if not self._begun:
+            refuse_compressed(data)
+            self._begun = True
+        self.passed += len(data)
+        if self.passed > _RECORD_MAX:
+            raise LineError(self.records + 1, f"a record of more than {_RECORD_MAX >> 20} MiB", _MEND)
+        return data
 
 
 def _tag(element: Element) -> str:

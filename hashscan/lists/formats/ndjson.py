@@ -32,7 +32,7 @@ class NdjsonFormat(ListFormat):
                 or any(not isinstance(fields.get(member), str) for member in _MEMBERS)
             ):
                 raise LineError(number, f"not the four texts {', '.join(_MEMBERS)}", _MEND)
-            yield RawEntry(number, *(fields[member] for member in _MEMBERS))
+            yield number, *(fields[member] for member in _MEMBERS)
 
 
 class NdjsonWriter(ListWriter):

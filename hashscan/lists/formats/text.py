@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from hashscan.lists.base import LineError
+from hashscan.lists.formats.beginning import refuse_not_utf8
 
 _LINE_MAX = 8192
 """Bytes of a line; an honest one has under 300, or a path of 4,096."""
@@ -19,6 +20,8 @@ def text_lines(stream: BinaryIO) -> Iterator[str]:
         LineError: a line is too long, not UTF-8 or holds a NUL.
     """
     for number, raw in enumerate(iter(lambda: stream.readline(_LINE_MAX + 1), b""), start=1):
+        if number == 1:
+            refuse_not_utf8(raw)
         if len(raw) > _LINE_MAX:
             raise LineError(number, f"longer than {_LINE_MAX} bytes", "End every entry with a line feed")
         if b"\0" in raw:

@@ -12,11 +12,11 @@ Source: https://github.com/ICMEC/ProjectVic . Categories are a number, whose mea
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, own_id
+from hashscan.lists.base import LineError, ListFormat, RawEntry, id_stem
 from hashscan.lists.formats.json_items import JsonItems
 
 _NO_HITS = frozenset({0, 4})
@@ -36,52 +36,59 @@ class VicsFormat(ListFormat):
         before = items.before("value")
         context = before.get("@odata.context", before.get("odata.metadata"))
         in_cases = isinstance(context, str) and context.endswith("#Cases")
-        first = True
         for number, media in items.objects("value.item.Media.item" if in_cases else "value.item"):
-            if first and not isinstance(context, str):
+            if number == 1 and not isinstance(context, str):
                 raise LineError(
                     1,
                     "neither @odata.context nor odata.metadata stands before value",
                     "Export it as VICS JSON",
                 )
-            first = False
             category = _category(number, media.get("Category"))
             if category is None:
                 self.left_out["of category 0 or 4"] += 1
                 continue
-            given = media.get("MediaID")
             # Every case counts its media anew.
-            has_id = not in_cases and given is not None and given != ""
-            if has_id and (isinstance(given, bool) or not isinstance(given, (int, str))):
-                raise LineError(number, "MediaID is neither a number nor text", "Export the file again")
-            for algorithm, value in self._values(number, media):
-                if has_id:
-                    yield RawEntry(number, own_id(str(given), algorithm), algorithm, value, category)
-                else:
+            given = None if in_cases else media.get("MediaID")
+            values = self._values(number, media)
+            if given is None or given == "":
+                for algorithm, value in values:
                     yield self._without_id(number, algorithm, value, category)
+                continue
+            if isinstance(given, bool) or not isinstance(given, (int, str)):
+                raise LineError(number, "MediaID is neither a number nor text", "Export the file again")
+            stem = id_stem(str(given))
+            for algorithm, value in values:
+                yield number, f"{stem}:{algorithm}", algorithm, value, category
 
-    def _values(self, number: int, media: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def _values(self, number: int, media: dict[str, Any]) -> list[tuple[str, str]]:
         """Algorithms and hexadecimal values of a medium."""
-        found = False
+        found = []
         for member, algorithm in _OWN_MEMBERS:
             value = media.get(member)
-            if value is not None and value != "":
-                found = True
-                yield algorithm, _hexadecimal(number, algorithm, value)
+            if value is None or value == "":
+                continue
+            if algorithm == "photodna" or not isinstance(value, str):
+                value = _hexadecimal(number, algorithm, value)
+            found.append((algorithm, value))
         others = media.get("AlternativeHashes")
-        if others is not None and not isinstance(others, list):
+        if others is not None:
+            found += self._others(number, others)
+        if not found:
+            self.left_out["without a hash"] += 1
+        return found
+
+    def _others(self, number: int, others: object) -> Iterator[tuple[str, str]]:
+        """The same of its alternative hashes."""
+        if not isinstance(others, list):
             raise LineError(number, "AlternativeHashes is no array", "Export the file again")
-        for other in others or ():
+        for other in others:
             if not isinstance(other, dict) or not isinstance(other.get("HashName"), str):
                 raise LineError(number, "an alternative hash without a name", "Export the file again")
             algorithm = _NAMES.get(other["HashName"].lower().replace("-", ""), "")
-            if not algorithm:
+            if algorithm:
+                yield algorithm, _hexadecimal(number, algorithm, other.get("HashValue"))
+            else:
                 self.left_out["of an algorithm that hashscan doesn't know"] += 1
-                continue
-            found = True
-            yield algorithm, _hexadecimal(number, algorithm, other.get("HashValue"))
-        if not found:
-            self.left_out["without a hash"] += 1
 
 
 def _category(number: int, given: object) -> str | None:
@@ -101,6 +108,6 @@ def _hexadecimal(number: int, algorithm: str, value: object) -> str:
     if algorithm != "photodna":
         return value
     try:
-        return base64.b64decode(value, validate=True).hex()
+        return binascii.a2b_base64(value, strict_mode=True).hex()
     except ValueError as error:
         raise LineError(number, "the photodna is not base64", "Export the file again") from error

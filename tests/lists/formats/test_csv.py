@@ -126,7 +126,7 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
         (HEADER + b"a1,md5\n", 2, "2 fields"),
         (HEADER + LINE + b"a\0b,md5,00,A1\n", 3, "NUL"),
         (HEADER + b"\xff\xfe\n", 2, "not UTF-8"),
-        ("id,algorithm,value,category\n".encode("utf-16"), 1, "NUL"),
+        ("id,algorithm,value,category\n".encode("utf-16"), 1, "UTF-16"),
         (HEADER + b"x" * 9000, 2, "longer than"),
         (HEADER + b'"a1' + b"\n" * 20, 2, "no comma-separated values"),
         (HEADER + b'"a1\n' + b"x" * 3000 + b"\n" + b"y" * 3000 + b'",md5,00,A1\n', 2, "runs over the end"),
@@ -195,7 +195,7 @@ def test_entries_stream_before_the_end_is_read() -> None:
     stream = Endless()
     blocks = CsvFormat().blocks(stream, "endless")  # type: ignore[arg-type]
     assert next(blocks).ids[0] == b"a1"
-    assert stream.lines < 10_000
+    assert stream.lines < 50_000
 
 
 def test_the_first_of_several_faults_is_named() -> None:

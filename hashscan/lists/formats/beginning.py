@@ -1,0 +1,37 @@
+"""What the first bytes of a stranger's file tell when it is another kind of file."""
+
+from __future__ import annotations
+
+from hashscan.lists.base import LineError
+
+_COMPRESSED = (
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\xfd7zXZ\x00", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+    (b"PK\x03\x04", "zip", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z", "7z x"),
+)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def refuse_compressed(head: bytes) -> None:
+    """Make sure that a file is not compressed.
+
+    Raises:
+        LineError: it is.
+    """
+    for magic, name, command in _COMPRESSED:
+        if head.startswith(magic):
+            raise LineError(1, f"the file is compressed with {name}", f"Unpack it with `{command}`")
+
+
+def refuse_not_utf8(head: bytes) -> None:
+    """Make sure that a file of text is neither compressed nor in an encoding of two or four bytes a letter.
+
+    Raises:
+        LineError: it is.
+    """
+    refuse_compressed(head)
+    if head.startswith(_UTF16) or b"\0" in head[:4]:
+        raise LineError(1, "the text is not UTF-8 but UTF-16 or UTF-32, or no text", "Save the file as UTF-8")

@@ -74,7 +74,7 @@ def pull(names: tuple[str, ...], state: Path) -> int:
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")
-    chosen = names or tuple(n for n in store.names() if client.source_of(store, n) is not None)
+    chosen = names or tuple(n for n in store.names() if client.origin_of(store, n) is not None)
     if not chosen:
         raise UsageError(
             "there is no signed list to pull",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashscan.errors import ListTrustError, OutputError, UnreachableError, UsageError
+from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
+from hashscan.lists.attempts import recorded
+from hashscan.lists.credentials import read_credentials
 from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_file, sync_folder
 from hashscan.lists.index.preparation import compile_new
 from hashscan.lists.layout import ListFolder, own_name, private_folder
-from hashscan.lists.location import WEB, checked_location
-from hashscan.lists.manifest import MANIFEST_NAME
+from hashscan.lists.manifest import MANIFEST_NAME, Manifest
+from hashscan.lists.origin import Origin, OriginError, checked_origin, read_origin, write_origin
 from hashscan.lists.repository import (
     METADATA,
     TARGETS,
@@ -28,14 +29,20 @@ from hashscan.lists.repository import (
     signed_target,
 )
 from hashscan.lists.store import ListStore
+from hashscan.lists.validators import Validators
 from hashscan.model import ListInfo
 
 if TYPE_CHECKING:
     from tuf.ngclient.updater import Updater
 
+    from hashscan.lists.credentials import Credentials
+    from hashscan.lists.fetch import StagingFetcher
     from hashscan.lists.trust import SignedTarget, VerifiedMetadata
 
-_SCHEMA = 1
+Watch = Callable[[int], None]
+"""Told of each piece that came from a source, how many bytes it has."""
+
+_CLOCK_MAY_DIFFER = timedelta(days=1)
 _ROLES = ("timestamp", "snapshot", "targets")
 _ROOT_HISTORY = "root_history"
 _DOWNLOAD = "download"
@@ -53,15 +60,18 @@ class Pulled:
     """Whether anything new was put in use: entries, or only newer signatures."""
     fetched: int
     """Bytes of targets that came from the source; the rest was here already."""
+    problems: tuple[str, ...] = ()
+    """What was wrong with each location that was passed over."""
 
 
-def add(store: ListStore, name: str, source: str, trusted_root: bytes) -> None:
+def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) -> None:
     """Remember where a signed list comes from and which root it is trusted by; fetches nothing.
 
     Args:
         store: keeps the list.
         name: what to call the list here.
-        source: an http or https address, a file address, or a folder, with `metadata/` and `targets/` in it.
+        source: an http or https address, a file address, or a folder, with `metadata/` and `targets/` in it;
+            or one already checked, with mirrors and the way to them.
         trusted_root: the owner's root.json, got by a way the administrator trusts.
 
     Raises:
@@ -73,7 +83,7 @@ def add(store: ListStore, name: str, source: str, trusted_root: bytes) -> None:
     from hashscan.lists import trust
 
     own_name(name)
-    location = checked_location(source)
+    origin = source if isinstance(source, Origin) else checked_origin(source)
     trust.check_root(trusted_root)
     with store.writing(name) as folder:
         if name in store.names():
@@ -84,75 +94,126 @@ def add(store: ListStore, name: str, source: str, trusted_root: bytes) -> None:
         folder.make()
         replace_file(folder.root, trusted_root)
         # Last, because it makes the folder a signed list.
-        replace_file(folder.source, json.dumps({"schema": _SCHEMA, "source": location}).encode())
+        write_origin(folder.source, origin)
 
 
-def source_of(store: ListStore, name: str) -> str | None:
+def origin_of(store: ListStore, name: str) -> Origin | None:
     """Where a signed list is pulled from; None when it isn't a signed list of this store.
 
     Raises:
-        OutputError: its folder can't be read.
+        OutputError: what is kept of it can't be read.
     """
     try:
-        document = json.loads(store.folder(own_name(name)).source.read_bytes())
+        return read_origin(store.folder(own_name(name)).source)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise OutputError(f"the source of the list {name!r} can't be read: {error}") from error
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+    except (OSError, OriginError) as error:
         raise OutputError(
-            f"the source of the list {name!r} was written by another version",
+            f"the source of the list {name!r} can't be read: {error}",
             advice="Upgrade hashscan, or remove the list and add it again.",
-        )
-    return str(document["source"])
+        ) from error
 
 
-def pull(store: ListStore, name: str) -> Pulled:
+def pull(store: ListStore, name: str, *, watch: Watch | None = None) -> Pulled:
     """Fetch, verify and put in use the newest version of a signed list.
 
     A pull that was killed or failed is resumed: targets that are here already, by their signed hash, are not
-    fetched again. The version in use changes at the very end and at once.
+    fetched again. The version in use changes at the very end and at once. How it went is recorded.
 
     Raises:
-        UsageError: there is no such signed list.
-        UnreachableError: the source can't be reached, or answers with something else than a list.
-        ListTrustError: signatures, versions, expiry or hashes don't hold; the last good version stays.
+        UsageError: there is no such signed list, or its credentials can't be used.
+        UnreachableError: no location can be reached, or they answer with something else than a list.
+        ListTrustError: signatures, versions, expiry or hashes don't hold somewhere, and no other location has
+            better; the last good version stays.
         LockedError: another process writes this list.
         OutputError: it can't be written.
     """
-    location = source_of(store, name)
-    if location is None:
+    origin = origin_of(store, name)
+    if origin is None:
         raise UsageError(
             f"there is no signed list {name!r} to pull", advice="Add it first with `hashscan lists add`."
         )
     with store.writing(name) as folder:
         folder.make()
-        return _Pull(name, folder, location).run()
+        with recorded(folder.attempts) as report:
+            pulled = _from_any(name, folder, origin, watch)
+            report.problems = pulled.problems
+            return pulled
+
+
+def _from_any(name: str, folder: ListFolder, origin: Origin, watch: Watch | None) -> Pulled:
+    """Pull from the first location that has what can be used."""
+    credentials = read_credentials(origin.credentials, os.environ)
+    failures: list[HashscanError] = []
+    for location in origin.locations:
+        try:
+            pulled = _Pull(name, folder, origin, location, credentials, watch).run()
+        except (UnreachableError, ListTrustError) as error:
+            failures.append(error)
+            continue
+        return replace(pulled, problems=tuple(map(str, failures)))
+    raise _gravest(failures)
+
+
+def _gravest(failures: Sequence[HashscanError]) -> HashscanError:
+    """All failures as one: a forgery anywhere goes before servers out of reach."""
+    if len(failures) == 1:
+        return failures[0]
+    forged = [failure for failure in failures if isinstance(failure, ListTrustError)]
+    kind, first = (ListTrustError, forged[0]) if forged else (UnreachableError, failures[0])
+    return kind("; ".join(map(str, failures)), advice=first.remedy)
 
 
 class _Pull:
-    """One pull of one list, by the holder of its lock."""
+    """One pull of one list from one location, by the holder of its lock."""
 
-    def __init__(self, name: str, folder: ListFolder, location: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: ListFolder,
+        origin: Origin,
+        location: str,
+        credentials: Credentials,
+        watch: Watch | None,
+    ) -> None:
         self._name = name
         self._folder = folder
         self._staging = folder.staging
+        self._origin = origin
         self._location = location
+        self._credentials = credentials
+        self._watch = watch
         self._root = folder.root.read_bytes()
         self._fetched = 0
 
     def run(self) -> Pulled:
+        from hashscan.lists.fetchers import fetcher_for
+
+        self._prepare_staging()
+        validators = Validators(self._folder.validators, self._folder.tuf / "timestamp.json")
+        address, fetcher = fetcher_for(
+            self._location,
+            self._origin,
+            self._credentials,
+            self._staging,
+            validators=validators,
+            received=self._watch,
+        )
+        with closing(fetcher):
+            updater = self._updater(address, fetcher)
+            with self._source_errors():
+                updater.refresh()
+            validators.save()
+            return self._take_over(updater)
+
+    def _take_over(self, updater: Updater) -> Pulled:
+        """Put in use what the refreshed metadata names."""
         from hashscan.lists import trust
 
         now = datetime.now(UTC)
         active = self._folder.active()
         before = open_repository(self._name, active, self._root, now) if active else None
         previous = before.info.version if before and before.handle else None
-
-        self._prepare_staging()
-        updater = self._updater()
-        with _source_errors(self._location):
-            updater.refresh()
         self._stage_metadata()
         verified = trust.verify(self._root, lambda file: read_metadata(self._staging, file))
         if before and before.handle and active and self._same_metadata(active, verified):
@@ -163,11 +224,17 @@ class _Pull:
         opened = open_repository(self._name, self._staging, self._root, now)
         if opened.handle is None:
             raise ListTrustError(f"the new version of {self._name!r} can't be used: {opened.info.problem}")
+        _check_clock(load_manifest(verified, self._staging), now)
         record_contents(opened.handle, self._staging, opened.info.categories)
         compile_new(opened.handle, self._staging)
         self._folder.activate_staging(opened.info.version)
         self._folder.remove_superseded()
         return Pulled(opened.info, previous, changed=True, fetched=self._fetched)
+
+    def _source_errors(self) -> AbstractContextManager[None]:
+        from hashscan.lists.source_errors import source_errors
+
+        return source_errors(self._location, self._credentials.hidden)
 
     def _prepare_staging(self) -> None:
         """Folders for the download; finished targets of a killed pull stay, all else it left goes."""
@@ -182,23 +249,18 @@ class _Pull:
         for part in (METADATA, TARGETS):
             private_folder(self._staging / part)
 
-    def _updater(self) -> Updater:
+    def _updater(self, address: str, fetcher: StagingFetcher) -> Updater:
         """tuf's client, which keeps the metadata it has seen, so that nobody can go back behind it."""
         from tuf.api.exceptions import RepositoryError
         from tuf.ngclient.updater import Updater
 
-        from hashscan.lists import fetch, trust
+        from hashscan.lists import trust
 
         tuf = self._folder.tuf
         private_folder(tuf / _ROOT_HISTORY)
         for leftover in tuf.iterdir():
             if leftover.name not in {_ROOT_HISTORY, "root.json", *(f"{role}.json" for role in _ROLES)}:
                 leftover.unlink()
-        fetcher: fetch.HttpFetcher | fetch.FolderFetcher
-        if self._location.startswith(WEB):
-            address, fetcher = self._location, fetch.HttpFetcher(self._staging)
-        else:
-            address, fetcher = fetch.FOLDER_URL, fetch.FolderFetcher(Path(self._location), self._staging)
         try:
             return Updater(
                 str(tuf),
@@ -263,7 +325,7 @@ class _Pull:
                 self._reuse(kept, place)
                 return
         aside = self._staging / _DOWNLOAD
-        with _source_errors(self._location):
+        with self._source_errors():
             updater.download_target(target.info, filepath=str(aside))
         self._fetched += target.info.length
         self._finish(aside, place)
@@ -294,44 +356,16 @@ def _intact(path: Path, target: SignedTarget) -> bool:
         return False
 
 
-@contextmanager
-def _source_errors(location: str) -> Iterator[None]:
-    """Tell a source that can't be reached from one that can't be trusted.
+def _check_clock(manifest: Manifest, now: datetime) -> None:
+    """Refuse what this machine's clock says isn't made yet: such a clock can't tell what has expired.
 
     Raises:
-        UnreachableError: there was no answer, or none that is TUF metadata.
-        ListTrustError: the answer is not what the list's owner signed.
+        ListTrustError: the version comes from the future.
     """
-    from tuf.api.exceptions import DownloadError, ExpiredMetadataError, RepositoryError
-    from tuf.api.serialization import DeserializationError
-
-    from hashscan.lists.fetch import TooLongError
-
-    try:
-        yield
-    except DownloadError as error:
-        if isinstance(error, TooLongError) and not error.unsigned:
-            raise ListTrustError(f"what {location} offers can't be trusted: {error}") from error
-        raise UnreachableError(f"{location} gives no usable answer: {_reason(error)}") from error
-    except DeserializationError as error:
-        raise UnreachableError(
-            f"{location} answers with something else than a list's metadata",
-            advice="Check the address, and that no proxy or login page answers in its place.",
-        ) from error
-    except ExpiredMetadataError as error:
+    if manifest.created > now + _CLOCK_MAY_DIFFER:
         raise ListTrustError(
-            f"what {location} offers has expired: {error}",
-            advice="The last good version stays in use. Ask the list's owner to release anew.",
-        ) from error
-    except RepositoryError as error:
-        raise ListTrustError(f"what {location} offers can't be trusted: {error}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The innermost words of a failed download, as one printable line."""
-    cause: BaseException = error
-    while (inner := getattr(cause, "reason", None) or cause.__cause__) is not None:
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    return ascii(str(cause) or "no answer in time")[1:-1]
+            f"version {manifest.version} was made at {manifest.created:%Y-%m-%dT%H:%M:%SZ}, which by this "
+            f"machine's clock, {now:%Y-%m-%dT%H:%M:%SZ}, has yet to come",
+            advice="Check this machine's clock. If it is right, tell the list's owner to check theirs; "
+            "the last good version stays in use.",
+        )

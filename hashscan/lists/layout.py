@@ -3,6 +3,8 @@
 NAME/root.json      the root the administrator trusts          (signed lists)
 NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
+NAME/validators.json what servers said of the timestamp they sent (signed lists)
+NAME/attempts.json  how the last pulls went                    (signed lists)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symbolic link to the version in use
@@ -59,6 +61,16 @@ class ListFolder:
     def tuf(self) -> Path:
         """The folder of tuf's client."""
         return self.path / "tuf"
+
+    @property
+    def validators(self) -> Path:
+        """What servers said of the timestamp they sent."""
+        return self.path / "validators.json"
+
+    @property
+    def attempts(self) -> Path:
+        """How the last pulls went."""
+        return self.path / "attempts.json"
 
     @property
     def staging(self) -> Path:

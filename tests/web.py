@@ -36,7 +36,7 @@ class WebServer:
         self.asked.append(request.path)
         self.headers.append(request.headers)
         if self.authorization is not None and request.headers.get("Authorization") != self.authorization:
-            request.send_error(401)
+            refuse(request, 401)
             return
         for end, answer in self.answers.items():
             if request.path.endswith(end):
@@ -45,7 +45,7 @@ class WebServer:
         try:
             data = (self.folder / request.path.lstrip("/")).read_bytes()
         except OSError:
-            request.send_error(404)
+            refuse(request, 404)
             return
         etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
         if request.headers.get("If-None-Match") == etag:
@@ -58,6 +58,12 @@ class WebServer:
     def requests(self, end: str) -> list[str]:
         """The paths asked that end so."""
         return [path for path in self.asked if path.endswith(end)]
+
+
+def refuse(request: BaseHTTPRequestHandler, code: int) -> None:
+    request.send_response(code)
+    request.send_header("Content-Length", "0")
+    request.end_headers()
 
 
 def send(
@@ -82,6 +88,8 @@ def serving(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Web
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 20
+        # Head and body are sent apart; on a connection that stays open the body would wait for an answer.
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             try:
@@ -99,10 +107,12 @@ def serving(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Web
             pass
 
         def finish_request(self, request: object, client_address: object) -> None:
-            if context is not None:
-                # Here and not when listening, so that one handshake doesn't hold up the others.
-                request = context.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
-            super().finish_request(request, client_address)  # type: ignore[arg-type]
+            if context is None:
+                super().finish_request(request, client_address)  # type: ignore[arg-type]
+                return
+            # Here and not when listening, so that one handshake doesn't hold up the others.
+            with context.wrap_socket(request, server_side=True) as encrypted:  # type: ignore[arg-type]
+                super().finish_request(encrypted, client_address)  # type: ignore[arg-type]
 
     with Http(("127.0.0.1", 0), Handler) as http:
         scheme, host = ("http", "127.0.0.1") if context is None else ("https", "localhost")

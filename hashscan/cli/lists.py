@@ -10,24 +10,10 @@ import click
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.entries import category_option, entries_of, format_option, say_left_out
 from hashscan.cli.screen import say, show_lists
-from hashscan.errors import (
-    EXIT_CLEAN,
-    EXIT_DEFECT,
-    EXIT_INCOMPLETE,
-    EXIT_LOCKED,
-    EXIT_NO_LIST,
-    EXIT_OUTPUT,
-    EXIT_UNREACHABLE,
-    EXIT_USAGE,
-    HashscanError,
-    NoUsableListError,
-    UsageError,
-)
+from hashscan.cli.subscriptions import add, pull
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import USABLE_STATES, TrustState
 from hashscan.registry import LIST_WRITERS
-
-_GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
-"""Exit codes of a pull: a server that is out of reach today is the least of troubles."""
 
 
 @click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
@@ -35,68 +21,8 @@ def command() -> None:
     """Group of the commands below."""
 
 
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
-@click.argument("name")
-@click.argument("source", metavar="URL|FOLDER")
-@click.option(
-    "--root",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The list's root file, as its owner gave it to you by another way than the list itself.",
-)
-@state_option
-def add(name: str, source: str, root: Path, state: Path) -> int:
-    """Remember a signed list: where it comes from, and which root it is trusted by. Fetches nothing."""
-    from hashscan.lists import client
-    from hashscan.lists.store import ListStore
-
-    try:
-        trusted_root = root.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"can't read the root file {root}: {error.strerror}",
-            advice="Name the root file of the list's owner.",
-        ) from error
-    client.add(ListStore(state / "lists"), name, source, trusted_root)
-    say(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
-    return EXIT_CLEAN
-
-
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@state_option
-def pull(names: tuple[str, ...], state: Path) -> int:
-    """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
-
-    Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
-    """
-    from hashscan.lists import client
-    from hashscan.lists.store import ListStore
-
-    store = ListStore(state / "lists")
-    chosen = names or tuple(n for n in store.names() if client.origin_of(store, n) is not None)
-    if not chosen:
-        raise UsageError(
-            "there is no signed list to pull",
-            advice="Add one with `hashscan lists add NAME URL --root FILE`.",
-        )
-    failures: list[HashscanError] = []
-    for name in chosen:
-        try:
-            done = client.pull(store, name)
-        except HashscanError as error:
-            if len(chosen) == 1:
-                raise
-            # The other lists are not to suffer from this one.
-            say(f"hashscan: list {name}: {error}\n  {error.remedy}")
-            failures.append(error)
-            continue
-        what = "is up to date" if not done.changed else f"was {done.previous or 'not there'} before"
-        say(
-            f"hashscan: list {name} version {done.info.version} ({what}): "
-            f"{done.info.entries} entries, {done.fetched} bytes fetched"
-        )
-    return min((failure.exit_code for failure in failures), key=_GRAVEST.index, default=EXIT_CLEAN)
+command.add_command(add)
+command.add_command(pull)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))

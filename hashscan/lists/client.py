@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
 from hashscan.lists.attempts import recorded
@@ -39,10 +39,19 @@ if TYPE_CHECKING:
     from hashscan.lists.fetch import StagingFetcher
     from hashscan.lists.trust import SignedTarget, VerifiedMetadata
 
-Watch = Callable[[int], None]
-"""Told of each piece that came from a source, how many bytes it has."""
-
 _CLOCK_MAY_DIFFER = timedelta(days=1)
+
+
+class Watch(Protocol):
+    """Whoever wants to know how far a pull is."""
+
+    def expect(self, count: int) -> None:
+        """Called once when it is known how many bytes are still to come."""
+
+    def received(self, count: int) -> None:
+        """Called for each piece that came, with its bytes."""
+
+
 _ROLES = ("timestamp", "snapshot", "targets")
 _ROOT_HISTORY = "root_history"
 _DOWNLOAD = "download"
@@ -197,7 +206,7 @@ class _Pull:
             self._credentials,
             self._staging,
             validators=validators,
-            received=self._watch,
+            received=self._watch.received if self._watch else None,
         )
         with closing(fetcher):
             updater = self._updater(address, fetcher)

@@ -110,7 +110,7 @@ def read_origin(path: Path) -> Origin:
         raise OriginError("it was written by another version")
     try:
         return _origin(document)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (AttributeError, KeyError, TypeError, UsageError) as error:
         raise OriginError("it is damaged") from error
 
 

@@ -33,15 +33,13 @@ class Pace:
 
         class Plain(urllib3.connection.HTTPConnection):
             def connect(self) -> None:
-                pace._connections.add(self)
-                super().connect()
-                pace._sockets.add(_innermost(self.sock))
+                with pace._connecting(self):
+                    super().connect()
 
         class Encrypted(urllib3.connection.HTTPSConnection):
             def connect(self) -> None:
-                pace._connections.add(self)
-                super().connect()
-                pace._sockets.add(_innermost(self.sock))
+                with pace._connecting(self):
+                    super().connect()
 
         class PlainPool(urllib3.HTTPConnectionPool):
             ConnectionCls = Plain
@@ -55,8 +53,9 @@ class Pace:
         # A connection lets go of its socket when the server said that it will close it, while the answer
         # still reads from it.
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._lock = threading.Lock()
         self._received = 0
-        self._resting = self._rested = False
+        self._resting = self._rested = self._too_slow = False
 
     def got(self, count: int) -> None:
         """Count bytes of an answer."""
@@ -78,34 +77,51 @@ class Pace:
         Raises:
             TooSlowError: it did.
         """
-        over, too_slow = threading.Event(), threading.Event()
-        watch = threading.Thread(target=self._watch, args=(over, too_slow), daemon=True)
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
         watch.start()
         try:
             yield
         except (urllib3.exceptions.HTTPError, OSError):
-            if not too_slow.is_set():
+            if not self._too_slow:
                 raise
         finally:
             over.set()
             watch.join()
-        if too_slow.is_set():
+        if self._too_slow:
+            self._too_slow = False
             raise TooSlowError(f"{url} comes slower than {FLOOR // 1000} kB a second")
 
-    def _watch(self, over: threading.Event, too_slow: threading.Event) -> None:
+    @contextmanager
+    def _connecting(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
+        """Know a connection while the body makes it, and from then on."""
+        if self._too_slow:
+            # urllib3 tries once more, on a connection of its own, when one was ended under its hands.
+            raise urllib3.exceptions.NewConnectionError(connection, "given up")
+        with self._lock:
+            self._connections.add(connection)
+        yield
+        with self._lock:
+            self._sockets.add(_innermost(connection.sock))
+        if self._too_slow:
+            self._end()
+
+    def _watch(self, over: threading.Event) -> None:
         """Compare what came in each window with the floor."""
         before = self._received
         while not over.wait(WINDOW):
             if self._received - before < FLOOR * WINDOW and not self._rested:
-                too_slow.set()
+                self._too_slow = True
                 self._end()
                 return
             before, self._rested = self._received, self._resting
 
     def _end(self) -> None:
         """Shut all sockets down, so that whoever waits on one is woken."""
-        waiting = {_innermost(connection.sock) for connection in self._connections if connection.sock}
-        for each in waiting | set(self._sockets):
+        with self._lock:
+            waiting = {_innermost(connection.sock) for connection in self._connections if connection.sock}
+            waiting |= set(self._sockets)
+        for each in waiting:
             with suppress(OSError):
                 # Not a TLS socket's own method, which would forget the encryption under the reader's hands.
                 socket.socket.shutdown(each, socket.SHUT_RDWR)

@@ -144,7 +144,9 @@ class HttpFetcher(StagingFetcher):
             preload_content=False,
             timeout=urllib3.Timeout(TIMEOUT),
             # Servers close connections that were kept for the next request, just when that comes.
-            retries=urllib3.Retry(connect=0, read=1, redirect=0, status=0, other=0),
+            retries=urllib3.Retry(
+                connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
+            ),
         )
 
     def _proxy(self, scheme: str, host: str) -> str | None:

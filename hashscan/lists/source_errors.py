@@ -82,10 +82,13 @@ def _advice(error: DownloadError, cause: BaseException) -> str | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What a failure came from in the end."""
-    while isinstance(inner := getattr(error, "reason", None) or error.__cause__, BaseException):
+    """What a failure came from in the end; urllib3 wraps in three ways."""
+    while True:
+        wrapped = (getattr(error, "reason", None), error.__cause__, *error.args[:1])
+        inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
+        if inner is None:
+            return error
         error = inner
-    return error
 
 
 def _shown(text: str, hidden: Callable[[str], str]) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.entries import category_option, entries_of, format_option, say_left_out
-from hashscan.cli.screen import say, show_lists
+from hashscan.cli.screen import printable, say, show_lists
 from hashscan.cli.subscriptions import add, pull
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import USABLE_STATES, TrustState
 from hashscan.registry import LIST_WRITERS
+
+if TYPE_CHECKING:
+    from hashscan.lists.attempts import Attempts
 
 
 @click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
@@ -29,16 +33,30 @@ command.add_command(pull)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @state_option
 def status(names: tuple[str, ...], state: Path) -> int:
-    """Verify lists and show what they hold; all when none is named."""
-    from hashscan.lists.store import ListStore
+    """Verify lists and show what they hold, and how their last pulls went; all when none is named."""
+    from hashscan.lists import client
+    from hashscan.lists.store import DEMO, ListStore
 
-    with ListStore(state / "lists").open(names or None, datetime.now(UTC)) as opened:
+    store = ListStore(state / "lists")
+    with store.open(names or None, datetime.now(UTC)) as opened:
         show_lists(opened.infos)
+        for info in opened.infos:
+            if info.name != DEMO and client.origin_of(store, info.name) is not None:
+                _say_attempts(info.name, client.attempts_of(store, info.name))
         if not any(info.state in USABLE_STATES for info in opened.infos):
             say("hashscan: no list can be used; add one with `hashscan lists add`")
             return EXIT_NO_LIST
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
+
+
+def _say_attempts(name: str, attempts: Attempts) -> None:
+    """Say when a signed list was last pulled, and what became of the last try where that failed."""
+    say(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
+    if attempts.error:
+        say(f"hashscan: list {name}: the last try, {attempts.tried}, failed: {printable(attempts.error)}")
+    for problem in attempts.problems:
+        say(f"hashscan: list {name}: passed over then: {printable(problem)}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
-from hashscan.lists.attempts import recorded
+from hashscan.lists.attempts import Attempts, read_attempts, recorded
 from hashscan.lists.credentials import read_credentials
-from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_file, sync_folder
+from hashscan.lists.durable import PRIVATE_FILE, output_errors, replace_file, sync_file, sync_folder
 from hashscan.lists.index.preparation import compile_new
 from hashscan.lists.layout import ListFolder, own_name, private_folder
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest
@@ -121,6 +121,16 @@ def origin_of(store: ListStore, name: str) -> Origin | None:
             f"the source of the list {name!r} can't be read: {error}",
             advice="Upgrade hashscan, or remove the list and add it again.",
         ) from error
+
+
+def attempts_of(store: ListStore, name: str) -> Attempts:
+    """How the last pulls of a signed list went.
+
+    Raises:
+        OutputError: the record can't be read.
+    """
+    with output_errors(f"the record of pulls of {name!r} can't be read"):
+        return read_attempts(store.folder(own_name(name)).attempts)
 
 
 def pull(store: ListStore, name: str, *, watch: Watch | None = None) -> Pulled:

@@ -55,7 +55,8 @@ class Pace:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._received = 0
-        self._resting = self._rested = self._too_slow = False
+        self._resting = self._rested = False
+        self._too_slow = threading.Event()
 
     def got(self, count: int) -> None:
         """Count bytes of an answer."""
@@ -83,19 +84,19 @@ class Pace:
         try:
             yield
         except (urllib3.exceptions.HTTPError, OSError):
-            if not self._too_slow:
+            if not self._too_slow.is_set():
                 raise
         finally:
             over.set()
             watch.join()
-        if self._too_slow:
-            self._too_slow = False
+        if self._too_slow.is_set():
+            self._too_slow.clear()
             raise TooSlowError(f"{url} comes slower than {FLOOR // 1000} kB a second")
 
     @contextmanager
     def _connecting(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
         """Know a connection while the body makes it, and from then on."""
-        if self._too_slow:
+        if self._too_slow.is_set():
             # urllib3 tries once more, on a connection of its own, when one was ended under its hands.
             raise urllib3.exceptions.NewConnectionError(connection, "given up")
         with self._lock:
@@ -103,7 +104,7 @@ class Pace:
         yield
         with self._lock:
             self._sockets.add(_innermost(connection.sock))
-        if self._too_slow:
+        if self._too_slow.is_set():
             self._end()
 
     def _watch(self, over: threading.Event) -> None:
@@ -111,7 +112,7 @@ class Pace:
         before = self._received
         while not over.wait(WINDOW):
             if self._received - before < FLOOR * WINDOW and not self._rested:
-                self._too_slow = True
+                self._too_slow.set()
                 self._end()
                 return
             before, self._rested = self._received, self._resting

@@ -165,6 +165,8 @@ class ListInfo:
     entries: int = 0
     by_algorithm: tuple[tuple[str, int], ...] = ()
     categories: tuple[str, ...] = ()
+    counts: tuple[tuple[str, str, int], ...] = ()
+    """Active entries by algorithm and category; what there are none of is left out."""
     key_ids: tuple[str, ...] = ()
     expires: str | None = None
     """Earliest expiry of the list's signed metadata, RFC 3339."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hashscan.errors import ListFormatError
 from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles, Columns, column_header, open_columns
 from hashscan.lists.durable import PRIVATE_FILE
-from hashscan.model import ALGORITHMS, CATEGORIES, Algorithm, Entry
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Algorithm, Entry
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
 
@@ -175,7 +175,7 @@ class _AlgorithmWriter:
 
     def _column_files(self, rows: int) -> ColumnFiles:
         ids, category, value = (file.path.name for file in self._files)
-        return ColumnFiles(self._algorithm.name, rows, ids, category, value)
+        return ColumnFiles(self._algorithm.name, rows, ENTRY_ID_MAX, ids, category, value)
 
     def _flush(self) -> None:
         if not self._ids:

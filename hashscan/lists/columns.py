@@ -1,15 +1,17 @@
 """The columns of a hash list on disk: for each algorithm an id, a category and a value in `.npy` files.
 
 Nothing here unpickles: types and shapes are known beforehand and compared with what a file says of itself.
+Where all rows are gone through they are read, not mapped: mapped pages count as memory of the process.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,16 @@ from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
 
 ID_DTYPE = np.dtype(f"S{ENTRY_ID_MAX}")
 BLOCK = 1 << 16
-"""Entries taken at a time; a block of any column stays under 5 MB."""
-
+"""Entries taken at a time; a block of any column stays under 10 MB."""
+Block = tuple[NDArray[np.bytes_], NDArray[np.uint8], NDArray[np.uint8]]
+"""Some rows of an algorithm's columns: ids and categories of shape (n,), values of shape (n, size)."""
+BYTE = np.dtype(np.uint8)
+ROW_DTYPE = np.dtype("<i8")
+"""Of the rows that are withdrawn."""
 
 _MAGIC = b"\x93NUMPY\x01\x00"
-_HEADER_SIZE = 128
+HEADER_SIZE = 128
+"""Bytes before the rows of every column file."""
 
 
 class ColumnError(Exception):
@@ -36,17 +43,29 @@ class ColumnFiles:
     algorithm: str
     entries: int
     """Rows of each column, at least one."""
+    id_size: int
+    """Bytes of each id."""
     ids: str
-    """File of shape (entries,), 64 bytes of ASCII each."""
+    """File of shape (entries,), `id_size` bytes of ASCII each, padded with NUL."""
     category: str
     """File of shape (entries,), uint8, an index into the list's categories."""
     value: str
     """File of shape (entries, size), uint8."""
+    withdrawn: str | None = None
+    """File of shape (withdrawn_rows,), int64, ascending: rows that are entries no more; None for none."""
+    withdrawn_rows: int = 0
+    content: str = ""
+    """Tells these values from all others, in letters and digits; their compiled index is named by it."""
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """All three files."""
+        """The three columns."""
         return self.ids, self.category, self.value
+
+    @property
+    def active(self) -> int:
+        """Entries that are not withdrawn."""
+        return self.entries - self.withdrawn_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +78,14 @@ class ListHandle:
     categories: tuple[str, ...]
     """What the category column's numbers mean."""
     columns: tuple[ColumnFiles, ...]
-    """A row for each algorithm; the names are relative to `folder`."""
+    """One or two rows for each algorithm; the names are relative to `folder`."""
     index: Path | None = None
     """Where the compiled index is; None when all of it is made in memory."""
 
     @property
     def entries(self) -> int:
-        """Entries of all algorithms together."""
-        return sum(files.entries for files in self.columns)
+        """Active entries of all algorithms together."""
+        return sum(files.active for files in self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +103,7 @@ class Columns:
 
 
 def open_columns(folder: Path, files: ColumnFiles) -> Columns:
-    """Map one algorithm's columns.
+    """Map one algorithm's columns, withdrawn rows among them.
 
     Raises:
         ColumnError: a file's type or shape is not what `files` says.
@@ -92,52 +111,91 @@ def open_columns(folder: Path, files: ColumnFiles) -> Columns:
     """
     rows, size = files.entries, ALGORITHMS[files.algorithm].size
     return Columns(
-        map_column(folder / files.ids, ID_DTYPE, (rows,)),
-        map_column(folder / files.category, np.dtype(np.uint8), (rows,)),
-        map_column(folder / files.value, np.dtype(np.uint8), (rows, size)),
+        map_column(folder / files.ids, id_dtype(files.id_size), (rows,)),
+        map_column(folder / files.category, BYTE, (rows,)),
+        map_column(folder / files.value, BYTE, (rows, size)),
     )
 
 
-def categories_used(columns: Columns, categories: tuple[str, ...]) -> frozenset[str]:
-    """Which of a list's categories occur in it.
+def withdrawn_rows(folder: Path, files: ColumnFiles) -> NDArray[np.int64]:
+    """The rows of one algorithm's columns that are entries no more, ascending.
 
     Raises:
-        ColumnError: a category's number has no meaning, or an entry has no id.
+        ColumnError: the file is not what `files` says.
+        OSError: it can't be opened.
     """
-    counts = np.bincount(columns.category, minlength=len(categories))
-    if len(counts) > len(categories):
-        raise ColumnError(f"category number {len(counts) - 1} has no meaning")
-    for start in range(0, columns.entries, BLOCK):
-        ids = columns.ids[start : start + BLOCK]
-        letters = ids.view(np.uint8)
-        # Padding is NUL, and stands only after the id.
-        if (
-            not ids.all()
-            or (letters[letters != 0] - 0x20 > 0x7E - 0x20).any()
-            or (np.count_nonzero(letters) != np.strings.str_len(ids).sum())
-        ):
-            raise ColumnError(f"an id between rows {start} and {start + len(ids)} is not printable ASCII")
-    return frozenset(category for category, count in zip(categories, counts, strict=True) if count)
+    if files.withdrawn is None:
+        return np.zeros(0, dtype=np.int64)
+    rows = map_column(folder / files.withdrawn, ROW_DTYPE, (files.withdrawn_rows,))
+    if (rows[1:] <= rows[:-1]).any() or rows[0] < 0 or rows[-1] >= files.entries:
+        raise ColumnError(f"{files.withdrawn} does not name rows in ascending order")
+    return rows
 
 
-def first_shared_id(new: ListHandle, old: ListHandle) -> str | None:
-    """An id that stands in both lists, or None; holds the ids of `new` in memory, and a block of `old`.
+@dataclass(frozen=True, slots=True)
+class ActiveRows:
+    """One algorithm's entries block by block, without those withdrawn; can be gone through again.
+
+    Raises while it is gone through:
+        ColumnError: a file is not what `files` says.
+        OSError: a file can't be read.
+    """
+
+    folder: Path
+    files: ColumnFiles
+
+    def __iter__(self) -> Iterator[Block]:
+        files, folder = self.files, self.folder
+        shape = (files.entries,)
+        columns = zip(
+            read_blocks(folder / files.ids, id_dtype(files.id_size), shape),
+            read_blocks(folder / files.category, BYTE, shape),
+            read_blocks(folder / files.value, BYTE, (*shape, ALGORITHMS[files.algorithm].size)),
+            strict=True,
+        )
+        yield from without(columns, withdrawn_rows(folder, files))
+
+
+def without(blocks: Iterable[Block], rows: NDArray[np.int64]) -> Iterator[Block]:
+    """Blocks without some of their rows.
+
+    Args:
+        blocks: in order.
+        rows: to be left out, ascending, counted from the first block's first row.
+    """
+    start = 0
+    for block in blocks:
+        end = start + len(block[1])
+        first, last = np.searchsorted(rows, (start, end))
+        if first == last:
+            yield block
+        else:
+            keep = np.ones(end - start, dtype=bool)
+            keep[rows[first:last] - start] = False
+            yield block[0][keep], block[1][keep], block[2][keep]
+        start = end
+
+
+def first_shared_id(new: ListHandle, old: Iterable[NDArray[np.bytes_]]) -> str | None:
+    """An id that stands in a list and in blocks of ids, or None; holds the ids of `new` in memory.
 
     Raises:
         ColumnError: a file is not what its handle says.
         OSError: a file can't be opened.
     """
-    if not new.columns or not old.columns:
+    if not new.columns:
         return None
     ids = np.sort(np.concatenate([open_columns(new.folder, files).ids for files in new.columns]))
-    for files in old.columns:
-        column = open_columns(old.folder, files).ids
-        for start in range(0, len(column), BLOCK):
-            block = column[start : start + BLOCK]
-            shared = block[ids[np.minimum(np.searchsorted(ids, block), len(ids) - 1)] == block]
-            if shared.size:
-                return bytes(shared[0]).decode("ascii")
+    for block in old:
+        shared = block[ids[np.minimum(np.searchsorted(ids, block), len(ids) - 1)] == block]
+        if shared.size:
+            return bytes(shared[0]).decode("ascii")
     return None
+
+
+def id_dtype(size: int) -> np.dtype[np.bytes_]:
+    """The type of ids of so many bytes."""
+    return np.dtype(f"S{size}")
 
 
 def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
@@ -147,7 +205,7 @@ def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     the header it must have; so no parser ever runs on what it claims to be.
     """
     described = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-    text = described.ljust(_HEADER_SIZE - len(_MAGIC) - 2 - 1) + "\n"
+    text = described.ljust(HEADER_SIZE - len(_MAGIC) - 2 - 1) + "\n"
     return _MAGIC + len(text).to_bytes(2, "little") + text.encode("ascii")
 
 
@@ -158,8 +216,30 @@ def map_column(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDAr
         ColumnError: its type or shape is another.
         OSError: it can't be opened.
     """
-    size = _HEADER_SIZE + dtype.itemsize * math.prod(shape)
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size != size or file.read(_HEADER_SIZE) != column_header(dtype, shape):
-            raise ColumnError(f"{path.name} is no column of {dtype} with shape {shape}")
-        return np.asarray(np.memmap(file, dtype, "r", _HEADER_SIZE, shape))
+        _check_header(file, path.name, dtype, shape)
+        return np.asarray(np.memmap(file, dtype, "r", HEADER_SIZE, shape))
+
+
+def read_blocks(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Read a column file block by block, when it is what it should be; a block has `BLOCK` rows at most.
+
+    Raises:
+        ColumnError: its type or shape is another.
+        OSError: it can't be read.
+    """
+    size = dtype.itemsize * math.prod(shape[1:])
+    with path.open("rb") as file:
+        _check_header(file, path.name, dtype, shape)
+        for start in range(0, shape[0], BLOCK):
+            rows = min(BLOCK, shape[0] - start)
+            data = file.read(rows * size)
+            if len(data) != rows * size:
+                raise ColumnError(f"{path.name} has become shorter")
+            yield np.frombuffer(data, dtype).reshape(rows, *shape[1:])
+
+
+def _check_header(file: IO[bytes], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    size = HEADER_SIZE + dtype.itemsize * math.prod(shape)
+    if os.fstat(file.fileno()).st_size != size or file.read(HEADER_SIZE) != column_header(dtype, shape):
+        raise ColumnError(f"{name} is no column of {dtype} with shape {shape}")

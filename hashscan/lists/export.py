@@ -8,21 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hashscan.lists.base import ListWriter
-from hashscan.lists.columns import BLOCK, ListHandle, open_columns
+from hashscan.lists.columns import ActiveRows, ListHandle
 from hashscan.lists.durable import PRIVATE_FILE, output_errors, sync_folder, temporary_name
 from hashscan.model import Entry
 
 
 def entries_of_list(handle: ListHandle) -> Iterator[Entry]:
-    """All entries, algorithm by algorithm."""
+    """All active entries, algorithm by algorithm."""
     for files in handle.columns:
-        columns = open_columns(handle.folder, files)
-        for start in range(0, columns.entries, BLOCK):
-            rows = slice(start, start + BLOCK)
-            ids, category = columns.ids[rows].tolist(), columns.category[rows].tolist()
-            for entry_id, number, value in zip(ids, category, columns.value[rows], strict=True):
+        for ids, category, value in ActiveRows(handle.folder, files):
+            for entry_id, number, digest in zip(ids.tolist(), category.tolist(), value, strict=True):
                 yield Entry(
-                    entry_id.decode("ascii"), files.algorithm, value.tobytes(), handle.categories[number]
+                    entry_id.decode("ascii"), files.algorithm, digest.tobytes(), handle.categories[number]
                 )
 
 

@@ -10,12 +10,22 @@ from pathlib import Path
 from hashscan.errors import ListFormatError
 from hashscan.lists import manifest as manifests
 from hashscan.lists.column_writer import ColumnWriter
-from hashscan.lists.columns import ColumnError, ListHandle, categories_used, open_columns
+from hashscan.lists.columns import ColumnError, ColumnFiles, ListHandle, id_dtype, open_columns, read_blocks
 from hashscan.lists.durable import replace_file, sync_folder
 from hashscan.lists.layout import private_folder
-from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
-from hashscan.lists.record import Thoroughness, read_record, write_record
-from hashscan.lists.repository import TARGETS, OpenedList
+from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError, Part, PartColumns, Shard
+from hashscan.lists.record import (
+    Record,
+    RecordedFile,
+    Thoroughness,
+    checksum,
+    counts_of_info,
+    read_record,
+    write_record,
+)
+from hashscan.lists.repository import TARGETS, OpenedList, count_entries
+from hashscan.lists.rows import check_ids
+from hashscan.lists.shards import unsharded
 from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
 
 
@@ -32,21 +42,23 @@ def write_local(
     with ColumnWriter(targets) as writer:
         writer.add(entries)
         try:
-            columns = writer.finish()
+            written = writer.finish()
         except ListFormatError as error:
             raise ListFormatError(f"{label}: {error}", advice=error.remedy) from error
-    if not columns:
+    if not written:
         raise ListFormatError(
             f"{label}: no entries", advice="Check that it is the file you mean; nothing was imported."
         )
-    manifest = Manifest(name, version, now, CATEGORIES, columns)
+    columns = tuple(
+        PartColumns(files.algorithm, files.id_size, (Shard(files.entries, *files.names),))
+        for files in written
+    )
+    manifest = Manifest(name, version, now, CATEGORIES, (Part(version, columns),))
     sync_folder(targets)
     replace_file(folder / MANIFEST_NAME, manifests.to_bytes(manifest))
-    used: frozenset[str] = frozenset().union(
-        *(categories_used(open_columns(targets, files), CATEGORIES) for files in columns)
-    )
-    names = [targets / file for files in columns for file in files.names]
-    write_record(folder, [folder / MANIFEST_NAME, *names], used)
+    paths = [folder / MANIFEST_NAME, *(targets / file for files in written for file in files.names)]
+    sums = {path.name: RecordedFile(checksum(path)) for path in paths}
+    write_record(folder, Record(sums, count_entries(targets, written, CATEGORIES)))
     return manifest
 
 
@@ -58,22 +70,41 @@ def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughnes
         record.check(MANIFEST_NAME, folder / MANIFEST_NAME)
         manifest = manifests.from_bytes((folder / MANIFEST_NAME).read_bytes())
         info = replace(
-            info,
-            version=manifest.version,
-            entries=manifest.entries,
-            by_algorithm=tuple((files.algorithm, files.entries) for files in manifest.columns),
+            info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
         )
-        handle = ListHandle(name, manifest.version, folder / TARGETS, manifest.categories, manifest.columns)
-        used = record.categories
-        for files in manifest.columns:
-            columns = open_columns(handle.folder, files)
+        handle = ListHandle(
+            name, manifest.version, folder / TARGETS, manifest.categories, _column_files(manifest, record)
+        )
+        for files in handle.columns:
+            open_columns(handle.folder, files)
             if thoroughness is not Thoroughness.SIZES:
                 for file in files.names:
                     record.check(file, handle.folder / file)
             if thoroughness is Thoroughness.SIGNED:
-                categories_used(columns, manifest.categories)
+                ids = handle.folder / files.ids
+                check_ids(read_blocks(ids, id_dtype(files.id_size), (files.entries,)), files.algorithm)
+        if thoroughness is Thoroughness.SIGNED:
+            count_entries(handle.folder, handle.columns, handle.categories)
     except (ColumnError, ManifestError, OSError) as error:
         problem = f"a stored file is damaged: {error}; import it again with `hashscan lists import`"
         return OpenedList(replace(info, problem=problem))
-    categories = tuple(category for category in manifest.categories if category in used)
-    return OpenedList(replace(info, state=TrustState.LOCAL, categories=categories), handle)
+    used = frozenset[str]().union(*record.counts.values())
+    info = replace(
+        info,
+        state=TrustState.LOCAL,
+        categories=tuple(category for category in manifest.categories if category in used),
+        counts=counts_of_info(record.counts),
+    )
+    return OpenedList(info, handle, manifest)
+
+
+def _column_files(manifest: Manifest, record: Record) -> tuple[ColumnFiles, ...]:
+    """The columns, of which a local list has one shard for each algorithm."""
+    every = []
+    for columns in manifest.parts[0].columns:
+        value = record.files.get(columns.shards[0].value)
+        files = unsharded(columns, str, value.sum if value else "")
+        if files is None or len(manifest.parts) > 1:
+            raise ColumnError("the manifest has more parts or shards than a local list")
+        every.append(files)
+    return tuple(every)

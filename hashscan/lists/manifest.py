@@ -1,20 +1,25 @@
-"""The signed manifest of a hash list: its version, its entries, and the names of all its other targets."""
+"""The signed manifest of a hash list: its version, its parts, and the names of all its other targets."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hashscan.lists.columns import ColumnFiles
-from hashscan.model import ALGORITHMS, CATEGORIES
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 
 MANIFEST_NAME = "manifest.json"
-MANIFEST_MAX = 1_000_000
-"""Bytes; an honest manifest has under 10,000."""
+MANIFEST_MAX = 5_000_000
+"""Bytes, as for tuf's own metadata: a manifest and the signatures of its targets grow alike."""
 SCHEMA = 1
+ROWS_MAX = 2**32 - 1
+"""Rows of one algorithm in all parts together: four bytes name a row."""
+PARTS_MAX = 1000
+"""The base and its increments; each part costs a subscriber some files."""
 
 LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TARGET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
@@ -30,6 +35,70 @@ class ManifestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """Some rows of one algorithm's columns, and the targets that hold them."""
+
+    entries: int
+    """Rows, at least one."""
+    ids: str
+    category: str
+    value: str
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """All three targets."""
+        return self.ids, self.category, self.value
+
+
+@dataclass(frozen=True, slots=True)
+class PartColumns:
+    """The rows that a part brings of one algorithm."""
+
+    algorithm: str
+    id_size: int
+    """Bytes of an id."""
+    shards: tuple[Shard, ...]
+    """In order; all have the same number of rows, but the last may have fewer."""
+
+    @property
+    def entries(self) -> int:
+        """Rows of all shards together."""
+        return sum(shard.entries for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Rows of one algorithm that a part withdraws."""
+
+    algorithm: str
+    rows: int
+    """How many, at least one."""
+    file: str
+    """Target of shape (rows,), uint32, ascending: rows counted through all parts before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one release brought: the base, or an increment on the parts before it."""
+
+    version: int
+    """The list's version that brought it."""
+    columns: tuple[PartColumns, ...]
+    """A row for each algorithm, ordered by its name."""
+    withdrawn: tuple[Withdrawal, ...] = ()
+    """A row for each algorithm, ordered by its name; the base has none."""
+
+    @property
+    def names(self) -> Iterator[str]:
+        """All its targets."""
+        for columns in self.columns:
+            for shard in columns.shards:
+                yield from shard.names
+        for withdrawal in self.withdrawn:
+            yield withdrawal.file
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a list's owner says of one version of the list."""
 
@@ -39,13 +108,34 @@ class Manifest:
     created: datetime
     categories: tuple[str, ...]
     """What the numbers of the category columns mean."""
-    columns: tuple[ColumnFiles, ...]
-    """A row for each algorithm, ordered by its name."""
+    parts: tuple[Part, ...]
+    """The base, then increments, by version."""
 
     @property
     def entries(self) -> int:
-        """Entries of all algorithms together."""
-        return sum(files.entries for files in self.columns)
+        """Active entries of all algorithms together."""
+        return sum(count for _, count in self.by_algorithm)
+
+    @property
+    def by_algorithm(self) -> tuple[tuple[str, int], ...]:
+        """Active entries of each algorithm that has rows, ordered by its name."""
+        active = self.rows()
+        for part in self.parts:
+            active.subtract({withdrawal.algorithm: withdrawal.rows for withdrawal in part.withdrawn})
+        return tuple(sorted(active.items()))
+
+    @property
+    def names(self) -> Iterator[str]:
+        """All targets but the manifest itself."""
+        for part in self.parts:
+            yield from part.names
+
+    def rows(self, parts: slice = slice(None)) -> Counter[str]:
+        """Rows of each algorithm in some of the parts, withdrawn ones among them."""
+        rows = Counter[str]()
+        for part in self.parts[parts]:
+            rows.update({columns.algorithm: columns.entries for columns in part.columns})
+        return rows
 
 
 def to_bytes(manifest: Manifest) -> bytes:
@@ -56,17 +146,33 @@ def to_bytes(manifest: Manifest) -> bytes:
         "version": manifest.version,
         "created": manifest.created.strftime(_CREATED_FORMAT),
         "categories": list(manifest.categories),
-        "algorithms": {
-            files.algorithm: {
-                "entries": files.entries,
-                "ids": files.ids,
-                "category": files.category,
-                "value": files.value,
+        "parts": [
+            {
+                "version": part.version,
+                "algorithms": {
+                    columns.algorithm: {
+                        "id_size": columns.id_size,
+                        "shards": [
+                            {
+                                "entries": shard.entries,
+                                "ids": shard.ids,
+                                "category": shard.category,
+                                "value": shard.value,
+                            }
+                            for shard in columns.shards
+                        ],
+                    }
+                    for columns in part.columns
+                },
+                "withdrawn": {
+                    withdrawal.algorithm: {"rows": withdrawal.rows, "file": withdrawal.file}
+                    for withdrawal in part.withdrawn
+                },
             }
-            for files in manifest.columns
-        },
+            for part in manifest.parts
+        ],
     }
-    return json.dumps(document, indent=1).encode("ascii") + b"\n"
+    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def from_bytes(data: bytes) -> Manifest:
@@ -79,19 +185,80 @@ def from_bytes(data: bytes) -> Manifest:
     schema = _integer(document, "schema")
     if schema != SCHEMA:
         raise ManifestError(f"the manifest has schema {schema}, this program reads {SCHEMA}: {_UPGRADE}")
-    _only(document, {"schema", "list", "version", "created", "categories", "algorithms"}, "the manifest")
-    algorithms = _object(document["algorithms"], "'algorithms'")
-    columns = tuple(_column_files(name, algorithms[name]) for name in sorted(algorithms))
-    names = [name for files in columns for name in files.names]
-    if len(set(names)) != len(names) or MANIFEST_NAME in names:
-        raise ManifestError("the manifest names a target twice")
-    return Manifest(
+    _only(document, {"schema", "list", "version", "created", "categories", "parts"}, "the manifest")
+    manifest = Manifest(
         name=_text(document, "list", LIST_NAME),
         version=_integer(document, "version"),
         created=_time(document),
         categories=_categories(document["categories"]),
-        columns=columns,
+        parts=tuple(_part(part) for part in _list(document, "parts", PARTS_MAX)),
     )
+    _check_parts(manifest)
+    return manifest
+
+
+def _check_parts(manifest: Manifest) -> None:
+    """Make sure that the parts fit together."""
+    versions = [part.version for part in manifest.parts]
+    if versions != sorted(set(versions)) or versions[-1] > manifest.version:
+        raise ManifestError("the manifest's parts are not in the order of their versions")
+    names = [MANIFEST_NAME, *manifest.names]
+    if len(set(names)) != len(names):
+        raise ManifestError("the manifest names a target twice")
+    before, withdrawn = Counter[str](), Counter[str]()
+    for part in manifest.parts:
+        for withdrawal in part.withdrawn:
+            withdrawn[withdrawal.algorithm] += withdrawal.rows
+            if withdrawn[withdrawal.algorithm] > before[withdrawal.algorithm]:
+                raise ManifestError(f"the manifest withdraws more of {withdrawal.algorithm} than there is")
+        before.update({columns.algorithm: columns.entries for columns in part.columns})
+    if any(rows > ROWS_MAX for rows in before.values()):
+        raise ManifestError(f"the manifest has more than {ROWS_MAX} rows of an algorithm")
+
+
+def _part(value: Any) -> Part:
+    document = _object(value, "a part of the manifest")
+    _only(document, {"version", "algorithms", "withdrawn"}, "a part of the manifest")
+    algorithms = _by_algorithm(document, "algorithms")
+    withdrawn = _by_algorithm(document, "withdrawn")
+    return Part(
+        _integer(document, "version"),
+        tuple(_part_columns(name, algorithms[name]) for name in sorted(algorithms)),
+        tuple(_withdrawal(name, withdrawn[name]) for name in sorted(withdrawn)),
+    )
+
+
+def _part_columns(algorithm: str, value: Any) -> PartColumns:
+    document = _object(value, f"the manifest's {algorithm!r}")
+    _only(document, {"id_size", "shards"}, f"the manifest's {algorithm!r}")
+    shards = tuple(_shard(shard) for shard in _list(document, "shards", _NUMBER_MAX))
+    if len({shard.entries for shard in shards[:-1]}) > 1 or shards[-1].entries > shards[0].entries:
+        raise ManifestError(f"the manifest's shards of {algorithm} are not of equal length")
+    return PartColumns(algorithm, _integer(document, "id_size", ENTRY_ID_MAX), shards)
+
+
+def _shard(value: Any) -> Shard:
+    document = _object(value, "a shard of the manifest")
+    _only(document, {"entries", "ids", "category", "value"}, "a shard of the manifest")
+    return Shard(
+        _integer(document, "entries", ROWS_MAX),
+        _text(document, "ids", _TARGET_NAME),
+        _text(document, "category", _TARGET_NAME),
+        _text(document, "value", _TARGET_NAME),
+    )
+
+
+def _withdrawal(algorithm: str, value: Any) -> Withdrawal:
+    document = _object(value, "a withdrawal of the manifest")
+    _only(document, {"rows", "file"}, "a withdrawal of the manifest")
+    return Withdrawal(algorithm, _integer(document, "rows", ROWS_MAX), _text(document, "file", _TARGET_NAME))
+
+
+def _by_algorithm(document: dict[str, Any], key: str) -> dict[str, Any]:
+    value = _object(document[key], f"the manifest's {key!r}")
+    if not value.keys() <= ALGORITHMS.keys():
+        raise ManifestError(f"the list uses an algorithm that this program doesn't know: {_UPGRADE}")
+    return value
 
 
 def _parsed(data: bytes) -> Any:
@@ -120,6 +287,13 @@ def _object(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
+def _list(document: dict[str, Any], key: str, longest: int) -> list[Any]:
+    value = document[key]
+    if not isinstance(value, list) or not 1 <= len(value) <= longest:
+        raise ManifestError(f"the manifest's {key!r} is not a list of 1 to {longest}")
+    return value
+
+
 def _only(document: dict[str, Any], keys: set[str], what: str) -> None:
     """Unknown keys are refused too: what this program doesn't understand may change what the list means."""
     if document.keys() != keys:
@@ -131,10 +305,10 @@ def _only(document: dict[str, Any], keys: set[str], what: str) -> None:
         )
 
 
-def _integer(document: dict[str, Any], key: str) -> int:
+def _integer(document: dict[str, Any], key: str, largest: int = _NUMBER_MAX) -> int:
     value = document.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _NUMBER_MAX:
-        raise ManifestError(f"the manifest's {key!r} is not a whole number from 1 on")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
+        raise ManifestError(f"the manifest's {key!r} is not a whole number from 1 to {largest}")
     return value
 
 
@@ -160,17 +334,3 @@ def _categories(value: Any) -> tuple[str, ...]:
     if not set(value) <= set(CATEGORIES):
         raise ManifestError(f"the list uses categories that this program doesn't know: {_UPGRADE}")
     return tuple(value)
-
-
-def _column_files(algorithm: str, value: Any) -> ColumnFiles:
-    if algorithm not in ALGORITHMS:
-        raise ManifestError(f"the list uses an algorithm that this program doesn't know: {_UPGRADE}")
-    document = _object(value, f"the manifest's {algorithm!r}")
-    _only(document, {"entries", "ids", "category", "value"}, f"the manifest's {algorithm!r}")
-    return ColumnFiles(
-        algorithm,
-        _integer(document, "entries"),
-        _text(document, "ids", _TARGET_NAME),
-        _text(document, "category", _TARGET_NAME),
-        _text(document, "value", _TARGET_NAME),
-    )

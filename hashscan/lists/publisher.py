@@ -16,18 +16,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hashscan.errors import HashscanError, ListFormatError, ListTrustError, OutputError, UsageError
 from hashscan.lists import manifest as manifests
-from hashscan.lists.column_writer import ColumnWriter
-from hashscan.lists.columns import ListHandle, first_shared_id, open_columns
+from hashscan.lists.columns import ActiveRows, Block, ListHandle, first_shared_id
 from hashscan.lists.durable import output_errors, remove_leftovers, replace_file, sync_folder
 from hashscan.lists.keys import load_key, make_keys
 from hashscan.lists.layout import checked_name, private_folder
 from hashscan.lists.local import open_local, write_local
 from hashscan.lists.lock import sole_writer
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest
+from hashscan.lists.published import file_names, open_published
 from hashscan.lists.publisher_state import Expiry, PublisherState, read_state, write_state
-from hashscan.lists.repository import METADATA, TARGETS, open_repository, read_metadata
+from hashscan.lists.repository import METADATA, TARGETS, read_metadata
+from hashscan.lists.shards import Chained, PublishedRows, Renumbered, write_part
+from hashscan.lists.withdrawals import withdrawn_by_algorithm
 from hashscan.model import CATEGORIES, Entry, ListInfo
 
 PUBLIC_FILE = 0o644
@@ -211,7 +216,7 @@ class Publisher:
             after = replace(state, released=version, pending=())
             write_state(self._work, after)
             self._clear_leftovers(after)
-            return open_repository(
+            return open_published(
                 state.name, state.repository, self.root(), signed_at, remedy=_RELEASE_ANEW
             ).info
 
@@ -233,7 +238,7 @@ class Publisher:
                     waiting = tuple(
                         batch
                         for batch in state.pending
-                        if first_shared_id(self._batch(batch), published.handle) is None
+                        if first_shared_id(self._batch(batch), published.id_columns) is None
                     )
                     state = replace(state, released=version, pending=waiting)
                     write_state(self._work, state)
@@ -247,14 +252,16 @@ class Publisher:
         if not (state.repository / METADATA / trust.TIMESTAMP_NAME).exists():
             return None
         root = self.root()
-        opened = open_repository(state.name, state.repository, root, now, remedy=_RELEASE_ANEW)
-        if opened.handle is None:
+        opened = open_published(state.name, state.repository, root, now, remedy=_RELEASE_ANEW)
+        if opened.manifest is None:
             raise ListTrustError(
                 f"{state.repository} can't be relied on: {opened.info.problem}",
                 advice="Restore the published folder from a backup or a mirror.",
             )
         verified = trust.verify(root, lambda name: read_metadata(state.repository, name))
-        return _Published(opened.info, opened.handle, verified.versions)
+        return _Published(
+            opened.info, opened.manifest, state.repository / TARGETS, file_names(verified), verified.versions
+        )
 
     def _clear_leftovers(self, state: PublisherState) -> None:
         """Remove what killed commands left, and what has been released."""
@@ -280,8 +287,11 @@ class Publisher:
         self, new: ListHandle, state: PublisherState, published: _Published | None, label: str
     ) -> None:
         """Make sure that no new entry has the id of an old one."""
-        others = [self._batch(batch) for batch in state.pending]
-        for other in [*others, published.handle] if published else others:
+        others: list[Iterable[NDArray[np.bytes_]]] = [
+            (ids for files in batch.columns for ids, _, _ in ActiveRows(batch.folder, files))
+            for batch in map(self._batch, state.pending)
+        ]
+        for other in [*others, published.id_columns] if published else others:
             known = first_shared_id(new, other)
             if known is not None:
                 raise ListFormatError(
@@ -295,18 +305,24 @@ class Publisher:
         """Write the release's targets aside, on the published folder's own file system."""
         staging = state.repository / _STAGING
         staging.mkdir()
-        sources = [published.handle] if published else []
-        sources += [self._batch(batch) for batch in state.pending]
-        with ColumnWriter(staging, PUBLIC_FILE) as writer:
-            for handle in sources:
-                for files in handle.columns:
-                    writer.add_columns(files.algorithm, open_columns(handle.folder, files), handle.categories)
-            columns = writer.finish()
-        manifest = Manifest(state.name, version, now, CATEGORIES, columns)
+        batches = [self._batch(batch) for batch in state.pending]
+        columns = {}
+        for algorithm in sorted(
+            {files.algorithm for batch in batches for files in batch.columns}
+            | (set(published.manifest.rows()) if published else set())
+        ):
+            sources: list[Iterable[Block]] = [published.active_rows(algorithm)] if published else []
+            for batch in batches:
+                sources += [
+                    Renumbered(ActiveRows(batch.folder, files), batch.categories, CATEGORIES)
+                    for files in batch.columns
+                    if files.algorithm == algorithm
+                ]
+            columns[algorithm] = Chained(tuple(sources))
+        part = write_part(staging, version, columns, PUBLIC_FILE)
+        manifest = Manifest(state.name, version, now, CATEGORIES, (part,))
         replace_file(staging / MANIFEST_NAME, manifests.to_bytes(manifest), PUBLIC_FILE)
-        return [
-            staging / name for name in (MANIFEST_NAME, *(name for files in columns for name in files.names))
-        ]
+        return [staging / name for name in (MANIFEST_NAME, *manifest.names)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +330,24 @@ class _Published:
     """The version that is published."""
 
     info: ListInfo
-    handle: ListHandle
+    manifest: Manifest
+    targets: Path
+    names: Mapping[str, str]
+    """File names of targets."""
     versions: Mapping[str, int]
     """Of each role's metadata."""
+
+    def active_rows(self, algorithm: str) -> Iterable[Block]:
+        """All entries of one algorithm, their categories numbered as in this program."""
+        gone = withdrawn_by_algorithm(self.manifest, lambda target: self.targets / self.names[target])
+        rows = PublishedRows(self.targets, self.manifest, self.names, algorithm, gone.get(algorithm))
+        return Renumbered(rows, self.manifest.categories, CATEGORIES)
+
+    @property
+    def id_columns(self) -> Iterator[NDArray[np.bytes_]]:
+        """All ids, block by block, those of withdrawn entries left out."""
+        for algorithm in self.manifest.rows():
+            yield from (ids for ids, _, _ in self.active_rows(algorithm))
 
 
 def _seconds(now: datetime | None) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,6 +11,7 @@ import xxhash
 
 from hashscan.lists.columns import ColumnError
 from hashscan.lists.durable import replace_file
+from hashscan.model import CATEGORIES
 
 RECORD_NAME = "checksums.json"
 _SCHEMA = 1
@@ -30,13 +30,26 @@ class Thoroughness(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A file of a version."""
+
+    sum: str
+    """Its xxh3_128."""
+    content: str = ""
+    """For a joined column, what tells its rows from all others: see `JoinedColumn.content`."""
+
+
+Counts = dict[str, dict[str, int]]
+"""Active entries by algorithm and category; categories without entries are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What was found."""
 
-    sums: dict[str, str]
-    """xxh3_128 of each file by its name."""
-    categories: frozenset[str]
-    """The categories that occur."""
+    files: dict[str, RecordedFile]
+    """By name."""
+    counts: Counts
 
     def check(self, name: str, path: Path) -> None:
         """Compare a file with its checksum.
@@ -45,21 +58,19 @@ class Record:
             ColumnError: it has changed.
             OSError: it can't be read.
         """
-        if self.sums.get(name) != checksum(path):
+        recorded = self.files.get(name)
+        if recorded is None or recorded.sum != checksum(path):
             raise ColumnError(f"{name} has changed")
 
 
-def write_record(folder: Path, files: Iterable[Path], categories: Iterable[str]) -> None:
-    """Record a version's files and categories in its folder.
+def write_record(folder: Path, record: Record) -> None:
+    """Record a version in its folder.
 
     Raises:
         OSError: it can't be written.
     """
-    document = {
-        "schema": _SCHEMA,
-        "files": {path.name: checksum(path) for path in files},
-        "categories": sorted(categories),
-    }
+    files = {name: {"sum": file.sum, "content": file.content} for name, file in record.files.items()}
+    document = {"schema": _SCHEMA, "files": files, "counts": record.counts}
     replace_file(folder / RECORD_NAME, json.dumps(document, indent=1).encode("ascii"))
 
 
@@ -76,11 +87,27 @@ def read_record(folder: Path) -> Record:
         raise ColumnError(f"{RECORD_NAME} is not JSON") from error
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
         raise ColumnError(f"{RECORD_NAME} is no record that this program can read")
-    sums, categories = document.get("files"), document.get("categories")
-    if not isinstance(sums, dict) or not isinstance(categories, list):
-        raise ColumnError(f"{RECORD_NAME} lacks files or categories")
-    return Record(
-        {str(name): str(value) for name, value in sums.items()}, frozenset(str(name) for name in categories)
+    try:
+        files = {
+            str(name): RecordedFile(str(file["sum"]), str(file["content"]))
+            for name, file in document["files"].items()
+        }
+        counts = {
+            str(algorithm): {str(category): int(count) for category, count in of_algorithm.items()}
+            for algorithm, of_algorithm in document["counts"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ColumnError(f"{RECORD_NAME} lacks files or counts") from error
+    return Record(files, counts)
+
+
+def counts_of_info(counts: Counts) -> tuple[tuple[str, str, int], ...]:
+    """The counts as `ListInfo` has them: by algorithm, then in the order of the vocabulary."""
+    return tuple(
+        (algorithm, category, counts[algorithm][category])
+        for algorithm in sorted(counts)
+        for category in CATEGORIES
+        if counts[algorithm].get(category)
     )
 
 

@@ -1,19 +1,44 @@
-"""Opens a published repository folder for reading, after verifying everything in it."""
+"""Opens a stored version of a signed list, after verifying everything in it.
+
+metadata/         the owner's signatures
+targets/          the manifest, and files of withdrawn rows, as they were published
+columns/          all rows, joined; see `joined`
+checksums.json    what was found when the version was put together; see `record`
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hashscan.errors import ListTrustError
 from hashscan.lists import manifest as manifests
-from hashscan.lists.columns import ColumnError, ListHandle, categories_used, open_columns
+from hashscan.lists.columns import (
+    BYTE,
+    HEADER_SIZE,
+    ROW_DTYPE,
+    ColumnError,
+    ColumnFiles,
+    ListHandle,
+    id_dtype,
+    map_column,
+    open_columns,
+    read_blocks,
+    withdrawn_rows,
+)
+from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
-from hashscan.lists.record import Record, Thoroughness, checksum, read_record, write_record
+from hashscan.lists.record import Counts, Record, Thoroughness, counts_of_info, read_record
+from hashscan.lists.rows import check_ids, count_categories
+from hashscan.lists.shards import SHARD_MAX
+from hashscan.lists.withdrawals import FILE_DTYPE, between, withdrawn_by_algorithm
 from hashscan.model import ListInfo, TrustState
 
 if TYPE_CHECKING:
@@ -24,6 +49,8 @@ TARGETS = "targets"
 _METADATA_MAX = 5_000_000
 """Bytes of a metadata file; tuf's own limit for the largest role."""
 
+CLOCKS_MAY_DIFFER = timedelta(days=1)
+"""A list made later than this after now tells that the clock is wrong, so that nothing seems to expire."""
 PULL_AGAIN = "pull it again with `hashscan lists pull`"
 
 
@@ -33,27 +60,16 @@ class OpenedList:
 
     info: ListInfo
     handle: ListHandle | None = None
+    manifest: Manifest | None = None
+    """What its owner says of it; None when that could not be read."""
 
 
 class DamagedError(Exception):
     """A stored file is not what the list's owner signed."""
 
 
-def read_metadata(folder: Path, name: str) -> bytes | None:
-    """A metadata file of a repository folder, or None when there is no such file.
-
-    Raises:
-        OSError: it is there, but can't be read.
-        ListTrustError: it is longer than metadata can be.
-    """
-    try:
-        with (folder / METADATA / name).open("rb") as file:
-            data = file.read(_METADATA_MAX + 1)
-    except FileNotFoundError:
-        return None
-    if len(data) > _METADATA_MAX:
-        raise ListTrustError(f"the metadata file {name} is longer than {_METADATA_MAX} bytes")
-    return data
+Contents = tuple[Counts, ListHandle | None]
+"""What was found in a list's files, and the way to them where they can be opened as they are."""
 
 
 def open_repository(
@@ -62,13 +78,42 @@ def open_repository(
     trusted_root: bytes,
     now: datetime,
     *,
-    remedy: str = PULL_AGAIN,
     thoroughness: Thoroughness = Thoroughness.SIGNED,
 ) -> OpenedList:
-    """Verify a repository folder and open its list.
+    """Verify a stored version and open its list.
 
-    Signatures, versions, lengths, hashes and the shape of the columns are checked; expiry only decides
+    Signatures, versions, lengths, hashes and the meaning of the rows are checked; expiry only decides
     between fresh and stale. Nothing is written.
+
+    Args:
+        name: the name the list goes by here.
+        folder: of the version.
+        trusted_root: root metadata that the administrator trusts.
+        now: the time to compare expiries with.
+        thoroughness: how the contents are compared.
+
+    Returns:
+        Always an info; a handle only when the list can be used.
+    """
+
+    def contents(verified: VerifiedMetadata, manifest: Manifest) -> Contents:
+        record = None if thoroughness is Thoroughness.SIGNED else _record(folder)
+        if record is None:
+            return _signed_contents(name, folder, verified, manifest)
+        return _recorded_contents(name, folder, verified, manifest, record, thoroughness)
+
+    return open_signed(name, folder, trusted_root, now, PULL_AGAIN, contents)
+
+
+def open_signed(
+    name: str,
+    folder: Path,
+    trusted_root: bytes,
+    now: datetime,
+    remedy: str,
+    contents: Callable[[VerifiedMetadata, Manifest], Contents],
+) -> OpenedList:
+    """Verify a folder's metadata and manifest, then its contents, and say in what state the list is.
 
     Args:
         name: the name the list goes by here.
@@ -76,9 +121,7 @@ def open_repository(
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
         remedy: what helps when it is damaged or stale, for a person.
-
-    Returns:
-        Always an info; a handle only when the list can be used.
+        contents: looks at everything but the manifest; may raise ColumnError, DamagedError or OSError.
     """
     from hashscan.lists import trust
 
@@ -95,50 +138,77 @@ def open_repository(
     try:
         manifest = load_manifest(verified, folder)
         info = replace(
-            info,
-            version=manifest.version,
-            entries=manifest.entries,
-            by_algorithm=tuple((files.algorithm, files.entries) for files in manifest.columns),
+            info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
         )
-        record = _record(folder) if thoroughness is not Thoroughness.SIGNED else None
-        handle = _handle(name, manifest, verified, folder, record, thoroughness)
-        opened = [(open_columns(handle.folder, files), handle.categories) for files in handle.columns]
-        used = (
-            frozenset[str]().union(*(categories_used(*columns) for columns in opened))
-            if record is None
-            else record.categories
-        )
+        counts, handle = contents(verified, manifest)
     except (DamagedError, OSError) as error:
         return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
     except ColumnError as error:
         return _unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
     except ListTrustError as error:
         return _unusable(replace(info, state=TrustState.UNVERIFIABLE), str(error))
-    info = replace(info, categories=tuple(category for category in handle.categories if category in used))
+    used = frozenset[str]().union(*counts.values())
+    info = replace(
+        info,
+        categories=tuple(category for category in manifest.categories if category in used),
+        counts=counts_of_info(counts),
+    )
     if not manifest.entries:
         return _unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
+    if manifest.created > now + CLOCKS_MAY_DIFFER:
+        problem = (
+            f"made at {manifest.created:%Y-%m-%dT%H:%M:%SZ}, which by this machine's clock has yet to come: "
+            "check the clock; until then nothing is moved on its word"
+        )
+        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
     if now >= verified.expires:
         problem = f"expired on {info.expires}: {remedy}; until then nothing is moved on its word"
-        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle)
-    return OpenedList(replace(info, state=TrustState.FRESH), handle)
+        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
+    return OpenedList(replace(info, state=TrustState.FRESH), handle, manifest)
+
+
+def read_metadata(folder: Path, name: str) -> bytes | None:
+    """A metadata file of a folder, or None when there is no such file.
+
+    Raises:
+        OSError: it is there, but can't be read.
+        ListTrustError: it is longer than metadata can be.
+    """
+    try:
+        with (folder / METADATA / name).open("rb") as file:
+            data = file.read(_METADATA_MAX + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > _METADATA_MAX:
+        raise ListTrustError(f"the metadata file {name} is longer than {_METADATA_MAX} bytes")
+    return data
 
 
 def load_manifest(verified: VerifiedMetadata, folder: Path) -> Manifest:
-    """The verified manifest of a repository folder.
+    """The verified manifest of a folder; every target it names was signed with the length it must have.
 
     Raises:
-        ListTrustError: the list's owner signed none, or one that this program can't read.
+        ListTrustError: the list's owner signed none, or one that this program can't read or use.
         DamagedError: the stored one is not what was signed.
         OSError: it can't be read.
     """
     target = signed_target(verified, MANIFEST_NAME)
-    path = _intact(target, folder)
+    path = intact_target(target, folder)
     if target.info.length > manifests.MANIFEST_MAX:
         raise ListTrustError(f"the manifest is longer than {manifests.MANIFEST_MAX} bytes")
     try:
-        return manifests.from_bytes(path.read_bytes())
+        manifest = manifests.from_bytes(path.read_bytes())
     except ManifestError as error:
         raise ListTrustError(str(error)) from error
+    for columns in joined_columns(manifest):
+        for column in columns:
+            for piece in column.pieces:
+                _check_length(signed_target(verified, piece.target), column.shard_size(piece), SHARD_MAX)
+    for part in manifest.parts:
+        for withdrawal in part.withdrawn:
+            size = HEADER_SIZE + withdrawal.rows * FILE_DTYPE.itemsize
+            _check_length(signed_target(verified, withdrawal.file), size, size)
+    return manifest
 
 
 def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
@@ -153,15 +223,86 @@ def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
     return target
 
 
-def record_contents(handle: ListHandle, folder: Path, categories: Iterable[str]) -> None:
-    """Record the checksums of a list whose signed hashes have just been compared.
+def intact_target(target: SignedTarget, folder: Path) -> Path:
+    """Where a target lies in a folder, when it is as it was signed.
 
     Raises:
-        OSError: it can't be written.
+        DamagedError: it isn't.
+        OSError: it can't be read.
     """
-    write_record(
-        folder, [handle.folder / name for files in handle.columns for name in files.names], categories
+    path = folder / TARGETS / target.file_name
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not target.intact(file):
+            raise DamagedError(f"{target.file_name} is not what the list's owner signed")
+    return path
+
+
+def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
+    """Tells a joined column's rows from all others, by what was signed.
+
+    Raises:
+        ListTrustError: a shard of it wasn't.
+    """
+    return column.content(lambda name: signed_target(verified, name).sha256)
+
+
+def stored_handle(
+    name: str,
+    folder: Path,
+    verified: VerifiedMetadata,
+    manifest: Manifest,
+    withdrawn: Callable[[JoinedColumns], int],
+) -> ListHandle:
+    """The way to a stored version's columns, which have just been compared.
+
+    Args:
+        name: of the list here.
+        folder: of the version.
+        verified: its metadata.
+        manifest: of the version.
+        withdrawn: how many rows of some columns are withdrawn.
+    """
+    files = tuple(
+        columns.files(withdrawn(columns), content_of(columns.value, verified))
+        for columns in joined_columns(manifest)
     )
+    return ListHandle(name, manifest.version, folder / COLUMNS, manifest.categories, files)
+
+
+def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> Counts:
+    """Active entries by algorithm and category.
+
+    Raises:
+        ColumnError: a category's number has no meaning, or a file is not what it should be.
+        OSError: a file can't be read.
+    """
+    counts: Counts = {}
+    for files in every:
+        of_algorithm = counts.setdefault(files.algorithm, {})
+        blocks = read_blocks(folder / files.category, BYTE, (files.entries,))
+        for category, count in count_categories(blocks, categories, withdrawn_rows(folder, files)).items():
+            of_algorithm[category] = of_algorithm.get(category, 0) + count
+    return counts
+
+
+def withdrawn_of(
+    columns: JoinedColumns, manifest: Manifest, gone: dict[str, NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """The withdrawn rows of some joined columns, counted from their first, out of those of all parts."""
+    rows = gone.get(columns.algorithm)
+    if rows is None:
+        return np.zeros(0, dtype=np.int64)
+    base = manifest.rows(slice(1))[columns.algorithm]
+    return between(rows, 0, base) if columns.in_base else between(rows, base, base + columns.rows)
+
+
+def _check_length(target: SignedTarget, size: int, most: int) -> None:
+    if target.info.length != size or size > most:
+        raise ListTrustError(
+            f"the list's owner signed columns that can't be used: {target.info.path} is no column of the"
+            " shape that the manifest says; ask the owner"
+        )
 
 
 def _record(folder: Path) -> Record | None:
@@ -172,39 +313,88 @@ def _record(folder: Path) -> Record | None:
         return None
 
 
-def _handle(
+def _signed_contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> Contents:
+    """Compare everything with what was signed."""
+    for part in manifest.parts:
+        for withdrawal in part.withdrawn:
+            intact_target(signed_target(verified, withdrawal.file), folder)
+    gone = withdrawn_by_algorithm(
+        manifest, lambda target: folder / TARGETS / signed_target(verified, target).file_name
+    )
+    numbers = {}
+    for columns in joined_columns(manifest):
+        for column in columns:
+            _compare_shards(folder / COLUMNS / column.file, column, verified)
+        rows = withdrawn_of(columns, manifest, gone)
+        numbers[columns.place] = len(rows)
+        if rows.size and not np.array_equal(rows, _stored_rows(folder, columns, len(rows))):
+            raise DamagedError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
+        ids = folder / COLUMNS / columns.ids.file
+        check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
+    handle = stored_handle(name, folder, verified, manifest, lambda columns: numbers[columns.place])
+    return count_entries(handle.folder, handle.columns, handle.categories), handle
+
+
+def _recorded_contents(
     name: str,
-    manifest: Manifest,
-    verified: VerifiedMetadata,
     folder: Path,
-    record: Record | None,
+    verified: VerifiedMetadata,
+    manifest: Manifest,
+    record: Record,
     thoroughness: Thoroughness,
-) -> ListHandle:
-    """The way to the columns, after each was compared with what was signed, or with what was recorded."""
-    columns = []
-    for files in manifest.columns:
-        targets = [signed_target(verified, target) for target in files.names]
-        for target in targets:
-            path = folder / TARGETS / target.file_name
-            if record is None:
-                _intact(target, folder)
-            elif path.stat().st_size != target.info.length or (
-                thoroughness is Thoroughness.CHECKSUMS and record.sums.get(target.file_name) != checksum(path)
-            ):
-                raise DamagedError(f"{target.file_name} is not what was put in use")
-        ids, category, value = (target.file_name for target in targets)
-        columns.append(replace(files, ids=ids, category=category, value=value))
-    return ListHandle(name, manifest.version, folder / TARGETS, manifest.categories, tuple(columns))
+) -> Contents:
+    """Compare everything with what was recorded when the version was put together."""
+    numbers = {}
+    totals: dict[str, int] = {}
+    for columns in joined_columns(manifest):
+        try:
+            withdrawn = (folder / COLUMNS / columns.withdrawn).stat().st_size - HEADER_SIZE
+        except FileNotFoundError:
+            withdrawn = 0
+        rows = numbers[columns.place] = withdrawn // ROW_DTYPE.itemsize
+        totals[columns.algorithm] = totals.get(columns.algorithm, 0) + columns.rows - rows
+        checked = [column.file for column in columns] + ([columns.withdrawn] if rows else [])
+        for column in columns:
+            recorded = record.files.get(column.file)
+            if recorded is None or recorded.content != content_of(column, verified):
+                raise DamagedError(f"{column.file} was recorded for something else")
+        if thoroughness is Thoroughness.CHECKSUMS:
+            for file in checked:
+                try:
+                    record.check(file, folder / COLUMNS / file)
+                except ColumnError as error:
+                    raise DamagedError(str(error)) from error
+    if totals != dict(manifest.by_algorithm):
+        raise DamagedError("the rows that are withdrawn are not as many as the manifest says")
+    handle = stored_handle(name, folder, verified, manifest, lambda columns: numbers[columns.place])
+    for files in handle.columns:
+        try:
+            open_columns(handle.folder, files)
+            withdrawn_rows(handle.folder, files)
+        except ColumnError as error:
+            raise DamagedError(str(error)) from error
+    return record.counts, handle
 
 
-def _intact(target: SignedTarget, folder: Path) -> Path:
-    """Where a target lies, when it is as it was signed."""
-    path = folder / TARGETS / target.file_name
+def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata) -> None:
+    """Compare a joined column's ranges with the signed hashes of its shards."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not target.intact(file):
-            raise DamagedError(f"{target.file_name} is not what the list's owner signed")
-    return path
+    try:
+        whole = os.fstat(descriptor).st_size == column.size
+        if not whole or os.pread(descriptor, HEADER_SIZE, 0) != column.header:
+            raise DamagedError(f"{column.file} has another length or shape")
+        for piece in column.pieces:
+            if not signed_target(verified, piece.target).intact(column.shard(descriptor, piece)):
+                raise DamagedError(f"{column.file} is not what the list's owner signed in {piece.target}")
+    finally:
+        os.close(descriptor)
+
+
+def _stored_rows(folder: Path, columns: JoinedColumns, rows: int) -> NDArray[np.int64]:
+    try:
+        return map_column(folder / COLUMNS / columns.withdrawn, ROW_DTYPE, (rows,))
+    except ColumnError as error:
+        raise DamagedError(str(error)) from error
 
 
 def _unusable(info: ListInfo, problem: str) -> OpenedList:

@@ -18,6 +18,7 @@ from hashscan.lists.layout import DEMO, ListFolder, checked_name, own_name, priv
 from hashscan.lists.local import open_local, write_local
 from hashscan.lists.lock import Hold, claimed_for_removal, sole_writer
 from hashscan.lists.manifest import LIST_NAME
+from hashscan.lists.published import open_published
 from hashscan.lists.record import Thoroughness
 from hashscan.lists.repository import OpenedList, open_repository
 from hashscan.model import Entry, ListInfo, TrustState
@@ -256,7 +257,7 @@ def _open_demo(now: datetime) -> OpenedList:
     except OSError as error:
         missing = ListInfo(DEMO, TrustState.MISSING)
         return OpenedList(_with_problem(missing, f"not installed: {error}; install hashscan again"))
-    return open_repository(DEMO, folder, root, now, remedy="install the newest hashscan")
+    return open_published(DEMO, folder, root, now, remedy="install the newest hashscan")
 
 
 def _with_problem(info: ListInfo, problem: str) -> ListInfo:

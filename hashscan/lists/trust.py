@@ -46,10 +46,15 @@ class SignedTarget:
     info: TargetFile
     """Length and hashes, as tuf's own functions want them."""
 
-    def intact(self, file: BinaryIO) -> bool:
-        """Whether a file has the signed length and hashes."""
+    @property
+    def sha256(self) -> str:
+        """Its signed hash, in hexadecimal."""
+        return self.file_name.partition(".")[0]
+
+    def intact(self, content: BinaryIO | bytes) -> bool:
+        """Whether a file, or bytes, have the signed length and hashes."""
         try:
-            self.info.verify_length_and_hashes(file)
+            self.info.verify_length_and_hashes(content)
         except LengthOrHashMismatchError:
             return False
         return True

@@ -443,7 +443,7 @@ def test_verify_finds_what_a_check_does_not_look_at(run: Run, url: str, root: Pa
     ran = run("lists", "verify")
     assert ran.code == 0
     assert "all 2 entries are as they should be" in ran.err
-    (column,) = state.glob("lists/national/versions/*/targets/*.sha256.value.npy")
+    (column,) = state.glob("lists/national/versions/*/columns/base.sha256.value.npy")
     data = column.read_bytes()
     column.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert run("check", "00" * 32).code == 0

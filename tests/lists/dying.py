@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hashscan.lists import client
+from hashscan.lists.published import open_published
 from hashscan.lists.publisher import Publisher
-from hashscan.lists.repository import open_repository
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
 
@@ -61,7 +61,7 @@ def look(action: str, folder: Path) -> ListInfo | None:
     if action == "release":
         published = folder / "owner" / "published"
         root = (published / "metadata" / "1.root.json").read_bytes()
-        return open_repository("test", published, root, now).info
+        return open_published("test", published, root, now, remedy="restore it").info
     name = "own" if action == "import" else "signed"
     if name not in store.names():
         return None

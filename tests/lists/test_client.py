@@ -23,8 +23,7 @@ from hashscan.errors import (
 from hashscan.lists import client
 from hashscan.lists import manifest as manifests
 from hashscan.lists import web as web_fetcher
-from hashscan.lists.columns import ColumnFiles
-from hashscan.lists.manifest import Manifest
+from hashscan.lists.manifest import Manifest, Part, PartColumns, Shard
 from hashscan.lists.origin import Origin
 from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, ListInfo, TrustState
@@ -91,19 +90,10 @@ def test_nothing_new_changes_nothing(subscribed: ListStore, web: WebServer) -> N
     assert web.asked == ["/metadata/2.root.json", "/metadata/timestamp.json"]
 
 
-def test_only_what_is_new_is_fetched(subscribed: ListStore, owner: Owner, web: WebServer) -> None:
-    owner.release(some_entries(1, start=9, algorithms=["pdq"]))
-    pulled = client.pull(subscribed, "mine")
-    assert (pulled.changed, pulled.previous, pulled.info.version, pulled.info.entries) == (True, 1, 2, 10)
-    fetched = {path.split(".", 1)[1] for path in web.asked if path.startswith("/targets/")}
-    assert fetched == {"manifest.json", "pdq.ids.npy", "pdq.category.npy", "pdq.value.npy"}
-    assert len(list(subscribed.folder("mine").versions.iterdir())) == 1
-
-
 def test_new_signatures_alone_are_put_in_use(subscribed: ListStore, owner: Owner) -> None:
     manifest = owner.target("manifest.json").read_bytes()
     files = {"manifest.json": manifest}
-    for name in (name for row in manifests.from_bytes(manifest).columns for name in row.names):
+    for name in manifests.from_bytes(manifest).names:
         files[name] = owner.target(name).read_bytes()
     owner.publish_files(files, version=2)
     pulled = client.pull(subscribed, "mine")
@@ -120,7 +110,8 @@ def test_a_chain_of_roots_is_followed_and_kept(subscribed: ListStore, owner: Own
 
 
 def test_a_damaged_version_is_repaired(subscribed: ListStore) -> None:
-    (path,) = subscribed.folder("mine").versions.glob("*/targets/*.pdq.value.npy")
+    (path,) = subscribed.folder("mine").versions.glob("*/columns/base.pdq.value.npy")
+    # Its only shard.
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert info(subscribed).state is TrustState.DAMAGED
@@ -141,20 +132,6 @@ def test_everything_stored_is_private(subscribed: ListStore, owner: Owner) -> No
             assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_files_are_shared_between_versions_where_links_dont_work(
-    subscribed: ListStore, owner: Owner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_links(*_: object, **__: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr("os.link", no_links)
-    owner.release(some_entries(1, start=9, algorithms=["pdq"]))
-    size = sum(owner.target(f"pdq.{column}.npy").stat().st_size for column in ("ids", "category", "value"))
-    pulled = client.pull(subscribed, "mine")
-    assert pulled.fetched == size + owner.target("manifest.json").stat().st_size
-    assert info(subscribed).version == 2
-
-
 # ---- what can't be trusted
 
 
@@ -166,7 +143,7 @@ def test_another_root_trusts_nothing(owner: Owner, store: ListStore, web: WebSer
     assert info(store).state is TrustState.MISSING
 
 
-@pytest.mark.parametrize("name", ["pdq.value.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["pdq.0000.value.npy", "manifest.json"])
 def test_a_tampered_target_is_refused(subscribed: ListStore, owner: Owner, name: str) -> None:
     owner.release(some_entries(3, start=9))
     path = owner.target(name)
@@ -238,8 +215,8 @@ def test_a_stale_version_stays_in_use_when_nothing_fresh_is_offered(
         assert len(opened.handles) == 1
 
 
-def manifest_of(*columns: ColumnFiles) -> bytes:
-    return manifests.to_bytes(Manifest("test", 2, NOW, CATEGORIES, columns))
+def manifest_of(*columns: PartColumns) -> bytes:
+    return manifests.to_bytes(Manifest("test", 2, NOW, CATEGORIES, (Part(2, columns),)))
 
 
 def npy(array: np.ndarray, tmp_path: Path) -> bytes:
@@ -249,13 +226,15 @@ def npy(array: np.ndarray, tmp_path: Path) -> bytes:
 
 def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_path: Path) -> None:
     """Each of these is signed by the owner's own keys."""
-    files = ColumnFiles("md5", 2, "md5.ids.npy", "md5.category.npy", "md5.value.npy")
+    shard = Shard(2, "md5.ids.npy", "md5.category.npy", "md5.value.npy")
+    files = PartColumns("md5", 64, (shard,))
     ids = npy(np.array([b"a", b"b"], dtype="S64"), tmp_path)
     category = npy(np.zeros(2, dtype=np.uint8), tmp_path)
     value = npy(np.zeros((2, 16), dtype=np.uint8), tmp_path)
     short = npy(np.zeros((1, 16), dtype=np.uint8), tmp_path)
     lost = npy(np.full(2, 9, dtype=np.uint8), tmp_path)
-    names = files.names
+    wide = npy(np.zeros((2, 8), dtype=np.uint16), tmp_path)
+    names = shard.names
     offers = [
         ({"readme.txt": b""}, "no usable target 'manifest.json'"),
         ({"manifest.json": b"{}"}, "schema"),
@@ -265,6 +244,10 @@ def test_signed_nonsense_is_refused(subscribed: ListStore, owner: Owner, tmp_pat
         ({"manifest.json": manifest_of(files), names[0]: ids}, "no usable target"),
         (
             {"manifest.json": manifest_of(files), names[0]: ids, names[1]: category, names[2]: short},
+            "no column",
+        ),
+        (
+            {"manifest.json": manifest_of(files), names[0]: ids, names[1]: category, names[2]: wide},
             "no column",
         ),
         (
@@ -370,7 +353,7 @@ def test_useless_answers_for_targets(
     subscribed: ListStore, owner: Owner, web: WebServer, answer: Callable[[BaseHTTPRequestHandler], None]
 ) -> None:
     owner.release(some_entries(3, start=9))
-    web.answers["sha256.value.npy"] = answer
+    web.answers["sha256.0000.value.npy"] = answer
     still_version_1(subscribed, UnreachableError, web.url)
 
 
@@ -379,8 +362,8 @@ def test_other_content_for_targets(
     subscribed: ListStore, owner: Owner, web: WebServer, answer: Callable[[BaseHTTPRequestHandler], None]
 ) -> None:
     owner.release(some_entries(3, start=9))
-    web.answers["sha256.value.npy"] = answer
-    still_version_1(subscribed, ListTrustError, "sha256.value.npy|can't be trusted")
+    web.answers["sha256.0000.value.npy"] = answer
+    still_version_1(subscribed, ListTrustError, "sha256.0000.value.npy|can't be trusted")
 
 
 def test_a_missing_root_of_the_chain_is_the_chains_end_but_trouble_is_trouble(
@@ -400,14 +383,14 @@ def test_a_server_that_says_nothing(
 
 def test_a_failed_pull_is_resumed(subscribed: ListStore, owner: Owner, web: WebServer) -> None:
     owner.release(some_entries(3, start=9))
-    web.answers["sha256.value.npy"] = status(503)
+    web.answers["sha256.0000.value.npy"] = status(503)
     still_version_1(subscribed, UnreachableError, "503")
     first = {path for path in web.asked if path.startswith("/targets/")}
     web.answers.clear()
     web.asked.clear()
     assert client.pull(subscribed, "mine").info.version == 2
     second = [path for path in web.asked if path.startswith("/targets/")]
-    assert [path.split(".", 1)[1] for path in second] == ["sha256.value.npy"]
+    assert [path.split(".", 2)[2] for path in second] == ["sha256.0000.value.npy"]
     assert len(first) == 10
     assert not subscribed.folder("mine").staging.exists()
 

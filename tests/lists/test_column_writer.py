@@ -56,7 +56,7 @@ def test_files_open_with_plain_numpy_and_without_pickle(tmp_path: Path) -> None:
     files = written(tmp_path, some_entries(7, algorithms=["pdq"]))
     assert np.load(tmp_path / "pdq.value.npy", allow_pickle=False).shape == (7, 32)
     assert np.load(tmp_path / "pdq.ids.npy", allow_pickle=False).dtype == "S64"
-    assert files == (ColumnFiles("pdq", 7, "pdq.ids.npy", "pdq.category.npy", "pdq.value.npy"),)
+    assert files == (ColumnFiles("pdq", 7, 64, "pdq.ids.npy", "pdq.category.npy", "pdq.value.npy"),)
     assert (tmp_path / "pdq.ids.npy").stat().st_mode & 0o777 == 0o600
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,21 @@ from hypothesis import strategies as st
 
 from hashscan.lists import columns
 from hashscan.lists.columns import (
+    ActiveRows,
     ColumnError,
     ColumnFiles,
-    Columns,
     ListHandle,
-    categories_used,
     first_shared_id,
     open_columns,
+    withdrawn_rows,
+    without,
 )
 from hashscan.model import CATEGORIES
 
 from .builders import some_entries
 from .test_column_writer import written
 
-FILES = ColumnFiles("md5", 3, "ids", "category", "value")
+FILES = ColumnFiles("md5", 3, 64, "ids", "category", "value")
 
 
 def save(folder: Path, name: str, array: np.ndarray, *, pickle: bool = False) -> None:
@@ -104,27 +106,42 @@ def test_a_spoilt_file_gives_the_one_kind_of_error(
             open_columns(folder, FILES)
 
 
-def columns_of(ids: list[bytes], category: list[int]) -> Columns:
-    return Columns(
-        np.array(ids, dtype="S64"),
-        np.array(category, dtype=np.uint8),
-        np.zeros((len(ids), 16), dtype=np.uint8),
-    )
+@given(count=st.integers(1, 40), block=st.integers(1, 9), gone=st.sets(st.integers(0, 39)))
+@settings(deadline=None, max_examples=40)
+def test_active_rows_are_those_not_withdrawn(
+    tmp_path_factory: pytest.TempPathFactory, count: int, block: int, gone: set[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("columns")
+    entries = some_entries(count, algorithms=["md5"])
+    (files,) = written(folder, entries)
+    withdrawn = sorted(row for row in gone if row < count)
+    if withdrawn:
+        save(folder, "gone.npy", np.array(withdrawn, dtype=np.int64))
+        files = replace(files, withdrawn="gone.npy", withdrawn_rows=len(withdrawn))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "BLOCK", block)
+        rows = ActiveRows(folder, files)
+        found = [entry_id for ids, _, _ in rows for entry_id in ids.tolist()]
+        again = [row.tobytes() for _, _, value in rows for row in value]
+    left = [entry for number, entry in enumerate(entries) if number not in gone]
+    assert found == [entry.id.encode() for entry in left]
+    assert again == [entry.value for entry in left]
+    assert files.active == len(left)
 
 
-def test_categories_that_occur_are_named() -> None:
-    assert categories_used(columns_of([b"a", b"b", b"c"], [1, 1, 7]), CATEGORIES) == {"A1", "test"}
+@pytest.mark.parametrize("rows", [[1, 0], [1, 1], [-1, 0], [0, 3]])
+def test_withdrawn_rows_that_make_no_sense_are_refused(folder: Path, rows: list[int]) -> None:
+    save(folder, "gone", np.array(rows, dtype=np.int64))
+    with pytest.raises(ColumnError, match="ascending order"):
+        withdrawn_rows(folder, replace(FILES, withdrawn="gone", withdrawn_rows=2))
+    with pytest.raises(ColumnError, match="gone"):
+        withdrawn_rows(folder, replace(FILES, withdrawn="gone", withdrawn_rows=1))
 
 
-@pytest.mark.parametrize("bad", [b"", b"\x1fa", b"a\x7f", b"\xc3\xa9", b"a\0b", b"a\nb"])
-def test_an_id_that_is_not_printable_is_refused(bad: bytes) -> None:
-    with pytest.raises(ColumnError, match="printable"):
-        categories_used(columns_of([b"a" * 64, bad], [0, 0]), CATEGORIES)
-
-
-def test_a_category_without_meaning_is_refused() -> None:
-    with pytest.raises(ColumnError, match="category number 8"):
-        categories_used(columns_of([b"a", b"b"], [0, 8]), CATEGORIES)
+def test_blocks_without_withdrawn_rows_are_left_alone(folder: Path) -> None:
+    (block,) = ActiveRows(folder, FILES)
+    (same,) = without([block], np.zeros(0, dtype=np.int64))
+    assert same is block
 
 
 @given(
@@ -143,6 +160,7 @@ def test_a_shared_id_is_found(
         handles.append(ListHandle(name, 1, folder, CATEGORIES, files))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "BLOCK", block)
-        shared = first_shared_id(*handles)
+        old_ids = (ids for files in handles[1].columns for ids, _, _ in ActiveRows(handles[1].folder, files))
+        shared = first_shared_id(handles[0], old_ids)
     assert (shared is None) == (not new & old)
     assert shared is None or shared in {f"e{number}" for number in new & old}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,20 +9,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.lists import manifest as manifests
-from hashscan.lists.columns import ColumnFiles
-from hashscan.lists.manifest import Manifest, ManifestError
+from hashscan.lists.manifest import Manifest, ManifestError, Part, PartColumns, Shard, Withdrawal
 from hashscan.model import ALGORITHMS, CATEGORIES
 
 from .builders import NOW
 
 
-def column_files(algorithm: str, entries: int = 3) -> ColumnFiles:
-    return ColumnFiles(
-        algorithm, entries, f"{algorithm}.ids.npy", f"{algorithm}.category.npy", f"{algorithm}.value.npy"
+def part_columns(part: int, algorithm: str, *entries: int, id_size: int = 8) -> PartColumns:
+    stems = [f"{part}.{algorithm}.{number:04d}" for number in range(len(entries))]
+    shards = tuple(
+        Shard(rows, f"{stem}.ids.npy", f"{stem}.category.npy", f"{stem}.value.npy")
+        for rows, stem in zip(entries, stems, strict=True)
     )
+    return PartColumns(algorithm, id_size, shards)
 
 
-GOOD = Manifest("test", 4, NOW, CATEGORIES, (column_files("md5"), column_files("pdq", 2**40)))
+def withdrawal(part: int, algorithm: str, rows: int) -> Withdrawal:
+    return Withdrawal(algorithm, rows, f"{part}.{algorithm}.withdrawn.npy")
+
+
+GOOD = Manifest(
+    "test",
+    4,
+    NOW,
+    CATEGORIES,
+    (
+        Part(1, (part_columns(1, "md5", 3), part_columns(1, "pdq", 2**31, 2**31 - 9))),
+        Part(2, (), (withdrawal(2, "pdq", 7),)),
+        Part(4, (part_columns(4, "md5", 2, 2, 1), part_columns(4, "sha1", 1)), (withdrawal(4, "md5", 3),)),
+    ),
+)
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -34,16 +51,41 @@ def refused(made: Any, words: str | None = None) -> None:
         manifests.from_bytes(json.dumps(made).encode())
 
 
-@given(
-    algorithms=st.sets(st.sampled_from(sorted(ALGORITHMS))),
-    version=st.integers(1, 2**53 - 1),
-    entries=st.integers(1, 2**53 - 1),
-    name=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
-)
-def test_reads_back_what_it_wrote(algorithms: set[str], version: int, entries: int, name: str) -> None:
-    files = tuple(column_files(algorithm, entries) for algorithm in sorted(algorithms))
-    made = Manifest(name, version, NOW, CATEGORIES, files)
+def test_counts_are_of_active_entries() -> None:
+    assert GOOD.by_algorithm == (("md5", 5), ("pdq", 2**32 - 9 - 7), ("sha1", 1))
+    assert GOOD.entries == 5 + 2**32 - 16 + 1
+    assert GOOD.rows(slice(1)) == {"md5": 3, "pdq": 2**32 - 9}
+    assert len(list(GOOD.names)) == len(set(GOOD.names)) == 3 * (3 + 4) + 2
+
+
+@given(data=st.data())
+def test_reads_back_what_it_wrote(data: st.DataObject) -> None:
+    parts: list[Part] = []
+    left: dict[str, int] = {}
+    for version in sorted(data.draw(st.sets(st.integers(1, 2**53 - 1), min_size=1, max_size=4))):
+        withdrawn = {
+            algorithm: data.draw(st.integers(0, rows)) for algorithm, rows in left.items() if len(parts)
+        }
+        columns = []
+        for algorithm in sorted(data.draw(st.sets(st.sampled_from(sorted(ALGORITHMS)), max_size=4))):
+            full = data.draw(st.integers(1, 2**20))
+            lengths = [full] * data.draw(st.integers(0, 3)) + [data.draw(st.integers(1, full))]
+            id_size = data.draw(st.integers(1, 64))
+            columns.append(part_columns(version, algorithm, *lengths, id_size=id_size))
+        parts.append(
+            Part(
+                version,
+                tuple(columns),
+                tuple(withdrawal(version, name, rows) for name, rows in sorted(withdrawn.items()) if rows),
+            )
+        )
+        left = {name: rows - withdrawn.get(name, 0) for name, rows in left.items()}
+        for added in columns:
+            left[added.algorithm] = left.get(added.algorithm, 0) + added.entries
+    name = data.draw(st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True))
+    made = Manifest(name, parts[-1].version, NOW, CATEGORIES, tuple(parts))
     assert manifests.from_bytes(manifests.to_bytes(made)) == made
+    assert dict(made.by_algorithm) == left
 
 
 JSON = st.recursive(
@@ -59,25 +101,29 @@ def test_any_bytes_give_the_one_kind_of_error(data: bytes) -> None:
         manifests.from_bytes(data)
 
 
-@given(path=st.sampled_from(["schema", "list", "version", "created", "categories", "algorithms"]), value=JSON)
-def test_no_field_takes_just_anything(path: str, value: Any) -> None:
-    try:
-        read = manifests.from_bytes(json.dumps(document(**{path: value})).encode())
-    except ManifestError:
-        return
-    assert read.version >= 1
-    assert set(read.categories) <= set(CATEGORIES)
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every way from the whole to something in it."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inner:
+        yield (*path, key)
+        yield from places(below, (*path, key))
 
 
-@given(field=st.sampled_from(["entries", "ids", "category", "value"]), value=JSON)
-def test_no_field_of_an_algorithm_takes_just_anything(field: str, value: Any) -> None:
-    made = document()
-    made["algorithms"]["pdq"][field] = value
+@given(path=st.sampled_from(list(places(document()))), value=JSON)
+def test_no_field_takes_just_anything(path: tuple[Any, ...], value: Any) -> None:
+    made: Any = document()
+    holder = made
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
     try:
         read = manifests.from_bytes(json.dumps(made).encode())
     except ManifestError:
         return
-    assert all("/" not in name and not name.startswith(".") for files in read.columns for name in files.names)
+    assert read.version >= 1
+    assert set(read.categories) <= set(CATEGORIES)
+    assert all("/" not in name and not name.startswith(".") for name in read.names)
+    assert all(count >= 0 for _, count in read.by_algorithm)
 
 
 @given(st.data())
@@ -108,18 +154,87 @@ def test_one_byte_changed_never_surprises(data: st.DataObject) -> None:
         "%2e%2e",
         "x" * 129,
         "manifest.json",
-        "md5.value.npy",
+        "1.md5.0000.value.npy",
+        "1.pdq.0000.ids.npy",
+        "2.pdq.withdrawn.npy",
     ],
 )
 def test_target_names_play_no_tricks(name: str) -> None:
+    for make in (shard_of, withdrawal_of):
+        made = document()
+        make(made)["value" if make is shard_of else "file"] = name
+        if make(made) != make(document()):
+            refused(made)
+
+
+def shard_of(made: dict[str, Any]) -> dict[str, Any]:
+    shard: dict[str, Any] = made["parts"][0]["algorithms"]["pdq"]["shards"][0]
+    return shard
+
+
+def withdrawal_of(made: dict[str, Any]) -> dict[str, Any]:
+    withdrawn: dict[str, Any] = made["parts"][1]["withdrawn"]["pdq"]
+    return withdrawn
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "'parts' is not a list"),
+        ([1, 0], "order of their versions"),
+        ([0, 0], "order of their versions"),
+        ([1], "withdraws more"),
+        ([0] * 1001, "'parts' is not a list"),
+    ],
+)
+def test_parts_stand_in_their_order(parts: list[int], words: str) -> None:
+    every = document()["parts"]
+    refused(document(parts=[every[number] for number in parts]), words)
+
+
+def test_parts_come_from_no_later_version() -> None:
+    refused(document(version=3), "order of their versions")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "good"),
+    [([2, 2, 1], True), ([2, 1, 2], False), ([1, 2], False), ([2**32], False), ([2**31, 2**31], False)],
+)
+def test_shards_are_of_equal_length(lengths: list[int], good: bool) -> None:
+    made = Manifest("test", 1, NOW, CATEGORIES, (Part(1, (part_columns(1, "pdq", *lengths),)),))
+    try:
+        manifests.from_bytes(manifests.to_bytes(made))
+    except ManifestError:
+        assert not good
+    else:
+        assert good
+
+
+@pytest.mark.parametrize(("rows", "good"), [(3, True), (2, True), (4, False), (6, False)])
+def test_no_more_is_withdrawn_than_there_is(rows: int, good: bool) -> None:
+    """Three rows came before; the part's own can't be withdrawn by itself."""
+    base = Part(1, (part_columns(1, "md5", 3),))
+    more = Part(2, (part_columns(2, "md5", 3),), (withdrawal(2, "md5", rows),))
+    made = Manifest("test", 2, NOW, CATEGORIES, (base, more))
+    if good:
+        assert manifests.from_bytes(manifests.to_bytes(made)).entries == 6 - rows
+    else:
+        refused(json.loads(manifests.to_bytes(made)), "withdraws more")
+
+
+@pytest.mark.parametrize("key", ["version", "algorithms", "withdrawn"])
+def test_what_a_part_lacks_or_has_too_much_is_refused(key: str) -> None:
     made = document()
-    made["algorithms"]["pdq"]["value"] = name
-    refused(made)
+    del made["parts"][0][key]
+    refused(made, "lacks")
+    made = document()
+    made["parts"][0][f"{key}2"] = {}
+    refused(made, "upgrade")
 
 
 @pytest.mark.parametrize("schema", [2, 10**6])
 def test_a_later_schema_asks_for_an_upgrade(schema: int) -> None:
-    refused(document(schema=schema, algorithms="whatever comes then"), "upgrade hashscan")
+    refused(document(schema=schema, parts="whatever comes then"), "upgrade hashscan")
 
 
 @pytest.mark.parametrize(
@@ -145,8 +260,12 @@ def test_a_later_schema_asks_for_an_upgrade(schema: int) -> None:
         {"categories": ["A1", "A1"]},
         {"categories": [["A1"]]},
         {"categories": "A1"},
-        {"algorithms": []},
-        {"algorithms": {"md5": []}},
+        {"parts": {}},
+        {"parts": [[]]},
+        {"parts": [{"version": 1, "algorithms": [], "withdrawn": {}}]},
+        {"parts": [{"version": 1, "algorithms": {"md5": []}, "withdrawn": {}}]},
+        {"parts": [{"version": 1, "algorithms": {"md5": {"id_size": 65, "shards": []}}, "withdrawn": {}}]},
+        {"parts": [{"version": 1, "algorithms": {"md5": {"id_size": 0, "shards": []}}, "withdrawn": {}}]},
         {"extra": 1},
     ],
 )
@@ -156,7 +275,10 @@ def test_wrong_types_and_ranges_are_refused(changes: dict[str, Any]) -> None:
 
 def test_unknown_algorithms_and_categories_ask_for_an_upgrade() -> None:
     refused(document(categories=["A1", "Z9"]), "upgrade")
-    refused(document(algorithms={"sha3": document()["algorithms"]["md5"]}), "upgrade")
+    for place in ("algorithms", "withdrawn"):
+        made = document()
+        made["parts"][0][place] = {"sha3": made["parts"][0]["algorithms"]["md5"]}
+        refused(made, "upgrade")
 
 
 @pytest.mark.parametrize(

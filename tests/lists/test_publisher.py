@@ -9,12 +9,12 @@ import pytest
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from hashscan.errors import ListFormatError, ListTrustError, LockedError, OutputError, UsageError
-from hashscan.lists.columns import ListHandle, open_columns
+from hashscan.lists.export import entries_of_list
 from hashscan.lists.formats.csv import CsvFormat
 from hashscan.lists.keys import make_keys
+from hashscan.lists.published import open_published
 from hashscan.lists.publisher import Publisher
 from hashscan.lists.publisher_state import Expiry
-from hashscan.lists.repository import open_repository
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Entry, TrustState
 
 from .builders import NOW, Owner, as_csv, some_entries, tree
@@ -23,20 +23,9 @@ from .test_lock import holder
 
 def published(owner: Owner) -> list[Entry]:
     """The entries that a subscriber gets, sorted by id."""
-    opened = open_repository("test", owner.repository, owner.root, NOW)
+    opened = open_published("test", owner.repository, owner.root, NOW, remedy="restore it")
     assert opened.handle is not None
-    return sorted(entries_of(opened.handle), key=lambda entry: int(entry.id[1:]))
-
-
-def entries_of(handle: ListHandle) -> list[Entry]:
-    entries = []
-    for files in handle.columns:
-        columns = open_columns(handle.folder, files)
-        entries += [
-            Entry(bytes(entry_id).decode(), files.algorithm, value.tobytes(), handle.categories[category])
-            for entry_id, category, value in zip(columns.ids, columns.category, columns.value, strict=True)
-        ]
-    return entries
+    return sorted(entries_of_list(opened.handle), key=lambda entry: int(entry.id[1:]))
 
 
 def test_what_is_added_is_released(owner: Owner) -> None:
@@ -72,9 +61,7 @@ def test_the_folders_hold_what_belongs_there_and_nothing_else(owner: Owner) -> N
     }
     assert {path.split(".", 1)[1] for path in tree(owner.targets)} == {
         "manifest.json",
-        "md5.ids.npy",
-        "md5.category.npy",
-        "md5.value.npy",
+        *(f"{part}.md5.0000.{column}.npy" for part in (1, 2) for column in ("ids", "category", "value")),
     }
     assert {path.name for path in owner.repository.iterdir()} == {"metadata", "targets"}
     assert tree(owner.folder / "work") == {".lock", "pending", "publisher.json", "root.json"}
@@ -202,7 +189,7 @@ def test_keys_of_another_list_sign_nothing(owner: Owner) -> None:
 def test_a_published_folder_that_was_tampered_with_is_not_built_upon(owner: Owner) -> None:
     owner.release(some_entries(9))
     owner.publisher.add(some_entries(3, start=9), "more")
-    path = owner.target("md5.value.npy")
+    path = owner.target("md5.0000.value.npy")
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     for action in (owner.publisher.release, owner.publisher.status):
         with pytest.raises(ListTrustError, match="can't be relied on"):

@@ -72,7 +72,7 @@ def test_decay_and_tampering_are_told_apart(store: ListStore, owner: Owner) -> N
     pulled(store, owner)
     folder = store.folder("signed")
     (version,) = folder.versions.iterdir()
-    (column,) = version.glob("targets/*.pdq.ids.npy")
+    (column,) = version.glob("columns/base.pdq.ids.npy")
     good = column.read_bytes()
     column.write_bytes(good[:-1])
     assert info(store, "signed").state is TrustState.DAMAGED
@@ -277,7 +277,7 @@ def test_the_demo_list_opens_by_name_only_and_writes_nothing(store: ListStore, s
 
 
 def test_a_tampered_demo_list_is_refused(store: ListStore, shipped: Path) -> None:
-    (column,) = shipped.glob("targets/*.pdq.value.npy")
+    (column,) = shipped.glob("targets/*.pdq.0000.value.npy")
     column.write_bytes(column.read_bytes()[:-1] + b"!")
     assert info(store, "demo").state is TrustState.DAMAGED
     (shipped / "root.json").unlink()

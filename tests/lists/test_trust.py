@@ -36,8 +36,8 @@ def test_what_was_released_is_verified(owner: Owner) -> None:
     owner.release(some_entries(3, start=9))
     verified = verify(owner)
     assert verified.versions == {"root": 1, "timestamp": 2, "snapshot": 2, "targets": 2}
-    assert set(verified.targets) == {"manifest.json"} | {
-        f"{algorithm}.{column}.npy"
+    assert {name.removeprefix("1.").removeprefix("2.") for name in verified.targets} == {"manifest.json"} | {
+        f"{algorithm}.0000.{column}.npy"
         for algorithm in ("md5", "pdq", "sha256")
         for column in ("ids", "category", "value")
     }
@@ -49,7 +49,7 @@ def test_what_was_released_is_verified(owner: Owner) -> None:
 
 def test_targets_are_intact_only_as_signed(owner: Owner) -> None:
     owner.release(some_entries(9))
-    target = verify(owner).targets["pdq.value.npy"]
+    target = verify(owner).targets["1.pdq.0000.value.npy"]
     path = owner.targets / target.file_name
     with path.open("rb") as file:
         assert target.intact(file)

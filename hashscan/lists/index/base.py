@@ -34,11 +34,11 @@ class Index(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Entries of all algorithms together."""
+        """Active entries of all algorithms together."""
 
     @abstractmethod
     def entries(self, algorithm: str) -> int:
-        """Entries of one algorithm."""
+        """Active entries of one algorithm."""
 
     @abstractmethod
     def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
@@ -71,8 +71,8 @@ class Strategy(ABC):
     """How one metric is compiled and searched: a class for each."""
 
     @abstractmethod
-    def columns(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
-        """The columns to be written, in order: a name, and the column's blocks one after another.
+    def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """What is to be written: a column's name and its next block; columns may take turns.
 
         Args:
             values: shape (entries, size), at least one.

@@ -20,16 +20,16 @@ _VERIFY_BLOCK = 1 << 16
 class Exact(Strategy):
     """Compiles into sorted keys, their rows, and a table of where the keys of each beginning are."""
 
-    def columns(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
+    def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
         """Keys, rows and the table."""
         keys = _keys(values)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        yield "keys", iter([keys])
-        yield "rows", iter([order.astype(np.uint32)])
+        yield "keys", keys
+        yield "rows", order.astype(np.uint32)
         bits = _table_bits(len(values))
         counts = np.bincount((keys >> np.uint64(64 - bits)).astype(np.int64), minlength=1 << bits)
-        yield "starts", iter([np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)])
+        yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
         """Type and rows of each column."""
@@ -45,9 +45,7 @@ class Exact(Strategy):
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
         """The same, with the columns made in memory."""
-        return self.open(
-            values, {name: np.concatenate(list(blocks)) for name, blocks in self.columns(values)}
-        )
+        return self.open(values, dict(self.blocks(values)))
 
 
 class _Exact(Segment):

@@ -24,34 +24,20 @@ class Hamming(Strategy):
         """Use the given loops, or the best there are."""
         self._kernel = kernel or best_kernel()
 
-    def columns(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
-        """Bucket tables, rows and sketches; holds 40 bytes an entry."""
+    def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Bucket tables, rows and sketches of one chunk after another; holds 24 bytes an entry."""
         if values.shape[1] * 8 % _WORD_BITS:
             return
         words = words_of(values)
         chunks = Chunks.of(values.shape[1] * 8, len(values))
-        # Sorting is the work, so the orders are kept until the sketches have been taken.
-        numbers = range(len(chunks.lengths))
-        orders: list[NDArray[np.uint32]] = []
-
-        def starts() -> Iterator[NDArray[Any]]:
-            for chunk in numbers:
-                keys = chunks.keys(words, chunk)
-                counts = np.bincount(keys, minlength=1 << chunks.lengths[chunk])
-                yield np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
-
-        def rows() -> Iterator[NDArray[Any]]:
-            for chunk in numbers:
-                orders.append(_order(chunks.keys(words, chunk)))
-                yield orders[-1]
-
-        def sketch() -> Iterator[NDArray[Any]]:
-            for chunk in numbers:
-                yield chunks.sketches(words, chunk)[orders[chunk]]
-
-        yield "starts", starts()
-        yield "rows", rows()
-        yield "sketch", sketch()
+        for chunk, length in enumerate(chunks.lengths):
+            keys = chunks.keys(words, chunk)
+            counts = np.bincount(keys, minlength=1 << length)
+            yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
+            order = _order(keys)
+            del keys
+            yield "rows", order
+            yield "sketch", chunks.sketches(words, chunk)[order]
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
         """Type and rows of each column."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.columns import ColumnFiles, Columns, ListHandle, open_columns
+from hashscan.lists.columns import ColumnFiles, Columns, ListHandle, open_columns, withdrawn_rows
 from hashscan.lists.index.base import DamagedIndexError, Hits, Index, Segment, no_hits
 from hashscan.lists.index.metrics import strategy_of
-from hashscan.lists.index.segments import compile_segment, open_segment
+from hashscan.lists.index.segments import Withdrawn, compile_segment, open_segment
 from hashscan.model import ALGORITHMS
 
 SMALL = 20_000
@@ -34,40 +35,41 @@ def compile_list(handle: ListHandle, files: ColumnFiles) -> None:
         OSError: it can't be written.
     """
     assert handle.index is not None
-    compile_segment(handle.index, files.algorithm, open_columns(handle.folder, files).value, label(handle))
+    values = open_columns(handle.folder, files).value
+    compile_segment(segment_folder(handle.index, files), files.algorithm, values, files.content)
 
 
 def open_list(handle: ListHandle, files: ColumnFiles, *, thorough: bool) -> Segment:
     """Map one compiled algorithm of a list.
 
     Raises:
-        DamagedIndexError: what was compiled has changed, or belongs to another version.
+        DamagedIndexError: what was compiled has changed, or belongs to other values.
         ColumnError: a column is not what the handle says.
         OSError: a file can't be opened.
     """
     assert handle.index is not None
-    values = open_columns(handle.folder, files).value
-    return open_segment(handle.index, files.algorithm, values, label(handle), thorough=thorough)
+    return _compiled_segment(handle.index, files, open_columns(handle.folder, files).value, thorough=thorough)
 
 
-def label(handle: ListHandle) -> str:
-    """What a compiled segment says of where it comes from."""
-    return f"{handle.name} {handle.version}"
+def segment_folder(index: Path, files: ColumnFiles) -> Path:
+    """Where some columns of a list are compiled; named by what they hold, so that versions can share it."""
+    return index / files.content
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One list's entries of an algorithm, and where they stand among all lists' entries of it."""
+    """Some columns of one list, and where their rows stand among all lists' rows of the algorithm."""
 
     handle: ListHandle
     start: int
+    files: ColumnFiles
     columns: Columns
     segment: Segment
 
     @property
     def end(self) -> int:
-        """First entry row after this part."""
-        return self.start + self.columns.entries
+        """First entry row after this part; withdrawn rows count."""
+        return self.start + self.files.entries
 
 
 class CompiledIndex(Index):
@@ -94,7 +96,7 @@ class CompiledIndex(Index):
                 of_algorithm = parts.setdefault(files.algorithm, [])
                 start = of_algorithm[-1].end if of_algorithm else 0
                 columns = open_columns(handle.folder, files)
-                of_algorithm.append(_Part(handle, start, columns, _segment(handle, files, columns)))
+                of_algorithm.append(_Part(handle, start, files, columns, _segment(handle, files, columns)))
         return cls(parts)
 
     @property
@@ -103,11 +105,11 @@ class CompiledIndex(Index):
         return frozenset(self._parts)
 
     def __len__(self) -> int:
-        return sum(parts[-1].end for parts in self._parts.values())
+        return sum(self.entries(algorithm) for algorithm in self._parts)
 
     def entries(self, algorithm: str) -> int:
-        """Entries of one algorithm."""
-        return self._parts[algorithm][-1].end if algorithm in self._parts else 0
+        """Active entries of one algorithm."""
+        return sum(part.files.active for part in self._parts.get(algorithm, ()))
 
     def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
         """All entries within each query's threshold, in memory bounded but for the hits."""
@@ -137,17 +139,30 @@ class CompiledIndex(Index):
         parts = self._parts[algorithm]
         part = parts[bisect.bisect_right(parts, entry_row, key=lambda part: part.start) - 1]
         row = entry_row - part.start
-        if not 0 <= row < part.columns.entries:
+        if not 0 <= row < part.files.entries:
             raise IndexError(entry_row)
         entry_id = bytes(part.columns.ids[row]).decode("ascii")
         return part.handle.name, entry_id, part.handle.categories[part.columns.category[row]]
 
 
 def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> Segment:
+    segment = _whole_segment(handle, files, columns)
+    return Withdrawn(segment, withdrawn_rows(handle.folder, files)) if files.withdrawn_rows else segment
+
+
+def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> Segment:
+    """The segment of all rows, withdrawn ones among them."""
     if handle.index is not None and files.entries >= SMALL:
         try:
-            return open_segment(handle.index, files.algorithm, columns.value, label(handle))
+            return _compiled_segment(handle.index, files, columns.value)
         except (DamagedIndexError, OSError):
             # Looked at and said so when the list was opened; exact all the same, only slower.
             pass
     return strategy_of(files.algorithm).plain(columns.value)
+
+
+def _compiled_segment(
+    index: Path, files: ColumnFiles, values: NDArray[np.uint8], *, thorough: bool = False
+) -> Segment:
+    folder = segment_folder(index, files)
+    return open_segment(folder, files.algorithm, values, files.content, thorough=thorough)

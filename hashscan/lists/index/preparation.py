@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hashscan.lists.columns import ListHandle
+from hashscan.lists.columns import ColumnFiles, ListHandle
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.lists import compile_list, compiled, open_list
+from hashscan.lists.index.lists import compile_list, compiled, open_list, segment_folder
+from hashscan.lists.index.segments import link_segment
 
 INDEX = "index"
 """The folder in a version's folder."""
@@ -34,22 +36,51 @@ class TemporaryIndex:
         self._finalizer()
 
 
-def compile_new(handle: ListHandle, folder: Path) -> None:
+def compile_new(handle: ListHandle, folder: Path, earlier_versions: Iterable[Path] = ()) -> None:
     """Compile the index of a version about to be put in use, as far as there is room.
 
-    A version is worth having without it too: what is missing is compiled, and said, when the list is opened.
+    What an earlier version has compiled from the same values is shared with it; its checksums are compared
+    when the list is opened for a sweep. A version is worth having without an index too: what is missing is
+    compiled, and said, when the list is opened.
 
     Args:
         handle: a verified list.
-        folder: of the version.
+        folder: of the version; what a killed call compiled there is used.
+        earlier_versions: folders of other versions of the list.
 
     Raises:
         ColumnError: a column is not what the handle says.
     """
-    handle = replace(handle, index=folder / INDEX)
-    for files in compiled(handle):
-        with suppress(OSError):
-            compile_list(handle, files)
+    index = folder / INDEX
+    handle = replace(handle, index=index)
+    wanted = compiled(handle)
+    if index.is_dir():
+        for leftover in set(index.iterdir()) - {segment_folder(index, files) for files in wanted}:
+            shutil.rmtree(leftover)
+    for files in wanted:
+        if not _is_compiled(handle, files) and not any(
+            _shared(handle, files, version / INDEX) for version in earlier_versions
+        ):
+            with suppress(OSError):
+                compile_list(handle, files)
+
+
+def _is_compiled(handle: ListHandle, files: ColumnFiles) -> bool:
+    try:
+        open_list(handle, files, thorough=False)
+    except (DamagedIndexError, OSError):
+        return False
+    return True
+
+
+def _shared(handle: ListHandle, files: ColumnFiles, other: Path) -> bool:
+    """Share what is compiled in another index, if it is there."""
+    assert handle.index is not None
+    try:
+        link_segment(segment_folder(other, files), segment_folder(handle.index, files), files.algorithm)
+    except (DamagedIndexError, OSError):
+        return False
+    return _is_compiled(handle, files)
 
 
 @dataclass(frozen=True, slots=True)

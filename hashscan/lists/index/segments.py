@@ -13,16 +13,16 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.column_writer import GrowingColumn
 from hashscan.lists.columns import ColumnError, map_column
-from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_folder
+from hashscan.lists.durable import PRIVATE_FILE, remove_leftovers, replace_file, sync_folder
 from hashscan.lists.index.base import ENTRIES_MAX, DamagedIndexError, Hits, Segment
 from hashscan.lists.index.metrics import strategy_of
 from hashscan.lists.layout import private_folder
@@ -41,7 +41,7 @@ def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], lab
         folder: made when it isn't there; other algorithms' segments in it stay.
         algorithm: of the values.
         values: shape (entries, size), at least one; opening needs them again.
-        label: whose values they are, such as a list's name and version.
+        label: tells the values from all others.
 
     Raises:
         OSError: it can't be written; the old segment stands.
@@ -50,24 +50,19 @@ def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], lab
         raise ValueError(f"a segment holds 1 to {ENTRIES_MAX} values")
     private_folder(folder)
     with _only_compiler(folder):
+        remove_leftovers(folder)
         data = folder / f"{algorithm}-{secrets.token_hex(8)}"
-        sums: dict[str, str] = {}
         try:
             private_folder(data)
-            strategy = strategy_of(algorithm)
-            expected = strategy.expected(*values.shape)
-            for name, blocks in strategy.columns(values):
-                _write_column(data / f"{name}.npy", expected[name][0], blocks)
-                sums[name] = checksum(data / f"{name}.npy")
+            _write_columns(data, algorithm, values)
+            sums = {path.stem: checksum(path) for path in sorted(data.iterdir())}
             sync_folder(data)
             header = {**_identity(algorithm, values, label), "data": data.name, "columns": sums}
             replace_file(folder / f"{algorithm}.json", json.dumps(header, indent=1).encode("ascii"))
         except BaseException:
             shutil.rmtree(data, ignore_errors=True)
             raise
-        for old in folder.glob(f"{algorithm}-*"):
-            if old != data:
-                shutil.rmtree(old, ignore_errors=True)
+        _remove_others(folder, algorithm, data)
 
 
 def open_segment(
@@ -76,7 +71,6 @@ def open_segment(
     values: NDArray[np.uint8],
     label: str,
     *,
-    withdrawn: NDArray[np.int64] | None = None,
     thorough: bool = False,
 ) -> Segment:
     """Map a compiled segment; another process may replace it meanwhile and after.
@@ -86,7 +80,6 @@ def open_segment(
         algorithm: of the values.
         values: the very values it was compiled from.
         label: as it was compiled with.
-        withdrawn: sorted rows that are never to be found.
         thorough: compare every column with its checksum, which reads all of it.
 
     Raises:
@@ -104,27 +97,57 @@ def open_segment(
             if attempt == _ATTEMPTS - 1 or _header(folder, algorithm) == header:
                 raise
             continue  # Replaced between header and columns.
-        segment = strategy_of(algorithm).open(values, columns)
-        return segment if withdrawn is None else Withdrawn(segment, withdrawn)
+        return strategy_of(algorithm).open(values, columns)
     raise AssertionError("unreachable")
+
+
+def link_segment(source: Path, folder: Path, algorithm: str) -> None:
+    """Share a compiled segment with another folder, which has none of the algorithm; nothing is compared.
+
+    Neither notices when the other is compiled again, since that only gives files new names.
+
+    Raises:
+        DamagedIndexError: its header can't be read.
+        OSError: it isn't there, or can't be linked.
+    """
+    name = _header(source, algorithm).get("data")
+    if not _is_data_name(name, algorithm):
+        raise DamagedIndexError(f"the header of the index of {algorithm} names other columns")
+    private_folder(folder)
+    with _only_compiler(folder):
+        data = folder / name
+        remove_leftovers(folder)
+        _remove_others(folder, algorithm)
+        private_folder(data)
+        for column in sorted((source / name).iterdir()):
+            os.link(column, data / column.name)
+        sync_folder(data)
+        (folder / f"{algorithm}.json").unlink(missing_ok=True)
+        os.link(source / f"{algorithm}.json", folder / f"{algorithm}.json")
+        sync_folder(folder)
 
 
 class Withdrawn(Segment):
     """A segment of which some rows are never found."""
 
     def __init__(self, segment: Segment, rows: NDArray[np.int64]) -> None:
-        """Leave out `rows`, sorted."""
+        """Leave out `rows`, ascending."""
         self._segment = segment
         self._rows = rows
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """The hits that are left."""
         query_rows, rows, distances = self._segment.query(values, thresholds)
-        if not self._rows.size:
-            return query_rows, rows, distances
         place = np.minimum(np.searchsorted(self._rows, rows), self._rows.size - 1)
         kept = self._rows[place] != rows
         return query_rows[kept], rows[kept], distances[kept]
+
+
+def _remove_others(folder: Path, algorithm: str, data: Path | None = None) -> None:
+    """Remove the columns of former headers."""
+    for old in folder.glob(f"{algorithm}-*"):
+        if old != data:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _identity(algorithm: str, values: NDArray[np.uint8], label: str) -> dict[str, Any]:
@@ -144,19 +167,18 @@ def _header(folder: Path, algorithm: str) -> dict[str, Any]:
     return header
 
 
+def _is_data_name(name: object, algorithm: str) -> TypeGuard[str]:
+    """Whether a header may name this folder."""
+    return isinstance(name, str) and name.startswith(f"{algorithm}-") and "/" not in name
+
+
 def _mapped(
     folder: Path, header: Mapping[str, Any], algorithm: str, values: NDArray[np.uint8], *, thorough: bool
 ) -> dict[str, NDArray[Any]]:
     """The columns that a header names."""
     data, sums = header.get("data"), header.get("columns")
     expected = strategy_of(algorithm).expected(*values.shape)
-    if (
-        not isinstance(data, str)
-        or not data.startswith(f"{algorithm}-")
-        or "/" in data
-        or not isinstance(sums, dict)
-        or set(sums) != set(expected)
-    ):
+    if not _is_data_name(data, algorithm) or not isinstance(sums, dict) or set(sums) != set(expected):
         raise DamagedIndexError(f"the header of the index of {algorithm} names other columns")
     columns = {}
     for name, (dtype, rows) in expected.items():
@@ -170,14 +192,17 @@ def _mapped(
     return columns
 
 
-def _write_column(path: Path, dtype: np.dtype[Any], blocks: Iterator[NDArray[Any]]) -> None:
-    column = GrowingColumn(path, dtype, (), PRIVATE_FILE)
-    try:
-        for block in blocks:
-            column.append(block.astype(dtype, copy=False))
-        column.finish()
-    finally:
-        column.close()
+def _write_columns(data: Path, algorithm: str, values: NDArray[np.uint8]) -> None:
+    strategy = strategy_of(algorithm)
+    with ExitStack() as stack:
+        columns = {}
+        for name, (dtype, _) in strategy.expected(*values.shape).items():
+            columns[name] = GrowingColumn(data / f"{name}.npy", dtype, (), PRIVATE_FILE)
+            stack.callback(columns[name].close)
+        for name, block in strategy.blocks(values):
+            columns[name].append(block)
+        for column in columns.values():
+            column.finish()
 
 
 @contextmanager

@@ -20,7 +20,10 @@ THRESHOLDS = (0, 1, 31, 52, 64, 128, 256)
 
 
 def columns_of(values: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate(list(blocks)) for name, blocks in Hamming().columns(values)}
+    made: dict[str, list[NDArray[Any]]] = {}
+    for name, block in Hamming().blocks(values):
+        made.setdefault(name, []).append(block)
+    return {name: np.concatenate(blocks) for name, blocks in made.items()}
 
 
 def tables_of(values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]] | None = None) -> Tables:

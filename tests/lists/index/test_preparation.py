@@ -49,7 +49,7 @@ def problem(store: ListStore, thoroughness: Thoroughness = Thoroughness.CHECKSUM
 
 
 def test_it_is_compiled_when_put_in_use(store: ListStore, version: Path) -> None:
-    assert {path.name for path in (version / "index").glob("*.json")} == {
+    assert {path.name for path in (version / "index").glob("*/*.json")} == {
         "md5.json",
         "pdq.json",
         "sha256.json",
@@ -65,7 +65,7 @@ def test_a_missing_index_is_compiled_and_said(store: ListStore, version: Path) -
 
 
 def test_a_flipped_bit_is_said_by_a_sweep_and_mended(store: ListStore, version: Path) -> None:
-    (path,) = version.glob("index/pdq-*/sketch.npy")
+    (path,) = version.glob("index/*/pdq-*/sketch.npy")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_said_by_a_sweep_and_mended(store: ListStore, version: 
 
 
 def test_a_flipped_bit_of_a_column_makes_the_list_unusable(store: ListStore, version: Path) -> None:
-    (path,) = version.glob("targets/*pdq.value.npy")
+    (path,) = version.glob("*/*pdq.value.npy")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from hashscan.lists.index import segments
 from hashscan.lists.index.base import DamagedIndexError
-from hashscan.lists.index.segments import compile_segment, open_segment
+from hashscan.lists.index.segments import Withdrawn, compile_segment, link_segment, open_segment
 
 from .build import brute_force, tuples, values_of
 
@@ -44,11 +45,33 @@ def test_withdrawn_rows_are_never_found(tmp_path: Path, algorithm: str) -> None:
     compile_segment(tmp_path, algorithm, VALUES, "a 1")
     limits = np.full(20, 60)
     every = tuples(open_segment(tmp_path, algorithm, VALUES, "a 1").query(ASKED, limits))
-    for gone in ([], [0], [0, 3, 5, 699], list(range(700))):
+    for gone in ([0], [0, 3, 5, 699], list(range(700))):
         withdrawn = np.array(gone, dtype=np.int64)
-        segment = open_segment(tmp_path, algorithm, VALUES, "a 1", withdrawn=withdrawn)
+        segment = Withdrawn(open_segment(tmp_path, algorithm, VALUES, "a 1"), withdrawn)
         assert tuples(segment.query(ASKED, limits)) == [hit for hit in every if hit[1] not in gone]
     assert len(every) > 20 or algorithm == "sha256"
+
+
+def test_a_shared_segment_outlives_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    compile_segment(first, "pdq", VALUES, "a 1")
+    link_segment(first, second, "pdq")
+    before = tuples(open_segment(second, "pdq", VALUES, "a 1", thorough=True).query(ASKED, LIMITS))
+    links = {path.stat().st_nlink for path in second.glob("pdq-*/*.npy")}
+    assert links == {2}
+    data_files(second, "pdq")[0].unlink()
+    compile_segment(second, "pdq", VALUES, "a 1")
+    open_segment(first, "pdq", VALUES, "a 1", thorough=True)
+    shutil.rmtree(first)
+    assert tuples(open_segment(second, "pdq", VALUES, "a 1", thorough=True).query(ASKED, LIMITS)) == before
+
+
+@pytest.mark.parametrize("header", [b"{", b'{"data": "pdq-/../x"}', b'{"data": 1}'])
+def test_a_damaged_header_is_not_shared(tmp_path: Path, header: bytes) -> None:
+    compile_segment(tmp_path / "first", "pdq", VALUES, "a 1")
+    (tmp_path / "first" / "pdq.json").write_bytes(header)
+    with pytest.raises(DamagedIndexError):
+        link_segment(tmp_path / "first", tmp_path / "second", "pdq")
 
 
 def other_format(folder: Path) -> None:

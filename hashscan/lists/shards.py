@@ -1,0 +1,221 @@
+"""Columns in shards, as they are published: files small enough to be fetched again when one breaks off.
+
+A row stands in three files of its shard: ids, category and value. All shards of a part and an algorithm have
+the same number of rows, but the last may have fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.column_writer import GrowingColumn
+from hashscan.lists.columns import BYTE, Block, ColumnFiles, id_dtype, read_blocks, without
+from hashscan.lists.durable import PRIVATE_FILE
+from hashscan.lists.manifest import Manifest, Part, PartColumns, Shard, Withdrawal
+from hashscan.lists.withdrawals import FILE_DTYPE
+from hashscan.model import ALGORITHMS
+
+SHARD_SIZE = 8_000_000
+"""Bytes of rows in a full shard, its three files together."""
+SHARD_MAX = 16_000_000
+"""Bytes that one file of a shard may have; longer ones are refused unread."""
+
+
+def write_part(
+    folder: Path, version: int, columns: Mapping[str, Iterable[Block]], mode: int = PRIVATE_FILE
+) -> Part:
+    """Write the rows that a release brings, in memory that doesn't grow with their number, and sync them.
+
+    Args:
+        folder: holds no shards of that version yet.
+        version: of the list, which the part is named by.
+        columns: blocks of each algorithm, of any length; gone through twice, so an iterator won't do. An
+            algorithm without rows is left out.
+        mode: permissions of the files.
+
+    Raises:
+        OSError: they can't be written.
+    """
+    written = []
+    for algorithm, blocks in sorted(columns.items()):
+        if iter(blocks) is blocks:
+            raise ValueError(f"the blocks of {algorithm} can be gone through only once")
+        id_size = max((int(np.strings.str_len(ids).max(initial=0)) for ids, _, _ in blocks), default=0)
+        if id_size:
+            writer = _ShardWriter(folder, version, algorithm, id_size, mode)
+            written.append(PartColumns(algorithm, id_size, tuple(writer.write(blocks))))
+    return Part(version, tuple(written))
+
+
+def write_withdrawal(
+    folder: Path, version: int, algorithm: str, rows: NDArray[np.int64], mode: int = PRIVATE_FILE
+) -> Withdrawal:
+    """Write the rows that a release withdraws, and sync them.
+
+    Args:
+        folder: holds no such file yet.
+        version: of the list.
+        algorithm: whose rows they are.
+        rows: ascending, at least one, counted through all parts before this one.
+        mode: permissions of the file.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    if not rows.size or (rows[1:] <= rows[:-1]).any():
+        raise ValueError("rows are withdrawn in ascending order, at least one")
+    name = f"{version}.{algorithm}.withdrawn.npy"
+    column = GrowingColumn(folder / name, FILE_DTYPE, (), mode)
+    try:
+        column.append(rows.astype(FILE_DTYPE))
+        column.finish()
+    finally:
+        column.close()
+    return Withdrawal(algorithm, len(rows), name)
+
+
+def read_part(folder: Path, columns: PartColumns, names: Mapping[str, str]) -> Iterator[Block]:
+    """The rows of one algorithm in a part, block by block, withdrawn ones among them.
+
+    Args:
+        folder: holds the files.
+        columns: of the part.
+        names: gives a target's file name.
+
+    Raises:
+        ColumnError: a file is not what the manifest says.
+        OSError: a file can't be read.
+    """
+    size = ALGORITHMS[columns.algorithm].size
+    for shard in columns.shards:
+        ids, category, value = (folder / names[target] for target in shard.names)
+        rows = (shard.entries,)
+        yield from zip(
+            read_blocks(ids, id_dtype(columns.id_size), rows),
+            read_blocks(category, BYTE, rows),
+            read_blocks(value, BYTE, (*rows, size)),
+            strict=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRows:
+    """All rows of one algorithm in a folder of shards, block by block; can be gone through again.
+
+    Raises while it is gone through:
+        ColumnError: a file is not what the manifest says.
+        OSError: a file can't be read.
+    """
+
+    folder: Path
+    manifest: Manifest
+    names: Mapping[str, str]
+    """Gives a target's file name."""
+    algorithm: str
+    withdrawn: NDArray[np.int64] | None = None
+    """Rows to be left out, ascending."""
+
+    def __iter__(self) -> Iterator[Block]:
+        blocks = (
+            block
+            for part in self.manifest.parts
+            for columns in part.columns
+            if columns.algorithm == self.algorithm
+            for block in read_part(self.folder, columns, self.names)
+        )
+        return blocks if self.withdrawn is None else without(blocks, self.withdrawn)
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """Blocks of several sources one after another; can be gone through again where the sources can."""
+
+    sources: tuple[Iterable[Block], ...]
+
+    def __iter__(self) -> Iterator[Block]:
+        return (block for source in self.sources for block in source)
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbered:
+    """Blocks whose categories are numbered otherwise; can be gone through again where the blocks can."""
+
+    blocks: Iterable[Block]
+    theirs: tuple[str, ...]
+    """What the numbers mean in the blocks."""
+    ours: tuple[str, ...]
+    """What they are to mean; every category of the blocks is there."""
+
+    def __iter__(self) -> Iterator[Block]:
+        numbers = np.array([self.ours.index(category) for category in self.theirs], dtype=np.uint8)
+        for ids, category, value in self.blocks:
+            yield ids, numbers[category], value
+
+
+def unsharded(columns: PartColumns, names: Callable[[str], str], content: str = "") -> ColumnFiles | None:
+    """The files of a part that has one shard of an algorithm, as columns to be opened; None when it has more.
+
+    Args:
+        columns: of the part.
+        names: gives a target's file name.
+        content: see `ColumnFiles`.
+    """
+    if len(columns.shards) != 1:
+        return None
+    ids, category, value = (names(target) for target in columns.shards[0].names)
+    return ColumnFiles(
+        columns.algorithm, columns.entries, columns.id_size, ids, category, value, content=content
+    )
+
+
+class _ShardWriter:
+    """Cuts the blocks of one algorithm into shards."""
+
+    def __init__(self, folder: Path, version: int, algorithm: str, id_size: int, mode: int) -> None:
+        self._folder = folder
+        self._stem = f"{version}.{algorithm}"
+        self._mode = mode
+        size = ALGORITHMS[algorithm].size
+        self._shapes: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...] = (
+            ("ids", id_dtype(id_size), ()),
+            ("category", BYTE, ()),
+            ("value", BYTE, (size,)),
+        )
+        self._full = max(SHARD_SIZE // (id_size + 1 + size), 1)
+
+    def write(self, blocks: Iterable[Block]) -> Iterator[Shard]:
+        waiting = iter(blocks)
+        left: Block | None = None
+        number = 0
+        while left is not None or (left := next(waiting, None)) is not None:
+            with ExitStack() as stack:
+                files = [
+                    GrowingColumn(
+                        self._folder / f"{self._stem}.{number:04d}.{name}.npy", dtype, width, self._mode
+                    )
+                    for name, dtype, width in self._shapes
+                ]
+                for file in files:
+                    stack.callback(file.close)
+                rows = 0
+                while left is not None and rows < self._full:
+                    take = min(self._full - rows, len(left[1]))
+                    for file, array, (_, dtype, _) in zip(files, left, self._shapes, strict=True):
+                        file.append(array[:take].astype(dtype, copy=False))
+                    rows += take
+                    left = (
+                        (left[0][take:], left[1][take:], left[2][take:])
+                        if take < len(left[1])
+                        else next(waiting, None)
+                    )
+                for file in files:
+                    file.finish()
+            yield Shard(rows, *(file.path.name for file in files))
+            number += 1

@@ -10,10 +10,11 @@ import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.entries import category_option, entries_of, format_option, say_left_out
-from hashscan.cli.screen import printable, say, show_lists
+from hashscan.cli.screen import printable, say, show_counts, show_lists
+from hashscan.cli.staging import activate, diff
 from hashscan.cli.subscriptions import add, pull
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
-from hashscan.model import USABLE_STATES, TrustState
+from hashscan.model import USABLE_STATES, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def command() -> None:
 
 command.add_command(add)
 command.add_command(pull)
+command.add_command(diff)
+command.add_command(activate)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
@@ -35,19 +38,29 @@ command.add_command(pull)
 def status(names: tuple[str, ...], state: Path) -> int:
     """Verify lists and show what they hold, and how their last pulls went; all when none is named."""
     from hashscan.lists import client
+    from hashscan.lists.activation import staged_info
     from hashscan.lists.store import DEMO, ListStore
 
     store = ListStore(state / "lists")
     with store.open(names or None, datetime.now(UTC)) as opened:
         show_lists(opened.infos)
         for info in opened.infos:
+            show_counts(info)
             if info.name != DEMO and client.origin_of(store, info.name) is not None:
+                _say_staged(info.name, staged_info(store, info.name))
                 _say_attempts(info.name, client.attempts_of(store, info.name))
         if not any(info.state in USABLE_STATES for info in opened.infos):
             say("hashscan: no list can be used; add one with `hashscan lists add`")
             return EXIT_NO_LIST
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
+
+
+def _say_staged(name: str, staged: ListInfo | None) -> None:
+    """Say what waits to be put in use."""
+    if staged is not None:
+        words = printable(staged.problem) if staged.problem else f"{staged.entries} entries, expires {staged.expires}"
+        say(f"hashscan: list {name}: version {staged.version} is staged, {staged.state.value}: {words}")
 
 
 def _say_attempts(name: str, attempts: Attempts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from hashscan.errors import (
     HashscanError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from hashscan.lists.update import Pulled
 
 _GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
 """Exit codes of a pull: a server that is out of reach today is the least of troubles."""
@@ -121,8 +124,13 @@ def add(
     metavar="SECONDS",
     help="Wait a random time up to this first, so that cron on a thousand servers doesn't ask at once.",
 )
+@click.option(
+    "--stage",
+    is_flag=True,
+    help="Keep the new version aside: look at it with `lists diff`, put it in use with `lists activate`.",
+)
 @state_option
-def pull(names: tuple[str, ...], jitter: float, state: Path) -> int:
+def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int:
     """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
 
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
@@ -143,7 +151,7 @@ def pull(names: tuple[str, ...], jitter: float, state: Path) -> int:
     for name in chosen:
         try:
             with Transfer(name) as transfer:
-                done = client.pull(store, name, watch=transfer)
+                done = client.pull(store, name, stage=stage, watch=transfer)
         except HashscanError as error:
             if len(chosen) == 1:
                 raise
@@ -153,12 +161,17 @@ def pull(names: tuple[str, ...], jitter: float, state: Path) -> int:
             continue
         for problem in done.problems:
             say(f"hashscan: list {name}: passed over, and another source used: {problem}")
-        what = "is up to date" if not done.changed else f"was {done.previous or 'not there'} before"
         say(
-            f"hashscan: list {name} version {done.info.version} ({what}): "
+            f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"
         )
     return min((failure.exit_code for failure in failures), key=_GRAVEST.index, default=EXIT_CLEAN)
+
+
+def _what(done: Pulled) -> str:
+    if done.staged:
+        return f"staged; {done.previous or 'none'} is in use"
+    return f"was {done.previous or 'not there'} before" if done.changed else "is up to date"
 
 
 def _text(path: Path | None) -> str | None:

@@ -253,6 +253,51 @@ def test_status_tells_how_pulls_went(run: Run, url: str, root: Path, published: 
     assert re.search(r"the last try, 20\d\d-.*, failed: what http.* offers can't be trusted", ran.err)
 
 
+def test_a_new_version_is_looked_at_before_it_is_used(
+    run: Run, url: str, root: Path, uploads: Path, tmp_path: Path
+) -> None:
+    run("lists", "add", "national", url, "--root", root)
+    assert run("lists", "diff").code == 2
+    assert run("lists", "activate").code == 2
+    ran = run("lists", "pull", "--stage")
+    assert ran.code == 0
+    assert "version 1 (staged; none is in use): 2 entries" in ran.err
+    assert run("lists", "status").code == 10
+    assert run("scan", uploads).code == 10
+    assert "from nothing to version 1: 2 entries came, 0 went" in run("lists", "diff", "national").err
+    ran = run("lists", "activate", "national")
+    assert ran.code == 0
+    assert "version 1 is in use (was not there before): 2 entries" in ran.err
+    assert run("scan", uploads).code == 1
+
+    more = tmp_path / "more.csv"
+    more.write_text(f"id,algorithm,value,category\nmore,md5,{'0' * 32},B1\nmany,md5,{'1' * 32},A2\n")
+    run("publish", "add", more, "--work", tmp_path / "work")
+    run("publish", "release", "--work", tmp_path / "work", "--no-passphrase")
+    assert "version 2 (staged; 1 is in use): 4 entries" in run("lists", "pull", "--stage").err
+    ran = run("lists", "status")
+    assert ran.code == 0
+    assert "list national: version 2 is staged, fresh: 4 entries" in ran.err
+    assert "list national: sha256: 1 A1" in ran.err
+    ran = run("lists", "diff", "--entries")
+    assert ran.code == 0
+    assert "from version 1 to version 2: 2 entries came, 0 went" in ran.err
+    assert sorted((line["change"], line["category"], line["entry"]) for line in ran.lines) == [
+        ("came", "A2", "many"),
+        ("came", "B1", "more"),
+    ]
+    assert run("lists", "diff").out == ""
+    assert run("check", "0" * 32).lines[0]["verdict"] == "clean"
+    ran = run("lists", "activate", "--discard")
+    assert ran.code == 0
+    assert "dropped" in ran.err
+    assert "staged" not in run("lists", "status").err
+    assert run("lists", "activate", "national").code == 2
+    assert run("lists", "pull", "--stage").code == 0
+    assert run("lists", "activate").code == 0
+    assert run("check", "0" * 32).lines[0]["verdict"] == "match"
+
+
 def test_jitter_waits_before_it_asks(run: Run, url: str, root: Path) -> None:
     run("lists", "add", "national", url, "--root", root)
     assert run("lists", "pull", "--jitter", "0.5").code == 0

@@ -26,21 +26,33 @@ def prepared(folder: Path, action: str, old: int) -> None:
     owner.release(some_entries(old, algorithms=["md5"]))
     (folder / "old").write_text(str(old))
     store = ListStore(folder / "lists")
-    if action in {"pull", "remove"}:
+    if action in {"pull", "stage", "activate", "remove"}:
         client.add(store, "signed", str(owner.repository), owner.root)
         client.pull(store, "signed")
     if action == "import":
         store.import_entries("own", some_entries(old, algorithms=["md5"]), "entries")
     owner.publisher.add(some_entries(dying.ADDED, start=old, algorithms=["md5"]), "entries")
-    if action == "pull":
+    if action in {"pull", "stage", "activate"}:
         owner.publisher.release()
+    if action == "activate":
+        client.pull(store, "signed", stage=True)
 
 
 def command(mode: str, action: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "tests.lists.dying", mode, action, str(folder)]
 
 
-@pytest.mark.parametrize(("action", "least"), [("pull", 40), ("import", 15), ("release", 15), ("remove", 10)])
+@pytest.mark.parametrize(
+    ("action", "least"),
+    [
+        ("pull", 40),
+        pytest.param("stage", 40, marks=pytest.mark.slow),
+        ("activate", 4),
+        ("import", 15),
+        ("release", 15),
+        ("remove", 10),
+    ],
+)
 def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str, least: int) -> None:
     prepared(tmp_path / "folder", action, 5)
     done = subprocess.run(
@@ -52,7 +64,7 @@ def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str
     assert 0 < new < deaths
 
 
-@pytest.mark.parametrize("action", ["pull", "release"])
+@pytest.mark.parametrize("action", ["pull", "activate", "release"])
 def test_killed_at_any_time(tmp_path: Path, action: str) -> None:
     folder, kept = tmp_path / "folder", tmp_path / "kept"
     prepared(folder, action, 30_000)

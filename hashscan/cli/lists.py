@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.entries import EntriesCommand, category_option, entries_of, format_option, say_left_out
 from hashscan.cli.exceptions import except_, say_exceptions
-from hashscan.cli.screen import say, show_lists
-from hashscan.errors import (
-    EXIT_CLEAN,
-    EXIT_DEFECT,
-    EXIT_INCOMPLETE,
-    EXIT_LOCKED,
-    EXIT_NO_LIST,
-    EXIT_OUTPUT,
-    EXIT_UNREACHABLE,
-    EXIT_USAGE,
-    HashscanError,
-    NoUsableListError,
-    UsageError,
-)
-from hashscan.model import USABLE_STATES, TrustState
+from hashscan.cli.screen import printable, say, show_counts, show_lists
+from hashscan.cli.staging import activate, diff
+from hashscan.cli.subscriptions import add, pull
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
+from hashscan.model import USABLE_STATES, ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 
-_GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
-"""Exit codes of a pull: a server that is out of reach today is the least of troubles."""
+if TYPE_CHECKING:
+    from hashscan.lists.attempts import Attempts
 
 
 @click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
@@ -36,87 +27,53 @@ def command() -> None:
     """Group of the commands below."""
 
 
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
-@click.argument("name")
-@click.argument("source", metavar="URL|FOLDER")
-@click.option(
-    "--root",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The list's root file, as its owner gave it to you by another way than the list itself.",
-)
-@state_option
-def add(name: str, source: str, root: Path, state: Path) -> int:
-    """Remember a signed list: where it comes from, and which root it is trusted by. Fetches nothing."""
-    from hashscan.lists import client
-    from hashscan.lists.store import ListStore
-
-    try:
-        trusted_root = root.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"can't read the root file {root}: {error.strerror}",
-            advice="Name the root file of the list's owner.",
-        ) from error
-    client.add(ListStore(state / "lists"), name, source, trusted_root)
-    say(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
-    return EXIT_CLEAN
-
-
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@state_option
-def pull(names: tuple[str, ...], state: Path) -> int:
-    """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
-
-    Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
-    """
-    from hashscan.lists import client
-    from hashscan.lists.store import ListStore
-
-    store = ListStore(state / "lists")
-    chosen = names or tuple(n for n in store.names() if client.source_of(store, n) is not None)
-    if not chosen:
-        raise UsageError(
-            "there is no signed list to pull",
-            advice="Add one with `hashscan lists add NAME URL --root FILE`.",
-        )
-    failures: list[HashscanError] = []
-    for name in chosen:
-        try:
-            done = client.pull(store, name)
-        except HashscanError as error:
-            if len(chosen) == 1:
-                raise
-            # The other lists are not to suffer from this one.
-            say(f"hashscan: list {name}: {error}\n  {error.remedy}")
-            failures.append(error)
-            continue
-        what = "is up to date" if not done.changed else f"was {done.previous or 'not there'} before"
-        say(
-            f"hashscan: list {name} version {done.info.version} ({what}): "
-            f"{done.info.entries} entries, {done.fetched} bytes fetched"
-        )
-    return min((failure.exit_code for failure in failures), key=_GRAVEST.index, default=EXIT_CLEAN)
+command.add_command(add)
+command.add_command(pull)
+command.add_command(diff)
+command.add_command(activate)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @state_option
 def status(names: tuple[str, ...], state: Path) -> int:
-    """Verify lists and show what they hold; all when none is named."""
+    """Verify lists and show what they hold, and how their last pulls went; all when none is named."""
+    from hashscan.lists import client
+    from hashscan.lists.activation import staged_info
     from hashscan.lists.exceptions import exceptions_at
-    from hashscan.lists.store import ListStore
+    from hashscan.lists.store import DEMO, ListStore
 
     now = datetime.now(UTC)
-    with ListStore(state / "lists").open(names or None, now) as opened:
+    store = ListStore(state / "lists")
+    with store.open(names or None, now) as opened:
         show_lists(opened.infos)
+        for info in opened.infos:
+            show_counts(info)
+            if info.name != DEMO and client.origin_of(store, info.name) is not None:
+                _say_staged(info.name, staged_info(store, info.name))
+                _say_attempts(info.name, client.attempts_of(store, info.name))
         say_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
         if not any(info.state in USABLE_STATES for info in opened.infos):
             say("hashscan: no list can be used; add one with `hashscan lists add`")
             return EXIT_NO_LIST
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
+
+
+def _say_staged(name: str, staged: ListInfo | None) -> None:
+    """Say what waits to be put in use."""
+    if staged is not None:
+        words = printable(staged.problem) if staged.problem else f"{staged.entries} entries, expires {staged.expires}"
+        say(f"hashscan: list {name}: version {staged.version} is staged, {staged.state.value}: {words}")
+
+
+def _say_attempts(name: str, attempts: Attempts) -> None:
+    """Say when a signed list was last pulled, and what became of the last try where that failed."""
+    say(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
+    if attempts.error:
+        say(f"hashscan: list {name}: the last try, {attempts.tried}, failed: {printable(attempts.error)}")
+    for problem in attempts.problems:
+        say(f"hashscan: list {name}: passed over then: {printable(problem)}")
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))

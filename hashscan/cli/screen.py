@@ -63,6 +63,15 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
     )
 
 
+def show_counts(info: ListInfo) -> None:
+    """Say how many entries a list has of each algorithm and category."""
+    by_algorithm: dict[str, list[str]] = {}
+    for algorithm, category, count in info.counts:
+        by_algorithm.setdefault(algorithm, []).append(f"{count} {category}")
+    for algorithm, counts in by_algorithm.items():
+        say(f"hashscan: list {info.name}: {algorithm}: {', '.join(counts)}")
+
+
 def show_lists(infos: Sequence[ListInfo]) -> None:
     """Draw the state of hash lists."""
     show_table(

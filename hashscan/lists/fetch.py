@@ -1,6 +1,6 @@
-"""How a list's files are fetched, from a web server or from a folder, for tuf's client.
+"""How files of a list come here for tuf's client, whatever they come from; and from a folder.
 
-Importing this module imports tuf and urllib3, so others do so on first use.
+Importing this module imports tuf, so others do so on first use.
 """
 
 from __future__ import annotations
@@ -8,23 +8,20 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
-import urllib3.exceptions
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 from tuf.ngclient.fetcher import FetcherInterface
-from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
 
 FOLDER_URL = "folder:///"
 """Stands for the folder of a `FolderFetcher` in the addresses it is given."""
 
-_TIMEOUT = 30
-"""Seconds to wait for a connection, and for each next piece of an answer."""
-_CHUNK = 1 << 18
+CHUNK = 1 << 18
+"""Bytes read at a time."""
 _NOT_FOUND = 404
 
 
@@ -37,48 +34,60 @@ class TooLongError(DownloadLengthMismatchError):
         """Whether its limit is ours, and not a length that the list's owner signed."""
 
 
-class _StagingFetcher(FetcherInterface):
+class StagingFetcher(FetcherInterface):
     """Keeps a download in the staging folder until it is complete, and gives all its failures one root.
 
     tuf would use the system's folder for temporary files, which often is a small one in memory, and lets
     errors in the middle of an answer pass as they are.
     """
 
-    staging: Path
+    failures: tuple[type[Exception], ...] = (OSError,)
+    """What trouble with a source raises in the middle of an answer."""
+
+    def __init__(self, staging: Path | None, received: Callable[[int], None] | None = None) -> None:
+        """Keep downloads in `staging`, or in the system's folder when it is None.
+
+        Args:
+            staging: an existing folder.
+            received: told of each piece, how many bytes it has.
+        """
+        self.staging = staging
+        self._received = received
+
+    def close(self) -> None:
+        """Let go of what is held open between downloads."""
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
+        """The content of an address, as tuf's interface says, in a file that goes with the body."""
         with tempfile.TemporaryFile(dir=self.staging) as file:
             received = 0
-            for chunk in self._pieces(url):
-                received += len(chunk)
-                if received > max_length:
-                    raise TooLongError(url, max_length)
-                file.write(chunk)
+            with closing(self._pieces(url)) as pieces:
+                for piece in pieces:
+                    received += len(piece)
+                    if received > max_length:
+                        raise TooLongError(url, max_length)
+                    if self._received:
+                        self._received(len(piece))
+                    file.write(piece)
             file.seek(0)
             yield file
 
-    def _pieces(self, url: str) -> Iterator[bytes]:
+    def _pieces(self, url: str) -> Generator[bytes]:
         try:
             yield from self.fetch(url)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except self.failures as error:
             raise DownloadError(f"{url} broke off") from error
 
 
-class HttpFetcher(_StagingFetcher, Urllib3Fetcher):
-    """From a web server, by tuf's own fetcher; proxies come from the environment."""
-
-    def __init__(self, staging: Path) -> None:
-        super().__init__(socket_timeout=_TIMEOUT, chunk_size=_CHUNK, app_user_agent="hashscan")
-        self.staging = staging
-
-
-class FolderFetcher(_StagingFetcher):
+class FolderFetcher(StagingFetcher):
     """From a folder, such as a mounted medium, by addresses under `FOLDER_URL`."""
 
-    def __init__(self, folder: Path, staging: Path) -> None:
+    def __init__(
+        self, folder: Path, staging: Path | None, received: Callable[[int], None] | None = None
+    ) -> None:
+        super().__init__(staging, received)
         self._folder = folder
-        self.staging = staging
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         parts = unquote(url.removeprefix(FOLDER_URL)).split("/")
@@ -97,7 +106,7 @@ class FolderFetcher(_StagingFetcher):
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise DownloadError(f"{path} is no file")
-            while chunk := file.read(_CHUNK):
+            while chunk := file.read(CHUNK):
                 yield chunk
 
 

@@ -3,9 +3,12 @@
 NAME/root.json      the root the administrator trusts          (signed lists)
 NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
+NAME/validators.json what servers said of the timestamp they sent (signed lists)
+NAME/attempts.json  how the last pulls went                    (signed lists)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symbolic link to the version in use
+NAME/staged         symbolic link to one that is ready to be put in use
 .NAME.lock          held by the one writer
 """
 
@@ -14,7 +17,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +64,16 @@ class ListFolder:
         return self.path / "tuf"
 
     @property
+    def validators(self) -> Path:
+        """What servers said of the timestamp they sent."""
+        return self.path / "validators.json"
+
+    @property
+    def attempts(self) -> Path:
+        """How the last pulls went."""
+        return self.path / "attempts.json"
+
+    @property
     def staging(self) -> Path:
         """The next version; what a killed writer left there may be used again."""
         return self.path / "staging"
@@ -75,27 +88,34 @@ class ListFolder:
         """Points to the version in use."""
         return self.path / "active"
 
+    @property
+    def staged_link(self) -> Path:
+        """Points to the version that is ready to be put in use."""
+        return self.path / "staged"
+
     def active(self) -> Path | None:
         """The version in use, or None when there is none."""
+        return self._linked(self.active_link)
+
+    def staged(self) -> Path | None:
+        """The version that is ready to be put in use, or None when there is none."""
+        staged = self._linked(self.staged_link)
+        # A writer that was killed may have put it in use, and left the link.
+        return None if staged == self.active() else staged
+
+    def _linked(self, link: Path) -> Path | None:
         try:
-            return self.versions / Path(os.readlink(self.active_link)).name
+            return self.versions / Path(os.readlink(link)).name
         except FileNotFoundError:
             return None
 
     def hold_active(self) -> tuple[Path, Hold] | None:
         """The version in use and a claim that keeps it; None when there is none."""
-        while (version := self.active()) is not None:
-            try:
-                hold = Hold(version)
-            except FileNotFoundError:
-                if self.active() == version:
-                    raise
-                continue
-            # A writer may have removed it before the claim held; then another is in use by now.
-            if self.active() == version:
-                return version, hold
-            hold.close()
-        return None
+        return _held(self.active)
+
+    def hold_staged(self) -> tuple[Path, Hold] | None:
+        """The version that is ready to be put in use and a claim that keeps it; None when there is none."""
+        return _held(self.staged)
 
     def make(self) -> None:
         """Make the folders for a writer, and clear away what killed ones left beside the staging folder."""
@@ -115,13 +135,42 @@ class ListFolder:
         Returns:
             The folder it has become.
         """
+        finished = self.finish_staging(version)
+        self.activate(finished)
+        return finished
+
+    def finish_staging(self, version: int) -> Path:
+        """Make the staging folder, whose files are synced, a finished version, of which nobody knows yet.
+
+        Returns:
+            The folder it has become.
+        """
         for folder, _, _ in os.walk(self.staging):
             sync_folder(Path(folder))
         finished = self.versions / f"{version}-{secrets.token_hex(4)}"
         self.staging.rename(finished)
         sync_folder(self.versions)
-        replace_link(self.active_link, f"{self.versions.name}/{finished.name}")
         return finished
+
+    def activate(self, version: Path) -> None:
+        """Put a finished version in use; nothing is staged any more."""
+        if self.staged() != version:
+            # Before and not after, so that no death leaves one staged that is older than the one in use.
+            self.drop_staged()
+        replace_link(self.active_link, f"{self.versions.name}/{version.name}")
+        self.drop_staged()
+
+    def stage(self, version: Path) -> None:
+        """Have a finished version ready to be put in use, in the place of any other that was."""
+        replace_link(self.staged_link, f"{self.versions.name}/{version.name}")
+
+    def drop_staged(self) -> None:
+        """Have no version ready to be put in use."""
+        try:
+            self.staged_link.unlink()
+        except FileNotFoundError:
+            return
+        sync_folder(self.path)
 
     def finished_versions(self) -> Iterator[Path]:
         """All versions that are still there, the one in use among them."""
@@ -129,12 +178,12 @@ class ListFolder:
             yield from sorted(path for path in self.versions.iterdir() if path.is_dir())
 
     def remove_superseded(self) -> None:
-        """Remove the versions that are neither in use nor held by a reader, and the staging folder."""
+        """Remove versions that are neither in use, staged nor held by a reader, and the staging folder."""
         if self.staging.exists():
             shutil.rmtree(self.staging)
-        active = self.active()
+        kept = (self.active(), self.staged())
         for version in self.finished_versions():
-            if version != active:
+            if version not in kept:
                 with claimed_for_removal(version) as unused:
                     if unused:
                         shutil.rmtree(version)
@@ -149,6 +198,22 @@ class ListFolder:
         """Finish what a killed `remove` began."""
         for gone in self.path.parent.glob(f"{TEMPORARY_PREFIX}{self.path.name}-{'?' * 16}"):
             shutil.rmtree(gone)
+
+
+def _held(current: Callable[[], Path | None]) -> tuple[Path, Hold] | None:
+    """A version that writers may exchange for another at any time, and a claim that keeps it."""
+    while (version := current()) is not None:
+        try:
+            hold = Hold(version)
+        except FileNotFoundError:
+            if current() == version:
+                raise
+            continue
+        # A writer may have removed it before the claim held; then another has its place by now.
+        if current() == version:
+            return version, hold
+        hold.close()
+    return None
 
 
 def private_folder(folder: Path) -> Path:

@@ -1,9 +1,10 @@
-"""The form in which the source of a signed list is given and kept."""
+"""The form in which addresses are given and kept: of a list's source, of a proxy."""
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from hashscan.errors import UsageError
 
@@ -22,26 +23,71 @@ def checked_location(source: str) -> str:
         raise UsageError("the list has no address", advice=advice)
     if "://" not in source:
         return _existing_folder(Path(source), advice)
-    try:
-        address = urlsplit(source)
-        port = address.port
-    except ValueError as error:
-        raise UsageError(f"{source!r} is no address: {error}", advice=advice) from error
+    address = _taken_apart(source, "the address of a list", advice)
     if address.scheme == "file" and address.netloc in {"", "localhost"}:
         return _existing_folder(Path(unquote(address.path)), advice)
-    if not f"{address.scheme}://".startswith(WEB) or not address.hostname or port == 0:
+    if not f"{address.scheme}://".startswith(WEB) or not address.hostname:
         raise UsageError(f"lists can't be pulled from {source!r}", advice=advice)
-    if (
-        address.username is not None
-        or address.query
-        or address.fragment
-        or not source.isprintable()
-        or " " in source
-    ):
-        raise UsageError(
-            "the address of a list can't hold a user, a question mark, a hash sign or spaces", advice=advice
-        )
     return source if source.endswith("/") else f"{source}/"
+
+
+def checked_proxy(proxy: str) -> str:
+    """The address of a proxy for web requests.
+
+    Raises:
+        UsageError: it is none.
+    """
+    advice = "Give it as http://HOST:PORT or https://HOST:PORT."
+    address = _taken_apart(proxy, "the address of a proxy", advice)
+    if (
+        not f"{address.scheme}://".startswith(WEB)
+        or not address.hostname
+        or address.path not in {"", "/"}
+        or not address.netloc.isascii()
+    ):
+        raise UsageError(f"{proxy!r} is no proxy that can be used", advice=advice)
+    return f"{address.scheme}://{address.netloc}"
+
+
+def endpoint(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a web address: what a connection is made to.
+
+    Raises:
+        ValueError: it is no web address.
+    """
+    address = urlsplit(url)
+    if not f"{address.scheme}://".startswith(WEB) or not address.hostname:
+        raise ValueError("no web address")
+    return address.scheme, address.hostname, address.port or (443 if address.scheme == "https" else 80)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, so that nobody listens on the way."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _taken_apart(text: str, what: str, advice: str) -> SplitResult:
+    """An address in its parts; a user or password in it is refused without being repeated.
+
+    Raises:
+        UsageError: it is no address, or holds what it must not.
+    """
+    try:
+        address = urlsplit(text)
+        port = address.port
+    except ValueError as error:
+        raise UsageError(f"{what} can't be understood", advice=advice) from error
+    if port == 0:
+        raise UsageError(f"{what} can't have port 0", advice=advice)
+    if "@" in address.netloc or address.query or address.fragment or not text.isprintable() or " " in text:
+        raise UsageError(
+            f"{what} can't hold a user or password, a question mark, a hash sign or spaces",
+            advice=f"{advice} Credentials go into files of their own.",
+        )
+    return address
 
 
 def _existing_folder(folder: Path, advice: str) -> str:

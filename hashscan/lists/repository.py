@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ TARGETS = "targets"
 _METADATA_MAX = 5_000_000
 """Bytes of a metadata file; tuf's own limit for the largest role."""
 
+CLOCKS_MAY_DIFFER = timedelta(days=1)
+"""A list made later than this after now tells that the clock is wrong, so that nothing seems to expire."""
 PULL_AGAIN = "pull it again with `hashscan lists pull`"
 
 
@@ -153,6 +155,12 @@ def open_signed(
     )
     if not manifest.entries:
         return _unusable(replace(info, state=TrustState.MISSING), "the list has no entries; ask its owner")
+    if manifest.created > now + CLOCKS_MAY_DIFFER:
+        problem = (
+            f"made at {manifest.created:%Y-%m-%dT%H:%M:%SZ}, which by this machine's clock has yet to come: "
+            "check the clock; until then nothing is moved on its word"
+        )
+        return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)
     if now >= verified.expires:
         problem = f"expired on {info.expires}: {remedy}; until then nothing is moved on its word"
         return OpenedList(replace(info, state=TrustState.STALE, problem=problem), handle, manifest)

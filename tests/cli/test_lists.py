@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import resource
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.web import served
+from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.web import send, served, serving
 
 
 @pytest.fixture
@@ -138,22 +142,251 @@ def test_a_list_on_a_folder_goes_stale_and_is_still_used(
     run("publish", "release", "--work", work, "--no-passphrase")
     run("lists", "add", "short", public, "--root", work / "root.json")
     assert run("lists", "pull").code == 0
-    later = tmp_path / "later"
-    later.mkdir()
-    # Two days on, as this machine's commands see it.
-    (later / "sitecustomize.py").write_text(
+    two_days_on = later(tmp_path / "later", days=2)
+    ran = run("scan", uploads, "--report", "-", env=two_days_on)
+    assert ran.code == 4
+    assert ran.lines[0]["lists"][0]["state"] == "stale"
+    assert "list short is stale" in ran.lines[-1]["incomplete"]
+    assert run("lists", "status", env=two_days_on).code == 3
+
+
+# ---- the way to a list
+
+
+def options(ran: Ran) -> set[str]:
+    return set(re.findall(r"--[a-z-]+", ran.out))
+
+
+def test_a_list_is_trusted_by_its_root_or_its_fingerprint(
+    run: Run, url: str, root: Path, published: Path, state: Path
+) -> None:
+    ran = run("lists", "add", "national", url)
+    assert ran.code == 2
+    assert "--root or --root-fingerprint" in ran.err
+    fingerprint = hashlib.sha256(root.read_bytes()).hexdigest()
+    assert run("lists", "add", "x", url, "--root", root, "--root-fingerprint", fingerprint).code == 2
+    assert run("lists", "add", "x", url, "--root-fingerprint", "abc").code == 2
+    ran = run("lists", "add", "x", url, "--root-fingerprint", "0" * 64)
+    assert ran.code == 10
+    assert fingerprint in ran.err
+    assert run("lists", "add", "x", "http://127.0.0.1:9", "--root-fingerprint", fingerprint).code == 13
+    assert not (state / "lists" / "x").exists()
+    assert run("lists", "add", "national", url, "--root-fingerprint", fingerprint).code == 0
+    assert run("lists", "pull").code == 0
+
+
+def test_no_secret_has_an_option(run: Run) -> None:
+    for command in ("add", "pull"):
+        for option in options(run("lists", command, "--help")):
+            # The key's option names its file.
+            assert option == "--client-key" or not re.search(
+                r"password|token$|login$|user|secret|key$", option
+            )
+
+
+def test_a_secret_is_in_no_word_and_no_file(run: Run, published: Path, root: Path, tmp_path: Path) -> None:
+    secret = "tOpSeCrEt-4711"
+    token = tmp_path / "token"
+    token.write_text(f"{secret}\n")
+    said = ""
+    with serving(published) as server:
+        server.authorization = f"Bearer {secret}"
+        added = ("lists", "add", "national", server.url, "--root", root, "--token-file", token)
+        ran = run(*added)
+        assert ran.code == 2
+        assert "chmod 600" in ran.err
+        token.chmod(0o600)
+        for arguments in (
+            added,
+            ("lists", "pull"),
+            ("lists", "status"),
+            ("lists", "add", "again", server.url, "--root", root, "--token-variable", "LIST_TOKEN"),
+            ("lists", "pull", "again"),
+        ):
+            ran = run(*arguments, env={"LIST_TOKEN": secret})
+            assert ran.code == 0, ran.err
+            said += ran.out + ran.err
+        ran = run("lists", "pull", "again")
+        assert ran.code == 2
+        assert "LIST_TOKEN" in ran.err
+        server.authorization = "Bearer another"
+        ran = run("lists", "pull", "national")
+        assert ran.code == 13
+        assert "credentials" in ran.err
+        said += ran.err + run("lists", "status").err
+        ran = run("lists", "add", "bad", f"https://me:{secret}@lists.example/", "--root", root)
+        assert ran.code == 2
+        said += ran.err
+    assert secret not in said
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path != token:
+            assert secret.encode() not in path.read_bytes(), path
+
+
+def test_a_mirror_helps_and_what_was_wrong_is_said(run: Run, url: str, root: Path, published: Path) -> None:
+    with serving(published) as mirror:
+        added = ("--root", root, "--mirror", "http://127.0.0.1:9", "--mirror", mirror.url)
+        assert run("lists", "add", "national", url, *added).code == 0
+        forge(published)
+        good = json.loads((published / "metadata" / "timestamp.json").read_bytes())
+        good["signed"]["version"] -= 1
+        mirror.answers["timestamp.json"] = lambda request: send(request, json.dumps(good).encode())
+        ran = run("lists", "pull")
+        assert ran.code == 0
+        assert f"passed over, and another source used: what {url}/ offers can't be trusted" in ran.err
+        assert "http://127.0.0.1:9/ gives no usable answer" in ran.err
+        assert "passed over then: what" in run("lists", "status").err
+
+
+def test_status_tells_how_pulls_went(run: Run, url: str, root: Path, published: Path) -> None:
+    run("lists", "add", "national", url, "--root", root)
+    assert "last pulled never" in run("lists", "status").err
+    run("lists", "pull")
+    ran = run("lists", "status")
+    assert re.search(r"last pulled 20\d\d-", ran.err)
+    assert "failed" not in ran.err
+    forge(published)
+    run("lists", "pull")
+    ran = run("lists", "status")
+    assert ran.code == 0
+    assert re.search(r"last pulled 20\d\d-", ran.err)
+    assert re.search(r"the last try, 20\d\d-.*, failed: what http.* offers can't be trusted", ran.err)
+
+
+def test_a_new_version_is_looked_at_before_it_is_used(
+    run: Run, url: str, root: Path, uploads: Path, tmp_path: Path
+) -> None:
+    run("lists", "add", "national", url, "--root", root)
+    assert run("lists", "diff").code == 2
+    assert run("lists", "activate").code == 2
+    ran = run("lists", "pull", "--stage")
+    assert ran.code == 0
+    assert "version 1 (staged; none is in use): 2 entries" in ran.err
+    assert run("lists", "status").code == 10
+    assert run("scan", uploads).code == 10
+    assert "from nothing to version 1: 2 entries came, 0 went" in run("lists", "diff", "national").err
+    ran = run("lists", "activate", "national")
+    assert ran.code == 0
+    assert "version 1 is in use (was not there before): 2 entries" in ran.err
+    assert run("scan", uploads).code == 1
+
+    more = tmp_path / "more.csv"
+    more.write_text(f"id,algorithm,value,category\nmore,md5,{'0' * 32},B1\nmany,md5,{'1' * 32},A2\n")
+    run("publish", "add", more, "--work", tmp_path / "work")
+    run("publish", "release", "--work", tmp_path / "work", "--no-passphrase")
+    assert "version 2 (staged; 1 is in use): 4 entries" in run("lists", "pull", "--stage").err
+    ran = run("lists", "status")
+    assert ran.code == 0
+    assert "list national: version 2 is staged, fresh: 4 entries" in ran.err
+    assert "list national: sha256: 1 A1" in ran.err
+    ran = run("lists", "diff", "--entries")
+    assert ran.code == 0
+    assert "from version 1 to version 2: 2 entries came, 0 went" in ran.err
+    assert sorted((line["change"], line["category"], line["entry"]) for line in ran.lines) == [
+        ("came", "A2", "many"),
+        ("came", "B1", "more"),
+    ]
+    assert run("lists", "diff").out == ""
+    assert run("check", "0" * 32).lines[0]["verdict"] == "clean"
+    ran = run("lists", "activate", "--discard")
+    assert ran.code == 0
+    assert "dropped" in ran.err
+    assert "staged" not in run("lists", "status").err
+    assert run("lists", "activate", "national").code == 2
+    assert run("lists", "pull", "--stage").code == 0
+    assert run("lists", "activate").code == 0
+    assert run("check", "0" * 32).lines[0]["verdict"] == "match"
+
+
+def test_jitter_waits_before_it_asks(run: Run, url: str, root: Path) -> None:
+    run("lists", "add", "national", url, "--root", root)
+    assert run("lists", "pull", "--jitter", "0.5").code == 0
+    for wrong in ("-1", "soon", "86401"):
+        assert run("lists", "pull", "--jitter", wrong).code == 2
+
+
+def test_two_pulls_at_once(run: Run, published: Path, root: Path, state: Path) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def slow(request: object) -> None:
+        arrived.set()
+        go_on.wait(30)
+        send(request, (published / "metadata" / "timestamp.json").read_bytes())  # type: ignore[arg-type]
+
+    with serving(published) as server:
+        run("lists", "add", "national", server.url, "--root", root)
+        server.answers["timestamp.json"] = slow
+        command = [*COMMAND, "lists", "pull", "national"]
+        with subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as first:
+            assert arrived.wait(30)
+            ran = run("lists", "pull", "national")
+            assert ran.code == 11
+            assert "another process is writing" in ran.err
+            go_on.set()
+            _, words = first.communicate(timeout=60)
+    assert first.returncode == 0, words
+    assert run("lists", "status").code == 0
+
+
+def test_a_full_disk(run: Run, url: str, root: Path, state: Path) -> None:
+    run("lists", "add", "national", url, "--root", root)
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+
+    ran = run("lists", "pull", preexec_fn=no_room)
+    assert ran.code == 12
+    assert "Check free space" in ran.err
+    assert run("lists", "status").code == 10
+    assert run("lists", "pull").code == 0
+
+
+def later(folder: Path, **how: int) -> dict[str, str]:
+    """The environment of commands for which it is some time later."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
         "import datetime\n"
         "class Later(datetime.datetime):\n"
         "    @classmethod\n"
         "    def now(cls, tz=None):\n"
-        "        return super().now(tz) + datetime.timedelta(days=2)\n"
+        f"        return super().now(tz) + datetime.timedelta(**{how})\n"
         "datetime.datetime = Later\n"
     )
-    ran = run("scan", uploads, "--report", "-", env={"PYTHONPATH": str(later)})
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_a_server_blocked_for_a_week(
+    run: Run, url: str, root: Path, published: Path, uploads: Path, tmp_path: Path
+) -> None:
+    run("lists", "add", "national", url, "--root", root)
+    run("lists", "pull")
+    published.rename(tmp_path / "away")
+    week = later(tmp_path / "week", days=7)
+    ran = run("lists", "pull", env=week)
+    assert ran.code == 13
+    assert "404" in ran.err
+    ran = run("lists", "status", env=week)
+    assert ran.code == 3
+    assert "stale" in ran.err
+    before = sorted(path.name for path in uploads.iterdir())
+    ran = run("scan", uploads, "--report", "-", env=week)
     assert ran.code == 4
     assert ran.lines[0]["lists"][0]["state"] == "stale"
-    assert "list short is stale" in ran.lines[-1]["incomplete"]
-    assert run("lists", "status", env={"PYTHONPATH": str(later)}).code == 3
+    assert "list national is stale" in ran.lines[-1]["incomplete"]
+    assert "stale" in ran.err
+    (uploads / "listed.jpg").unlink()
+    (uploads / "alike.jpg").unlink()
+    assert run("scan", uploads, "--report", "-", env=week).code == 3
+    assert sorted(path.name for path in uploads.iterdir()) == [name for name in before if name == "other.jpg"]
+
+
+@pytest.mark.parametrize("days", [365, -365])
+def test_a_clock_a_year_off(run: Run, url: str, root: Path, tmp_path: Path, days: int) -> None:
+    run("lists", "add", "national", url, "--root", root)
+    ran = run("lists", "pull", env=later(tmp_path / "year", days=days))
+    assert ran.code == 10
+    assert "Check this machine's clock" in ran.err
+    assert run("lists", "pull").code == 0
 
 
 def test_a_wrong_line_is_named_and_nothing_is_imported(run: Run, tmp_path: Path, local_list: str) -> None:

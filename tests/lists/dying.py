@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hashscan.lists import client
+from hashscan.lists.activation import activate, staged_info
 from hashscan.lists.published import open_published
 from hashscan.lists.publisher import Publisher
 from hashscan.lists.store import ListStore
@@ -45,8 +46,10 @@ def old_entries(folder: Path) -> int:
 def do(action: str, folder: Path) -> None:
     """One change of a list."""
     store = ListStore(folder / "lists")
-    if action == "pull":
-        client.pull(store, "signed")
+    if action in {"pull", "stage"}:
+        client.pull(store, "signed", stage=action == "stage")
+    elif action == "activate":
+        activate(store, "signed")
     elif action == "import":
         store.import_entries("own", some_entries(old_entries(folder) + ADDED, algorithms=["md5"]), "entries")
     elif action == "release":
@@ -76,6 +79,12 @@ def check(action: str, folder: Path) -> bool:
     """Make sure that there is the old version or the new one; True for the new."""
     info = look(action, folder)
     old = old_entries(folder)
+    if action == "stage":
+        assert info is not None
+        assert info.entries == old, info
+        staged = staged_info(ListStore(folder / "lists"), "signed")
+        assert staged is None or (staged.state in USABLE_STATES and staged.entries == old + ADDED), staged
+        return staged is not None
     if action == "remove":
         assert info is None or info.entries == old + CANARIES, info
         return info is None
@@ -110,13 +119,19 @@ def finish(action: str, folder: Path) -> None:
         else:
             ListStore(folder / "lists").import_entries("signed", some_entries(1), "entries")
             do(action, folder)
+    elif action == "activate":
+        if not check(action, folder):
+            do(action, folder)
+        do("pull", folder)
     else:
         do(action, folder)
     assert check(action, folder)
     leftovers = {name for name in tree(folder) if ".tmp" in name or "staging" in name or "download" in name}
     assert not leftovers, leftovers
     for versions in folder.glob("lists/*/versions"):
-        assert len(list(versions.iterdir())) == 1, list(versions.iterdir())
+        assert len(list(versions.iterdir())) == (2 if action == "stage" else 1), list(versions.iterdir())
+    if action == "activate":
+        assert not (folder / "lists" / "signed" / "staged").is_symlink()
 
 
 def die_at(moment: int) -> None:

@@ -20,14 +20,16 @@ from hashscan.errors import (
     UnreachableError,
     UsageError,
 )
-from hashscan.lists import client, fetch
+from hashscan.lists import client
 from hashscan.lists import manifest as manifests
+from hashscan.lists import web as web_fetcher
 from hashscan.lists.manifest import Manifest, Part, PartColumns, Shard
+from hashscan.lists.origin import Origin
 from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, ListInfo, TrustState
+from tests.web import WebServer, send
 
 from .builders import CANARIES, NOW, Owner, some_entries, tree
-from .conftest import WebServer, send
 from .test_lock import holder
 from .test_trust import rotate_root
 
@@ -70,7 +72,7 @@ def test_pulls_from_a_web_server(owner: Owner, store: ListStore, web: WebServer)
     assert pulled.info == info(store)
     assert pulled.info.by_algorithm == (("md5", 4), ("pdq", 4), ("sha1", 1), ("sha256", 4))
     assert pulled.info.categories == ("A1", "B2", "test")
-    assert client.source_of(store, "mine") == web.url
+    assert client.origin_of(store, "mine") == Origin(web.url)
 
 
 @pytest.mark.parametrize("form", [str, lambda folder: folder.as_uri()])
@@ -374,7 +376,7 @@ def test_a_missing_root_of_the_chain_is_the_chains_end_but_trouble_is_trouble(
 def test_a_server_that_says_nothing(
     subscribed: ListStore, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_TIMEOUT", 0.1)
+    monkeypatch.setattr(web_fetcher, "TIMEOUT", 0.1)
     web.answers["timestamp.json"] = lambda request: time.sleep(0.5)
     still_version_1(subscribed, UnreachableError, "timed out|in time")
 

@@ -26,15 +26,17 @@ def prepared(folder: Path, action: str, old: int) -> None:
     owner.release(some_entries(old, algorithms=["md5"]))
     (folder / "old").write_text(str(old))
     store = ListStore(folder / "lists")
-    if action in {"pull", "remove"}:
+    if action in {"pull", "stage", "activate", "remove"}:
         client.add(store, "signed", str(owner.repository), owner.root)
         client.pull(store, "signed")
     if action == "import":
         store.import_entries("own", some_entries(old, algorithms=["md5"]), "entries")
     if action != "rotate":
         owner.publisher.add(some_entries(dying.ADDED, start=old, algorithms=["md5"]), "entries")
-    if action == "pull":
+    if action in {"pull", "stage", "activate"}:
         owner.publisher.release()
+    if action == "activate":
+        client.pull(store, "signed", stage=True)
 
 
 def command(mode: str, action: str, folder: Path) -> list[str]:
@@ -42,7 +44,16 @@ def command(mode: str, action: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("action", "least"), [("pull", 40), ("import", 15), ("release", 15), ("rotate", 20), ("remove", 10)]
+    ("action", "least"),
+    [
+        ("pull", 40),
+        pytest.param("stage", 40, marks=pytest.mark.slow),
+        ("activate", 4),
+        ("import", 15),
+        ("release", 15),
+        ("rotate", 20),
+        ("remove", 10),
+    ],
 )
 def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str, least: int) -> None:
     prepared(tmp_path / "folder", action, 5)
@@ -55,7 +66,7 @@ def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str
     assert 0 < new < deaths
 
 
-@pytest.mark.parametrize("action", ["pull", "release", "rotate"])
+@pytest.mark.parametrize("action", ["pull", "activate", "release", "rotate"])
 def test_killed_at_any_time(tmp_path: Path, action: str) -> None:
     folder, kept = tmp_path / "folder", tmp_path / "kept"
     prepared(folder, action, 30_000)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.lists.location import checked_location
+from hashscan.lists.location import checked_location, checked_proxy, endpoint, is_loopback
 
 
 def test_web_addresses_end_in_a_slash() -> None:
@@ -54,3 +54,68 @@ def test_any_text_gives_a_source_or_the_one_kind_of_error(text: str, scheme: str
     except UsageError:
         return
     assert found.startswith(("http://", "https://", "/"))
+
+
+def test_a_refused_password_is_not_repeated() -> None:
+    for check in (checked_location, checked_proxy):
+        for address in (
+            "https://user:secret@host:99999/",
+            "https://user:secret@host/",
+            "https://secret@[::1/",
+        ):
+            with pytest.raises(UsageError) as caught:
+                check(address)
+            assert "secret" not in str(caught.value) + caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("proxy", "kept"),
+    [("http://proxy:3128", "http://proxy:3128"), ("https://proxy.example/", "https://proxy.example")],
+)
+def test_proxies(proxy: str, kept: str) -> None:
+    assert checked_proxy(proxy) == kept
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "",
+        "proxy:3128",
+        "proxy",
+        "socks5://proxy",
+        "http://",
+        "http://proxy/path",
+        "http://proxy:0",
+        "file:///",
+    ],
+)
+def test_what_is_no_proxy_is_refused(proxy: str) -> None:
+    with pytest.raises(UsageError):
+        checked_proxy(proxy)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("127.0.0.1.example", False),
+        ("localhost.example", False),
+        ("10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("2130706433", False),
+    ],
+)
+def test_what_is_this_machine(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_endpoints() -> None:
+    assert endpoint("https://Host.Example/a") == ("https", "host.example", 443)
+    assert endpoint("http://host:8080/a") == ("http", "host", 8080)
+    for other in ("", "file:///x", "https://", "host", "http://host:x/"):
+        with pytest.raises(ValueError, match=r"."):
+            endpoint(other)

@@ -1,0 +1,104 @@
+"""Puts a version that a pull has staged in use, or drops it; asks no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hashscan.errors import ListTrustError, UsageError
+from hashscan.lists.durable import output_errors
+from hashscan.lists.layout import ListFolder, own_name
+from hashscan.lists.record import Thoroughness
+from hashscan.lists.repository import open_repository
+from hashscan.lists.store import ListStore
+from hashscan.model import USABLE_STATES, ListInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """What an activation did."""
+
+    info: ListInfo
+    """The version in use now."""
+    previous: int | None
+    """The version in use before, if one was that could be relied on."""
+
+
+def staged_info(store: ListStore, name: str) -> ListInfo | None:
+    """What to say of the version that is staged; None when none is.
+
+    Raises:
+        UsageError: the name can't be one.
+        OutputError: the list's folder can't be read.
+    """
+    with output_errors(f"the staged version of {name!r} can't be read"):
+        folder = store.folder(own_name(name))
+        held = folder.hold_staged()
+        if held is None:
+            return None
+        version, hold = held
+        try:
+            opened = open_repository(
+                name, version, folder.root.read_bytes(), datetime.now(UTC), thoroughness=Thoroughness.SIZES
+            )
+        finally:
+            hold.close()
+        return opened.info
+
+
+def activate(store: ListStore, name: str) -> Activated:
+    """Put the staged version in use, after comparing all of it with what was signed.
+
+    Raises:
+        UsageError: no version is staged.
+        ListTrustError: it doesn't hold what was signed any more; the last good version stays.
+        LockedError: another process writes this list.
+        OutputError: the list's folder can't be written.
+    """
+    with _staged(store, name) as folder:
+        staged, active = folder.staged(), folder.active()
+        assert staged is not None
+        now, root = datetime.now(UTC), folder.root.read_bytes()
+        opened = open_repository(name, staged, root, now)
+        if opened.handle is None:
+            raise ListTrustError(
+                f"the staged version of {name!r} can't be used: {opened.info.problem}",
+                advice="The last good version stays in use. Stage it anew: `hashscan lists pull --stage`.",
+            )
+        before = open_repository(name, active, root, now, thoroughness=Thoroughness.SIZES) if active else None
+        folder.activate(staged)
+        folder.remove_superseded()
+        usable = before is not None and before.info.state in USABLE_STATES
+        return Activated(opened.info, before.info.version if before and usable else None)
+
+
+def discard(store: ListStore, name: str) -> None:
+    """Drop the staged version; the next pull fetches again what it needs.
+
+    Raises:
+        UsageError: no version is staged.
+        LockedError: another process writes this list.
+        OutputError: the list's folder can't be written.
+    """
+    with _staged(store, name) as folder:
+        folder.drop_staged()
+        folder.remove_superseded()
+
+
+@contextmanager
+def _staged(store: ListStore, name: str) -> Iterator[ListFolder]:
+    """A list's folder in which a version is staged, with every other writer kept out.
+
+    Raises:
+        UsageError: none is.
+    """
+    with store.writing(own_name(name)) as folder:
+        if folder.staged() is None:
+            raise UsageError(
+                f"no version of the list {name!r} is staged",
+                advice="Stage one with `hashscan lists pull --stage`.",
+            )
+        folder.make()
+        yield folder

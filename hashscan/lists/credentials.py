@@ -1,0 +1,174 @@
+"""What a list's server is shown as proof of who asks, and where it is kept: in files or in the environment.
+
+Only the places are remembered with a list; the secrets are read for each pull and never written or shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hashscan.errors import UsageError
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FILE_MAX = 1 << 16
+"""Bytes of a file of credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPlaces:
+    """Where the credentials for one list are kept; None is nowhere."""
+
+    token_file: str | None = None
+    """File whose first line is a bearer token."""
+    token_variable: str | None = None
+    """Name of the environment variable that holds it."""
+    login_file: str | None = None
+    """File whose first line is a user, a colon and a password."""
+    login_variable: str | None = None
+    certificate: str | None = None
+    """PEM file of the client certificate for mutual TLS."""
+    key: str | None = None
+    """PEM file of its key, not encrypted; None where it is in the certificate's file."""
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, self.authorizations)) > 1:
+            raise UsageError(
+                "one list can't have two tokens or logins",
+                advice="Name one of --token-file, --token-variable, --login-file and --login-variable.",
+            )
+        if self.key and not self.certificate:
+            raise UsageError(
+                "there is a key but no certificate", advice="Name --client-certificate with --client-key."
+            )
+        for name in (self.token_variable, self.login_variable):
+            if name and not _VARIABLE.fullmatch(name):
+                raise UsageError(
+                    "a credential's variable is not named as one",
+                    advice="Give the variable's name, never the secret itself.",
+                )
+
+    @property
+    def authorizations(self) -> tuple[str | None, ...]:
+        """The places of what goes into a request's header."""
+        return self.token_file, self.token_variable, self.login_file, self.login_variable
+
+    @property
+    def any(self) -> bool:
+        """Whether there are credentials at all."""
+        return any((*self.authorizations, self.certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The credentials themselves."""
+
+    authorization: str | None = field(default=None, repr=False)
+    """The header of that name."""
+    certificate: str | None = None
+    key: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What must never be shown."""
+
+    def hidden(self, text: str) -> str:
+        """The text without any secret, should a server have sent one back."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def check_files(places: CredentialPlaces) -> None:
+    """Make sure that files of credentials can be used; variables may not be set yet.
+
+    Raises:
+        UsageError: a file can't be read, others may read it, or it doesn't hold what it should.
+    """
+    read_credentials(CredentialPlaces(token_file=places.token_file), {})
+    read_credentials(CredentialPlaces(login_file=places.login_file), {})
+    read_credentials(CredentialPlaces(certificate=places.certificate, key=places.key), {})
+
+
+def read_credentials(places: CredentialPlaces, environ: Mapping[str, str]) -> Credentials:
+    """Read what a pull needs.
+
+    Args:
+        places: where it is kept.
+        environ: the environment.
+
+    Raises:
+        UsageError: something is not there, can't be read, may be read by others, or can't be what it should.
+    """
+    if places.certificate:
+        # The file with the key must be private; a certificate alone may be read by all.
+        _private_bytes(places.key or places.certificate, "the client key")
+    authorization: str | None = None
+    secrets: tuple[str, ...] = ()
+    token = _secret(places.token_file, places.token_variable, environ, "the token")
+    if token is not None:
+        if not _TOKEN.fullmatch(token):
+            raise UsageError(
+                "the token is empty or holds characters that no token has",
+                advice="Its place must hold the token alone, on the first line.",
+            )
+        authorization, secrets = f"Bearer {token}", (token,)
+    login = _secret(places.login_file, places.login_variable, environ, "the login")
+    if login is not None:
+        user, colon, password = login.partition(":")
+        if not colon or not user or not password:
+            raise UsageError(
+                "the login is not a user, a colon and a password",
+                advice="Its place must hold USER:PASSWORD, on the first line.",
+            )
+        encoded = base64.b64encode(login.encode("utf-8", "surrogateescape")).decode("ascii")
+        authorization, secrets = f"Basic {encoded}", (encoded, login, password)
+    return Credentials(authorization, places.certificate, places.key, secrets)
+
+
+def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], what: str) -> str | None:
+    """The first line of a private file, or a variable's value; None when neither is named."""
+    if file:
+        line = _private_bytes(file, what).split(b"\n")[0].rstrip(b"\r")
+        return line.decode("utf-8", "surrogateescape")
+    if variable:
+        if not environ.get(variable):
+            raise UsageError(
+                f"{what} should be in the environment variable {variable}, which is not set",
+                advice="Set it for this command, or add the list again with other credentials.",
+            )
+        return environ[variable]
+    return None
+
+
+def _private_bytes(name: str, what: str) -> bytes:
+    """The content of a file that nobody but its owner may read.
+
+    Raises:
+        UsageError: it is no such file.
+    """
+    path = Path(name)
+    try:
+        # Not blocking, should it be a FIFO.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise UsageError(f"{what} can't be in {path}, which is no file", advice="Name a file.")
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise UsageError(
+                    f"others than its owner may read or write {path} with {what}",
+                    advice=f"If it can still be trusted: chmod 600 {path}",
+                )
+            data = stream.read(_FILE_MAX + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{what} can't be read from {path}: {error.strerror}", advice="Name a file this user may read."
+        ) from error
+    if len(data) > _FILE_MAX:
+        raise UsageError(f"{path} is too long to hold {what}", advice="Name the file that holds it.")
+    return data

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     DECODER_DIED = "decoder died"
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
+    TOO_MANY = "more pictures in it than the limit"
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
@@ -222,7 +223,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One entry within its threshold of one digest."""
+    """One entry near one digest."""
 
     list_name: str
     entry_id: str
@@ -230,8 +231,16 @@ class Match:
     category: str
     distance: int
     threshold: int
+    """Largest distance at which an entry matches; one that is farther away is a near miss."""
     variant: str = "as stored"
     """Which rendering of the picture the digest was made from."""
+    doubt: str = ""
+    """Why likeness alone says little of this picture; empty where it doesn't."""
+
+    @property
+    def near_miss(self) -> bool:
+        """Whether it is near enough for a look only."""
+        return self.distance > self.threshold
 
 
 @dataclass(frozen=True, slots=True)

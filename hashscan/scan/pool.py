@@ -21,10 +21,11 @@ from pebble import ProcessPool as PebblePool
 from pebble.pool.process import PoolManager
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
+from hashscan.scan.answers import Answers
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.worker import Worker, WorkerSetup
 
-MakeWorker = Callable[[WorkerSetup], Worker]
+MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""
 
 _PR_SET_PDEATHSIG = 1
@@ -61,8 +62,12 @@ class ProcessPool(Pool):
 
     def __init__(self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker) -> None:
         self.workers = workers
+        self._answers = Answers()
         self._pool = _PatientPool(
-            max_workers=workers, initializer=_start, initargs=(setup, make), context=warm_up()
+            max_workers=workers,
+            initializer=_start,
+            initargs=(setup, make, self._answers),
+            context=warm_up(),
         )
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
@@ -91,6 +96,7 @@ class ProcessPool(Pool):
         """Stop the processes."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+        self._answers.close()
 
 
 class _PatientPool(PebblePool):
@@ -179,10 +185,10 @@ _worker: Worker | None = None
 """The one worker of a pool's process."""
 
 
-def _start(setup: WorkerSetup, make: MakeWorker) -> None:
+def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
     _die_with_parent()
-    _worker = make(setup)
+    _worker = make(setup, answers)
 
 
 def _die_with_parent() -> None:

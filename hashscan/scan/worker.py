@@ -5,6 +5,7 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -30,6 +31,7 @@ from hashscan.model import (
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.scan.answers import Answers
 from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
@@ -86,6 +88,8 @@ class _Checked:
     variants: tuple[PictureDigest, ...] = ()
     """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
+    reply: bytes = b""
+    """What a decoder said of it and may say of equal content, once checked."""
     reason: Reason | None = None
     detail: str = ""
     unreadable: bool = False
@@ -121,8 +125,16 @@ class _Checked:
 class Worker:
     """Checks batches; holds the index and the sandbox."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, answers: Answers | None = None) -> None:
+        """Map the lists and start the sandbox.
+
+        Args:
+            setup: what to do.
+            answers: shared with the sweep's other workers; closed with the worker. Without any, it has
+                a table of its own.
+        """
         self.setup = setup
+        self.answers = Answers() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold)
         self._exact = [EXACT_HASHES[name]() for name in setup.exact]
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
@@ -179,22 +191,45 @@ class Worker:
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
-            file.kind = sniff(opened.head(PREFIX_SIZE))
+            head = opened.head(PREFIX_SIZE)
+            file.kind = sniff(head)
             decoding = file.kind is not None and file.kind.pillow is not None and bool(self.setup.pictures)
-            if decoding:
+            # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
+            waiting = decoding and self._met(opened, head)
+            if decoding and not waiting:
                 self._begin(file, opened)
             try:
                 values, file.bytes_read = digest_descriptor(opened.descriptor, self._exact)
             finally:
                 # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
-                if decoding:
+                if decoding and not waiting:
                     self._finish(file)
+            sha256 = values.get("sha256")
+            if waiting and not self._recall(file, opened, sha256):
+                self._begin(file, opened)
+                self._finish(file)
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
         if file.kind is not None and file.kind.pillow is None:
             file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
         opened.check_unchanged()
         file.digests.update({name: Digest(name, value) for name, value in values.items()})
+        if file.reply and sha256 is not None:
+            self.answers.keep(opened.stat.uid, sha256, file.reply)
+
+    def _met(self, opened: OpenFile, head: bytes) -> bool:
+        """Whether a picture of this owner with this size, beginning and end was met before."""
+        size = opened.stat.size
+        tail = os.pread(opened.descriptor, PREFIX_SIZE, max(0, size - PREFIX_SIZE))
+        return self.answers.met(b"%d %d " % (opened.stat.uid, size) + head + tail)
+
+    def _recall(self, file: _Checked, opened: OpenFile, sha256: bytes | None) -> bool:
+        """Take the answer that was kept for the same content of the same owner, if there is one."""
+        if sha256 is None:
+            return False
+        reply = self.answers.recall(opened.stat.uid, sha256)
+        # It was found to make sense before it was kept.
+        return reply is not None and self._take(file, reply)
 
     def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
@@ -202,16 +237,25 @@ class Worker:
 
     def _finish(self, file: _Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
-        assert file.kind is not None
         try:
-            answer = unpack_reply(self.sandbox.finish(), file.kind, self.setup.pictures)
+            reply = self.sandbox.finish()
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return
-        except ValueError as error:
+        if not self._take(file, reply):
             self.sandbox.discard()
+        elif file.reason is not Reason.MEMORY:
+            # That hangs on what else the decoder has met; everything else follows from the content.
+            file.reply = reply
+
+    def _take(self, file: _Checked, reply: bytes) -> bool:
+        """Check a reply and put it down; False where it makes no sense, which is put down too."""
+        assert file.kind is not None
+        try:
+            answer = unpack_reply(reply, file.kind, self.setup.pictures)
+        except ValueError as error:
             file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
-            return
+            return False
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
             file.digests.update(answer.stored(self.setup.pictures))
@@ -222,6 +266,7 @@ class Worker:
                     file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
         else:
             file.reason, file.detail = answer, file.kind.name
+        return True
 
     def _match(self, files: Sequence[_Checked]) -> None:
         """Ask the index for all files at once, algorithm by algorithm."""
@@ -252,6 +297,9 @@ class Worker:
         except FileTrouble as trouble:
             file.fail(trouble)
             return
+        if again.reply and (sha256 := file.digests.get("sha256")) is not None:
+            # In the place of the first one's answer, which it may contradict.
+            self.answers.keep(file.opened.stat.uid, sha256.value, again.reply)
         self._match([again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
@@ -291,6 +339,7 @@ class Worker:
     def close(self) -> None:
         """End the sandbox."""
         self.sandbox.close()
+        self.answers.close()
 
     def __enter__(self) -> Worker:
         return self

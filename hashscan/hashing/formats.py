@@ -220,7 +220,7 @@ GRIB), videos.
 """
 
 
-def sniff(prefix: bytes) -> PictureFormat | None:
+def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
     """Tell a picture's format by its content; a file's name counts for nothing.
 
     Args:

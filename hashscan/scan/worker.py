@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-from hashscan.hashing.exact import digest_descriptor
+from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
 from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
 from hashscan.hashing.variants import VARIANTS, PictureDigest
@@ -136,7 +136,7 @@ class Worker:
         self.setup = setup
         self.answers = Answers() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold)
-        self._exact = [EXACT_HASHES[name]() for name in setup.exact]
+        self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
         plugin = Plugin(
             setup.decoder,
@@ -191,15 +191,15 @@ class Worker:
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
-            head = opened.head(PREFIX_SIZE)
-            file.kind = sniff(head)
+            first = self._reader.begin(opened.descriptor, opened.stat.size)
+            file.kind = sniff(first)
             decoding = file.kind is not None and file.kind.pillow is not None and bool(self.setup.pictures)
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
-            waiting = decoding and self._met(opened, head)
+            waiting = decoding and self._met(opened, first)
             if decoding and not waiting:
                 self._begin(file, opened)
             try:
-                values, file.bytes_read = digest_descriptor(opened.descriptor, self._exact)
+                values, file.bytes_read = self._reader.finish()
             finally:
                 # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
                 if decoding and not waiting:
@@ -217,11 +217,14 @@ class Worker:
         if file.reply and sha256 is not None:
             self.answers.keep(opened.stat.uid, sha256, file.reply)
 
-    def _met(self, opened: OpenFile, head: bytes) -> bool:
+    def _met(self, opened: OpenFile, first: memoryview) -> bool:
         """Whether a picture of this owner with this size, beginning and end was met before."""
         size = opened.stat.size
-        tail = os.pread(opened.descriptor, PREFIX_SIZE, max(0, size - PREFIX_SIZE))
-        return self.answers.met(b"%d %d " % (opened.stat.uid, size) + head + tail)
+        if size <= len(first):
+            last = bytes(first[-PREFIX_SIZE:])
+        else:
+            last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
+        return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
     def _recall(self, file: _Checked, opened: OpenFile, sha256: bytes | None) -> bool:
         """Take the answer that was kept for the same content of the same owner, if there is one."""

@@ -120,6 +120,6 @@ class ExactReader:
             filled = self._buffer[:count]
             for _, hasher in running:
                 hasher.update(filled)
-            # A file of the size it was said to have would end here, which fstat tells as well as another read.
+            # A file of the size it was said to have ends here, which a look at its size tells as well.
             count = 0 if offset == size < _BUFFER_SIZE else os.preadv(descriptor, [self._buffer], offset)
         return {name: hasher.digest() for name, hasher in running}, offset

@@ -6,7 +6,7 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -84,7 +84,10 @@ class _Checked:
     item: Item
     opened: OpenFile | None = None
     kind: PictureFormat | None = None
+    exact: dict[str, bytes] = field(default_factory=dict)
+    """Digests of its bytes, by algorithm."""
     digests: dict[str, Digest] = field(default_factory=dict)
+    """Of the picture as it is stored, by algorithm."""
     variants: tuple[PictureDigest, ...] = ()
     """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
@@ -99,21 +102,22 @@ class _Checked:
     def fail(self, trouble: FileTrouble) -> None:
         """Its bytes can't be relied on: forget what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
+        self.exact = {}
         self.digests.clear()
         self.variants = ()
         self.matches.clear()
         self.close()
 
-    def queries(self, name: str) -> Iterator[Query]:
+    def queries(self, name: str) -> list[Query]:
         """What the lists are to be asked about it, by one algorithm."""
         algorithm = ALGORITHMS[name]
         if not algorithm.of_picture:
-            if (digest := self.digests.get(name)) is not None:
-                yield Query(digest.value)
-            return
-        for variant in self.variants:
-            if variant.algorithm == name and variant.quality >= algorithm.min_quality:
-                yield Query(variant.value, variant)
+            return [Query(self.exact[name])] if name in self.exact else []
+        return [
+            Query(variant.value, variant)
+            for variant in self.variants
+            if variant.algorithm == name and variant.quality >= algorithm.min_quality
+        ]
 
     def close(self) -> None:
         """Let the file go."""
@@ -199,12 +203,12 @@ class Worker:
             if decoding and not waiting:
                 self._begin(file, opened)
             try:
-                values, file.bytes_read = self._reader.finish()
+                exact, file.bytes_read = self._reader.finish()
             finally:
                 # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
                 if decoding and not waiting:
                     self._finish(file)
-            sha256 = values.get("sha256")
+            sha256 = exact.get("sha256")
             if waiting and not self._recall(file, opened, sha256):
                 self._begin(file, opened)
                 self._finish(file)
@@ -213,7 +217,7 @@ class Worker:
         if file.kind is not None and file.kind.pillow is None:
             file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
         opened.check_unchanged()
-        file.digests.update({name: Digest(name, value) for name, value in values.items()})
+        file.exact = exact
         if file.reply and sha256 is not None:
             self.answers.keep(opened.stat.uid, sha256, file.reply)
 
@@ -300,9 +304,9 @@ class Worker:
         except FileTrouble as trouble:
             file.fail(trouble)
             return
-        if again.reply and (sha256 := file.digests.get("sha256")) is not None:
+        if again.reply and "sha256" in file.exact:
             # In the place of the first one's answer, which it may contradict.
-            self.answers.keep(file.opened.stat.uid, sha256.value, again.reply)
+            self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
         self._match([again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
@@ -332,10 +336,11 @@ class Worker:
         )
         if verdict is Verdict.CLEAN and not self.setup.with_digests:
             return result
+        digests = {name: Digest(name, value) for name, value in file.exact.items()} | file.digests
         return replace(
             result,
             matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
-            digests=tuple(file.digests[name] for name in self.setup.algorithms if name in file.digests),
+            digests=tuple(digests[name] for name in self.setup.algorithms if name in digests),
             picture=file.picture,
         )
 

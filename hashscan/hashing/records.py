@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, Kind, Part, PictureDigest
+from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, Kind, Part, PictureDigest
 from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 
 FAILURES: tuple[Reason, ...] = (
@@ -198,10 +198,11 @@ def _unpacked(reply: bytes, algorithms: Sequence[str]) -> Iterable[PictureDigest
         ValueError: one is not of the kind that our decoder gives.
     """
     sizes = [ALGORITHMS[name].size for name in algorithms]
+    kinds = tuple(Kind)
     for number, kind, rendering, turn, shown, place, quality, doubt, value in _RECORD.iter_unpack(
         memoryview(reply)[_HEADER.size :]
     ):
-        if kind >= len(Kind) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
+        if kind >= len(kinds) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
             raise ValueError("reply with an unknown variant")
         if number and kind == Kind.PICTURE:
             raise ValueError("reply with a number for what is not counted")
@@ -215,7 +216,7 @@ def _unpacked(reply: bytes, algorithms: Sequence[str]) -> Iterable[PictureDigest
         if size < _DIGEST_MAX and any(value[size:]):
             raise ValueError("reply with a digest that is too long")
         yield PictureDigest(
-            Part(Kind(kind), number),
+            Part(kinds[kind], number) if kind or number else WHOLE,
             rendering,
             turn,
             bool(shown),

@@ -141,7 +141,8 @@ class Worker:
         self.answers = Answers() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold)
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
-        arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
+        self._pictures = setup.pictures
+        arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
             (*arguments, f"max-pixels={setup.max_pixels}", f"variants={','.join(setup.variants)}"),
@@ -197,7 +198,7 @@ class Worker:
         try:
             first = self._reader.begin(opened.descriptor, opened.stat.size)
             file.kind = sniff(first)
-            decoding = file.kind is not None and file.kind.pillow is not None and bool(self.setup.pictures)
+            decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
             waiting = decoding and self._met(opened, first)
             if decoding and not waiting:
@@ -259,13 +260,13 @@ class Worker:
         """Check a reply and put it down; False where it makes no sense, which is put down too."""
         assert file.kind is not None
         try:
-            answer = unpack_reply(reply, file.kind, self.setup.pictures)
+            answer = unpack_reply(reply, file.kind, self._pictures)
         except ValueError as error:
             file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
             return False
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
-            file.digests.update(answer.stored(self.setup.pictures))
+            file.digests.update(answer.stored(self._pictures))
             file.variants = answer.digests
             if answer.damage is not None:
                 file.reason, file.detail = answer.damage, f"{file.kind.name}, matched by what is left of it"

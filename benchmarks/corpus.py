@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 SEED = 20261124
+PER_FOLDER = 500
 BITS = {"md5": 128, "sha1": 160, "sha256": 256, "pdq": 256}
 
 
@@ -57,6 +59,46 @@ def lay_out(corpus: Path, work: Path, copies: int) -> None:
             copy.write_bytes(path.read_bytes() + tail)
 
 
+def lay_out_texts(work: Path, number: int) -> None:
+    """Write files of 2 kB, each of other hexadecimal digits, into folders of `PER_FOLDER`."""
+    rng = random.Random(SEED)
+    for index in range(number):
+        folder = work / f"{index // PER_FOLDER:05}"
+        if index % PER_FOLDER == 0:
+            folder.mkdir(parents=True)
+        (folder / f"{index:06}.txt").write_text(rng.randbytes(1024).hex(), encoding="ascii")
+
+
+def lay_out_thumbnails(corpus: Path, work: Path, number: int) -> None:
+    """Write JPEGs of about 480x320 made from a corpus, each with other bytes at its end, into such folders.
+
+    Raises:
+        CorpusError: there is no picture.
+    """
+    from PIL import Image
+
+    made = []
+    for path in regular_files(corpus):
+        stream = io.BytesIO()
+        try:
+            with Image.open(path) as picture:
+                picture.draft("RGB", (960, 640))
+                picture.convert("RGB").resize((480, 320)).save(stream, "JPEG", quality=80)
+        except OSError:
+            continue
+        made.append(stream.getvalue())
+        if len(made) == number:
+            break
+    if not made:
+        raise CorpusError(f"{corpus} holds no pictures")
+    for index in range(number):
+        folder = work / f"{index // PER_FOLDER:05}"
+        if index % PER_FOLDER == 0:
+            folder.mkdir(parents=True)
+        tail = f"\nhashscan benchmark, copy {index:06}\n".encode()
+        (folder / f"{index:06}.jpg").write_bytes(made[index % len(made)] + tail)
+
+
 def file_set(folder: Path, names: Path) -> FileSet:
     """The files beneath a folder; reads each once, which warms the page cache."""
     files = regular_files(folder)
@@ -65,9 +107,9 @@ def file_set(folder: Path, names: Path) -> FileSet:
     return FileSet(folder, names, len(files), size)
 
 
-def random_list(number: int) -> Iterator[str]:
+def random_list(number: int, algorithms: Sequence[str] = tuple(BITS)) -> Iterator[str]:
     """A list of random entries as lines of CSV, spread evenly over the algorithms."""
     rng = random.Random(SEED)
     yield "id,algorithm,value,category\n"
-    for index, algorithm in zip(range(number), cycle(BITS), strict=False):
-        yield f"bench-{index:06},{algorithm},{rng.randbytes(BITS[algorithm] // 8).hex()},baseline\n"
+    for index, algorithm in zip(range(number), cycle(algorithms), strict=False):
+        yield f"bench-{index:07},{algorithm},{rng.randbytes(BITS[algorithm] // 8).hex()},baseline\n"

@@ -1,9 +1,10 @@
-"""One process that handles files one after another in one way; `sweep.py` times it.
+"""One process that handles files in one way, one after another; `sweep.py` times it.
 
     python benchmarks/loop.py WAY NAMES
 
 NAMES is a file of paths with a NUL after each. Prints a JSON line: how many files there were, how many gave
-no picture, and the seconds the loop took; what the process took beyond that is its start-up.
+no picture, and the seconds the loop took; what the process took beyond that is its start-up. imgdd takes a
+folder, and goes about its files as it likes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Way = Callable[[str], None]
+Ways = Callable[[list[str]], int]
 
 DRAFT = 512
 """Side in pixels that the floor asks the JPEG decoder for, as hashscan does."""
@@ -61,28 +63,51 @@ def imagehash() -> Way:
     return handle
 
 
-WAYS: dict[str, Callable[[], Way]] = {
-    "floor": floor,
-    "threatexchange": threatexchange,
-    "imagehash": imagehash,
+def one_by_one(start: Callable[[], Way]) -> Ways:
+    """A way that handles a file at a time; counts those that are no picture, and passes them by."""
+    handle = start()
+
+    def handle_all(paths: list[str]) -> int:
+        undecoded = 0
+        for path in paths:
+            try:
+                handle(path)
+            except (OSError, ValueError, SyntaxError):
+                undecoded += 1
+        return undecoded
+
+    return handle_all
+
+
+def imgdd() -> Ways:
+    """The pHash of imgdd, over the folder that holds all files: picture hash only, no exact digest."""
+    import imgdd as library
+
+    def handle_all(paths: list[str]) -> int:
+        found = library.hash(path=os.path.commonpath(paths), algo="phash", filter="triangle")
+        return sum(1 for path in paths if path not in found)
+
+    return handle_all
+
+
+WAYS: dict[str, Callable[[], Ways]] = {
+    "floor": lambda: one_by_one(floor),
+    "threatexchange": lambda: one_by_one(threatexchange),
+    "imagehash": lambda: one_by_one(imagehash),
+    "imgdd": imgdd,
 }
 
 
 def main() -> None:
-    """Handle every named file; a file that is no picture is counted and passed by."""
+    """Handle every named file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("way", choices=sorted(WAYS))
     parser.add_argument("names", type=Path)
     options = parser.parse_args()
     paths = [os.fsdecode(name) for name in options.names.read_bytes().split(b"\0") if name]
-    handle = WAYS[options.way]()
-    undecoded = 0
+    handle_all = WAYS[options.way]()
     start = time.monotonic()
-    for path in paths:
-        try:
-            handle(path)
-        except (OSError, ValueError, SyntaxError):
-            undecoded += 1
+    undecoded = handle_all(paths)
     seconds = time.monotonic() - start
     print(json.dumps({"files": len(paths), "undecoded": undecoded, "seconds": seconds}))
 

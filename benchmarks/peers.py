@@ -3,8 +3,9 @@
 python-threatexchange is `threatexchange` on PyPI. Its PDQ comes from `pdqhash`, which offers no Linux wheel
 for any CPython from 3.10 to 3.13 (tried with 0.2.8), so pip builds it: that needs a C++ compiler and Python's
 headers; pip fetches Cython by itself. threatexchange 1.2.17 installed and worked like that with CPython 3.11
-and 3.13 and g++ 12. The interpreter that runs the benchmark is tried first: a comparison should differ in the
-code, not in the Python.
+and 3.13 and g++ 12. imgdd 0.1.5 offers one Linux wheel for all CPythons from 3.9 on, for glibc 2.34 or newer.
+The interpreter that runs the benchmark is tried first: a comparison should differ in the code, not in the
+Python.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("threatexchange", "ImageHash", "faiss-cpu", "matplotlib")
+PACKAGES = ("threatexchange", "ImageHash", "imgdd", "faiss-cpu", "matplotlib")
 """What is compared with; matplotlib draws the plots, and isn't needed by hashscan either."""
 READY = "ready"
 """A file in the environment that says it was made to the end."""
@@ -84,6 +85,6 @@ def ensure(folder: Path) -> str:
 
 def versions(folder: Path) -> dict[str, str]:
     """The versions of the peers and of what decides their speed."""
-    wanted = {"threatexchange", "imagehash", "pdqhash", "pillow", "numpy", "scipy", "faiss-cpu"}
+    wanted = {"threatexchange", "imagehash", "imgdd", "pdqhash", "pillow", "numpy", "scipy", "faiss-cpu"}
     pairs = (line.split("==") for line in (folder / READY).read_text().splitlines() if "==" in line)
     return {name: version for name, version in pairs if name.lower() in wanted}

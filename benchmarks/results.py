@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -59,38 +59,43 @@ def cpu(result: Result, run: int) -> float:
     return result.samples[run].cpu
 
 
-RATIOS: tuple[tuple[str, str, Value, str, Value], ...] = (
-    (
-        "hashscan(2) / threatexchange, ms per file",
-        "hashscan-2",
-        wall_per_file,
-        "threatexchange",
-        wall_per_file,
-    ),
-    (
-        "  the same, the peer's start-up left out",
-        "hashscan-2",
-        wall_per_file,
-        "threatexchange",
-        loop_per_file,
-    ),
-    ("hashscan(2) wall / (floor wall / 2)", "hashscan-2", wall, "floor", half_wall),
-    ("hashscan(1) CPU / floor CPU", "hashscan-1", cpu, "floor", cpu),
-)
-"""Label, numerator and denominator of each ratio."""
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One number of one command's runs divided by one of another's."""
+
+    label: str
+    above: str
+    value_above: Value
+    below: str
+    value_below: Value
+    most: float | None = None
+    """What it is to be at most, where it has to meet a target."""
 
 
-def ratios(found: dict[str, Result]) -> list[dict[str, Any]]:
+def ratios(found: dict[str, Result], wanted: Sequence[Ratio]) -> list[dict[str, Any]]:
     """The ratios whose parts were timed: of the medians, and the least and most within one round."""
     lines = []
-    for label, above, value_above, below, value_below in RATIOS:
-        if above not in found or below not in found:
+    for ratio in wanted:
+        if ratio.above not in found or ratio.below not in found:
             continue
-        top, bottom = found[above], found[below]
-        rounds = [value_above(top, run) / value_below(bottom, run) for run in range(len(top.samples))]
-        ratio = top.median(value_above) / bottom.median(value_below)
-        lines.append({"label": label.strip(), "ratio": ratio, "least": min(rounds), "most": max(rounds)})
+        top, bottom = found[ratio.above], found[ratio.below]
+        rounds = [ratio.value_above(top, r) / ratio.value_below(bottom, r) for r in range(len(top.samples))]
+        lines.append(
+            {
+                "label": ratio.label.strip(),
+                "ratio": top.median(ratio.value_above) / bottom.median(ratio.value_below),
+                "least": min(rounds),
+                "most": max(rounds),
+                "at most": ratio.most,
+            }
+        )
     return lines
+
+
+def _target(line: dict[str, Any]) -> str:
+    if line["at most"] is None:
+        return ""
+    return f"  target {line['at most']:.3f}: {'met' if line['ratio'] <= line['at most'] else 'missed'}"
 
 
 def _row(result: Result) -> list[str]:
@@ -118,7 +123,7 @@ HEADINGS = [
 ]
 
 
-def table(about: dict[str, Any], found: dict[str, Result]) -> str:
+def table(about: dict[str, Any], found: dict[str, Result], wanted: Sequence[Ratio]) -> str:
     """Everything a person wants to see of the runs."""
     rows = [HEADINGS, *map(_row, found.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -133,16 +138,17 @@ def table(about: dict[str, Any], found: dict[str, Result]) -> str:
         cells[0] = row[0].ljust(widths[0])
         lines.append("  ".join(cells).rstrip())
     lines.append("")
-    labels = ratios(found)
+    labels = ratios(found, wanted)
     width = max((len(line["label"]) for line in labels), default=0)
     lines.extend(
         f"{line['label']:{width}}  {line['ratio']:.3f}  ({line['least']:.3f}-{line['most']:.3f})"
+        + _target(line)
         for line in labels
     )
     return "\n".join(lines).rstrip()
 
 
-def as_json(about: dict[str, Any], found: dict[str, Result]) -> dict[str, Any]:
+def as_json(about: dict[str, Any], found: dict[str, Result], wanted: Sequence[Ratio]) -> dict[str, Any]:
     """The same for programs, with every sample."""
     return {
         "about": about,
@@ -160,5 +166,5 @@ def as_json(about: dict[str, Any], found: dict[str, Result]) -> dict[str, Any]:
             }
             for result in found.values()
         ],
-        "ratios": ratios(found),
+        "ratios": ratios(found, wanted),
     }

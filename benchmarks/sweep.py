@@ -1,19 +1,21 @@
 """Time a sweep side by side with the libraries of the field and with the least work its job allows.
 
-    python benchmarks/sweep.py CORPUS --copies N [--peers-venv DIR] [--runs R] [--skip-peers] [--json FILE]
+    python benchmarks/sweep.py CORPUS --copies N [--peers-venv DIR] [--runs R] [--skip-peers]
+                               [--entries N [--only-pdq]] [--json FILE]
 
 Run it with the Python that has hashscan. It times, each as a command of its own, start-up included:
 
-- hashscan with one and with two workers, against 100,000 random entries (md5, sha1, sha256 and pdq), with a
-  fresh state each time;
-- python-threatexchange's PDQ and ImageHash's pHash over one copy of the corpus (peers.py says how they are
-  installed); neither computes exact digests or matches anything;
+- hashscan with one and with two workers, against 100,000 random entries (md5, sha1, sha256 and pdq) unless
+  told otherwise, with a fresh state each time;
+- python-threatexchange's PDQ and ImageHash's pHash over one copy of the corpus, and imgdd's pHash (in Rust)
+  over all copies with two threads (peers.py says how they are installed); none of them computes exact
+  digests or matches anything;
 - sha256sum over all files;
 - the floor: one process that reads each file once, computes md5, sha1 and sha256 and decodes with Pillow.
 
 Every copy of the corpus has other bytes at its end, so nothing can be saved by recognising content. All files
 are read once before the first run, so it is the work that is timed and not the disk. The runs are interleaved
-(A B C, A B C ...); medians are printed, with the least and the most.
+(A B C, A B C ...); medians are printed, with the least and the most, and the ratios with their targets.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,14 +35,45 @@ from typing import Any
 import measure
 import peers
 import results
-from corpus import CorpusError, FileSet, file_set, lay_out, random_list
+from corpus import BITS, CorpusError, FileSet, file_set, lay_out, random_list
+from results import Ratio
 
 ENTRIES = 100_000
-NAMES = ("hashscan-1", "hashscan-2", "threatexchange", "imagehash", "sha256sum", "floor")
-PEERS = ("threatexchange", "imagehash")
+ALGORITHMS = tuple(BITS)
+NAMES = ("hashscan-1", "hashscan-2", "threatexchange", "imagehash", "imgdd", "sha256sum", "floor")
+PEERS = ("threatexchange", "imagehash", "imgdd")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+TWO_THREADS = {"RAYON_NUM_THREADS": "2"}
 LOOP = str(Path(__file__).with_name("loop.py"))
 HASHSCAN = [sys.executable, "-m", "hashscan"]
+
+RATIOS = (
+    Ratio(
+        "hashscan(2) / threatexchange, ms per file",
+        *("hashscan-2", results.wall_per_file, "threatexchange", results.wall_per_file),
+        most=1 / 12,
+    ),
+    Ratio(
+        "  the same, the peer's start-up left out",
+        *("hashscan-2", results.wall_per_file, "threatexchange", results.loop_per_file),
+    ),
+    Ratio(
+        "hashscan(2) / imgdd(2), ms per file",
+        *("hashscan-2", results.wall_per_file, "imgdd", results.wall_per_file),
+        most=1,
+    ),
+    Ratio(
+        "hashscan(1) CPU / imgdd CPU",
+        *("hashscan-1", results.cpu, "imgdd", results.cpu),
+    ),
+    Ratio(
+        "hashscan(2) wall / (floor wall / 2)",
+        *("hashscan-2", results.wall, "floor", results.half_wall),
+        most=1.3,
+    ),
+    Ratio("hashscan(1) CPU / floor CPU", *("hashscan-1", results.cpu, "floor", results.cpu), most=1.3),
+)
+"""What is printed below the table, with what it is to be at most."""
 
 
 @dataclass(slots=True)
@@ -60,7 +93,7 @@ class Contender:
     """Called before each run, outside the timing."""
 
 
-def loop(python: str, way: str, over: FileSet) -> Contender:
+def loop(python: str, way: str, over: FileSet, environment: dict[str, str] = ONE_THREAD) -> Contender:
     """A contender that is a plain loop in one process."""
 
     def check(sample: measure.Sample) -> dict[str, Any]:
@@ -69,7 +102,7 @@ def loop(python: str, way: str, over: FileSet) -> Contender:
             raise measure.MeasureError(f"{way} handled {said['files']} of {over.files} files")
         return {"start-up": sample.wall - said["seconds"], "undecoded": said["undecoded"]}
 
-    return Contender([python, LOOP, way, str(over.names)], over, check, ONE_THREAD)
+    return Contender([python, LOOP, way, str(over.names)], over, check, environment)
 
 
 def sha256sum(over: FileSet) -> Contender:
@@ -85,14 +118,14 @@ def sha256sum(over: FileSet) -> Contender:
 class Hashscan:
     """A list imported into a state folder, of which every run gets a fresh copy."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, entries: int = ENTRIES, algorithms: Sequence[str] = ALGORITHMS) -> None:
         self.kept = scratch / "state-kept"
         self.state = scratch / "state"
         self.report = scratch / "report.jsonl"
-        entries = scratch / "bench.csv"
-        with entries.open("w", encoding="ascii") as file:
-            file.writelines(random_list(ENTRIES))
-        command = [*HASHSCAN, "lists", "import", str(entries), "--name", "bench", "--state", str(self.kept)]
+        listed = scratch / "bench.csv"
+        with listed.open("w", encoding="ascii") as file:
+            file.writelines(random_list(entries, algorithms))
+        command = [*HASHSCAN, "lists", "import", str(listed), "--name", "bench", "--state", str(self.kept)]
         self.imported = measure.run("lists import", command, scratch, {})
 
     def prepare(self) -> None:
@@ -125,17 +158,20 @@ class Hashscan:
         return Contender(command, over, check, prepare=self.prepare)
 
 
-def contenders(names: list[str], scratch: Path, work: Path, peers_python: str) -> dict[str, Contender]:
+def contenders(
+    names: list[str], scratch: Path, work: Path, peers_python: str, options: argparse.Namespace
+) -> dict[str, Contender]:
     """Everything to be timed, ready to run."""
     whole = file_set(work, scratch / "all-names")
     one = file_set(work / "copy-000001", scratch / "one-names")
     made: dict[str, Contender] = {}
     if any(name.startswith("hashscan") for name in names):
-        sweep = Hashscan(scratch)
+        sweep = Hashscan(scratch, options.entries, ("pdq",) if options.only_pdq else ALGORITHMS)
         made["hashscan-1"] = sweep.contender(1, whole)
         made["hashscan-2"] = sweep.contender(2, whole)
-    for way in PEERS:
+    for way in ("threatexchange", "imagehash"):
         made[way] = loop(peers_python, way, one)
+    made["imgdd"] = loop(peers_python, "imgdd", whole, TWO_THREADS)
     made["sha256sum"] = sha256sum(whole)
     made["floor"] = loop(sys.executable, "floor", whole)
     return {name: made[name] for name in names}
@@ -193,9 +229,11 @@ def arguments() -> argparse.Namespace:
         "--work", type=Path, metavar="DIR", help="where the copies are put for the time being"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there too")
+    parser.add_argument("--entries", type=int, default=ENTRIES, help="how many the list has")
+    parser.add_argument("--only-pdq", action="store_true", help="all of them PDQ hashes")
     options = parser.parse_args()
-    if options.copies < 1 or options.runs < 1:
-        parser.error("--copies and --runs must be at least 1")
+    if options.copies < 1 or options.runs < 1 or options.entries < 1:
+        parser.error("--copies, --runs and --entries must be at least 1")
     return options
 
 
@@ -216,16 +254,16 @@ def main() -> int:
         ) as folder:
             scratch, work = Path(folder), Path(folder, "copies")
             lay_out(corpus, work, options.copies)
-            found = run_all(contenders(names, scratch, work, peers_python), scratch, options.runs)
+            found = run_all(contenders(names, scratch, work, peers_python, options), scratch, options.runs)
     except (measure.MeasureError, peers.PeersError, CorpusError) as trouble:
         print(f"error: {trouble}", file=sys.stderr)
         return 1
-    about = {**machine(), "copies": options.copies, "runs": options.runs, "entries": ENTRIES}
+    about = {**machine(), "copies": options.copies, "runs": options.runs, "entries": options.entries}
     if peers_python:
         about["peers"] = peers.versions(options.peers_venv)
-    print(results.table(about, found))
+    print(results.table(about, found, RATIOS))
     if options.json:
-        options.json.write_text(json.dumps(results.as_json(about, found), indent=2) + "\n")
+        options.json.write_text(json.dumps(results.as_json(about, found, RATIOS), indent=2) + "\n")
     return 0
 
 

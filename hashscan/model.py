@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 class Verdict(StrEnum):
@@ -38,6 +38,7 @@ class Reason(StrEnum):
     DECODER_DIED = "decoder died"
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
+    TOO_MANY = "more pictures in it than the limit"
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
@@ -208,9 +209,11 @@ class ExceptedEntry:
     """When; in the form of `until`."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
-    """What fstat says of a file, as far as it identifies the content."""
+class FileStat(NamedTuple):
+    """What fstat says of a file, as far as it identifies the content.
+
+    A named tuple, since a sweep makes several for every file, and a frozen dataclass takes thrice as long.
+    """
 
     device: int
     inode: int
@@ -258,7 +261,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One entry within its threshold of one digest."""
+    """One entry near one digest."""
 
     list_name: str
     entry_id: str
@@ -266,10 +269,18 @@ class Match:
     category: str
     distance: int
     threshold: int
+    """Largest distance at which an entry matches; one that is farther away is a near miss."""
     variant: str = "as stored"
     """Which rendering of the picture the digest was made from."""
     excepted: ExceptedEntry | None = None
     """Set when this server withholds what the entry says."""
+    doubt: str = ""
+    """Why likeness alone says little of this picture; empty where it doesn't."""
+
+    @property
+    def near_miss(self) -> bool:
+        """Whether it is near enough for a look only."""
+        return self.distance > self.threshold
 
 
 @dataclass(frozen=True, slots=True)

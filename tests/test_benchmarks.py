@@ -112,6 +112,22 @@ def test_pictures_stay_pictures_in_the_copies(tmp_path: Path) -> None:
     assert "sha256sum" in done.stdout
 
 
+def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = [sys.executable, BENCHMARKS / "small_files.py", UPLOADS, "--runs", "1", "--work", tmp_path]
+    sizes = ["--texts", "30", "--pictures", "20", "--json", report]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
+    found = json.loads(report.read_text())
+    assert [(result["files"], result["runs"][0].get("undecoded")) for result in found["results"]] == [
+        (30, 0),
+        (30, None),
+        (20, 0),
+        (20, 0),
+    ]
+    assert [ratio["at most"] for ratio in found["ratios"]] == [6, None, 1.5, None]
+    assert "target 1.500: missed" in done.stdout
+
+
 def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command: list[str | Path] = [

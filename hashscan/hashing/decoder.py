@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import pack_failure, pack_picture, unpack_request
+from hashscan.hashing.variants import VARIANTS
 from hashscan.model import Reason
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Decode = Callable[[int, bytes], bytes]
 
 _MAX_PIXELS = "max-pixels="
+_VARIANTS = "variants="
 
 
 def load(*arguments: str) -> Decode:
@@ -28,7 +30,7 @@ def load(*arguments: str) -> Decode:
 
     Args:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
-            digests, and perhaps `max-pixels=N`.
+            digests, and perhaps `max-pixels=N` and `variants=NAME,NAME` (some of `VARIANTS`; all without it).
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`). It raises nothing over
@@ -41,23 +43,27 @@ def load(*arguments: str) -> Decode:
 
     hashes: list[PictureHash] = []
     max_pixels = DEFAULT_MAX_PIXELS
+    wanted: Collection[str] = VARIANTS
     for argument in arguments:
         if argument.startswith(_MAX_PIXELS):
             max_pixels = int(argument.removeprefix(_MAX_PIXELS))
+        elif argument.startswith(_VARIANTS):
+            wanted = argument.removeprefix(_VARIANTS).split(",")
         else:
             module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
-    _warm_up(_decoder(hashes, DEFAULT_MAX_PIXELS))
+    _warm_up(_decoder(hashes, DEFAULT_MAX_PIXELS, VARIANTS))
     # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
     # of these pages.
     gc.collect()
     gc.freeze()
-    return _decoder(hashes, max_pixels)
+    return _decoder(hashes, max_pixels, wanted)
 
 
-def _decoder(hashes: Sequence[PictureHash], max_pixels: int) -> Decode:
+def _decoder(hashes: Sequence[PictureHash], max_pixels: int, wanted: Collection[str]) -> Decode:
     from hashscan.hashing.picture import UndecodedError, decode_luma
     from hashscan.hashing.pread import PreadFile
+    from hashscan.hashing.renderings import digests_of
 
     names = [algorithm.name for algorithm in hashes]
 
@@ -65,12 +71,12 @@ def _decoder(hashes: Sequence[PictureHash], max_pixels: int) -> Decode:
         picture_format = unpack_request(request)
         try:
             decoded = decode_luma(PreadFile(descriptor), picture_format, max_pixels)
-            digests = [algorithm.digest(decoded.luma, decoded.blocks_of) for algorithm in hashes]
+            digests = list(digests_of(decoded, hashes, wanted))
         except UndecodedError as error:
-            return pack_failure(error.reason, names)
+            return pack_failure(error.reason)
         except MemoryError:
-            return pack_failure(Reason.MEMORY, names)
-        return pack_picture(picture_format, decoded.width, decoded.height, digests, decoded.damage)
+            return pack_failure(Reason.MEMORY)
+        return pack_picture(picture_format, decoded.width, decoded.height, names, digests, decoded.damage)
 
     return decode
 

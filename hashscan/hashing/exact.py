@@ -14,8 +14,6 @@ _BUFFER_SIZE = 256 * 1024
 """It stays in the processor's cache while one digest after another reads it. Measured with md5, sha1 and
 sha256 together, 64 KiB to 4 MiB are equally fast, so this is large enough for disks and small for memory."""
 
-_SMALL_BUFFER_SIZE = 4 * 1024
-
 
 class MD5(ExactHash):
     """MD5 (RFC 1321): what most lists of known material still consist of."""
@@ -68,30 +66,60 @@ class XXH3(ExactHash):
         return hasher
 
 
-def digest_descriptor(descriptor: int, hashes: Sequence[ExactHash]) -> tuple[dict[str, bytes], int]:
-    """Read a file once from its first byte to its end and compute all digests.
+class ExactReader:
+    """Reads files, one after another and each once, and computes all their exact digests.
 
-    The file's own offset is neither used nor moved, since another process may share it. Whatever length the
-    file was said to have, it is read to its end. It is never mapped: a file cut short would kill us.
-
-    Args:
-        descriptor: open for reading, of a regular file.
-        hashes: the algorithms.
-
-    Returns:
-        The digests by algorithm name, and the number of bytes read.
-
-    Raises:
-        OSError: the file can't be read.
+    A file's own offset is neither used nor moved, since another process may share it. Whatever length a file
+    was said to have, it is read to its end. It is never mapped: a file cut short would kill us.
     """
-    running = [(algorithm.name, algorithm.start()) for algorithm in hashes]
-    # Most files are small, and a large buffer costs more to make than they do to read.
-    size = os.fstat(descriptor).st_size
-    buffer = memoryview(bytearray(min(max(size, _SMALL_BUFFER_SIZE), _BUFFER_SIZE)))
-    offset = 0
-    while count := os.preadv(descriptor, [buffer], offset):
-        offset += count
-        filled = buffer[:count]
-        for _, hasher in running:
-            hasher.update(filled)
-    return {name: hasher.digest() for name, hasher in running}, offset
+
+    def __init__(self, hashes: Sequence[ExactHash]) -> None:
+        """Take the algorithms."""
+        self._hashes = [(algorithm.name, algorithm.start) for algorithm in hashes]
+        # Most files are small, and a buffer costs more to make than they do to read.
+        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self._file = -1, 0, 0
+
+    def begin(self, descriptor: int, size: int) -> memoryview:
+        """Read a file's first bytes.
+
+        Args:
+            descriptor: open for reading, of a regular file.
+            size: what fstat says of it.
+
+        Returns:
+            256 KiB, or all there is; it changes when the file is read on.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        count = os.preadv(descriptor, [self._buffer], 0)
+        # Some file systems give less than there is.
+        while count < min(size, _BUFFER_SIZE):
+            more = os.preadv(descriptor, [self._buffer[count:]], count)
+            if not more:
+                break
+            count += more
+        self._file = descriptor, size, count
+        return self._buffer[:count]
+
+    def finish(self) -> tuple[dict[str, bytes], int]:
+        """Read the file begun last to its end.
+
+        Returns:
+            The digests by algorithm name, and the number of bytes read.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        descriptor, size, count = self._file
+        running = [(name, start()) for name, start in self._hashes]
+        offset = 0
+        while count:
+            offset += count
+            filled = self._buffer[:count]
+            for _, hasher in running:
+                hasher.update(filled)
+            # A file of the size it was said to have ends here, which a look at its size tells as well.
+            count = 0 if offset == size < _BUFFER_SIZE else os.preadv(descriptor, [self._buffer], offset)
+        return {name: hasher.digest() for name, hasher in running}, offset

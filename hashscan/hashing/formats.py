@@ -220,7 +220,7 @@ GRIB), videos.
 """
 
 
-def sniff(prefix: bytes) -> PictureFormat | None:
+def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
     """Tell a picture's format by its content; a file's name counts for nothing.
 
     Args:
@@ -230,7 +230,9 @@ def sniff(prefix: bytes) -> PictureFormat | None:
         The format, or None if the file is no picture that we know.
     """
     prefix = bytes(prefix[:PREFIX_SIZE])
-    for picture_format in _CANDIDATES[prefix[0]] if prefix else ():
+    if not prefix or (prefix[0] in _BEGINS_LIKE_NONE and _LATE.match(prefix) is None):
+        return None
+    for picture_format in _CANDIDATES[prefix[0]]:
         if picture_format.recognises(prefix):
             return picture_format
     return None
@@ -250,3 +252,23 @@ def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:
 
 # Every file of a sweep is sniffed, and most are no pictures.
 _CANDIDATES = tuple(_candidates(first_byte) for first_byte in range(256))
+
+_LATE_SIGNATURES = tuple(
+    signature
+    for picture_format in FORMATS
+    for signature in picture_format.signatures
+    if all(offset for offset, _ in signature)
+)
+"""They say nothing of a file's first byte, so their formats are candidates whatever it is."""
+
+_LATE = re.compile(
+    b"|".join(b".{%d}%s" % (offset, re.escape(magic)) for ((offset, magic), *_) in _LATE_SIGNATURES),
+    re.DOTALL,
+)
+_BEGINS_LIKE_NONE = frozenset(range(256)) - {
+    magic[0]
+    for picture_format in FORMATS
+    for signature in picture_format.signatures
+    for offset, magic in signature
+    if offset == 0
+}

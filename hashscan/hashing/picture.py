@@ -80,6 +80,8 @@ class DecodedLuma:
     """As stored, in pixels."""
     blocks_of: tuple[int, int] | None = None
     """Height and width of the stored picture where `luma` holds the means of its blocks; else None."""
+    orientation: int = 1
+    """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
     damage: Reason | None = None
     """Why only a part of the picture was decoded; None where all of it was."""
 

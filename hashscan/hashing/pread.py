@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 
+_BLOCK_SIZE = 64 * 1024
+"""Libraries ask for a header's fields one by one, so this much is read ahead."""
+
 
 class PreadFile(io.RawIOBase):
     """Reads with pread at a position of its own.
@@ -24,6 +27,8 @@ class PreadFile(io.RawIOBase):
         self.size = os.fstat(descriptor).st_size
         """Length in bytes."""
         self._position = 0
+        self._block = b""
+        self._block_start = 0
         self.ran_out = False
         """Whether somebody asked for a certain number of bytes where there were none left."""
 
@@ -43,6 +48,14 @@ class PreadFile(io.RawIOBase):
         """
         left = max(0, self.size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
+        if 0 < wanted < _BLOCK_SIZE:
+            offset = self._position - self._block_start
+            if not 0 <= offset <= len(self._block) - wanted:
+                self._block = os.pread(self._descriptor, min(_BLOCK_SIZE, left), self._position)
+                self._block_start, offset = self._position, 0
+            if len(self._block) - offset >= wanted:
+                self._position += wanted
+                return self._block[offset : offset + wanted]
         # pread gives at most 2 GiB at once.
         pieces = []
         while wanted and (piece := os.pread(self._descriptor, wanted, self._position)):

@@ -143,6 +143,8 @@ def match_fields(match: Match) -> dict[str, Any]:
     }
     if match.excepted is not None:
         fields["excepted"] = {"reason": match.excepted.reason, "until": match.excepted.until}
+    if match.doubt:
+        fields["doubt"] = match.doubt
     return fields
 
 

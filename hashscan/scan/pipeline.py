@@ -152,7 +152,10 @@ class Sweep:
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         for item, result in zip(batch.items, answer.results, strict=True):
-            yield from self._conclude(shown_path(batch.target, batch.folder, result.name), result)
+            if result.verdict is Verdict.CLEAN:
+                self.summary.add(result)
+            else:
+                yield from self._conclude(shown_path(batch.target, batch.folder, result.name), result)
             if item.stat.links > 1:
                 yield from self._settle(item, result)
 

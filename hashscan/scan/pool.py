@@ -21,10 +21,19 @@ from pebble import ProcessPool as PebblePool
 from pebble.pool.process import PoolManager
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
+from hashscan.scan.answers import Answers
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.wire import (
+    PackedBatch,
+    PackedResults,
+    pack_batch,
+    pack_results,
+    unpack_batch,
+    unpack_results,
+)
 from hashscan.scan.worker import Worker, WorkerSetup
 
-MakeWorker = Callable[[WorkerSetup], Worker]
+MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""
 
 _PR_SET_PDEATHSIG = 1
@@ -61,8 +70,12 @@ class ProcessPool(Pool):
 
     def __init__(self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker) -> None:
         self.workers = workers
+        self._answers = Answers()
         self._pool = _PatientPool(
-            max_workers=workers, initializer=_start, initargs=(setup, make), context=warm_up()
+            max_workers=workers,
+            initializer=_start,
+            initargs=(setup, make, self._answers),
+            context=warm_up(),
         )
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
@@ -72,13 +85,13 @@ class ProcessPool(Pool):
         self._schedule(batch).add_done_callback(partial(self._settle, batch, outer))
         return outer
 
-    def _schedule(self, batch: Batch) -> Future[BatchResult]:
-        future: Future[BatchResult] = self._pool.schedule(_run, args=(batch,))
+    def _schedule(self, batch: Batch) -> Future[PackedResults]:
+        future: Future[PackedResults] = self._pool.schedule(_run, args=(pack_batch(batch),))
         return future
 
-    def _settle(self, batch: Batch, outer: Future[BatchResult], inner: Future[BatchResult]) -> None:
+    def _settle(self, batch: Batch, outer: Future[BatchResult], inner: Future[PackedResults]) -> None:
         try:
-            outer.set_result(inner.result())
+            outer.set_result(unpack_results(batch, inner.result()))
         except ProcessExpired:
             retry = _Retry(len(batch.items), outer)
             for position, item in enumerate(batch.items):
@@ -91,6 +104,7 @@ class ProcessPool(Pool):
         """Stop the processes."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+        self._answers.close()
 
 
 class _PatientPool(PebblePool):
@@ -138,10 +152,10 @@ class _Retry:
         self._outer = outer
         self._lock = threading.Lock()
 
-    def take(self, position: int, batch: Batch, inner: Future[BatchResult]) -> None:
+    def take(self, position: int, batch: Batch, inner: Future[PackedResults]) -> None:
         """Take the answer for one file; the last one completes the batch."""
         try:
-            answer = inner.result()
+            answer = unpack_results(batch, inner.result())
         except ProcessExpired as expired:
             answer = _died(batch, expired)
         except BaseException as error:  # a defect in a worker, handed to whoever waits
@@ -179,10 +193,10 @@ _worker: Worker | None = None
 """The one worker of a pool's process."""
 
 
-def _start(setup: WorkerSetup, make: MakeWorker) -> None:
+def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
     _die_with_parent()
-    _worker = make(setup)
+    _worker = make(setup, answers)
 
 
 def _die_with_parent() -> None:
@@ -194,6 +208,7 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _run(batch: Batch) -> BatchResult:
+def _run(packed: PackedBatch) -> PackedResults:
     assert _worker is not None
-    return _worker.check(batch)
+    batch = unpack_batch(packed)
+    return pack_results(batch, _worker.check(batch))

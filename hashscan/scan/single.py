@@ -6,6 +6,7 @@ import os
 
 from hashscan.errors import TargetError
 from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Match, Reason, Verdict
+from hashscan.scan.matcher import Query
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import Worker
 from hashscan.sources.base import LostFile
@@ -59,4 +60,4 @@ def algorithms_of(text: str) -> dict[str, bytes]:
 
 def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
     """All entries within the threshold of one digest, closest first."""
-    return sorted((match for _, match in worker.ask(algorithm, [value])), key=closeness)
+    return sorted((match for _, match in worker.matcher.ask(algorithm, [Query(value)])), key=closeness)

@@ -5,20 +5,16 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-import numpy as np
-
-from hashscan.hashing.exact import digest_descriptor
+from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
-from hashscan.hashing.records import DecodedPicture, pack_request, reply_size, unpack_reply
+from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
+from hashscan.hashing.variants import VARIANTS, PictureDigest
 from hashscan.lists.columns import ListHandle
-from hashscan.lists.exceptions import fingerprint
-from hashscan.lists.index import CompiledIndex
-from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
@@ -36,6 +32,8 @@ from hashscan.model import (
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.scan.answers import Answers
+from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
@@ -56,6 +54,10 @@ class WorkerSetup:
     max_pixels: int
     excepted: tuple[ExceptedEntry, ...] = ()
     """Entries of the lists whose matches are withheld."""
+    variants: tuple[str, ...] = VARIANTS
+    """The ways besides the plain one in which pictures are hashed."""
+    review_threshold: int | None = None
+    """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
     with_digests: bool = False
     """Send the digests of all files back, not only of findings."""
     decoder: str = DECODER
@@ -78,15 +80,6 @@ def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
 
 
-def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
-    """The largest distance of a match for each algorithm, given how many entries the lists have of it."""
-    entries = Counter[str]()
-    for handle in lists:
-        for files in handle.columns:
-            entries[files.algorithm] += files.entries
-    return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
-
-
 @dataclass(slots=True)
 class _Checked:
     """One file under way: what is known of it before it is judged."""
@@ -94,8 +87,15 @@ class _Checked:
     item: Item
     opened: OpenFile | None = None
     kind: PictureFormat | None = None
+    exact: dict[str, bytes] = field(default_factory=dict)
+    """Digests of its bytes, by algorithm."""
     digests: dict[str, Digest] = field(default_factory=dict)
+    """Of the picture as it is stored, by algorithm."""
+    variants: tuple[PictureDigest, ...] = ()
+    """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
+    reply: bytes = b""
+    """What a decoder said of it and may say of equal content, once checked."""
     reason: Reason | None = None
     detail: str = ""
     unreadable: bool = False
@@ -105,9 +105,22 @@ class _Checked:
     def fail(self, trouble: FileTrouble) -> None:
         """Its bytes can't be relied on: forget what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
+        self.exact = {}
         self.digests.clear()
+        self.variants = ()
         self.matches.clear()
         self.close()
+
+    def queries(self, name: str) -> list[Query]:
+        """What the lists are to be asked about it, by one algorithm."""
+        algorithm = ALGORITHMS[name]
+        if not algorithm.of_picture:
+            return [Query(self.exact[name])] if name in self.exact else []
+        return [
+            Query(variant.value, variant)
+            for variant in self.variants
+            if variant.algorithm == name and variant.quality >= algorithm.min_quality
+        ]
 
     def close(self) -> None:
         """Let the file go."""
@@ -119,17 +132,24 @@ class _Checked:
 class Worker:
     """Checks batches; holds the index and the sandbox."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, answers: Answers | None = None) -> None:
+        """Map the lists and start the sandbox.
+
+        Args:
+            setup: what to do.
+            answers: shared with the sweep's other workers; closed with the worker. Without any, it has
+                a table of its own.
+        """
         self.setup = setup
-        self.index = CompiledIndex.open(setup.lists)
-        self.thresholds = thresholds_of_lists(setup.lists)
-        self._excepted = {(entry.list_name, entry.entry_id): entry for entry in setup.excepted}
-        self._exact = [EXACT_HASHES[name]() for name in setup.exact]
-        arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
+        self.answers = Answers() if answers is None else answers
+        self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
+        self._pictures = setup.pictures
+        arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
-            (*arguments, f"max-pixels={setup.max_pixels}"),
-            reply_size(setup.pictures),
+            (*arguments, f"max-pixels={setup.max_pixels}", f"variants={','.join(setup.variants)}"),
+            REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
 
@@ -179,22 +199,48 @@ class Worker:
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
-            file.kind = sniff(opened.head(PREFIX_SIZE))
-            decoding = file.kind is not None and file.kind.pillow is not None and bool(self.setup.pictures)
-            if decoding:
+            first = self._reader.begin(opened.descriptor, opened.stat.size)
+            file.kind = sniff(first)
+            decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
+            # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
+            waiting = decoding and self._met(opened, first)
+            if decoding and not waiting:
                 self._begin(file, opened)
             try:
-                values, file.bytes_read = digest_descriptor(opened.descriptor, self._exact)
+                exact, file.bytes_read = self._reader.finish()
             finally:
                 # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
-                if decoding:
+                if decoding and not waiting:
                     self._finish(file)
+            sha256 = exact.get("sha256")
+            if waiting and not self._recall(file, opened, sha256):
+                self._begin(file, opened)
+                self._finish(file)
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
         if file.kind is not None and file.kind.pillow is None:
             file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
         opened.check_unchanged()
-        file.digests.update({name: Digest(name, value) for name, value in values.items()})
+        file.exact = exact
+        if file.reply and sha256 is not None:
+            self.answers.keep(opened.stat.uid, sha256, file.reply)
+
+    def _met(self, opened: OpenFile, first: memoryview) -> bool:
+        """Whether a picture of this owner with this size, beginning and end was met before."""
+        size = opened.stat.size
+        if size <= len(first):
+            last = bytes(first[-PREFIX_SIZE:])
+        else:
+            last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
+        return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
+
+    def _recall(self, file: _Checked, opened: OpenFile, sha256: bytes | None) -> bool:
+        """Take the answer that was kept for the same content of the same owner, if there is one."""
+        if sha256 is None:
+            return False
+        reply = self.answers.recall(opened.stat.uid, sha256)
+        # It was found to make sense before it was kept.
+        return reply is not None and self._take(file, reply)
 
     def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
@@ -202,67 +248,48 @@ class Worker:
 
     def _finish(self, file: _Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
-        assert file.kind is not None
         try:
-            answer = unpack_reply(self.sandbox.finish(), file.kind, self.setup.pictures)
+            reply = self.sandbox.finish()
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return
-        except ValueError as error:
+        if not self._take(file, reply):
             self.sandbox.discard()
+        elif file.reason is not Reason.MEMORY:
+            # That hangs on what else the decoder has met; everything else follows from the content.
+            file.reply = reply
+
+    def _take(self, file: _Checked, reply: bytes) -> bool:
+        """Check a reply and put it down; False where it makes no sense, which is put down too."""
+        assert file.kind is not None
+        try:
+            answer = unpack_reply(reply, file.kind, self._pictures)
+        except ValueError as error:
             file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
-            return
+            return False
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
-            file.digests.update({digest.algorithm: digest for digest in answer.digests})
+            file.digests.update(answer.stored(self._pictures))
+            file.variants = answer.digests
             if answer.damage is not None:
                 file.reason, file.detail = answer.damage, f"{file.kind.name}, matched by what is left of it"
+                if answer.left_out:
+                    file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
         else:
             file.reason, file.detail = answer, file.kind.name
+        return True
 
     def _match(self, files: Sequence[_Checked]) -> None:
         """Ask the index for all files at once, algorithm by algorithm."""
         for name in self.setup.algorithms:
-            if name not in self.index.algorithms:
+            if name not in self.matcher.algorithms:
                 continue
-            algorithm = ALGORITHMS[name]
-            asking = [
-                (file, digest.value)
-                for file in files
-                if (digest := file.digests.get(name)) is not None
-                and (digest.quality is None or digest.quality >= algorithm.min_quality)
-            ]
-            if not asking:
-                continue
-            for row, match in self.ask(name, [value for _, value in asking]):
+            asking = [(file, query) for file in files for query in file.queries(name)]
+            for row, match in self.matcher.ask(name, [query for _, query in asking]):
                 asking[row][0].matches.append(match)
         for file in files:
-            file.matches.sort(key=closeness)
-
-    def ask(self, name: str, values: Sequence[bytes]) -> Iterator[tuple[int, Match]]:
-        """Ask the index about digests of one algorithm, all at once.
-
-        Args:
-            name: of the algorithm.
-            values: at least one digest of its size.
-
-        Returns:
-            The place of a digest among `values` and an entry within the threshold, for every such pair.
-        """
-        if name not in self.index.algorithms:
-            return
-        threshold = self.thresholds[name]
-        found = self.index.query(
-            name,
-            np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(values), -1),
-            np.full(len(values), threshold, dtype=np.int64),
-        )
-        for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
-            list_name, entry_id, category = self.index.entry(name, entry)
-            excepted = self._excepted.get((list_name, entry_id))
-            if excepted and excepted.fingerprint != fingerprint(name, self.index.value(name, entry)):
-                excepted = None
-            yield row, Match(list_name, entry_id, name, category, distance, threshold, excepted=excepted)
+            if file.matches:
+                file.matches = sorted(closest_of_each(file.matches), key=closeness)
 
     def _confirm(self, file: _Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
@@ -281,10 +308,14 @@ class Worker:
         except FileTrouble as trouble:
             file.fail(trouble)
             return
+        if again.reply and "sha256" in file.exact:
+            # In the place of the first one's answer, which it may contradict.
+            self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
         self._match([again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
             file.digests.update(again.digests)
+            file.variants = again.variants
             return
         file.matches = exact
         file.reason = again.reason or Reason.UNCONFIRMED
@@ -310,16 +341,18 @@ class Worker:
         )
         if verdict is Verdict.CLEAN and not self.setup.with_digests:
             return result
+        digests = {name: Digest(name, value) for name, value in file.exact.items()} | file.digests
         return replace(
             result,
             matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
-            digests=tuple(file.digests[name] for name in self.setup.algorithms if name in file.digests),
+            digests=tuple(digests[name] for name in self.setup.algorithms if name in digests),
             picture=file.picture,
         )
 
     def close(self) -> None:
         """End the sandbox."""
         self.sandbox.close()
+        self.answers.close()
 
     def __enter__(self) -> Worker:
         return self

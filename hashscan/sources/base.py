@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -93,20 +92,6 @@ class OpenFile(ABC):
 
     stat: FileStat
     """What fstat said just after opening."""
-
-    def head(self, length: int) -> bytes:
-        """The first bytes, fewer only where the file is shorter.
-
-        Raises:
-            FileTrouble: they can't be read.
-        """
-        read = b""
-        try:
-            while len(read) < length and (more := os.pread(self.descriptor, length - len(read), len(read))):
-                read += more
-        except OSError as error:
-            raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
-        return read
 
     @abstractmethod
     def check_unchanged(self) -> None:

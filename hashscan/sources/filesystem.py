@@ -104,16 +104,17 @@ class _File(OpenFile):
 
     def check_unchanged(self) -> None:
         try:
-            now = file_stat(os.fstat(self.descriptor))
+            now = os.fstat(self.descriptor)
         except OSError as error:
             raise file_trouble(error) from error
         then = self.stat
-        if (now.device, now.inode, now.size, now.mtime_ns, now.ctime_ns) != (
-            then.device,
-            then.inode,
-            then.size,
-            then.mtime_ns,
-            then.ctime_ns,
+        # The number of links and the owner may change without the content.
+        if (
+            now.st_ctime_ns != then.ctime_ns
+            or now.st_mtime_ns != then.mtime_ns
+            or now.st_size != then.size
+            or now.st_ino != then.inode
+            or now.st_dev != then.device
         ):
             raise FileTrouble(Reason.CHANGED)
 

@@ -30,8 +30,8 @@ class WalkOptions:
     """Bytes; larger files are skipped."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: our own state."""
-    batch_files: int = 64
-    """Files in a batch at most."""
+    batch_files: int = 256
+    """Files in a batch at most; of small files, 256 take a tenth less time than four times 64."""
     batch_bytes: int = 32 * 1024 * 1024
     """Bytes in a batch at most; a larger file makes a batch of its own."""
     pending_in_memory: int = 16_384

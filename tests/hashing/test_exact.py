@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.hashing.base import ExactHash
-from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, digest_descriptor
+from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, ExactReader
 from hashscan.model import ALGORITHMS
 
 ALL: list[ExactHash] = [MD5(), SHA1(), SHA256(), SHA512(), XXH3()]
@@ -34,9 +35,15 @@ def in_memory(content: bytes) -> int:
     return descriptor
 
 
+def digested(descriptor: int, hashes: Sequence[ExactHash]) -> tuple[dict[str, bytes], int]:
+    reader = ExactReader(hashes)
+    reader.begin(descriptor, os.fstat(descriptor).st_size)
+    return reader.finish()
+
+
 def test_published_values() -> None:
     descriptor = in_memory(b"abc")
-    digests, count = digest_descriptor(descriptor, ALL)
+    digests, count = digested(descriptor, ALL)
     os.close(descriptor)
     assert {name: value.hex() for name, value in digests.items()} == OF_ABC
     assert count == 3
@@ -48,7 +55,7 @@ def test_published_values() -> None:
 def test_any_content_of_any_length(content: bytes, times: int) -> None:
     content *= times
     descriptor = in_memory(content)
-    digests, count = digest_descriptor(descriptor, [MD5(), SHA256()])
+    digests, count = digested(descriptor, [MD5(), SHA256()])
     os.close(descriptor)
     assert count == len(content)
     assert digests == {"md5": hashlib.md5(content).digest(), "sha256": hashlib.sha256(content).digest()}
@@ -59,7 +66,7 @@ def test_offset_is_neither_used_nor_moved(tmp_path: Path) -> None:
     path.write_bytes(b"0123456789" * 100_000)
     descriptor = os.open(path, os.O_RDONLY)
     os.lseek(descriptor, 777, os.SEEK_SET)
-    _, count = digest_descriptor(descriptor, [SHA1()])
+    _, count = digested(descriptor, [SHA1()])
     assert count == 1_000_000
     assert os.lseek(descriptor, 0, os.SEEK_CUR) == 777
     os.close(descriptor)
@@ -68,24 +75,45 @@ def test_offset_is_neither_used_nor_moved(tmp_path: Path) -> None:
 def test_file_longer_than_it_says_is_read_to_its_end() -> None:
     descriptor = os.open("/proc/self/mountinfo", os.O_RDONLY)
     assert os.fstat(descriptor).st_size == 0
-    digests, count = digest_descriptor(descriptor, [SHA256()])
+    digests, count = digested(descriptor, [SHA256()])
     os.close(descriptor)
     content = Path("/proc/self/mountinfo").read_bytes()
     assert (digests["sha256"], count) == (hashlib.sha256(content).digest(), len(content))
     assert count > 0
 
 
+@pytest.mark.parametrize("said", [0, 5, 64, 100, 10**6, 10**7])
+def test_file_of_another_length_than_it_was_said_to_have(said: int) -> None:
+    for length in (64, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1):
+        descriptor = in_memory(b"x" * length)
+        reader = ExactReader([SHA256()])
+        assert bytes(reader.begin(descriptor, said)) == b"x" * min(length, 256 * 1024)
+        digests, count = reader.finish()
+        os.close(descriptor)
+        assert (digests["sha256"], count) == (hashlib.sha256(b"x" * length).digest(), length)
+
+
+def test_one_file_after_another_is_read_from_its_start() -> None:
+    reader = ExactReader([SHA256()])
+    for content in (b"long" * 100_000, b"short", b"", b"again"):
+        descriptor = in_memory(content)
+        assert content.startswith(bytes(reader.begin(descriptor, len(content))))
+        digests, count = reader.finish()
+        os.close(descriptor)
+        assert (digests["sha256"], count) == (hashlib.sha256(content).digest(), len(content))
+
+
 def test_no_algorithm_still_counts_bytes() -> None:
     descriptor = in_memory(b"x" * 10)
-    assert digest_descriptor(descriptor, []) == ({}, 10)
+    assert digested(descriptor, []) == ({}, 10)
     os.close(descriptor)
 
 
 def test_errors_of_the_system_pass_through(tmp_path: Path) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(OSError, match="directory") as caught:
-        digest_descriptor(folder, ALL)
+        digested(folder, ALL)
     os.close(folder)
     assert caught.value.errno == errno.EISDIR
     with pytest.raises(OSError, match="descriptor"):
-        digest_descriptor(folder, ALL)
+        digested(folder, ALL)

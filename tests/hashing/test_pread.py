@@ -48,6 +48,35 @@ def test_reads_and_seeks_as_a_file_does(content: bytes, steps: list[tuple]) -> N
     os.close(descriptor)
 
 
+@given(st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 150_000)), max_size=20))
+@settings(deadline=None)
+def test_blocks_read_ahead_are_the_files(places: list[tuple[int, int]]) -> None:
+    content = bytes(range(256)) * 1000 + bytes(range(255, -1, -1)) * 100
+    descriptor = in_memory(content)
+    file = PreadFile(descriptor)
+    for start, size in places:
+        file.seek(start)
+        assert file.read(size) == content[start : start + size]
+        assert file.read(3) == content[start + size : start + size + 3]
+    os.close(descriptor)
+
+
+def test_small_reads_cost_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    pread = os.pread
+
+    def counting(descriptor: int, size: int, offset: int) -> bytes:
+        calls.append(size)
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", counting)
+    descriptor = in_memory(b"0123456789" * 1000)
+    file = PreadFile(descriptor)
+    assert b"".join(file.read(10) for _ in range(1000)) == b"0123456789" * 1000
+    assert len(calls) == 1
+    os.close(descriptor)
+
+
 def test_tells_when_it_was_asked_for_more_than_there_was() -> None:
     descriptor = in_memory(b"12345")
     file = PreadFile(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from hashscan.hashing import decoder
 from hashscan.model import Batch, BatchResult
+from hashscan.scan.answers import Answers
 from hashscan.scan.worker import Worker, WorkerSetup
 
 MARKS = {
@@ -52,9 +53,9 @@ class MortalWorker(Worker):
         return super().check(batch)
 
 
-def mortal(setup: WorkerSetup) -> Worker:
+def mortal(setup: WorkerSetup, answers: Answers) -> Worker:
     """Makes one in a pool's process."""
-    return MortalWorker(setup)
+    return MortalWorker(setup, answers)
 
 
 LIE = b"MARK:lie"

@@ -15,6 +15,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, Reason, SandboxLevel, Verdict
 from hashscan.reports.base import Record
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.answers import Answers
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import MakeWorker, ProcessPool
 from hashscan.scan.worker import Worker, WorkerSetup
@@ -96,7 +97,7 @@ def test_workers_that_can_not_start_end_the_sweep(tmp_path: Path) -> None:
         sweep(tmp_path, SETUP, stillborn)
 
 
-def stillborn(setup: WorkerSetup) -> Worker:
+def stillborn(setup: WorkerSetup, answers: Answers) -> Worker:
     """No worker at all."""
     os._exit(1)
 
@@ -128,12 +129,12 @@ def test_what_is_wrong_with_the_sandbox_ends_the_sweep(
     assert caught.value.exit_code == 2
 
 
-def without_seccomp(setup: WorkerSetup) -> Worker:
+def without_seccomp(setup: WorkerSetup, answers: Answers) -> Worker:
     """A worker on a machine without libseccomp."""
     from hashscan.sandbox.client import Sandbox
 
     Sandbox.seccomp_library = "libseccomp-that-is-not-there.so"
-    return Worker(setup)
+    return Worker(setup, answers)
 
 
 def test_the_level_of_the_sandbox_is_reported(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ import pytest
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
-from hashscan.sandbox.client import SandboxOptions
+from hashscan.sandbox.client import Sandbox, SandboxOptions
 from hashscan.scan.policy import judge
 from hashscan.scan.single import match_digest
 from hashscan.scan.worker import MATCHES_KEPT, Worker, WorkerSetup, algorithms_of_lists
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene
-from tests.scan.hostile import LIE
+from tests.scan.hostile import LIE, MARKS
 
 SETUP = WorkerSetup(
     lists=(),
@@ -306,3 +306,105 @@ def test_cutting_a_picture_short_does_not_hide_it(tmp_path: Path, files: Path) -
         Verdict.UNDECODED,
         Reason.TRUNCATED,
     )
+
+
+class Counting(Sandbox):
+    """Counts the files that are handed to decoders."""
+
+    begun: int = 0
+
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> None:
+        self.begun += 1
+        super().begin(descriptor, request, owner, fresh=fresh)
+
+
+@contextmanager
+def counting_worker(tmp_path: Path, *entries: Entry, decoder: str | None = None) -> Iterator[Worker]:
+    with worker_with(tmp_path, *entries, decoder=decoder) as worker:
+        worker.sandbox.__class__ = Counting
+        yield worker
+
+
+def begun(worker: Worker) -> int:
+    assert isinstance(worker.sandbox, Counting)
+    return worker.sandbox.begun
+
+
+NOTHING = Entry("nothing", "md5", bytes(16), "A1")
+
+
+def test_equal_pictures_are_decoded_once(tmp_path: Path, files: Path) -> None:
+    """500 copies of four pictures, one of them cut short and one broken, get what a decoder would say."""
+    whole = encoded(scene(3), "PNG")
+    contents = (encoded(scene(1)), encoded(scene(2))[:-50], whole, b"\x89PNG\r\n\x1a\n" + bytes(100))
+    for number in range(500):
+        folder = files / str(number // 100)
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}").write_bytes(contents[number % 4])
+    (files / "lone").mkdir()
+    for number, content in enumerate(contents):
+        (files / "lone" / f"{number}").write_bytes(content)
+    listed = Entry("e", "pdq", digest_of(contents[2], "pdq", tmp_path), "A1")
+    with worker_with(tmp_path, listed) as alone:
+        expected = [check(alone, files / "lone")[str(number)] for number in range(4)]
+    with counting_worker(tmp_path, listed) as worker:
+        found = check(worker, files)
+        del found["0"], found["1"], found["2"], found["3"]
+        # Each once, but that every match is confirmed.
+        assert begun(worker) == 4 + 126
+    for name, result in found.items():
+        model = expected[int(name) % 4]
+        assert replace(result, name=model.name, stat=model.stat) == model
+    verdicts = [Verdict.CLEAN, Verdict.UNDECODED, Verdict.MATCH, Verdict.UNDECODED]
+    assert [result.verdict for result in expected] == verdicts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_no_answer_speaks_for_another_owner(tmp_path: Path, files: Path) -> None:
+    content = encoded(scene(1))
+    for number in range(6):
+        path = files / str(number)
+        path.write_bytes(content)
+        os.chown(path, 1000 + number % 2, 1000)
+    with counting_worker(tmp_path, NOTHING) as worker:
+        found = check(worker, files)
+        assert begun(worker) == 2
+    assert all(result.picture is not None for result in found.values())
+
+
+def test_that_a_decoder_died_is_not_remembered(tmp_path: Path, files: Path) -> None:
+    for number in range(3):
+        (files / str(number)).write_bytes(encoded(scene(1)) + MARKS["segfault"])
+    with counting_worker(tmp_path, NOTHING, decoder="tests.scan.hostile:load") as worker:
+        found = check(worker, files)
+        assert begun(worker) >= 3
+    assert {result.verdict for result in found.values()} == {Verdict.UNDECODED}
+
+
+def test_content_with_the_same_ends_is_told_apart(tmp_path: Path, files: Path) -> None:
+    """Size, first and last bytes are equal, so the hint is wrong, which costs nothing but time."""
+    first = encoded(scene(1, 64, 64), "BMP")
+    other = encoded(scene(2, 64, 64), "BMP")
+    other = first[:64] + other[64:-64] + first[-64:]
+    (files / "a").write_bytes(first)
+    (files / "b").write_bytes(other)
+    with counting_worker(tmp_path, NOTHING) as worker:
+        found = check(worker, files)
+        assert begun(worker) == 2
+    assert found["a"].digests[-1] != found["b"].digests[-1]
+
+
+def test_a_lie_about_content_does_not_outlive_the_confirmation(tmp_path: Path, files: Path) -> None:
+    """What a taken-over decoder said of an innocent picture is replaced by what a fresh one says."""
+    listed = encoded(scene(1))
+    (files / "0-attack.jpg").write_bytes(listed + LIE)
+    for number in range(1, 4):
+        (files / f"{number}-innocent.jpg").write_bytes(encoded(scene(11)))
+    value = digest_of(listed, "pdq", tmp_path)
+    with worker_with(
+        tmp_path, Entry("e", "pdq", value, "A1"), decoder="tests.scan.hostile:load_liar"
+    ) as worker:
+        check(worker, files)
+        (files / "0-attack.jpg").unlink()
+        found = check(worker, files)
+    assert {result.verdict for result in found.values()} == {Verdict.CLEAN}

@@ -205,31 +205,6 @@ def test_closing_twice_does_no_harm(storage: Storage) -> None:
         os.close(other)
 
 
-def test_head(storage: Storage) -> None:
-    storage.put(b"f", b"0123456789")
-    source = storage.source()
-    (batch,) = batches(source.listings())
-    with type(source).reopen(batch) as folder, closing(folder.open(batch.items[0])) as file:
-        assert file.head(0) == b""
-        assert file.head(4) == b"0123"
-        assert file.head(10) == b"0123456789"
-        assert file.head(1000) == b"0123456789"
-
-
-def test_head_of_what_cannot_be_read(storage: Storage) -> None:
-    storage.put(b"f", b"0123456789")
-    source = storage.source()
-    (batch,) = batches(source.listings())
-    with type(source).reopen(batch) as folder, closing(folder.open(batch.items[0])) as file:
-        path_only = os.open("/", os.O_PATH)
-        os.dup2(path_only, file.descriptor)
-        os.close(path_only)
-        with pytest.raises(FileTrouble) as caught:
-            file.head(4)
-    assert caught.value.reason is Reason.IO_ERROR
-    assert caught.value.detail
-
-
 def test_the_names_of_what_a_listing_holds(storage: Storage) -> None:
     storage.put(b"a/f", b"")
     (batch,) = batches(storage.source().listings())

@@ -1,0 +1,154 @@
+"""What decoders said in this sweep, kept by content, so that the same bytes met again are not decoded again.
+
+All workers of a sweep share one table: an anonymous file in memory of a fixed size, which the system removes
+with the last of them. Two workers that meet the same content at the same moment may still both decode it.
+
+The key is SHA-256 of the content together with the owner of the file: an answer never speaks for another
+owner's file. A decoder that one customer's picture has taken over could else hide content wherever it lies,
+and so could a file that its owner changes, unnoticed by the system, between the decoder's reading and ours.
+As it is, no owner can hide more than his own files, and that he could before: decoders serve one owner only.
+Where all customers' files belong to one user, customers share decoders, and so answers.
+
+An answer is what the decoder sent, and is checked by whoever reads it as if a decoder had just sent it. A
+match that follows from one is confirmed by a fresh decoder, as any other.
+
+Answers stand in a ring, so the newest are kept; an index says where. Only writing is locked. A reader may
+come upon an entry half overwritten, or left half written by a worker that was killed: each has a checksum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from multiprocessing.reduction import DupFd
+from types import TracebackType
+from typing import Any
+
+RING_BYTES = 32 << 20
+"""Some 60,000 answers of the usual length."""
+
+_HINTS = 1 << 21
+_SLOTS = 1 << 18
+
+_NEXT = struct.Struct("<Q")
+_PLACE = struct.Struct("<I")
+_ENTRY = struct.Struct("<16s40sI")
+"""Checksum, key, length of the answer that follows."""
+_ALIGNED = 16
+"""Places in the ring are multiples of this; the first is left free, since 0 stands for none."""
+
+_HINTS_AT = 4096
+_SLOTS_AT = _HINTS_AT + _HINTS
+_RING_AT = _SLOTS_AT + _SLOTS * _PLACE.size
+
+
+class Answers:
+    """The table; may be handed to other processes as they start, by pickling it."""
+
+    def __init__(self, ring_bytes: int = RING_BYTES, *, descriptor: int | None = None) -> None:
+        """Make an empty table, or map the one behind a descriptor.
+
+        Args:
+            ring_bytes: room for answers; memory is taken as it fills.
+            descriptor: of a table of the same size, owned from now on.
+        """
+        self._ring_bytes = ring_bytes
+        if descriptor is None:
+            descriptor = os.memfd_create("hashscan-answers")
+            os.ftruncate(descriptor, _RING_AT + ring_bytes)
+        self._descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, _RING_AT + ring_bytes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (self._ring_bytes, DupFd(self._descriptor))
+
+    def met(self, trait: bytes) -> bool:
+        """Whether content with this trait was probably met before; from now on it was.
+
+        Args:
+            trait: what is known of content before it is read whole. That it was met says only that a look at
+                its digest, before anything is decoded, is likely to pay.
+        """
+        code = hashlib.blake2b(trait, digest_size=8).digest()
+        place = _HINTS_AT + int.from_bytes(code[:4], "little") % _HINTS
+        # One byte a trait; 0 stands for none yet.
+        tag = code[4] or 1
+        before, self._memory[place] = self._memory[place], tag
+        return before == tag
+
+    def recall(self, owner: int, sha256: bytes) -> bytes | None:
+        """The answer kept for an owner's content, or None."""
+        key = _key(owner, sha256)
+        (place,) = _PLACE.unpack_from(self._memory, _slot(key))
+        start = _RING_AT + place * _ALIGNED
+        if not place or start + _ENTRY.size > len(self._memory):
+            return None
+        checksum, found, length = _ENTRY.unpack_from(self._memory, start)
+        first = start + _ENTRY.size
+        if found != key or first + length > len(self._memory):
+            return None
+        answer = self._memory[first : first + length]
+        return answer if _checksum(key, answer) == checksum else None
+
+    def keep(self, owner: int, sha256: bytes, answer: bytes) -> None:
+        """Keep an answer, in the place of the oldest if need be; one too long for the ring is let go."""
+        key = _key(owner, sha256)
+        entry = _ENTRY.pack(_checksum(key, answer), key, len(answer)) + answer
+        size = -(-len(entry) // _ALIGNED) * _ALIGNED
+        if size > self._ring_bytes - _ALIGNED:
+            return
+        with self._locked():
+            (offset,) = _NEXT.unpack_from(self._memory, 0)
+            if not offset or offset + size > self._ring_bytes:
+                offset = _ALIGNED
+            start = _RING_AT + offset
+            self._memory[start : start + len(entry)] = entry
+            _PLACE.pack_into(self._memory, _slot(key), offset // _ALIGNED)
+            _NEXT.pack_into(self._memory, 0, offset + size)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._descriptor >= 0:
+            self._memory.close()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Answers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # The system undoes a record lock when its holder is killed, unlike any lock in shared memory.
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+
+def _received(ring_bytes: int, passed: Any) -> Answers:
+    return Answers(ring_bytes, descriptor=passed.detach())
+
+
+def _key(owner: int, sha256: bytes) -> bytes:
+    return sha256 + owner.to_bytes(8, "little")
+
+
+def _slot(key: bytes) -> int:
+    """Where the index holds a key's place in the ring; keys that share a slot evict each other."""
+    return _SLOTS_AT + zlib.crc32(key) % _SLOTS * _PLACE.size
+
+
+def _checksum(key: bytes, answer: bytes) -> bytes:
+    return hashlib.blake2b(key + answer, digest_size=16).digest()

@@ -1,0 +1,48 @@
+"""How batches and answers travel between the processes of a pool: as plain tuples of bytes and numbers.
+
+To pickle dataclasses would cost as much as to read a small file. Most files are clean and there is nothing
+more to say of them; of these an answer says just that, and the receiver puts in again what was listed.
+"""
+
+from __future__ import annotations
+
+from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, SandboxLevel, Verdict
+
+PackedBatch = tuple[str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]]]
+PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None]
+
+
+def pack_batch(batch: Batch) -> PackedBatch:
+    """A batch as it is sent."""
+    names = [item.name for item in batch.items]
+    stats = [tuple(item.stat) for item in batch.items]
+    return batch.source, batch.target, batch.folder, batch.device, batch.inode, names, stats
+
+
+def unpack_batch(packed: PackedBatch) -> Batch:
+    """The batch that was sent."""
+    source, target, folder, device, inode, names, stats = packed
+    items = tuple(Item(name, FileStat._make(stat)) for name, stat in zip(names, stats, strict=True))
+    return Batch(source, target, folder, device, inode, items)
+
+
+def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
+    """The answer to a batch as it is sent."""
+    results = [
+        None if result == FileResult(item.name, item.stat, Verdict.CLEAN) else result
+        for item, result in zip(batch.items, answer.results, strict=True)
+    ]
+    return results, answer.bytes_read, answer.sandbox
+
+
+def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
+    """The answer that was sent."""
+    results, bytes_read, sandbox = packed
+    return BatchResult(
+        tuple(
+            FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
+            for item, result in zip(batch.items, results, strict=True)
+        ),
+        bytes_read,
+        sandbox,
+    )

@@ -41,7 +41,7 @@ class Query(NamedTuple):
     def tight(self) -> bool:
         """Whether only entries within `TIGHT_THRESHOLD` count."""
         found = self.rendered
-        return found is not None and bool((found.turn and not found.shown) or found.rendering & TRIMMED)
+        return found is not None and bool((found.turn and not found.shown) or found.rendering >= TRIMMED)
 
     def match(self, found: Match) -> Match:
         """A match, with what there is to say of the picture."""

@@ -54,7 +54,7 @@ class WorkerSetup:
     max_pixels: int
     excepted: tuple[ExceptedEntry, ...] = ()
     """Entries of the lists whose matches are withheld."""
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = tuple(VARIANTS)
     """The ways besides the plain one in which pictures are hashed."""
     review_threshold: int | None = None
     """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""

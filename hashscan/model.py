@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TIMEOUT = "decoder over its time limit"
     DECODER_DIED = "decoder died"
     UNSUPPORTED = "picture format not supported"
+    TOO_MANY_FRAMES = "more frames than the limit"
     UNCONFIRMED = "decoders disagree"
     # skipped: left out on purpose
     EXCLUDED = "excluded"

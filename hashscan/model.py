@@ -37,8 +37,8 @@ class Reason(StrEnum):
     TIMEOUT = "decoder over its time limit"
     DECODER_DIED = "decoder died"
     UNSUPPORTED = "picture format not supported"
-    TOO_MANY_FRAMES = "more frames than the limit"
     UNCONFIRMED = "decoders disagree"
+    TOO_MANY = "more pictures in it than the limit"
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
@@ -223,7 +223,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One entry within its threshold of one digest."""
+    """One entry near one digest."""
 
     list_name: str
     entry_id: str
@@ -231,8 +231,16 @@ class Match:
     category: str
     distance: int
     threshold: int
+    """Largest distance at which an entry matches; one that is farther away is a near miss."""
     variant: str = "as stored"
     """Which rendering of the picture the digest was made from."""
+    doubt: str = ""
+    """Why likeness alone says little of this picture; empty where it doesn't."""
+
+    @property
+    def near_miss(self) -> bool:
+        """Whether it is near enough for a look only."""
+        return self.distance > self.threshold
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from hashscan.hashing.variants import PLAIN
 
 if TYPE_CHECKING:
     # Tables of algorithms are read by commands that must start fast.
@@ -31,10 +34,26 @@ class ExactHash(ABC):
         """A new running digest."""
 
 
+class Hashed(NamedTuple):
+    """One digest of one picture."""
+
+    rendering: int
+    """`PLAIN` or `SQUARED` of `variants`."""
+    turn: int
+    """Place in `variants.TURNS`."""
+    value: bytes
+    quality: int
+    """0 to 100; 100 where the algorithm has no such notion."""
+    doubt: int = 0
+    """Place in `variants.DOUBTS`."""
+
+
 class PictureHash(ABC):
     """An algorithm over a decoded picture."""
 
     name: ClassVar[str]
+    has_variants: ClassVar[bool] = False
+    """Whether `hashed` gives more than the picture as it is, and trimmed pictures are worth hashing."""
 
     @abstractmethod
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
@@ -48,3 +67,24 @@ class PictureHash(ABC):
         Returns:
             The digest, and its quality from 0 to 100 (100 where the algorithm has no such notion).
         """
+
+    def hashed(
+        self,
+        luma: NDArray[np.uint8],
+        stored: tuple[int, int] | None = None,
+        turns: Sequence[int] = (0,),
+        *,
+        squared: bool = False,
+    ) -> Iterator[Hashed]:
+        """Hash one picture in all ways that were asked for and that the algorithm has.
+
+        Args:
+            luma: as for `digest`.
+            stored: as for `digest`.
+            turns: places in `variants.TURNS`, with 0 among them.
+            squared: also as reduced to 512x512 first.
+
+        Yields:
+            First the picture as it is.
+        """
+        yield Hashed(PLAIN, 0, *self.digest(luma, stored))

@@ -1,7 +1,7 @@
 """The few things in TIFF directories that tell of other pictures in a file, or of how to turn this one.
 
-Such directories stand in TIFF files, EXIF data and the index of a multi-picture JPEG. They are read here and not
-by Pillow, which reads all of a directory and takes longer for it than for a thumbnail.
+Such directories stand in TIFF files, EXIF data and the index of a multi-picture JPEG. They are read here and
+not by Pillow, which reads all of a directory and takes longer for it than for a thumbnail.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
 
 
 def _walk(read: ReadAt) -> Iterator[_Values]:
-    """The wanted values of the directories, each directory with those beneath it; no more than a camera writes."""
+    """The wanted values of each directory and of those beneath it; no more than a camera writes."""
     header = read(0, 8)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
     if order is None or len(header) < 8:

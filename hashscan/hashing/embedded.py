@@ -48,7 +48,9 @@ def previews_of(image: Image.Image, file: PreadFile, pillow_format: str) -> list
         return [file.within(start, length) for start, length in found.previews]
     if pillow_format == "PSD":
         resources = getattr(image, "resources", ())
-        return [HeldFile(data[_PHOTOSHOP_HEADER:]) for name, _, data in resources if name == _PHOTOSHOP_THUMBNAIL]
+        return [
+            HeldFile(data[_PHOTOSHOP_HEADER:]) for name, _, data in resources if name == _PHOTOSHOP_THUMBNAIL
+        ]
     return []
 
 

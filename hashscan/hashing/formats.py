@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 
 PREFIX_SIZE = 64
 """How many of a file's first bytes `sniff` looks at."""
+
+_MODULES = {"heif": "pillow_heif"}
+"""By extra, the library that it brings."""
 
 Signature = tuple[tuple[int, bytes], ...]
 
@@ -237,6 +242,14 @@ def sniff(prefix: bytes) -> PictureFormat | None:
         if picture_format.recognises(prefix):
             return picture_format
     return None
+
+
+@cache
+def advice(picture_format: PictureFormat) -> str:
+    """What to do to have a format decoded, in words to follow its name; empty where nothing can be done."""
+    if picture_format.extra and find_spec(_MODULES[picture_format.extra]) is None:
+        return f"; to have it decoded, install hashscan[{picture_format.extra}]"
+    return ""
 
 
 def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
@@ -15,12 +15,12 @@ from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlug
 from hashscan.model import Reason
 
 DEFAULT_MAX_PIXELS = 64_000_000
-"""Pixels of a picture in colours; with their brightness they take 320 MB, which leaves a worker and its decoder
-under 400 MB.
+"""Pixels of a picture in colours: with their brightness they take 320 MB, which leaves a worker and its
+decoder under 400 MB.
 
 It stands for that memory, and counts what is decoded: of a JPEG the picture at the scale it is decoded at, of
-a progressive one also its coefficients, since all are kept until its end. Grey pictures may be larger, and those
-whose library holds more at once must be smaller.
+a progressive one also its coefficients, since all are kept until its end. Grey pictures may be larger, and
+those whose library holds more at once must be smaller.
 """
 
 _BYTES_PER_PIXEL = 5
@@ -65,6 +65,8 @@ if importlib.util.find_spec("pillow_heif") is None:
     _missing.add("HEIF")
 else:
     import pillow_heif
+
+    _open_heif: Callable[[IO[bytes]], Image.Image] = pillow_heif.HeifImageFile
 
     # One thread, and neither depth maps nor gain maps, which show nothing by themselves.
     pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
@@ -181,14 +183,20 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int) -> Open
         return OpenPicture(jpeg, stored, coefficients)
     if pillow_format == "HEIF":
         # Nor here, where Image.open would swallow the reason.
-        image: Image.Image = pillow_heif.HeifImageFile(stream)
+        image: Image.Image = _open_heif(stream)
     else:
         image = Image.open(stream, formats=[pillow_format])
     return OpenPicture(image, image.size)
 
 
 def check_size(
-    image: Image.Image, pillow_format: str, file_size: int, max_pixels: int, *, more: int = 0, first: bool = True
+    image: Image.Image,
+    pillow_format: str,
+    file_size: int,
+    max_pixels: int,
+    *,
+    more: int = 0,
+    first: bool = True,
 ) -> None:
     """See that a picture about to be loaded isn't too large.
 
@@ -228,7 +236,7 @@ def _coefficients(image: JpegImagePlugin.JpegImageFile, file: PictureFile) -> in
 
 
 def _components_of_scan(file: PictureFile) -> int:
-    """How many of a JPEG's components are in the scan whose header has just been read; 0 if that can't be told."""
+    """How many of a JPEG's components are in the scan whose header was just read; 0 if that can't be told."""
     here = file.tell()
     file.seek(max(0, here - _SCAN_ENDS))
     before = file.read(min(here, _SCAN_ENDS))

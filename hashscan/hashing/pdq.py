@@ -7,26 +7,21 @@ transform without the constant ones, and say of each whether it lies above their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing import pdq_rounding
-from hashscan.hashing.base import PictureHash
+from hashscan.hashing.base import Hashed, PictureHash
+from hashscan.hashing.pdq_reduction import SQUARE, Floats, reduced
+from hashscan.hashing.pdq_turns import turned
+from hashscan.hashing.variants import PLAIN, SQUARED
 
-Floats = NDArray[np.float32]
-Bands = tuple[tuple[int, int, int, int, Floats], ...]
-Tent = tuple[int, int, Floats]
-
-SIDE = pdq_rounding.SIDE
 MIN_SIDE = 5
 """Pictures with a shorter side have the hash zero and the quality 0, as in the reference."""
 
-_REDUCTIONS = (1, 2, 4, 8)
 _BITS = 256
-_ZERO = bytes(_BITS // 8)
 _DCT = pdq_rounding.dct_matrix()
 
 
@@ -40,6 +35,7 @@ class PDQ(PictureHash):
     """
 
     name = "pdq"
+    has_variants = True
 
     def digest(self, luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> tuple[bytes, int]:
         """Hash one picture, shape (height, width), of any size.
@@ -47,106 +43,57 @@ class PDQ(PictureHash):
         Of a picture decoded at a smaller scale, this is the stored picture's hash but for what the blocks'
         means don't tell: 0.7 bits on average for photos of which 256 pixels a side are left.
         """
+        return self._digest(luma, stored)[:2]
+
+    def hashed(
+        self,
+        luma: NDArray[np.uint8],
+        stored: tuple[int, int] | None = None,
+        turns: Sequence[int] = (0,),
+        *,
+        squared: bool = False,
+    ) -> Iterator[Hashed]:
+        """Hash one picture in both conventions, and mirrored and turned from the same cosine transform."""
+        value, quality, small = self._digest(luma, stored)
+        yield Hashed(PLAIN, 0, value, quality)
+        if small is None:
+            return
+        others = [turn for turn in turns if turn]
+        for turn, digest in zip(others, turned(_frequencies(small), others), strict=True):
+            yield Hashed(PLAIN, turn, digest, quality)
+        if squared and max(stored or luma.shape) > SQUARE:
+            small = reduced(luma, stored, squared=True)
+            quality = _quality(_gradients(small))
+            for turn, digest in zip(turns, turned(_frequencies(small), turns), strict=True):
+                yield Hashed(SQUARED, turn, digest, quality)
+
+    @staticmethod
+    def _digest(luma: NDArray[np.uint8], stored: tuple[int, int] | None) -> tuple[bytes, int, Floats | None]:
+        """Digest, quality, and the picture of shape (64, 64); none of a picture that is too small."""
         if min(stored or luma.shape) < MIN_SIDE:
-            return _ZERO, 0
+            return bytes(_BITS // 8), 0, None
         if stored is not None and stored != luma.shape:
             # There is no reference to agree with, so rounding is of no account.
             small = reduced(luma, stored)
-            flat = np.matmul(_DCT @ small, _DCT.T).ravel()
-            bits = flat > np.partition(flat, _BITS // 2 - 1)[_BITS // 2 - 1]
-            return np.packbits(bits[::-1]).tobytes(), _quality(_gradients(small))
+            (value,) = turned(_frequencies(small), (0,))
+            return value, _quality(_gradients(small)), small
         noise = _rounding_noise(luma.shape)
         small = reduced(luma)
         quality = _sure_quality(small, noise)
-        bits = _sure_bits(np.matmul(_DCT @ small, _DCT.T), noise)
+        bits = _sure_bits(_frequencies(small), noise)
         if quality is None or bits is None:
             small = pdq_rounding.reduced(luma)
             quality = _quality(_gradients(small))
             frequencies = pdq_rounding.lowest_frequencies(small).ravel()
             bits = frequencies > np.partition(frequencies, _BITS // 2 - 1)[_BITS // 2 - 1]
         # The hexadecimal form starts with the highest bit.
-        return np.packbits(bits[::-1]).tobytes(), quality
+        return np.packbits(bits[::-1]).tobytes(), quality, small
 
 
-def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
-    """The picture blurred and reduced to shape (64, 64), brightness 0 to 255."""
-    height, width = stored or luma.shape
-    if luma.shape == (height, width) == (SIDE, SIDE):
-        return luma.astype(np.float32)
-    # A band of rows at a time, so that no float copy of a large picture is ever made.
-    wide = np.empty((SIDE, luma.shape[1]), np.float32)
-    for first, last, start, stop, weights in _bands(height, luma.shape[0]):
-        np.dot(weights, luma[start:stop].astype(np.float32), out=wide[first:last])
-    small = np.empty((SIDE, SIDE), np.float32)
-    for first, last, start, stop, weights in _bands(width, luma.shape[1]):
-        small[:, first:last] = wide[:, start:stop] @ weights.T
-    return small
-
-
-@lru_cache(maxsize=128)
-def _bands(length: int, kept: int) -> Bands:
-    """The non-zero blocks of the 64 x kept matrix of weights for a side of `length`, reduced to `kept`.
-
-    Each is (first and last row of the matrix, first and last column of the block, block). A row's weights
-    span about length/32 inputs and hardly overlap the next row's. Four rows a block is fastest for small
-    pictures, whose cost is the number of calls; one a block for large ones, whose cost is arithmetic.
-    """
-    rows = list(_tents(length) if kept == length else _folded(_tents(length), _reduction(length, kept)))
-    step = 4 if kept <= 1024 else 1
-    blocks = []
-    for first in range(0, SIDE, step):
-        group = rows[first : first + step]
-        start, stop = group[0][0], group[-1][1]
-        block = np.zeros((step, stop - start), np.float32)
-        for line, (low, high, weights) in zip(block, group, strict=True):
-            line[low - start : high - start] = weights
-        blocks.append((first, first + step, start, stop, block))
-    return tuple(blocks)
-
-
-def _reduction(length: int, kept: int) -> int:
-    """The power of two by which a side was reduced."""
-    for factor in _REDUCTIONS:
-        if -(-length // factor) == kept:
-            return factor
-    raise ValueError(f"a side of {length} is not reduced to {kept} by a power of two")
-
-
-def _folded(tents: Iterable[Tent], factor: int) -> Iterator[Tent]:
-    """The weights for the means of blocks of `factor` inputs, so that positions stay where they were.
-
-    To hash the reduced picture as if it were the picture would shift the windows by a fraction of their
-    length, which turns more bits than the lost detail does.
-    """
-    for low, high, weights in tents:
-        first, last = low // factor, (high - 1) // factor + 1
-        whole = np.zeros((last - first) * factor, np.float32)
-        whole[low - first * factor : high - first * factor] = weights
-        yield first, last, whole.reshape(-1, factor).sum(axis=1)
-
-
-def _tents(length: int) -> Iterator[Tent]:
-    """For each of the 64 kept positions: first and last input that counts, and the weights of those between.
-
-    A mean of means over windows of equal length has a tent's shape. Only where a window was cut off by an
-    edge of the picture does the shape have to be worked out.
-    """
-    window = pdq_rounding.window_size(length)
-    before, after = pdq_rounding.window_reach(window)
-    slope = np.arange(1, window + 1, dtype=np.float64)
-    tent = (np.concatenate((slope, slope[-2::-1])) / window**2).astype(np.float32)
-    for centre in pdq_rounding.kept_positions(length):
-        if centre - 2 * before >= 0 and centre + 2 * after < length:
-            yield centre - 2 * before, centre + 2 * after + 1, tent
-            continue
-        inner = np.arange(max(centre - before, 0), min(centre + after, length - 1) + 1)
-        starts = np.maximum(inner - before, 0)
-        stops = np.minimum(inner + after, length - 1) + 1
-        low, high = int(starts[0]), int(stops[-1])
-        share = 1.0 / ((stops - starts) * len(inner))
-        # Each window adds its share from its start to its stop: sum up where shares begin and end.
-        steps = np.bincount(starts - low, share, high - low + 1) - np.bincount(stops - low, share)
-        yield low, high, np.cumsum(steps)[:-1].astype(np.float32)
+def _frequencies(small: Floats) -> Floats:
+    """The 16x16 lowest frequencies of a picture of shape (64, 64), without the constant ones."""
+    found: Floats = np.matmul(_DCT @ small, _DCT.T)
+    return found
 
 
 def _rounding_noise(shape: tuple[int, ...]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +28,18 @@ from hashscan.hashing.opening import (
     salvaging,
 )
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.records import DAMAGES
+from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
-Kind = Literal["frame", "page", "picture", "preview"]
-
 _KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("AVIF", "FLI", "GIF", "PNG", "WEBP"), "frame"),
-    **dict.fromkeys(("DCX", "TIFF"), "page"),
-    **dict.fromkeys(("HEIF", "JPEG"), "picture"),
+    **dict.fromkeys(("AVIF", "FLI", "GIF", "PNG", "WEBP"), Kind.FRAME),
+    **dict.fromkeys(("DCX", "TIFF"), Kind.PAGE),
+    **dict.fromkeys(("HEIF", "JPEG"), Kind.FURTHER),
 }
 """By Pillow's name, what the further pictures of a file are. Formats not named here have one picture to show:
 the largest icon, a PSD's layers merged."""
 
+_SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 96
 
@@ -74,12 +73,10 @@ class Frame:
     """As stored, in pixels."""
     blocks_of: tuple[int, int] | None = None
     """Height and width of the stored picture where `luma` holds the means of its blocks; else None."""
-    kind: Kind = "picture"
-    """What it is to its file."""
-    number: int = 1
-    """Its place among those of its kind, from 1; the file's first picture is 1."""
     orientation: int = 1
-    """How EXIF says to turn it before it is shown: 1 to 8, 1 is not at all."""
+    """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
+    part: Part = WHOLE
+    """What it is to its file."""
 
 
 def decode_frames(
@@ -116,7 +113,6 @@ class _Reader:
         self._file = file
         self._format = pillow_format
         self._limits = limits
-        self._kind: Kind = _KINDS.get(pillow_format, "picture")
         self._opened: OpenPicture | None = None
         self._pixels = 0
         self.shortfall: Reason | None = None
@@ -127,9 +123,9 @@ class _Reader:
         try:
             with reasons(self._file, self._format):
                 self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
-                frame = self._frame(opened, self._kind, 1)
+                frame = self._frame(opened, WHOLE)
         except UndecodedError as error:
-            yield from self._salvaged(error.reason, 0, 1)
+            yield from self._salvaged(error.reason, 0, WHOLE)
         else:
             yield frame
 
@@ -144,7 +140,7 @@ class _Reader:
             # Nothing that anybody could show.
             return
         for number, source in enumerate(sources, start=1):
-            yield from self._jpeg(source, "preview", number)
+            yield from self._jpeg(source, Part(Kind.PREVIEW, number if len(sources) > 1 else 0))
         if self._format == "HEIF" and self._opened.image.info.get("thumbnails"):
             yield from self._heif_preview()
 
@@ -154,7 +150,7 @@ class _Reader:
             return
         if self._format == "JPEG":
             for number, source in enumerate(pictures_beside(self._opened.image, self._file), start=2):
-                yield from self._jpeg(source, self._kind, number)
+                yield from self._jpeg(source, Part(Kind.FURTHER, number))
         elif self.shortfall is None:
             yield from self._frames(self._opened.image)
 
@@ -162,11 +158,10 @@ class _Reader:
         shown = image.tell()
         started = time.process_time()
         number = 1
-        place = -1
-        while True:
-            place += 1
+        for place in count():
             if place == shown:
                 continue
+            part = Part(_KINDS[self._format], number + 1)
             try:
                 with reasons(self._file, self._format):
                     try:
@@ -175,9 +170,9 @@ class _Reader:
                         return
                     number += 1
                     self._check_all(image, number, time.process_time() - started)
-                    frame = self._frame(OpenPicture(image, image.size), self._kind, number)
+                    frame = self._frame(OpenPicture(image, image.size), part)
             except UndecodedError as error:
-                yield from self._salvaged(error.reason, place, number)
+                yield from self._salvaged(error.reason, place, part)
                 return
             yield frame
 
@@ -185,11 +180,11 @@ class _Reader:
         """See that one more frame keeps to the limits on all of them."""
         pixels = self._pixels + image.width * image.height
         if number > self._limits.frames or pixels > self._limits.total_pixels:
-            raise UndecodedError(Reason.TOO_MANY_FRAMES)
+            raise UndecodedError(Reason.TOO_MANY)
         if seconds > self._limits.seconds:
             raise UndecodedError(Reason.TIMEOUT)
 
-    def _jpeg(self, source: PreadFile | HeldFile, kind: Kind, number: int) -> Iterator[Frame]:
+    def _jpeg(self, source: PreadFile | HeldFile, part: Part) -> Iterator[Frame]:
         """A JPEG within the file, as much as there is of it."""
         if source.read(len(_JPEG_START)) != _JPEG_START:
             # Programs that rewrite a picture drop what follows it, and keep what was said about that.
@@ -197,7 +192,7 @@ class _Reader:
         try:
             with reasons(source, "JPEG"), salvaging():
                 opened = open_picture(source, "JPEG", self._limits.max_pixels)
-                frame = self._frame(opened, kind, number, pillow_format="JPEG")
+                frame = self._frame(opened, part, "JPEG")
         except UndecodedError as error:
             self._fall_short(error.reason)
         else:
@@ -209,16 +204,16 @@ class _Reader:
                 opened = open_picture(self._file, self._format, self._limits.max_pixels)
                 if opened.image.draft("L", (_HEIF_PREVIEW_SIDE, _HEIF_PREVIEW_SIDE)) is None:
                     return
-                frame = self._frame(OpenPicture(opened.image, opened.image.size), "preview", 1)
+                frame = self._frame(OpenPicture(opened.image, opened.image.size), Part(Kind.PREVIEW))
         except UndecodedError as error:
             self._fall_short(error.reason)
         else:
             yield frame
 
-    def _salvaged(self, reason: Reason, place: int, number: int) -> Iterator[Frame]:
+    def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
         """As much as there is of a picture that is damaged, if that is why it couldn't be had."""
         self._fall_short(reason)
-        if reason not in DAMAGES:
+        if reason not in _SALVAGEABLE:
             return
         try:
             with reasons(self._file, self._format), salvaging():
@@ -226,14 +221,14 @@ class _Reader:
                 if place:
                     opened.image.seek(place)
                     opened = OpenPicture(opened.image, opened.image.size)
-                frame = self._frame(opened, self._kind, number)
+                frame = self._frame(opened, part)
         except UndecodedError:
             # The reason is known already.
             return
         self._opened = self._opened or opened
         yield frame
 
-    def _frame(self, opened: OpenPicture, kind: Kind, number: int, pillow_format: str = "") -> Frame:
+    def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and take its brightness."""
         image = opened.image
         check_size(
@@ -242,7 +237,7 @@ class _Reader:
             self._file.size,
             self._limits.max_pixels,
             more=opened.coefficients,
-            first=number == 1,
+            first=part.number < 2,
         )
         drafted = image.size != opened.stored
         image.load()
@@ -253,9 +248,8 @@ class _Reader:
             width,
             height,
             (height, width) if drafted else None,
-            kind,
-            number,
             orientation_of(image),
+            part,
         )
 
     def _fall_short(self, reason: Reason) -> None:

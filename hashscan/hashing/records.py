@@ -1,28 +1,46 @@
-"""The fixed-size records that a worker and its decoder exchange.
+"""The records that a worker and its decoder exchange.
 
 The decoder may have been taken over by the picture it decodes, so nothing in its reply is believed before it
 was checked. Neither Pillow nor numpy is imported here: a worker has no need of a decoder.
 
-A request is one byte, the place of the sniffed format in `formats.FORMATS`. A reply is, little-endian:
+A request is two bytes, the place of the sniffed format in `formats.FORMATS`, and 1 where the decoder may take
+more time than usual, so that it comes at least as far as the one before it. A reply is, little-endian, a
+header and as many records as it says, at most `RECORDS_MAX`:
 
 | bytes | what |
 | --- | --- |
 | 1 | 0, or one more than the place in `FAILURES` of the reason why all or a part was not decoded |
 | 1 | the place of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
-| 1 + n | for each algorithm asked for, in that order: quality 0 to 100, then the digest |
+| 2 | number of records |
+| 4 | digests that were left out, because there were more than `RECORDS_MAX` |
 
-Where nothing was decoded, all but the first byte are 0.
+Each record is one digest:
+
+| bytes | what |
+| --- | --- |
+| 4 | number of the frame, page or preview; 0 for what is not counted |
+| 1, 1, 1 | kind of picture, rendering and turn (see `variants`) |
+| 1 | 1 where the turn is the one that EXIF orientation asks for, else 0 |
+| 1 | the place of the algorithm among those asked for |
+| 1, 1 | quality 0 to 100, and doubt (see `variants`) |
+| 32 | the digest, with zeros behind it where it is shorter |
+
+The first records are the file's first picture as it is stored, by each algorithm asked for, in that order;
+but where that one couldn't be decoded, those of a preview or a later one.
+Where nothing was decoded there are none, and all of the header but the first byte is 0.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
-from hashscan.model import ALGORITHMS, Digest, Picture, Reason
+from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, Kind, Part, PictureDigest
+from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 
 FAILURES: tuple[Reason, ...] = (
     Reason.TRUNCATED,
@@ -30,14 +48,24 @@ FAILURES: tuple[Reason, ...] = (
     Reason.TOO_LARGE,
     Reason.MEMORY,
     Reason.UNSUPPORTED,
+    Reason.TOO_MANY,
+    Reason.TIMEOUT,
 )
-"""What a decoder can say of a picture that it gave no digests for."""
+"""What a decoder can say of a picture of which all or a part is missing."""
 
-DAMAGES = frozenset({Reason.TRUNCATED, Reason.BROKEN})
-"""Reasons that leave a part of a picture to decode."""
 
-_HEADER = struct.Struct("<BBII")
+RECORDS_MAX = 1024
+"""It holds what a decoder can cost its worker in queries to the index: a tenth of a second at ten million
+entries. A still picture has 8 to 32."""
+
+_HEADER = struct.Struct("<BBIIHI")
+_DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name].of_picture)
+_RECORD = struct.Struct(f"<I7B{_DIGEST_MAX}s")
 _MAX_SIDE = 2**31 - 1
+_LEFT_OUT_MAX = 2**32 - 1
+
+REPLY_MAX = _HEADER.size + RECORDS_MAX * _RECORD.size
+"""Length in bytes of the longest reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +73,40 @@ class DecodedPicture:
     """What a decoder found out about a picture."""
 
     picture: Picture
-    digests: tuple[Digest, ...]
-    """In the order in which the algorithms were asked for."""
+    digests: tuple[PictureDigest, ...]
+    """First those of the picture as it is stored, in the order in which the algorithms were asked for."""
     damage: Reason | None = None
     """Why the digests are of a part of the picture only; None where they are of all of it."""
+    left_out: int = 0
+    """Digests that found no room."""
+
+    def stored(self, algorithms: Sequence[str]) -> dict[str, Digest]:
+        """The digests of the picture as it is stored, by algorithm."""
+        # Only algorithms that are matched from some quality on have the notion of it.
+        return {
+            name: Digest(name, found.value, found.quality if ALGORITHMS[name].min_quality else None)
+            for name, found in zip(algorithms, self.digests, strict=False)
+            if found.plain
+        }
 
 
-def pack_request(picture_format: PictureFormat) -> bytes:
+def pack_request(picture_format: PictureFormat, *, patient: bool = False) -> bytes:
     """Ask for a file to be decoded as a picture of this format and no other."""
-    return bytes((FORMATS.index(picture_format),))
+    return bytes((FORMATS.index(picture_format), patient))
 
 
-def unpack_request(request: bytes) -> PictureFormat:
-    """The format asked for."""
-    (index,) = request
-    return FORMATS[index]
-
-
-def reply_size(algorithms: Sequence[str]) -> int:
-    """Length in bytes of every reply to a decoder that computes these algorithms."""
-    return _HEADER.size + sum(1 + ALGORITHMS[name].size for name in algorithms)
+def unpack_request(request: bytes) -> tuple[PictureFormat, bool]:
+    """The format asked for, and whether to take more time."""
+    index, patient = request
+    return FORMATS[index], bool(patient)
 
 
 def pack_picture(
     picture_format: PictureFormat,
     width: int,
     height: int,
-    digests: Sequence[tuple[bytes, int]],
+    algorithms: Sequence[str],
+    digests: Iterable[PictureDigest],
     damage: Reason | None = None,
 ) -> bytes:
     """A reply for a decoded picture.
@@ -80,18 +115,38 @@ def pack_picture(
         picture_format: its format.
         width: as stored, in pixels.
         height: as stored, in pixels.
-        digests: value and quality for each algorithm asked for, in that order.
+        algorithms: those asked for.
+        digests: first those of the picture as it is stored, by each algorithm in its order. What is beyond
+            `RECORDS_MAX` is counted, and is a damage where there is no other.
         damage: why only a part of it was decoded.
     """
+    places = {name: place for place, name in enumerate(algorithms)}
+    found = iter(digests)
+    records = [
+        _RECORD.pack(
+            digest.part.number,
+            digest.part.kind,
+            digest.rendering,
+            digest.turn,
+            digest.shown,
+            places[digest.algorithm],
+            digest.quality,
+            digest.doubt,
+            digest.value,
+        )
+        for digest in islice(found, RECORDS_MAX)
+    ]
+    left_out = min(sum(1 for _ in found), _LEFT_OUT_MAX)
+    if left_out and damage is None:
+        damage = Reason.TOO_MANY
     status = 0 if damage is None else 1 + FAILURES.index(damage)
-    return _HEADER.pack(status, FORMATS.index(picture_format), width, height) + b"".join(
-        bytes((quality,)) + value for value, quality in digests
-    )
+    header = _HEADER.pack(status, FORMATS.index(picture_format), width, height, len(records), left_out)
+    return b"".join(chain((header,), records))
 
 
-def pack_failure(reason: Reason, algorithms: Sequence[str]) -> bytes:
+def pack_failure(reason: Reason) -> bytes:
     """A reply for a picture that gave no digests."""
-    return bytes((1 + FAILURES.index(reason),)).ljust(reply_size(algorithms), b"\0")
+    return bytes((1 + FAILURES.index(reason),)).ljust(_HEADER.size, b"\0")
 
 
 def unpack_reply(
@@ -110,10 +165,12 @@ def unpack_reply(
     Raises:
         ValueError: the reply is not one that our decoder gives.
     """
-    if len(reply) != reply_size(algorithms):
+    if len(reply) < _HEADER.size:
         raise ValueError("reply of wrong length")
     status: int
-    status, index, width, height = _HEADER.unpack_from(reply)
+    status, index, width, height, count, left_out = _HEADER.unpack_from(reply)
+    if count > RECORDS_MAX or len(reply) != _HEADER.size + count * _RECORD.size:
+        raise ValueError("reply of wrong length")
     damage = None
     if status:
         if status > len(FAILURES):
@@ -121,21 +178,50 @@ def unpack_reply(
         damage = FAILURES[status - 1]
         if not any(reply[1:]):
             return damage
-        if damage not in DAMAGES:
-            raise ValueError("reply with a picture and a failure")
     if index >= len(FORMATS) or FORMATS[index] != picture_format:
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("reply with an impossible size")
-    digests = []
-    offset = _HEADER.size
-    for name in algorithms:
-        algorithm = ALGORITHMS[name]
-        quality = reply[offset]
+    if left_out and (damage is None or count < RECORDS_MAX):
+        raise ValueError("reply that leaves out what it has room for")
+    digests = tuple(_unpacked(reply, algorithms))
+    first = [digest.algorithm for digest in digests[: len(algorithms)] if digest.plain]
+    # Only of a picture with a damage the others may be all there is.
+    if first != list(algorithms) and (first or damage is None):
+        raise ValueError("reply without the picture as it is stored")
+    return DecodedPicture(Picture(picture_format.name, width, height), digests, damage, left_out)
+
+
+def _unpacked(reply: bytes, algorithms: Sequence[str]) -> Iterable[PictureDigest]:
+    """The records of a reply, each checked.
+
+    Raises:
+        ValueError: one is not of the kind that our decoder gives.
+    """
+    sizes = [ALGORITHMS[name].size for name in algorithms]
+    for number, kind, rendering, turn, shown, place, quality, doubt, value in _RECORD.iter_unpack(
+        memoryview(reply)[_HEADER.size :]
+    ):
+        if kind >= len(Kind) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
+            raise ValueError("reply with an unknown variant")
+        if number and kind == Kind.PICTURE:
+            raise ValueError("reply with a number for what is not counted")
+        if place >= len(sizes):
+            raise ValueError("reply with an algorithm that was not asked for")
         if quality > 100:
             raise ValueError("reply with an impossible quality")
-        value = reply[offset + 1 : offset + 1 + algorithm.size]
-        # Only algorithms that are matched from some quality on have the notion of it.
-        digests.append(Digest(name, value, quality if algorithm.min_quality else None))
-        offset += 1 + algorithm.size
-    return DecodedPicture(Picture(picture_format.name, width, height), tuple(digests), damage)
+        if doubt >= len(DOUBTS):
+            raise ValueError("reply with an unknown doubt")
+        size = sizes[place]
+        if size < _DIGEST_MAX and any(value[size:]):
+            raise ValueError("reply with a digest that is too long")
+        yield PictureDigest(
+            Part(Kind(kind), number),
+            rendering,
+            turn,
+            bool(shown),
+            algorithms[place],
+            value[:size],
+            quality,
+            doubt,
+        )

@@ -115,7 +115,7 @@ def _stat_fields(stat: FileStat) -> dict[str, int]:
 
 def match_fields(match: Match) -> dict[str, Any]:
     """What a report says of one entry that a file came near to."""
-    return {
+    fields: dict[str, Any] = {
         "list": match.list_name,
         "entry": match.entry_id,
         "algorithm": match.algorithm,
@@ -124,6 +124,9 @@ def match_fields(match: Match) -> dict[str, Any]:
         "threshold": match.threshold,
         "category": match.category,
     }
+    if match.doubt:
+        fields["doubt"] = match.doubt
+    return fields
 
 
 def result_record(path: bytes, result: FileResult, *, with_digests: bool) -> Record:

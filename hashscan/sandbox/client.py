@@ -1,6 +1,6 @@
 """The worker's side of the sandbox: hands files to a confined decoder, one at a time, and takes its answers.
 
-with Sandbox(Plugin("package.module:load", (), reply_size=64), SandboxOptions("required")) as sandbox:
+with Sandbox(Plugin("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
     sandbox.begin(descriptor, b"request", owner=uid)
     ...                                     # hash the same bytes meanwhile, with pread only
     reply = sandbox.finish()
@@ -61,8 +61,8 @@ class Plugin:
     """Dotted path and function, "package.module:function"."""
     arguments: tuple[str, ...]
     """Seen by every user of the machine in the list of processes."""
-    reply_size: int
-    """Bytes of every reply."""
+    reply_max: int
+    """Most bytes of a reply. A reply has at least one; what its length must be is for the caller to check."""
 
 
 class DecoderLost(Exception):
@@ -84,8 +84,8 @@ class Sandbox:
     seccomp_library: ClassVar[str] = seccomp.LIBRARY
 
     def __init__(self, plugin: Plugin, options: SandboxOptions) -> None:
-        if not 0 < plugin.reply_size <= REPLY_MAX:
-            raise ValueError(f"a reply has 1 to {REPLY_MAX} bytes")
+        if not 0 < plugin.reply_max <= REPLY_MAX:
+            raise ValueError(f"a reply has at most 1 to {REPLY_MAX} bytes")
         if options.memory_bytes <= 0 or options.seconds <= 0 or options.files_per_decoder <= 0:
             raise ValueError("limits are above 0")
         self._plugin = plugin
@@ -94,7 +94,7 @@ class Sandbox:
             path=import_path(__name__, plugin.target),
             target=plugin.target,
             arguments=plugin.arguments,
-            reply_size=plugin.reply_size,
+            reply_max=plugin.reply_max,
             mode=options.mode,
             memory_bytes=options.memory_bytes,
             cpu_seconds=math.ceil(options.seconds * options.files_per_decoder),
@@ -184,7 +184,7 @@ class Sandbox:
         When the decoder is lost and had seen other files before, a new one is asked once more.
 
         Returns:
-            The plug-in's reply, `reply_size` bytes. Trust it no further than the file, which may have
+            The plug-in's reply, 1 to `reply_max` bytes. Trust it no further than the file, which may have
             taken the decoder over.
 
         Raises:
@@ -262,7 +262,7 @@ class Sandbox:
         failure: DecoderLost | ZygoteError
         for pause in (*_PAUSES, 0.0):
             try:
-                link = DecoderLink(self._ready_zygote().spawn(), self._plugin.reply_size)
+                link = DecoderLink(self._ready_zygote().spawn(), self._plugin.reply_max)
             except ZygoteGone:
                 self._drop_zygote()
                 failure = ZygoteError("the process that decoders are forked from dies again and again")

@@ -19,19 +19,19 @@ from hashscan.sandbox.protocol import (
 )
 
 Handle = Callable[[int, bytes], bytes]
-"""What a plug-in gives: from a descriptor open for reading, and a request, to a reply of the agreed size."""
+"""What a plug-in gives: from a descriptor open for reading and a request to a reply no longer than agreed."""
 
 _ONE_DESCRIPTOR = socket.CMSG_SPACE(array.array("i").itemsize)
 
 
-def run(connection: int, confinement: Confinement, handle: Handle, reply_size: int) -> NoReturn:
+def run(connection: int, confinement: Confinement, handle: Handle, reply_max: int) -> NoReturn:
     """Be a decoder on the socket with descriptor `connection`, in a process just forked; never returns."""
     status = EXIT_EXCEPTION
     try:
         keep_only(connection)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
         channel.send(confine(confinement).pack())
-        status = _serve(channel, handle, reply_size)
+        status = _serve(channel, handle, reply_max)
     except MemoryError:
         status = EXIT_MEMORY
     finally:
@@ -39,7 +39,7 @@ def run(connection: int, confinement: Confinement, handle: Handle, reply_size: i
         os._exit(status)
 
 
-def _serve(channel: socket.socket, handle: Handle, reply_size: int) -> int:
+def _serve(channel: socket.socket, handle: Handle, reply_max: int) -> int:
     buffer = bytearray(NONCE_BYTES + REQUEST_MAX)
     buffers = [buffer]
     while True:
@@ -51,6 +51,6 @@ def _serve(channel: socket.socket, handle: Handle, reply_size: int) -> int:
         (descriptor,) = array.array("i", passed)
         reply = handle(descriptor, bytes(memoryview(buffer)[NONCE_BYTES:size]))
         os.close(descriptor)
-        if len(reply) != reply_size:
+        if not 0 < len(reply) <= reply_max:
             return EXIT_BAD_REPLY
         channel.send(buffer[:NONCE_BYTES] + reply)

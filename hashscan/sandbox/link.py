@@ -26,14 +26,14 @@ class DecoderMisbehaved(Exception):
 class DecoderLink:
     """One decoder; at most one request is under way."""
 
-    def __init__(self, connection: socket.socket, reply_size: int) -> None:
-        """Hold a socket that doesn't block, for replies of `reply_size` bytes."""
+    def __init__(self, connection: socket.socket, reply_max: int) -> None:
+        """Hold a socket that doesn't block, for replies of 1 to `reply_max` bytes."""
         self._socket = connection
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
-        self._message_size = NONCE_BYTES + reply_size
+        self._message_max = NONCE_BYTES + reply_max
         # One byte more than allowed: a longer message shows as one.
-        self._buffer = bytearray(max(self._message_size, HELLO_BYTES) + 1)
+        self._buffer = bytearray(max(self._message_max, HELLO_BYTES) + 1)
         self._buffers = [self._buffer]
         self._nonce = b""
 
@@ -64,7 +64,7 @@ class DecoderLink:
             DecoderSilent, DecoderClosed, DecoderMisbehaved: see there.
         """
         size = self._take(deadline)
-        if size != self._message_size:
+        if not NONCE_BYTES < size <= self._message_max:
             raise DecoderMisbehaved("its reply has the wrong size")
         if self._buffer[:NONCE_BYTES] != self._nonce:
             raise DecoderMisbehaved("it replied to something it wasn't asked")

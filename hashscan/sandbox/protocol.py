@@ -1,8 +1,8 @@
-"""The messages between worker, zygote and decoder: records of fixed size, none of them pickled.
+"""The messages between worker, zygote and decoder: bounded records, none of them pickled.
 
 All three sockets are of type SOCK_SEQPACKET, so a message is whole or absent. Worker and zygote exchange
-`COMMAND` and `ANSWER`; a decoder says one `Hello`, and then answers each request, which is a nonce and
-the caller's bytes with one descriptor passed along, by the same nonce and a reply of the plug-in's size.
+`COMMAND` and `ANSWER`; a decoder says one `Hello`, and then answers each request, which is a nonce and the
+caller's bytes with one descriptor passed along, by the same nonce and a reply that is no longer than agreed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ZygoteConfig:
     """Absolute folders to import from."""
     target: str
     arguments: tuple[str, ...]
-    reply_size: int
+    reply_max: int
     mode: str
     memory_bytes: int
     cpu_seconds: int

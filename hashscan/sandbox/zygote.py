@@ -40,7 +40,7 @@ def main(worker: int, config_text: str) -> NoReturn:
     _silence()
     try:
         control.send(READY)
-        _Zygote(control, watch, confinement, handle, config.reply_size).serve()
+        _Zygote(control, watch, confinement, handle, config.reply_max).serve()
     except (BrokenPipeError, ConnectionResetError):
         # The worker went without taking its answer. Our end is the decoder's: see PR_SET_PDEATHSIG.
         pass
@@ -97,13 +97,13 @@ class _Zygote:
         watch: select.poll,
         confinement: Confinement,
         handle: decoder.Handle,
-        reply_size: int,
+        reply_max: int,
     ) -> None:
         self._control = control
         self._watch = watch
         self._confinement = confinement
         self._handle = handle
-        self._reply_size = reply_size
+        self._reply_max = reply_max
         self._child = 0
 
     def serve(self) -> None:
@@ -135,7 +135,7 @@ class _Zygote:
             self._control.send(ANSWER.pack(error.errno, 0))
         else:
             if child == 0:
-                decoder.run(connection, self._confinement, self._handle, self._reply_size)
+                decoder.run(connection, self._confinement, self._handle, self._reply_max)
             self._child = child
             self._control.send(ANSWER.pack(0, 0))
         os.close(connection)

@@ -18,6 +18,7 @@ _UNDECODED = frozenset(
         Reason.DECODER_DIED,
         Reason.UNSUPPORTED,
         Reason.UNCONFIRMED,
+        Reason.TOO_MANY,
     }
 )
 
@@ -39,22 +40,26 @@ def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str
     """
     good = [m for m in matches if m.category == KNOWN_GOOD and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD]
-    acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _weak(m)]
+    acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _doubt(m)]
     if acting and good:
         return Verdict.HELD, f"{_words(acting)}; but its content is known to be good: {_words(good)}"
     if acting:
         return Verdict.MATCH, _words(acting)
     if accusing:
-        weak = [m for m in accusing if _weak(m)]
-        why = "the algorithm is too weak to accuse by itself" if weak else "the category is for review only"
-        return Verdict.REVIEW, f"{_words(accusing)}; {why}"
+        doubt = _doubt(min(accusing, key=closeness)) or "the category is for review only"
+        return Verdict.REVIEW, f"{_words(accusing)}; {doubt}"
     if reason in _UNDECODED:
         return Verdict.UNDECODED, ""
     return Verdict.CLEAN, ""
 
 
-def _weak(match: Match) -> bool:
-    return ALGORITHMS[match.algorithm].review_only
+def _doubt(match: Match) -> str:
+    """Why an entry accuses nobody by itself, whatever its category; empty where it may."""
+    if ALGORITHMS[match.algorithm].review_only:
+        return "the algorithm is too weak to accuse by itself"
+    if match.near_miss:
+        return "a near miss, for a look only"
+    return f"likeness says little of such a picture: {match.doubt}" if match.doubt else ""
 
 
 def _identifies(match: Match) -> bool:
@@ -66,6 +71,8 @@ def _words(matches: Sequence[Match]) -> str:
     """The closest match in words, and how many more there are."""
     first = min(matches, key=closeness)
     likeness = "equal" if first.threshold == 0 else f"{first.distance} of {first.threshold} bits apart"
+    if first.variant != "as stored":
+        likeness += f", {first.variant}"
     more = f" and {len(matches) - 1} more" if len(matches) > 1 else ""
     return (
         f"{first.algorithm} {likeness}: entry {first.entry_id} ({first.category}) "

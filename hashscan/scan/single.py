@@ -6,6 +6,7 @@ import os
 
 from hashscan.errors import TargetError
 from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Match, Reason, Verdict
+from hashscan.scan.matcher import Query
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import MATCHES_KEPT, Worker
 from hashscan.sources.base import LostFile
@@ -59,6 +60,6 @@ def algorithms_of(text: str) -> dict[str, bytes]:
 
 def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
     """The entries within the threshold of one digest, closest first."""
-    matches = [match for _, match in worker.ask(algorithm, [value])]
+    matches = [match for _, match in worker.matcher.ask(algorithm, [Query(value)])]
     matches.sort(key=closeness)
     return matches[:MATCHES_KEPT]

@@ -22,10 +22,11 @@ from hashscan.reports.records import sandbox_fields, summary_record, sweep_recor
 from hashscan.reports.sink import ReportSink
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.lock import SweepLock
+from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
 from hashscan.scan.summary import Summary
-from hashscan.scan.worker import WorkerSetup, algorithms_of_lists, thresholds_of_lists
+from hashscan.scan.worker import WorkerSetup, algorithms_of_lists
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns

@@ -5,19 +5,15 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-import numpy as np
-
 from hashscan.hashing.exact import digest_descriptor
-from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
-from hashscan.hashing.records import DecodedPicture, pack_request, reply_size, unpack_reply
+from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, advice, sniff
+from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
+from hashscan.hashing.variants import VARIANTS, PictureDigest
 from hashscan.lists.columns import ListHandle
-from hashscan.lists.index import CompiledIndex
-from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
@@ -34,6 +30,7 @@ from hashscan.model import (
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
@@ -52,6 +49,10 @@ class WorkerSetup:
     algorithms: tuple[str, ...]
     """Every algorithm to compute, exact and picture ones."""
     max_pixels: int
+    variants: tuple[str, ...] = VARIANTS
+    """The ways besides the plain one in which pictures are hashed."""
+    review_threshold: int | None = None
+    """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
     with_digests: bool = False
     """Send the digests of all files back, not only of findings."""
     decoder: str = DECODER
@@ -74,15 +75,6 @@ def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
     return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
 
 
-def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
-    """The largest distance of a match for each algorithm, given how many entries the lists have of it."""
-    entries = Counter[str]()
-    for handle in lists:
-        for files in handle.columns:
-            entries[files.algorithm] += files.entries
-    return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
-
-
 @dataclass(slots=True)
 class _Checked:
     """One file under way: what is known of it before it is judged."""
@@ -91,6 +83,8 @@ class _Checked:
     opened: OpenFile | None = None
     kind: PictureFormat | None = None
     digests: dict[str, Digest] = field(default_factory=dict)
+    variants: tuple[PictureDigest, ...] = ()
+    """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
     reason: Reason | None = None
     detail: str = ""
@@ -102,8 +96,20 @@ class _Checked:
         """Its bytes can't be relied on: forget what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
         self.digests.clear()
+        self.variants = ()
         self.matches.clear()
         self.close()
+
+    def queries(self, name: str) -> Iterator[Query]:
+        """What the lists are to be asked about it, by one algorithm."""
+        algorithm = ALGORITHMS[name]
+        if not algorithm.of_picture:
+            if (digest := self.digests.get(name)) is not None:
+                yield Query(digest.value)
+            return
+        for variant in self.variants:
+            if variant.algorithm == name and variant.quality >= algorithm.min_quality:
+                yield Query(variant.value, variant)
 
     def close(self) -> None:
         """Let the file go."""
@@ -117,14 +123,19 @@ class Worker:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
-        self.index = CompiledIndex.open(setup.lists)
-        self.thresholds = thresholds_of_lists(setup.lists)
+        self.matcher = Matcher(setup.lists, setup.review_threshold)
         self._exact = [EXACT_HASHES[name]() for name in setup.exact]
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in setup.pictures)
         plugin = Plugin(
             setup.decoder,
-            (*arguments, f"max-pixels={setup.max_pixels}"),
-            reply_size(setup.pictures),
+            (
+                *arguments,
+                f"max-pixels={setup.max_pixels}",
+                # So that it answers with what it has, long before it would be ended.
+                f"seconds={setup.sandbox.seconds / 2:g}",
+                f"variants={','.join(setup.variants)}",
+            ),
+            REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
 
@@ -193,7 +204,9 @@ class Worker:
 
     def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
-        self.sandbox.begin(opened.descriptor, pack_request(file.kind), opened.stat.uid, fresh=fresh)
+        # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
+        request = pack_request(file.kind, patient=fresh)
+        self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
     def _finish(self, file: _Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
@@ -209,52 +222,29 @@ class Worker:
             return
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
-            file.digests.update({digest.algorithm: digest for digest in answer.digests})
+            file.digests.update(answer.stored(self.setup.pictures))
+            file.variants = answer.digests
             if answer.damage is not None:
-                file.reason, file.detail = answer.damage, f"{file.kind.name}, matched by what is left of it"
+                file.reason = answer.damage
+                file.detail = f"{file.kind.name}, matched by what was decoded of it"
+                if answer.left_out:
+                    file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
         else:
             file.reason, file.detail = answer, file.kind.name
+            if answer is Reason.UNSUPPORTED:
+                file.detail += advice(file.kind)
 
     def _match(self, files: Sequence[_Checked]) -> None:
         """Ask the index for all files at once, algorithm by algorithm."""
         for name in self.setup.algorithms:
-            if name not in self.index.algorithms:
+            if name not in self.matcher.algorithms:
                 continue
-            algorithm = ALGORITHMS[name]
-            asking = [
-                (file, digest.value)
-                for file in files
-                if (digest := file.digests.get(name)) is not None
-                and (digest.quality is None or digest.quality >= algorithm.min_quality)
-            ]
-            if not asking:
-                continue
-            for row, match in self.ask(name, [value for _, value in asking]):
+            asking = [(file, query) for file in files for query in file.queries(name)]
+            for row, match in self.matcher.ask(name, [query for _, query in asking]):
                 asking[row][0].matches.append(match)
         for file in files:
-            file.matches.sort(key=closeness)
-
-    def ask(self, name: str, values: Sequence[bytes]) -> Iterator[tuple[int, Match]]:
-        """Ask the index about digests of one algorithm, all at once.
-
-        Args:
-            name: of the algorithm.
-            values: at least one digest of its size.
-
-        Returns:
-            The place of a digest among `values` and an entry within the threshold, for every such pair.
-        """
-        if name not in self.index.algorithms:
-            return
-        threshold = self.thresholds[name]
-        found = self.index.query(
-            name,
-            np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(values), -1),
-            np.full(len(values), threshold, dtype=np.int64),
-        )
-        for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
-            list_name, entry_id, category = self.index.entry(name, entry)
-            yield row, Match(list_name, entry_id, name, category, distance, threshold)
+            if file.matches:
+                file.matches = sorted(closest_of_each(file.matches), key=closeness)
 
     def _confirm(self, file: _Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
@@ -277,6 +267,7 @@ class Worker:
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
             file.digests.update(again.digests)
+            file.variants = again.variants
             return
         file.matches = exact
         file.reason = again.reason or Reason.UNCONFIRMED

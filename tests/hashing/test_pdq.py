@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.hashing import pdq, pdq_rounding
+from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
 from hashscan.hashing.pdq import PDQ
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, scene, slanted
@@ -88,13 +88,13 @@ def test_fast_way_is_taken_only_where_it_agrees(
 def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, int]) -> None:
     for drawing in (noise, slanted, scene):
         luma = drawing(*shape)
-        difference = np.abs(pdq.reduced(luma) - pdq_rounding.reduced(luma)).max()
+        difference = np.abs(pdq_reduction.reduced(luma) - pdq_rounding.reduced(luma)).max()
         assert difference < pdq._rounding_noise(shape)
 
 
 def test_weights_of_every_row_add_up_to_one() -> None:
     for length in (5, 64, 127, 128, 129, 512, 1024, 1025, 4001, 65000):
-        weights = np.concatenate([block.sum(axis=1) for *_, block in pdq._bands(length, length)])
+        weights = np.concatenate([block.sum(axis=1) for *_, block in pdq_reduction._bands(length, length)])
         assert len(weights) == 64
         np.testing.assert_allclose(weights, 1, atol=1e-4)
 
@@ -115,7 +115,9 @@ def test_length_is_as_in_the_model() -> None:
     assert PDQ().digest(scene(3, 70)) == (bytes(32), 0)
 
 
-@pytest.mark.parametrize(("way", "allowed"), [(pdq.reduced, 8 << 20), (pdq_rounding.reduced, 64 << 20)])
+@pytest.mark.parametrize(
+    ("way", "allowed"), [(pdq_reduction.reduced, 8 << 20), (pdq_rounding.reduced, 64 << 20)]
+)
 def test_a_large_picture_is_never_copied_as_floats(
     way: Callable[[np.ndarray], np.ndarray], allowed: int
 ) -> None:
@@ -162,8 +164,8 @@ def test_windows_stay_where_they_were() -> None:
     """A picture of blocks has the same 64x64 buffer, hashed whole or by its blocks' means."""
     blocks = noise(300, 200)
     whole = np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)
-    assert np.abs(pdq.reduced(whole) - pdq.reduced(blocks, whole.shape)).max() < 0.01
-    assert np.abs(pdq.reduced(whole) - pdq.reduced(blocks)).max() > 1
+    assert np.abs(pdq_reduction.reduced(whole) - pdq_reduction.reduced(blocks, whole.shape)).max() < 0.01
+    assert np.abs(pdq_reduction.reduced(whole) - pdq_reduction.reduced(blocks)).max() > 1
 
 
 def test_a_size_that_no_reduction_gives_is_refused() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,103 +13,184 @@ from hypothesis import strategies as st
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import (
-    DAMAGES,
     FAILURES,
+    RECORDS_MAX,
+    REPLY_MAX,
     DecodedPicture,
     pack_failure,
     pack_picture,
     pack_request,
-    reply_size,
     unpack_reply,
     unpack_request,
 )
+from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, Kind, Part, PictureDigest
 from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
+from hashscan.sandbox import protocol
 
 OF_PICTURES = [name for name in COMPUTED if ALGORITHMS[name].of_picture]
 JPEG = FORMATS[0]
+HEADER, RECORD = 16, 43
+"""Bytes, as the module's documentation adds up to."""
 
 some_algorithms = st.lists(st.sampled_from(OF_PICTURES), unique=True)
 some_format = st.sampled_from(FORMATS)
 
 
+def stored(name: str, value: bytes | None = None, quality: int = 77) -> PictureDigest:
+    """The digest of a picture as it is stored."""
+    return PictureDigest(
+        WHOLE, 0, 0, False, name, value or bytes(range(ALGORITHMS[name].size)), quality, doubt=0
+    )
+
+
+def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
+    """A digest by one of some algorithms, of anything that a decoder may name."""
+    counted = st.builds(Part, st.sampled_from(list(Kind)[1:]), st.integers(0, 2**32 - 1))
+    return st.sampled_from(algorithms).flatmap(
+        lambda name: st.builds(
+            PictureDigest,
+            st.one_of(st.just(WHOLE), counted),
+            st.integers(0, len(RENDERINGS) - 1),
+            st.integers(0, len(TURNS) - 1),
+            st.booleans(),
+            st.just(name),
+            st.binary(min_size=ALGORITHMS[name].size, max_size=ALGORITHMS[name].size),
+            st.integers(0, 100),
+            st.integers(0, len(DOUBTS) - 1),
+        )
+    )
+
+
 @given(some_format)
 def test_requests_come_back(picture_format: PictureFormat) -> None:
-    assert unpack_request(pack_request(picture_format)) is picture_format
+    assert unpack_request(pack_request(picture_format)) == (picture_format, False)
+    assert unpack_request(pack_request(picture_format, patient=True)) == (picture_format, True)
 
 
 @given(some_algorithms, some_format, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1), st.data())
 def test_pictures_come_back(
     algorithms: list[str], picture_format: PictureFormat, width: int, height: int, data: st.DataObject
 ) -> None:
-    sizes = [ALGORITHMS[name].size for name in algorithms]
-    digests = [(data.draw(st.binary(min_size=n, max_size=n)), data.draw(st.integers(0, 100))) for n in sizes]
-    reply = pack_picture(picture_format, width, height, digests)
-    assert len(reply) == reply_size(algorithms)
-    expected = tuple(
-        Digest(name, value, quality if name == "pdq" else None)
-        for name, (value, quality) in zip(algorithms, digests, strict=True)
-    )
-    assert unpack_reply(reply, picture_format, algorithms) == DecodedPicture(
-        Picture(picture_format.name, width, height), expected
-    )
+    digests = [stored(name) for name in algorithms]
+    if algorithms:
+        digests += data.draw(st.lists(any_variant(algorithms), max_size=20))
+    reply = pack_picture(picture_format, width, height, algorithms, digests)
+    assert len(reply) == HEADER + RECORD * len(digests)
+    answer = unpack_reply(reply, picture_format, algorithms)
+    assert answer == DecodedPicture(Picture(picture_format.name, width, height), tuple(digests))
+    assert isinstance(answer, DecodedPicture)
+    assert answer.stored(algorithms) == {
+        name: Digest(name, bytes(range(ALGORITHMS[name].size)), 77 if name == "pdq" else None)
+        for name in algorithms
+    }
 
 
 @pytest.mark.parametrize("reason", FAILURES)
 @pytest.mark.parametrize("algorithms", [[], ["pdq"], OF_PICTURES])
 def test_failures_come_back(reason: Reason, algorithms: list[str]) -> None:
-    reply = pack_failure(reason, algorithms)
-    assert len(reply) == reply_size(algorithms)
-    assert unpack_reply(reply, JPEG, algorithms) is reason
+    assert unpack_reply(pack_failure(reason), JPEG, algorithms) is reason
 
 
-GOOD = pack_picture(JPEG, 640, 480, [(bytes(range(32)), 77)])
+def test_what_is_beyond_the_limit_is_counted() -> None:
+    frames = [stored("pdq")] + [
+        stored("pdq")._replace(part=Part(Kind.FRAME, number)) for number in range(1, RECORDS_MAX + 5)
+    ]
+    full = pack_picture(JPEG, 640, 480, ["pdq"], frames[:RECORDS_MAX])
+    over = pack_picture(JPEG, 640, 480, ["pdq"], frames)
+    assert len(full) == len(over) == REPLY_MAX <= protocol.REPLY_MAX
+    answer = unpack_reply(full, JPEG, ["pdq"])
+    assert isinstance(answer, DecodedPicture)
+    assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, RECORDS_MAX)
+    assert unpack_reply(over, JPEG, ["pdq"]) == replace(answer, damage=Reason.TOO_MANY, left_out=5)
+    cut = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], frames, Reason.TRUNCATED), JPEG, ["pdq"])
+    assert cut == replace(answer, damage=Reason.TRUNCATED, left_out=5)
+
+
+GOOD = pack_picture(
+    JPEG,
+    640,
+    480,
+    ["phash", "pdq"],
+    [stored("phash", quality=100), stored("pdq"), stored("pdq")._replace(turn=4)],
+)
+
+
+def at(place: int, value: int, *, record: int | None = None) -> bytes:
+    """The good reply with another byte in its header or in one of its records."""
+    start = place if record is None else HEADER + RECORD * record + place
+    return GOOD[:start] + bytes((value,)) + GOOD[start + 1 :]
 
 
 @pytest.mark.parametrize(
     "reply",
     [
         b"",
+        GOOD[:1],
+        GOOD[: HEADER - 1],
         GOOD[:-1],
         GOOD + b"\0",
-        bytes((len(FAILURES) + 1,)) + bytes(42),
-        b"\xff" + bytes(42),
-        # A failure that leaves nothing to decode, and yet digests.
-        bytes((1 + FAILURES.index(Reason.TOO_LARGE),)) + GOOD[1:],
+        # More and fewer records than are there; more than there may be.
+        at(10, 4),
+        at(10, 2),
+        struct.pack("<BBIIHI", 0, 0, 640, 480, RECORDS_MAX + 1, 0) + bytes(RECORD * (RECORDS_MAX + 1)),
+        bytes((len(FAILURES) + 1,)) + bytes(HEADER - 1),
+        b"\xff" + bytes(HEADER - 1),
+        bytes(HEADER),
         # Another format than was asked for; none that there is.
-        GOOD[:1] + b"\1" + GOOD[2:],
-        GOOD[:1] + b"\xff" + GOOD[2:],
+        at(1, 1),
+        at(1, 255),
         # No width; no height; more than any format can hold.
         GOOD[:2] + bytes(4) + GOOD[6:],
         GOOD[:6] + bytes(4) + GOOD[10:],
         GOOD[:2] + b"\0\0\0\x80" + GOOD[6:],
-        GOOD[:10] + bytes((101,)) + GOOD[11:],
+        # Something left out although there was room.
+        at(12, 1),
+        # A number for what has none; unknown kinds, renderings and turns.
+        at(0, 1, record=2),
+        at(4, len(Kind), record=2),
+        at(5, len(RENDERINGS), record=2),
+        at(6, len(TURNS), record=2),
+        at(7, 2, record=2),
+        # An algorithm that wasn't asked for.
+        at(8, 2, record=2),
+        at(9, 101, record=2),
+        at(10, len(DOUBTS), record=2),
+        # A digest of 64 bits with something behind it.
+        at(RECORD - 1, 1, record=0),
+        # The first records are not the picture as it is stored, by each algorithm.
+        at(5, 1, record=0),
+        at(6, 4, record=1),
+        at(8, 0, record=1),
+        at(4, 1, record=0),
+        GOOD[:10] + b"\1\0" + GOOD[12 : HEADER + RECORD],
     ],
 )
 def test_replies_that_our_decoder_never_gives(reply: bytes) -> None:
-    assert isinstance(unpack_reply(GOOD, JPEG, ["pdq"]), DecodedPicture)
+    assert isinstance(unpack_reply(GOOD, JPEG, ["phash", "pdq"]), DecodedPicture)
     with pytest.raises(ValueError, match="reply"):
-        unpack_reply(reply, JPEG, ["pdq"])
+        unpack_reply(reply, JPEG, ["phash", "pdq"])
 
 
 @given(
-    some_algorithms.flatmap(
-        lambda algorithms: st.tuples(
-            st.just(algorithms),
-            st.one_of(
-                st.binary(max_size=200),
-                st.binary(min_size=reply_size(algorithms), max_size=reply_size(algorithms)),
-                st.binary(min_size=reply_size(algorithms) - 1, max_size=reply_size(algorithms) - 1).map(
-                    lambda rest: b"\0" + rest
-                ),
+    some_algorithms,
+    st.one_of(
+        st.binary(max_size=200),
+        st.builds(
+            lambda status, index, records, rest: (
+                struct.pack("<BBIIHI", status, index, 1, 1, records, 0) + rest[: records * RECORD]
             ),
-        )
+            st.integers(0, 3),
+            st.integers(0, 1),
+            st.integers(0, 4),
+            st.binary(min_size=4 * RECORD, max_size=4 * RECORD),
+        ),
+        st.builds(at, st.integers(0, RECORD - 1), st.integers(0, 255), record=st.integers(0, 2)),
     ),
     some_format,
 )
 def test_any_reply_is_refused_or_makes_sense(
-    asked: tuple[list[str], bytes], picture_format: PictureFormat
+    algorithms: list[str], reply: bytes, picture_format: PictureFormat
 ) -> None:
-    algorithms, reply = asked
     try:
         found = unpack_reply(reply, picture_format, algorithms)
     except ValueError:
@@ -116,9 +199,12 @@ def test_any_reply_is_refused_or_makes_sense(
         assert found in FAILURES
         return
     assert found.picture.format == picture_format.name
-    assert [digest.algorithm for digest in found.digests] == algorithms
-    assert all(len(digest.value) == ALGORITHMS[digest.algorithm].size for digest in found.digests)
-    assert all(digest.quality is None or 0 <= digest.quality <= 100 for digest in found.digests)
+    assert list(found.stored(algorithms)) == algorithms
+    for digest in found.digests:
+        assert digest.algorithm in algorithms
+        assert len(digest.value) == ALGORITHMS[digest.algorithm].size
+        assert 0 <= digest.quality <= 100
+        assert digest.variant
 
 
 def test_a_worker_needs_no_decoder_for_this() -> None:
@@ -130,13 +216,12 @@ def test_a_worker_needs_no_decoder_for_this() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("damage", sorted(DAMAGES))
+@pytest.mark.parametrize("damage", FAILURES)
 def test_a_damaged_picture_has_digests_and_a_reason(damage: Reason) -> None:
-    reply = pack_picture(JPEG, 640, 480, [(bytes(range(32)), 77)], damage)
-    answer = unpack_reply(reply, JPEG, ["pdq"])
+    answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [stored("pdq")], damage), JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
     assert answer.damage is damage
     assert answer.digests[0].quality == 77
-    whole = unpack_reply(pack_picture(JPEG, 640, 480, [(bytes(32), 77)]), JPEG, ["pdq"])
+    whole = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [stored("pdq")]), JPEG, ["pdq"])
     assert isinstance(whole, DecodedPicture)
     assert whole.damage is None

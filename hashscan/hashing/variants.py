@@ -1,0 +1,96 @@
+"""The ways in which a picture is hashed besides the plain one, as numbers that travel and as words."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+VARIANTS: Final = ("512x512", "as-shown", "turned", "trimmed")
+"""What can be left out: PDQ's other convention, EXIF orientation heeded, the picture mirrored and turned,
+uniform borders cut off."""
+
+
+class Kind(IntEnum):
+    """Which of the pictures in a file."""
+
+    PICTURE = 0
+    """The only one, or the first."""
+    FRAME = 1
+    PAGE = 2
+    PREVIEW = 3
+    FURTHER = 4
+    """A picture beside the first that is neither."""
+
+
+class Part(NamedTuple):
+    """One of the pictures in a file."""
+
+    kind: Kind = Kind.PICTURE
+    number: int = 0
+    """Counted from 1, as people do; 0 for what is not counted."""
+
+    @property
+    def words(self) -> str:
+        """As in findings; nothing for the only or first picture."""
+        if self.kind is Kind.PICTURE:
+            return ""
+        name = "picture" if self.kind is Kind.FURTHER else self.kind.name.lower()
+        return f"{name} {self.number}" if self.number else name
+
+
+WHOLE: Final = Part()
+
+PLAIN, SQUARED, TRIMMED = 0, 1, 2
+"""Bits of a rendering: nothing done to the picture; reduced to 512x512 first; uniform borders cut off."""
+
+RENDERINGS: Final = ("", "512x512", "borders trimmed", "borders trimmed, 512x512")
+
+TURNS: Final = (
+    "",
+    "turned 90",
+    "turned 180",
+    "turned 270",
+    "mirrored",
+    "mirrored, turned 90",
+    "mirrored, turned 180",
+    "mirrored, turned 270",
+)
+"""What was done to the entry's picture to get this one: mirrored left to right, then turned clockwise."""
+
+MIRRORED: Final = 4
+"""The place in `TURNS` of a picture that was mirrored and no more."""
+
+TURN_OF_ORIENTATION: Final = {1: 0, 2: 4, 3: 2, 4: 6, 5: 7, 6: 3, 7: 5, 8: 1}
+"""By EXIF orientation (TIFF 6.0, tag 274) the turn that a viewer undoes. At orientation 6, say, it turns the
+picture by 90 degrees, which is therefore stored turned by 270."""
+
+DOUBTS: Final = ("",)
+"""Why likeness alone says little of a picture, in words."""
+
+
+class PictureDigest(NamedTuple):
+    """One digest of one rendering of one of the pictures in a file."""
+
+    part: Part
+    rendering: int
+    turn: int
+    shown: bool
+    """Whether `turn` is the one that EXIF orientation asks for."""
+    algorithm: str
+    value: bytes
+    quality: int
+    """0 to 100; 100 where the algorithm has no such notion."""
+    doubt: int
+    """Place in `DOUBTS`."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is of the file's first picture as it is stored."""
+        return self.part == WHOLE and not self.rendering and not self.turn
+
+    @property
+    def variant(self) -> str:
+        """As in findings."""
+        turn = "as shown" if self.shown else TURNS[self.turn]
+        words = (self.part.words, RENDERINGS[self.rendering], turn)
+        return ", ".join(word for word in words if word) or "as stored"

@@ -1,0 +1,124 @@
+"""Asks the index for the entries near a digest, each variant of a picture as far as it can be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hashscan.hashing.variants import DOUBTS, TRIMMED, PictureDigest
+from hashscan.lists.columns import ListHandle
+from hashscan.lists.index import CompiledIndex
+from hashscan.lists.index.thresholds import default_threshold
+from hashscan.model import ALGORITHMS, Match
+
+TIGHT_THRESHOLD = 21
+"""Largest distance in bits for pictures that were turned, mirrored or trimmed. A query costs a tenth of one
+at 31, and these are most of the queries; see `benchmarks/recall.py` for what it finds."""
+
+
+def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
+    """The largest distance of a match for each algorithm, given how many entries the lists have of it."""
+    entries = Counter[str]()
+    for handle in lists:
+        for files in handle.columns:
+            entries[files.algorithm] += files.entries
+    return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
+
+
+class Query(NamedTuple):
+    """One digest to be asked about."""
+
+    value: bytes
+    rendered: PictureDigest | None = None
+    """What it is of, where it is of a picture."""
+
+    @property
+    def tight(self) -> bool:
+        """Whether only entries within `TIGHT_THRESHOLD` count."""
+        found = self.rendered
+        return found is not None and bool((found.turn and not found.shown) or found.rendering & TRIMMED)
+
+    def match(self, entry: tuple[str, str, str], distance: int, threshold: int, name: str) -> Match:
+        """What is said of a list's entry (list, id, category) at this distance."""
+        list_name, entry_id, category = entry
+        if self.rendered is None:
+            return Match(list_name, entry_id, name, category, distance, threshold)
+        return Match(
+            list_name,
+            entry_id,
+            name,
+            category,
+            distance,
+            threshold,
+            self.rendered.variant,
+            DOUBTS[self.rendered.doubt],
+        )
+
+
+class Matcher:
+    """The index of some lists with the thresholds that follow from their size."""
+
+    def __init__(self, lists: Sequence[ListHandle], review_threshold: int | None = None) -> None:
+        """Map the lists.
+
+        Args:
+            lists: verified and compiled before.
+            review_threshold: distance in bits up to which an entry of PDQ that is too far away for a match is
+                a near miss, for review; None leaves near misses out.
+        """
+        self._index = CompiledIndex.open(lists)
+        self.thresholds = thresholds_of_lists(lists)
+        self._review_threshold = review_threshold
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Algorithms that have entries."""
+        return self._index.algorithms
+
+    def ask(self, name: str, queries: Sequence[Query]) -> Iterator[tuple[int, Match]]:
+        """Ask the index about digests of one algorithm, all at once.
+
+        Args:
+            name: of the algorithm.
+            queries: any number.
+
+        Returns:
+            The place of a query and an entry near it, for every such pair. An entry farther away than the
+            match's threshold is a near miss.
+        """
+        if name not in self._index.algorithms or not queries:
+            return
+        full = self.thresholds[name]
+        limits = [min(full, TIGHT_THRESHOLD) if query.tight else full for query in queries]
+        reach = limits
+        if self._review_threshold is not None and name == "pdq":
+            reach = [
+                limit if query.tight else max(limit, self._review_threshold)
+                for query, limit in zip(queries, limits, strict=True)
+            ]
+        found = self._index.query(
+            name,
+            np.frombuffer(b"".join(query.value for query in queries), dtype=np.uint8).reshape(
+                len(queries), -1
+            ),
+            np.array(reach, dtype=np.int64),
+        )
+        for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
+            yield row, queries[row].match(self._index.entry(name, entry), distance, limits[row], name)
+
+
+def closest_of_each(matches: Iterable[Match]) -> list[Match]:
+    """One match for each entry: of several variants the one that accuses, and of those the closest."""
+    best: dict[tuple[str, str, str], Match] = {}
+    for match in matches:
+        key = match.list_name, match.entry_id, match.algorithm
+        if key not in best or _weight(match) < _weight(best[key]):
+            best[key] = match
+    return list(best.values())
+
+
+def _weight(match: Match) -> tuple[bool, int]:
+    return bool(match.doubt) or match.near_miss, match.distance

@@ -111,7 +111,10 @@ def _decoder(hashes: Sequence[PictureHash], limits: Limits, wanted: Collection[s
 
 
 def _warm_up(decode: Decode) -> None:
-    """Decode a whole, a cut and a spoilt picture of every format, and several in one file, since Pillow imports what it needs late."""
+    """Decode a whole, a cut and a spoilt file of every format, and one of several pictures.
+
+    Pillow imports what it needs late.
+    """
     from hashscan.hashing.samples import samples, samples_of_several
 
     drawn, several = samples(), samples_of_several()

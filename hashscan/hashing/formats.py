@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 
 PREFIX_SIZE = 64
 """How many of a file's first bytes `sniff` looks at."""
 
-_MODULES = {"heif": "pillow_heif"}
-"""By extra, the library that it brings."""
+_MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads")}
+"""By extra, what it takes to be of use."""
 
 Signature = tuple[tuple[int, bytes], ...]
 
@@ -244,12 +243,14 @@ def sniff(prefix: bytes) -> PictureFormat | None:
     return None
 
 
-@cache
 def advice(picture_format: PictureFormat) -> str:
-    """What to do to have a format decoded, in words to follow its name; empty where nothing can be done."""
-    if picture_format.extra and find_spec(_MODULES[picture_format.extra]) is None:
-        return f"; to have it decoded, install hashscan[{picture_format.extra}]"
-    return ""
+    """What would have a format decoded, in words to follow its name; empty where nothing would."""
+    if not picture_format.extra:
+        return ""
+    missing = [module for module in _MODULES[picture_format.extra] if find_spec(module) is None]
+    if not missing:
+        return ""
+    return f"; to have it decoded, install hashscan[{picture_format.extra}] with a C compiler at hand"
 
 
 def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
+from hashscan.hashing import heif
 from hashscan.model import Reason
 
 DEFAULT_MAX_PIXELS = 64_000_000
@@ -29,14 +29,15 @@ _BYTES_PER_PIXEL = 5
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 """Bytes that a pixel takes in the modes in which it isn't four."""
 
-_LIBRARY_BYTES = {"AVIF": 9, "WEBP": 16, "JPEG2000": 20, "HEIF": 14, "QOI": 7, "DDS": 7}
+_LIBRARY_BYTES = {"AVIF": 9, "DDS": 7, "GIF": 3, "HEIF": 8, "JPEG2000": 20, "QOI": 7, "WEBP": 16}
 """By Pillow's name, formats whose decoders hold more at once: bytes a pixel, measured."""
 
-_FRAME_BYTES = {"GIF": 16, "PNG": 20, "WEBP": 20, "AVIF": 13, "FLI": 5}
-"""The same for the frames after the first, for which the one before is kept."""
+_FRAME_BYTES = {"AVIF": 36, "GIF": 18, "PNG": 18, "WEBP": 22}
+"""The same for the frames after the first, for which earlier ones are kept."""
 
-_READ_WHOLE = frozenset({"AVIF", "WEBP", "JPEG2000", "HEIF", "TIFF"})
-"""Formats whose decoders want the file as one piece of memory."""
+_READ_WHOLE = frozenset({"AVIF", "HEIF", "JPEG2000", "WEBP"})
+"""Formats whose decoders want the file as one piece of memory; of TIFF those compressions that aren't Pillow's
+own do, too."""
 
 DRAFT_SIDE = 256
 """JPEGs are decoded at an eighth, quarter, half or the whole of their size, the smallest at which both sides
@@ -61,15 +62,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 # By default a comment of over 1 MiB makes a picture unreadable that every viewer shows.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 
-if importlib.util.find_spec("pillow_heif") is None:
-    _missing.add("HEIF")
+if heif.available():
+    heif.load()
 else:
-    import pillow_heif
-
-    _open_heif: Callable[[IO[bytes]], Image.Image] = pillow_heif.HeifImageFile
-
-    # One thread, and neither depth maps nor gain maps, which show nothing by themselves.
-    pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
+    _missing.add("HEIF")
 
 MISSING = frozenset(_missing)
 """Pillow's names of the formats that this installation can't decode."""
@@ -181,11 +177,8 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int) -> Open
         stored, coefficients = jpeg.size, _coefficients(jpeg, file)
         jpeg.draft("L", (DRAFT_SIDE, DRAFT_SIDE))
         return OpenPicture(jpeg, stored, coefficients)
-    if pillow_format == "HEIF":
-        # Nor here, where Image.open would swallow the reason.
-        image: Image.Image = _open_heif(stream)
-    else:
-        image = Image.open(stream, formats=[pillow_format])
+    is_heif = pillow_format == "HEIF"
+    image = heif.open_heif(stream) if is_heif else Image.open(stream, formats=[pillow_format])
     return OpenPicture(image, image.size)
 
 
@@ -216,10 +209,12 @@ def check_size(
         each = max(each, _LIBRARY_BYTES.get(pillow_format, 0))
     else:
         each = max(each, _FRAME_BYTES.get(pillow_format, _LIBRARY_BYTES.get(pillow_format, 0)))
+    pixels = image.width * image.height * each + more
+    whole = pillow_format in _READ_WHOLE or any(tile[0] == "libtiff" for tile in getattr(image, "tile", ()))
     allowed = max_pixels * _BYTES_PER_PIXEL
-    if image.width * image.height * each + more > allowed:
+    if pixels > allowed:
         raise UndecodedError(Reason.TOO_LARGE)
-    if pillow_format in _READ_WHOLE and file_size > allowed:
+    if whole and pixels + file_size > allowed:
         raise UndecodedError(Reason.MEMORY)
 
 

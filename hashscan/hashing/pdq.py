@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashscan.hashing import pdq_rounding
 from hashscan.hashing.base import Hashed, PictureHash
-from hashscan.hashing.pdq_reduction import SQUARE, Floats, reduced
+from hashscan.hashing.pdq_reduction import SQUARE, Floats, Way, reduced, reductions
 from hashscan.hashing.pdq_turns import turned
 from hashscan.hashing.variants import PLAIN, SQUARED
 
@@ -23,6 +23,7 @@ MIN_SIDE = 5
 
 _BITS = 256
 _DCT = pdq_rounding.dct_matrix()
+_BOTH = tuple((Way(squared, mirrored=False), Way(squared, mirrored=True)) for squared in (False, True))
 
 
 class PDQ(PictureHash):
@@ -43,7 +44,9 @@ class PDQ(PictureHash):
         Of a picture decoded at a smaller scale, this is the stored picture's hash but for what the blocks'
         means don't tell: 0.7 bits on average for photos of which 256 pixels a side are left.
         """
-        return self._digest(luma, stored)[:2]
+        if min(stored or luma.shape) < MIN_SIDE:
+            return bytes(_BITS // 8), 0
+        return _plain(luma, None if stored == luma.shape else stored, reduced(luma, stored))
 
     def hashed(
         self,
@@ -54,40 +57,46 @@ class PDQ(PictureHash):
         squared: bool = False,
     ) -> Iterator[Hashed]:
         """Hash one picture in both conventions, and mirrored and turned from the same cosine transform."""
-        value, quality, small = self._digest(luma, stored)
-        yield Hashed(PLAIN, 0, value, quality)
-        if small is None:
+        stored = None if stored == luma.shape else stored
+        if min(stored or luma.shape) < MIN_SIDE or (len(turns) == 1 and not squared):
+            yield Hashed(PLAIN, 0, *self.digest(luma, stored))
             return
+        both = squared and max(stored or luma.shape) > SQUARE
+        found = reductions(luma, stored, _BOTH if both else _BOTH[:1])
+        value, quality = _plain(luma, stored, np.ascontiguousarray(found[0][0, :, 0]))
+        yield Hashed(PLAIN, 0, value, quality)
         others = [turn for turn in turns if turn]
-        for turn, digest in zip(others, turned(_frequencies(small), others), strict=True):
+        for turn, digest in zip(others, turned(found[0], others), strict=True):
             yield Hashed(PLAIN, turn, digest, quality)
-        if squared and max(stored or luma.shape) > SQUARE:
-            small = reduced(luma, stored, squared=True)
-            quality = _quality(_gradients(small))
-            for turn, digest in zip(turns, turned(_frequencies(small), turns), strict=True):
+        if both:
+            quality = _quality(_gradients(found[1][0, :, 0]))
+            for turn, digest in zip(turns, turned(found[1], turns), strict=True):
                 yield Hashed(SQUARED, turn, digest, quality)
 
-    @staticmethod
-    def _digest(luma: NDArray[np.uint8], stored: tuple[int, int] | None) -> tuple[bytes, int, Floats | None]:
-        """Digest, quality, and the picture of shape (64, 64); none of a picture that is too small."""
-        if min(stored or luma.shape) < MIN_SIDE:
-            return bytes(_BITS // 8), 0, None
-        if stored is not None and stored != luma.shape:
-            # There is no reference to agree with, so rounding is of no account.
-            small = reduced(luma, stored)
-            (value,) = turned(_frequencies(small), (0,))
-            return value, _quality(_gradients(small)), small
-        noise = _rounding_noise(luma.shape)
-        small = reduced(luma)
-        quality = _sure_quality(small, noise)
-        bits = _sure_bits(_frequencies(small), noise)
-        if quality is None or bits is None:
-            small = pdq_rounding.reduced(luma)
-            quality = _quality(_gradients(small))
-            frequencies = pdq_rounding.lowest_frequencies(small).ravel()
-            bits = frequencies > np.partition(frequencies, _BITS // 2 - 1)[_BITS // 2 - 1]
-        # The hexadecimal form starts with the highest bit.
-        return np.packbits(bits[::-1]).tobytes(), quality, small
+
+def _plain(luma: NDArray[np.uint8], stored: tuple[int, int] | None, small: Floats) -> tuple[bytes, int]:
+    """Digest and quality of a picture as it is, given what it was reduced to."""
+    if stored is not None:
+        # There is no reference to agree with, so rounding is of no account.
+        return _packed(_above_median(_frequencies(small))), _quality(_gradients(small))
+    noise = _rounding_noise(luma.shape)
+    quality = _sure_quality(small, noise)
+    bits = _sure_bits(_frequencies(small), noise)
+    if quality is None or bits is None:
+        small = pdq_rounding.reduced(luma)
+        return _packed(_above_median(pdq_rounding.lowest_frequencies(small))), _quality(_gradients(small))
+    return _packed(bits), quality
+
+
+def _above_median(frequencies: Floats) -> NDArray[np.bool_]:
+    flat = frequencies.ravel()
+    above: NDArray[np.bool_] = flat > np.partition(flat, _BITS // 2 - 1)[_BITS // 2 - 1]
+    return above
+
+
+def _packed(bits: NDArray[np.bool_]) -> bytes:
+    """The digest, whose hexadecimal form starts with the highest bit."""
+    return np.packbits(bits[::-1]).tobytes()
 
 
 def _frequencies(small: Floats) -> Floats:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, SQUARE, Way
+from hashscan.hashing.variants import SQUARED
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, scene, slanted
 
@@ -94,7 +96,9 @@ def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, i
 
 def test_weights_of_every_row_add_up_to_one() -> None:
     for length in (5, 64, 127, 128, 129, 512, 1024, 1025, 4001, 65000):
-        weights = np.concatenate([block.sum(axis=1) for *_, block in pdq_reduction._bands(length, length)])
+        weights = np.concatenate(
+            [band.weights[0].sum(axis=1) for band in pdq_reduction._bands(length, length, (PLAIN_WAY,))]
+        )
         assert len(weights) == 64
         np.testing.assert_allclose(weights, 1, atol=1e-4)
 
@@ -171,3 +175,44 @@ def test_windows_stay_where_they_were() -> None:
 def test_a_size_that_no_reduction_gives_is_refused() -> None:
     with pytest.raises(ValueError, match="power of two"):
         PDQ().digest(scene(300, 300), (1000, 1000))
+
+
+def in_square(luma: np.ndarray) -> np.ndarray:
+    """The nearest pixels, as the reference's program for files picks them."""
+    rows, columns = (np.arange(SQUARE) * length // SQUARE for length in luma.shape)
+    return np.ascontiguousarray(luma[rows][:, columns])
+
+
+@pytest.mark.parametrize("shape", [(513, 300), (700, 1025), (2000, 1500)])
+def test_the_other_convention_is_the_hash_of_the_nearest_512_by_512(shape: tuple[int, int]) -> None:
+    luma = scene(*shape)
+    found = [h for h in PDQ().hashed(luma, squared=True) if h.rendering == SQUARED]
+    value, quality = PDQ().digest(in_square(luma))
+    assert bits_apart(found[0].value, value) <= 2
+    assert abs(found[0].quality - quality) <= 1
+
+
+def test_small_pictures_are_the_same_in_both_conventions() -> None:
+    assert len(list(PDQ().hashed(scene(512, 400), squared=True))) == 1
+
+
+@pytest.mark.parametrize("width", [900, 20_000])
+def test_mirrored_pictures_are_reduced_as_if_they_had_been_mirrored_first(width: int) -> None:
+    luma = scene(210, width)
+    ways = tuple(Way(squared, mirrored) for squared in (False, True) for mirrored in (False, True))
+    (found,) = pdq_reduction.reductions(luma, None, (ways,))
+    mirrored = np.ascontiguousarray(luma[::-1, ::-1])
+    (expected,) = pdq_reduction.reductions(mirrored, None, (ways,))
+    np.testing.assert_allclose(found[1, :, 1], expected[0, ::-1, 0, ::-1], atol=0.02)
+    np.testing.assert_allclose(found[3, :, 3], expected[2, ::-1, 2, ::-1], atol=0.02)
+    np.testing.assert_allclose(found[0, :, 3], expected[1, ::-1, 2, ::-1], atol=0.02)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_reduced_pictures_are_turned_too(factor: int) -> None:
+    shape = (factor * 150 - 1, factor * 170 - factor + 1)
+    luma = scene(*shape)
+    small = block_means(luma, factor)
+    original, _ = PDQ().digest(np.ascontiguousarray(luma[:, ::-1]))
+    found = {h.turn: h.value for h in PDQ().hashed(small, shape, range(8)) if h.rendering == 0}
+    assert bits_apart(found[4], original) <= 8

@@ -36,8 +36,7 @@ _FRAME_BYTES = {"AVIF": 36, "GIF": 18, "PNG": 18, "WEBP": 22}
 """The same for the frames after the first, for which earlier ones are kept."""
 
 _READ_WHOLE = frozenset({"AVIF", "HEIF", "JPEG2000", "WEBP"})
-"""Formats whose decoders want the file as one piece of memory; of TIFF those compressions that aren't Pillow's
-own do, too."""
+"""Formats whose decoders want the file as one piece of memory; libtiff's compressions do, too."""
 
 DRAFT_SIDE = 256
 """JPEGs are decoded at an eighth, quarter, half or the whole of their size, the smallest at which both sides

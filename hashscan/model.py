@@ -222,6 +222,15 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantDigest:
+    """One digest of another picture than a file's first as it is stored."""
+
+    variant: str
+    """Which, in words: `crop 3`, `frame 17`."""
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """One entry near one digest."""
 
@@ -271,6 +280,8 @@ class FileResult:
     picture: Picture | None = None
     low_quality: bool = False
     """True when the picture's PDQ was too poor to be matched."""
+    augmented: tuple[VariantDigest, ...] = ()
+    """Of what is in the picture or could be made of it; only where asked for, to make a list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup
 from hashscan.cli.entries import category_option, entries_of, format_option
+from hashscan.cli.publish_hash import hash_command
 from hashscan.cli.screen import say
 from hashscan.errors import EXIT_CLEAN, UsageError
 
@@ -39,6 +40,9 @@ def passphrase_options(command: Any) -> Any:
 @click.group(cls=HashscanGroup, help="The list owner's side: make and sign a hash list.")
 def command() -> None:
     """Group of the commands below."""
+
+
+command.add_command(hash_command)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

@@ -37,10 +37,10 @@ def trimmed(luma: Luma, stored: tuple[int, int] | None) -> Iterator[tuple[Luma, 
         return
     top, bottom, left, right = box
     part = luma[top:bottom, left:right]
-    yield part, None if stored is None else _stored_size(luma.shape, stored, box)
+    yield part, None if stored is None else stored_size(luma.shape, stored, box)
 
 
-def _stored_size(shape: tuple[int, ...], stored: tuple[int, int], box: Box) -> tuple[int, int]:
+def stored_size(shape: tuple[int, ...], stored: tuple[int, int], box: Box) -> tuple[int, int]:
     """The size in the stored picture of a box in a reduced one."""
     top, bottom, left, right = box
     sizes = []

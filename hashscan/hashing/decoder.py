@@ -24,6 +24,7 @@ Decode = Callable[[int, bytes], bytes]
 
 _MAX_PIXELS = "max-pixels="
 _SECONDS = "seconds="
+_AUGMENT = "augment=crop"
 _VARIANTS = "variants="
 
 _PATIENCE = 1.6
@@ -39,7 +40,8 @@ def load(*arguments: str) -> Decode:
     Args:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
             digests, and perhaps `max-pixels=N`, `seconds=N` (both of `picture.Limits`) and
-            `variants=NAME,NAME` (some of `VARIANTS`; all without it).
+            `variants=NAME,NAME` (some of `VARIANTS`; all without it). With `augment=crop` there are also the
+            digests of crops.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`). It raises nothing over
@@ -53,29 +55,34 @@ def load(*arguments: str) -> Decode:
     hashes: list[PictureHash] = []
     limits = Limits()
     wanted: Collection[str] = VARIANTS
+    augmented = False
     for argument in arguments:
         if argument.startswith(_MAX_PIXELS):
             limits = replace(limits, max_pixels=int(argument.removeprefix(_MAX_PIXELS)))
         elif argument.startswith(_SECONDS):
             limits = replace(limits, seconds=float(argument.removeprefix(_SECONDS)))
+        elif argument == _AUGMENT:
+            augmented = True
         elif argument.startswith(_VARIANTS):
             wanted = argument.removeprefix(_VARIANTS).split(",")
         else:
             module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
-    _warm_up(_decoder(hashes, Limits(), VARIANTS))
+    _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True))
     # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
     # of these pages.
     gc.collect()
     gc.freeze()
-    return _decoder(hashes, limits, wanted)
+    return _decoder(hashes, limits, wanted, augmented=augmented)
 
 
-def _decoder(hashes: Sequence[PictureHash], limits: Limits, wanted: Collection[str]) -> Decode:
+def _decoder(
+    hashes: Sequence[PictureHash], limits: Limits, wanted: Collection[str], *, augmented: bool
+) -> Decode:
     from hashscan.hashing.opening import UndecodedError
     from hashscan.hashing.picture import decode_frames
     from hashscan.hashing.pread import PreadFile
-    from hashscan.hashing.renderings import digests_of
+    from hashscan.hashing.renderings import digests_of, digests_of_crops
     from hashscan.hashing.repeats import Repeats
 
     names = [algorithm.name for algorithm in hashes]
@@ -97,6 +104,8 @@ def _decoder(hashes: Sequence[PictureHash], limits: Limits, wanted: Collection[s
                 if not digests:
                     size = frame.width, frame.height
                 digests += chain(plain, found)
+                if augmented and frame.part == WHOLE:
+                    digests += digests_of_crops(frame, hashes)
                 if len(digests) > RECORDS_MAX:
                     break
         except UndecodedError as error:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from hashscan.hashing.augmentation import crops
 from hashscan.hashing.base import Hashed, PictureHash
 from hashscan.hashing.borders import trimmed
 from hashscan.hashing.picture import Frame
 from hashscan.hashing.variants import (
     MIRRORED,
+    PLAIN,
     TRIMMED,
     TURN_OF_ORIENTATION,
     TURNS,
     WHOLE,
     Kind,
+    Part,
     PictureDigest,
 )
 
@@ -72,3 +75,13 @@ def digests_of(
             if algorithm.has_variants:
                 for hashed in algorithm.hashed(luma, stored, ordered, squared=squared):
                     yield named(algorithm, hashed, TRIMMED)
+
+
+def digests_of_crops(picture: Frame, hashes: Sequence[PictureHash]) -> Iterator[PictureDigest]:
+    """Hash the crops of one decoded picture by the algorithms that are worth it, for making lists."""
+    for number, (luma, stored) in enumerate(crops(picture.luma, picture.blocks_of), start=1):
+        for algorithm in hashes:
+            if algorithm.has_variants:
+                value, quality = algorithm.digest(luma, stored)
+                part = Part(Kind.CROP, number)
+                yield PictureDigest(part, PLAIN, 0, False, algorithm.name, value, quality, 0)

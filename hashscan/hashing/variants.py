@@ -20,6 +20,8 @@ class Kind(IntEnum):
     PREVIEW = 3
     FURTHER = 4
     """A picture beside the first that is neither."""
+    CROP = 5
+    """The first one, cropped (see `augmentation`); only for making lists."""
 
 
 class Part(NamedTuple):

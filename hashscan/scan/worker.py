@@ -12,7 +12,7 @@ from types import TracebackType
 from hashscan.hashing.exact import digest_descriptor
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, advice, sniff
 from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
-from hashscan.hashing.variants import VARIANTS, PictureDigest
+from hashscan.hashing.variants import VARIANTS, Kind, PictureDigest
 from hashscan.lists.columns import ListHandle
 from hashscan.model import (
     ALGORITHMS,
@@ -26,6 +26,7 @@ from hashscan.model import (
     Match,
     Picture,
     Reason,
+    VariantDigest,
     Verdict,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
@@ -36,6 +37,12 @@ from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
+
+AUGMENTATIONS: dict[str, frozenset[Kind]] = {
+    "crop": frozenset({Kind.CROP}),
+    "frames": frozenset({Kind.FRAME, Kind.PAGE, Kind.FURTHER}),
+}
+"""What may be added to the entries of a file: crops of its first picture, and its further pictures."""
 
 DECODER = "hashscan.hashing.decoder:load"
 
@@ -55,6 +62,8 @@ class WorkerSetup:
     """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
     with_digests: bool = False
     """Send the digests of all files back, not only of findings."""
+    augment: tuple[str, ...] = ()
+    """Some of `AUGMENTATIONS`, whose digests to send back with those."""
     decoder: str = DECODER
     """The parser to load in the sandbox, by dotted name."""
 
@@ -134,6 +143,7 @@ class Worker:
                 # So that it answers with what it has, long before it would be ended.
                 f"seconds={setup.sandbox.seconds / 2:g}",
                 f"variants={','.join(setup.variants)}",
+                *(("augment=crop",) if "crop" in setup.augment else ()),
             ),
             REPLY_MAX,
         )
@@ -297,7 +307,15 @@ class Worker:
             matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
             digests=tuple(file.digests[name] for name in self.setup.algorithms if name in file.digests),
             picture=file.picture,
+            augmented=tuple(self._augmented(file)) if self.setup.augment else (),
         )
+
+    def _augmented(self, file: _Checked) -> Iterator[VariantDigest]:
+        kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
+        for found in file.variants:
+            if found.part.kind in kinds and not found.rendering and not found.turn:
+                digest = Digest(found.algorithm, found.value, found.quality)
+                yield VariantDigest(found.part.words, digest)
 
     def close(self) -> None:
         """End the sandbox."""

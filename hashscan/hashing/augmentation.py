@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hashscan.hashing.borders import Luma, stored_size
+from hashscan.hashing.borders import Luma, Size, part_of
 
 _EVEN = (0.02, 0.0375, 0.055)
 _FACING = 0.0375
@@ -34,9 +31,7 @@ _LEAST = 64
 """Shortest side in pixels of a picture that is cropped: PDQ's own size."""
 
 
-def crops(
-    luma: NDArray[np.uint8], stored: tuple[int, int] | None
-) -> Iterator[tuple[Luma, tuple[int, int] | None]]:
+def crops(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
     """The crops of a picture in the order of `CROPS`; none of a small one.
 
     Args:
@@ -56,5 +51,4 @@ def crops(
             round(width * left),
             width - round(width * right),
         )
-        part = luma[box[0] : box[1], box[2] : box[3]]
-        yield part, None if stored is None else stored_size(luma.shape, stored, box)
+        yield part_of(luma, stored, box)

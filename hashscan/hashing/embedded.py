@@ -12,7 +12,6 @@ from hashscan.hashing.pread import PreadFile
 _EXIF_HEADER = b"Exif\0\0"
 _PHOTOSHOP_THUMBNAIL = 1036
 _PHOTOSHOP_HEADER = 28
-_TIFF_ORIENTATION = 274
 
 
 class HeldFile(io.BytesIO):
@@ -28,10 +27,7 @@ class HeldFile(io.BytesIO):
 
 def orientation_of(image: Image.Image) -> int:
     """How EXIF says to turn the picture before it is shown, 1 to 8 (EXIF 2.32, section 4.6.4)."""
-    if image.format == "TIFF":
-        tags = getattr(image, "tag_v2", {})
-        value = tags.get(_TIFF_ORIENTATION, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    # Of a TIFF file Pillow has turned the picture itself, and there is no EXIF data beside it.
     return _exif(image).orientation
 
 

@@ -1,4 +1,7 @@
-"""Builds the C loops of the index where there is a compiler; without one, numpy's do the work."""
+"""Builds the parts in C where there is a compiler.
+
+Without one, numpy's loops search the index, and HEIF can't be decoded.
+"""
 
 from setuptools import Extension, setup
 
@@ -11,7 +14,14 @@ setup(
             extra_compile_args=["-O3"],
             py_limited_api=True,
             optional=True,
-        )
+        ),
+        Extension(
+            "hashscan.hashing._heif_threads",
+            ["hashscan/hashing/_heif_threads.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            py_limited_api=True,
+            optional=True,
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

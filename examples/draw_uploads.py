@@ -20,7 +20,7 @@ from PIL import Image
 
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.picture import decode_luma
+from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
 
 LISTED = ("alice/holiday/lighthouse.jpg", "bob/shop/mug.png", "carol/blog/village.webp")
@@ -83,7 +83,7 @@ def pdq(file: Path) -> str:
         form = sniff(stream.read(PREFIX_SIZE))
         if form is None:
             raise ValueError(f"{file} is no picture")
-        value, quality = PDQ().digest(decode_luma(PreadFile(stream.fileno()), form).luma)
+        value, quality = PDQ().digest(next(decode_frames(PreadFile(stream.fileno()), form)).luma)
     if quality < MIN_QUALITY:
         raise ValueError(f"{file} has too little detail: quality {quality}")
     return value.hex()

@@ -260,6 +260,15 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantDigest:
+    """One digest of another picture than a file's first as it is stored."""
+
+    variant: str
+    """Which, in words: `crop 3`, `frame 17`."""
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """One entry near one digest."""
 
@@ -313,6 +322,8 @@ class FileResult:
     """True when the picture's PDQ was too poor to be matched."""
     only_test: bool = False
     """True for a finding that nothing but test entries speak for."""
+    augmented: tuple[VariantDigest, ...] = ()
+    """Of what is in the picture or could be made of it; only where asked for, to make a list."""
 
 
 @dataclass(frozen=True, slots=True)

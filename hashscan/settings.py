@@ -39,7 +39,7 @@ class DecodingLimits:
     sandbox: SandboxMode = "auto"
     memory_bytes: int = 1 << 30
     seconds: float = 20.0
-    max_pixels: int = 178_956_970
+    max_pixels: int = 64_000_000
 
     def __post_init__(self) -> None:
         _positive("--decoder-memory", self.memory_bytes)

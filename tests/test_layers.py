@@ -32,6 +32,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "rich": frozenset({"cli"}),
     "tqdm": frozenset({"cli"}),
     "PIL": frozenset({"hashing"}),
+    "pillow_heif": frozenset({"hashing"}),
     "imagehash": frozenset({"hashing"}),
     "xxhash": frozenset({"hashing", "lists"}),
     "numpy": frozenset({"hashing", "lists", "scan"}),

@@ -199,7 +199,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--max-pixels",
                 type=int,
-                default=178_956_970,
+                default=64_000_000,
                 show_default=True,
                 help="Pictures with more pixels are not decoded.",
             ),

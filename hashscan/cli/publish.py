@@ -17,6 +17,7 @@ from hashscan.cli.passphrases import (
     root_passphrase_option,
     root_passphrases,
 )
+from hashscan.cli.publish_hash import hash_command
 from hashscan.cli.screen import say, show_table
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.model import ListInfo
@@ -50,6 +51,9 @@ root_keys_option = click.option(
 @click.group(cls=HashscanGroup, help="The list owner's side: make and sign a hash list.")
 def command() -> None:
     """Group of the commands below."""
+
+
+command.add_command(hash_command)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

@@ -51,16 +51,22 @@ def trimmed(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None
     Yields:
         What `PictureHash.digest` takes: what is inside the border, and its largest panel.
     """
-    for top, bottom, left, right in inner_boxes(luma):
-        size = None
-        if stored is not None:
-            rows = reduction(stored[0], luma.shape[0])
-            columns = reduction(stored[1], luma.shape[1])
-            size = (
-                min(bottom * rows, stored[0]) - top * rows,
-                min(right * columns, stored[1]) - left * columns,
-            )
-        yield luma[top:bottom, left:right], size
+    for box in inner_boxes(luma):
+        yield part_of(luma, stored, box)
+
+
+def part_of(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | None]:
+    """A part of a picture, with its size in the stored picture if that is given."""
+    top, bottom, left, right = box
+    part = luma[top:bottom, left:right]
+    if stored is None:
+        return part, None
+    rows = reduction(stored[0], luma.shape[0])
+    columns = reduction(stored[1], luma.shape[1])
+    return part, (
+        min(bottom * rows, stored[0]) - top * rows,
+        min(right * columns, stored[1]) - left * columns,
+    )
 
 
 def inner_boxes(luma: Luma) -> list[Box]:

@@ -6,21 +6,30 @@ import gc
 import importlib
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.records import pack_failure, pack_picture, unpack_request
-from hashscan.hashing.variants import VARIANTS
+from hashscan.hashing.records import RECORDS_MAX, pack_failure, pack_picture, pack_request, unpack_request
+from hashscan.hashing.variants import VARIANTS, WHOLE, PictureDigest
 from hashscan.model import Reason
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 if TYPE_CHECKING:
     from hashscan.hashing.base import PictureHash
+    from hashscan.hashing.picture import Limits
 
 Decode = Callable[[int, bytes], bytes]
 
 _MAX_PIXELS = "max-pixels="
+_SECONDS = "seconds="
+_AUGMENT = "augment=crop"
 _VARIANTS = "variants="
+
+_PATIENCE = 1.6
+"""How many times as long a decoder may take that is asked to be patient. What one has found in its time on an
+idle machine, another shall still come to on a busy one."""
 
 
 def load(*arguments: str) -> Decode:
@@ -30,7 +39,9 @@ def load(*arguments: str) -> Decode:
 
     Args:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
-            digests, and perhaps `max-pixels=N` and `variants=NAME,NAME` (some of `VARIANTS`; all without it).
+            digests, and perhaps `max-pixels=N`, `seconds=N` (both of `picture.Limits`) and
+            `variants=NAME,NAME` (some of `VARIANTS`; all without it). With `augment=crop` there are also the
+            digests of crops.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`). It raises nothing over
@@ -39,60 +50,91 @@ def load(*arguments: str) -> Decode:
     # A second thread of the linear algebra library would not survive the fork, nor be allowed.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    from hashscan.hashing.picture import DEFAULT_MAX_PIXELS
+    from hashscan.hashing.picture import Limits
 
     hashes: list[PictureHash] = []
-    max_pixels = DEFAULT_MAX_PIXELS
+    limits = Limits()
     wanted: Collection[str] = VARIANTS
+    augmented = False
     for argument in arguments:
         if argument.startswith(_MAX_PIXELS):
-            max_pixels = int(argument.removeprefix(_MAX_PIXELS))
+            limits = replace(limits, max_pixels=int(argument.removeprefix(_MAX_PIXELS)))
+        elif argument.startswith(_SECONDS):
+            limits = replace(limits, seconds=float(argument.removeprefix(_SECONDS)))
+        elif argument == _AUGMENT:
+            augmented = True
         elif argument.startswith(_VARIANTS):
             wanted = argument.removeprefix(_VARIANTS).split(",")
         else:
             module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
-    _warm_up(_decoder(hashes, DEFAULT_MAX_PIXELS, VARIANTS))
+    _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True))
     # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
     # of these pages.
     gc.collect()
     gc.freeze()
-    return _decoder(hashes, max_pixels, wanted)
+    return _decoder(hashes, limits, wanted, augmented=augmented)
 
 
-def _decoder(hashes: Sequence[PictureHash], max_pixels: int, wanted: Collection[str]) -> Decode:
-    from hashscan.hashing.picture import UndecodedError, decode_luma
+def _decoder(
+    hashes: Sequence[PictureHash], limits: Limits, wanted: Collection[str], *, augmented: bool
+) -> Decode:
+    from hashscan.hashing.opening import UndecodedError
+    from hashscan.hashing.picture import decode_frames
     from hashscan.hashing.pread import PreadFile
-    from hashscan.hashing.renderings import digests_of
+    from hashscan.hashing.renderings import digests_of, digests_of_crops
+    from hashscan.hashing.repeats import Repeats
 
     names = [algorithm.name for algorithm in hashes]
+    more = replace(limits, seconds=limits.seconds * _PATIENCE)
 
     def decode(descriptor: int, request: bytes) -> bytes:
-        picture_format = unpack_request(request)
+        picture_format, patient = unpack_request(request)
+        size = 0, 0
+        digests: list[PictureDigest] = []
+        repeats = Repeats()
+        shortfall = None
         try:
-            decoded = decode_luma(PreadFile(descriptor), picture_format, max_pixels)
-            digests = list(digests_of(decoded, hashes, wanted))
+            for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
+                found = digests_of(frame, hashes, wanted)
+                plain = list(islice(found, len(hashes)))
+                repeated = repeats.adds_nothing(plain)
+                if repeated and frame.part != WHOLE:
+                    continue
+                if not digests:
+                    size = frame.width, frame.height
+                digests += chain(plain, found)
+                if augmented and frame.part == WHOLE:
+                    digests += digests_of_crops(frame, hashes)
+                if len(digests) > RECORDS_MAX:
+                    break
         except UndecodedError as error:
-            return pack_failure(error.reason)
+            shortfall = error.reason
         except MemoryError:
-            return pack_failure(Reason.MEMORY)
-        return pack_picture(picture_format, decoded.width, decoded.height, names, digests, decoded.damage)
+            shortfall = Reason.MEMORY
+        if not digests:
+            return pack_failure(shortfall or Reason.BROKEN)
+        return pack_picture(picture_format, *size, names, digests, shortfall)
 
     return decode
 
 
 def _warm_up(decode: Decode) -> None:
-    """Decode a whole, a cut and a spoilt picture of every format, since Pillow imports what it needs late."""
-    from hashscan.hashing.samples import samples
+    """Decode a whole, a cut and a spoilt file of every format, and one of several pictures.
 
-    drawn = samples()
-    for index, picture_format in enumerate(FORMATS):
+    Pillow imports what it needs late.
+    """
+    from hashscan.hashing.samples import samples, samples_of_several
+
+    drawn, several = samples(), samples_of_several()
+    for picture_format in FORMATS:
         whole = drawn.get(picture_format.pillow or "", b"")
         middle = len(whole) // 2
-        for content in (whole, whole[:middle], whole[:middle] + bytes(len(whole) - middle)):
+        spoilt = whole[:middle] + bytes(len(whole) - middle)
+        for content in (whole, whole[:middle], spoilt, several.get(picture_format.pillow or "", b"")):
             descriptor = os.memfd_create("sample")
             try:
                 os.pwrite(descriptor, content, 0)
-                decode(descriptor, bytes((index,)))
+                decode(descriptor, pack_request(picture_format))
             finally:
                 os.close(descriptor)

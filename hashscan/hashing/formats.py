@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 PREFIX_SIZE = 64
 """How many of a file's first bytes `sniff` looks at."""
+
+_MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads")}
+"""By extra, what it takes to be of use."""
 
 Signature = tuple[tuple[int, bytes], ...]
 
@@ -27,6 +31,9 @@ class PictureFormat:
 
     check: Callable[[bytes], bool] | None = None
     """A further test of the first bytes, where the signature alone would fit ordinary files too."""
+
+    extra: str = ""
+    """The extra of this package that decodes it, where the package alone doesn't."""
 
     def recognises(self, prefix: bytes) -> bool:
         """Whether a file that starts like this is of this format."""
@@ -132,8 +139,8 @@ def _is_heif(prefix: bytes) -> bool:
 
 
 FORMATS: tuple[PictureFormat, ...] = (
-    # Decoded. Only formats that Pillow decodes by itself, without another program. JPEG includes MPO, several
-    # JPEGs one after another, of which the first is the picture; PNG includes APNG.
+    # Decoded. Only formats that Pillow decodes by itself or with a plug-in, without another program. JPEG
+    # includes MPO, several JPEGs one after another; PNG includes APNG.
     PictureFormat("JPEG", "JPEG", (_at(b"\xff\xd8\xff"),)),
     PictureFormat("PNG", "PNG", (_at(b"\x89PNG\r\n\x1a\n"),)),
     PictureFormat("GIF", "GIF", (_at(b"GIF87a"), _at(b"GIF89a"))),
@@ -169,8 +176,9 @@ FORMATS: tuple[PictureFormat, ...] = (
     PictureFormat("DDS", "DDS", (_at(b"DDS \x7c\0\0\0"),)),
     PictureFormat("Sun raster", "SUN", (_at(b"\x59\xa6\x6a\x95"),)),
     PictureFormat("XPM", "XPM", (_at(b"/* XPM */"),)),
+    PictureFormat("FLIC", "FLI", (_at((4, b"\x11\xaf")), _at((4, b"\x12\xaf"))), _is_flic),
+    PictureFormat("HEIF", "HEIF", (_at((4, b"ftyp")),), _is_heif, extra="heif"),
     # Recognised: viewers show them, so to pass over them in silence would be to miss pictures.
-    PictureFormat("HEIF", None, (_at((4, b"ftyp")),), _is_heif),
     PictureFormat("JPEG XL", None, (_at(b"\xff\x0a"), _at(b"\0\0\0\x0cJXL \r\n\x87\n"))),
     PictureFormat("JPEG XR", None, (_at(b"II\xbc\x01"),)),
     PictureFormat("MNG", None, (_at(b"\x8aMNG\r\n\x1a\n"), _at(b"\x8bJNG\r\n\x1a\n"))),
@@ -187,7 +195,6 @@ FORMATS: tuple[PictureFormat, ...] = (
         None,
         (_at(b"\1\0\0\0", (40, b" EMF")), _at(b"\xd7\xcd\xc6\x9a"), _at(b"\1\0\x09\0\0\3")),
     ),
-    PictureFormat("FLIC", None, (_at((4, b"\x11\xaf")), _at((4, b"\x12\xaf"))), _is_flic),
     PictureFormat("animated cursor", None, (_at(b"RIFF", (8, b"ACON")),)),
     PictureFormat("ILBM", None, (_at(b"FORM", (8, b"ILBM")), _at(b"FORM", (8, b"PBM ")))),
     PictureFormat("OpenEXR", None, (_at(b"\x76\x2f\x31\x01"),)),
@@ -236,6 +243,16 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
         if picture_format.recognises(prefix):
             return picture_format
     return None
+
+
+def advice(picture_format: PictureFormat) -> str:
+    """What would have a format decoded, in words to follow its name; empty where nothing would."""
+    if not picture_format.extra:
+        return ""
+    missing = [module for module in _MODULES[picture_format.extra] if find_spec(module) is None]
+    if not missing:
+        return ""
+    return f"; to have it decoded, install hashscan[{picture_format.extra}] with a C compiler at hand"
 
 
 def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:

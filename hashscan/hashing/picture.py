@@ -1,76 +1,69 @@
-"""Decoding of strangers' pictures to brightness, with Pillow.
+"""Decoding of strangers' picture files to brightness: every frame and page, and the previews beside them.
 
 To be called inside the sandbox only: Pillow and the libraries below it parse hostile bytes here.
 """
 
 from __future__ import annotations
 
-import importlib
-import warnings
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import IO, cast
+from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
+from PIL import Image
 
+from hashscan.hashing.embedded import HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
+from hashscan.hashing.luma import luma_of
+from hashscan.hashing.opening import (
+    DEFAULT_MAX_PIXELS,
+    MISSING,
+    OpenPicture,
+    UndecodedError,
+    check_size,
+    open_picture,
+    reasons,
+    salvaging,
+)
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.records import DAMAGES
+from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
-DEFAULT_MAX_PIXELS = 178_956_970
-"""The number from which Pillow refuses a picture unless told otherwise; they take 0.9 GB.
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("AVIF", "FLI", "GIF", "PNG", "WEBP"), Kind.FRAME),
+    **dict.fromkeys(("DCX", "TIFF"), Kind.PAGE),
+    **dict.fromkeys(("HEIF", "JPEG"), Kind.FURTHER),
+}
+"""By Pillow's name, what the further pictures of a file are. Formats not named here have one picture to show:
+the largest icon, a PSD's layers merged."""
 
-It counts what is decoded: of a JPEG the picture at the scale it is decoded at, of a progressive one the full
-size, since all its coefficients are kept until its end.
-"""
-
-_BYTES_PER_PIXEL = 5
-"""What most pictures take at most: four bytes of colours, one of brightness."""
-
-_MORE_BYTES_PER_PIXEL = {"AVIF": 9, "WEBP": 16, "JPEG2000": 20}
-"""By Pillow's name, formats whose libraries hold more at once, measured; their limit is lower accordingly."""
-
-DRAFT_SIDE = 256
-"""JPEGs are decoded at an eighth, quarter, half or the whole of their size, the smallest at which both sides
-are still this long. Over 225 photos PDQ lay 0.7 bits from the full size's hash on average, 8 at most; with
-512 it was 0.5 and 8, with 192 it was 0.9 and 10."""
-
-# Pillow would import these when it first meets a file of theirs, and for a rare one all plugins there are.
-_PLUGINS = (
-    *("Avif", "Bmp", "Cur", "Dcx", "Dds", "Gif", "Icns", "Ico", "Jpeg", "Jpeg2K", "Pcx", "Png", "Ppm", "Psd"),
-    *("Qoi", "Sgi", "Sun", "Tiff", "WebP", "Xpm"),
-)
-for _plugin in _PLUGINS:
-    importlib.import_module(f"PIL.{_plugin}ImagePlugin")
-
-# Pillow can be built without these libraries.
-_FEATURES = {"AVIF": "avif", "JPEG": "jpg", "JPEG2000": "jpg_2000", "PNG": "zlib", "WEBP": "webp"}
-_MISSING = frozenset(name for name, feature in _FEATURES.items() if not features.check(feature))
-
-# The sandbox forbids threads.
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-
-# By default a comment of over 1 MiB makes a picture unreadable that every viewer shows.
-PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
-
-_STRIP_PIXELS = 1 << 20
-_BITS_PER_SAMPLE = 258
-
-
-class UndecodedError(Exception):
-    """A picture that gives no brightness to hash."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
+_SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
+_JPEG_START = b"\xff\xd8\xff"
+_HEIF_PREVIEW_SIDE = 96
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedLuma:
-    """A decoded picture, without its colours."""
+class Limits:
+    """How much of one file is decoded."""
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    """Of one picture (see there)."""
+
+    frames: int = 1000
+    """Pictures of one file: some 40 seconds of animation."""
+
+    total_pixels: int = 400_000_000
+    """Of all pictures together; decoding them took 2 (WebP) to 8 (PNG) seconds."""
+
+    seconds: float = 10.0
+    """Of processor time for all frames together; it must leave the decoder time to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture of a file, without its colours."""
 
     luma: NDArray[np.uint8]
     """Brightness, shape (height, width), 0 black to 255 white; a JPEG's may be at a smaller scale."""
@@ -82,177 +75,183 @@ class DecodedLuma:
     """Height and width of the stored picture where `luma` holds the means of its blocks; else None."""
     orientation: int = 1
     """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
-    damage: Reason | None = None
-    """Why only a part of the picture was decoded; None where all of it was."""
+    part: Part = WHOLE
+    """What it is to its file."""
 
 
-def decode_luma(
-    file: PreadFile, picture_format: PictureFormat, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> DecodedLuma:
-    """Decode the first frame of a picture.
+def decode_frames(
+    file: PreadFile, picture_format: PictureFormat, limits: Limits | None = None
+) -> Iterator[Frame]:
+    """Decode the pictures of a file one after another: its first, its previews, then its further ones.
 
-    Viewers show as much as there is of a picture that is cut or spoilt. So that nobody hides one by cutting
-    off its last bytes, that much is decoded here too, with a note of the damage.
+    Frames of an animation come composed, as a viewer shows them. Viewers show as much as there is of a
+    picture that is cut or spoilt. So that nobody hides one by cutting off its last bytes, that much is
+    decoded here too.
 
     Args:
-        file: the picture.
+        file: the picture file.
         picture_format: what it was sniffed to be; it is decoded as this or not at all.
-        max_pixels: largest number of pixels to decode (see `DEFAULT_MAX_PIXELS`), compared before decoding.
+        limits: how much to decode.
 
     Raises:
-        UndecodedError: there is nothing to hash; its reason says why.
+        UndecodedError: after the last that could be had, if a part or all of the file was not decoded.
     """
-    if picture_format.pillow is None or picture_format.pillow in _MISSING:
+    if picture_format.pillow is None or picture_format.pillow in MISSING:
         raise UndecodedError(Reason.UNSUPPORTED)
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of oddities in metadata, and from half the pixel limit on.
-            warnings.simplefilter("ignore")
-            return _decoded(file, picture_format.pillow, max_pixels)
-    except UndecodedError:
-        raise
-    except MemoryError as error:
-        raise UndecodedError(Reason.MEMORY) from error
-    except Image.DecompressionBombError as error:
-        raise UndecodedError(Reason.TOO_LARGE) from error
-    except NotImplementedError as error:
-        raise UndecodedError(Reason.UNSUPPORTED) from error
-    except Exception as error:
-        # Pillow's plugins raise nearly every built-in exception there is when a file is not what they expect.
-        # Whatever a decoder raises over a stranger's picture is the finding that this picture can't be
-        # decoded; there is nothing else here that could fail.
-        reason = _reason(error, file, picture_format.pillow)
-        rest = _salvaged(file, picture_format.pillow, max_pixels) if reason in DAMAGES else None
-        if rest is None:
-            raise UndecodedError(reason) from error
-        return replace(rest, damage=reason)
+    reader = _Reader(file, picture_format.pillow, limits or Limits())
+    yield from reader.first()
+    yield from reader.previews()
+    yield from reader.further()
+    if reader.shortfall is not None:
+        raise UndecodedError(reader.shortfall)
 
 
-def _salvaged(file: PreadFile, pillow_format: str, max_pixels: int) -> DecodedLuma | None:
-    """As much of a damaged picture as there is; None where even that can't be had."""
-    file.seek(0)
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decoded(file, pillow_format, max_pixels)
-    except Exception:
-        # The reason is known already; see above for why all errors are alike here.
-        return None
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
+class _Reader:
+    """One file while its pictures are decoded."""
 
+    def __init__(self, file: PreadFile, pillow_format: str, limits: Limits) -> None:
+        self._file = file
+        self._format = pillow_format
+        self._limits = limits
+        self._opened: OpenPicture | None = None
+        self._pixels = 0
+        self.shortfall: Reason | None = None
+        """Why something was not decoded, the first reason there was."""
 
-def _reason(error: Exception, file: PreadFile, pillow_format: str) -> Reason:
-    """What an error of Pillow means; often only its message tells."""
-    message = str(error).lower()
-    if file.ran_out or isinstance(error, EOFError) or "truncated" in message or "not enough" in message:
-        return Reason.TRUNCATED
-    if pillow_format == "WEBP":
-        # Its library doesn't say. The file's header holds the length of what follows the first eight bytes.
-        file.seek(4)
-        declared = int.from_bytes(file.read(4), "little")
-        if declared > file.size - 8:
-            return Reason.TRUNCATED
-    return Reason.UNSUPPORTED if "unsupported" in message else Reason.BROKEN
+    def first(self) -> Iterator[Frame]:
+        """The picture that a viewer shows first."""
+        try:
+            with reasons(self._file, self._format):
+                self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
+                frame = self._frame(opened, WHOLE)
+        except UndecodedError as error:
+            yield from self._salvaged(error.reason, 0, WHOLE)
+        else:
+            yield frame
 
+    def previews(self) -> Iterator[Frame]:
+        """The small pictures that file managers show in place of it."""
+        if self._opened is None:
+            return
+        try:
+            with reasons(self._file, self._format):
+                sources = previews_of(self._opened.image, self._file, self._format)
+        except UndecodedError:
+            # Nothing that anybody could show.
+            return
+        for number, source in enumerate(sources, start=1):
+            yield from self._jpeg(source, Part(Kind.PREVIEW, number if len(sources) > 1 else 0))
+        if self._format == "HEIF" and self._opened.image.info.get("thumbnails"):
+            yield from self._heif_preview()
 
-def _decoded(file: PreadFile, pillow_format: str, max_pixels: int) -> DecodedLuma:
-    stream = cast("IO[bytes]", file)
-    max_pixels = max_pixels * _BYTES_PER_PIXEL // _MORE_BYTES_PER_PIXEL.get(pillow_format, _BYTES_PER_PIXEL)
-    # Pillow refuses twice this number of pixels, also in pictures within pictures (icons), before it
-    # allocates memory for them.
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    if pillow_format == "JPEG":
-        # Not by Image.open, which compares the full size with the limit before there is a scale to decode at;
-        # nor are the further pictures of an MPO file looked for.
-        image: Image.Image = JpegImagePlugin.JpegImageFile(stream)
-    else:
-        image = Image.open(stream, formats=[pillow_format])
-    width, height = image.size
-    if image.info.get("progressive"):
-        _check_size(image.size, max_pixels)
-    image.draft("L", (DRAFT_SIDE, DRAFT_SIDE))
-    _check_size(image.size, max_pixels)
-    blocks_of = (height, width) if image.size != (width, height) else None
-    image.load()
-    return DecodedLuma(_luma(image), width, height, blocks_of)
+    def further(self) -> Iterator[Frame]:
+        """What follows the first picture."""
+        if self._opened is None or self._format not in _KINDS:
+            return
+        if self._format == "JPEG":
+            for number, source in enumerate(pictures_beside(self._opened.image, self._file), start=2):
+                yield from self._jpeg(source, Part(Kind.FURTHER, number))
+        elif self.shortfall is None:
+            yield from self._frames(self._opened.image)
 
+    def _frames(self, image: Image.Image) -> Iterator[Frame]:
+        shown = image.tell()
+        started = time.process_time()
+        number = 1
+        for place in count():
+            if place == shown:
+                continue
+            part = Part(_KINDS[self._format], number + 1)
+            try:
+                with reasons(self._file, self._format):
+                    try:
+                        image.seek(place)
+                    except EOFError:
+                        return
+                    number += 1
+                    self._check_all(image, number, time.process_time() - started)
+                    frame = self._frame(OpenPicture(image, image.size), part)
+            except UndecodedError as error:
+                yield from self._salvaged(error.reason, place, part)
+                return
+            yield frame
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise UndecodedError(Reason.TOO_LARGE)
+    def _check_all(self, image: Image.Image, number: int, seconds: float) -> None:
+        """See that one more frame keeps to the limits on all of them."""
+        pixels = self._pixels + image.width * image.height
+        if number > self._limits.frames or pixels > self._limits.total_pixels:
+            raise UndecodedError(Reason.TOO_MANY)
+        if seconds > self._limits.seconds:
+            raise UndecodedError(Reason.TIMEOUT)
 
+    def _jpeg(self, source: PreadFile | HeldFile, part: Part) -> Iterator[Frame]:
+        """A JPEG within the file, as much as there is of it."""
+        if source.read(len(_JPEG_START)) != _JPEG_START:
+            # Programs that rewrite a picture drop what follows it, and keep what was said about that.
+            return
+        try:
+            with reasons(source, "JPEG"), salvaging():
+                opened = open_picture(source, "JPEG", self._limits.max_pixels)
+                frame = self._frame(opened, part, "JPEG")
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+        else:
+            yield frame
 
-def _luma(image: Image.Image) -> NDArray[np.uint8]:
-    """The brightness of a loaded picture, as Pillow and the field's other tools weigh colours (ITU-R 601-2).
+    def _heif_preview(self) -> Iterator[Frame]:
+        try:
+            with reasons(self._file, self._format):
+                opened = open_picture(self._file, self._format, self._limits.max_pixels)
+                if opened.image.draft("L", (_HEIF_PREVIEW_SIDE, _HEIF_PREVIEW_SIDE)) is None:
+                    return
+                frame = self._frame(OpenPicture(opened.image, opened.image.size), Part(Kind.PREVIEW))
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+        else:
+            yield frame
 
-    Transparency is dropped: the colours beneath are hashed as if they were opaque.
-    """
-    # A transparent colour would be converted with the picture, and Pillow warns of some or fails on some.
-    image.info.pop("transparency", None)
-    luma = np.empty((image.height, image.width), np.uint8)
-    # Pasting into a picture that lies in the array's memory spares two copies that np.asarray makes.
-    view = Image.frombuffer("L", image.size, luma, "raw", "L", 0, 1)
-    view.readonly = 0
-    if image.mode == "L":
-        view.paste(image)
-    elif image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        low, high = _value_range(image)
-        for top, strip in _strips(image):
-            luma[top : top + strip.height] = _scaled(strip, low, high)
-    else:
-        for top, strip in _strips(image):
-            view.paste(_grey(strip), (0, top))
-    return luma
+    def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
+        """As much as there is of a picture that is damaged, if that is why it couldn't be had."""
+        self._fall_short(reason)
+        if reason not in _SALVAGEABLE or self._format == "HEIF":
+            # Its library has all of a picture or nothing, for which Pillow would take black.
+            return
+        try:
+            with reasons(self._file, self._format), salvaging():
+                opened = open_picture(self._file, self._format, self._limits.max_pixels)
+                if place:
+                    opened.image.seek(place)
+                    opened = OpenPicture(opened.image, opened.image.size)
+                frame = self._frame(opened, part)
+        except UndecodedError:
+            # The reason is known already.
+            return
+        self._opened = self._opened or opened
+        yield frame
 
+    def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
+        """Load a picture and take its brightness."""
+        image = opened.image
+        check_size(
+            image,
+            pillow_format or self._format,
+            self._file.size,
+            self._limits.max_pixels,
+            more=opened.coefficients,
+            first=part.number < 2,
+        )
+        drafted = image.size != opened.stored
+        image.load()
+        width, height = opened.stored if drafted else image.size
+        self._pixels += image.width * image.height
+        return Frame(
+            luma_of(image),
+            width,
+            height,
+            (height, width) if drafted else None,
+            orientation_of(image),
+            part,
+        )
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """A picture from top to bottom, so that no converted copy of a large one is ever whole."""
-    width, height = image.size
-    step = max(1, _STRIP_PIXELS // width)
-    if step >= height:
-        yield 0, image
-        return
-    for top in range(0, height, step):
-        yield top, image.crop((0, top, width, min(top + step, height)))
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """A picture in colours of eight bits, without them."""
-    match image.mode:
-        case "LAB" | "LA" | "YCbCr":
-            return image.getchannel(0)
-        case "RGBa":
-            # Colours already multiplied by their transparency.
-            return image.convert("RGBA").convert("L")
-        case "La":
-            return image.convert("LA").getchannel(0)
-        case _:
-            return image.convert("L")
-
-
-def _scaled(strip: Image.Image, low: float, high: float) -> NDArray[np.uint8]:
-    """Values of more than eight bits, scaled; Pillow's own conversion would clip them at 255."""
-    values = np.nan_to_num(np.asarray(strip, np.float64), nan=low, posinf=high, neginf=low)
-    factor = 255 / (high - low) if high > low else 0.0
-    return np.rint(np.clip((values - low) * factor, 0, 255)).astype(np.uint8)
-
-
-def _value_range(image: Image.Image) -> tuple[float, float]:
-    """The values that are black and white."""
-    if image.mode.startswith("I;16"):
-        # The only depth below 16 that Pillow leaves as it is.
-        twelve_bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,)
-        return 0.0, 4095.0 if twelve_bits else 65535.0
-    low, high = np.inf, -np.inf
-    for _, strip in _strips(image):
-        values = np.asarray(strip)
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    # The customary ranges keep faint pictures faint; anything else is stretched.
-    for customary in (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0):
-        if low >= 0 and high <= customary:
-            return 0.0, customary
-    return low, high
+    def _fall_short(self, reason: Reason) -> None:
+        self.shortfall = self.shortfall or reason

@@ -16,15 +16,22 @@ class PreadFile(io.RawIOBase):
     would move there. It gives its descriptor to nobody (`fileno` fails): libtiff would seek in it.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, start: int = 0, length: int | None = None) -> None:
         """Begin at the file's first byte. The file may grow or shrink; its end is where it is now.
+
+        Args:
+            descriptor: of the file.
+            start: where in the file the first byte is, for a file within it.
+            length: how many bytes of the file belong to that one at most; without it, all that follow.
 
         Raises:
             OSError: the descriptor is not open.
         """
         super().__init__()
         self._descriptor = descriptor
-        self.size = os.fstat(descriptor).st_size
+        self._start = start
+        size = max(0, os.fstat(descriptor).st_size - start)
+        self.size = size if length is None else min(size, length)
         """Length in bytes."""
         self._position = 0
         self._block = b""
@@ -58,7 +65,7 @@ class PreadFile(io.RawIOBase):
                 return self._block[offset : offset + wanted]
         # pread gives at most 2 GiB at once.
         pieces = []
-        while wanted and (piece := os.pread(self._descriptor, wanted, self._position)):
+        while wanted and (piece := os.pread(self._descriptor, wanted, self._start + self._position)):
             pieces.append(piece)
             self._position += len(piece)
             wanted -= len(piece)
@@ -69,6 +76,11 @@ class PreadFile(io.RawIOBase):
     def readall(self) -> bytes:
         """All bytes up to the end."""
         return self.read()
+
+    def within(self, start: int, length: int | None = None) -> PreadFile:
+        """A file that lies within this one, `start` bytes from its first."""
+        left = max(0, self.size - start)
+        return PreadFile(self._descriptor, self._start + start, left if length is None else min(left, length))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Go to a position, which may lie beyond the end.

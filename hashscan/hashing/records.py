@@ -3,7 +3,8 @@
 The decoder may have been taken over by the picture it decodes, so nothing in its reply is believed before it
 was checked. Neither Pillow nor numpy is imported here: a worker has no need of a decoder.
 
-A request is one byte, the place of the sniffed format in `formats.FORMATS`. A reply is, little-endian, a
+A request is two bytes, the place of the sniffed format in `formats.FORMATS`, and 1 where the decoder may take
+more time than usual, so that it comes at least as far as the one before it. A reply is, little-endian, a
 header and as many records as it says, at most `RECORDS_MAX`:
 
 | bytes | what |
@@ -25,7 +26,8 @@ Each record is one digest:
 | 1, 1 | quality 0 to 100, and doubt (see `variants`) |
 | 32 | the digest, with zeros behind it where it is shorter |
 
-The first records are the file's first picture as it is stored, by each algorithm asked for, in that order.
+The first records are the file's first picture as it is stored, by each algorithm asked for, in that order;
+but where that one couldn't be decoded, those of a preview or a later one.
 Where nothing was decoded there are none, and all of the header but the first byte is 0.
 """
 
@@ -47,11 +49,10 @@ FAILURES: tuple[Reason, ...] = (
     Reason.MEMORY,
     Reason.UNSUPPORTED,
     Reason.TOO_MANY,
+    Reason.TIMEOUT,
 )
 """What a decoder can say of a picture of which all or a part is missing."""
 
-DAMAGES = frozenset({Reason.TRUNCATED, Reason.BROKEN, Reason.TOO_MANY})
-"""Reasons that leave a part of a picture to decode."""
 
 RECORDS_MAX = 1024
 """It holds what a decoder can cost its worker in queries to the index: a tenth of a second at ten million
@@ -85,18 +86,19 @@ class DecodedPicture:
         return {
             name: Digest(name, found.value, found.quality if ALGORITHMS[name].min_quality else None)
             for name, found in zip(algorithms, self.digests, strict=False)
+            if found.plain
         }
 
 
-def pack_request(picture_format: PictureFormat) -> bytes:
+def pack_request(picture_format: PictureFormat, *, patient: bool = False) -> bytes:
     """Ask for a file to be decoded as a picture of this format and no other."""
-    return bytes((FORMATS.index(picture_format),))
+    return bytes((FORMATS.index(picture_format), patient))
 
 
-def unpack_request(request: bytes) -> PictureFormat:
-    """The format asked for."""
-    (index,) = request
-    return FORMATS[index]
+def unpack_request(request: bytes) -> tuple[PictureFormat, bool]:
+    """The format asked for, and whether to take more time."""
+    index, patient = request
+    return FORMATS[index], bool(patient)
 
 
 def pack_picture(
@@ -176,8 +178,6 @@ def unpack_reply(
         damage = FAILURES[status - 1]
         if not any(reply[1:]):
             return damage
-        if damage not in DAMAGES:
-            raise ValueError("reply with a picture and a failure")
     if index >= len(FORMATS) or FORMATS[index] != picture_format:
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
@@ -186,7 +186,8 @@ def unpack_reply(
         raise ValueError("reply that leaves out what it has room for")
     digests = tuple(_unpacked(reply, algorithms))
     first = [digest.algorithm for digest in digests[: len(algorithms)] if digest.plain]
-    if first != list(algorithms):
+    # Only of a picture with a damage the others may be all there is.
+    if first != list(algorithms) and (first or damage is None):
         raise ValueError("reply without the picture as it is stored")
     return DecodedPicture(Picture(picture_format.name, width, height), digests, damage, left_out)
 

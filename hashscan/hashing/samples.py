@@ -19,6 +19,49 @@ _AVIF = base64.b64decode(
     "JLNjDA=="
 )
 
+# The same picture, and one upside down.
+_AVIF_FRAMES = base64.b64decode(
+    "AAAALGZ0eXBhdmlzAAAAAGF2aWZhdmlzbXNmMWlzbzhtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAA"
+    "AAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAPlAAAAKwAAAChpaW5mAAAAAAABAAAAGmluZmUC"
+    "AAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOB"
+    "AAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAACxm1vb3YAAAB4bXZoZAEAAAAAAAAA5ywBAwAAAADn"
+    "LAEDAAAD6P//////////AAEAAAEAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAA"
+    "AAAAAAAAAAAAAAAAAAAAAAEAAAJGdHJhawAAAGh0a2hkAQAAAQAAAADnLAEDAAAAAOcsAQMAAAABAAAAAP//////////AAAAAAAAAAAA"
+    "AAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAQAAAAEAAAAAAALGVkdHMAAAAkZWxzdAEAAAEAAAABAAAA"
+    "AAAAAAIAAAAAAAAAAAABAAAAAAGqbWRpYQAAACxtZGhkAQAAAAAAAADnLAEDAAAAAOcsAQMAAAPoAAAAAAAAAAJVxAAAAAAAIWhkbHIA"
+    "AAAAAAAAAHBpY3QAAAAAAAAAAAAAAAAAAAABVW1pbmYAAAAUdm1oZAAAAAEAAAAAAAAAAAAAACRkaW5mAAAAHGRyZWYAAAAAAAAAAQAA"
+    "AAx1cmwgAAAAAQAAARVzdGJsAAAAlXN0c2QAAAAAAAAAAQAAAIVhdjAxAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAABAAEABIAAAASAAA"
+    "AAAAAAABCkFPTSBDb2RpbmcAAAAAAAAAAAAAAAAAAAAAAAAAAAAAGP//AAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABBj"
+    "Y3N0AAAAAHwAAAAAAAAYc3R0cwAAAAAAAAABAAAAAgAAAAEAAAAcc3RzYwAAAAAAAAABAAAAAQAAAAIAAAABAAAAHHN0c3oAAAAAAAAA"
+    "AAAAAAIAAAArAAAAJQAAABRzdGNvAAAAAAAAAAEAAAPlAAAAFHN0c3MAAAAAAAAAAQAAAAEAAABYbWRhdBIACg0AAAABn/m18iAhoNCA"
+    "MhgQAMQAYYYYKCSAv96iUhrjyZSmN2HQYKISADIhMAOAgP34OxABhhhgoEEIALnJvOVPxQpNTrcDKpL8d6Mk"
+)
+
+# Needs the extra `heif`, and an encoder that not every build of it has.
+_HEIF = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAWhtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJp"
+    "bG9jAAAAAERAAAEAAQAAAAABjAABAAAAAAAAAEMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAAB"
+    "AAAA6GlwcnAAAADJaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
+    "AQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABRpc3BlAAAAAAAAAEAAAABAAAAA"
+    "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIEgwAA"
+    "AEttZGF0AAAAPygBrxMhXaNA9rRVpoOnPYN58DJoc0oNwqOnOzdQIglNIvhoNNWHUH6dwAjwYCsmD4TFupBwGnbmQIevNtoXuA=="
+)
+# Upside down with a preview, and the small picture beside it.
+_HEIF_SEVERAL = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAvRtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAEZp"
+    "bG9jAAAAAERAAAMAAQAAAAADGAABAAAAAAAAACkAAgAAAAADQQABAAAAAAAAAC8AAwAAAAADcAABAAAAAAAAADQAAABNaWluZgAAAAAA"
+    "AwAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAAACAABodmMxAAAAABVpbmZlAgAAAAADAABodmMxAAAAAA5waXRtAAAAAAAC"
+    "AAACDGlwcnAAAAHhaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
+    "AQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABRpc3BlAAAAAAAAAEAAAABAAAAA"
+    "KGNsYXAAAAAQAAAAAQAAABAAAAAB////0AAAAAL////QAAAAAgAAABBwaXhpAAAAAAMICAgAAAB3aHZjQwEDcAAAAJAAAAAAAB7wAPz9"
+    "+PgAAA8DYAABABhAAQwB//8DcAAAAwCQAAADAAADAB66AkBhAAEAKkIBAQNwAAADAJAAAAMAAAMAHqAQICBZbqSSmubgIaDAgAAADIAA"
+    "AAMAhGIAAQAHRAHBcrAiQAAAABRpc3BlAAAAAAAAAIAAAACAAAAAeWh2Y0MBA3AAAACQAAAAAAAe8AD8/fj4AAAPA2AAAQAYQAEMAf//"
+    "A3AAAAMAkAAAAwAAAwAeugJAYQABACxCAQEDcAAAAwCQAAADAAADAB6gNIGnd5bqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAi"
+    "QAAAABRpc3BlAAAAAAAAAGQAAABkAAAAI2lwbWEAAAAAAAAAAwABBIECBIMAAgOFBgQAAwOHCAQAAAAaaXJlZgAAAAAAAAAOdGhtYgAD"
+    "AAEAAgAAAJRtZGF0AAAAJSgBrxkhLhLuIl1f3U1fjaaLqICiw4OV3lg7YyCZZQK8QI746XQAAAArKAGvGYD3K+AXcn2Dms7U+WUEVMXK"
+    "tNM7ULZNPlDIbAcCb4Evq/qXC99zgAAAADAoAa8ZgPcSGAMUeqg1aGRTXZE+bHa8Rw4+XP8ZUruyQ5ylCbP2R2hU1gAAZAAAf4A="
+)
+
 
 def samples() -> dict[str, bytes]:
     """Files by Pillow's name of the format, each a gradient of 16x16 pixels.
@@ -26,7 +69,7 @@ def samples() -> dict[str, bytes]:
     A format whose library Pillow was built without is left out.
     """
     picture = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
-    found = {"AVIF": _AVIF}
+    found = {"AVIF": _AVIF, "HEIF": _HEIF}
     for name in ("BMP", "DDS", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP"):
         file = BytesIO()
         try:
@@ -51,7 +94,55 @@ def samples() -> dict[str, bytes]:
     # Three empty sections, then one uncompressed plane after another.
     found["PSD"] = struct.pack(">4sH6xHIIHH12xH", b"8BPS", 1, 3, _SIDE, _SIDE, 8, 3, 0) + planes
     found["XPM"] = _pixmap(pixels)
+    found["FLI"] = _flic([picture.convert("L").tobytes()])
     return found
+
+
+def samples_of_several() -> dict[str, bytes]:
+    """The same for the formats that may hold several pictures: the gradient, and one upside down.
+
+    The JPEG holds a preview too.
+    """
+    one = Image.linear_gradient("L").resize((_SIDE, _SIDE)).convert("RGB")
+    other = one.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    found = {"AVIF": _AVIF_FRAMES, "HEIF": _HEIF_SEVERAL}
+    found["FLI"] = _flic([image.convert("L").tobytes() for image in (one, other)])
+    for name, form in (("GIF", "GIF"), ("PNG", "PNG"), ("TIFF", "TIFF"), ("WEBP", "WEBP"), ("JPEG", "MPO")):
+        file = BytesIO()
+        options = {"exif": _exif(one)} if form == "MPO" else {}
+        try:
+            one.save(file, form, save_all=True, append_images=[other], **options)
+        except (OSError, KeyError):
+            continue
+        found[name] = file.getvalue()
+    pages = []
+    for image in (one, other):
+        file = BytesIO()
+        image.save(file, "PCX")
+        pages.append(file.getvalue())
+    found["DCX"] = struct.pack("<4I", 0x3ADE68B1, 16, 16 + len(pages[0]), 0) + b"".join(pages)
+    return found
+
+
+def _exif(picture: Image.Image) -> bytes:
+    """EXIF data of a picture that is to be turned upside down, with itself as the preview."""
+    file = BytesIO()
+    picture.save(file, "JPEG")
+    preview = file.getvalue()
+    turned = struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 3, 0, 26)
+    ranges = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(preview), 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + turned + ranges + preview
+
+
+def _flic(frames: list[bytes]) -> bytes:
+    """An animation of grey pictures, each stored whole."""
+    pieces = []
+    for pixels in frames:
+        chunk = struct.pack("<IH", 6 + len(pixels), 16) + pixels
+        pieces.append(struct.pack("<IHH8x", 16 + len(chunk), 0xF1FA, 1) + chunk)
+    size = 128 + sum(map(len, pieces))
+    header = struct.pack("<I6HI", size, 0xAF12, len(frames), _SIDE, _SIDE, 8, 0, 70)
+    return header.ljust(128, b"\0") + b"".join(pieces)
 
 
 def _icon(kind: int, image: bytes) -> bytes:

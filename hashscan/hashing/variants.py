@@ -24,6 +24,10 @@ class Kind(IntEnum):
     FRAME = 1
     PAGE = 2
     PREVIEW = 3
+    FURTHER = 4
+    """A picture beside the first that is neither."""
+    CROP = 5
+    """The first one, cropped (see `augmentation`); only for making lists."""
 
 
 class Part(NamedTuple):
@@ -38,7 +42,8 @@ class Part(NamedTuple):
         """As in findings; nothing for the only or first picture."""
         if self.kind is Kind.PICTURE:
             return ""
-        return f"{self.kind.name.lower()} {self.number}" if self.number else self.kind.name.lower()
+        name = "picture" if self.kind is Kind.FURTHER else self.kind.name.lower()
+        return f"{name} {self.number}" if self.number else name
 
 
 WHOLE: Final = Part()
@@ -74,6 +79,9 @@ brightness inverted."""
 DIHEDRAL: Final = 8
 """So many of them are mirrored or turned, the first not at all."""
 INVERTED: Final = 8
+
+MIRRORED: Final = 4
+"""The place in `TURNS` of a picture that was mirrored and no more."""
 
 TURN_OF_ORIENTATION: Final = {1: 0, 2: 4, 3: 2, 4: 6, 5: 7, 6: 3, 7: 5, 8: 1}
 """By EXIF orientation (TIFF 6.0, tag 274) the turn that a viewer undoes. At orientation 6, say, it turns the

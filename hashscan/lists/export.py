@@ -1,10 +1,10 @@
-"""Writes a stored list's entries into a file, in bounded memory."""
+"""Writes entries into a file, in bounded memory."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hashscan.lists.base import ListWriter
@@ -24,14 +24,19 @@ def entries_of_list(handle: ListHandle) -> Iterator[Entry]:
 
 
 def export_list(handle: ListHandle, writer: ListWriter, output: Path | None) -> None:
-    """Write a list, aside and at once, readable for its owner alone; None is standard output.
+    """Write a stored list; see `write_entries`."""
+    write_entries(entries_of_list(handle), writer, output)
+
+
+def write_entries(entries: Iterable[Entry], writer: ListWriter, output: Path | None) -> None:
+    """Write entries as they come, aside and at once, readable for their owner alone; None is standard output.
 
     Raises:
         OutputError: it can't be written; an earlier file stands.
     """
-    with output_errors("the export can't be written"):
+    with output_errors("the entries can't be written"):
         if output is None:
-            for line in writer.lines(entries_of_list(handle)):
+            for line in writer.lines(entries):
                 sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
             return
@@ -39,7 +44,7 @@ def export_list(handle: ListHandle, writer: ListWriter, output: Path | None) -> 
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                for line in writer.lines(entries_of_list(handle)):
+                for line in writer.lines(entries):
                     file.write(line)
                 file.flush()
                 os.fsync(file.fileno())

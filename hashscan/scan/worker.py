@@ -6,14 +6,14 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
-from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, sniff
+from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, advice, sniff
 from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
-from hashscan.hashing.variants import VARIANTS, PictureDigest
+from hashscan.hashing.variants import VARIANTS, Kind, PictureDigest
 from hashscan.lists.columns import ListHandle
 from hashscan.model import (
     ALGORITHMS,
@@ -28,6 +28,7 @@ from hashscan.model import (
     Match,
     Picture,
     Reason,
+    VariantDigest,
     Verdict,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
@@ -39,6 +40,12 @@ from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
+
+AUGMENTATIONS: dict[str, frozenset[Kind]] = {
+    "crop": frozenset({Kind.CROP}),
+    "frames": frozenset({Kind.FRAME, Kind.PAGE, Kind.FURTHER}),
+}
+"""What may be added to the entries of a file: crops of its first picture, and its further pictures."""
 
 DECODER = "hashscan.hashing.decoder:load"
 
@@ -60,6 +67,8 @@ class WorkerSetup:
     """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
     with_digests: bool = False
     """Send the digests of all files back, not only of findings."""
+    augment: tuple[str, ...] = ()
+    """Some of `AUGMENTATIONS`, whose digests to send back with those."""
     decoder: str = DECODER
     """The parser to load in the sandbox, by dotted name."""
 
@@ -148,7 +157,14 @@ class Worker:
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
-            (*arguments, f"max-pixels={setup.max_pixels}", f"variants={','.join(setup.variants)}"),
+            (
+                *arguments,
+                f"max-pixels={setup.max_pixels}",
+                # So that it answers with what it has, long before it would be ended.
+                f"seconds={setup.sandbox.seconds / 2:g}",
+                f"variants={','.join(setup.variants)}",
+                *(("augment=crop",) if "crop" in setup.augment else ()),
+            ),
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
@@ -244,7 +260,9 @@ class Worker:
 
     def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
-        self.sandbox.begin(opened.descriptor, pack_request(file.kind), opened.stat.uid, fresh=fresh)
+        # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
+        request = pack_request(file.kind, patient=fresh)
+        self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
     def _finish(self, file: _Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
@@ -255,8 +273,8 @@ class Worker:
             return
         if not self._take(file, reply):
             self.sandbox.discard()
-        elif file.reason is not Reason.MEMORY:
-            # That hangs on what else the decoder has met; everything else follows from the content.
+        elif file.reason not in {Reason.MEMORY, Reason.TOO_MANY}:
+            # Those hang on what else the machine is doing; everything else follows from the content.
             file.reply = reply
 
     def _take(self, file: _Checked, reply: bytes) -> bool:
@@ -272,11 +290,14 @@ class Worker:
             file.digests.update(answer.stored(self._pictures))
             file.variants = answer.digests
             if answer.damage is not None:
-                file.reason, file.detail = answer.damage, f"{file.kind.name}, matched by what is left of it"
+                file.reason = answer.damage
+                file.detail = f"{file.kind.name}, matched by what was decoded of it"
                 if answer.left_out:
                     file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
         else:
             file.reason, file.detail = answer, file.kind.name
+            if answer is Reason.UNSUPPORTED:
+                file.detail += advice(file.kind)
         return True
 
     def _match(self, files: Sequence[_Checked]) -> None:
@@ -347,7 +368,15 @@ class Worker:
             matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
             digests=tuple(digests[name] for name in self.setup.algorithms if name in digests),
             picture=file.picture,
+            augmented=tuple(self._augmented(file)) if self.setup.augment else (),
         )
+
+    def _augmented(self, file: _Checked) -> Iterator[VariantDigest]:
+        kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
+        for found in file.variants:
+            if found.part.kind in kinds and not found.rendering and not found.turn:
+                digest = Digest(found.algorithm, found.value, found.quality)
+                yield VariantDigest(found.part.words, digest)
 
     def close(self) -> None:
         """End the sandbox."""

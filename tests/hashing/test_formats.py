@@ -29,7 +29,7 @@ def test_every_decoded_format_has_a_sample_that_is_recognised(picture_format) ->
 
 
 def test_every_decoded_format_is_one_of_pillows() -> None:
-    assert hashscan.hashing.picture.decode_luma
+    assert hashscan.hashing.picture.decode_frames
     assert {known.pillow for known in DECODED} <= set(Image.OPEN)
 
 

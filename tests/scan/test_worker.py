@@ -262,13 +262,13 @@ def test_a_folder_that_is_replaced_costs_all_its_files(tmp_path: Path, files: Pa
 
 
 def test_what_is_recognised_but_not_decoded_is_said(files: Path) -> None:
-    (files / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    (files / "photo.jxl").write_bytes(b"\xff\x0a" + bytes(64))
     with Worker(SETUP) as worker:
         (result,) = check(worker, files).values()
     assert (result.verdict, result.reason, result.detail) == (
         Verdict.UNDECODED,
         Reason.UNSUPPORTED,
-        "HEIF",
+        "JPEG XL",
     )
 
 

@@ -1,0 +1,120 @@
+"""The few things in TIFF directories that tell of other pictures in a file, or of how to turn this one.
+
+Such directories stand in TIFF files, EXIF data and the index of a multi-picture JPEG. They are read here and
+not by Pillow, which reads all of a directory and takes longer for it than for a thumbnail.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+ReadAt = Callable[[int, int], bytes]
+"""Up to so many bytes from an offset; fewer at the end."""
+
+_ORIENTATION = 0x0112
+_SUB_DIRECTORIES = 0x014A
+_JPEG_OFFSET = 0x0201
+_JPEG_LENGTH = 0x0202
+_PICTURE_INDEX = 0xB002
+_WANTED = frozenset({_ORIENTATION, _SUB_DIRECTORIES, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX})
+
+_SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
+"""Bytes and `struct` letter of a value, by type, for the types that the tags above come in."""
+
+_MAX_TAGS = 512
+_MAX_DIRECTORIES = 16
+_MAX_PICTURES = 16
+
+_Values = dict[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """What was found."""
+
+    orientation: int = 1
+    """How to turn the picture before it is shown, 1 to 8 (EXIF 2.32, section 4.6.4); 1 is not at all."""
+
+    previews: tuple[tuple[int, int], ...] = ()
+    """Offset and length of each JPEG that a directory has for a preview; they may lie outside of the file."""
+
+
+def read_directories(read: ReadAt) -> Directories:
+    """Read the directories of EXIF data or of a TIFF file (TIFF 6.0, section 2).
+
+    Strangers write them, so whatever isn't as it should be is passed over.
+
+    Args:
+        read: gives bytes at an offset from the start of the TIFF header.
+    """
+    orientation = 1
+    previews: list[tuple[int, int]] = []
+    for place, values in enumerate(_walk(read)):
+        if place == 0:
+            (orientation,) = values.get(_ORIENTATION, ())[:1] or (1,)
+        offset, length = values.get(_JPEG_OFFSET, ()), values.get(_JPEG_LENGTH, ())
+        if len(offset) == len(length) == 1 and length[0]:
+            previews.append((offset[0], length[0]))
+    return Directories(orientation if 1 <= orientation <= 8 else 1, tuple(dict.fromkeys(previews)))
+
+
+def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
+    """Offset and length of the further pictures of a multi-picture JPEG (CIPA DC-007, section 5.2.3).
+
+    Args:
+        read: gives bytes at an offset from the start of the index's own TIFF header, from which the
+            pictures' offsets count too.
+    """
+    for values in _walk(read):
+        entries = bytes(values.get(_PICTURE_INDEX, ()))
+        order = "<" if read(0, 2) == b"II" else ">"
+        found = struct.iter_unpack(order + "4xII4x", entries[: len(entries) // 16 * 16])
+        # The first picture's offset is 0, whatever that would count from.
+        return tuple((offset, length) for length, offset in found if offset and length)[:_MAX_PICTURES]
+    return ()
+
+
+def _walk(read: ReadAt) -> Iterator[_Values]:
+    """The wanted values of each directory and of those beneath it; no more than a camera writes."""
+    header = read(0, 8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
+    if order is None or len(header) < 8:
+        return
+    waiting = list(struct.unpack(order + "I", header[4:]))
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_DIRECTORIES:
+        offset = waiting.pop(0)
+        if offset in seen or not offset:
+            continue
+        seen.add(offset)
+        values, following = _directory(read, order, offset)
+        yield values
+        waiting += [*values.get(_SUB_DIRECTORIES, ()), following]
+
+
+def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:
+    """The wanted values of one directory by tag, and where the next one is (0 for nowhere)."""
+    counted = read(offset, 2)
+    if len(counted) < 2:
+        return {}, 0
+    (count,) = struct.unpack(order + "H", counted)
+    count = min(count, _MAX_TAGS)
+    body = read(offset + 2, 12 * count + 4)
+    values: _Values = {}
+    for place in range(0, min(12 * count, len(body) - 11), 12):
+        tag, kind, number = struct.unpack_from(order + "HHI", body, place)
+        if tag not in _WANTED or kind not in _SIZES:
+            continue
+        size, letter = _SIZES[kind]
+        number = min(number, 16 * _MAX_PICTURES if tag == _PICTURE_INDEX else _MAX_PICTURES)
+        if size * number <= 4:
+            data = body[place + 8 : place + 8 + size * number]
+        else:
+            data = read(struct.unpack_from(order + "I", body, place + 8)[0], size * number)
+        if len(data) == size * number:
+            values[tag] = struct.unpack(f"{order}{number}{letter}", data)
+    if len(body) < 12 * count + 4:
+        return values, 0
+    return values, struct.unpack_from(order + "I", body, 12 * count)[0]

@@ -20,7 +20,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
 
 from .builders import CANARIES, NOW, Owner, some_entries, tree
-from .conftest import WebServer, send
+from tests.web import WebServer, send
 
 EVERY = ("root", "targets", "snapshot", "timestamp")
 

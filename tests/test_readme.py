@@ -51,7 +51,7 @@ def owner(tmp_path: Path) -> Iterator[str]:
     from hashscan.lists.formats.csv import CsvFormat
 
     with entries.open("rb") as stream:
-        publisher.add(CsvFormat().read(stream, "published.csv"), "published.csv")
+        publisher.add(CsvFormat().blocks(stream, "published.csv"), "published.csv")
     publisher.release()
     (photo.parent / "national-root.json").write_bytes(publisher.root())
     with served(tmp_path / "web") as address:

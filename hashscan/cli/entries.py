@@ -6,14 +6,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
-from hashscan.model import CATEGORIES, Entry
+from hashscan.model import CATEGORIES
 from hashscan.registry import LIST_FORMATS
+
+if TYPE_CHECKING:
+    from hashscan.lists.blocks import EntryBlock
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +49,9 @@ def say_left_out(left_out: Mapping[str, int], what: str) -> None:
 
 
 @contextmanager
-def entries_of(file: Path, form: str, category: str | None = None) -> Iterator[tuple[Iterator[Entry], str]]:
+def entries_of(
+    file: Path, form: str, category: str | None = None
+) -> Iterator[tuple[Iterator[EntryBlock], str]]:
     """The entries of a file, read as they are asked for, and what to call the file in an error.
 
     Raises:
@@ -65,7 +70,7 @@ def entries_of(file: Path, form: str, category: str | None = None) -> Iterator[t
         )
     reader = kind(category)
     if str(file) == "-":
-        yield reader.read(sys.stdin.buffer, "standard input"), "standard input"
+        yield reader.blocks(sys.stdin.buffer, "standard input"), "standard input"
         say_left_out(reader.left_out, "records")
         return
     try:
@@ -73,5 +78,5 @@ def entries_of(file: Path, form: str, category: str | None = None) -> Iterator[t
     except OSError as error:
         raise UsageError(f"can't read {file}: {error.strerror}", advice="Name an existing file.") from error
     with stream:
-        yield reader.read(stream, str(file)), str(file)
+        yield reader.blocks(stream, str(file)), str(file)
         say_left_out(reader.left_out, "records")

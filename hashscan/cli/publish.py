@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup
 from hashscan.cli.entries import category_option, entries_of, format_option
-from hashscan.cli.screen import say
-from hashscan.errors import EXIT_CLEAN, UsageError
+from hashscan.cli.passphrases import (
+    online_passphrase,
+    passphrase_options,
+    root_passphrase,
+    root_passphrase_option,
+    root_passphrases,
+)
+from hashscan.cli.screen import say, show_table
+from hashscan.errors import EXIT_CLEAN
 
-PASSPHRASE_VARIABLE = "HASHSCAN_PASSPHRASE"  # noqa: S105 - the name of a variable
+ROLES = ("root", "targets", "snapshot", "timestamp")
+_DAY = "%Y-%m-%d %H:%M UTC"
+_RENEWING = {
+    "root": "`hashscan publish rotate` renews it, with the root's keys",
+    "targets": "the next release renews it, or `hashscan publish refresh --all`",
+    "snapshot": "the next `hashscan publish refresh` renews it",
+    "timestamp": "run `hashscan publish refresh` more often than it runs out",
+}
 
 work_option = click.option(
     "--work",
@@ -24,16 +37,13 @@ work_option = click.option(
 )
 
 
-def passphrase_options(command: Any) -> Any:
-    """The options that say where the passphrase of the keys comes from; never the passphrase itself."""
-    command = click.option(
-        "--no-passphrase", is_flag=True, help="The keys are not encrypted; whoever reads them can sign."
-    )(command)
-    return click.option(
-        "--passphrase-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help=f"File whose first line is the keys' passphrase. Else {PASSPHRASE_VARIABLE}, else a prompt.",
-    )(command)
+root_keys_option = click.option(
+    "--root-keys",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="the folder root among the other keys",
+    help="Folder of root keys, such as a USB stick's; repeatable. Only `rotate` needs them.",
+)
 
 
 @click.group(cls=HashscanGroup, help="The list owner's side: make and sign a hash list.")
@@ -56,26 +66,50 @@ def command() -> None:
     show_default="the folder keys in the working folder",
     help="Folder for the keys.",
 )
+@root_keys_option
+@click.option(
+    "--root-count",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How many keys the root has; 3, held by different people in different places, is wise.",
+)
+@click.option(
+    "--root-threshold",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How many of them must sign a new root; 2 of 3 survives one key lost and one stolen.",
+)
 @click.option("--root-days", type=int, default=365, show_default=True, help="How long the root holds.")
 @click.option("--targets-days", type=int, default=90, show_default=True, help="How long a release holds.")
 @click.option("--snapshot-days", type=int, default=14, show_default=True, help="How long its snapshot holds.")
 @click.option(
     "--timestamp-days", type=int, default=3, show_default=True, help="How long its timestamp holds."
 )
+@root_passphrase_option
 @passphrase_options
 def init(
     name: str,
     work: Path,
     repository: Path,
     keys: Path | None,
+    root_keys: tuple[Path, ...],
+    root_count: int,
+    root_threshold: int,
     root_days: int,
     targets_days: int,
     snapshot_days: int,
     timestamp_days: int,
+    root_passphrase_file: tuple[Path, ...],
     passphrase_file: Path | None,
     no_passphrase: bool,
 ) -> int:
-    """Begin a list: make its keys and its root."""
+    """Begin a list: make its keys and its root.
+
+    Move the root's keys to where no attacker reaches them: they are needed once a year, to renew the root,
+    and to replace keys that were lost or stolen.
+    """
     from hashscan.lists.publisher import Publisher
     from hashscan.lists.publisher_state import Expiry
 
@@ -85,9 +119,17 @@ def init(
         keys or work / "keys",
         name,
         expiry=Expiry(root_days, targets_days, snapshot_days, timestamp_days),
-        passphrase=_passphrase(passphrase_file, no_passphrase, new=True),
+        passphrase=online_passphrase(passphrase_file, no_passphrase, new=True),
+        root_keys=root_keys,
+        root_count=root_count,
+        root_threshold=root_threshold,
+        root_passphrase=root_passphrase(root_passphrase_file, asked=not (passphrase_file or no_passphrase)),
     )
     say(f"hashscan: list {name} is begun; give its subscribers {work / 'root.json'} by a way they trust")
+    for folder in root_keys or ((keys or work / "keys") / "root",):
+        say(
+            f"  keep the root's keys in {folder.resolve()} offline: only `hashscan publish rotate` needs them"
+        )
     return EXIT_CLEAN
 
 
@@ -113,7 +155,7 @@ def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
     """Sign and publish a new version with everything that waits."""
     from hashscan.lists.publisher import Publisher
 
-    info = Publisher(work).release(passphrase=_passphrase(passphrase_file, no_passphrase, new=False))
+    info = Publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase))
     say(
         f"hashscan: version {info.version} is published: {info.entries} entries; "
         f"the first signature runs out {info.expires}"
@@ -121,31 +163,120 @@ def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
     return EXIT_CLEAN
 
 
-def _passphrase(file: Path | None, none: bool, *, new: bool) -> bytes | None:
-    """The passphrase from where it was said to be.
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@work_option
+@click.option(
+    "--all", "everything", is_flag=True, help="Sign targets and snapshot anew too: the entries still hold."
+)
+@passphrase_options
+def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passphrase: bool) -> int:
+    """Sign the timestamp anew; for cron, more often than it runs out.
 
-    Raises:
-        UsageError: there is none, and nobody to ask.
+    The snapshot is signed anew too when less than a third of its time is left. Says what else runs out.
     """
-    if none:
-        return None
-    if file is not None:
-        try:
-            text = file.read_bytes().split(b"\n")[0].rstrip(b"\r")
-        except OSError as error:
-            raise UsageError(
-                f"can't read the passphrase file {file}: {error.strerror}", advice="Name an existing file."
-            ) from error
-        if not text:
-            raise UsageError(f"the first line of {file} is empty", advice="Write the passphrase into it.")
-        return text
-    variable = os.environ.get(PASSPHRASE_VARIABLE)
-    if variable:
-        return os.fsencode(variable)
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "the keys' passphrase is not given",
-            advice=f"Name --passphrase-file, set {PASSPHRASE_VARIABLE}, or say --no-passphrase.",
+    from hashscan.lists.publisher import Publisher
+
+    passphrase = online_passphrase(passphrase_file, no_passphrase)
+    refreshed = Publisher(work).refresh(everything=everything, passphrase=passphrase)
+    expiries = ", ".join(f"{role} until {refreshed.expiries[role]:{_DAY}}" for role in refreshed.roles)
+    say(f"hashscan: signed anew: {expiries}")
+    _say_running_out(refreshed.running_out)
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@click.argument("roles", nargs=-1, type=click.Choice(ROLES), metavar="[ROLE]...")
+@work_option
+@root_keys_option
+@click.option(
+    "--root-count", type=int, show_default="as many as before", help="How many keys the root shall have."
+)
+@click.option(
+    "--root-threshold",
+    type=int,
+    show_default="as many as before",
+    help="How many of them shall have to sign a new root.",
+)
+@root_passphrase_option
+@passphrase_options
+def rotate(
+    roles: tuple[str, ...],
+    work: Path,
+    root_keys: tuple[Path, ...],
+    root_count: int | None,
+    root_threshold: int | None,
+    root_passphrase_file: tuple[Path, ...],
+    passphrase_file: Path | None,
+    no_passphrase: bool,
+) -> int:
+    """Make new keys for roles (root, targets, snapshot, timestamp), or with none renew the root in time.
+
+    Subscribers follow by themselves, even those that slept through many rotations. A new root is signed by
+    as many old keys as must sign, from one or several folders, and by the new ones, which lie beside them.
+    New keys get the passphrases of the old ones. Old keys are kept aside.
+    """
+    from hashscan.lists.publisher import Publisher
+
+    # Without new keys in daily use nothing has to be opened but the root's.
+    passphrase = online_passphrase(passphrase_file, no_passphrase) if {*roles} - {"root"} else None
+    rotated = Publisher(work).rotate(
+        roles,
+        root_keys=root_keys,
+        root_count=root_count,
+        root_threshold=root_threshold,
+        passphrase=passphrase,
+        root_passphrases=root_passphrases(root_passphrase_file, passphrase_file),
+    )
+    say(f"hashscan: root version {rotated.root_version} is published; it runs out {rotated.expires:{_DAY}}")
+    for path in rotated.made:
+        say(f"  new key: {path}")
+    for path in rotated.retired:
+        say(f"  old key, trusted by nobody any more, kept as {path}")
+    if "root" in roles:
+        say("  the root's old keys that were not needed to sign are trusted by nobody any more either")
+    for role in rotated.lost:
+        say(
+            f"  the old key of {role} was not there: a pull that was under way may have failed, "
+            "the next won't"
         )
-    typed: str = click.prompt("Passphrase of the keys", hide_input=True, confirmation_prompt=new, err=True)
-    return typed.encode()
+    if rotated.left_behind:
+        say(
+            f"  subscribers who were given a root of version {rotated.left_behind} or before can't follow "
+            f"any more; give them {work / 'root.json'}"
+        )
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@work_option
+def status(work: Path) -> int:
+    """Show what is published, what waits, when signatures run out, and who must sign."""
+    from hashscan.lists.publisher import Publisher
+
+    found = Publisher(work).status()
+    if found.published is None:
+        say(f"hashscan: list {found.state.name} is not released yet")
+    else:
+        say(f"hashscan: list {found.state.name} version {found.published.version}")
+    say(f"  {found.pending} entries wait")
+    show_table(
+        "signatures",
+        ("role", "runs out", "must sign", "keys"),
+        (
+            (
+                role,
+                f"{found.expiries[role]:{_DAY}}" if role in found.expiries else "-",
+                f"{found.keys[role][1]} of {len(found.keys[role][0])}",
+                ", ".join(key_id[:8] for key_id in found.keys[role][0]),
+            )
+            for role in ROLES
+        ),
+    )
+    _say_running_out(found.running_out)
+    return EXIT_CLEAN
+
+
+def _say_running_out(running_out: Mapping[str, datetime]) -> None:
+    """Say what runs out soon, and what helps."""
+    for role, expires in sorted(running_out.items()):
+        say(f"  {role} runs out {expires:{_DAY}}: {_RENEWING[role]}")

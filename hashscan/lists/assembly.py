@@ -9,6 +9,7 @@ where it stopped, and no file that is in use is ever written to.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,9 +23,9 @@ from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError
 from hashscan.lists import manifest as manifests
-from hashscan.lists.column_writer import GrowingColumn
 from hashscan.lists.columns import ROW_DTYPE, ColumnError, column_header, id_dtype, read_blocks
 from hashscan.lists.durable import PRIVATE_FILE, sync_file
+from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, Piece, joined_columns
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
@@ -187,8 +188,7 @@ class _Assembly:
         try:
             begun = os.fstat(descriptor).st_size > 0
             os.ftruncate(descriptor, column.size)
-            # So that a disk too full is found out before anything is fetched.
-            os.posix_fallocate(descriptor, 0, column.size)
+            _reserve(descriptor, column.size)
             os.pwrite(descriptor, column.header, 0)
             return [
                 piece
@@ -297,6 +297,16 @@ class _EarlierVersion:
         with suppress(OSError), (self.folder / COLUMNS / column.file).open("rb") as file:
             return column.shard(file.fileno(), piece)
         return None
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Have room for a file, so that a disk too full is found out before anything is fetched."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        # Some file systems can't promise; then a write will tell.
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
 
 
 def _links(path: Path) -> int:

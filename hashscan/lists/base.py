@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple
 
 from hashscan.errors import ListFormatError
-from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
+from hashscan.model import ENTRY_ID_MAX, Entry
+
+if TYPE_CHECKING:
+    from hashscan.lists.blocks import EntryBlock
 
 _SHOWN_MAX = 40
-_CATEGORY_SET = frozenset(CATEGORIES)
+_TOGETHER = 1 << 13
+"""Entries checked at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawEntry:
-    """One entry as text, before anything of it is believed."""
+class RawEntry(NamedTuple):
+    """One entry as text, before anything of it is believed: a tuple, since millions are made."""
 
     line: int
     """Where it begins in the file, from 1, in the format's unit."""
@@ -43,7 +44,7 @@ class LineError(Exception):
 class ListFormat(ABC):
     """One way of writing a hash list into a file.
 
-    Implementers write `_raw_entries`; `read` checks every field in the same words for all formats.
+    Implementers write `_raw_entries`; `blocks` checks every field in the same words for all formats.
 
     An entry whose format gives it no id has one derived from its algorithm, category and value. So one digest
     in two categories is two entries, and of the matches they make the gravest decides.
@@ -54,11 +55,6 @@ class ListFormat(ABC):
     """What errors count; `record` where a format has no lines."""
     takes_category: ClassVar[bool] = False
     """True when the format says nothing of categories, so that whoever imports it must."""
-    gives_ids: ClassVar[bool] = False
-    """True when an id is written in the file for each entry, so that one given twice is told by its lines.
-
-    Elsewhere the columns find out; they know the id but not the place.
-    """
 
     def __init__(self, category: str | None = None) -> None:
         """Read entries of `category`, which is given exactly when the format takes one."""
@@ -68,38 +64,37 @@ class ListFormat(ABC):
         self.left_out: Counter[str] = Counter()
         """How many records were no entries, by reason; complete when `read` has ended."""
 
-    def read(self, stream: BinaryIO, label: str) -> Iterator[Entry]:
-        """Read entries as they come, in memory that doesn't grow with their values.
+    def blocks(self, stream: BinaryIO, label: str) -> Iterator[EntryBlock]:
+        """Read entries as they come, some thousands at a time, in bounded memory.
 
-        The stream is good only when the iterator has ended without an error: an id given twice is noticed
-        at its end. A collector must commit nothing before that. An entry repeated word for word is no error.
+        The stream is good only when the iterator has ended without an error: a collector must commit nothing
+        before that. Whether an id was given to two different entries is for the collector to find out; it
+        gets the places to name.
 
         Args:
             stream: the file, open for reading bytes.
             label: what to call the file in an error.
 
         Raises:
-            ListFormatError: the stream is not what it should be; says where, what is wrong, how to mend it.
+            ListFormatError: the stream can't be read or is not what it should be; says where, what is wrong,
+                how to mend it.
         """
         # Not above: the table of formats is read by commands that must start fast, and this brings numpy.
-        from hashscan.lists.ledger import IdLedger
+        from hashscan.lists.checking import checked_blocks
 
-        ledger = IdLedger()
+        raws: list[RawEntry] = []
         try:
-            for raw in self._raw_entries(stream):
-                entry = _checked(raw)
-                if self.gives_ids:
-                    ledger.note(
-                        raw.line, entry.id, f"{entry.algorithm} {entry.category} ".encode() + entry.value
-                    )
-                yield entry
-            conflict = ledger.conflict()
-            if conflict:
-                raise LineError(
-                    conflict.second,
-                    f"the id was given to a different entry on {self.unit} {conflict.first}",
-                    "Give every entry an id of its own",
-                )
+            try:
+                for raw in self._raw_entries(stream):
+                    raws.append(raw)
+                    if len(raws) >= _TOGETHER:
+                        yield from checked_blocks(raws, self.unit)
+                        raws.clear()
+            except LineError:
+                # Those that wait come before it, and so does what is wrong with them.
+                yield from checked_blocks(raws, self.unit)
+                raise
+            yield from checked_blocks(raws, self.unit)
         except LineError as error:
             raise ListFormatError(
                 f"{label}, {self.unit} {error.line}: {error.problem}",
@@ -158,44 +153,3 @@ def _hashed(text: str) -> str:
 def shown(text: str) -> str:
     """Text from a stranger's file, safe to print: short, quoted, in ASCII."""
     return ascii(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}...")
-
-
-def _checked(raw: RawEntry) -> Entry:
-    """The entry, when every field is what it should be.
-
-    Values never go into the words: lists are sensitive, and errors end in logs.
-    """
-    algorithm = ALGORITHMS.get(raw.algorithm)
-    if algorithm is None:
-        raise LineError(
-            raw.line, f"unknown algorithm {shown(raw.algorithm)}", f"Use one of {', '.join(ALGORITHMS)}"
-        )
-    if raw.category not in _CATEGORY_SET:
-        raise LineError(
-            raw.line, f"unknown category {shown(raw.category)}", f"Use one of {', '.join(CATEGORIES)}"
-        )
-    if (
-        not 0 < len(raw.id) <= ENTRY_ID_MAX
-        or not (raw.id.isascii() and raw.id.isprintable())
-        or raw.id != raw.id.strip(" ")
-    ):
-        raise LineError(
-            raw.line,
-            f"{shown(raw.id)} can't be an id",
-            f"Use 1 to {ENTRY_ID_MAX} printable ASCII characters without a space at either end",
-        )
-    if len(raw.value) != 2 * algorithm.size:
-        raise LineError(
-            raw.line,
-            f"the value has {len(raw.value)} characters; {algorithm.name} has {2 * algorithm.size} digits",
-            "Write the whole value in hexadecimal, without prefix or spaces",
-        )
-    try:
-        value = binascii.unhexlify(raw.value)
-    except ValueError as error:
-        raise LineError(
-            raw.line,
-            "the value is not hexadecimal",
-            "Write the value with the digits 0-9 and a-f only",
-        ) from error
-    return Entry(raw.id, algorithm.name, value, raw.category)

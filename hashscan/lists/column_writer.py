@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from hashscan.errors import ListFormatError
-from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles, Columns, column_header, open_columns
+from hashscan.lists.blocks import EntryBlock
+from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles, Columns
 from hashscan.lists.durable import PRIVATE_FILE
+from hashscan.lists.growing_column import GrowingColumn
+from hashscan.lists.ids import Conflict, ConflictError, EntryLedger
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Algorithm, Entry
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
 
 
 class ColumnWriter:
-    """Writes entries into the columns of a folder as they come, holding one block and 8 bytes an entry.
+    """Writes entries into the columns of a folder as they come, holding a block of each algorithm.
 
     Used as a context manager: leaving it by an exception lets the files go. Only what `finish` has returned
     is complete and synced.
     """
 
-    def __init__(self, folder: Path, mode: int = PRIVATE_FILE) -> None:
-        """Write into `folder`, which holds no columns yet, files with permissions `mode`."""
+    def __init__(self, folder: Path, mode: int = PRIVATE_FILE, label: str = "the entries") -> None:
+        """Write into `folder`, which holds no columns yet.
+
+        Args:
+            folder: for a while it needs 40 bytes more for each entry.
+            mode: permissions of the files.
+            label: what to call the origin of the entries in an error.
+
+        Raises:
+            OSError: the folder can't be written.
+        """
         self._folder = folder
         self._mode = mode
+        self._label = label
+        self._unit = "line"
+        self._ledger = EntryLedger(folder)
         self._open: dict[str, _AlgorithmWriter] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """Entries by algorithm and category; complete when `finish` has returned."""
 
     def __enter__(self) -> ColumnWriter:
         return self
@@ -39,17 +55,24 @@ class ColumnWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for writer in self._open.values():
-            writer.close()
+        with ExitStack() as closing:
+            closing.callback(self._ledger.close)
+            for writer in self._open.values():
+                closing.callback(writer.close)
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Take in entries.
+    def add(self, entries: Iterable[Entry | EntryBlock]) -> None:
+        """Take in entries, one by one or many at a time.
 
         Raises:
             OSError: they can't be written.
         """
-        for entry in entries:
-            self._writer(entry.algorithm).add(entry)
+        for given in entries:
+            writer = self._writer(given.algorithm)
+            if isinstance(given, EntryBlock):
+                self._unit = given.unit
+                writer.add_block(given)
+            else:
+                writer.add(given)
 
     def add_columns(self, algorithm: str, columns: Columns, categories: tuple[str, ...]) -> None:
         """Take in a whole list's columns of one algorithm.
@@ -61,204 +84,127 @@ class ColumnWriter:
         meaning = np.array([_CATEGORY_INDEX[category] for category in categories], dtype=np.uint8)
         for start in range(0, columns.entries, BLOCK):
             rows = slice(start, start + BLOCK)
-            writer.add_block(columns.ids[rows], meaning[columns.category[rows]], columns.value[rows])
+            writer.add_block(
+                EntryBlock(algorithm, columns.ids[rows], meaning[columns.category[rows]], columns.value[rows])
+            )
 
     def finish(self) -> tuple[ColumnFiles, ...]:
         """Complete and sync the files; an entry that came twice is left in once.
 
         Raises:
-            ListFormatError: an id was given to two different entries.
+            ListFormatError: an id was given to two different entries; says where, when that is known.
             OSError: the files can't be written.
         """
         for writer in self._open.values():
-            writer.finish()
-        self._refuse_shared_ids()
-        return tuple(writer.deduplicated() for _, writer in sorted(self._open.items()) if writer.rows)
+            writer.flush()
+        try:
+            repeats = self._ledger.repeats()
+        except ConflictError as error:
+            raise self._given_twice(error.conflict) from error
+        finished = []
+        for name, writer in sorted(self._open.items()):
+            if name in repeats:
+                writer.leave_out(repeats[name])
+            finished.append(writer.finish())
+            self.counts.update({(name, category): count for category, count in writer.counts() if count})
+        return tuple(files for files in finished if files.entries)
 
     def _writer(self, algorithm: str) -> _AlgorithmWriter:
         writer = self._open.get(algorithm)
         if writer is None:
-            writer = self._open[algorithm] = _AlgorithmWriter(self._folder, ALGORITHMS[algorithm], self._mode)
+            writer = _AlgorithmWriter(self._folder, ALGORITHMS[algorithm], self._mode, self._ledger)
+            self._open[algorithm] = writer
         return writer
 
-    def _refuse_shared_ids(self) -> None:
-        """Make sure that no id stands under two algorithms."""
-        prints = [np.unique(writer.fingerprints) for writer in self._open.values()]
-        if not prints:
-            return
-        values, counts = np.unique(np.concatenate(prints), return_counts=True)
-        suspects = values[counts > 1]
-        if not suspects.size:
-            return
-        seen: set[bytes] = set()
-        for writer in self._open.values():
-            mine = set(writer.ids_of(suspects))
-            if seen & mine:
-                raise _given_twice(min(seen & mine))
-            seen |= mine
-
-
-def _given_twice(entry_id: bytes) -> ListFormatError:
-    return ListFormatError(
-        f"the id {entry_id.decode('ascii', 'backslashreplace')!r} is given to two different entries",
-        advice="Give every entry an id of its own; nothing was taken in.",
-    )
+    def _given_twice(self, conflict: Conflict) -> ListFormatError:
+        first, second = conflict.first, conflict.second
+        entry_id = self._open[second.algorithm].entry_id(second.number)
+        if first.place and second.place:
+            where = f"{self._label}, {self._unit} {second.place}"
+            problem = f"was given to a different entry on {self._unit} {first.place}"
+        else:
+            where, problem = self._label, "is given to two different entries"
+        return ListFormatError(
+            f"{where}: the id {entry_id!r} {problem}",
+            advice="Give every entry an id of its own, then import the file again; nothing was imported.",
+        )
 
 
 class _AlgorithmWriter:
     """The three growing columns of one algorithm."""
 
-    def __init__(self, folder: Path, algorithm: Algorithm, mode: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, algorithm: Algorithm, mode: int, ledger: EntryLedger) -> None:
         self._algorithm = algorithm
-        self._mode = mode
-        self._ids: list[bytes] = []
-        self._categories = bytearray()
-        self._values = bytearray()
-        self._fingerprints = bytearray()
-        names = [f"{algorithm.name}.{column}.npy" for column in ("ids", "category", "value")]
-        self._files = [
-            GrowingColumn(folder / name, dtype, width, mode)
+        self._ledger = ledger
+        self._waiting: list[Entry] = []
+        self._counts = np.zeros(len(CATEGORIES), dtype=np.int64)
+        octet = np.dtype(np.uint8)
+        names = [folder / f"{algorithm.name}.{column}.npy" for column in ("ids", "category", "value")]
+        self._files: list[GrowingColumn] = []
+        try:
             for name, dtype, width in zip(
-                names,
-                (ID_DTYPE, np.dtype(np.uint8), np.dtype(np.uint8)),
-                ((), (), (algorithm.size,)),
-                strict=True,
-            )
-        ]
-
-    @property
-    def rows(self) -> int:
-        return self._files[0].rows
-
-    @property
-    def fingerprints(self) -> NDArray[np.uint64]:
-        """A hash of each row's id, shape (rows,)."""
-        return np.frombuffer(self._fingerprints, dtype=np.uint64)
+                names, (ID_DTYPE, octet, octet), ((), (), (algorithm.size,)), strict=True
+            ):
+                self._files.append(GrowingColumn(name, dtype, width, mode))
+        except OSError:
+            self.close()
+            raise
 
     def add(self, entry: Entry) -> None:
-        self._ids.append(entry.id.encode("ascii"))
-        self._categories.append(_CATEGORY_INDEX[entry.category])
-        self._values += entry.value
-        if len(self._ids) >= BLOCK:
-            self._flush()
+        self._waiting.append(entry)
+        if len(self._waiting) >= BLOCK:
+            self.flush()
 
-    def add_block(
-        self, ids: NDArray[np.bytes_], category: NDArray[np.uint8], value: NDArray[np.uint8]
-    ) -> None:
-        self._flush()
-        self._append(ids, category, value)
+    def add_block(self, block: EntryBlock) -> None:
+        self.flush()
+        self._append(block)
 
-    def finish(self) -> None:
-        self._flush()
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._waiting:
+            return
+        ids = np.array([entry.id.encode("ascii") for entry in self._waiting], dtype=ID_DTYPE)
+        category = bytes([_CATEGORY_INDEX[entry.category] for entry in self._waiting])
+        value = np.frombuffer(b"".join([entry.value for entry in self._waiting]), dtype=np.uint8)
+        self._waiting.clear()
+        self._append(
+            EntryBlock(
+                self._algorithm.name,
+                ids,
+                np.frombuffer(category, dtype=np.uint8),
+                value.reshape(-1, self._algorithm.size),
+            )
+        )
+
+    def finish(self) -> ColumnFiles:
         for file in self._files:
             file.finish()
+        ids, category, value = (file.path.name for file in self._files)
+        return ColumnFiles(self._algorithm.name, self._files[0].rows, ENTRY_ID_MAX, ids, category, value)
 
     def close(self) -> None:
         for file in self._files:
             file.close()
 
-    def ids_of(self, fingerprints: NDArray[np.uint64]) -> list[bytes]:
-        """The ids of the rows that have one of these fingerprints."""
-        rows = np.flatnonzero(np.isin(self.fingerprints, fingerprints))
-        return [bytes(entry_id) for entry_id in self._columns().ids[rows]]
+    def counts(self) -> list[tuple[str, int]]:
+        """Entries of each category."""
+        return list(zip(CATEGORIES, self._counts.tolist(), strict=True))
 
-    def deduplicated(self) -> ColumnFiles:
-        """The finished files, after leaving out rows that repeat an earlier one."""
-        repeats = self._repeats()
-        if repeats.size:
-            self._leave_out(repeats)
-        return self._column_files(self.rows)
+    def entry_id(self, row: int) -> str:
+        (entry_id,) = self._files[0].read(row, 1)
+        return bytes(entry_id).decode("ascii")
 
-    def _columns(self) -> Columns:
-        return open_columns(self._folder, self._column_files(self.rows))
+    def leave_out(self, repeats: NDArray[np.bool_]) -> None:
+        """Take out the rows that are flagged."""
+        for start in range(0, len(repeats), BLOCK):
+            category = self._files[1].read(start, BLOCK)[repeats[start : start + BLOCK]]
+            self._counts -= np.bincount(category, minlength=len(CATEGORIES))
+        for file in self._files:
+            file.leave_out(repeats)
 
-    def _column_files(self, rows: int) -> ColumnFiles:
-        ids, category, value = (file.path.name for file in self._files)
-        return ColumnFiles(self._algorithm.name, rows, ENTRY_ID_MAX, ids, category, value)
-
-    def _flush(self) -> None:
-        if not self._ids:
-            return
-        category = np.frombuffer(bytes(self._categories), dtype=np.uint8)
-        value = np.frombuffer(bytes(self._values), dtype=np.uint8).reshape(-1, self._algorithm.size)
-        self._append(np.array(self._ids, dtype=ID_DTYPE), category, value)
-        self._ids.clear()
-        self._categories.clear()
-        self._values.clear()
-
-    def _append(self, ids: NDArray[np.bytes_], category: NDArray[np.uint8], value: NDArray[np.uint8]) -> None:
-        self._fingerprints += np.array(
-            [xxhash.xxh3_64_intdigest(entry_id) for entry_id in ids.tolist()], dtype=np.uint64
-        ).tobytes()
-        for file, array in zip(self._files, (ids, category, value), strict=True):
-            file.append(array)
-
-    def _repeats(self) -> NDArray[np.intp]:
-        """Rows that say again what an earlier row said."""
-        order = np.argsort(self.fingerprints, kind="stable")
-        ordered = self.fingerprints[order]
-        again = np.concatenate(([False], ordered[1:] == ordered[:-1]))
-        again[:-1] |= again[1:]
-        suspects = np.sort(order[again])
-        if not suspects.size:
-            return suspects
-        columns = self._columns()
-        first: dict[bytes, tuple[int, bytes]] = {}
-        repeats = []
-        for row in suspects.tolist():
-            entry_id = bytes(columns.ids[row])
-            said = (int(columns.category[row]), columns.value[row].tobytes())
-            if first.setdefault(entry_id, said) != said:
-                raise _given_twice(entry_id)
-            if first[entry_id] is not said:
-                repeats.append(row)
-        return np.array(repeats, dtype=np.intp)
-
-    def _leave_out(self, repeats: NDArray[np.intp]) -> None:
-        """Write the columns anew without some rows."""
-        old = self._columns()
-        keep = np.ones(old.entries, dtype=bool)
-        keep[repeats] = False
-        for index, array in enumerate((old.ids, old.category, old.value)):
-            file = self._files[index]
-            aside = GrowingColumn(file.path.with_suffix(".again"), array.dtype, array.shape[1:], self._mode)
-            try:
-                for start in range(0, len(array), BLOCK):
-                    aside.append(array[start : start + BLOCK][keep[start : start + BLOCK]])
-                aside.finish()
-            finally:
-                aside.close()
-            aside.path.replace(file.path)
-            aside.path = file.path
-            self._files[index] = aside
-
-
-class GrowingColumn:
-    """A `.npy` file whose length is known only at the end, when its header is written anew."""
-
-    def __init__(self, path: Path, dtype: np.dtype[Any], width: tuple[int, ...], mode: int) -> None:
-        self.path = path
-        self.rows = 0
-        self._dtype = dtype
-        self._width = width
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        self._file: IO[bytes] = os.fdopen(descriptor, "wb")
-        self._file.write(column_header(self._dtype, (self.rows, *self._width)))
-
-    def append(self, array: NDArray[Any]) -> None:
-        """Add rows."""
-        self._file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-        self.rows += len(array)
-
-    def finish(self) -> None:
-        """Write the true length, and sync."""
-        self._file.seek(0)
-        self._file.write(column_header(self._dtype, (self.rows, *self._width)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def close(self) -> None:
-        """Let the file go, finished or not."""
-        self._file.close()
+    def _append(self, block: EntryBlock) -> None:
+        self._ledger.note(block)
+        self._counts += np.bincount(block.category, minlength=len(CATEGORIES))
+        columns = (block.ids.astype(ID_DTYPE, copy=False), block.category, block.value)
+        for file, column in zip(self._files, columns, strict=True):
+            file.append(column)

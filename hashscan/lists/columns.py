@@ -176,23 +176,6 @@ def without(blocks: Iterable[Block], rows: NDArray[np.int64]) -> Iterator[Block]
         start = end
 
 
-def first_shared_id(new: ListHandle, old: Iterable[NDArray[np.bytes_]]) -> str | None:
-    """An id that stands in a list and in blocks of ids, or None; holds the ids of `new` in memory.
-
-    Raises:
-        ColumnError: a file is not what its handle says.
-        OSError: a file can't be opened.
-    """
-    if not new.columns:
-        return None
-    ids = np.sort(np.concatenate([open_columns(new.folder, files).ids for files in new.columns]))
-    for block in old:
-        shared = block[ids[np.minimum(np.searchsorted(ids, block), len(ids) - 1)] == block]
-        if shared.size:
-            return bytes(shared[0]).decode("ascii")
-    return None
-
-
 def id_dtype(size: int) -> np.dtype[np.bytes_]:
     """The type of ids of so many bytes."""
     return np.dtype(f"S{size}")

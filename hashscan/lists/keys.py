@@ -1,33 +1,51 @@
-"""The list owner's signing keys: made, kept in a folder of their own, and loaded to sign."""
+"""The list owner's signing keys: made, kept as files, and loaded to sign."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
-from hashscan.lists.durable import PRIVATE_FILE, replace_file
+from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_folder
+from hashscan.lists.layout import private_folder
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
-ROLES = ("root", "targets", "snapshot", "timestamp")
-"""Each role has a key of its own, so that the ones in daily use can't sign a new root."""
+ONLINE_ROLES = ("targets", "snapshot", "timestamp")
+"""The roles whose keys are in daily use; none of them can sign a new root."""
+RETIRED = "retired"
+"""Folder beside keys that sign nothing any more; they are kept, since nothing is deleted unasked."""
+SUFFIX = ".pem"
+_ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
-def make_keys(folder: Path, passphrase: bytes | None) -> dict[str, CryptoSigner]:
-    """Make one ed25519 key a role.
+@dataclass(frozen=True, slots=True)
+class Passphrases:
+    """What may open the files of several keys."""
+
+    known: tuple[bytes, ...] = ()
+    """Tried one after the other."""
+    ask: Callable[[Path], bytes] | None = None
+    """Asks a person for the passphrase of a key that none of the known ones opens."""
+
+
+def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
+    """Make an ed25519 key.
 
     Args:
-        folder: gets `ROLE.pem` files (PKCS#8), readable by this user alone.
-        passphrase: encrypts the files; None leaves them readable to whoever has them.
+        path: gets the key (PKCS#8, PEM), readable by this user alone.
+        passphrase: encrypts the file; None leaves it readable to whoever has it.
 
     Raises:
         UsageError: the `publish` extra isn't installed.
-        OSError: they can't be written.
+        OSError: it can't be written.
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,39 +54,84 @@ def make_keys(folder: Path, passphrase: bytes | None) -> dict[str, CryptoSigner]
     encryption = (
         serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     )
-    signers = {}
-    for role in ROLES:
-        key = Ed25519PrivateKey.generate()
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-        replace_file(_path(folder, role), pem, PRIVATE_FILE)
-        signers[role] = CryptoSigner(key)
-    return signers
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    replace_file(path, pem, PRIVATE_FILE)
+    return CryptoSigner(key)
 
 
-def load_key(folder: Path, role: str, passphrase: bytes | None) -> CryptoSigner:
-    """The key of one role.
+def make_online_keys(folder: Path, passphrase: bytes | None) -> dict[str, CryptoSigner]:
+    """Make one key for each role in daily use.
+
+    Raises:
+        UsageError: the `publish` extra isn't installed.
+        OSError: they can't be written.
+    """
+    return {role: new_key(online_path(folder, role), passphrase) for role in ONLINE_ROLES}
+
+
+def online_path(folder: Path, role: str, root_version: int = 1) -> Path:
+    """Where the key of a role lies that a version of the root brought."""
+    return folder / (f"{role}{SUFFIX}" if root_version == 1 else f"{role}-{root_version}{SUFFIX}")
+
+
+def load_key(
+    folder: Path, role: str, passphrase: bytes | None, key_ids: Collection[str] | None = None
+) -> CryptoSigner:
+    """The newest key of a role in daily use.
+
+    Args:
+        folder: holds the keys.
+        role: one of `ONLINE_ROLES`.
+        passphrase: None for keys that are not encrypted.
+        key_ids: keys that the root trusts; any key will do when they aren't given.
 
     Raises:
         UsageError: it isn't there, others may read it, or the passphrase is wrong or missing.
+        OSError: it can't be read.
+    """
+    paths = online_paths(folder, role)
+    # A rotation that was killed may have left a key that no root trusts.
+    for path in paths:
+        signer = read_key(path, passphrase)
+        if key_ids is None or signer.public_key.keyid in key_ids:
+            return signer
+    if paths:
+        raise UsageError(
+            f"the key {paths[0]} is not one of this list",
+            advice="Name the folder of the keys that `hashscan publish init` made.",
+        )
+    raise UsageError(
+        f"there is no key {online_path(folder, role)}", advice="Name the folder the keys were made in."
+    )
+
+
+def online_paths(folder: Path, role: str) -> list[Path]:
+    """The files of a role's keys, the newest first."""
+    form = re.compile(rf"{role}(?:-(\d+))?{re.escape(SUFFIX)}", re.ASCII)
+    numbered = [(int(match[1] or 1), path) for path, match in _matching(folder, form)]
+    return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
+    """Load one key.
+
+    Raises:
+        UsageError: others may read it, or the passphrase is wrong, missing or too much.
         OSError: it can't be read.
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from securesystemslib.signer import CryptoSigner
 
-    path = _path(folder, role)
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            pem = file.read()
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"there is no key {path}", advice="Name the folder the keys were made in."
-        ) from error
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        pem = file.read()
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
             f"others than its owner may read or write the key {path}",
-            advice=f"If it can still be trusted: chmod 600 {path}",
+            advice=f"If it can still be trusted: chmod 600 {path} (a file system without permissions "
+            "can be mounted with umask=077)",
         )
     try:
         key = serialization.load_pem_private_key(pem, passphrase or None)
@@ -89,8 +152,52 @@ def load_key(folder: Path, role: str, passphrase: bytes | None) -> CryptoSigner:
     return CryptoSigner(key)
 
 
-def _path(folder: Path, role: str) -> Path:
-    return folder / f"{role}.pem"
+def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes | None]:
+    """Load one key with whichever passphrase opens it.
+
+    Returns:
+        The key, and the passphrase of its file; None when that is not encrypted.
+
+    Raises:
+        UsageError: others may read it, or no passphrase opens it.
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        encrypted = file.read(len(_ENCRYPTED)) == _ENCRYPTED
+    if not encrypted:
+        return read_key(path, None), None
+    for passphrase in passphrases.known:
+        try:
+            return read_key(path, passphrase), passphrase
+        except UsageError:
+            continue
+    asked = passphrases.ask(path) if passphrases.ask else None
+    return read_key(path, asked), asked
+
+
+def retire(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Put the files of keys aside.
+
+    Returns:
+        Where they are now.
+
+    Raises:
+        OSError: they can't be moved.
+    """
+    moved = []
+    for path in paths:
+        place = private_folder(path.parent / RETIRED) / path.name
+        path.rename(place)
+        sync_folder(place.parent)
+        sync_folder(path.parent)
+        moved.append(place)
+    return tuple(moved)
+
+
+def _matching(folder: Path, form: re.Pattern[str]) -> list[tuple[Path, re.Match[str]]]:
+    if not folder.is_dir():
+        return []
+    return [(path, match) for path in folder.iterdir() if (match := form.fullmatch(path.name))]
 
 
 def _serialization() -> ModuleType:

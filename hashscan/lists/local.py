@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hashscan.errors import ListFormatError
 from hashscan.lists import manifest as manifests
+from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.column_writer import ColumnWriter
 from hashscan.lists.columns import ColumnError, ColumnFiles, ListHandle, id_dtype, open_columns, read_blocks
 from hashscan.lists.durable import replace_file, sync_folder
@@ -30,7 +31,12 @@ from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
 
 
 def write_local(
-    name: str, folder: Path, entries: Iterable[Entry], label: str, version: int, now: datetime
+    name: str,
+    folder: Path,
+    entries: Iterable[Entry | EntryBlock],
+    label: str,
+    version: int,
+    now: datetime,
 ) -> Manifest:
     """Write a local list into an empty folder and sync its files.
 
@@ -39,12 +45,9 @@ def write_local(
         OSError: they can't be written.
     """
     targets = private_folder(folder / TARGETS)
-    with ColumnWriter(targets) as writer:
+    with ColumnWriter(targets, label=label) as writer:
         writer.add(entries)
-        try:
-            written = writer.finish()
-        except ListFormatError as error:
-            raise ListFormatError(f"{label}: {error}", advice=error.remedy) from error
+        written = writer.finish()
     if not written:
         raise ListFormatError(
             f"{label}: no entries", advice="Check that it is the file you mean; nothing was imported."

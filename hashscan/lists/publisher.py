@@ -3,44 +3,35 @@
 The published folder holds `metadata/` and `targets/` with consistent snapshots, after
 https://theupdateframework.github.io/specification/latest/ . A release adds files under new names and replaces
 `timestamp.json` at its very end, so that whoever copies or serves the folder has the old version or the new.
-The working folder, outside it, holds `publisher.json`, the root to hand out, and the entries that wait.
+The working folder, outside it, holds `publisher.json`, the root to hand out, and what waits.
 """
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.errors import HashscanError, ListFormatError, ListTrustError, OutputError, UsageError
-from hashscan.lists import manifest as manifests
-from hashscan.lists.columns import ActiveRows, Block, ListHandle, first_shared_id
-from hashscan.lists.durable import output_errors, remove_leftovers, replace_file, sync_folder
-from hashscan.lists.keys import load_key, make_keys
-from hashscan.lists.layout import checked_name, private_folder
-from hashscan.lists.local import open_local, write_local
-from hashscan.lists.lock import sole_writer
-from hashscan.lists.manifest import MANIFEST_NAME, Manifest
-from hashscan.lists.published import file_names, open_published
-from hashscan.lists.publisher_state import Expiry, PublisherState, read_state, write_state
-from hashscan.lists.repository import METADATA, TARGETS, read_metadata
-from hashscan.lists.shards import Chained, PublishedRows, Renumbered, write_part
-from hashscan.lists.withdrawals import withdrawn_by_algorithm
-from hashscan.model import CATEGORIES, Entry, ListInfo
+from hashscan.errors import ListFormatError
+from hashscan.lists.blocks import EntryBlock
+from hashscan.lists.durable import output_errors
+from hashscan.lists.id_set import IdSet
+from hashscan.lists.ids import first_shared_id
+from hashscan.lists.keys import Passphrases
+from hashscan.lists.pending import UnknownIdError
+from hashscan.lists.publisher_state import Expiry, PublisherState
+from hashscan.model import Entry, ListInfo
 
-PUBLIC_FILE = 0o644
-_PENDING = "pending"
-_ROOT = "root.json"
-_STAGING = ".staging"
-_LOCK = ".lock"
-_RELEASE_ANEW = "restore the folder, or release anew"
+if TYPE_CHECKING:
+    from hashscan.lists.refreshing import Refreshed
+    from hashscan.lists.rotation import Rotated
+    from hashscan.lists.workroom import Workroom
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +40,38 @@ class PublisherStatus:
 
     published: ListInfo | None
     """What is published; None before the first release."""
-    pending: int
-    """Entries that wait for the next release."""
     state: PublisherState
+    increments: int
+    """Parts on top of the base; compacting makes them one with it."""
+    rows: int
+    """Published rows, withdrawn ones among them: what a first pull fetches."""
+    expiries: Mapping[str, datetime]
+    """When the metadata of each role runs out; the root's alone before the first release."""
+    running_out: Mapping[str, datetime]
+    """Those among them of whose time less than a third is left."""
+    keys: Mapping[str, tuple[tuple[str, ...], int]]
+    """Of each role the ids of its keys, and how many of them must sign."""
+
+    @property
+    def pending(self) -> int:
+        """Entries that wait for the next release."""
+        return self.state.waiting
+
+    @property
+    def withdrawing(self) -> int:
+        """Published entries that the next release withdraws."""
+        return self.state.withdrawing
 
 
 class Publisher:
-    """One list's working folder."""
+    """One list's working folder.
+
+    All methods but `init` and `root` raise:
+        UsageError: it is no working folder.
+        ListTrustError: the published folder doesn't hold what was signed.
+        LockedError: another process writes this list.
+        OutputError: a folder can't be read or written, or the working folder is older than what is published.
+    """
 
     def __init__(self, work: Path) -> None:
         """Use a working folder that `init` made."""
@@ -71,6 +87,10 @@ class Publisher:
         *,
         expiry: Expiry | None = None,
         passphrase: bytes | None = None,
+        root_keys: Sequence[Path] = (),
+        root_count: int = 1,
+        root_threshold: int = 1,
+        root_passphrase: bytes | None = None,
         now: datetime | None = None,
     ) -> Publisher:
         """Begin a list: make its keys and its root; nothing can be pulled before the first release.
@@ -82,63 +102,60 @@ class Publisher:
             name: of the list.
             expiry: how long signatures hold.
             passphrase: encrypts the keys.
+            root_keys: folders for the root's keys, which are spread over them; one within `keys` if none.
+            root_count: how many keys the root has.
+            root_threshold: how many of them must sign a new root.
+            root_passphrase: encrypts the root's keys; None takes that of the others.
             now: the time of signing.
 
         Raises:
-            UsageError: a folder is not empty or lies within the published one; the name can't be used; the
-                `publish` extra isn't installed.
+            UsageError: a folder is not empty or lies within the published one; the name or the threshold
+                can't be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
-        from hashscan.lists import release
+        from hashscan.lists.beginning import begin
+        from hashscan.lists.workroom import seconds
 
-        checked_name(name)
         work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
-        for secret in (work, keys):
-            if secret.is_relative_to(repository):
-                raise UsageError(
-                    f"{secret} lies within the folder to be published",
-                    advice="Keep the working folder and the keys outside of it.",
-                )
-        with output_errors("the list can't be begun"):
-            for folder in (repository, keys, work):
-                if folder.exists() and any(folder.iterdir()):
-                    raise UsageError(f"{folder} is not empty", advice="Name new or empty folders.")
-            private_folder(work)
-            private_folder(keys)
-            for folder in (repository / METADATA, repository / TARGETS):
-                folder.mkdir(parents=True)
-            state = PublisherState(name, repository, keys, expiry or Expiry())
-            expires = _seconds(now) + timedelta(days=state.expiry.root)
-            root = release.signed_root(make_keys(keys, passphrase), expires)
-            replace_file(work / _ROOT, root)
-            replace_file(repository / METADATA / f"1.{_ROOT}", root, PUBLIC_FILE)
-            # Last, because it makes the folder a working folder.
-            write_state(work, state)
+        state = PublisherState(name, repository, keys, expiry or Expiry())
+        folders = [folder.resolve() for folder in root_keys] or [_root_keys(keys)]
+        root = root_count, root_threshold, root_passphrase or passphrase
+        begin(work, state, passphrase, folders, *root, seconds(now))
         return cls(work)
 
     def root(self) -> bytes:
-        """The root that subscribers are given to trust.
+        """The newest root, which new subscribers are given to trust.
 
         Raises:
             OutputError: it can't be read.
         """
+        from hashscan.lists.rotation import ROOT_NAME
+
         with output_errors("the root can't be read"):
-            return (self._work / _ROOT).read_bytes()
+            return (self._work / ROOT_NAME).read_bytes()
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
-        """What is published and what waits.
+        """What is published, what waits, and when signatures run out."""
+        from hashscan.lists.workroom import seconds
 
-        Raises:
-            UsageError: it is no working folder.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written.
-        """
-        with self._writing(_seconds(now)) as (state, published):
-            pending = sum(self._batch(batch).entries for batch in state.pending)
-            return PublisherStatus(published.info if published else None, pending, state)
+        at = seconds(now)
+        with self._opened() as room:
+            published, expiries = room.published(at), room.publication.expiries
+            manifest = published.entries.manifest if published else None
+            return PublisherStatus(
+                published.info if published else None,
+                room.state,
+                len(manifest.parts) - 1 if manifest else 0,
+                manifest.rows().total() if manifest else 0,
+                expiries,
+                room.state.expiry.running_out(expiries, at),
+                {
+                    role: (tuple(sorted(trusted.keyids)), trusted.threshold)
+                    for role, trusted in room.publication.root.roles.items()
+                },
+            )
 
-    def add(self, entries: Iterable[Entry], label: str) -> int:
+    def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
         """Take in entries for the next release.
 
         Args:
@@ -149,28 +166,73 @@ class Publisher:
             How many were taken in.
 
         Raises:
-            UsageError: it is no working folder.
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written.
         """
-        with self._writing(_seconds(None)) as (state, published):
-            batch = secrets.token_hex(8)
-            folder = self._batch_folder(batch)
-            private_folder(folder)
+        from hashscan.lists.revision import canary_ids
+        from hashscan.lists.workroom import seconds
+
+        with self._opened() as room:
+            published, pending, state = room.published(seconds(None)), room.pending, room.state
             try:
-                manifest = write_local(state.name, folder, entries, label, 1, _seconds(None))
-                self._refuse_known(self._batch(batch), state, published, label)
-                sync_folder(folder.parent)
-                write_state(self._work, replace(state, pending=(*state.pending, batch)))
-            except (HashscanError, OSError):
-                shutil.rmtree(folder)
+                added = pending.add(state.name, entries, label, seconds(None))
+                new = replace(room, state=replace(state, pending=(added,))).pending
+                others: list[Iterable[NDArray[np.bytes_]]] = [[canary_ids().ids], pending.ids()]
+                if published:
+                    gone = pending.withdrawn()
+                    others.append(ids[gone.absent(ids)] for ids in published.entries.ids())
+                known = first_shared_id(new.ids, (ids for other in others for ids in other), self._work)
+                if known is not None:
+                    raise ListFormatError(
+                        f"{label}: the id {known!r} is in the list already",
+                        advice="Leave out what the list has, or withdraw it before; nothing was added.",
+                    )
+            except BaseException:
+                room.clear()
                 raise
-            return manifest.entries
+            room.remember(replace(state, pending=(*state.pending, added)))
+            return added.entries
+
+    def withdraw(self, ids: Iterable[str]) -> int:
+        """Withdraw entries: those that are published with the next release, those that wait at once.
+
+        Args:
+            ids: of the entries; their order and repetitions don't matter.
+
+        Returns:
+            How many entries are withdrawn.
+
+        Raises:
+            ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
+        """
+        from hashscan.lists.revision import canary_ids
+        from hashscan.lists.workroom import seconds
+
+        given = IdSet(entry_id.encode("utf-8", "surrogateescape") for entry_id in ids)
+        if not len(given):
+            raise ListFormatError("no ids of entries to withdraw", advice="Name at least one.")
+        with self._opened() as room:
+            published, state = room.published(seconds(None)), room.state
+            own = given.ids[given.find(canary_ids().ids)[1]]
+            if own.size:
+                raise ListFormatError(
+                    f"the entry {bytes(own[0]).decode()!r} is the test picture's, which every list contains",
+                    advice="Leave it out; nothing was withdrawn.",
+                )
+            try:
+                withdrawn = room.pending.withdraw(given, published.entries.ids() if published else ())
+            except UnknownIdError as error:
+                more = f" (and {error.count - 1} more of the ids belong to none)" if error.count > 1 else ""
+                raise ListFormatError(
+                    f"there is no entry {error.entry_id!r} in the list{more}",
+                    advice="Check the id; nothing was withdrawn.",
+                ) from error
+            after = replace(state, pending=(*state.pending, withdrawn))
+            # What cancels itself out need not wait.
+            room.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
+            return withdrawn.ids
 
     def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
-        """Publish a new version: all entries so far and those that wait.
+        """Publish a new version with all that waits: a base at first, an increment later.
 
         Args:
             passphrase: the one the keys were made with.
@@ -180,176 +242,106 @@ class Publisher:
             What is published now.
 
         Raises:
-            UsageError: it is no working folder, nothing waits, or the keys are unusable or another list's.
-            ListTrustError: the published folder doesn't hold what was signed.
-            LockedError: another process writes this list.
-            OutputError: a folder can't be read or written; the old version or the new one is published.
+            UsageError: nothing waits, the root has expired, or the keys are unusable or another list's.
+            OutputError: as said above; the old version or the new one is published.
         """
-        from hashscan.lists import release, trust
+        from hashscan.lists.releasing import release
+        from hashscan.lists.workroom import seconds
 
-        signed_at = _seconds(now)
-        with self._writing(signed_at) as (state, published):
-            if not state.pending:
-                raise UsageError(
-                    "nothing waits to be released", advice="Add entries with `hashscan publish add`."
-                )
-            signers = {role: load_key(state.keys, role, passphrase) for role in release.SIGNING_ROLES}
-            version = published.info.version + 1 if published else 1
-            targets = [release.new_target(path) for path in self._stage(state, published, version, signed_at)]
-            metadata = release.signed_release(
-                targets, published.versions if published else {}, signers, state.expiry, signed_at
-            )
-            try:
-                trust.verify(
-                    self.root(), lambda name: metadata.get(name) or read_metadata(state.repository, name)
-                )
-            except ListTrustError as error:
-                raise UsageError(
-                    f"the keys in {state.keys} are not those of this list: {error}",
-                    advice="Name the folder of the keys that `hashscan publish init` made.",
-                ) from error
-            for target in targets:
-                target.path.rename(state.repository / TARGETS / target.file_name)
-            sync_folder(state.repository / TARGETS)
-            for name, data in metadata.items():
-                replace_file(state.repository / METADATA / name, data, PUBLIC_FILE)
-            after = replace(state, released=version, pending=())
-            write_state(self._work, after)
-            self._clear_leftovers(after)
-            return open_published(
-                state.name, state.repository, self.root(), signed_at, remedy=_RELEASE_ANEW
-            ).info
+        with self._opened() as room:
+            return release(room, passphrase, seconds(now))
 
-    @contextmanager
-    def _writing(self, now: datetime) -> Iterator[tuple[PublisherState, _Published | None]]:
-        """The state and what is published; other writers are kept out, what killed ones left is put right."""
-        with output_errors("the list's working or published folder can't be used"):
-            state = read_state(self._work)
-            with sole_writer(self._work / _LOCK, f"the list in {self._work}"):
-                state = read_state(self._work)
-                published = self._published(state, now)
-                version = published.info.version if published else 0
-                if version < state.released:
-                    raise ListTrustError(
-                        f"{state.repository} holds version {version}, but {state.released} was released",
-                        advice="Restore the published folder; subscribers refuse to go back.",
-                    )
-                if published and version > state.released:
-                    waiting = tuple(
-                        batch
-                        for batch in state.pending
-                        if first_shared_id(self._batch(batch), published.id_columns) is None
-                    )
-                    state = replace(state, released=version, pending=waiting)
-                    write_state(self._work, state)
-                self._clear_leftovers(state)
-                yield state, published
+    def compact(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
+        """Publish the same entries as one new base; what waits goes on waiting.
 
-    def _published(self, state: PublisherState, now: datetime) -> _Published | None:
-        """The version that is published, verified as a subscriber would; None before the first release."""
-        from hashscan.lists import trust
+        Subscribers fetch the whole list anew, so this is for when withdrawn rows or increments have become
+        many.
 
-        if not (state.repository / METADATA / trust.TIMESTAMP_NAME).exists():
-            return None
-        root = self.root()
-        opened = open_published(state.name, state.repository, root, now, remedy=_RELEASE_ANEW)
-        if opened.manifest is None:
-            raise ListTrustError(
-                f"{state.repository} can't be relied on: {opened.info.problem}",
-                advice="Restore the published folder from a backup or a mirror.",
-            )
-        verified = trust.verify(root, lambda name: read_metadata(state.repository, name))
-        return _Published(
-            opened.info, opened.manifest, state.repository / TARGETS, file_names(verified), verified.versions
-        )
+        Args:
+            passphrase: the one the keys were made with.
+            now: the time of signing.
 
-    def _clear_leftovers(self, state: PublisherState) -> None:
-        """Remove what killed commands left, and what has been released."""
-        remove_leftovers(self._work)
-        remove_leftovers(state.repository / METADATA)
-        for folder in (state.repository / _STAGING, *(self._work / _PENDING).glob("*")):
-            if folder.name not in state.pending and folder.exists():
-                shutil.rmtree(folder)
+        Returns:
+            What is published now.
 
-    def _batch_folder(self, batch: str) -> Path:
-        return self._work / _PENDING / batch
+        Raises:
+            UsageError: nothing is released, the list is but a base already, the root has expired, or the keys
+                are unusable or another list's.
+            OutputError: as said above; the old version or the new one is published.
+        """
+        from hashscan.lists.releasing import compact
+        from hashscan.lists.workroom import seconds
 
-    def _batch(self, batch: str) -> ListHandle:
-        """Entries that wait."""
-        opened = open_local(batch, self._batch_folder(batch))
-        if opened.handle is None:
-            raise OutputError(
-                f"entries waiting in {self._batch_folder(batch)} are lost: {opened.info.problem}"
-            )
-        return opened.handle
+        with self._opened() as room:
+            return compact(room, passphrase, seconds(now))
 
-    def _refuse_known(
-        self, new: ListHandle, state: PublisherState, published: _Published | None, label: str
-    ) -> None:
-        """Make sure that no new entry has the id of an old one."""
-        others: list[Iterable[NDArray[np.bytes_]]] = [
-            (ids for files in batch.columns for ids, _, _ in ActiveRows(batch.folder, files))
-            for batch in map(self._batch, state.pending)
-        ]
-        for other in [*others, published.id_columns] if published else others:
-            known = first_shared_id(new, other)
-            if known is not None:
-                raise ListFormatError(
-                    f"{label}: the id {known!r} is in the list already",
-                    advice="Leave out what the list has, then add the file again; nothing was added.",
-                )
+    def refresh(
+        self, *, everything: bool = False, passphrase: bytes | None = None, now: datetime | None = None
+    ) -> Refreshed:
+        """Sign the timestamp anew, so that subscribers see that the version is still the newest one.
 
-    def _stage(
-        self, state: PublisherState, published: _Published | None, version: int, now: datetime
-    ) -> list[Path]:
-        """Write the release's targets aside, on the published folder's own file system."""
-        staging = state.repository / _STAGING
-        staging.mkdir()
-        batches = [self._batch(batch) for batch in state.pending]
-        columns = {}
-        for algorithm in sorted(
-            {files.algorithm for batch in batches for files in batch.columns}
-            | (set(published.manifest.rows()) if published else set())
-        ):
-            sources: list[Iterable[Block]] = [published.active_rows(algorithm)] if published else []
-            for batch in batches:
-                sources += [
-                    Renumbered(ActiveRows(batch.folder, files), batch.categories, CATEGORIES)
-                    for files in batch.columns
-                    if files.algorithm == algorithm
-                ]
-            columns[algorithm] = Chained(tuple(sources))
-        part = write_part(staging, version, columns, PUBLIC_FILE)
-        manifest = Manifest(state.name, version, now, CATEGORIES, (part,))
-        replace_file(staging / MANIFEST_NAME, manifests.to_bytes(manifest), PUBLIC_FILE)
-        return [staging / name for name in (MANIFEST_NAME, *manifest.names)]
+        The snapshot, whose key is at hand as often, is signed anew too once less than a third of its time is
+        left. The targets are not: their signature says that the entries are still right.
+
+        Args:
+            everything: sign targets and snapshot anew as well.
+            passphrase: the one the keys were made with.
+            now: the time of signing.
+
+        Raises:
+            UsageError: nothing is released, the root has expired, or the keys are unusable or another list's.
+        """
+        from hashscan.lists.refreshing import refresh
+        from hashscan.lists.workroom import seconds
+
+        with self._opened() as room:
+            return refresh(room, passphrase, seconds(now), everything=everything)
+
+    def rotate(
+        self,
+        roles: Collection[str] = (),
+        *,
+        root_keys: Sequence[Path] = (),
+        root_count: int | None = None,
+        root_threshold: int | None = None,
+        passphrase: bytes | None = None,
+        root_passphrases: Passphrases | None = None,
+        now: datetime | None = None,
+    ) -> Rotated:
+        """Give roles new keys, or with no role renew the root, whose time runs out; old subscribers follow.
+
+        Args:
+            roles: any of root, targets, snapshot and timestamp.
+            root_keys: folders with enough of the root's keys, which new ones are put into; the folder within
+                the others' if none.
+            root_count: how many keys the root shall have; as many as before when not given.
+            root_threshold: how many of them must sign a new root; as many as before when not given.
+            passphrase: of the other keys, old and new.
+            root_passphrases: of the root's keys; a new one gets that of one whose place it takes.
+            now: the time of signing.
+
+        Raises:
+            UsageError: keys are missing, too few, unusable or another list's.
+            OutputError: as said above; what is published can be relied on, and the next command finishes the
+                rotation.
+        """
+        from hashscan.lists.rotation import RootPlan, rotate
+        from hashscan.lists.workroom import seconds
+
+        at = seconds(now)
+        with self._opened() as room:
+            folders = [folder.resolve() for folder in root_keys] or [_root_keys(room.state.keys)]
+            plan = RootPlan(folders, root_passphrases or Passphrases(), root_count, root_threshold)
+            rotated = rotate(self._work, room.state, room.publication, roles, plan, passphrase, at)
+            room.renew(at)
+            return rotated
+
+    def _opened(self) -> AbstractContextManager[Workroom]:
+        from hashscan.lists.workroom import opened
+
+        return opened(self._work)
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """The version that is published."""
-
-    info: ListInfo
-    manifest: Manifest
-    targets: Path
-    names: Mapping[str, str]
-    """File names of targets."""
-    versions: Mapping[str, int]
-    """Of each role's metadata."""
-
-    def active_rows(self, algorithm: str) -> Iterable[Block]:
-        """All entries of one algorithm, their categories numbered as in this program."""
-        gone = withdrawn_by_algorithm(self.manifest, lambda target: self.targets / self.names[target])
-        rows = PublishedRows(self.targets, self.manifest, self.names, algorithm, gone.get(algorithm))
-        return Renumbered(rows, self.manifest.categories, CATEGORIES)
-
-    @property
-    def id_columns(self) -> Iterator[NDArray[np.bytes_]]:
-        """All ids, block by block, those of withdrawn entries left out."""
-        for algorithm in self.manifest.rows():
-            yield from (ids for ids, _, _ in self.active_rows(algorithm))
-
-
-def _seconds(now: datetime | None) -> datetime:
-    """A time for signing: UTC, in whole seconds as TUF writes them."""
-    return (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+def _root_keys(keys: Path) -> Path:
+    """Where the root's keys are, unless they are put elsewhere."""
+    return keys / "root"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.durable import replace_file
 from hashscan.lists.manifest import LIST_NAME
+from hashscan.model import ENTRY_ID_MAX
 
 STATE_NAME = "publisher.json"
 _SCHEMA = 1
 _BATCH = re.compile(r"[0-9a-f]{16}")
+_SUM = re.compile(r"[0-9a-f]{32}")
+_NUMBER_MAX = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,51 @@ class Expiry:
                     f"{field.name} can't expire after {days!r} days", advice="Give 1 to 36500 days."
                 )
 
+    def running_out(self, expiries: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:
+        """The roles, with their expiry, of whose time less than a third is left."""
+        return {
+            role: expires
+            for role, expires in expiries.items()
+            if expires - now < timedelta(days=getattr(self, role)) / 3
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Entries that wait."""
+
+    name: str
+    """Of their folder."""
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawing:
+    """Ids whose entries, published or waiting before, are withdrawn by the next release."""
+
+    name: str
+    """Of the folder of the ids."""
+    ids: int
+    """How many, at least one."""
+    published: int
+    """How many of them belong to published entries."""
+    id_size: int
+    """Bytes of each."""
+    sum: str
+    """xxh3_128 of their file."""
+
+
+Operation = Addition | Withdrawing
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A release that has begun."""
+
+    version: int
+    done: int
+    """How many of the pending operations are done once it is published."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
@@ -46,8 +96,22 @@ class PublisherState:
     expiry: Expiry
     released: int = 0
     """The list version that everything pending comes after."""
-    pending: tuple[str, ...] = ()
-    """Names of the folders of entries that wait."""
+    pending: tuple[Operation, ...] = ()
+    """In the order in which they came."""
+    upcoming: Upcoming | None = None
+    """Set while a release is being published."""
+
+    @property
+    def waiting(self) -> int:
+        """Entries that wait to be published."""
+        added = sum(operation.entries for operation in self.pending if isinstance(operation, Addition))
+        taken = sum(o.ids - o.published for o in self.pending if isinstance(o, Withdrawing))
+        return added - taken
+
+    @property
+    def withdrawing(self) -> int:
+        """Published entries that wait to be withdrawn."""
+        return sum(o.published for o in self.pending if isinstance(o, Withdrawing))
 
 
 def write_state(work: Path, state: PublisherState) -> None:
@@ -63,7 +127,8 @@ def write_state(work: Path, state: PublisherState) -> None:
         "keys": str(state.keys),
         "expiry_days": asdict(state.expiry),
         "released": state.released,
-        "pending": list(state.pending),
+        "pending": [_described(operation) for operation in state.pending],
+        "upcoming": asdict(state.upcoming) if state.upcoming else None,
     }
     replace_file(work / STATE_NAME, json.dumps(document, indent=1).encode("ascii") + b"\n")
 
@@ -97,18 +162,41 @@ def read_state(work: Path) -> PublisherState:
 def _state(document: Any) -> PublisherState:
     if document["schema"] != _SCHEMA:
         raise ValueError(f"schema {document['schema']!r}")
-    name, released, pending = document["list"], document["released"], tuple(document["pending"])
+    name, released, upcoming = document["list"], document["released"], document["upcoming"]
     if not LIST_NAME.fullmatch(name):
         raise ValueError("name of the list")
-    if not isinstance(released, int) or released < 0:
-        raise ValueError("number of the release")
-    if not all(_BATCH.fullmatch(batch) for batch in pending):
-        raise ValueError("names of what is pending")
     return PublisherState(
         name,
         Path(document["repository"]),
         Path(document["keys"]),
         Expiry(**document["expiry_days"]),
-        released,
-        pending,
+        _number(released, 0),
+        tuple(_operation(operation) for operation in document["pending"]),
+        Upcoming(_number(upcoming["version"]), _number(upcoming["done"], 0)) if upcoming else None,
     )
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    return {"kind": "add" if isinstance(operation, Addition) else "withdraw", **asdict(operation)}
+
+
+def _operation(document: Any) -> Operation:
+    if not _BATCH.fullmatch(document["name"]):
+        raise ValueError("names of what is pending")
+    if document["kind"] == "add":
+        return Addition(document["name"], _number(document["entries"]))
+    if document["kind"] != "withdraw" or not _SUM.fullmatch(document["sum"]):
+        raise ValueError("what is pending")
+    ids, published = _number(document["ids"]), _number(document["published"], 0)
+    if published > ids:
+        raise ValueError("numbers of what is pending")
+    size = _number(document["id_size"])
+    if size > ENTRY_ID_MAX:
+        raise ValueError("size of ids")
+    return Withdrawing(document["name"], ids, published, size, document["sum"])
+
+
+def _number(value: Any, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _NUMBER_MAX:
+        raise ValueError(f"{value!r} is no number that can be meant")
+    return value

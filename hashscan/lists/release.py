@@ -5,11 +5,11 @@ Importing this module imports tuf, so others do so on first use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _HASHES = ["sha256"]
 SIGNING_ROLES = (Targets.type, Snapshot.type, Timestamp.type)
 """The roles that sign a release, in the order in which they do."""
+
+_Role = TypeVar("_Role", Root, Targets, Snapshot, Timestamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,68 +48,102 @@ def new_target(path: Path) -> NewTarget:
     return NewTarget(path, TargetFile.from_file(path.name, str(path), _HASHES))
 
 
-def signed_root(signers: Mapping[str, Signer], expires: datetime) -> bytes:
-    """The first root: one key a role, consistent snapshots.
+def new_root(
+    root_signers: Sequence[Signer], threshold: int, online: Mapping[str, Signer], expires: datetime
+) -> Root:
+    """The first root: several keys of its own, one for each other role, consistent snapshots.
 
     Args:
-        signers: one for each top-level role.
+        root_signers: whose keys may sign roots.
+        threshold: how many of them must.
+        online: one for each of `SIGNING_ROLES`.
         expires: UTC.
     """
     root = Root(expires=expires, consistent_snapshot=True)
-    for role, signer in signers.items():
+    for signer in root_signers:
+        root.add_key(signer.public_key, Root.type)
+    root.roles[Root.type].threshold = threshold
+    for role, signer in online.items():
         root.add_key(signer.public_key, role)
-    metadata = Metadata(root)
-    metadata.sign(signers[Root.type])
+    return root
+
+
+def signed(content: _Role, signers: Iterable[Signer]) -> bytes:
+    """Metadata with the signatures of all signers."""
+    metadata = Metadata(content)
+    for signer in signers:
+        metadata.sign(signer, append=True)
     return metadata.to_bytes()
 
 
 def signed_release(
-    targets: list[NewTarget],
+    targets: Mapping[str, TargetFile],
     versions: Mapping[str, int],
-    signers: Mapping[str, Signer],
+    signers: Mapping[str, Sequence[Signer]],
     expiry: Expiry,
     now: datetime,
 ) -> dict[str, bytes]:
     """The metadata of a release by file name, in the order in which it must be written.
 
     Args:
-        targets: everything the release consists of.
+        targets: everything the release consists of, by name.
         versions: of each role before this release; 0 before the first.
-        signers: one for each of `SIGNING_ROLES`.
+        signers: of each of `SIGNING_ROLES`.
         expiry: how long each role's signature holds from `now` on.
         now: UTC.
     """
-    version = {role: versions.get(role, 0) + 1 for role in SIGNING_ROLES}
-    expires = {role: now + timedelta(days=getattr(expiry, role)) for role in SIGNING_ROLES}
-
-    signed_targets = Metadata(
-        Targets(
-            version[Targets.type],
-            expires=expires[Targets.type],
-            targets={t.info.path: t.info for t in targets},
-        )
+    version = versions.get(Targets.type, 0) + 1
+    data = signed(
+        Targets(version, expires=_expires(Targets.type, expiry, now), targets=dict(targets)),
+        signers[Targets.type],
     )
-    signed_targets.sign(signers[Targets.type])
-    targets_data = signed_targets.to_bytes()
+    below = signed_snapshot(described(version, data), versions, signers, expiry, now)
+    return {f"{version}.{Targets.type}.json": data} | below
 
-    targets_meta = MetaFile.from_data(version[Targets.type], targets_data, _HASHES)
-    snapshot = Metadata(
-        Snapshot(
-            version[Snapshot.type],
-            expires=expires[Snapshot.type],
-            meta={f"{Targets.type}.json": targets_meta},
-        )
-    )
-    snapshot.sign(signers[Snapshot.type])
-    snapshot_data = snapshot.to_bytes()
 
-    snapshot_meta = MetaFile.from_data(version[Snapshot.type], snapshot_data, _HASHES)
-    timestamp = Metadata(
-        Timestamp(version[Timestamp.type], expires=expires[Timestamp.type], snapshot_meta=snapshot_meta)
+def signed_snapshot(
+    targets_meta: MetaFile,
+    versions: Mapping[str, int],
+    signers: Mapping[str, Sequence[Signer]],
+    expiry: Expiry,
+    now: datetime,
+) -> dict[str, bytes]:
+    """A new snapshot of the targets metadata that `targets_meta` describes, and its timestamp.
+
+    The other arguments and the result are those of `signed_release`.
+    """
+    version = versions.get(Snapshot.type, 0) + 1
+    content = Snapshot(
+        version,
+        expires=_expires(Snapshot.type, expiry, now),
+        meta={f"{Targets.type}.json": targets_meta},
     )
-    timestamp.sign(signers[Timestamp.type])
-    return {
-        f"{version[Targets.type]}.{Targets.type}.json": targets_data,
-        f"{version[Snapshot.type]}.{Snapshot.type}.json": snapshot_data,
-        f"{Timestamp.type}.json": timestamp.to_bytes(),
-    }
+    data = signed(content, signers[Snapshot.type])
+    below = signed_timestamp(described(version, data), versions, signers, expiry, now)
+    return {f"{version}.{Snapshot.type}.json": data} | below
+
+
+def signed_timestamp(
+    snapshot_meta: MetaFile,
+    versions: Mapping[str, int],
+    signers: Mapping[str, Sequence[Signer]],
+    expiry: Expiry,
+    now: datetime,
+) -> dict[str, bytes]:
+    """A new timestamp of the snapshot that `snapshot_meta` describes.
+
+    The other arguments and the result are those of `signed_release`.
+    """
+    version = versions.get(Timestamp.type, 0) + 1
+    content = Timestamp(version, expires=_expires(Timestamp.type, expiry, now), snapshot_meta=snapshot_meta)
+    return {f"{Timestamp.type}.json": signed(content, signers[Timestamp.type])}
+
+
+def described(version: int, data: bytes) -> MetaFile:
+    """How metadata describes the metadata beneath it."""
+    return MetaFile.from_data(version, data, _HASHES)
+
+
+def _expires(role: str, expiry: Expiry, now: datetime) -> datetime:
+    days: int = getattr(expiry, role)
+    return now + timedelta(days=days)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.column_writer import GrowingColumn
 from hashscan.lists.columns import BYTE, Block, ColumnFiles, id_dtype, read_blocks, without
 from hashscan.lists.durable import PRIVATE_FILE
+from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.manifest import Manifest, Part, PartColumns, Shard, Withdrawal
 from hashscan.lists.withdrawals import FILE_DTYPE
 from hashscan.model import ALGORITHMS

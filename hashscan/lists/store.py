@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from hashscan.errors import LockedError, UsageError
+from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.columns import ColumnError, ListHandle
 from hashscan.lists.durable import output_errors
 from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
@@ -128,7 +129,7 @@ class ListStore:
                 holds += [hold] if hold else []
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
-    def import_entries(self, name: str, entries: Iterable[Entry], label: str) -> ListInfo:
+    def import_entries(self, name: str, entries: Iterable[Entry | EntryBlock], label: str) -> ListInfo:
         """Keep entries as a local, unsigned list; an earlier one of that name is replaced at once.
 
         Args:

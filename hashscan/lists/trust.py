@@ -71,8 +71,13 @@ class VerifiedMetadata:
     """Version of each role's metadata."""
     key_ids: tuple[str, ...]
     """Keys allowed to sign the list's targets."""
-    expires: datetime
-    """Earliest expiry of root, timestamp, snapshot and targets."""
+    expiries: Mapping[str, datetime]
+    """When the metadata of each role runs out."""
+
+    @property
+    def expires(self) -> datetime:
+        """Earliest expiry of root, timestamp, snapshot and targets."""
+        return min(self.expiries.values())
 
 
 def check_root(trusted_root: bytes) -> None:
@@ -119,15 +124,7 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
         return data
 
     try:
-        trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
-        trusted.reference_time = _BEFORE_ANY_EXPIRY
-        for _ in range(LIMITS.max_root_rotations):
-            name = f"{trusted.root.version + 1}.{Root.type}.json"
-            later_root = read(name)
-            if later_root is None:
-                break
-            trusted.update_root(later_root)
-            names.append(name)
+        trusted = _with_last_root(trusted_root, read, names)
         trusted.update_timestamp(needed(TIMESTAMP_NAME))
         trusted.update_snapshot(needed(f"{trusted.timestamp.snapshot_meta.version}.{Snapshot.type}.json"))
         targets_meta = trusted.snapshot.meta.get(f"{Targets.type}.json")
@@ -142,8 +139,38 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
         metadata_names=tuple(names),
         versions={role.type: role.version for role in roles},
         key_ids=tuple(sorted(trusted.root.roles[Targets.type].keyids)),
-        expires=min(role.expires for role in roles),
+        expiries={role.type: role.expires for role in roles},
     )
+
+
+def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
+    """The last root that the trusted one leads to.
+
+    Args:
+        trusted_root: root metadata that is trusted.
+        read: gives the roots after it.
+
+    Raises:
+        ListTrustError: a root is not signed by enough keys of the one before it, or of its own.
+    """
+    try:
+        return _with_last_root(trusted_root, read, []).root
+    except RepositoryError as error:
+        raise ListTrustError(f"the list's roots don't hold: {error}") from error
+
+
+def _with_last_root(trusted_root: bytes, read: ReadMetadata, names: list[str]) -> TrustedMetadataSet:
+    """Trust in the last root and nothing else yet; notes the names of the roots that led there."""
+    trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
+    trusted.reference_time = _BEFORE_ANY_EXPIRY
+    for _ in range(LIMITS.max_root_rotations):
+        name = f"{trusted.root.version + 1}.{Root.type}.json"
+        later_root = read(name)
+        if later_root is None:
+            break
+        trusted.update_root(later_root)
+        names.append(name)
+    return trusted
 
 
 def _signed_targets(targets: Targets) -> dict[str, SignedTarget]:

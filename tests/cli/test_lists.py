@@ -476,7 +476,7 @@ def test_passphrases(run: Run, tmp_path: Path, entries: Path) -> None:
     assert ran.code == 2
     file.write_text("correct horse\n")
     assert run("publish", "release", "--work", work, "--passphrase-file", file).code == 0
-    for key in (work / "keys").iterdir():
+    for key in (work / "keys").rglob("*.pem"):
         assert b"ENCRYPTED" in key.read_bytes()
         assert key.stat().st_mode & 0o077 == 0
 

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.lists import release
+from hashscan.lists import release, trust
+from hashscan.lists.canary import canary_entries
 from hashscan.lists.keys import load_key
+from hashscan.lists.published import file_names, open_published
 from hashscan.lists.publisher import Publisher
 from hashscan.lists.publisher_state import Expiry
-from hashscan.model import ALGORITHMS, Entry
+from hashscan.lists.repository import read_metadata
+from hashscan.lists.revision import PublishedEntries
+from hashscan.model import ALGORITHMS, CATEGORIES, Entry, ListInfo
 
+CANARIES = len(canary_entries())
+"""How many entries every published list has of its own."""
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -68,6 +74,26 @@ class Owner:
     def root(self) -> bytes:
         return self.publisher.root()
 
+    def info(self, now: datetime = NOW) -> ListInfo:
+        """What a subscriber would say of the published folder."""
+        return open_published("test", self.repository, self.root, now, remedy="restore it").info
+
+    def entries(self) -> list[Entry]:
+        """All published entries but the test picture's, by the number in their ids."""
+        opened = open_published("test", self.repository, self.root, NOW, remedy="restore it")
+        assert opened.manifest is not None, opened.info
+        verified = trust.verify(self.root, lambda name: read_metadata(self.repository, name))
+        rows = PublishedEntries(self.targets, opened.manifest, file_names(verified)).by_algorithm()
+        return sorted(
+            (
+                Entry(bytes(entry_id).decode(), algorithm, value.tobytes(), CATEGORIES[category])
+                for algorithm, blocks in rows.items()
+                for block in blocks
+                for entry_id, category, value in zip(*block, strict=True)
+            ),
+            key=lambda entry: int(entry.id[1:]),
+        )
+
     def release(self, entries: Sequence[Entry], *, now: datetime | None = None) -> None:
         self.publisher.add(entries, "entries")
         self.publisher.release(now=now)
@@ -83,11 +109,12 @@ class Owner:
         for name, data in files.items():
             (staging / name).write_bytes(data)
         targets = [release.new_target(staging / name) for name in files]
-        signers = {role: load_key(self.folder / "keys", role, None) for role in release.SIGNING_ROLES}
+        signed = {target.info.path: target.info for target in targets}
+        signers = {role: [load_key(self.folder / "keys", role, None)] for role in release.SIGNING_ROLES}
         before = dict.fromkeys(release.SIGNING_ROLES, version - 1)
         for target in targets:
             target.path.replace(self.targets / target.file_name)
-        for name, data in release.signed_release(targets, before, signers, Expiry(), NOW).items():
+        for name, data in release.signed_release(signed, before, signers, Expiry(), NOW).items():
             (self.metadata / name).write_bytes(data)
         staging.rmdir()
 

@@ -33,6 +33,7 @@ CHANGES = frozenset(
     {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
 )
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+ROLES = ("root", "targets", "snapshot", "timestamp")
 ADDED = 3
 """How many entries the new version has more than the old; FOLDER/old tells how many that has."""
 
@@ -53,6 +54,8 @@ def do(action: str, folder: Path) -> None:
         store.import_entries("own", some_entries(old_entries(folder) + ADDED, algorithms=["md5"]), "entries")
     elif action == "release":
         Publisher(folder / "owner" / "work").release()
+    elif action == "rotate":
+        Publisher(folder / "owner" / "work").rotate(ROLES)
     elif action == "remove":
         store.remove("signed")
 
@@ -61,7 +64,7 @@ def look(action: str, folder: Path) -> ListInfo | None:
     """The list as a reader finds it; None when there is none."""
     now = datetime.now(UTC)
     store = ListStore(folder / "lists")
-    if action == "release":
+    if action in {"release", "rotate"}:
         published = folder / "owner" / "published"
         root = (published / "metadata" / "1.root.json").read_bytes()
         return open_published("test", published, root, now, remedy="restore it").info
@@ -87,6 +90,9 @@ def check(action: str, folder: Path) -> bool:
         return info is None
     assert info is not None
     assert info.state in USABLE_STATES, info
+    if action == "rotate":
+        assert info.entries == old, info
+        return (folder / "owner" / "published" / "metadata" / "3.root.json").exists()
     assert info.entries in (old, old + ADDED), info
     return info.entries == old + ADDED
 
@@ -100,6 +106,12 @@ def finish(action: str, folder: Path) -> None:
             do(action, folder)
         assert Publisher(folder / "owner" / "work").status().pending == 0
         assert {path.name for path in (folder / "owner" / "published").iterdir()} == {"metadata", "targets"}
+    elif action == "rotate":
+        Publisher(folder / "owner" / "work").status()
+        if not check(action, folder):
+            do(action, folder)
+        assert not (folder / "owner" / "work" / "rotation.json").exists()
+        Publisher(folder / "owner" / "work").refresh(everything=True)
     elif action == "remove":
         if look(action, folder):
             do(action, folder)

@@ -14,13 +14,10 @@ from hashscan.lists.columns import (
     ActiveRows,
     ColumnError,
     ColumnFiles,
-    ListHandle,
-    first_shared_id,
     open_columns,
     withdrawn_rows,
     without,
 )
-from hashscan.model import CATEGORIES
 
 from .builders import some_entries
 from .test_column_writer import written
@@ -142,25 +139,3 @@ def test_blocks_without_withdrawn_rows_are_left_alone(folder: Path) -> None:
     (block,) = ActiveRows(folder, FILES)
     (same,) = without([block], np.zeros(0, dtype=np.int64))
     assert same is block
-
-
-@given(
-    new=st.sets(st.integers(0, 60), max_size=20),
-    old=st.sets(st.integers(0, 60), max_size=20),
-    block=st.integers(1, 7),
-)
-@settings(deadline=None, max_examples=40)
-def test_a_shared_id_is_found(
-    tmp_path_factory: pytest.TempPathFactory, new: set[int], old: set[int], block: int
-) -> None:
-    handles = []
-    for name, numbers in (("new", new), ("old", old)):
-        folder = tmp_path_factory.mktemp(name)
-        files = written(folder, [some_entries(1, start=number)[0] for number in sorted(numbers)])
-        handles.append(ListHandle(name, 1, folder, CATEGORIES, files))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "BLOCK", block)
-        old_ids = (ids for files in handles[1].columns for ids, _, _ in ActiveRows(handles[1].folder, files))
-        shared = first_shared_id(handles[0], old_ids)
-    assert (shared is None) == (not new & old)
-    assert shared is None or shared in {f"e{number}" for number in new & old}

@@ -9,43 +9,34 @@ import pytest
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from hashscan.errors import ListFormatError, ListTrustError, LockedError, OutputError, UsageError
-from hashscan.lists.export import entries_of_list
 from hashscan.lists.formats.csv import CsvFormat
-from hashscan.lists.keys import make_keys
-from hashscan.lists.published import open_published
+from hashscan.lists.keys import make_online_keys
 from hashscan.lists.publisher import Publisher
 from hashscan.lists.publisher_state import Expiry
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Entry, TrustState
 
-from .builders import NOW, Owner, as_csv, some_entries, tree
+from .builders import CANARIES, NOW, Owner, as_csv, some_entries, tree
 from .test_lock import holder
-
-
-def published(owner: Owner) -> list[Entry]:
-    """The entries that a subscriber gets, sorted by id."""
-    opened = open_published("test", owner.repository, owner.root, NOW, remedy="restore it")
-    assert opened.handle is not None
-    return sorted(entries_of_list(opened.handle), key=lambda entry: int(entry.id[1:]))
 
 
 def test_what_is_added_is_released(owner: Owner) -> None:
     assert owner.publisher.status().published is None
     every = some_entries(30, algorithms=sorted(ALGORITHMS), categories=sorted(ACTING_CATEGORIES))
     csv = io.BytesIO(as_csv(every[:10]))
-    assert owner.publisher.add(CsvFormat().read(csv, "a.csv"), "a.csv") == 10
+    assert owner.publisher.add(CsvFormat().blocks(csv, "a.csv"), "a.csv") == 10
     assert owner.publisher.add(every[10:20], "b") == 10
     assert owner.publisher.status().pending == 20
     assert owner.publisher.release().version == 1
-    assert published(owner) == every[:20]
+    assert owner.entries() == every[:20]
     status = owner.publisher.status()
     assert status.pending == 0
     assert status.published is not None
-    assert (status.published.version, status.published.entries) == (1, 20)
+    assert (status.published.version, status.published.entries) == (1, 20 + CANARIES)
     owner.publisher.add(every[20:], "c")
-    assert published(owner) == every[:20]
+    assert owner.entries() == every[:20]
     info = owner.publisher.release()
-    assert (info.version, info.entries, info.state) == (2, 30, TrustState.FRESH)
-    assert published(owner) == every
+    assert (info.version, info.entries, info.state) == (2, 30 + CANARIES, TrustState.FRESH)
+    assert owner.entries() == every
 
 
 def test_the_folders_hold_what_belongs_there_and_nothing_else(owner: Owner) -> None:
@@ -64,7 +55,13 @@ def test_the_folders_hold_what_belongs_there_and_nothing_else(owner: Owner) -> N
         *(f"{part}.md5.0000.{column}.npy" for part in (1, 2) for column in ("ids", "category", "value")),
     }
     assert {path.name for path in owner.repository.iterdir()} == {"metadata", "targets"}
-    assert tree(owner.folder / "work") == {".lock", "pending", "publisher.json", "root.json"}
+    assert tree(owner.folder / "work") == {
+        ".lock",
+        "pending",
+        "publisher.json",
+        "root.json",
+        "superseded.json",
+    }
     for path in (owner.folder / "keys", owner.folder / "work", owner.folder / "work" / "pending"):
         assert path.stat().st_mode & 0o777 == 0o700
     for path in owner.repository.rglob("*"):
@@ -119,7 +116,7 @@ def test_a_faulty_file_adds_nothing(owner: Owner) -> None:
     before = tree(owner.folder)
     csv = as_csv(some_entries(5, start=3)) + b"\nbroken"
     with pytest.raises(ListFormatError, match=r"b\.csv, line 7"):
-        owner.publisher.add(CsvFormat().read(io.BytesIO(csv), "b.csv"), "b.csv")
+        owner.publisher.add(CsvFormat().blocks(io.BytesIO(csv), "b.csv"), "b.csv")
     with pytest.raises(ListFormatError, match="no entries"):
         owner.publisher.add([], "empty")
     assert tree(owner.folder) == before
@@ -177,10 +174,8 @@ def test_keys_of_another_list_sign_nothing(owner: Owner) -> None:
     owner.release(some_entries(3))
     before = tree(owner.repository)
     owner.publisher.add(some_entries(3, start=3), "more")
-    for path in (owner.folder / "keys").iterdir():
-        path.unlink()
-    make_keys(owner.folder / "keys", None)
-    with pytest.raises(UsageError, match="not those of this list"):
+    make_online_keys(owner.folder / "keys", None)
+    with pytest.raises(UsageError, match=r"keys/targets\.pem is not one of this list"):
         owner.publisher.release()
     assert owner.publisher.status().pending == 3
     assert tree(owner.repository) == before
@@ -211,7 +206,7 @@ def test_a_list_signed_long_ago_can_be_released_anew(tmp_path: Path) -> None:
     owner = Owner.begin(tmp_path / "owner", now=long_ago)
     owner.release(some_entries(3), now=long_ago)
     owner.release(some_entries(3, start=3))
-    assert len(published(owner)) == 6
+    assert len(owner.entries()) == 6
 
 
 def test_other_folders_are_no_working_folders(tmp_path: Path, owner: Owner) -> None:

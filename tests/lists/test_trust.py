@@ -13,7 +13,7 @@ from tuf.api.metadata import Metadata, Root
 
 from hashscan.errors import ListTrustError, UsageError
 from hashscan.lists import trust
-from hashscan.lists.keys import load_key
+from hashscan.lists.keys import read_key
 from hashscan.lists.repository import read_metadata
 
 from .builders import NOW, Owner, some_entries
@@ -27,7 +27,7 @@ def rotate_root(owner: Owner, version: int) -> None:
     """Sign a further root with the same keys."""
     root = Metadata[Root].from_bytes(owner.root)
     root.signed.version = version
-    root.sign(load_key(owner.folder / "keys", "root", None))
+    root.sign(read_key(owner.folder / "keys" / "root" / "1.pem", None))
     (owner.metadata / f"{version}.root.json").write_bytes(root.to_bytes())
 
 

@@ -19,7 +19,6 @@ class CsvFormat(ListFormat):
     """A header line that names the four columns, then one entry a line; blank lines are passed over."""
 
     name = "csv"
-    gives_ids = True
 
     def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
         rows = _rows(stream)

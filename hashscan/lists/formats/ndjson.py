@@ -18,7 +18,6 @@ class NdjsonFormat(ListFormat):
     """One JSON object a line with exactly four members; blank lines are passed over."""
 
     name = "ndjson"
-    gives_ids = True
 
     def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
         for number, line in numbered_lines(stream):

@@ -20,9 +20,9 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.column_writer import GrowingColumn
 from hashscan.lists.columns import ColumnError, map_column
 from hashscan.lists.durable import PRIVATE_FILE, remove_leftovers, replace_file, sync_folder
+from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.index.base import ENTRIES_MAX, DamagedIndexError, Hits, Segment
 from hashscan.lists.index.metrics import strategy_of
 from hashscan.lists.layout import private_folder

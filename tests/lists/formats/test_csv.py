@@ -10,22 +10,21 @@ from hypothesis import strategies as st
 
 from hashscan.errors import ListFormatError
 from hashscan.lists.formats.csv import CsvFormat
-from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry
+from hashscan.lists.store import ListStore
+from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ListInfo
 
 from ..builders import as_csv, some_entries
+from .reading import read
 
 HEADER = b"id,algorithm,value,category\n"
 MD5 = "0123456789abcdef0123456789abcdef"
 LINE = f"a1,md5,{MD5},A1\n".encode()
 
 
-def read(data: bytes) -> list[Entry]:
-    return list(CsvFormat().read(io.BytesIO(data), "list.csv"))
-
-
 def error_of(data: bytes) -> ListFormatError | None:
     try:
-        read(data)
+        for _ in CsvFormat().blocks(io.BytesIO(data), "list.csv"):
+            pass
     except ListFormatError as error:
         return error
     return None
@@ -80,7 +79,7 @@ def test_reads_back_whatever_was_written(
         if blank:
             out.write(line_end)
     data = out.getvalue().encode("utf-8-sig" if bom else "utf-8")
-    assert read(data) == entries
+    assert read("csv", data) == entries
 
 
 @given(st.binary(max_size=300))
@@ -101,7 +100,7 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
     good = bytearray(as_csv(some_entries(6)))
     good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
     error = error_of(bytes(good))
-    assert "list.csv, line " in str(error) if error else len(read(bytes(good))) <= 6
+    assert "list.csv, line " in str(error) if error else len(read("csv", bytes(good))) <= 6
 
 
 @pytest.mark.parametrize(
@@ -125,8 +124,6 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
         (HEADER + f"é,md5,{MD5},A1\n".encode(), 2, "can't be an id"),
         (HEADER + f"\x1b[2J,md5,{MD5},A1\n".encode(), 2, r"'\x1b[2J' can't be an id"),
         (HEADER + b"a1,md5\n", 2, "2 fields"),
-        (HEADER + LINE + LINE.replace(b"A1", b"B1"), 3, "different entry on line 2"),
-        (HEADER + LINE + b"\n" + LINE.replace(b"0123", b"9123", 1), 4, "different entry on line 2"),
         (HEADER + LINE + b"a\0b,md5,00,A1\n", 3, "NUL"),
         (HEADER + b"\xff\xfe\n", 2, "not UTF-8"),
         ("id,algorithm,value,category\n".encode("utf-16"), 1, "NUL"),
@@ -139,28 +136,51 @@ def test_a_good_file_with_one_byte_changed_never_surprises(data: st.DataObject) 
     ],
 )
 def test_says_which_line_is_wrong_and_how_to_mend_it(data: bytes, line: int, words: str) -> None:
-    with pytest.raises(ListFormatError) as caught:
-        read(data)
-    assert f"list.csv, line {line}: " in str(caught.value)
-    assert words in str(caught.value)
-    assert caught.value.remedy
+    error = error_of(data)
+    assert error is not None
+    assert str(error).startswith(f"list.csv, line {line}: ")
+    assert words in str(error)
+    assert error.remedy.endswith(", then import the file again; nothing was imported.")
 
 
 def test_never_shows_a_value() -> None:
-    with pytest.raises(ListFormatError) as caught:
-        read(HEADER + f"a1,md5,{MD5}99,A1\n".encode())
-    assert MD5 not in f"{caught.value} {caught.value.remedy}"
+    error = error_of(HEADER + f"a1,md5,{MD5}99,A1\n".encode())
+    assert error is not None
+    assert MD5 not in f"{error} {error.remedy}"
 
 
-def test_an_entry_repeated_word_for_word_is_no_error() -> None:
-    assert len(read(HEADER + LINE + LINE.replace(MD5.encode(), MD5.upper().encode()))) == 2
+def imported(store: ListStore, data: bytes) -> ListInfo:
+    return store.import_entries("x", CsvFormat().blocks(io.BytesIO(data), "list.csv"), "list.csv")
 
 
-def test_the_first_conflict_of_many_is_named() -> None:
+def test_an_entry_repeated_word_for_word_is_no_error(store: ListStore) -> None:
+    again = LINE.replace(MD5.encode(), MD5.upper().encode())
+    assert imported(store, HEADER + LINE + again).entries == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "line"),
+    [
+        (LINE.replace(b"A1", b"B1"), 3),
+        (b"\n" + LINE.replace(b"0123", b"9123", 1), 4),
+        (f"b,md5,{MD5},A1\na1,sha1,{MD5}01234567,A1\n".encode(), 4),
+    ],
+)
+def test_different_entries_of_one_id_are_told_with_their_lines(
+    store: ListStore, other: bytes, line: int
+) -> None:
+    told = f"^list.csv, line {line}: the id 'a1' was given to a different entry on line 2$"
+    with pytest.raises(ListFormatError, match=told) as caught:
+        imported(store, HEADER + LINE + other)
+    assert "nothing was imported" in caught.value.remedy
+    assert store.names() == ()
+
+
+def test_the_first_conflict_of_many_is_named(store: ListStore) -> None:
     lines = [f"id{number},md5,{random.Random(number).randbytes(16).hex()},A1" for number in range(3000)]
     lines += [f"id{number},md5,{MD5},A1" for number in (2999, 5, 17)]
-    with pytest.raises(ListFormatError, match=r"line 3002: .* line 3001"):
-        read(HEADER + "\n".join(lines).encode())
+    with pytest.raises(ListFormatError, match=r"line 3002: .* line 3001$"):
+        imported(store, HEADER + "\n".join(lines).encode())
 
 
 def test_entries_stream_before_the_end_is_read() -> None:
@@ -173,6 +193,11 @@ def test_entries_stream_before_the_end_is_read() -> None:
             return HEADER if self.lines == 1 else LINE
 
     stream = Endless()
-    reader = CsvFormat().read(stream, "endless")  # type: ignore[arg-type]
-    assert next(reader).id == "a1"
-    assert stream.lines < 10
+    blocks = CsvFormat().blocks(stream, "endless")  # type: ignore[arg-type]
+    assert next(blocks).ids[0] == b"a1"
+    assert stream.lines < 10_000
+
+
+def test_the_first_of_several_faults_is_named() -> None:
+    error = error_of(HEADER + LINE + b"a2,md5,00,A1\na3,sha1,00,A1\na4,md5\n")
+    assert "list.csv, line 3: the value has 2 characters" in str(error)

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import ListFormatError
-from hashscan.lists.base import ListFormat, derived_id
+from hashscan.lists.base import derived_id
 from hashscan.lists.export import export_list
 from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, Match, Verdict
@@ -22,17 +22,10 @@ from hashscan.scan.policy import judge
 
 from ..builders import NOW, some_entries
 from .examples import EXAMPLES, IMAGE, MD5, MEDIUM, NCMEC, SHA256, VICS
+from .reading import new, read
 
 GOOD = [(name, text, kinds) for name, examples in EXAMPLES.items() for text, kinds in examples.good]
 BAD = [(name, text, place) for name, examples in EXAMPLES.items() for text, place in examples.bad]
-
-
-def new(name: str) -> ListFormat:
-    return LIST_FORMATS[name]("B2" if LIST_FORMATS[name].takes_category else None)
-
-
-def read(name: str, data: bytes) -> list[Entry]:
-    return list(new(name).read(io.BytesIO(data), "file"))
 
 
 def refusal(name: str, data: bytes) -> str | None:
@@ -130,8 +123,9 @@ def test_ids() -> None:
 
 def test_an_id_given_twice_imports_nothing(store: ListStore) -> None:
     twice = (VICS % f"{MEDIUM},{MEDIUM.replace('012345', '999999')}").encode()
-    with pytest.raises(ListFormatError, match="7:md5"):
-        store.import_entries("one", new("vics").read(io.BytesIO(twice), "file"), "file")
+    told = "^file, record 2: the id '7:(md5|sha1)' was given to a different entry on record 1$"
+    with pytest.raises(ListFormatError, match=told):
+        store.import_entries("one", new("vics").blocks(io.BytesIO(twice), "file"), "file")
     assert store.names() == ()
 
 
@@ -150,7 +144,7 @@ def test_the_graver_of_two_categories_decides_and_other_alone_is_for_review() ->
 
 def test_what_is_left_out_is_counted() -> None:
     reader = new("vics")
-    list(reader.read(io.BytesIO((VICS % MEDIUM.replace('"Category":1', '"Category":4')).encode()), "file"))
+    list(reader.blocks(io.BytesIO((VICS % MEDIUM.replace('"Category":1', '"Category":4')).encode()), "file"))
     assert sum(reader.left_out.values()) == 1
     writer = LIST_WRITERS["hsb"]("l")
     entries = some_entries(24, algorithms=sorted(ALGORITHMS), categories=CATEGORIES)
@@ -163,7 +157,7 @@ def test_one_bad_line_in_many_imports_nothing(store: ListStore) -> None:
     lines = [f"{number:064x},f" for number in range(50_000)]
     lines[43_210] = "nonsense,f"
     with pytest.raises(ListFormatError, match="line 43211: "):
-        store.import_entries("one", new("pdq").read(io.BytesIO("\n".join(lines).encode()), "file"), "file")
+        store.import_entries("one", new("pdq").blocks(io.BytesIO("\n".join(lines).encode()), "file"), "file")
     assert store.names() == ()
 
 
@@ -215,7 +209,7 @@ def test_a_large_vics_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
     assert file.stat().st_size > 200_000_000
     script = (
         "import resource,sys;from hashscan.registry import LIST_FORMATS\n"
-        "n=sum(1 for _ in LIST_FORMATS['vics']().read(open(sys.argv[1],'rb'),'f'))\n"
+        "n=sum(len(block) for block in LIST_FORMATS['vics']().blocks(open(sys.argv[1],'rb'),'f'))\n"
         "print(n,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     ran = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True, check=True)

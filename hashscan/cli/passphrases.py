@@ -1,0 +1,142 @@
+"""Where the passphrases of a list owner's keys come from: a file, the environment or a prompt."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hashscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from hashscan.lists.keys import Passphrases
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PASSPHRASE_VARIABLE = "HASHSCAN_PASSPHRASE"  # noqa: S105 - the name of a variable
+ROOT_PASSPHRASE_VARIABLE = "HASHSCAN_ROOT_PASSPHRASE"  # noqa: S105 - the name of a variable
+
+
+def passphrase_options(command: F) -> F:
+    """The options that say where the passphrase of the keys in daily use comes from."""
+    command = click.option(
+        "--no-passphrase", is_flag=True, help="The keys are not encrypted; whoever reads them can sign."
+    )(command)
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"File whose first line is the keys' passphrase. Else {PASSPHRASE_VARIABLE}, else a prompt.",
+    )(command)
+
+
+def root_passphrase_option(command: F) -> F:
+    """The option that says where the passphrases of the root's keys come from."""
+    return click.option(
+        "--root-passphrase-file",
+        multiple=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File whose first line is a passphrase of root keys; repeatable. "
+        f"Else {ROOT_PASSPHRASE_VARIABLE}, else the other keys' passphrase, or a prompt.",
+    )(command)
+
+
+def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> bytes | None:
+    """The passphrase of the keys in daily use, from where it was said to be; None for no passphrase.
+
+    Raises:
+        UsageError: there is none, and nobody to ask.
+    """
+    if none:
+        return None
+    for given in _given([file] if file else [], PASSPHRASE_VARIABLE):
+        return given
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "the keys' passphrase is not given",
+            advice=f"Name --passphrase-file, set {PASSPHRASE_VARIABLE}, or say --no-passphrase.",
+        )
+    return _typed("Passphrase of the keys", confirmed=new)
+
+
+def root_passphrase(files: Iterable[Path], *, asked: bool) -> bytes | None:
+    """The passphrase of new root keys; None for that of the other keys.
+
+    Args:
+        files: at most one.
+        asked: whether a person is there who was asked for the other passphrase too.
+
+    Raises:
+        UsageError: a file can't be read, or there are several.
+    """
+    given = _given(files, ROOT_PASSPHRASE_VARIABLE)
+    if len(given) > 1:
+        raise UsageError(
+            "new root keys get one passphrase",
+            advice="Name one --root-passphrase-file; holders can change their keys' passphrases later.",
+        )
+    if given:
+        return given[0]
+    if asked and not os.environ.get(PASSPHRASE_VARIABLE) and sys.stdin.isatty():
+        words = "Passphrase of the root's keys (Enter takes the same)"
+        return _typed(words, confirmed=True, default="") or None
+    return None
+
+
+def root_passphrases(files: Iterable[Path], online: Path | None) -> Passphrases:
+    """What may open the root's keys; a person is asked for what is lacking.
+
+    Args:
+        files: with passphrases of root keys.
+        online: file with the other keys' passphrase, which is tried too.
+
+    Raises:
+        UsageError: a file can't be read.
+    """
+    from hashscan.lists.keys import Passphrases
+
+    known = _given(files, ROOT_PASSPHRASE_VARIABLE)
+    known += _given([online] if online else [], PASSPHRASE_VARIABLE)
+    return Passphrases(tuple(known), _ask if sys.stdin.isatty() else None)
+
+
+def _ask(key: Path) -> bytes:
+    return _typed(f"Passphrase of the root key {key}", confirmed=False)
+
+
+def _given(files: Iterable[Path], variable: str) -> list[bytes]:
+    """Passphrases from files, else from the environment."""
+    value = os.environ.get(variable)
+    return [_first_line(file) for file in files] or ([os.fsencode(value)] if value else [])
+
+
+def _typed(words: str, *, confirmed: bool, default: str | None = None) -> bytes:
+    typed: str = click.prompt(
+        words,
+        hide_input=True,
+        confirmation_prompt=confirmed,
+        err=True,
+        default=default,
+        show_default=False,
+    )
+    return typed.encode()
+
+
+def _first_line(file: Path) -> bytes:
+    """The passphrase in a file.
+
+    Raises:
+        UsageError: it can't be read, or has none.
+    """
+    try:
+        text = file.read_bytes().split(b"\n")[0].rstrip(b"\r")
+    except OSError as error:
+        raise UsageError(
+            f"can't read the passphrase file {file}: {error.strerror}", advice="Name an existing file."
+        ) from error
+    if not text:
+        raise UsageError(f"the first line of {file} is empty", advice="Write the passphrase into it.")
+    return text

@@ -1,0 +1,28 @@
+"""The entries by which every signed list holds the harmless test picture.
+
+The picture is drawn in `scan/canary.py`, where lists may not look; a test compares the two. Each base that is
+published contains these entries, so that `hashscan selftest` can prove of every list that it would be found.
+"""
+
+from __future__ import annotations
+
+from hashscan.model import Entry
+
+CANARY_CATEGORY = "test"
+
+# Ids are as short as those of the leanest lists, since the longest id of a column sets its width. Other
+# algorithms are left out, because a sweep computes whatever a list has entries of.
+_ENTRIES = (
+    ("canary-1", "md5", "08e6e9389922ac7d5780e20dc274fa1a"),
+    ("canary-2", "sha1", "fa60ffb42c90717ba231933795a6c237cb3d4e24"),
+    ("canary-3", "sha256", "6cdb2fb7016755f2828f100c04e71f0dcb2937e272778ddc23421760987f519c"),
+    ("canary-4", "pdq", "fd84aa4bfd0caa4baaaaff42201d2037fd0ca837dd8c603735559837a9d48a37"),
+)
+
+
+def canary_entries() -> tuple[Entry, ...]:
+    """The test picture's digests, an entry for each algorithm that is always computed."""
+    return tuple(
+        Entry(entry_id, algorithm, bytes.fromhex(value), CANARY_CATEGORY)
+        for entry_id, algorithm, value in _ENTRIES
+    )

@@ -63,11 +63,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
 def _say_staged(name: str, staged: ListInfo | None) -> None:
     """Say what waits to be put in use."""
     if staged is not None:
-        words = (
-            printable(staged.problem)
-            if staged.problem
-            else f"{staged.entries} entries, expires {staged.expires}"
-        )
+        words = printable(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
         say(f"hashscan: list {name}: version {staged.version} is staged, {staged.state.value}: {words}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from hashscan.hashing.variants import PLAIN
@@ -38,7 +38,7 @@ class Hashed(NamedTuple):
     """One digest of one picture."""
 
     rendering: int
-    """`PLAIN` or `SQUARED` of `variants`."""
+    """`PLAIN`, `SQUARED` or `ENLARGED` of `variants`."""
     turn: int
     """Place in `variants.TURNS`."""
     value: bytes
@@ -73,8 +73,7 @@ class PictureHash(ABC):
         luma: NDArray[np.uint8],
         stored: tuple[int, int] | None = None,
         turns: Sequence[int] = (0,),
-        *,
-        squared: bool = False,
+        wanted: Collection[str] = (),
     ) -> Iterator[Hashed]:
         """Hash one picture in all ways that were asked for and that the algorithm has.
 
@@ -82,7 +81,7 @@ class PictureHash(ABC):
             luma: as for `digest`.
             stored: as for `digest`.
             turns: places in `variants.TURNS`, with 0 among them.
-            squared: also as reduced to 512x512 first.
+            wanted: some of `variants.VARIANTS`, of which these are heeded: 512x512 and enlarged.
 
         Yields:
             First the picture as it is.

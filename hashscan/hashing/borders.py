@@ -1,106 +1,157 @@
-"""Finds the picture within uniform borders: letterboxes, frames, a viewer's window."""
+"""Finds the picture within a picture: inside a uniform border, or the largest panel among several.
+
+A line (row or column) is quiet if its brightness hardly varies. Borders are the quiet lines from an edge on
+that are as bright as the edge. Panels are what quiet lines of any brightness part: a photo and the words
+below it, or the picture in a viewer's window with its bars.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing.pdq_reduction import reduction
+
 Luma = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]
+"""First row, end of rows, first column, end of columns."""
+Size = tuple[int, int]
+_Cut = Callable[["_Lines"], tuple[int, int]]
 
-_TOLERANCE = 12
-"""By how much a border's brightness may vary: what JPEG at low quality leaves beside an edge."""
-_LEAST = 32
-"""Shortest side of what is left, in pixels as decoded."""
+_QUIET = 2.0
+"""Largest standard deviation of a border's line, in greys of 256. More would cut into skies."""
+_STILL = 1.0
+"""The same between panels, where no edge says how bright such lines are."""
+_ALIKE = 6.0
+"""By how much the brightness of a border's lines may differ."""
+_STEP = 0.5
+"""Share of the picture's own variation from which on a line belongs to it. What JPEG leaves beside an edge
+varies less, and so do lines that are part border and part picture."""
+_NEAR = 8
+"""Lines behind a border in which such lines may lie."""
+_LEAST_SIDE = 32
 _LEAST_SHARE = 0.1
-"""Least share of the area that is left."""
+"""Least side in pixels as decoded, and least share of the area, of what is worth hashing."""
 _LEVELS = 3
-"""Frames within frames that are looked through."""
+"""Frames within frames, and panels within panels, that are looked through."""
 _SAMPLES = 512
-"""Pixels of a row or column that are looked at, so that large pictures cost no more than others."""
+"""Pixels of a line that are looked at, so that large pictures cost no more than others."""
 
 
-def trimmed(luma: Luma, stored: tuple[int, int] | None) -> Iterator[tuple[Luma, tuple[int, int] | None]]:
-    """The picture without its uniform borders; nothing where it has none.
+def trimmed(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
+    """The pictures within a picture; most have none.
 
     Args:
         luma: brightness, shape (height, width).
         stored: as for `PictureHash.digest`.
 
     Yields:
-        What `PictureHash.digest` takes.
+        What `PictureHash.digest` takes: what is inside the border, and its largest panel.
     """
-    box = inner_box(luma)
-    if box is None:
-        return
-    top, bottom, left, right = box
-    part = luma[top:bottom, left:right]
-    yield part, None if stored is None else _stored_size(luma.shape, stored, box)
+    for top, bottom, left, right in inner_boxes(luma):
+        size = None
+        if stored is not None:
+            rows = reduction(stored[0], luma.shape[0])
+            columns = reduction(stored[1], luma.shape[1])
+            size = (
+                min(bottom * rows, stored[0]) - top * rows,
+                min(right * columns, stored[1]) - left * columns,
+            )
+        yield luma[top:bottom, left:right], size
 
 
-def _stored_size(shape: tuple[int, ...], stored: tuple[int, int], box: Box) -> tuple[int, int]:
-    """The size in the stored picture of a box in a reduced one."""
-    top, bottom, left, right = box
-    sizes = []
-    for length, whole, first, last in (
-        (shape[0], stored[0], top, bottom),
-        (shape[1], stored[1], left, right),
-    ):
-        factor = next(f for f in (1, 2, 4, 8) if -(-whole // f) == length)
-        sizes.append(min(last * factor, whole) - first * factor)
-    return sizes[0], sizes[1]
-
-
-def inner_box(luma: Luma) -> Box | None:
-    """First row, end of rows, first column and end of columns of what lies within uniform borders.
-
-    Returns:
-        None where there is no border, or too little within.
-    """
+def inner_boxes(luma: Luma) -> list[Box]:
+    """What is inside the border, and its largest panel; each only where it is there and worth hashing."""
     height, width = luma.shape
-    if min(height, width) < _LEAST:
-        return None
-    box = (0, height, 0, width)
+    whole = (0, height, 0, width)
+    if min(height, width) < _LEAST_SIDE or not _has_quiet_edge(luma):
+        return []
+    found = []
+    inside = _repeated(luma, whole, _inside_border)
+    panel = _repeated(luma, inside, _largest_run)
+    for box in (inside, panel):
+        rows, columns = box[1] - box[0], box[3] - box[2]
+        worth = min(rows, columns) >= _LEAST_SIDE and rows * columns >= _LEAST_SHARE * height * width
+        if worth and box != whole and box not in found:
+            found.append(box)
+    return found
+
+
+class _Lines:
+    """The lines of one axis of a part of a picture."""
+
+    def __init__(self, lines: Luma) -> None:
+        step = max(1, lines.shape[1] // _SAMPLES)
+        values = lines[:, ::step].astype(np.float32)
+        self.means = values.mean(axis=1)
+        self.spreads = np.sqrt(np.maximum((values * values).mean(axis=1) - self.means**2, 0))
+
+
+def _has_quiet_edge(luma: Luma) -> bool:
+    edges = (luma[0], luma[-1], luma[:, 0], luma[:, -1])
+    return any(float(edge[:: max(1, len(edge) // _SAMPLES)].std()) < _QUIET for edge in edges)
+
+
+def _repeated(luma: Luma, box: Box, cut: _Cut) -> Box:
     for _ in range(_LEVELS):
-        inner = _without_border(luma, box)
-        if inner == box:
+        before = box
+        top, bottom, left, right = box
+        first, last = cut(_Lines(luma[top:bottom, left:right]))
+        top, bottom = top + first, top + last
+        if bottom - top < _LEAST_SIDE:
+            return box
+        first, last = cut(_Lines(luma[top:bottom, left:right].T))
+        if last - first < _LEAST_SIDE:
+            return box
+        box = (top, bottom, left + first, left + last)
+        if box == before:
             break
-        box = inner
-    top, bottom, left, right = box
-    rows, columns = bottom - top, right - left
-    if box == (0, height, 0, width) or min(rows, columns) < _LEAST:
-        return None
-    return box if rows * columns >= _LEAST_SHARE * height * width else None
+    return box
 
 
-def _without_border(luma: Luma, box: Box) -> Box:
-    """Cut off the rows, then the columns that are as uniform as the outermost, and like it."""
-    top, bottom, left, right = box
-    first, last = _run(luma[top:bottom, left:right])
-    top, bottom = top + first, top + last
-    first, last = _run(luma[top:bottom, left:right].T)
-    return top, bottom, left + first, left + last
+def _inside_border(lines: _Lines) -> tuple[int, int]:
+    """First and end of the lines inside the border."""
+    number = len(lines.means)
+    quiet = lines.spreads < _QUIET
+    start = _border(quiet, lines.means)
+    if start == number:
+        return 0, number
+    end = number - _border(quiet[::-1], lines.means[::-1])
+    return _sharpened(lines, start, end)
 
 
-def _run(lines: Luma) -> tuple[int, int]:
-    """First line and end of the lines that are no border."""
-    length = lines.shape[0]
-    step = max(1, lines.shape[1] // _SAMPLES)
-    seen = lines[:, ::step]
-    start = _border(seen)
-    if start == length:
-        return 0, length
-    return start, length - _border(seen[::-1])
+def _border(quiet: NDArray[np.bool_], means: Floats) -> int:
+    """How many lines from the first on belong to a border."""
+    other = np.flatnonzero(~quiet | (np.abs(means - means[0]) > _ALIKE))
+    return int(other[0]) if other.size else len(quiet)
 
 
-def _border(lines: Luma) -> int:
-    """How many lines from the first on are uniform and of one brightness."""
-    low = high = -1
-    for number, line in enumerate(lines):
-        least, most = int(line.min()), int(line.max())
-        low, high = (least, most) if number == 0 else (min(low, least), max(high, most))
-        if high - low > _TOLERANCE:
-            return number
-    return len(lines)
+def _largest_run(lines: _Lines) -> tuple[int, int]:
+    """First and end of the most lines between quiet ones."""
+    changes = np.flatnonzero(np.diff(lines.spreads < _STILL, prepend=True, append=True))
+    if not changes.size:
+        return 0, len(lines.means)
+    starts, ends = changes[::2], changes[1::2]
+    longest = int(np.argmax(ends - starts))
+    return _sharpened(lines, int(starts[longest]), int(ends[longest]))
+
+
+def _sharpened(lines: _Lines, start: int, end: int) -> tuple[int, int]:
+    """Leave out what lies between border and picture, where there is a border."""
+    if end - start <= 4 * _NEAR:
+        return start, end
+    if start:
+        start += _blurred(lines.spreads[start:], lines.means[start:], lines.means[start - 1])
+    if end < len(lines.means):
+        end -= _blurred(lines.spreads[:end][::-1], lines.means[:end][::-1], lines.means[end])
+    return start, end
+
+
+def _blurred(spreads: Floats, means: Floats, border: float) -> int:
+    """How many of the first lines are as bright as the border, and vary much less than those behind them."""
+    level = float(np.median(spreads[_NEAR : 2 * _NEAR]))
+    inside = (spreads[:_NEAR] >= _STEP * level) | (np.abs(means[:_NEAR] - border) > _ALIKE)
+    return int(np.argmax(inside)) if inside.any() else 0

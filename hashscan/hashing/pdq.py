@@ -7,7 +7,7 @@ transform without the constant ones, and say of each whether it lies above their
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,15 @@ from hashscan.hashing import pdq_rounding
 from hashscan.hashing.base import Hashed, PictureHash
 from hashscan.hashing.pdq_reduction import SQUARE, Floats, Way, reduced, reductions
 from hashscan.hashing.pdq_turns import turned
-from hashscan.hashing.variants import PLAIN, SQUARED
+from hashscan.hashing.structure import doubt_of
+from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDERINGS, SQUARED
+from hashscan.model import ALGORITHMS
 
 MIN_SIDE = 5
 """Pictures with a shorter side have the hash zero and the quality 0, as in the reference."""
 
 _BITS = 256
 _DCT = pdq_rounding.dct_matrix()
-_BOTH = tuple((Way(squared, mirrored=False), Way(squared, mirrored=True)) for squared in (False, True))
 
 
 class PDQ(PictureHash):
@@ -53,32 +54,40 @@ class PDQ(PictureHash):
         luma: NDArray[np.uint8],
         stored: tuple[int, int] | None = None,
         turns: Sequence[int] = (0,),
-        *,
-        squared: bool = False,
+        wanted: Collection[str] = (),
     ) -> Iterator[Hashed]:
-        """Hash one picture in both conventions, and mirrored and turned from the same cosine transform."""
+        """Hash one picture in several renderings, each mirrored and turned, all from one pass over it."""
         stored = None if stored == luma.shape else stored
-        if min(stored or luma.shape) < MIN_SIDE or (len(turns) == 1 and not squared):
+        large = max(stored or luma.shape) > SQUARE
+        more = SQUARED if large else ENLARGED
+        renderings = (PLAIN, more) if RENDERINGS[more] in wanted else (PLAIN,)
+        dihedral = [turn for turn in turns if turn < DIHEDRAL]
+        if min(stored or luma.shape) < MIN_SIDE:
             yield Hashed(PLAIN, 0, *self.digest(luma, stored))
             return
-        both = squared and max(stored or luma.shape) > SQUARE
-        found = reductions(luma, stored, _BOTH if both else _BOTH[:1])
-        value, quality = _plain(luma, stored, np.ascontiguousarray(found[0][0, :, 0]))
-        yield Hashed(PLAIN, 0, value, quality)
-        others = [turn for turn in turns if turn]
-        for turn, digest in zip(others, turned(found[0], others), strict=True):
-            yield Hashed(PLAIN, turn, digest, quality)
-        if both:
-            quality = _quality(_gradients(found[1][0, :, 0]))
-            for turn, digest in zip(turns, turned(found[1], turns), strict=True):
-                yield Hashed(SQUARED, turn, digest, quality)
+        ways = (False, True) if len(dihedral) > 1 else (False,)
+        groups = tuple(tuple(Way(rendering, mirrored) for mirrored in ways) for rendering in renderings)
+        for rendering, small in zip(renderings, reductions(luma, stored, groups), strict=True):
+            plain = np.ascontiguousarray(small[0, :, 0])
+            if rendering == PLAIN:
+                value, quality = _plain(luma, stored, plain)
+            else:
+                value, quality = _unrounded(plain)
+            # Of what isn't matched, nothing needs to be said.
+            doubt = doubt_of(plain) if quality >= ALGORITHMS[self.name].min_quality else 0
+            yield Hashed(rendering, 0, value, quality, doubt)
+            others = [turn for turn in dihedral if turn]
+            for turn, digest in zip(others, turned(small, others), strict=True):
+                yield Hashed(rendering, turn, digest, quality, doubt)
+            if INVERTED in turns:
+                # All frequencies change their sign, and so does their median.
+                yield Hashed(rendering, INVERTED, bytes(byte ^ 0xFF for byte in value), quality, doubt)
 
 
 def _plain(luma: NDArray[np.uint8], stored: tuple[int, int] | None, small: Floats) -> tuple[bytes, int]:
     """Digest and quality of a picture as it is, given what it was reduced to."""
     if stored is not None:
-        # There is no reference to agree with, so rounding is of no account.
-        return _packed(_above_median(_frequencies(small))), _quality(_gradients(small))
+        return _unrounded(small)
     noise = _rounding_noise(luma.shape)
     quality = _sure_quality(small, noise)
     bits = _sure_bits(_frequencies(small), noise)
@@ -86,6 +95,11 @@ def _plain(luma: NDArray[np.uint8], stored: tuple[int, int] | None, small: Float
         small = pdq_rounding.reduced(luma)
         return _packed(_above_median(pdq_rounding.lowest_frequencies(small))), _quality(_gradients(small))
     return _packed(bits), quality
+
+
+def _unrounded(small: Floats) -> tuple[bytes, int]:
+    """Digest and quality where there is no reference whose rounding counts."""
+    return _packed(_above_median(_frequencies(small))), _quality(_gradients(small))
 
 
 def _above_median(frequencies: Floats) -> NDArray[np.bool_]:

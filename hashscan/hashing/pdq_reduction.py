@@ -8,24 +8,29 @@ pass over the picture:
   mirror image are not reduced to mirror images: their hashes differ by 13 bits at 480 pixels a side, and
   seldom by less at 512x512.
 - squared: the reference's program for files takes the nearest of 512x512 pixels first.
+- enlarged: the filter hardly blurs a small picture, and keeps pixels that lie off the 64 places by a good
+  part of their distance. Quarter-sized copies lie 18 bits from their photos, 8 if they are enlarged first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing import pdq_rounding
+from hashscan.hashing.variants import ENLARGED, PLAIN, SQUARED
 
 Floats = NDArray[np.float32]
 
 SIDE = pdq_rounding.SIDE
 SQUARE = 512
 """Side in pixels of what the reference's program for files makes of larger pictures before it hashes them."""
+
+ENLARGEMENT = 4
 
 _REDUCTIONS = (1, 2, 4, 8)
 _WIDE = 1 << 14
@@ -35,8 +40,9 @@ _WIDE = 1 << 14
 class Way(NamedTuple):
     """One way to reduce a side."""
 
-    squared: bool = False
-    """As if the picture had been resized to `SQUARE` by taking the nearest pixel."""
+    rendering: int = PLAIN
+    """`SQUARED`: as if the picture had been resized to `SQUARE` by taking the nearest pixel; `ENLARGED`: as
+    if it had been enlarged by `ENLARGEMENT`, with what is between two pixels taken from both."""
     mirrored: bool = False
     """As if the picture had been mirrored, but with the result mirrored back."""
 
@@ -141,17 +147,20 @@ def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
 
 def _rows(length: int, factor: int, way: Way) -> Iterator[Tent]:
     """The rows of a matrix of weights, in the order of the pixels."""
-    tents: Iterable[Tent] = _tents(SQUARE if way.squared else length)
+    side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
+    tents = list(_tents(side))
     if way.mirrored:
-        side = SQUARE if way.squared else length
-        tents = [Tent(side - high, side - low, weights[::-1]) for low, high, weights in tents][::-1]
-    if way.squared:
-        places = np.arange(SQUARE) * length // SQUARE
-        if way.mirrored:
-            # The nearest pixels of the mirrored picture.
-            places = length - 1 - places[::-1]
-        return _gathered(tents, places // factor)
-    return iter(tents) if factor == 1 else _folded(tents, factor)
+        tents = [Tent(side - high, side - low, weights[::-1]) for low, high, weights in reversed(tents)]
+    if way.rendering == PLAIN:
+        return iter(tents) if factor == 1 else _folded(tents, factor)
+    if way.rendering == ENLARGED:
+        between = ((np.arange(side) + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, -(-length // factor) - 1)
+        return _gathered(tents, between)
+    places = np.arange(SQUARE) * length // SQUARE
+    if way.mirrored:
+        # The nearest pixels of the mirrored picture.
+        places = length - 1 - places[::-1]
+    return _gathered(tents, places // factor)
 
 
 def reduction(length: int, kept: int) -> int:
@@ -179,12 +188,22 @@ def _folded(tents: Iterable[Tent], factor: int) -> Iterator[Tent]:
         yield Tent(first, last, whole.reshape(-1, factor).sum(axis=1))
 
 
-def _gathered(tents: Iterable[Tent], places: NDArray[np.int64]) -> Iterator[Tent]:
-    """The weights where not every input but those at these ascending places were taken."""
+def _gathered(tents: Iterable[Tent], places: NDArray[Any]) -> Iterator[Tent]:
+    """The weights where not every input but those at these ascending places were taken.
+
+    A place between two inputs takes from both.
+    """
+    whole = np.floor(places).astype(np.int64)
+    beyond = places - whole
     for low, high, weights in tents:
-        first = int(places[low])
-        whole = np.bincount(places[low:high] - first, weights)
-        yield Tent(first, first + len(whole), whole.astype(np.float32))
+        first = int(whole[low])
+        at = whole[low:high] - first
+        found = np.bincount(at, weights * (1 - beyond[low:high]), int(at[-1]) + 2)
+        found[1:] += np.bincount(at, weights * beyond[low:high], int(at[-1]) + 1)
+        if not beyond[high - 1]:
+            # There may be no input behind the last.
+            found = found[:-1]
+        yield Tent(first, first + len(found), found.astype(np.float32))
 
 
 def _tents(length: int) -> Iterator[Tent]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.pdq_rounding import FREQUENCIES, dct_matrix
-from hashscan.hashing.variants import TURNS
+from hashscan.hashing.variants import DIHEDRAL
 
 Floats = NDArray[np.float32]
 
@@ -28,7 +28,7 @@ def turned(small: Floats, turns: Sequence[int]) -> list[bytes]:
 
     Args:
         small: shape (2, 64, 2, 64), rows and columns each reduced plain and mirrored (see `pdq_reduction`).
-        turns: places in `variants.TURNS`, what is guessed to have been done to that picture.
+        turns: those of `variants.DIHEDRAL`, what is guessed to have been done to that picture.
     """
     if not turns:
         return []
@@ -64,4 +64,4 @@ def _places(turn: int) -> NDArray[np.int64]:
     raise AssertionError(turn)
 
 
-_PLACES = np.array([_places(turn) for turn in range(len(TURNS))])
+_PLACES = np.array([_places(turn) for turn in range(DIHEDRAL)])

@@ -7,7 +7,15 @@ from collections.abc import Collection, Iterator, Sequence
 from hashscan.hashing.base import Hashed, PictureHash
 from hashscan.hashing.borders import trimmed
 from hashscan.hashing.picture import DecodedLuma
-from hashscan.hashing.variants import TRIMMED, TURN_OF_ORIENTATION, TURNS, WHOLE, Part, PictureDigest
+from hashscan.hashing.variants import (
+    DIHEDRAL,
+    INVERTED,
+    TRIMMED,
+    TURN_OF_ORIENTATION,
+    WHOLE,
+    Part,
+    PictureDigest,
+)
 
 
 def digests_of(
@@ -25,15 +33,15 @@ def digests_of(
         First the picture as it is stored, by each algorithm in their order.
     """
     shown = TURN_OF_ORIENTATION.get(picture.orientation, 0) if "as-shown" in wanted else 0
-    turns = tuple(range(len(TURNS))) if "turned" in wanted else tuple(sorted({0, shown}))
-    squared = "512x512" in wanted
+    turns = list(range(DIHEDRAL)) if "turned" in wanted else sorted({0, shown})
+    if "inverted" in wanted:
+        turns.append(INVERTED)
 
     def named(algorithm: PictureHash, hashed: Hashed, trim: int = 0) -> PictureDigest:
         as_shown = hashed.turn == shown != 0
-        rendering = hashed.rendering | trim
         return PictureDigest(
             part,
-            rendering,
+            hashed.rendering + trim,
             hashed.turn,
             as_shown,
             algorithm.name,
@@ -43,8 +51,7 @@ def digests_of(
         )
 
     running = [
-        (algorithm, algorithm.hashed(picture.luma, picture.blocks_of, turns, squared=squared))
-        for algorithm in hashes
+        (algorithm, algorithm.hashed(picture.luma, picture.blocks_of, turns, wanted)) for algorithm in hashes
     ]
     for algorithm, found in running:
         yield named(algorithm, next(found))
@@ -56,5 +63,5 @@ def digests_of(
     for luma, stored in trimmed(picture.luma, picture.blocks_of):
         for algorithm in hashes:
             if algorithm.has_variants:
-                for hashed in algorithm.hashed(luma, stored, turns, squared=squared):
+                for hashed in algorithm.hashed(luma, stored, turns, wanted):
                     yield named(algorithm, hashed, TRIMMED)

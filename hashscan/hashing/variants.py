@@ -5,9 +5,15 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-VARIANTS: Final = ("512x512", "as-shown", "turned", "trimmed")
-"""What can be left out: PDQ's other convention, EXIF orientation heeded, the picture mirrored and turned,
-uniform borders cut off."""
+VARIANTS: Final = {
+    "512x512": "large pictures hashed as PDQ's program for files does",
+    "enlarged": "small pictures enlarged first",
+    "as-shown": "EXIF orientation heeded",
+    "turned": "mirrored and turned pictures",
+    "inverted": "negatives",
+    "trimmed": "uniform borders cut off",
+}
+"""What can be left out, and what each is."""
 
 
 class Kind(IntEnum):
@@ -37,10 +43,19 @@ class Part(NamedTuple):
 
 WHOLE: Final = Part()
 
-PLAIN, SQUARED, TRIMMED = 0, 1, 2
-"""Bits of a rendering: nothing done to the picture; reduced to 512x512 first; uniform borders cut off."""
+PLAIN, SQUARED, ENLARGED = 0, 1, 2
+"""Renderings: nothing done to the picture; resized to 512x512 first; enlarged first."""
+TRIMMED: Final = 3
+"""Added to them: uniform borders cut off before."""
 
-RENDERINGS: Final = ("", "512x512", "borders trimmed", "borders trimmed, 512x512")
+RENDERINGS: Final = (
+    "",
+    "512x512",
+    "enlarged",
+    "borders trimmed",
+    "borders trimmed, 512x512",
+    "borders trimmed, enlarged",
+)
 
 TURNS: Final = (
     "",
@@ -51,15 +66,23 @@ TURNS: Final = (
     "mirrored, turned 90",
     "mirrored, turned 180",
     "mirrored, turned 270",
+    "inverted",
 )
-"""What was done to the entry's picture to get this one: mirrored left to right, then turned clockwise."""
+"""What was done to the entry's picture to get this one: mirrored left to right, then turned clockwise; or its
+brightness inverted."""
+
+DIHEDRAL: Final = 8
+"""So many of them are mirrored or turned, the first not at all."""
+INVERTED: Final = 8
 
 TURN_OF_ORIENTATION: Final = {1: 0, 2: 4, 3: 2, 4: 6, 5: 7, 6: 3, 7: 5, 8: 1}
 """By EXIF orientation (TIFF 6.0, tag 274) the turn that a viewer undoes. At orientation 6, say, it turns the
 picture by 90 degrees, which is therefore stored turned by 270."""
 
-DOUBTS: Final = ("",)
-"""Why likeness alone says little of a picture, in words."""
+DOUBTS: Final = ("", "most of it is of one brightness, with few others", "it is made of rows and columns")
+"""Why likeness alone says little of a picture; see `structure`."""
+
+FEW_GREYS, ROWS_AND_COLUMNS = 1, 2
 
 
 class PictureDigest(NamedTuple):

@@ -39,7 +39,7 @@ class Query(NamedTuple):
     def tight(self) -> bool:
         """Whether only entries within `TIGHT_THRESHOLD` count."""
         found = self.rendered
-        return found is not None and bool((found.turn and not found.shown) or found.rendering & TRIMMED)
+        return found is not None and bool((found.turn and not found.shown) or found.rendering >= TRIMMED)
 
     def match(self, entry: tuple[str, str, str], distance: int, threshold: int, name: str) -> Match:
         """What is said of a list's entry (list, id, category) at this distance."""

@@ -51,7 +51,7 @@ class WorkerSetup:
     algorithms: tuple[str, ...]
     """Every algorithm to compute, exact and picture ones."""
     max_pixels: int
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = tuple(VARIANTS)
     """The ways besides the plain one in which pictures are hashed."""
     review_threshold: int | None = None
     """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""

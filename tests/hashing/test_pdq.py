@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, SQUARE, Way
-from hashscan.hashing.variants import SQUARED
+from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARE, Way
+from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
-from tests.hashing.drawings import DRAWINGS, noise, scene, slanted
+from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
 
 with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii") as _file:
     CASES = [
@@ -186,20 +187,46 @@ def in_square(luma: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(513, 300), (700, 1025), (2000, 1500)])
 def test_the_other_convention_is_the_hash_of_the_nearest_512_by_512(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
-    found = [h for h in PDQ().hashed(luma, squared=True) if h.rendering == SQUARED]
+    found = [h for h in PDQ().hashed(luma, wanted=VARIANTS) if h.rendering == SQUARED]
     value, quality = PDQ().digest(in_square(luma))
     assert bits_apart(found[0].value, value) <= 2
     assert abs(found[0].quality - quality) <= 1
 
 
-def test_small_pictures_are_the_same_in_both_conventions() -> None:
-    assert len(list(PDQ().hashed(scene(512, 400), squared=True))) == 1
+def enlarged(luma: np.ndarray) -> np.ndarray:
+    """Four times as high and wide, with what is between pixels taken from their neighbours."""
+    size = luma.shape[1] * ENLARGEMENT, luma.shape[0] * ENLARGEMENT
+    return np.asarray(Image.fromarray(luma).resize(size, Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("shape", [(512, 400), (80, 121)])
+def test_small_pictures_are_enlarged_instead(shape: tuple[int, int]) -> None:
+    luma = scene(*shape)
+    first, second = PDQ().hashed(luma, wanted=VARIANTS)
+    assert (first.rendering, second.rendering) == (PLAIN, ENLARGED)
+    assert bits_apart(second.value, PDQ().digest(enlarged(luma))[0]) <= 4
+
+
+def test_a_small_copy_is_nearer_where_it_is_enlarged() -> None:
+    luma = rings(1200, 1600)
+    original, _ = PDQ().digest(luma)
+    copy = np.asarray(Image.fromarray(luma).resize((130, 98), Image.Resampling.BICUBIC))
+    first, second = PDQ().hashed(copy, wanted=VARIANTS)
+    assert bits_apart(second.value, original) < bits_apart(first.value, original) / 2
+
+
+def test_an_inverted_picture_has_the_complement() -> None:
+    luma = scene(600, 500)
+    original, _ = PDQ().digest(luma)
+    found = [h for h in PDQ().hashed(255 - luma, None, (0, INVERTED), VARIANTS) if h.rendering == PLAIN]
+    assert [h.turn for h in found] == [0, INVERTED]
+    assert bits_apart(found[1].value, original) <= 2
 
 
 @pytest.mark.parametrize("width", [900, 20_000])
 def test_mirrored_pictures_are_reduced_as_if_they_had_been_mirrored_first(width: int) -> None:
     luma = scene(210, width)
-    ways = tuple(Way(squared, mirrored) for squared in (False, True) for mirrored in (False, True))
+    ways = tuple(Way(rendering, mirrored) for rendering in (PLAIN, SQUARED) for mirrored in (False, True))
     (found,) = pdq_reduction.reductions(luma, None, (ways,))
     mirrored = np.ascontiguousarray(luma[::-1, ::-1])
     (expected,) = pdq_reduction.reductions(mirrored, None, (ways,))

@@ -14,62 +14,13 @@ pass over the picture:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing import pdq_rounding
-from hashscan.hashing.variants import ENLARGED, PLAIN, SQUARED
+from hashscan.hashing.pdq_weights import PLAIN_WAY, SIDE, Floats, Way, bands
 
-Floats = NDArray[np.float32]
-
-SIDE = pdq_rounding.SIDE
-SQUARE = 512
-"""Side in pixels of what the reference's program for files makes of larger pictures before it hashes them."""
-
-ENLARGEMENT = 4
-
-_REDUCTIONS = (1, 2, 4, 8)
 _WIDE = 1 << 14
 """From this width on columns are summed up first, since a kilobyte is held for each."""
-
-
-class Way(NamedTuple):
-    """One way to reduce a side."""
-
-    rendering: int = PLAIN
-    """`SQUARED`: as if the picture had been resized to `SQUARE` by taking the nearest pixel; `ENLARGED`: as
-    if it had been enlarged by `ENLARGEMENT`, with what is between two pixels taken from both."""
-    mirrored: bool = False
-    """As if the picture had been mirrored, but with the result mirrored back."""
-
-
-PLAIN_WAY = Way()
-
-
-class Band(NamedTuple):
-    """Some neighbouring rows of the matrices of weights, where they are not zero."""
-
-    first: int
-    last: int
-    """First and end of the rows."""
-    start: int
-    stop: int
-    """First and end of the columns, which are pixels."""
-    weights: Floats
-    """Shape (ways, rows, pixels)."""
-
-
-class Tent(NamedTuple):
-    """One row of a matrix of weights."""
-
-    low: int
-    high: int
-    """First and end of the pixels that count."""
-    weights: Floats
 
 
 def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
@@ -100,131 +51,23 @@ def reductions(
         return [found.transpose(2, 3, 0, 1) for found in turned]
     height, width = stored or luma.shape
     ways = tuple(way for group in groups for way in group)
+    of_rows = bands(height, luma.shape[0], ways)
     # A band of rows at a time, so that no float copy of a large picture is ever made.
-    wide = np.empty((len(ways), SIDE, luma.shape[1]), np.float32)
-    for first, last, start, stop, weights in _bands(height, luma.shape[0], ways):
-        rows = luma[start:stop].astype(np.float32)
-        wide[:, first:last] = np.dot(weights.reshape(-1, stop - start), rows).reshape(
-            len(ways), last - first, -1
-        )
+    rows = np.empty((max(band.stop - band.start for band in of_rows), luma.shape[1]), np.float32)
+    wide = np.empty((len(of_rows), SIDE // len(of_rows) * len(ways), luma.shape[1]), np.float32)
+    for number, (start, stop, weights) in enumerate(of_rows):
+        values = rows[: stop - start]
+        values[:] = luma[start:stop]
+        np.dot(weights.reshape(-1, stop - start), values, out=wide[number])
+    wide = wide.reshape(SIDE, len(ways), -1)
     found = []
     begin = 0
     for group in groups:
-        of_group = wide[begin : begin + len(group)].reshape(len(group) * SIDE, -1)
+        of_group = wide[:, begin : begin + len(group)].reshape(SIDE * len(group), -1)
         begin += len(group)
-        small = np.empty((len(group) * SIDE, len(group), SIDE), np.float32)
-        for first, last, start, stop, weights in _bands(width, luma.shape[1], group):
-            small[:, :, first:last] = (of_group[:, start:stop] @ weights.reshape(-1, stop - start).T).reshape(
-                len(small), len(group), last - first
-            )
-        found.append(small.reshape(len(group), SIDE, len(group), SIDE))
+        of_columns = bands(width, luma.shape[1], group)
+        small = np.empty((len(of_group), len(of_columns), SIDE // len(of_columns) * len(group)), np.float32)
+        for number, (start, stop, weights) in enumerate(of_columns):
+            small[:, number] = of_group[:, start:stop] @ weights.reshape(-1, stop - start).T
+        found.append(small.reshape(SIDE, len(group), SIDE, len(group)).transpose(1, 0, 3, 2))
     return found
-
-
-@lru_cache(maxsize=256)
-def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
-    """The non-zero blocks of the 64 x kept matrices of weights for a side of `length`, reduced to `kept`.
-
-    A row's weights span about length/32 inputs and hardly overlap the next row's. Four rows a block is
-    fastest for small pictures, whose cost is the number of calls; one a block for large ones, whose cost is
-    arithmetic.
-    """
-    factor = reduction(length, kept)
-    matrices = [list(_rows(length, factor, way)) for way in ways]
-    step = 4 if kept <= 1024 else 1
-    bands = []
-    for first in range(0, SIDE, step):
-        groups = [rows[first : first + step] for rows in matrices]
-        start = min(tent.low for group in groups for tent in group)
-        stop = max(tent.high for group in groups for tent in group)
-        weights = np.zeros((len(ways), step, stop - start), np.float32)
-        for block, group in zip(weights, groups, strict=True):
-            for line, tent in zip(block, group, strict=True):
-                line[tent.low - start : tent.high - start] = tent.weights
-        bands.append(Band(first, first + step, start, stop, weights))
-    return tuple(bands)
-
-
-def _rows(length: int, factor: int, way: Way) -> Iterator[Tent]:
-    """The rows of a matrix of weights, in the order of the pixels."""
-    side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
-    tents = list(_tents(side))
-    if way.mirrored:
-        tents = [Tent(side - high, side - low, weights[::-1]) for low, high, weights in reversed(tents)]
-    if way.rendering == PLAIN:
-        return iter(tents) if factor == 1 else _folded(tents, factor)
-    if way.rendering == ENLARGED:
-        between = ((np.arange(side) + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, -(-length // factor) - 1)
-        return _gathered(tents, between)
-    places = np.arange(SQUARE) * length // SQUARE
-    if way.mirrored:
-        # The nearest pixels of the mirrored picture.
-        places = length - 1 - places[::-1]
-    return _gathered(tents, places // factor)
-
-
-def reduction(length: int, kept: int) -> int:
-    """The power of two by which a side was reduced.
-
-    Raises:
-        ValueError: there is none.
-    """
-    for factor in _REDUCTIONS:
-        if -(-length // factor) == kept:
-            return factor
-    raise ValueError(f"a side of {length} is not reduced to {kept} by a power of two")
-
-
-def _folded(tents: Iterable[Tent], factor: int) -> Iterator[Tent]:
-    """The weights for the means of blocks of `factor` inputs, so that positions stay where they were.
-
-    To hash the reduced picture as if it were the picture would shift the windows by a fraction of their
-    length, which turns more bits than the lost detail does.
-    """
-    for low, high, weights in tents:
-        first, last = low // factor, (high - 1) // factor + 1
-        whole = np.zeros((last - first) * factor, np.float32)
-        whole[low - first * factor : high - first * factor] = weights
-        yield Tent(first, last, whole.reshape(-1, factor).sum(axis=1))
-
-
-def _gathered(tents: Iterable[Tent], places: NDArray[Any]) -> Iterator[Tent]:
-    """The weights where not every input but those at these ascending places were taken.
-
-    A place between two inputs takes from both.
-    """
-    whole = np.floor(places).astype(np.int64)
-    beyond = places - whole
-    for low, high, weights in tents:
-        first = int(whole[low])
-        at = whole[low:high] - first
-        found = np.bincount(at, weights * (1 - beyond[low:high]), int(at[-1]) + 2)
-        found[1:] += np.bincount(at, weights * beyond[low:high], int(at[-1]) + 1)
-        if not beyond[high - 1]:
-            # There may be no input behind the last.
-            found = found[:-1]
-        yield Tent(first, first + len(found), found.astype(np.float32))
-
-
-def _tents(length: int) -> Iterator[Tent]:
-    """For each of the 64 kept positions the inputs that count, and their weights.
-
-    A mean of means over windows of equal length has a tent's shape. Only where a window was cut off by an
-    edge of the picture does the shape have to be worked out.
-    """
-    window = pdq_rounding.window_size(length)
-    before, after = pdq_rounding.window_reach(window)
-    slope = np.arange(1, window + 1, dtype=np.float64)
-    tent = (np.concatenate((slope, slope[-2::-1])) / window**2).astype(np.float32)
-    for centre in pdq_rounding.kept_positions(length):
-        if centre - 2 * before >= 0 and centre + 2 * after < length:
-            yield Tent(centre - 2 * before, centre + 2 * after + 1, tent)
-            continue
-        inner = np.arange(max(centre - before, 0), min(centre + after, length - 1) + 1)
-        starts = np.maximum(inner - before, 0)
-        stops = np.minimum(inner + after, length - 1) + 1
-        low, high = int(starts[0]), int(stops[-1])
-        share = 1.0 / ((stops - starts) * len(inner))
-        # Each window adds its share from its start to its stop: sum up where shares begin and end.
-        steps = np.bincount(starts - low, share, high - low + 1) - np.bincount(stops - low, share)
-        yield Tent(low, high, np.cumsum(steps)[:-1].astype(np.float32))

@@ -18,9 +18,9 @@ from hashscan.lists.published import open_published
 from hashscan.lists.publisher import Publisher
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
+from tests.web import WebServer, send
 
 from .builders import CANARIES, NOW, Owner, some_entries, tree
-from tests.web import WebServer, send
 
 EVERY = ("root", "targets", "snapshot", "timestamp")
 

@@ -101,8 +101,8 @@ class EntryLedger:
         found: dict[str, NDArray[np.bool_]] = {}
         worst: tuple[int, NDArray[np.void]] | None = None
         for records in self._records.parts():
-            # Stable, so that the entries of one id stay in the order they came.
-            by_id = records[np.argsort(records["id"], kind="stable")]
+            # The algorithms' blocks take turns, so entries were noted only nearly in their places' order.
+            by_id = records[np.lexsort((records["place"], records["id"]))]
             same = _equals_former(by_id)
             clash = np.flatnonzero(same & (by_id["content"][1:] != by_id["content"][:-1]))
             if clash.size:

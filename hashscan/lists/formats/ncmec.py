@@ -105,7 +105,8 @@ def _records(stream: BinaryIO) -> Iterator[Element]:
                 if path:
                     path[-1].remove(element)
     except DefusedXmlException as error:
-        raise LineError(source.records + 1, "it has a document type or entities", _MEND) from error
+        mend = "Ask its supplier for a document without them"
+        raise LineError(source.records + 1, "it has a document type or entities", mend) from error
     except (ParseError, ValueError, LookupError) as error:
         raise LineError(source.records + 1, "not XML from here on, or cut short", _MEND) from error
 

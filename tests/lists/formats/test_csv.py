@@ -176,6 +176,12 @@ def test_different_entries_of_one_id_are_told_with_their_lines(
     assert store.names() == ()
 
 
+def test_the_later_line_is_blamed_whatever_the_algorithms(store: ListStore) -> None:
+    lines = f"x,md5,{MD5},A1\na,sha1,{MD5}01234567,A1\na,md5,{MD5[::-1]},A1\n"
+    with pytest.raises(ListFormatError, match=r"line 4: .* line 3$"):
+        imported(store, HEADER + lines.encode())
+
+
 def test_the_first_conflict_of_many_is_named(store: ListStore) -> None:
     lines = [f"id{number},md5,{random.Random(number).randbytes(16).hex()},A1" for number in range(3000)]
     lines += [f"id{number},md5,{MD5},A1" for number in (2999, 5, 17)]

@@ -18,7 +18,8 @@ from hashscan.cli.passphrases import (
     root_passphrases,
 )
 from hashscan.cli.screen import say, show_table
-from hashscan.errors import EXIT_CLEAN
+from hashscan.errors import EXIT_CLEAN, UsageError
+from hashscan.model import ListInfo
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 _DAY = "%Y-%m-%d %H:%M UTC"
@@ -149,17 +150,55 @@ def add(file: Path, work: Path, form: str, category: str | None) -> int:
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@click.argument("entries", nargs=-1, metavar="[ENTRY]...")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="File of entry ids, one a line (- is standard input).",
+)
+@work_option
+def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
+    """Withdraw entries by their ids; all of them, or none when an id is unknown.
+
+    Published ones are entries until the next release, so release at once when an entry is wrong. To correct
+    an entry, withdraw it and add it again under the same id.
+    """
+    from hashscan.lists.publisher import Publisher
+
+    ids = [*entries, *(_lines(file) if file else [])]
+    count = Publisher(work).withdraw(ids)
+    say(f"hashscan: {count} entries are withdrawn; subscribers know when you have released")
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
 @passphrase_options
 def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> int:
-    """Sign and publish a new version with everything that waits."""
+    """Sign and publish a new version with everything that waits.
+
+    After the first release only what is new or withdrawn is written, and only that is fetched.
+    """
     from hashscan.lists.publisher import Publisher
 
     info = Publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase))
-    say(
-        f"hashscan: version {info.version} is published: {info.entries} entries; "
-        f"the first signature runs out {info.expires}"
-    )
+    _say_published(info)
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@work_option
+@passphrase_options
+def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> int:
+    """Sign and publish the same entries without the withdrawn ones, all releases made one.
+
+    Subscribers fetch the whole list anew, so do it when `status` advises it. What waits goes on waiting.
+    """
+    from hashscan.lists.publisher import Publisher
+
+    info = Publisher(work).compact(passphrase=online_passphrase(passphrase_file, no_passphrase))
+    _say_published(info)
     return EXIT_CLEAN
 
 
@@ -257,8 +296,19 @@ def status(work: Path) -> int:
     if found.published is None:
         say(f"hashscan: list {found.state.name} is not released yet")
     else:
-        say(f"hashscan: list {found.state.name} version {found.published.version}")
-    say(f"  {found.pending} entries wait")
+        say(
+            f"hashscan: list {found.state.name} version {found.published.version}: "
+            f"{found.published.entries} entries, the base and {found.increments} increments, "
+            f"{found.rows - found.published.entries} withdrawn rows"
+        )
+        show_table(
+            "entries",
+            ("algorithm", "category", "entries"),
+            ((algorithm, category, str(n)) for algorithm, category, n in found.published.counts),
+        )
+    say(f"  {found.pending} entries wait to be released, {found.withdrawing} to be withdrawn")
+    if found.compaction_pays:
+        say("  `hashscan publish compact` would make it smaller and quicker to pull for the first time")
     show_table(
         "signatures",
         ("role", "runs out", "must sign", "keys"),
@@ -280,3 +330,26 @@ def _say_running_out(running_out: Mapping[str, datetime]) -> None:
     """Say what runs out soon, and what helps."""
     for role, expires in sorted(running_out.items()):
         say(f"  {role} runs out {expires:{_DAY}}: {_RENEWING[role]}")
+
+
+def _say_published(info: ListInfo) -> None:
+    say(
+        f"hashscan: version {info.version} is published: {info.entries} entries; "
+        f"the first signature runs out {info.expires}"
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a file of ids, blank ones left out.
+
+    Raises:
+        UsageError: it can't be read.
+    """
+    try:
+        with click.open_file(str(file), encoding="utf-8", errors="surrogateescape") as stream:
+            lines = [line.rstrip("\r\n") for line in stream]
+    except OSError as error:
+        raise UsageError(
+            f"can't read the file of ids {file}: {error.strerror}", advice="Name an existing file."
+        ) from error
+    return [line for line in lines if line]

@@ -26,12 +26,18 @@ from hashscan.lists.ids import first_shared_id
 from hashscan.lists.keys import Passphrases
 from hashscan.lists.pending import UnknownIdError
 from hashscan.lists.publisher_state import Expiry, PublisherState
-from hashscan.model import Entry, ListInfo
+from hashscan.model import ENTRY_ID_MAX, Entry, ListInfo
 
 if TYPE_CHECKING:
     from hashscan.lists.refreshing import Refreshed
     from hashscan.lists.rotation import Rotated
     from hashscan.lists.workroom import Workroom
+
+
+_MANY_INCREMENTS = 100
+"""A subscriber fetches some files for each."""
+_WITHDRAWN_SHARE = 10
+"""One withdrawn row of so many is fetched in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,12 @@ class PublisherStatus:
     """Those among them of whose time less than a third is left."""
     keys: Mapping[str, tuple[tuple[str, ...], int]]
     """Of each role the ids of its keys, and how many of them must sign."""
+
+    @property
+    def compaction_pays(self) -> bool:
+        """Whether there are many increments, or many withdrawn rows beside the entries."""
+        withdrawn = self.rows - self.published.entries if self.published else 0
+        return self.increments >= _MANY_INCREMENTS or withdrawn > self.rows // _WITHDRAWN_SHARE
 
     @property
     def pending(self) -> int:
@@ -207,7 +219,7 @@ class Publisher:
         from hashscan.lists.revision import canary_ids
         from hashscan.lists.workroom import seconds
 
-        given = IdSet(entry_id.encode("utf-8", "surrogateescape") for entry_id in ids)
+        given = IdSet(map(_id, ids))
         if not len(given):
             raise ListFormatError("no ids of entries to withdraw", advice="Name at least one.")
         with self._opened() as room:
@@ -340,6 +352,20 @@ class Publisher:
         from hashscan.lists.workroom import opened
 
         return opened(self._work)
+
+
+def _id(text: str) -> bytes:
+    """An id as columns have it.
+
+    Raises:
+        ListFormatError: no entry can have it.
+    """
+    if not (text.isascii() and text.isprintable()) or len(text) > ENTRY_ID_MAX:
+        raise ListFormatError(
+            f"{text[:ENTRY_ID_MAX]!a} can't be the id of an entry",
+            advice=f"An id has 1 to {ENTRY_ID_MAX} printable ASCII characters; nothing was withdrawn.",
+        )
+    return text.encode("ascii")
 
 
 def _root_keys(keys: Path) -> Path:

@@ -15,7 +15,10 @@ PATHS = [
     *((name,) for name in COMMANDS),
     *(("lists", n) for n in ("add", "pull", "status", "import", "remove")),
 ]
-PATHS += [("publish", name) for name in ("init", "add", "release", "refresh", "rotate", "status")]
+PATHS += [
+    ("publish", name)
+    for name in ("init", "add", "withdraw", "release", "compact", "refresh", "rotate", "status")
+]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)

@@ -79,6 +79,36 @@ def test_status_and_refresh(run: Run, released: Path, entries: Path) -> None:
     assert "signed anew: targets until" in ran.err
 
 
+def test_withdrawing_by_name_and_by_file(run: Run, released: Path, entries: Path, tmp_path: Path) -> None:
+    first, second = [line.split(",")[0] for line in entries.read_text().splitlines()[1:3]]
+    publish = {
+        name: ("publish", name, "--work", released)
+        for name in ("withdraw", "release", "compact", "status", "add")
+    }
+    ran = run(*publish["withdraw"], "no-such-entry")
+    assert ran.code == 2
+    assert "no entry 'no-such-entry' in the list" in ran.err
+    file = tmp_path / "ids"
+    file.write_bytes(first.encode() + b"\r\n\n")
+    assert run(*publish["withdraw"], "--from", file).code == 0
+    assert run(*publish["withdraw"], first).code == 2
+    assert "2 to be withdrawn" not in run(*publish["status"]).err
+    assert run(*publish["withdraw"], "--from", "-", input=second).code == 0
+    assert "0 entries wait to be released, 2 to be withdrawn" in run(*publish["status"]).err
+    assert run(*publish["release"], env=SECRETS).code == 0
+    ran = run(*publish["status"])
+    assert "4 entries, the base and 1 increments, 2 withdrawn rows" in ran.err
+    assert "`hashscan publish compact`" in ran.err
+    assert run(*publish["compact"], env=SECRETS).code == 0
+    ran = run(*publish["status"])
+    assert "version 3: 4 entries, the base and 0 increments, 0 withdrawn rows" in ran.err
+    assert run(*publish["compact"], env=SECRETS).code == 2
+    # A withdrawn id can be given again.
+    assert run(*publish["add"], entries).code == 0
+    for arguments in ((), ("--from", tmp_path / "none"), ("--from", "-")):
+        assert run(*publish["withdraw"], *arguments, input="").code == 2
+
+
 def test_thresholds_that_cant_be_met(run: Run, tmp_path: Path) -> None:
     ran = run(
         *("publish", "init", "x", "--work", tmp_path / "w", "--repository", tmp_path / "p"),

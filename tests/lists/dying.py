@@ -27,7 +27,7 @@ from hashscan.lists.publisher import Publisher
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
 
-from .builders import some_entries, tree
+from .builders import CANARIES, some_entries, tree
 
 CHANGES = frozenset(
     {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
@@ -54,6 +54,8 @@ def do(action: str, folder: Path) -> None:
         store.import_entries("own", some_entries(old_entries(folder) + ADDED, algorithms=["md5"]), "entries")
     elif action == "release":
         Publisher(folder / "owner" / "work").release()
+    elif action == "compact":
+        Publisher(folder / "owner" / "work").compact()
     elif action == "rotate":
         Publisher(folder / "owner" / "work").rotate(ROLES)
     elif action == "remove":
@@ -64,7 +66,7 @@ def look(action: str, folder: Path) -> ListInfo | None:
     """The list as a reader finds it; None when there is none."""
     now = datetime.now(UTC)
     store = ListStore(folder / "lists")
-    if action in {"release", "rotate"}:
+    if action in {"release", "compact", "rotate"}:
         published = folder / "owner" / "published"
         root = (published / "metadata" / "1.root.json").read_bytes()
         return open_published("test", published, root, now, remedy="restore it").info
@@ -86,15 +88,20 @@ def check(action: str, folder: Path) -> bool:
         assert staged is None or (staged.state in USABLE_STATES and staged.entries == old + ADDED), staged
         return staged is not None
     if action == "remove":
-        assert info is None or info.entries == old, info
+        assert info is None or info.entries == old + CANARIES, info
         return info is None
     assert info is not None
     assert info.state in USABLE_STATES, info
+    if action == "compact":
+        # The old version has an increment, and another waits.
+        assert info.entries == old + CANARIES, info
+        return info.version == 3
     if action == "rotate":
-        assert info.entries == old, info
+        assert info.entries == old + CANARIES, info
         return (folder / "owner" / "published" / "metadata" / "3.root.json").exists()
-    assert info.entries in (old, old + ADDED), info
-    return info.entries == old + ADDED
+    own = 0 if action == "import" else CANARIES
+    assert info.entries - own in (old, old + ADDED), info
+    return info.entries - own == old + ADDED
 
 
 def finish(action: str, folder: Path) -> None:
@@ -105,6 +112,14 @@ def finish(action: str, folder: Path) -> None:
         if status.pending:
             do(action, folder)
         assert Publisher(folder / "owner" / "work").status().pending == 0
+        assert {path.name for path in (folder / "owner" / "published").iterdir()} == {"metadata", "targets"}
+    elif action == "compact":
+        status = Publisher(folder / "owner" / "work").status()
+        assert (status.pending, status.withdrawing) == (ADDED, 1), status
+        if not check(action, folder):
+            do(action, folder)
+        status = Publisher(folder / "owner" / "work").status()
+        assert (status.pending, status.withdrawing, status.increments) == (ADDED, 1, 0), status
         assert {path.name for path in (folder / "owner" / "published").iterdir()} == {"metadata", "targets"}
     elif action == "rotate":
         Publisher(folder / "owner" / "work").status()

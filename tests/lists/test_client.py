@@ -29,7 +29,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, ListInfo, TrustState
 from tests.web import WebServer, send
 
-from .builders import NOW, Owner, some_entries, tree
+from .builders import CANARIES, NOW, Owner, some_entries, tree
 from .test_lock import holder
 from .test_trust import rotate_root
 
@@ -56,7 +56,7 @@ def still_version_1(store: ListStore, error: type[HashscanError], words: str) ->
     assert caught.value.remedy
     assert str(caught.value).isprintable()
     found = info(store)
-    assert (found.state, found.version, found.entries) == (TrustState.FRESH, 1, 9)
+    assert (found.state, found.version, found.entries) == (TrustState.FRESH, 1, 9 + CANARIES)
 
 
 # ---- what works
@@ -70,8 +70,8 @@ def test_pulls_from_a_web_server(owner: Owner, store: ListStore, web: WebServer)
     pulled = client.pull(store, "mine")
     assert (pulled.changed, pulled.previous, pulled.info.version) == (True, None, 1)
     assert pulled.info == info(store)
-    assert pulled.info.by_algorithm == (("md5", 3), ("pdq", 3), ("sha256", 3))
-    assert pulled.info.categories == ("A1", "B2")
+    assert pulled.info.by_algorithm == (("md5", 4), ("pdq", 4), ("sha1", 1), ("sha256", 4))
+    assert pulled.info.categories == ("A1", "B2", "test")
     assert client.origin_of(store, "mine") == Origin(web.url)
 
 
@@ -79,7 +79,7 @@ def test_pulls_from_a_web_server(owner: Owner, store: ListStore, web: WebServer)
 def test_pulls_from_a_folder(owner: Owner, store: ListStore, form: Callable[[Path], str]) -> None:
     owner.release(some_entries(9))
     client.add(store, "mine", form(owner.repository), owner.root)
-    assert client.pull(store, "mine").info.entries == 9
+    assert client.pull(store, "mine").info.entries == 9 + CANARIES
 
 
 def test_nothing_new_changes_nothing(subscribed: ListStore, web: WebServer) -> None:

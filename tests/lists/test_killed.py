@@ -31,6 +31,11 @@ def prepared(folder: Path, action: str, old: int) -> None:
         client.pull(store, "signed")
     if action == "import":
         store.import_entries("own", some_entries(old, algorithms=["md5"]), "entries")
+    if action == "compact":
+        # The old version has an increment, and more waits.
+        owner.publisher.withdraw(["e0"])
+        owner.release(some_entries(1, start=old + dying.ADDED, algorithms=["md5"]))
+        owner.publisher.withdraw(["e1"])
     if action != "rotate":
         owner.publisher.add(some_entries(dying.ADDED, start=old, algorithms=["md5"]), "entries")
     if action in {"pull", "stage", "activate"}:
@@ -51,6 +56,7 @@ def command(mode: str, action: str, folder: Path) -> list[str]:
         ("activate", 4),
         ("import", 15),
         ("release", 15),
+        ("compact", 15),
         ("rotate", 20),
         ("remove", 10),
     ],
@@ -66,7 +72,7 @@ def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str
     assert 0 < new < deaths
 
 
-@pytest.mark.parametrize("action", ["pull", "activate", "release", "rotate"])
+@pytest.mark.parametrize("action", ["pull", "activate", "release", "compact"])
 def test_killed_at_any_time(tmp_path: Path, action: str) -> None:
     folder, kept = tmp_path / "folder", tmp_path / "kept"
     prepared(folder, action, 30_000)

@@ -52,7 +52,11 @@ def test_the_folders_hold_what_belongs_there_and_nothing_else(owner: Owner) -> N
     }
     assert {path.split(".", 1)[1] for path in tree(owner.targets)} == {
         "manifest.json",
-        *(f"{part}.md5.0000.{column}.npy" for part in (1, 2) for column in ("ids", "category", "value")),
+        *(
+            f"{part}.0000.{column}.npy"
+            for part in ("1.md5", "1.pdq", "1.sha1", "1.sha256", "2.md5")
+            for column in ("ids", "category", "value")
+        ),
     }
     assert {path.name for path in owner.repository.iterdir()} == {"metadata", "targets"}
     assert tree(owner.folder / "work") == {

@@ -17,7 +17,7 @@ from hashscan.lists.index import CompiledIndex
 from hashscan.lists.store import ListStore
 from hashscan.model import ListInfo, TrustState
 
-from .builders import NOW, Owner, some_entries, tree
+from .builders import CANARIES, NOW, Owner, some_entries, tree
 
 
 def info(store: ListStore, name: str) -> ListInfo:
@@ -51,7 +51,7 @@ def test_every_list_asked_for_is_reported_and_usable_ones_open(store: ListStore,
             ("never", TrustState.MISSING),
         ]
         assert [handle.name for handle in opened.handles] == ["signed", "own"]
-        assert len(CompiledIndex.open(opened.handles)) == 13
+        assert len(CompiledIndex.open(opened.handles)) == 13 + CANARIES
         assert "hashscan lists pull never" in (opened.infos[3].problem or "")
         assert "hashscan lists add" in (opened.infos[1].problem or "")
     assert [found.name for found in store.infos(NOW)] == ["never", "own", "signed"]
@@ -211,7 +211,7 @@ def test_an_open_list_is_neither_removed_nor_swept_away(store: ListStore, owner:
     owner.release(some_entries(3, start=9))
     client.pull(store, "signed")
     assert info(store, "signed").version == 2
-    assert len(CompiledIndex.open(opened.handles)) == 9
+    assert len(CompiledIndex.open(opened.handles)) == 9 + CANARIES
     opened.close()
     owner.release(some_entries(3, start=12))
     client.pull(store, "signed")
@@ -237,7 +237,7 @@ def test_a_worker_opens_a_handle_without_tuf(store: ListStore, owner: Owner) -> 
         done = subprocess.run(
             [sys.executable, "-c", WORKER, handles], capture_output=True, text=True, check=True
         )
-    assert done.stdout == "9 ['e1', 'e4', 'e7']\n[]\n"
+    assert done.stdout == f"{9 + CANARIES} ['canary-4', 'e1', 'e4', 'e7']\n[]\n"
 
 
 def test_importing_the_room_imports_no_tuf() -> None:
@@ -270,7 +270,7 @@ def test_the_demo_list_opens_by_name_only_and_writes_nothing(store: ListStore, s
     with store.open(["demo"], NOW) as opened:
         assert opened.infos[0].state is TrustState.FRESH
         assert opened.infos[0].categories == ("test",)
-        assert len(CompiledIndex.open(opened.handles)) == 9
+        assert len(CompiledIndex.open(opened.handles)) == 9 + CANARIES
     assert store.names() == ()
     assert {path: path.stat().st_mtime_ns for path in [shipped, *shipped.rglob("*")]} == before
     assert not store.folder("demo").path.parent.exists()

@@ -57,7 +57,7 @@ def test_from_the_owner_to_a_finding(run: Run, url: str, root: Path, uploads: Pa
     assert run("scan", uploads).code == 10
     ran = run("lists", "pull", "national")
     assert ran.code == 0
-    assert "version 1 (was not there before): 2 entries" in ran.err
+    assert "version 1 (was not there before): 6 entries" in ran.err
     assert "up to date" in run("lists", "pull").err
     ran = run("lists", "status")
     assert ran.code == 0
@@ -80,7 +80,7 @@ def test_a_new_release_is_pulled(run: Run, url: str, root: Path, tmp_path: Path)
     assert run("publish", "add", more, "--work", tmp_path / "work").code == 0
     assert run("publish", "release", "--work", tmp_path / "work", "--no-passphrase").code == 0
     ran = run("lists", "pull")
-    assert "version 2 (was 1 before): 3 entries" in ran.err
+    assert "version 2 (was 1 before): 7 entries" in ran.err
 
 
 def test_a_forged_list_is_refused_and_the_good_one_stays(
@@ -261,31 +261,35 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert run("lists", "activate").code == 2
     ran = run("lists", "pull", "--stage")
     assert ran.code == 0
-    assert "version 1 (staged; none is in use): 2 entries" in ran.err
+    assert "version 1 (staged; none is in use): 6 entries" in ran.err
     assert run("lists", "status").code == 10
     assert run("scan", uploads).code == 10
-    assert "from nothing to version 1: 2 entries came, 0 went" in run("lists", "diff", "national").err
+    assert "from nothing to version 1: 6 entries came, 0 went" in run("lists", "diff", "national").err
     ran = run("lists", "activate", "national")
     assert ran.code == 0
-    assert "version 1 is in use (was not there before): 2 entries" in ran.err
+    assert "version 1 is in use (was not there before): 6 entries" in ran.err
     assert run("scan", uploads).code == 1
 
     more = tmp_path / "more.csv"
     more.write_text(f"id,algorithm,value,category\nmore,md5,{'0' * 32},B1\nmany,md5,{'1' * 32},A2\n")
-    run("publish", "add", more, "--work", tmp_path / "work")
+    assert run("publish", "add", more, "--work", tmp_path / "work").code == 0
+    assert run("publish", "withdraw", "e-sha256", "--work", tmp_path / "work").code == 0
     run("publish", "release", "--work", tmp_path / "work", "--no-passphrase")
-    assert "version 2 (staged; 1 is in use): 4 entries" in run("lists", "pull", "--stage").err
+    assert "version 2 (staged; 1 is in use): 7 entries" in run("lists", "pull", "--stage").err
     ran = run("lists", "status")
     assert ran.code == 0
-    assert "list national: version 2 is staged, fresh: 4 entries" in ran.err
-    assert "list national: sha256: 1 A1" in ran.err
+    assert "list national: version 2 is staged, fresh: 7 entries" in ran.err
+    assert "list national: sha256: 1 A1, 1 test" in ran.err
     ran = run("lists", "diff", "--entries")
     assert ran.code == 0
-    assert "from version 1 to version 2: 2 entries came, 0 went" in ran.err
+    assert "from version 1 to version 2: 2 entries came, 1 went" in ran.err
     assert sorted((line["change"], line["category"], line["entry"]) for line in ran.lines) == [
         ("came", "A2", "many"),
         ("came", "B1", "more"),
+        ("went", "A1", "e-sha256"),
     ]
+    assert re.search(r"md5\W+B1\W+1\W+0\W", ran.err)
+    assert re.search(r"sha256\W+A1\W+0\W+1\W", ran.err)
     assert run("lists", "diff").out == ""
     assert run("check", "0" * 32).lines[0]["verdict"] == "clean"
     ran = run("lists", "activate", "--discard")
@@ -487,7 +491,7 @@ def test_verify_finds_what_a_check_does_not_look_at(run: Run, url: str, root: Pa
     assert run("lists", "pull").code == 0
     ran = run("lists", "verify")
     assert ran.code == 0
-    assert "all 2 entries are as they should be" in ran.err
+    assert "all 6 entries are as they should be" in ran.err
     (column,) = state.glob("lists/national/versions/*/columns/base.sha256.value.npy")
     data = column.read_bytes()
     column.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))

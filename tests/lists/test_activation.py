@@ -13,7 +13,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
 from tests.web import WebServer, refuse
 
-from .builders import Owner, some_entries
+from .builders import CANARIES, Owner, some_entries
 from .test_client import info
 from .test_lock import holder
 
@@ -50,7 +50,7 @@ def test_a_staged_version_waits(staged: ListStore) -> None:
     assert info(staged).version == 1
     waiting = staged_info(staged, "mine")
     assert waiting is not None
-    assert (waiting.version, waiting.entries, waiting.state) == (2, 12, TrustState.FRESH)
+    assert (waiting.version, waiting.entries, waiting.state) == (2, 12 + CANARIES, TrustState.FRESH)
     assert versions(staged) == 2
     assert not staged.folder("mine").staging.exists()
 

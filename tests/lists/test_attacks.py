@@ -21,7 +21,7 @@ from hashscan.errors import HashscanError, ListTrustError, UnreachableError
 from hashscan.lists import client, release
 from hashscan.lists.attempts import read_attempts
 from hashscan.lists.credentials import CredentialPlaces
-from hashscan.lists.keys import load_key
+from hashscan.lists.keys import load_key, read_key
 from hashscan.lists.origin import Origin
 from hashscan.lists.publisher_state import Expiry
 from hashscan.lists.store import ListStore
@@ -29,7 +29,7 @@ from hashscan.model import TrustState
 from tests.certificates import Authority
 from tests.web import WebServer, refuse, send, serving
 
-from .builders import NOW, Owner, some_entries
+from .builders import CANARIES, NOW, Owner, some_entries
 from .test_client import info
 
 CHECKOUT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def refused(
     assert remedy in caught.value.remedy
     assert str(caught.value).isprintable()
     found = info(store)
-    assert (found.state, found.version, found.entries) == (TrustState.FRESH, 1, 9)
+    assert (found.state, found.version, found.entries) == (TrustState.FRESH, 1, 9 + CANARIES)
     assert folder.active() == before
     attempts = read_attempts(folder.attempts)
     assert attempts.error == str(caught.value)
@@ -75,10 +75,12 @@ def republish(
     """Sign all that is published anew, as version `number` of each role."""
     latest = max(owner.metadata.glob("*.targets.json"), key=lambda path: path.stat().st_mtime_ns)
     targets = Metadata[Targets].from_bytes(latest.read_bytes()).signed.targets
-    again = [release.NewTarget(owner.targets / name, target) for name, target in targets.items()]
-    keys = {role: load_key(owner.folder / "keys", role, None) for role in release.SIGNING_ROLES}
+    keys: dict[str, Signer] = {
+        role: load_key(owner.folder / "keys", role, None) for role in release.SIGNING_ROLES
+    }
+    using = {role: [signer] for role, signer in {**keys, **(signers or {})}.items()}
     before = dict.fromkeys(release.SIGNING_ROLES, number - 1)
-    for name, data in release.signed_release(again, before, {**keys, **(signers or {})}, expiry, now).items():
+    for name, data in release.signed_release(targets, before, using, expiry, now).items():
         (owner.metadata / name).write_bytes(data)
 
 
@@ -87,7 +89,7 @@ def change_root(owner: Owner, change: Callable[[Root], Any]) -> None:
     root = Metadata[Root].from_bytes(owner.root)
     root.signed.version = 2
     change(root.signed)
-    root.sign(load_key(owner.folder / "keys", "root", None))
+    root.sign(read_key(owner.folder / "keys" / "root" / "1.pem", None))
     (owner.metadata / "2.root.json").write_bytes(root.to_bytes())
 
 

@@ -96,10 +96,13 @@ def sweep_record(
     excepted: Iterable[ExceptedEntry],
     algorithms: Iterable[str],
     thresholds: Mapping[str, int],
+    variants: Iterable[str],
+    review_threshold: int | None,
     sandbox_mode: str,
     started: str,
 ) -> Record:
     """The first record: what was asked for, and with what."""
+    review = {} if review_threshold is None else {"review_threshold": review_threshold}
     return {
         "type": "sweep",
         "schema": SCHEMA,
@@ -113,6 +116,8 @@ def sweep_record(
         "thresholds": {
             name: thresholds[name] for name in sorted(algorithms) if ALGORITHMS[name].metric != "exact"
         },
+        "variants": list(variants),
+        **review,
         "sandbox": {"mode": sandbox_mode},
         "started": started,
     }

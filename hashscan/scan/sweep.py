@@ -159,6 +159,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 excepted=exceptions.in_force,
                 algorithms=algorithms,
                 thresholds=thresholds_of_lists(opened.handles),
+                variants=settings.matching.variants,
+                review_threshold=settings.matching.review_threshold,
                 sandbox_mode=settings.decoding.sandbox,
                 started=started.isoformat(),
             )
@@ -169,6 +171,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
             excepted=exceptions.in_force,
+            variants=settings.matching.variants,
+            review_threshold=settings.matching.review_threshold,
         )
         with ProcessPool(setup, settings.workers) as pool:
             run = Sweep(

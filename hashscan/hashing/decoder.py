@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import RECORDS_MAX, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import VARIANTS, WHOLE, PictureDigest
 from hashscan.model import Reason
@@ -68,7 +68,9 @@ def load(*arguments: str) -> Decode:
         else:
             module, _, name = argument.partition(":")
             hashes.append(getattr(importlib.import_module(module), name)())
-    _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True))
+    _warm_up(_decoder(hashes, Limits(), (), augmented=False), FORMATS)
+    # What comes after decoding is the same for all formats.
+    _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
     # What lives now lives as long as the process. Not to be looked at again spares each decoder the copying
     # of these pages.
     gc.collect()
@@ -119,15 +121,15 @@ def _decoder(
     return decode
 
 
-def _warm_up(decode: Decode) -> None:
-    """Decode a whole, a cut and a spoilt file of every format, and one of several pictures.
+def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:
+    """Decode a whole, a cut and a spoilt file of each format, and one of several pictures.
 
     Pillow imports what it needs late.
     """
     from hashscan.hashing.samples import samples, samples_of_several
 
     drawn, several = samples(), samples_of_several()
-    for picture_format in FORMATS:
+    for picture_format in formats:
         whole = drawn.get(picture_format.pillow or "", b"")
         middle = len(whole) // 2
         spoilt = whole[:middle] + bytes(len(whole) - middle)

@@ -41,7 +41,7 @@ the largest icon, a PSD's layers merged."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
-_HEIF_PREVIEW_SIDE = 96
+_HEIF_PREVIEW_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)

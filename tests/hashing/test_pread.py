@@ -108,3 +108,15 @@ def test_descriptor_is_given_to_nobody_and_left_open() -> None:
     os.close(descriptor)
     with pytest.raises(OSError, match="descriptor"):
         PreadFile(descriptor)
+
+
+@given(st.binary(max_size=200), st.integers(0, 250), st.one_of(st.none(), st.integers(0, 250)), st.data())
+@settings(deadline=None)
+def test_a_file_within_a_file(content: bytes, start: int, length: int | None, data: st.DataObject) -> None:
+    descriptor = in_memory(content)
+    inner = content[start:] if length is None else content[start : start + length]
+    within = PreadFile(descriptor).within(start, length)
+    assert (within.size, within.read()) == (len(inner), inner)
+    deeper = data.draw(st.integers(0, 250))
+    assert within.within(deeper, 10).read() == inner[deeper : deeper + 10]
+    os.close(descriptor)

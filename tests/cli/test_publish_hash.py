@@ -1,0 +1,123 @@
+"""`hashscan publish hash` as a list's owner runs it: from files to a list that finds them and their crops."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.pictures import encoded, scene
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    folder = tmp_path / "held"
+    (folder / "below").mkdir(parents=True)
+    (folder / "one.jpg").write_bytes(encoded(scene(1)))
+    (folder / "below" / "two.png").write_bytes(encoded(scene(2), "PNG"))
+    return folder
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_entries_of_each_file(run: Run, held: Path) -> None:
+    ran = run("publish", "hash", held, "--category", "A2")
+    assert ran.code == 0, ran.err
+    found = rows(ran.out)
+    assert len(found) == 8
+    assert {row["category"] for row in found} == {"A2"}
+    content = hashlib.sha256((held / "one.jpg").read_bytes()).hexdigest()
+    assert {row["id"]: row["value"] for row in found}[f"{content[:32]}-sha256"] == content
+    (hashed,) = run("hash", held / "one.jpg").lines
+    assert hashed["digests"].items() <= {(row["algorithm"], row["value"]) for row in found}
+    # No name of a file, and the same whenever it is hashed.
+    assert "one" not in ran.out
+    assert sorted(run("publish", "hash", held, "--category", "A2").out.splitlines()) == sorted(
+        ran.out.splitlines()
+    )
+
+
+def test_a_category_is_demanded(run: Run, held: Path) -> None:
+    ran = run("publish", "hash", held)
+    assert ran.code == 2
+    assert "--category" in ran.err
+
+
+def test_the_list_finds_crops(run: Run, held: Path, tmp_path: Path) -> None:
+    output = tmp_path / "entries.csv"
+    ran = run("publish", "hash", held, "--category", "A1", "--augment", "crop", "--output", output)
+    assert (ran.code, ran.out) == (0, "")
+    assert output.stat().st_mode & 0o777 == 0o600
+    assert len(rows(output.read_text())) == 2 * (4 + 17)
+    assert run("lists", "import", output, "--name", "ours").code == 0
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    width, height = scene(2).size
+    for share in (0.05, 0.1):
+        left, top = round(width * share / 2), round(height * share / 2)
+        cropped = scene(2).crop((left, top, width - left, height - top))
+        (uploads / f"{share}.jpg").write_bytes(encoded(cropped, quality=85))
+    (uploads / "other.jpg").write_bytes(encoded(scene(3)))
+    swept = run("scan", uploads, "--report", "-")
+    found = [record for record in swept.lines if record["type"] == "finding"]
+    assert sorted(Path(record["path"]).name for record in found) == ["0.05.jpg", "0.1.jpg"]
+
+
+def test_what_publish_add_takes(run: Run, held: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    begun = run(
+        "publish", "init", "ours", "--work", work, "--repository", tmp_path / "public", "--no-passphrase"
+    )
+    assert begun.code == 0, begun.err
+    for form in ("csv", "ndjson"):
+        output = tmp_path / f"entries.{form}"
+        options = ("--category", "A1", "--augment", "frames", "--format", form, "--output", output)
+        assert run("publish", "hash", held, *options).code == 0
+    assert len([json.loads(line) for line in (tmp_path / "entries.ndjson").read_text().splitlines()]) == 8
+    added = run("publish", "add", tmp_path / "entries.csv", "--work", work)
+    assert added.code == 0, added.err
+
+
+def test_every_file_has_a_verdict(run: Run, held: Path) -> None:
+    (held / "again.jpg").write_bytes((held / "one.jpg").read_bytes())
+    flat = scene(1).convert("L").point(lambda value: 128 + value // 64)
+    (held / "flat.png").write_bytes(encoded(flat, "PNG"))
+    (held / "cut.png").write_bytes(encoded(scene(4), "PNG")[:-2000])
+    (held / "odd\x1b[31m.jxl").write_bytes(b"\xff\x0a" + bytes(64))
+    (held / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(64))
+    ran = run("publish", "hash", held, "--category", "A1")
+    assert ran.code == 3
+    said = ran.err.splitlines()
+    assert said[-1] == (
+        "hashscan: 7 files: 3 hashed, 3 hashed in part, 1 with the content of another, 0 not hashed; "
+        "0 folders not entered"
+    )
+    named = {line.split(": ")[1].rpartition("/")[2]: line for line in said[:-1]}
+    assert set(named) == {"flat.png", "cut.png", "odd\\x1b[31m.jxl"}
+    assert "no pdq entry: quality" in named["flat.png"]
+    assert "exact entries only: truncated picture" in named["cut.png"]
+    assert "picture format not supported" in named["odd\\x1b[31m.jxl"]
+    algorithms = [row["algorithm"] for row in rows(ran.out)]
+    assert (algorithms.count("sha256"), algorithms.count("pdq")) == (6, 2)
+
+
+def test_algorithms_can_be_chosen(run: Run, held: Path) -> None:
+    ran = run("publish", "hash", held, "--category", "A1", "--algorithm", "pdq", "--algorithm", "phash")
+    assert sorted({row["algorithm"] for row in rows(ran.out)}) == ["pdq", "phash"]
+
+
+def test_the_output_is_not_among_what_is_hashed(run: Run, held: Path) -> None:
+    ran = run("publish", "hash", held, "--category", "A1", "--output", held / "below" / "entries.csv")
+    assert ran.code == 2
+    assert "beneath a folder that is to be hashed" in ran.err
+
+
+def test_what_cannot_be_read_is_named(run: Run, held: Path) -> None:
+    ran = run("publish", "hash", held / "nothing", "--category", "A1")
+    assert ran.code == 2

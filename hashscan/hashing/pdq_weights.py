@@ -175,12 +175,14 @@ def _taken_from(seen: Numbers, length: int, factor: int, way: Way) -> NDArray[np
 def _gathered(rows: _Rows, places: NDArray[np.float64] | Numbers) -> _Rows:
     """The weights of the pixels at these ascending places, given those of what was taken from there."""
     whole = np.floor(places).astype(np.int64)
-    beyond: NDArray[np.float64] = np.subtract(places, whole, dtype=np.float64)
+    beyond = places - whole
     lows = whole[:, 0]
     highs = whole[:, -1] + 1 + (beyond[:, -1] > 0)
     width = int((highs - lows).max()) + 1
     at = (np.arange(len(lows))[:, None] * width + whole - lows[:, None]).ravel()
-    weights: NDArray[np.float64] = np.bincount(at, (rows.weights * (1 - beyond)).ravel(), len(lows) * width)
+    cells = len(lows) * width
+    # Given weights, it sums them up as float64, which its annotation doesn't say.
+    weights = np.bincount(at, (rows.weights * (1 - beyond)).ravel(), cells).astype(np.float64, copy=False)
     if beyond.any():
-        weights += np.bincount(at + 1, (rows.weights * beyond).ravel(), len(lows) * width)
+        weights += np.bincount(at + 1, (rows.weights * beyond).ravel(), cells)
     return _Rows(lows, highs, weights.reshape(-1, width)[:, :-1])

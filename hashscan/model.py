@@ -281,10 +281,10 @@ class Match:
     """Largest distance at which an entry matches; one that is farther away is a near miss."""
     variant: str = "as stored"
     """Which rendering of the picture the digest was made from."""
-    excepted: ExceptedEntry | None = None
-    """Set when this server withholds what the entry says."""
     doubt: str = ""
     """Why likeness alone says little of this picture; empty where it doesn't."""
+    excepted: ExceptedEntry | None = None
+    """Set when this server withholds what the entry says."""
 
     @property
     def near_miss(self) -> bool:

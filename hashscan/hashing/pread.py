@@ -58,7 +58,7 @@ class PreadFile(io.RawIOBase):
         if 0 < wanted < _BLOCK_SIZE:
             offset = self._position - self._block_start
             if not 0 <= offset <= len(self._block) - wanted:
-                self._block = os.pread(self._descriptor, min(_BLOCK_SIZE, left), self._position)
+                self._block = os.pread(self._descriptor, min(_BLOCK_SIZE, left), self._start + self._position)
                 self._block_start, offset = self._position, 0
             if len(self._block) - offset >= wanted:
                 self._position += wanted

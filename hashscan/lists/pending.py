@@ -60,14 +60,18 @@ class Pending:
             OutputError: the entries are lost.
         """
         sources: dict[str, list[Iterable[Block]]] = {}
-        for position, operation in enumerate(self._operations):
-            if isinstance(operation, Addition):
-                handle, gone = self._handle(operation), self._withdrawn_from(position)
-                for files in handle.columns:
-                    rows = Without(ActiveRows(handle.folder, files), gone)
-                    renumbered = Renumbered(rows, handle.categories, CATEGORIES)
-                    sources.setdefault(files.algorithm, []).append(renumbered)
-        return {algorithm: Chained(tuple(rows)) for algorithm, rows in sources.items()}
+        gone = IdSet()
+        # The last first, since a withdrawal takes out of what came before it.
+        for operation in reversed(self._operations):
+            if isinstance(operation, Withdrawing):
+                gone |= self._ids(operation)
+                continue
+            handle = self._handle(operation)
+            for files in handle.columns:
+                rows = Without(ActiveRows(handle.folder, files), gone)
+                renumbered = Renumbered(rows, handle.categories, CATEGORIES)
+                sources.setdefault(files.algorithm, []).append(renumbered)
+        return {algorithm: Chained(tuple(reversed(rows))) for algorithm, rows in sources.items()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
         """The ids of all entries that wait, block by block."""
@@ -76,7 +80,11 @@ class Pending:
 
     def withdrawn(self) -> IdSet:
         """All ids that were withdrawn, whether from what is published or from what waits."""
-        return self._withdrawn_from(0)
+        every = IdSet()
+        for operation in self._operations:
+            if isinstance(operation, Withdrawing):
+                every |= self._ids(operation)
+        return every
 
     def add(self, name: str, entries: Iterable[Entry | EntryBlock], label: str, now: datetime) -> Addition:
         """Write entries down, at the end of what waits.
@@ -136,13 +144,6 @@ class Pending:
     def _new_folder(self) -> tuple[str, Path]:
         batch = secrets.token_hex(8)
         return batch, private_folder(self._folder / batch)
-
-    def _withdrawn_from(self, position: int) -> IdSet:
-        every = IdSet()
-        for operation in self._operations[position:]:
-            if isinstance(operation, Withdrawing):
-                every |= self._ids(operation)
-        return every
 
     def _handle(self, operation: Addition) -> ListHandle:
         opened = open_local(operation.name, self._folder / operation.name)

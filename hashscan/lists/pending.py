@@ -1,13 +1,13 @@
 """The entries and withdrawals that wait in a list owner's working folder for the next release.
 
-They stay in the order in which they came. A withdrawal takes out of everything before it, published or
-waiting; so an id can be given again after it was withdrawn.
+What is written down here waits once the state names it; the rest is cleared away as a leftover. Everything
+stays in the order in which it came. A withdrawal takes out of everything before it, published or waiting; so an
+id can be given again after it was withdrawn.
 """
 
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,16 +96,12 @@ class Pending:
             now: the time.
 
         Raises:
-            ListFormatError: the entries are faulty; nothing is left of them.
+            ListFormatError: the entries are faulty.
             OSError: they can't be written.
         """
         batch, folder = self._new_folder()
-        try:
-            manifest = write_local(name, folder, entries, label, 1, now)
-            sync_folder(self._folder)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+        manifest = write_local(name, folder, entries, label, 1, now)
+        sync_folder(self._folder)
         return Addition(batch, manifest.entries)
 
     def withdraw(self, ids: IdSet, published: Iterable[NDArray[np.bytes_]]) -> Withdrawing:

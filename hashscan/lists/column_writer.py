@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashscan.errors import ListFormatError
 from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles, Columns
+from hashscan.lists.columns import BLOCK, ID_DTYPE, ColumnFiles
 from hashscan.lists.durable import PRIVATE_FILE
 from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.ids import Conflict, ConflictError, EntryLedger
@@ -73,20 +73,6 @@ class ColumnWriter:
                 writer.add_block(given)
             else:
                 writer.add(given)
-
-    def add_columns(self, algorithm: str, columns: Columns, categories: tuple[str, ...]) -> None:
-        """Take in a whole list's columns of one algorithm.
-
-        Raises:
-            OSError: they can't be written.
-        """
-        writer = self._writer(algorithm)
-        meaning = np.array([_CATEGORY_INDEX[category] for category in categories], dtype=np.uint8)
-        for start in range(0, columns.entries, BLOCK):
-            rows = slice(start, start + BLOCK)
-            writer.add_block(
-                EntryBlock(algorithm, columns.ids[rows], meaning[columns.category[rows]], columns.value[rows])
-            )
 
     def finish(self) -> tuple[ColumnFiles, ...]:
         """Complete and sync the files; an entry that came twice is left in once.

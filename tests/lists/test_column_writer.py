@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import ListFormatError
-from hashscan.lists import column_writer, columns
+from hashscan.lists import column_writer
 from hashscan.lists.column_writer import ColumnWriter
 from hashscan.lists.columns import ColumnFiles, open_columns
 from hashscan.model import CATEGORIES, Entry
@@ -71,16 +71,3 @@ def test_files_open_with_plain_numpy_and_without_pickle(tmp_path: Path) -> None:
 def test_an_id_means_one_entry(tmp_path: Path, other: Entry) -> None:
     with pytest.raises(ListFormatError, match="'e0' is given to two different entries"):
         written(tmp_path, [*some_entries(9), other])
-
-
-def test_columns_of_another_list_keep_their_categories(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (files,) = written(tmp_path / "a", some_entries(3, algorithms=["pdq"], categories=["B1"]))
-    theirs = ("B1", "A1", "A2", "test", "other")
-    ours = open_columns(tmp_path / "a", files)
-    renumbered = columns.Columns(ours.ids, np.array([0, 4, 1], dtype=np.uint8), ours.value)
-    with ColumnWriter(tmp_path / "b") as writer:
-        writer.add_columns("pdq", renumbered, theirs)
-        merged = writer.finish()
-    assert [entry.category for entry in read_back(tmp_path / "b", merged)] == ["B1", "other", "A1"]

@@ -133,6 +133,9 @@ def add(
 def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int:
     """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
 
+    A server that is busy is asked again a few times, after the time it names when that is two minutes at
+    most; one that sends less than 10 kB a second for a minute is given up. Then the list's mirrors are tried.
+
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
     """
     from hashscan.cli.transfer import Transfer

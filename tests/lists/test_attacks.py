@@ -164,6 +164,15 @@ def test_a_clock_a_year_back(subscribed: ListStore, owner: Owner) -> None:
     )
 
 
+def test_with_a_clock_a_year_back_nothing_is_fresh(subscribed: ListStore) -> None:
+    """What is in use was made in the future then, and who knows whether it has expired."""
+    for days, state in ((365, TrustState.STALE), (2, TrustState.STALE), (0, TrustState.FRESH)):
+        with subscribed.open(["mine"], NOW - timedelta(days=days)) as opened:
+            assert opened.infos[0].state is state
+            assert len(opened.handles) == 1
+            assert ("check the clock" in (opened.infos[0].problem or "")) is (state is TrustState.STALE)
+
+
 def test_clocks_a_little_apart_dont_matter(subscribed: ListStore, owner: Owner) -> None:
     owner.release(some_entries(3, start=9), now=NOW + timedelta(hours=23))
     assert client.pull(subscribed, "mine").info.version == 2

@@ -151,8 +151,16 @@ class _Reader:
         if self._format == "JPEG":
             for number, source in enumerate(pictures_beside(self._opened.image, self._file), start=2):
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
-        elif self.shortfall is None:
+        elif self.shortfall is None and self._has_more(self._opened.image):
             yield from self._frames(self._opened.image)
+
+    def _has_more(self, image: Image.Image) -> bool:
+        try:
+            with reasons(self._file, self._format):
+                return bool(getattr(image, "is_animated", False))
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return False
 
     def _frames(self, image: Image.Image) -> Iterator[Frame]:
         shown = image.tell()
@@ -164,6 +172,8 @@ class _Reader:
             part = Part(_KINDS[self._format], number + 1)
             try:
                 with reasons(self._file, self._format):
+                    # Going on to the second frame of a GIF converts the first to colours.
+                    self._check_size(image, first=False)
                     try:
                         image.seek(place)
                     except EOFError:
@@ -232,14 +242,7 @@ class _Reader:
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and take its brightness."""
         image = opened.image
-        check_size(
-            image,
-            pillow_format or self._format,
-            self._file.size,
-            self._limits.max_pixels,
-            more=opened.coefficients,
-            first=part.number < 2,
-        )
+        self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
         drafted = image.size != opened.stored
         image.load()
         width, height = opened.stored if drafted else image.size
@@ -251,6 +254,16 @@ class _Reader:
             (height, width) if drafted else None,
             orientation_of(image),
             part,
+        )
+
+    def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
+        check_size(
+            image,
+            pillow_format or self._format,
+            self._file.size,
+            self._limits.max_pixels,
+            more=more,
+            first=first,
         )
 
     def _fall_short(self, reason: Reason) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
 from hashscan.hashing.embedded import HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.luma import luma_of
@@ -22,6 +23,7 @@ from hashscan.hashing.opening import (
     MISSING,
     OpenPicture,
     UndecodedError,
+    check_pixels,
     check_size,
     open_picture,
     reasons,
@@ -40,6 +42,7 @@ _KINDS: dict[str, Kind] = {
 the largest icon, a PSD's layers merged."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
+_ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
 
@@ -125,9 +128,30 @@ class _Reader:
                 self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
                 frame = self._frame(opened, WHOLE)
         except UndecodedError as error:
-            yield from self._salvaged(error.reason, 0, WHOLE)
+            odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
+            if odd is not None:
+                yield odd
+            else:
+                yield from self._salvaged(error.reason, 0, WHOLE)
         else:
             yield frame
+
+    def _odd_bitmap(self) -> Frame | None:
+        """A bitmap that Pillow can't read and others can."""
+        try:
+            with reasons(self._file, self._format):
+                width, height = bitmap_size(self._file)
+                check_pixels(width * height, self._limits.max_pixels)
+                if height * ((width + 7) // 8) > self._file.size:
+                    # Not one bit for each pixel.
+                    return None
+                self._file.ran_out = False
+                frame = Frame(bitmap_luma(self._file), width, height)
+                if self._file.ran_out:
+                    self._fall_short(Reason.TRUNCATED)
+                return frame
+        except UndecodedError:
+            return None
 
     def previews(self) -> Iterator[Frame]:
         """The small pictures that file managers show in place of it."""

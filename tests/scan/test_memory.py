@@ -104,7 +104,6 @@ def test_a_worker_and_its_decoder_stay_small(tmp_path: Path, make, reason: Reaso
     folder.mkdir()
     (folder / "large").write_bytes(make())
     peak, records = swept(folder, tmp_path / "state")
-    print(f"{peak / 1000:.0f} MB")
     assert 30_000 < peak < LIMIT_KB
     summary = records[-1]
     assert summary["type"] == "summary"

@@ -2,9 +2,9 @@
 
 python benchmarks/odd.py FOLDER
 
-For folders of broken, rare and hostile pictures, such as the test files of image libraries. `hashscan hash` reads
-every file, as a sweep would. Files that it takes for no pictures are shown to Pillow with all its plug-ins, so that
-a format which we forgot shows up.
+For folders of broken, rare and hostile pictures, such as the test files of image libraries. `hashscan hash`
+reads every file, as a sweep would. Files that it takes for no pictures are shown to Pillow with all its
+plug-ins, so that a format which we forgot shows up.
 """
 
 from __future__ import annotations

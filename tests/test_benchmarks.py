@@ -272,8 +272,27 @@ def test_what_a_list_costs_comes_to_figures(tmp_path: Path) -> None:
     ]
     figures = found["figures"]
     assert 400_000 < figures["increment, MB transferred"] * 1e6 < 1_000_000
-    # A list as small as this has few shards, and what was under way when the pull was killed is fetched again.
+    # A list as small as this has few shards, and one that was under way is fetched again.
     assert figures["resumed pull, share of the first transferred"] < 0.95
     assert figures["peak memory of any process, MB"] < 300
     assert "increment, seconds to pull" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_table_of_odd_files(tmp_path: Path) -> None:
+    whole = (UPLOADS / "bob" / "shop" / "mug.png").read_bytes()
+    (tmp_path / "whole").write_bytes(whole)
+    (tmp_path / "cut").write_bytes(whole[:-100])
+    (tmp_path / "other").write_bytes(b"\xff\x0a" + bytes(64))
+    # Targa has nothing at its start to be told by, but Pillow tries.
+    (tmp_path / "targa").write_bytes(bytes((0, 0, 2, *[0] * 9, 8, 0, 8, 0, 24, 0)) + bytes(8 * 8 * 3))
+    (tmp_path / "text").write_bytes(b"no picture")
+    done = subprocess.run(
+        [sys.executable, "odd.py", str(tmp_path)], cwd=BENCHMARKS, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert "| all 5 | 1 | 1 | 1 | 2 |" in lines
+    assert "| PNG | 1 | 1 | 0 | 0 |" in lines
+    assert "| cut | PNG | in part | truncated picture |" in lines
+    assert "| other | JPEG XL | not hashed | picture format not supported |" in lines
+    assert lines[-1] == "No pictures to hashscan, but to Pillow: targa (TGA)"

@@ -217,6 +217,16 @@ def check_size(
         raise UndecodedError(Reason.MEMORY)
 
 
+def check_pixels(pixels: int, max_pixels: int) -> None:
+    """See that so many pixels, of which only the brightness is kept, aren't too many.
+
+    Raises:
+        UndecodedError: they are.
+    """
+    if pixels > max_pixels * _BYTES_PER_PIXEL:
+        raise UndecodedError(Reason.TOO_LARGE)
+
+
 def _coefficients(image: JpegImagePlugin.JpegImageFile, file: PictureFile) -> int:
     """Bytes of the coefficients that are kept until the end of a JPEG which comes in several scans."""
     layers = image.layer

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
 from hashscan.hashing.embedded import HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.luma import luma_of
@@ -22,6 +23,7 @@ from hashscan.hashing.opening import (
     MISSING,
     OpenPicture,
     UndecodedError,
+    check_pixels,
     check_size,
     open_picture,
     reasons,
@@ -40,6 +42,7 @@ _KINDS: dict[str, Kind] = {
 the largest icon, a PSD's layers merged."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
+_ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
 
@@ -125,9 +128,30 @@ class _Reader:
                 self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
                 frame = self._frame(opened, WHOLE)
         except UndecodedError as error:
-            yield from self._salvaged(error.reason, 0, WHOLE)
+            odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
+            if odd is not None:
+                yield odd
+            else:
+                yield from self._salvaged(error.reason, 0, WHOLE)
         else:
             yield frame
+
+    def _odd_bitmap(self) -> Frame | None:
+        """A bitmap that Pillow can't read and others can."""
+        try:
+            with reasons(self._file, self._format):
+                width, height = bitmap_size(self._file)
+                check_pixels(width * height, self._limits.max_pixels)
+                if height * ((width + 7) // 8) > self._file.size:
+                    # Not one bit for each pixel.
+                    return None
+                self._file.ran_out = False
+                frame = Frame(bitmap_luma(self._file), width, height)
+                if self._file.ran_out:
+                    self._fall_short(Reason.TRUNCATED)
+                return frame
+        except UndecodedError:
+            return None
 
     def previews(self) -> Iterator[Frame]:
         """The small pictures that file managers show in place of it."""
@@ -151,8 +175,16 @@ class _Reader:
         if self._format == "JPEG":
             for number, source in enumerate(pictures_beside(self._opened.image, self._file), start=2):
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
-        elif self.shortfall is None:
+        elif self.shortfall is None and self._has_more(self._opened.image):
             yield from self._frames(self._opened.image)
+
+    def _has_more(self, image: Image.Image) -> bool:
+        try:
+            with reasons(self._file, self._format):
+                return bool(getattr(image, "is_animated", False))
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return False
 
     def _frames(self, image: Image.Image) -> Iterator[Frame]:
         shown = image.tell()
@@ -164,6 +196,8 @@ class _Reader:
             part = Part(_KINDS[self._format], number + 1)
             try:
                 with reasons(self._file, self._format):
+                    # Going on to the second frame of a GIF converts the first to colours.
+                    self._check_size(image, first=False)
                     try:
                         image.seek(place)
                     except EOFError:
@@ -232,14 +266,7 @@ class _Reader:
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and take its brightness."""
         image = opened.image
-        check_size(
-            image,
-            pillow_format or self._format,
-            self._file.size,
-            self._limits.max_pixels,
-            more=opened.coefficients,
-            first=part.number < 2,
-        )
+        self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
         drafted = image.size != opened.stored
         image.load()
         width, height = opened.stored if drafted else image.size
@@ -251,6 +278,16 @@ class _Reader:
             (height, width) if drafted else None,
             orientation_of(image),
             part,
+        )
+
+    def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
+        check_size(
+            image,
+            pillow_format or self._format,
+            self._file.size,
+            self._limits.max_pixels,
+            more=more,
+            first=first,
         )
 
     def _fall_short(self, reason: Reason) -> None:

@@ -1,0 +1,112 @@
+"""Brightness of Windows bitmaps of depths, colour masks and palettes that Pillow doesn't read and viewers do.
+
+The format is that of BITMAPINFOHEADER and its successors in the Windows GDI documentation.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.hashing.opening import PictureFile
+
+_HEADER_SIZES = frozenset({40, 52, 56, 64, 108, 124})
+_HEADER = struct.Struct("<IiiHHIIiiII")
+_RAW, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
+_MASKS_AT = 54
+_DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
+_WEIGHTS = np.array((0.299, 0.587, 0.114))
+"""Of red, green and blue (ITU-R 601-2), as Pillow weighs them."""
+_STRIP_BYTES = 1 << 22
+
+
+def bitmap_size(file: PictureFile) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    Raises:
+        NotImplementedError: it is of another kind than this module reads.
+    """
+    _, width, height, *_ = _header(file)
+    return width, abs(height)
+
+
+def bitmap_luma(file: PictureFile) -> NDArray[np.uint8]:
+    """The brightness, shape (height, width); rows that are missing are black, and `file.ran_out` tells.
+
+    Raises:
+        NotImplementedError: it is of another kind than this module reads.
+    """
+    size, width, height, _, bits, compression, _, _, _, colours, _ = _header(file)
+    file.seek(10)
+    (start,) = struct.unpack("<I", file.read(4))
+    # Masks behind a header of 40 bytes come before the palette.
+    behind = {_RAW: 0, _BIT_FIELDS: 12, _ALPHA_BIT_FIELDS: 16}[compression] if size == 40 else 0
+    luma = np.zeros((abs(height), width), np.uint8)
+    stride = (width * bits + 31) // 32 * 4
+    step = max(1, _STRIP_BYTES // (8 * width))
+    greys = _palette(file, 14 + size + behind, bits, colours) if bits <= 8 else None
+    masks = _masks(file, bits, compression) if bits > 8 else ()
+    for top in range(0, abs(height), step):
+        file.seek(start + top * stride)
+        data = file.read(min(step, abs(height) - top) * stride)
+        file.ran_out |= len(data) < min(step, abs(height) - top) * stride
+        rows = np.frombuffer(data[: len(data) // stride * stride], np.uint8).reshape(-1, stride)
+        if greys is not None:
+            luma[top : top + len(rows)] = greys[_indices(rows, bits)[:, :width]]
+        else:
+            luma[top : top + len(rows)] = _weighed(rows, bits, masks)[:, :width]
+    return luma if height < 0 else luma[::-1]
+
+
+def _header(file: PictureFile) -> tuple[int, ...]:
+    file.seek(14)
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        raise NotImplementedError
+    found: tuple[int, ...] = _HEADER.unpack(header)
+    size, width, height, _, bits, compression, *_ = found
+    known = size in _HEADER_SIZES and width > 0 and height != 0
+    plain = compression == _RAW and bits in {1, 2, 4, 8, 16, 32}
+    masked = compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS} and bits in _DEFAULT_MASKS
+    if not (known and (plain or masked)):
+        raise NotImplementedError
+    return found
+
+
+def _palette(file: PictureFile, start: int, bits: int, colours: int) -> NDArray[np.uint8]:
+    """The brightness of each index; of those beyond the palette it is 0."""
+    file.seek(start)
+    count = min(colours or 1 << bits, 1 << bits)
+    data = file.read(4 * count)
+    entries = np.frombuffer(data[: len(data) // 4 * 4], np.uint8).reshape(-1, 4)[:, 2::-1]
+    greys = np.zeros(256, np.uint8)
+    greys[: len(entries)] = np.rint(entries @ _WEIGHTS)
+    return greys
+
+
+def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Indices of `bits` bits, the first in the highest ones of a byte."""
+    shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+    spread = rows[:, :, None] >> shifts & np.uint8((1 << bits) - 1)
+    return spread.reshape(len(rows), -1)
+
+
+def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
+    if compression == _RAW:
+        return _DEFAULT_MASKS[bits]
+    file.seek(_MASKS_AT)
+    data = file.read(12)
+    if len(data) < 12:
+        raise NotImplementedError
+    return struct.unpack("<III", data)
+
+
+def _weighed(rows: NDArray[np.uint8], bits: int, masks: tuple[int, ...]) -> NDArray[np.uint8]:
+    values = rows.view("<u2" if bits == 16 else "<u4")
+    total = np.zeros(values.shape)
+    for weight, mask in zip(_WEIGHTS, masks, strict=True):
+        if mask:
+            total += (values & mask) * (255 * weight / mask)
+    return np.rint(total).clip(0, 255).astype(np.uint8)

@@ -14,7 +14,7 @@ pass over the picture:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -148,19 +148,20 @@ def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
 def _rows(length: int, factor: int, way: Way) -> Iterator[Tent]:
     """The rows of a matrix of weights, in the order of the pixels."""
     side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
+    kept = -(-length // factor)
     tents = list(_tents(side))
     if way.mirrored:
         tents = [Tent(side - high, side - low, weights[::-1]) for low, high, weights in reversed(tents)]
     if way.rendering == PLAIN:
         return iter(tents) if factor == 1 else _folded(tents, factor)
     if way.rendering == ENLARGED:
-        between = ((np.arange(side) + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, -(-length // factor) - 1)
-        return _gathered(tents, between)
+        between = ((np.arange(side) + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, kept - 1)
+        return _gathered(tents, between, kept)
     places = np.arange(SQUARE) * length // SQUARE
     if way.mirrored:
         # The nearest pixels of the mirrored picture.
         places = length - 1 - places[::-1]
-    return _gathered(tents, places // factor)
+    return _gathered(tents, places // factor, kept)
 
 
 def reduction(length: int, kept: int) -> int:
@@ -188,22 +189,24 @@ def _folded(tents: Iterable[Tent], factor: int) -> Iterator[Tent]:
         yield Tent(first, last, whole.reshape(-1, factor).sum(axis=1))
 
 
-def _gathered(tents: Iterable[Tent], places: NDArray[Any]) -> Iterator[Tent]:
-    """The weights where not every input but those at these ascending places were taken.
+def _gathered(tents: Sequence[Tent], places: NDArray[Any], inputs: int) -> Iterator[Tent]:
+    """The weights where the inputs are not the `inputs` there are but what is at these ascending places.
 
     A place between two inputs takes from both.
     """
     whole = np.floor(places).astype(np.int64)
-    beyond = places - whole
-    for low, high, weights in tents:
-        first = int(whole[low])
-        at = whole[low:high] - first
-        found = np.bincount(at, weights * (1 - beyond[low:high]), int(at[-1]) + 2)
-        found[1:] += np.bincount(at, weights * beyond[low:high], int(at[-1]) + 1)
-        if not beyond[high - 1]:
-            # There may be no input behind the last.
-            found = found[:-1]
-        yield Tent(first, first + len(found), found.astype(np.float32))
+    beyond = (places - whole).astype(np.float32)
+    matrix = np.zeros((len(tents), len(places)), np.float32)
+    for line, (low, high, weights) in zip(matrix, tents, strict=True):
+        line[low:high] = weights
+    found, starts = np.unique(whole, return_index=True)
+    gathered = np.zeros((len(tents), inputs + 1), np.float32)
+    gathered[:, found] = np.add.reduceat(matrix * (1 - beyond), starts, axis=1)
+    if beyond.any():
+        gathered[:, found + 1] += np.add.reduceat(matrix * beyond, starts, axis=1)
+    for line, (low, high, _) in zip(gathered, tents, strict=True):
+        first, last = int(whole[low]), min(int(whole[high - 1]) + 2, inputs)
+        yield Tent(first, last, line[first:last])
 
 
 def _tents(length: int) -> Iterator[Tent]:

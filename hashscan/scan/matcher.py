@@ -43,11 +43,16 @@ class Query(NamedTuple):
         found = self.rendered
         return found is not None and bool((found.turn and not found.shown) or found.rendering >= TRIMMED)
 
+    @property
+    def doubt(self) -> str:
+        """Why likeness alone says little of the picture, if it does."""
+        return DOUBTS[self.rendered.doubt] if self.rendered is not None else ""
+
     def match(self, found: Match) -> Match:
         """A match, with what there is to say of the picture."""
         if self.rendered is None:
             return found
-        return replace(found, variant=self.rendered.variant, doubt=DOUBTS[self.rendered.doubt])
+        return replace(found, variant=self.rendered.variant, doubt=self.doubt)
 
 
 class Matcher:
@@ -64,7 +69,8 @@ class Matcher:
         Args:
             lists: verified and compiled before.
             review_threshold: distance in bits up to which an entry of PDQ that is too far away for a match is
-                a near miss, for review; None leaves near misses out.
+                a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
+                have none.
             excepted: entries of the lists whose matches are withheld.
         """
         self._index = CompiledIndex.open(lists)
@@ -95,7 +101,7 @@ class Matcher:
         reach = limits
         if self._review_threshold is not None and name == "pdq":
             reach = [
-                limit if query.tight else max(limit, self._review_threshold)
+                limit if query.tight or query.doubt else max(limit, self._review_threshold)
                 for query, limit in zip(queries, limits, strict=True)
             ]
         found = self._index.query(

@@ -49,7 +49,7 @@ class Band(NamedTuple):
     stop: int
     """First pixel, and end."""
     weights: Floats
-    """Shape (sums, ways, pixels)."""
+    """Shape (ways, sums, pixels)."""
 
 
 class _Rows(NamedTuple):
@@ -84,14 +84,14 @@ def bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
         starts = np.min([matrix.lows for matrix in matrices], axis=0).reshape(-1, step).min(axis=1)
         stops = np.max([matrix.highs for matrix in matrices], axis=0).reshape(-1, step).max(axis=1)
         widest = max(int((stops - starts).max()), *(matrix.weights.shape[1] for matrix in matrices))
-        whole = np.zeros((len(starts) * step, len(ways), 2 * widest), np.float32)
+        whole = np.zeros((len(ways), len(starts) * step, 2 * widest), np.float32)
         for number, matrix in enumerate(matrices):
             offsets = matrix.lows - starts.repeat(step)
             columns = offsets[:, None] + np.arange(matrix.weights.shape[1])
-            np.put_along_axis(whole[:, number], columns, matrix.weights.astype(np.float32), axis=1)
+            np.put_along_axis(whole[number], columns, matrix.weights.astype(np.float32), axis=1)
         for number, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-            block = whole[number * step : (number + 1) * step, :, : stop - start]
-            found.append(Band(start, stop, np.ascontiguousarray(block)))
+            block = whole[:, number * step : (number + 1) * step, : stop - start]
+            found.append(Band(start, stop, block.copy()))
     return tuple(found)
 
 

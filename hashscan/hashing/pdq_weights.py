@@ -180,7 +180,7 @@ def _gathered(rows: _Rows, places: NDArray[np.float64] | Numbers) -> _Rows:
     highs = whole[:, -1] + 1 + (beyond[:, -1] > 0)
     width = int((highs - lows).max()) + 1
     at = (np.arange(len(lows))[:, None] * width + whole - lows[:, None]).ravel()
-    weights = np.bincount(at, (rows.weights * (1 - beyond)).ravel(), len(lows) * width)
+    weights = np.bincount(at, (rows.weights * (1 - beyond)).ravel(), len(lows) * width).astype(np.float64)
     if beyond.any():
         weights += np.bincount(at + 1, (rows.weights * beyond).ravel(), len(lows) * width)
     return _Rows(lows, highs, weights.reshape(-1, width)[:, :-1])

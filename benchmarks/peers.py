@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = ("threatexchange", "ImageHash", "imgdd", "faiss-cpu", "matplotlib")
@@ -38,12 +39,12 @@ def interpreters() -> list[str]:
     return list(dict.fromkeys(path for path in found if path and Path(path).exists()))
 
 
-def make(folder: Path, interpreter: str) -> str | None:
+def make(folder: Path, interpreter: str, packages: Sequence[str] = PACKAGES) -> str | None:
     """Make the environment with one interpreter; the end of what was printed if that failed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip"]
-    for command in ([interpreter, "-m", "venv", str(folder)], [*pip, "install", "--quiet", *PACKAGES]):
+    for command in ([interpreter, "-m", "venv", str(folder)], [*pip, "install", "--quiet", *packages]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return (done.stdout + done.stderr)[-800:]
@@ -52,28 +53,28 @@ def make(folder: Path, interpreter: str) -> str | None:
     return None
 
 
-def is_ready(folder: Path) -> bool:
+def is_ready(folder: Path, packages: Sequence[str] = PACKAGES) -> bool:
     """Whether the environment was made to the end and has every package."""
     try:
         names = {line.partition("==")[0].lower() for line in (folder / READY).read_text().splitlines()}
     except FileNotFoundError:
         return False
-    return names >= {name.lower() for name in PACKAGES}
+    return names >= {name.lower() for name in packages}
 
 
-def ensure(folder: Path) -> str:
+def ensure(folder: Path, packages: Sequence[str] = PACKAGES) -> str:
     """The Python that has the peers, made now if need be.
 
     Raises:
         PeersError: no interpreter could install them.
     """
-    if not is_ready(folder):
+    if not is_ready(folder, packages):
         if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
             raise PeersError(f"{folder} holds something else; name an empty folder")
         print(f"making the peers' environment in {folder}", file=sys.stderr)
         complaints = []
         for interpreter in interpreters():
-            trouble = make(folder, interpreter)
+            trouble = make(folder, interpreter, packages)
             if trouble is None:
                 break
             complaints.append(f"{interpreter}: {trouble}")

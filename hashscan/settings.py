@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hashscan.errors import UsageError
+from hashscan.hashing.variants import VARIANTS
+from hashscan.model import ALGORITHMS
 
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
+
+SUGGESTED_REVIEW_THRESHOLD = 52
+"""Bits of PDQ. Four of five photos lie so near after 5 % was cropped from them or 15 % covered by a caption,
+and no unrelated ones do; see `benchmarks/recall.py`."""
 
 FailOn = Literal["match", "review", "never"]
 SandboxMode = Literal["required", "auto", "off"]
@@ -43,6 +49,31 @@ class DecodingLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Matching:
+    """How far a picture may be from an entry."""
+
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """The ways besides the plain one in which pictures are compared."""
+    review_threshold: int | None = None
+    """Distance in bits up to which a near miss of PDQ is for review."""
+
+    def __post_init__(self) -> None:
+        pdq = ALGORITHMS["pdq"]
+        if self.review_threshold is not None and not pdq.threshold < self.review_threshold < pdq.bits // 2:
+            raise UsageError(
+                f"--review-threshold must be more than {pdq.threshold}, where matches end, and less than "
+                f"{pdq.bits // 2}, where chance begins, not {self.review_threshold}",
+                advice=f"{SUGGESTED_REVIEW_THRESHOLD} finds most captions and slight crops.",
+            )
+
+    @classmethod
+    def without(cls, skipped: Iterable[str], review_threshold: int | None) -> Matching:
+        """All variants but some."""
+        left_out = frozenset(skipped)
+        return cls(tuple(name for name in VARIANTS if name not in left_out), review_threshold)
+
+
+@dataclass(frozen=True, slots=True)
 class SweepSettings:
     """Everything `hashscan scan` was told."""
 
@@ -54,6 +85,7 @@ class SweepSettings:
     """None leaves nothing behind."""
     workers: int
     decoding: DecodingLimits
+    matching: Matching = Matching()
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
     one_file_system: bool = False

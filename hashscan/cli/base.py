@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.errors import EXIT_MEANINGS, UsageError
-from hashscan.settings import default_state, parse_size, read_file
+from hashscan.hashing.variants import VARIANTS
+from hashscan.settings import SUGGESTED_REVIEW_THRESHOLD, Matching, default_state, parse_size, read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,6 +170,41 @@ def fail_on_option(command: F) -> F:
         show_default=True,
         help="What makes the exit code say that something was found.",
     )(command)
+
+
+def matching_options(command: F) -> F:
+    """The options that say how far a picture may be from an entry."""
+    words = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
+    for option in reversed(
+        (
+            click.option(
+                "--skip-variant",
+                "skipped",
+                multiple=True,
+                type=click.Choice([*VARIANTS, "all"]),
+                help=f"Don't compare pictures in this way too; repeatable. {words}.",
+            ),
+            click.option(
+                "--review-threshold",
+                type=int,
+                metavar="BITS",
+                help="Also name for review what is so near by PDQ but no match, such as captions and slight "
+                f"crops; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def matching_of(skipped: Iterable[str], review_threshold: int | None) -> Matching:
+    """What these options say.
+
+    Raises:
+        UsageError: they say nothing useful.
+    """
+    names = tuple(skipped)
+    return Matching.without(VARIANTS if "all" in names else names, review_threshold)
 
 
 def decoding_options(command: F) -> F:

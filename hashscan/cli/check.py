@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, decoding_options, fail_on_option, list_option, state_option
+from hashscan.cli.base import (
+    HashscanCommand,
+    decoding_options,
+    fail_on_option,
+    list_option,
+    matching_of,
+    matching_options,
+    state_option,
+)
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
 from hashscan.settings import DecodingLimits
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 @list_option
 @fail_on_option
 @click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")
+@matching_options
 @decoding_options
 @state_option
 def command(
@@ -37,6 +46,8 @@ def command(
     decoder_memory: int,
     decoder_seconds: float,
     max_pixels: int,
+    skipped: tuple[str, ...],
+    review_threshold: int | None,
 ) -> int:
     """Check files or digests against the lists, without a sweep: a JSON line for each.
 
@@ -52,6 +63,7 @@ def command(
     from hashscan.scan.sweep import require_usable, sandbox_options
     from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
 
+    matching = matching_of(skipped, review_threshold)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     opened = ListStore(state / "lists").open(lists or None, datetime.now(UTC), Thoroughness.SIZES)
     for info in opened.infos:
@@ -63,6 +75,8 @@ def command(
         sandbox=sandbox_options(limits),
         algorithms=algorithms_of_lists(opened.handles),
         max_pixels=limits.max_pixels,
+        variants=matching.variants,
+        review_threshold=matching.review_threshold,
     )
     summary = Summary()
     with ReportSink(JsonLines, None) as output, Worker(setup) as worker:

@@ -49,6 +49,7 @@ def command(
         sandbox=sandbox_options(limits),
         algorithms=tuple(name for name in COMPUTED if name in chosen),
         max_pixels=limits.max_pixels,
+        variants=(),
         with_digests=True,
     )
     complete = True

@@ -13,6 +13,8 @@ from hashscan.cli.base import (
     decoding_options,
     fail_on_option,
     list_option,
+    matching_of,
+    matching_options,
     state_option,
 )
 from hashscan.cli.screen import human_bytes, say, show_findings
@@ -77,6 +79,7 @@ class ReportParam(click.ParamType[ReportTarget]):
 @fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
+@matching_options
 @decoding_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
@@ -90,6 +93,8 @@ def command(
     decoder_memory: int,
     decoder_seconds: float,
     max_pixels: int,
+    skipped: tuple[str, ...],
+    review_threshold: int | None,
     **options: Any,
 ) -> int:
     """Sweep folders and files against hash lists and write a quarantine report.
@@ -102,6 +107,7 @@ def command(
         reports=reports,
         state=None if no_state else state,
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
+        matching=matching_of(skipped, review_threshold),
         **options,
     )
     return sweep(settings)

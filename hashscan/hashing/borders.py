@@ -152,6 +152,7 @@ def _sharpened(lines: _Lines, start: int, end: int) -> tuple[int, int]:
 
 def _blurred(spreads: Floats, means: Floats, border: float) -> int:
     """How many of the first lines are as bright as the border, and vary much less than those behind them."""
-    level = float(np.median(spreads[_NEAR : 2 * _NEAR]))
+    # Not np.median, which imports a part of numpy when it is first called.
+    level = float(np.sort(spreads[_NEAR : 2 * _NEAR])[_NEAR // 2])
     inside = (spreads[:_NEAR] >= _STEP * level) | (np.abs(means[:_NEAR] - border) > _ALIKE)
     return int(np.argmax(inside)) if inside.any() else 0

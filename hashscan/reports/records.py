@@ -80,10 +80,13 @@ def sweep_record(
     lists: Iterable[ListInfo],
     algorithms: Iterable[str],
     thresholds: Mapping[str, int],
+    variants: Iterable[str],
+    review_threshold: int | None,
     sandbox_mode: str,
     started: str,
 ) -> Record:
     """The first record: what was asked for, and with what."""
+    review = {} if review_threshold is None else {"review_threshold": review_threshold}
     return {
         "type": "sweep",
         "schema": SCHEMA,
@@ -96,6 +99,8 @@ def sweep_record(
         "thresholds": {
             name: thresholds[name] for name in sorted(algorithms) if ALGORITHMS[name].metric != "exact"
         },
+        "variants": list(variants),
+        **review,
         "sandbox": {"mode": sandbox_mode},
         "started": started,
     }

@@ -145,6 +145,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 lists=opened.infos,
                 algorithms=algorithms,
                 thresholds=thresholds_of_lists(opened.handles),
+                variants=settings.matching.variants,
+                review_threshold=settings.matching.review_threshold,
                 sandbox_mode=settings.decoding.sandbox,
                 started=started.isoformat(),
             )
@@ -154,6 +156,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             sandbox=sandbox_options(settings.decoding),
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
+            variants=settings.matching.variants,
+            review_threshold=settings.matching.review_threshold,
         )
         with ProcessPool(setup, settings.workers) as pool:
             run = Sweep(

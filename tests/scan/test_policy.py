@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +41,28 @@ def test_weak_algorithms_are_for_review() -> None:
         verdict, because = judge([match(algorithm)], None)
         assert verdict is Verdict.REVIEW
         assert "weak" in because
+
+
+def test_a_near_miss_is_for_review() -> None:
+    verdict, because = judge([match("pdq", distance=44)], None)
+    assert verdict is Verdict.REVIEW
+    assert "44 of 31 bits apart" in because
+    assert "near miss" in because
+    assert judge([match("pdq", distance=44), match("pdq", distance=31)], None)[0] is Verdict.MATCH
+
+
+def test_a_doubted_likeness_is_for_review() -> None:
+    doubted = replace(match("pdq", distance=4), doubt="it is made of rows and columns")
+    verdict, because = judge([doubted], None)
+    assert verdict is Verdict.REVIEW
+    assert because.endswith("likeness says little of such a picture: it is made of rows and columns")
+    # Its bytes leave no doubt.
+    assert judge([doubted, match()], None)[0] is Verdict.MATCH
+
+
+def test_because_names_the_variant() -> None:
+    mirrored = replace(match("pdq", distance=4), variant="frame 3, mirrored")
+    assert "4 of 31 bits apart, frame 3, mirrored: entry e1" in judge([mirrored], None)[1]
 
 
 def test_a_strong_match_beside_a_weak_one_is_a_match() -> None:

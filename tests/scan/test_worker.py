@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw, ImageOps
 
+from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import Sandbox, SandboxOptions
@@ -347,3 +349,66 @@ def test_a_lie_about_content_does_not_outlive_the_confirmation(tmp_path: Path, f
         (files / "0-attack.jpg").unlink()
         found = check(worker, files)
     assert {result.verdict for result in found.values()} == {Verdict.CLEAN}
+
+
+ALTERED = {
+    "mirrored.png": (lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "mirrored", "turned"),
+    "turned.png": (lambda image: image.transpose(Image.Transpose.ROTATE_270), "turned 90", "turned"),
+    "negative.png": (ImageOps.invert, "inverted", "inverted"),
+    "framed.png": (lambda image: ImageOps.expand(image, 40, (200, 30, 30)), "borders trimmed", "trimmed"),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_altered_pictures_are_found_and_the_finding_says_how(tmp_path: Path, files: Path, name: str) -> None:
+    alter, words, variant = ALTERED[name]
+    (files / name).write_bytes(encoded(alter(scene(1)), "PNG"))
+    entry = Entry("e", "pdq", digest_of(encoded(scene(1), "PNG"), "pdq", tmp_path), "A1")
+    with worker_with(tmp_path, entry) as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.MATCH
+    assert words in result.matches[0].variant
+    assert words in result.because
+    without = tuple(other for other in VARIANTS if other != variant)
+    with Worker(replace(worker.setup, variants=without)) as less:
+        (result,) = check(less, files).values()
+    assert result.verdict is Verdict.CLEAN
+
+
+def test_a_photo_that_viewers_turn_is_found_as_shown(tmp_path: Path, files: Path) -> None:
+    """The list's picture was upright; this one is stored turned, as cameras do."""
+    exif = Image.Exif()
+    exif[274] = 6
+    (files / "a.jpg").write_bytes(encoded(scene(1).transpose(Image.Transpose.ROTATE_90), exif=exif))
+    entry = Entry("e", "pdq", digest_of(encoded(scene(1), "PNG"), "pdq", tmp_path), "A1")
+    with worker_with(tmp_path, entry) as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.MATCH
+    assert result.matches[0].variant.endswith("as shown")
+    assert result.matches[0].threshold == 31
+
+
+def test_likeness_of_a_page_of_text_is_for_review(tmp_path: Path, files: Path) -> None:
+    page = Image.new("L", (600, 500), 255)
+    for line in range(20):
+        ImageDraw.Draw(page).text((30, 20 + line * 22), "words that fill a line " * 2, 0, font_size=15)
+    content = encoded(page, "PNG")
+    (files / "page.png").write_bytes(content)
+    with worker_with(tmp_path, Entry("e", "pdq", digest_of(content, "pdq", tmp_path), "A1")) as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.REVIEW
+    assert "likeness says little" in result.because
+
+
+def test_a_captioned_picture_is_a_near_miss(tmp_path: Path, files: Path) -> None:
+    captioned = scene(1)
+    ImageDraw.Draw(captioned).rectangle((0, 190, 320, 240), (255, 255, 255))
+    (files / "a.png").write_bytes(encoded(captioned, "PNG"))
+    entry = Entry("e", "pdq", digest_of(encoded(scene(1), "PNG"), "pdq", tmp_path), "A1")
+    with worker_with(tmp_path, entry) as worker:
+        (result,) = check(worker, files).values()
+        assert result.verdict is Verdict.CLEAN
+        with Worker(replace(worker.setup, review_threshold=100)) as generous:
+            (result,) = check(generous, files).values()
+    assert result.verdict is Verdict.REVIEW
+    assert result.matches[0].distance > result.matches[0].threshold == 31

@@ -6,7 +6,7 @@
 Run it with the Python that has hashscan. It times, each as a command of its own, start-up included:
 
 - hashscan with one and with two workers, against 100,000 random entries (md5, sha1, sha256 and pdq) unless
-  told otherwise, with a fresh state each time;
+  told otherwise, with a fresh state each time; with one worker also without any variant of the pictures;
 - python-threatexchange's PDQ and ImageHash's pHash over one copy of the corpus, and imgdd's pHash (in Rust)
   over all copies with two threads (peers.py says how they are installed); none of them computes exact
   digests or matches anything;
@@ -40,7 +40,10 @@ from results import Ratio
 
 ENTRIES = 100_000
 ALGORITHMS = tuple(BITS)
-NAMES = ("hashscan-1", "hashscan-2", "threatexchange", "imagehash", "imgdd", "sha256sum", "floor")
+NAMES = (
+    *("hashscan-1", "hashscan-1-plain", "hashscan-2"),
+    *("threatexchange", "imagehash", "imgdd", "sha256sum", "floor"),
+)
 PEERS = ("threatexchange", "imagehash", "imgdd")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 TWO_THREADS = {"RAYON_NUM_THREADS": "2"}
@@ -72,6 +75,11 @@ RATIOS = (
         most=1.3,
     ),
     Ratio("hashscan(1) CPU / floor CPU", *("hashscan-1", results.cpu, "floor", results.cpu), most=1.3),
+    Ratio(
+        "hashscan(1) CPU, with variants / without",
+        *("hashscan-1", results.cpu, "hashscan-1-plain", results.cpu),
+        most=1.15,
+    ),
 )
 """What is printed below the table, with what it is to be at most."""
 
@@ -134,8 +142,8 @@ class Hashscan:
         shutil.copytree(self.kept, self.state, symlinks=True)
         self.report.unlink(missing_ok=True)
 
-    def contender(self, workers: int, over: FileSet) -> Contender:
-        """A sweep with so many workers."""
+    def contender(self, workers: int, over: FileSet, *more: str) -> Contender:
+        """A sweep with so many workers, and with further options."""
 
         def check(sample: measure.Sample) -> dict[str, Any]:
             del sample
@@ -153,7 +161,7 @@ class Hashscan:
 
         command = [
             *(*HASHSCAN, "scan", str(over.folder), "--list", "bench", "--workers", str(workers)),
-            *("--state", str(self.state), "--report", str(self.report)),
+            *("--state", str(self.state), "--report", str(self.report), *more),
         ]
         return Contender(command, over, check, prepare=self.prepare)
 
@@ -168,6 +176,7 @@ def contenders(
     if any(name.startswith("hashscan") for name in names):
         sweep = Hashscan(scratch, options.entries, ("pdq",) if options.only_pdq else ALGORITHMS)
         made["hashscan-1"] = sweep.contender(1, whole)
+        made["hashscan-1-plain"] = sweep.contender(1, whole, "--skip-variant", "all")
         made["hashscan-2"] = sweep.contender(2, whole)
     for way in ("threatexchange", "imagehash"):
         made[way] = loop(peers_python, way, one)

@@ -52,22 +52,25 @@ def reductions(
     height, width = stored or luma.shape
     ways = tuple(way for group in groups for way in group)
     of_rows = bands(height, luma.shape[0], ways)
+    step = SIDE // len(of_rows)
     # A band of rows at a time, so that no float copy of a large picture is ever made.
-    rows = np.empty((max(band.stop - band.start for band in of_rows), luma.shape[1]), np.float32)
-    wide = np.empty((len(of_rows), SIDE // len(of_rows) * len(ways), luma.shape[1]), np.float32)
+    values = np.empty((max(band.stop - band.start for band in of_rows), luma.shape[1]), np.float32)
+    wide = np.empty((len(ways), SIDE, luma.shape[1]), np.float32)
     for number, (start, stop, weights) in enumerate(of_rows):
-        values = rows[: stop - start]
-        values[:] = luma[start:stop]
-        np.dot(weights.reshape(-1, stop - start), values, out=wide[number])
-    wide = wide.reshape(SIDE, len(ways), -1)
+        rows = values[: stop - start]
+        rows[:] = luma[start:stop]
+        sums = weights.reshape(-1, stop - start) @ rows
+        wide[:, number * step : (number + 1) * step] = sums.reshape(len(ways), step, -1)
     found = []
     begin = 0
     for group in groups:
-        of_group = wide[:, begin : begin + len(group)].reshape(SIDE * len(group), -1)
+        of_group = wide[begin : begin + len(group)].reshape(len(group) * SIDE, -1)
         begin += len(group)
         of_columns = bands(width, luma.shape[1], group)
-        small = np.empty((len(of_group), len(of_columns), SIDE // len(of_columns) * len(group)), np.float32)
+        step = SIDE // len(of_columns)
+        small = np.empty((len(of_group), len(group), SIDE), np.float32)
         for number, (start, stop, weights) in enumerate(of_columns):
-            small[:, number] = of_group[:, start:stop] @ weights.reshape(-1, stop - start).T
-        found.append(small.reshape(SIDE, len(group), SIDE, len(group)).transpose(1, 0, 3, 2))
+            sums = of_group[:, start:stop] @ weights.reshape(-1, stop - start).T
+            small[:, :, number * step : (number + 1) * step] = sums.reshape(len(small), len(group), step)
+        found.append(small.reshape(len(group), SIDE, len(group), SIDE))
     return found

@@ -49,7 +49,7 @@ class Band(NamedTuple):
     stop: int
     """First pixel, and end."""
     weights: Floats
-    """Shape (sums, ways, pixels)."""
+    """Shape (ways, sums, pixels)."""
 
 
 class _Rows(NamedTuple):
@@ -84,14 +84,14 @@ def bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
         starts = np.min([matrix.lows for matrix in matrices], axis=0).reshape(-1, step).min(axis=1)
         stops = np.max([matrix.highs for matrix in matrices], axis=0).reshape(-1, step).max(axis=1)
         widest = max(int((stops - starts).max()), *(matrix.weights.shape[1] for matrix in matrices))
-        whole = np.zeros((len(starts) * step, len(ways), 2 * widest), np.float32)
+        whole = np.zeros((len(ways), len(starts) * step, 2 * widest), np.float32)
         for number, matrix in enumerate(matrices):
             offsets = matrix.lows - starts.repeat(step)
             columns = offsets[:, None] + np.arange(matrix.weights.shape[1])
-            np.put_along_axis(whole[:, number], columns, matrix.weights.astype(np.float32), axis=1)
+            np.put_along_axis(whole[number], columns, matrix.weights.astype(np.float32), axis=1)
         for number, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-            block = whole[number * step : (number + 1) * step, :, : stop - start]
-            found.append(Band(start, stop, np.ascontiguousarray(block)))
+            block = whole[:, number * step : (number + 1) * step, : stop - start]
+            found.append(Band(start, stop, block.copy()))
     return tuple(found)
 
 
@@ -180,9 +180,7 @@ def _gathered(rows: _Rows, places: NDArray[np.float64] | Numbers) -> _Rows:
     highs = whole[:, -1] + 1 + (beyond[:, -1] > 0)
     width = int((highs - lows).max()) + 1
     at = (np.arange(len(lows))[:, None] * width + whole - lows[:, None]).ravel()
-    cells = len(lows) * width
-    # Given weights, it sums them up as float64, which its annotation doesn't say.
-    weights = np.bincount(at, (rows.weights * (1 - beyond)).ravel(), cells).astype(np.float64, copy=False)
+    weights = np.bincount(at, (rows.weights * (1 - beyond)).ravel(), len(lows) * width).astype(np.float64)
     if beyond.any():
-        weights += np.bincount(at + 1, (rows.weights * beyond).ravel(), cells)
+        weights += np.bincount(at + 1, (rows.weights * beyond).ravel(), len(lows) * width)
     return _Rows(lows, highs, weights.reshape(-1, width)[:, :-1])

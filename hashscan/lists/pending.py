@@ -1,8 +1,8 @@
 """The entries and withdrawals that wait in a list owner's working folder for the next release.
 
 What is written down here waits once the state names it; the rest is cleared away as a leftover. Everything
-stays in the order in which it came. A withdrawal takes out of everything before it, published or waiting; so an
-id can be given again after it was withdrawn.
+stays in the order in which it came. A withdrawal takes out of everything before it, published or waiting; so
+an id can be given again after it was withdrawn.
 """
 
 from __future__ import annotations

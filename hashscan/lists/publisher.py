@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.errors import ListFormatError
+from hashscan.errors import HashscanError, ListFormatError
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.durable import output_errors
 from hashscan.lists.id_set import IdSet
@@ -198,7 +198,7 @@ class Publisher:
                         f"{label}: the id {known!r} is in the list already",
                         advice="Leave out what the list has, or withdraw it before; nothing was added.",
                     )
-            except BaseException:
+            except (HashscanError, OSError):
                 room.clear()
                 raise
             room.remember(replace(state, pending=(*state.pending, added)))

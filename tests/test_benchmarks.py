@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 UPLOADS = Path(__file__).parents[1] / "examples" / "uploads"
 
@@ -205,3 +207,23 @@ def test_an_environment_that_lacks_a_package_is_made_anew(tmp_path: Path) -> Non
         tmp_path,
     )
     assert said.split() == ["False", "True", "False"]
+
+
+@pytest.mark.slow
+def test_what_a_list_costs_comes_to_figures(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "lists.py", "--entries", "300000"]
+    done = subprocess.run(
+        [*command, "--work", tmp_path, "--json", report], capture_output=True, text=True, check=True
+    )
+    found = json.loads(report.read_text())
+    assert [step["name"] for step in found["steps"] if step["killed"]] == [
+        "subscriber: first pull, cut at half"
+    ]
+    figures = found["figures"]
+    assert 400_000 < figures["increment, MB transferred"] * 1e6 < 1_000_000
+    # So small a list has few shards, and the one under way when the pull was killed is fetched again.
+    assert figures["resumed pull, share of the first transferred"] < 0.95
+    assert figures["peak memory of any process, MB"] < 300
+    assert "increment, seconds to pull" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

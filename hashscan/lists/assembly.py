@@ -30,16 +30,9 @@ from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, Piece, j
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
 from hashscan.lists.record import Record, RecordedFile, checksum, read_record, write_record
-from hashscan.lists.repository import (
-    TARGETS,
-    content_of,
-    count_entries,
-    load_manifest,
-    signed_target,
-    stored_handle,
-    withdrawn_of,
-)
+from hashscan.lists.repository import TARGETS, content_of, load_manifest, signed_target
 from hashscan.lists.rows import check_ids
+from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
 from hashscan.lists.withdrawals import withdrawn_by_algorithm
 
 if TYPE_CHECKING:
@@ -241,7 +234,11 @@ class _Assembly:
                 ids = self._place(columns.ids)
                 check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
         handle = stored_handle(
-            manifest.name, self._folder, self._verified, manifest, lambda columns: numbers[columns.place]
+            manifest.name,
+            self._folder,
+            manifest,
+            lambda column: content_of(column, self._verified),
+            lambda columns: numbers[columns.place],
         )
         counts = count_entries(handle.folder, handle.columns, handle.categories)
         write_record(self._folder, Record(self._files, counts))

@@ -24,9 +24,10 @@ from hashscan.lists.record import (
     read_record,
     write_record,
 )
-from hashscan.lists.repository import TARGETS, OpenedList, count_entries
+from hashscan.lists.repository import TARGETS, OpenedList
 from hashscan.lists.rows import check_ids
 from hashscan.lists.shards import unsharded
+from hashscan.lists.stored import count_entries
 from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
 
 

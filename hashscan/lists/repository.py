@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 from hashscan.errors import ListTrustError
 from hashscan.lists import manifest as manifests
 from hashscan.lists.columns import (
-    BYTE,
     HEADER_SIZE,
     ROW_DTYPE,
     ColumnError,
-    ColumnFiles,
     ListHandle,
     id_dtype,
     map_column,
@@ -36,9 +34,10 @@ from hashscan.lists.columns import (
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
 from hashscan.lists.record import Counts, Record, Thoroughness, counts_of_info, read_record
-from hashscan.lists.rows import check_ids, count_categories
+from hashscan.lists.rows import check_ids
 from hashscan.lists.shards import SHARD_MAX
-from hashscan.lists.withdrawals import FILE_DTYPE, between, withdrawn_by_algorithm
+from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
+from hashscan.lists.withdrawals import FILE_DTYPE, withdrawn_by_algorithm
 from hashscan.model import ListInfo, TrustState
 
 if TYPE_CHECKING:
@@ -239,56 +238,6 @@ def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
     return column.content(lambda name: signed_target(verified, name).sha256)
 
 
-def stored_handle(
-    name: str,
-    folder: Path,
-    verified: VerifiedMetadata,
-    manifest: Manifest,
-    withdrawn: Callable[[JoinedColumns], int],
-) -> ListHandle:
-    """The way to a stored version's columns, which have just been compared.
-
-    Args:
-        name: of the list here.
-        folder: of the version.
-        verified: its metadata.
-        manifest: of the version.
-        withdrawn: how many rows of some columns are withdrawn.
-    """
-    files = tuple(
-        columns.files(withdrawn(columns), content_of(columns.value, verified))
-        for columns in joined_columns(manifest)
-    )
-    return ListHandle(name, manifest.version, folder / COLUMNS, manifest.categories, files)
-
-
-def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> Counts:
-    """Active entries by algorithm and category.
-
-    Raises:
-        ColumnError: a category's number has no meaning, or a file is not what it should be.
-        OSError: a file can't be read.
-    """
-    counts: Counts = {}
-    for files in every:
-        of_algorithm = counts.setdefault(files.algorithm, {})
-        blocks = read_blocks(folder / files.category, BYTE, (files.entries,))
-        for category, count in count_categories(blocks, categories, withdrawn_rows(folder, files)).items():
-            of_algorithm[category] = of_algorithm.get(category, 0) + count
-    return counts
-
-
-def withdrawn_of(
-    columns: JoinedColumns, manifest: Manifest, gone: dict[str, NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """The withdrawn rows of some joined columns, counted from their first, out of those of all parts."""
-    rows = gone.get(columns.algorithm)
-    if rows is None:
-        return np.zeros(0, dtype=np.int64)
-    base = manifest.rows(slice(1))[columns.algorithm]
-    return between(rows, 0, base) if columns.in_base else between(rows, base, base + columns.rows)
-
-
 def _check_length(target: SignedTarget, size: int, most: int) -> None:
     if target.info.length != size or size > most:
         raise ListTrustError(
@@ -323,7 +272,7 @@ def _signed_contents(name: str, folder: Path, verified: VerifiedMetadata, manife
             raise DamagedError(f"{columns.withdrawn} is not what follows from the list's withdrawals")
         ids = folder / COLUMNS / columns.ids.file
         check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
-    handle = stored_handle(name, folder, verified, manifest, lambda columns: numbers[columns.place])
+    handle = _handle(name, folder, verified, manifest, numbers)
     return count_entries(handle.folder, handle.columns, handle.categories), handle
 
 
@@ -358,7 +307,7 @@ def _recorded_contents(
                     raise DamagedError(str(error)) from error
     if totals != dict(manifest.by_algorithm):
         raise DamagedError("the rows that are withdrawn are not as many as the manifest says")
-    handle = stored_handle(name, folder, verified, manifest, lambda columns: numbers[columns.place])
+    handle = _handle(name, folder, verified, manifest, numbers)
     for files in handle.columns:
         try:
             open_columns(handle.folder, files)
@@ -366,6 +315,18 @@ def _recorded_contents(
         except ColumnError as error:
             raise DamagedError(str(error)) from error
     return record.counts, handle
+
+
+def _handle(
+    name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest, withdrawn: dict[str, int]
+) -> ListHandle:
+    return stored_handle(
+        name,
+        folder,
+        manifest,
+        lambda column: content_of(column, verified),
+        lambda columns: withdrawn[columns.place],
+    )
 
 
 def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata) -> None:

@@ -237,7 +237,7 @@ def decoding_options(command: F) -> F:
                 type=int,
                 default=64_000_000,
                 show_default=True,
-                help="Pictures with more pixels are not decoded.",
+                help="Pictures in colours with more pixels are not decoded; grey ones may be larger.",
             ),
         )
     ):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hashscan.errors import ListFormatError, OutputError, UsageError
-from hashscan.lists import client, publisher, releasing, trust
+from hashscan.lists import client, publisher_status, releasing, trust
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.index.lists import CompiledIndex
 from hashscan.lists.manifest import Manifest
@@ -235,7 +235,7 @@ def test_an_increment_adds_only_its_own_files(owner: Owner) -> None:
 
 def test_more_increments_than_can_be_read_are_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releasing, "PARTS_MAX", 2)
-    monkeypatch.setattr(publisher, "_MANY_INCREMENTS", 1)
+    monkeypatch.setattr(publisher_status, "_MANY_INCREMENTS", 1)
     owner.release(some_entries(2))
     owner.release(some_entries(2, start=2))
     owner.publisher.add(some_entries(2, start=4), "more")

@@ -222,7 +222,7 @@ def test_what_a_list_costs_comes_to_figures(tmp_path: Path) -> None:
     ]
     figures = found["figures"]
     assert 400_000 < figures["increment, MB transferred"] * 1e6 < 1_000_000
-    # A list as small as this has few shards, and what was under way when the pull was killed is fetched again.
+    # So small a list has few shards, and the one under way when the pull was killed is fetched again.
     assert figures["resumed pull, share of the first transferred"] < 0.95
     assert figures["peak memory of any process, MB"] < 300
     assert "increment, seconds to pull" in done.stdout

@@ -14,7 +14,6 @@ import pytest
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.lists.publisher import Publisher
 from hashscan.model import Verdict
-from hashscan.scan.canary import canary
 from tests.pictures import encoded, scene
 from tests.web import served
 
@@ -64,7 +63,7 @@ def test_every_command(tmp_path: Path, owner: str) -> None:
     www.mkdir()
     (www / "upload.jpg").write_bytes((here / "photo.jpg").read_bytes())
     (here / "uploads").mkdir()
-    (here / "uploads" / "picture.pgm").write_bytes(canary())
+    (here / "uploads" / "picture.jpg").write_bytes(encoded(scene(12)))
     csv = "id,algorithm,value,category\nours-1,md5,d41d8cd98f00b204e9800998ecf8427e,A1\n"
     (here / "ours.csv").write_text(csv)
     (here / "entries.csv").write_text(csv)

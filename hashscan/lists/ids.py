@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.columns import ListHandle, open_columns
 from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
 
 _WORD = 4
@@ -168,22 +167,6 @@ def first_shared_id(
             return bytes(block[first]).decode("ascii")
         first -= len(block)
     raise ValueError("the new ids are fewer when they are read again")
-
-
-def ids_of(handle: ListHandle) -> Iterator[NDArray[np.bytes_]]:
-    """Blocks of a list's ids, read and not mapped.
-
-    Raises:
-        ColumnError: a file is not what the handle says.
-        OSError: a file can't be read.
-    """
-    for files in handle.columns:
-        mapped = open_columns(handle.folder, files).ids
-        with (handle.folder / files.ids).open("rb") as file:
-            file.seek(-mapped.nbytes, os.SEEK_END)
-            for start in range(0, len(mapped), _RUN):
-                count = min(_RUN, len(mapped) - start)
-                yield np.frombuffer(file.read(count * mapped.itemsize), dtype=mapped.dtype)
 
 
 def _first_shared_row(mine: NDArray[np.void], others: NDArray[np.void]) -> int | None:

@@ -1,13 +1,13 @@
 """The entries and withdrawals that wait in a list owner's working folder for the next release.
 
-They stay in the order in which they came. A withdrawal takes out of everything before it, published or
-waiting; so an id can be given again after it was withdrawn.
+What is written down here waits once the state names it; the rest is cleared away as a leftover. Everything
+stays in the order in which it came. A withdrawal takes out of everything before it, published or waiting; so
+an id can be given again after it was withdrawn.
 """
 
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,14 +60,18 @@ class Pending:
             OutputError: the entries are lost.
         """
         sources: dict[str, list[Iterable[Block]]] = {}
-        for position, operation in enumerate(self._operations):
-            if isinstance(operation, Addition):
-                handle, gone = self._handle(operation), self._withdrawn_from(position)
-                for files in handle.columns:
-                    rows = Without(ActiveRows(handle.folder, files), gone)
-                    renumbered = Renumbered(rows, handle.categories, CATEGORIES)
-                    sources.setdefault(files.algorithm, []).append(renumbered)
-        return {algorithm: Chained(tuple(rows)) for algorithm, rows in sources.items()}
+        gone = IdSet()
+        # The last first, since a withdrawal takes out of what came before it.
+        for operation in reversed(self._operations):
+            if isinstance(operation, Withdrawing):
+                gone |= self._ids(operation)
+                continue
+            handle = self._handle(operation)
+            for files in handle.columns:
+                rows = Without(ActiveRows(handle.folder, files), gone)
+                renumbered = Renumbered(rows, handle.categories, CATEGORIES)
+                sources.setdefault(files.algorithm, []).append(renumbered)
+        return {algorithm: Chained(tuple(reversed(rows))) for algorithm, rows in sources.items()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
         """The ids of all entries that wait, block by block."""
@@ -76,7 +80,11 @@ class Pending:
 
     def withdrawn(self) -> IdSet:
         """All ids that were withdrawn, whether from what is published or from what waits."""
-        return self._withdrawn_from(0)
+        every = IdSet()
+        for operation in self._operations:
+            if isinstance(operation, Withdrawing):
+                every |= self._ids(operation)
+        return every
 
     def add(self, name: str, entries: Iterable[Entry | EntryBlock], label: str, now: datetime) -> Addition:
         """Write entries down, at the end of what waits.
@@ -88,16 +96,12 @@ class Pending:
             now: the time.
 
         Raises:
-            ListFormatError: the entries are faulty; nothing is left of them.
+            ListFormatError: the entries are faulty.
             OSError: they can't be written.
         """
         batch, folder = self._new_folder()
-        try:
-            manifest = write_local(name, folder, entries, label, 1, now)
-            sync_folder(self._folder)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+        manifest = write_local(name, folder, entries, label, 1, now)
+        sync_folder(self._folder)
         return Addition(batch, manifest.entries)
 
     def withdraw(self, ids: IdSet, published: Iterable[NDArray[np.bytes_]]) -> Withdrawing:
@@ -136,13 +140,6 @@ class Pending:
     def _new_folder(self) -> tuple[str, Path]:
         batch = secrets.token_hex(8)
         return batch, private_folder(self._folder / batch)
-
-    def _withdrawn_from(self, position: int) -> IdSet:
-        every = IdSet()
-        for operation in self._operations[position:]:
-            if isinstance(operation, Withdrawing):
-                every |= self._ids(operation)
-        return every
 
     def _handle(self, operation: Addition) -> ListHandle:
         opened = open_local(operation.name, self._folder / operation.name)

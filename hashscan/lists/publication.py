@@ -119,9 +119,18 @@ class Publication:
         """Verify the published folder as it will be with some files new.
 
         Raises:
+            UsageError: a file has grown longer than subscribers take in.
             ListTrustError: it would not hold.
             OSError: it can't be read.
         """
+        for name, data in files.items():
+            role = name.removesuffix(".json").rpartition(".")[2]
+            longest: int = getattr(trust.LIMITS, f"{role}_max_length")
+            if len(data) > longest:
+                raise UsageError(
+                    f"{name} would have {len(data)} bytes, and subscribers take in {longest} at most",
+                    advice="Run `hashscan publish compact`, or part the list in two.",
+                )
         return trust.verify(
             self.trusted_root, lambda name: files.get(name) or read_metadata(self.folder, name)
         )

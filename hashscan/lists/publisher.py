@@ -8,9 +8,9 @@ The working folder, outside it, holds `publisher.json`, the root to hand out, an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.errors import ListFormatError
+from hashscan.errors import HashscanError, ListFormatError
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.durable import output_errors
 from hashscan.lists.id_set import IdSet
@@ -29,50 +29,10 @@ from hashscan.lists.publisher_state import Expiry, PublisherState
 from hashscan.model import ENTRY_ID_MAX, Entry, ListInfo
 
 if TYPE_CHECKING:
+    from hashscan.lists.publisher_status import PublisherStatus
     from hashscan.lists.refreshing import Refreshed
     from hashscan.lists.rotation import Rotated
     from hashscan.lists.workroom import Workroom
-
-
-_MANY_INCREMENTS = 100
-"""A subscriber fetches some files for each."""
-_WITHDRAWN_SHARE = 10
-"""One withdrawn row of so many is fetched in vain."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherStatus:
-    """Where a list stands for its owner."""
-
-    published: ListInfo | None
-    """What is published; None before the first release."""
-    state: PublisherState
-    increments: int
-    """Parts on top of the base; compacting makes them one with it."""
-    rows: int
-    """Published rows, withdrawn ones among them: what a first pull fetches."""
-    expiries: Mapping[str, datetime]
-    """When the metadata of each role runs out; the root's alone before the first release."""
-    running_out: Mapping[str, datetime]
-    """Those among them of whose time less than a third is left."""
-    keys: Mapping[str, tuple[tuple[str, ...], int]]
-    """Of each role the ids of its keys, and how many of them must sign."""
-
-    @property
-    def compaction_pays(self) -> bool:
-        """Whether there are many increments, or many withdrawn rows beside the entries."""
-        withdrawn = self.rows - self.published.entries if self.published else 0
-        return self.increments >= _MANY_INCREMENTS or withdrawn > self.rows // _WITHDRAWN_SHARE
-
-    @property
-    def pending(self) -> int:
-        """Entries that wait for the next release."""
-        return self.state.waiting
-
-    @property
-    def withdrawing(self) -> int:
-        """Published entries that the next release withdraws."""
-        return self.state.withdrawing
 
 
 class Publisher:
@@ -148,24 +108,11 @@ class Publisher:
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
         """What is published, what waits, and when signatures run out."""
+        from hashscan.lists.publisher_status import look
         from hashscan.lists.workroom import seconds
 
-        at = seconds(now)
         with self._opened() as room:
-            published, expiries = room.published(at), room.publication.expiries
-            manifest = published.entries.manifest if published else None
-            return PublisherStatus(
-                published.info if published else None,
-                room.state,
-                len(manifest.parts) - 1 if manifest else 0,
-                manifest.rows().total() if manifest else 0,
-                expiries,
-                room.state.expiry.running_out(expiries, at),
-                {
-                    role: (tuple(sorted(trusted.keyids)), trusted.threshold)
-                    for role, trusted in room.publication.root.roles.items()
-                },
-            )
+            return look(room, seconds(now))
 
     def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
         """Take in entries for the next release.
@@ -198,7 +145,7 @@ class Publisher:
                         f"{label}: the id {known!r} is in the list already",
                         advice="Leave out what the list has, or withdraw it before; nothing was added.",
                     )
-            except BaseException:
+            except (HashscanError, OSError):
                 room.clear()
                 raise
             room.remember(replace(state, pending=(*state.pending, added)))

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 
 from hashscan.lists import ids as ids_module
 from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.columns import ListHandle
-from hashscan.lists.ids import Conflict, ConflictError, EntryLedger, Row, first_shared_id, ids_of
-from hashscan.model import CATEGORIES
-
-from .builders import some_entries
-from .test_column_writer import written
+from hashscan.lists.ids import Conflict, ConflictError, EntryLedger, Row, first_shared_id
 
 IDS = st.lists(st.text("ab~ ", min_size=1, max_size=3).map(lambda text: f"x{text}x"), max_size=25)
 
@@ -42,15 +37,6 @@ def test_the_first_shared_id_is_found_whatever_the_widths(
         shared = first_shared_id(lambda: in_blocks(new, lengths[0]), in_blocks(old, lengths[1]), folder)
         assert not list(folder.iterdir())
     assert shared == next((entry_id for entry_id in new if entry_id in old), None)
-
-
-def test_ids_of_a_list_are_read_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = some_entries(20)
-    handle = ListHandle("x", 1, tmp_path, CATEGORIES, written(tmp_path, entries))
-    monkeypatch.setattr(ids_module, "_RUN", 3)
-    blocks = list(ids_of(handle))
-    assert max(map(len, blocks)) == 3
-    assert sorted(i.decode() for block in blocks for i in block.tolist()) == sorted(e.id for e in entries)
 
 
 def block_of(ids: list[str], values: list[int], algorithm: str, first: int) -> EntryBlock:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hashscan.errors import ListFormatError, OutputError, UsageError
-from hashscan.lists import client, publisher, releasing
+from hashscan.lists import client, publisher_status, releasing, trust
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.index.lists import CompiledIndex
 from hashscan.lists.manifest import Manifest
@@ -233,7 +235,7 @@ def test_an_increment_adds_only_its_own_files(owner: Owner) -> None:
 
 def test_more_increments_than_can_be_read_are_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releasing, "PARTS_MAX", 2)
-    monkeypatch.setattr(publisher, "_MANY_INCREMENTS", 1)
+    monkeypatch.setattr(publisher_status, "_MANY_INCREMENTS", 1)
     owner.release(some_entries(2))
     owner.release(some_entries(2, start=2))
     owner.publisher.add(some_entries(2, start=4), "more")
@@ -304,3 +306,58 @@ def test_a_file_of_ids_may_be_of_any_length(owner: Owner, tmp_path: Path) -> Non
     assert owner.publisher.withdraw(f"e{number}" for number in range(0, 3000, 2)) == 1500
     owner.publisher.release()
     assert numbers(owner) == list(range(1, 3000, 2))
+
+
+def test_a_list_that_grew_too_long_for_its_subscribers_is_not_published(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.release(some_entries(3))
+    owner.publisher.add(some_entries(3, start=3), "more")
+    monkeypatch.setattr(trust.LIMITS, "targets_max_length", 3000)
+    with pytest.raises(UsageError, match=r"2\.targets\.json would have \d+ bytes, and subscribers"):
+        owner.publisher.release()
+    monkeypatch.undo()
+    assert owner.info().version == 1
+    assert owner.publisher.release().version == 2
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from hashscan.errors import OutputError
+from hashscan.lists.publisher import Publisher
+publisher = Publisher(Path(sys.argv[1]))
+publisher.status()  # imports what is imported on first use
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    getattr(publisher, sys.argv[2])()
+except OutputError as error:
+    print(error.exit_code, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "room"),
+    [
+        *(("release", 50), ("release", 1000), ("release", 2000)),
+        *(("compact", 50), ("compact", 2000), ("refresh", 50), ("rotate", 50), ("rotate", 1000)),
+    ],
+)
+def test_a_full_disk_leaves_the_old_version(owner: Owner, action: str, room: int) -> None:
+    owner.release(some_entries(300))
+    owner.release(some_entries(300, start=300))
+    owner.publisher.add(some_entries(300, start=600), "more")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(owner.folder / "work"), action, str(room)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("12 ")
+    assert "File too large" in done.stdout
+    info = owner.info()
+    assert (info.state, info.version) == (TrustState.FRESH, 2)
+    assert owner.publisher.status().pending == 300
+    getattr(owner.publisher, action)()
+    owner.publisher.refresh()

@@ -112,7 +112,7 @@ def serving(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Web
                 return
             # Here and not when listening, so that one handshake doesn't hold up the others.
             with context.wrap_socket(request, server_side=True) as encrypted:  # type: ignore[arg-type]
-                super().finish_request(encrypted, client_address)  # type: ignore[arg-type]
+                super().finish_request(encrypted, client_address)
 
     with Http(("127.0.0.1", 0), Handler) as http:
         scheme, host = ("http", "127.0.0.1") if context is None else ("https", "localhost")

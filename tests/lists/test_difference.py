@@ -104,9 +104,12 @@ def test_what_both_share_is_not_read(
     client.pull(store, "mine", stage=True)
     read = []
     block = module._Shard.block
-    monkeypatch.setattr(
-        module._Shard, "block", lambda shard: (read.append(shard.columns.place), block(shard))[1]
-    )
+
+    def noted(shard: module._Shard) -> object:
+        read.append(shard.columns.place)
+        return block(shard)
+
+    monkeypatch.setattr(module._Shard, "block", noted)
     with difference(store, "mine") as compared:
         assert sum(len(change) for change in compared.changes()) == 3
     assert set(read) == {"base.md5", "delta.pdq"}

@@ -108,10 +108,12 @@ def test_a_download_waits_in_the_staging_folder(
 
 def test_one_connection_serves_many_requests(server: WebServer, folder: Path) -> None:
     ports = set()
-    server.answers["file"] = lambda request: (
-        ports.add(request.client_address[1]),
-        send(request, b"content"),
-    )[1]
+
+    def note(request: BaseHTTPRequestHandler) -> None:
+        ports.add(request.client_address[1])
+        send(request, b"content")
+
+    server.answers["file"] = note
     fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
     for _ in range(3):
         assert fetcher.download_bytes(f"{server.url}file", 100) == b"content"

@@ -32,6 +32,8 @@ SQUARE = 512
 ENLARGEMENT = 4
 
 _REDUCTIONS = (1, 2, 4, 8)
+_REMEMBERED = 1 << 12
+"""Longest side in pixels whose weights are kept for the next picture; they take 130 kB."""
 _WIDE = 1 << 14
 """From this width on columns are summed up first, since a kilobyte is held for each."""
 
@@ -92,7 +94,7 @@ def reductions(
     ways = tuple(way for group in groups for way in group)
     # A band of rows at a time, so that no float copy of a large picture is ever made.
     wide = np.empty((len(ways), SIDE, luma.shape[1]), np.float32)
-    for first, last, start, stop, weights in _bands(height, luma.shape[0], ways):
+    for first, last, start, stop, weights in _weights(height, luma.shape[0], ways):
         rows = luma[start:stop].astype(np.float32)
         wide[:, first:last] = np.dot(weights.reshape(-1, stop - start), rows).reshape(
             len(ways), last - first, -1
@@ -103,12 +105,17 @@ def reductions(
         of_group = wide[begin : begin + len(group)].reshape(len(group) * SIDE, -1)
         begin += len(group)
         small = np.empty((len(group) * SIDE, len(group), SIDE), np.float32)
-        for first, last, start, stop, weights in _bands(width, luma.shape[1], group):
+        for first, last, start, stop, weights in _weights(width, luma.shape[1], group):
             small[:, :, first:last] = (of_group[:, start:stop] @ weights.reshape(-1, stop - start).T).reshape(
                 len(small), len(group), last - first
             )
         found.append(small.reshape(len(group), SIDE, len(group), SIDE))
     return found
+
+
+def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
+    """The same as `_bands`, remembered where that is small: it grows with the side."""
+    return (_bands if kept <= _REMEMBERED else _bands.__wrapped__)(length, kept, ways)
 
 
 @lru_cache(maxsize=256)
@@ -186,7 +193,7 @@ def reduction(length: int, kept: int) -> int:
     raise ValueError(f"a side of {length} is not reduced to {kept} by a power of two")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _tents(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """The weights of the reference's filter for the 64 positions it keeps: rows, inputs, weights, by row.
 

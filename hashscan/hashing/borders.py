@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_weights import reduction
+from hashscan.hashing.pdq_reduction import reduction
 
 Luma = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from hashscan.hashing import pdq_rounding
 from hashscan.hashing.base import Hashed, PictureHash
-from hashscan.hashing.pdq_reduction import reduced, reductions
+from hashscan.hashing.pdq_reduction import SQUARE, Floats, Way, reduced, reductions
 from hashscan.hashing.pdq_turns import turned
-from hashscan.hashing.pdq_weights import SQUARE, Floats, Way
 from hashscan.hashing.structure import doubt_of
 from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDERINGS, SQUARED
 from hashscan.model import ALGORITHMS

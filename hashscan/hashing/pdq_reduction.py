@@ -14,13 +14,54 @@ pass over the picture:
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_weights import PLAIN_WAY, SIDE, Floats, Way, bands
+from hashscan.hashing import pdq_rounding
+from hashscan.hashing.variants import ENLARGED, PLAIN, SQUARED
 
+Floats = NDArray[np.float32]
+
+SIDE = pdq_rounding.SIDE
+SQUARE = 512
+"""Side in pixels of what the reference's program for files makes of larger pictures before it hashes them."""
+
+ENLARGEMENT = 4
+
+_REDUCTIONS = (1, 2, 4, 8)
+_REMEMBERED = 1 << 12
+"""Longest side in pixels whose weights are kept for the next picture; they take 130 kB."""
 _WIDE = 1 << 14
 """From this width on columns are summed up first, since a kilobyte is held for each."""
+
+
+class Way(NamedTuple):
+    """One way to reduce a side."""
+
+    rendering: int = PLAIN
+    """`SQUARED`: as if the picture had been resized to `SQUARE` by taking the nearest pixel; `ENLARGED`: as
+    if it had been enlarged by `ENLARGEMENT`, with what is between two pixels taken from both."""
+    mirrored: bool = False
+    """As if the picture had been mirrored, but with the result mirrored back."""
+
+
+PLAIN_WAY = Way()
+
+
+class Band(NamedTuple):
+    """Some neighbouring rows of the matrices of weights, where they are not zero."""
+
+    first: int
+    last: int
+    """First and end of the rows."""
+    start: int
+    stop: int
+    """First and end of the columns, which are pixels."""
+    weights: Floats
+    """Shape (ways, rows, pixels)."""
 
 
 def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
@@ -51,26 +92,133 @@ def reductions(
         return [found.transpose(2, 3, 0, 1) for found in turned]
     height, width = stored or luma.shape
     ways = tuple(way for group in groups for way in group)
-    of_rows = bands(height, luma.shape[0], ways)
-    step = SIDE // len(of_rows)
     # A band of rows at a time, so that no float copy of a large picture is ever made.
-    values = np.empty((max(band.stop - band.start for band in of_rows), luma.shape[1]), np.float32)
     wide = np.empty((len(ways), SIDE, luma.shape[1]), np.float32)
-    for number, (start, stop, weights) in enumerate(of_rows):
-        rows = values[: stop - start]
-        rows[:] = luma[start:stop]
-        sums = weights.reshape(-1, stop - start) @ rows
-        wide[:, number * step : (number + 1) * step] = sums.reshape(len(ways), step, -1)
+    for first, last, start, stop, weights in _weights(height, luma.shape[0], ways):
+        rows = luma[start:stop].astype(np.float32)
+        wide[:, first:last] = np.dot(weights.reshape(-1, stop - start), rows).reshape(
+            len(ways), last - first, -1
+        )
     found = []
     begin = 0
     for group in groups:
         of_group = wide[begin : begin + len(group)].reshape(len(group) * SIDE, -1)
         begin += len(group)
-        of_columns = bands(width, luma.shape[1], group)
-        step = SIDE // len(of_columns)
-        small = np.empty((len(of_group), len(group), SIDE), np.float32)
-        for number, (start, stop, weights) in enumerate(of_columns):
-            sums = of_group[:, start:stop] @ weights.reshape(-1, stop - start).T
-            small[:, :, number * step : (number + 1) * step] = sums.reshape(len(small), len(group), step)
+        small = np.empty((len(group) * SIDE, len(group), SIDE), np.float32)
+        for first, last, start, stop, weights in _weights(width, luma.shape[1], group):
+            small[:, :, first:last] = (of_group[:, start:stop] @ weights.reshape(-1, stop - start).T).reshape(
+                len(small), len(group), last - first
+            )
         found.append(small.reshape(len(group), SIDE, len(group), SIDE))
     return found
+
+
+def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
+    """The same as `_bands`, remembered where that is small: it grows with the side."""
+    return (_bands if kept <= _REMEMBERED else _bands.__wrapped__)(length, kept, ways)
+
+
+@lru_cache(maxsize=256)
+def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
+    """The non-zero blocks of the 64 x kept matrices of weights for a side of `length`, reduced to `kept`.
+
+    A row's weights span about length/32 inputs and hardly overlap the next row's. Four rows a block is
+    fastest for small pictures, whose cost is the number of calls; one a block for large ones, whose cost is
+    arithmetic.
+    """
+    factor = reduction(length, kept)
+    matrices = [_matrix(length, factor, way) for way in ways]
+    step = 4 if kept <= 1024 else 1
+    bands = []
+    for first in range(0, SIDE, step):
+        start = min(int(starts[first]) for starts, _ in matrices)
+        stop = min(max(int(starts[first + step - 1]) + rows.shape[1] for starts, rows in matrices), kept)
+        weights = np.zeros((len(ways), step, stop - start), np.float32)
+        for block, (starts, rows) in zip(weights, matrices, strict=True):
+            for line, at, row in zip(
+                block, starts[first : first + step].tolist(), rows[first : first + step], strict=True
+            ):
+                place = line[at - start : at - start + len(row)]
+                place[:] = row[: len(place)]
+        bands.append(Band(first, first + step, start, stop, weights))
+    return tuple(bands)
+
+
+def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floats]:
+    """A matrix of weights: the first input of each row that counts, and the weights from there on.
+
+    To hash a reduced picture as if it were the picture would shift the windows by a fraction of their length,
+    which turns more bits than the lost detail does. So weights are worked out for the side's own length, and
+    added up for the block that stands for several inputs.
+    """
+    side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
+    rows, places, weights = _tents(side)
+    if way.mirrored:
+        rows, places, weights = SIDE - 1 - rows[::-1], side - 1 - places[::-1], weights[::-1]
+    kept = -(-length // factor)
+    share: NDArray[np.float64] | None = None
+    if way.rendering == PLAIN:
+        inputs = places // factor
+    elif way.rendering == SQUARED:
+        # The nearest pixels, also of the mirrored picture.
+        inputs = (
+            length - 1 - (side - 1 - places) * length // side if way.mirrored else places * length // side
+        ) // factor
+    else:
+        between = ((places + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, kept - 1)
+        inputs = between.astype(np.int64)
+        share = between - inputs
+    starts = inputs[np.searchsorted(rows, np.arange(SIDE))]
+    beside = inputs - starts[rows]
+    # A place between two inputs takes from both, so there is one more.
+    width = int(beside.max()) + 2
+    cells = rows * width + beside
+    if share is None:
+        found = np.bincount(cells, weights, SIDE * width)
+    else:
+        found = np.bincount(cells, weights * (1 - share), SIDE * width)
+        found += np.bincount(cells + 1, weights * share, SIDE * width)
+    return starts, found.reshape(SIDE, width).astype(np.float32)
+
+
+def reduction(length: int, kept: int) -> int:
+    """The power of two by which a side was reduced.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for factor in _REDUCTIONS:
+        if -(-length // factor) == kept:
+            return factor
+    raise ValueError(f"a side of {length} is not reduced to {kept} by a power of two")
+
+
+@lru_cache(maxsize=4)
+def _tents(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """The weights of the reference's filter for the 64 positions it keeps: rows, inputs, weights, by row.
+
+    A mean of means over windows of equal length has a tent's shape. Only where a window was cut off by an
+    edge of the picture does the shape have to be worked out.
+    """
+    window = pdq_rounding.window_size(length)
+    before, after = pdq_rounding.window_reach(window)
+    slope = np.arange(1, window + 1, dtype=np.float64)
+    tent = (np.concatenate((slope, slope[-2::-1])) / window**2).astype(np.float32)
+    places = []
+    weights = []
+    for centre in pdq_rounding.kept_positions(length):
+        if centre - 2 * before >= 0 and centre + 2 * after < length:
+            places.append(np.arange(centre - 2 * before, centre + 2 * after + 1))
+            weights.append(tent)
+            continue
+        inner = np.arange(max(centre - before, 0), min(centre + after, length - 1) + 1)
+        starts = np.maximum(inner - before, 0)
+        stops = np.minimum(inner + after, length - 1) + 1
+        low, high = int(starts[0]), int(stops[-1])
+        share = 1.0 / ((stops - starts) * len(inner))
+        # Each window adds its share from its start to its stop: sum up where shares begin and end.
+        steps = np.bincount(starts - low, share, high - low + 1) - np.bincount(stops - low, share)
+        places.append(np.arange(low, high))
+        weights.append(np.cumsum(steps)[:-1].astype(np.float32))
+    rows = np.repeat(np.arange(SIDE), [len(row) for row in places])
+    return rows, np.concatenate(places), np.concatenate(weights)

@@ -1,7 +1,8 @@
 """What decoders said in this sweep, kept by content, so that the same bytes met again are not decoded again.
 
 All workers of a sweep share one table: an anonymous file in memory of a fixed size, which the system removes
-with the last of them. Two workers that meet the same content at the same moment may still both decode it.
+with the last of them. Where it can't be had, each worker has a table of its own. Two workers that meet the
+same content at the same moment may still both decode it.
 
 The key is SHA-256 of the content together with the owner of the file: an answer never speaks for another
 owner's file. A decoder that one customer's picture has taken over could else hide content wherever it lies,
@@ -59,13 +60,12 @@ class Answers:
             descriptor: of a table of the same size, owned from now on.
         """
         self._ring_bytes = ring_bytes
-        if descriptor is None:
-            descriptor = os.memfd_create("hashscan-answers")
-            os.ftruncate(descriptor, _RING_AT + ring_bytes)
-        self._descriptor = descriptor
-        self._memory = mmap.mmap(descriptor, _RING_AT + ring_bytes)
+        self._descriptor = _anonymous_file(_RING_AT + ring_bytes) if descriptor is None else descriptor
+        self._memory = mmap.mmap(self._descriptor, _RING_AT + ring_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._descriptor < 0:
+            return Answers, (self._ring_bytes,)
         return _received, (self._ring_bytes, DupFd(self._descriptor))
 
     def met(self, trait: bytes) -> bool:
@@ -114,10 +114,10 @@ class Answers:
 
     def close(self) -> None:
         """Let go of it."""
-        if self._descriptor >= 0:
-            self._memory.close()
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._memory.close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def __enter__(self) -> Answers:
         return self
@@ -129,12 +129,29 @@ class Answers:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        if self._descriptor < 0:
+            yield
+            return
         # The system undoes a record lock when its holder is killed, unlike any lock in shared memory.
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+
+def _anonymous_file(size: int) -> int:
+    """A file in memory, or -1 where the system has none to give or limits the size of files."""
+    try:
+        descriptor = os.memfd_create("hashscan-answers")
+    except OSError:
+        return -1
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        return -1
+    return descriptor
 
 
 def _received(ring_bytes: int, passed: Any) -> Answers:

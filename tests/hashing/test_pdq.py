@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hashscan.hashing import pdq, pdq_reduction, pdq_rounding, pdq_weights
+from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_weights import ENLARGEMENT, PLAIN_WAY, SQUARE, Way
+from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARE, Way
 from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
@@ -98,7 +98,7 @@ def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, i
 def test_weights_of_every_row_add_up_to_one() -> None:
     for length in (5, 64, 127, 128, 129, 512, 1024, 1025, 4001, 65000):
         weights = np.concatenate(
-            [band.weights[0].sum(axis=1) for band in pdq_weights.bands(length, length, (PLAIN_WAY,))]
+            [band.weights[0].sum(axis=1) for band in pdq_reduction._bands(length, length, (PLAIN_WAY,))]
         )
         assert len(weights) == 64
         np.testing.assert_allclose(weights, 1, atol=1e-4)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import resource
 import signal
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -84,6 +86,22 @@ def test_any_state_of_the_table_is_survived(answers: Answers) -> None:
     assert answers.recall(0, content(1)) is None
     answers.keep(0, content(1), b"again")
     assert answers.recall(0, content(1)) == b"again"
+
+
+def test_without_a_shared_file_each_has_its_own_table() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))
+        table = Answers()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    with table, pickle.loads(pickle.dumps(table)) as other:
+        for one in (table, other):
+            assert one.recall(1, content(1)) is None
+            one.keep(1, content(1), b"one")
+            assert one.recall(1, content(1)) == b"one"
 
 
 def _other_process(table: Answers, connection: Connection) -> None:

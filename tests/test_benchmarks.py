@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from tests.pictures import encoded, scene
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 UPLOADS = Path(__file__).parents[1] / "examples" / "uploads"
 
@@ -224,3 +226,71 @@ def test_a_table_of_odd_files(tmp_path: Path) -> None:
     assert "| cut | PNG | in part | truncated picture |" in lines
     assert "| other | JPEG XL | not hashed | picture format not supported |" in lines
     assert lines[-1] == "No pictures to hashscan, but to Pillow: targa (TGA)"
+
+
+def test_structured_pictures_are_the_same_every_time_and_differ(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import structured
+        named = list(structured.names(3 * len(structured.KINDS)))
+        drawn = [structured.drawn(*name) for name in named]
+        print(drawn == [structured.drawn(*name) for name in named], len(set(drawn)) == len(named))
+        """,
+        tmp_path,
+    )
+    assert said.split() == ["True", "True"]
+
+
+def test_recall_counts_what_lies_within_the_threshold(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import numpy, recall_figures as figures
+
+        def line(*digests):
+            return json.dumps([[f"{value:064x}", 100, *what] for value, *what in digests])
+
+        near, far = (1 << 31) - 1, (1 << 32) - 1
+        file = scratch / "digests"
+        file.write_text("\\n".join((
+            line((0, "as stored", False, "")),
+            line((far, "as stored", False, ""), (near, "mirrored", True, "")),
+            line((near, "as stored", False, "")),
+            line((near, "as stored", False, "of few greys")),
+            "[]",
+        )))
+        hashed = figures.read(file)
+        entries, chosen = figures.entries_of(hashed[:1])
+        found = figures.distances(hashed, entries)
+        print(found.within(31, 21)[:, 0].tolist(), found.doubted_within(31, 21)[:, 0].tolist())
+        print(figures.largest_without(numpy.ones((2, 1), bool), found.part([1, 2]), 21, 128))
+        print(round(figures.upper_bound(0), 2), round(figures.upper_bound(3), 2))
+        """,
+        tmp_path,
+    )
+    assert said.splitlines() == [
+        "[True, False, True, False, False] [False, False, False, True, False]",
+        "30",
+        "3.0 7.75",
+    ]
+
+
+def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(2):
+        (pictures / f"{number}.jpg").write_bytes(encoded(scene(number)))
+    # The same again, which is to be left out.
+    (pictures / "copy.jpg").write_bytes(encoded(scene(0), quality=60))
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "recall.py", pictures, "--skip-peers"]
+    done = subprocess.run(
+        [*command, "--structured", "11", "--json", report], capture_output=True, text=True, check=True
+    )
+    results = json.loads(report.read_text())
+    assert results["photos"] == 2
+    assert results["left out"] == [["0.jpg", "copy.jpg"]]
+    found = results["tools"]["hashscan"]["recall"]
+    assert len(found) >= 20
+    assert found["jpeg 50"] == found["mirrored"] == found["pad 10% orange"] == 1
+    assert found["crop 20%"] == 0
+    assert "copy.jpg" in done.stdout

@@ -19,10 +19,13 @@ Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 """First row, end of rows, first column, end of columns."""
 Size = tuple[int, int]
-_Cut = Callable[["_Lines"], tuple[int, int]]
+_Cut = Callable[["_Lines", bool], tuple[int, int]]
 
 _QUIET = 2.0
 """Largest standard deviation of a border's line, in greys of 256. More would cut into skies."""
+_LOOSE = 5.0
+_NARROW = 12
+"""A border of at most so many lines may vary as much: JPEG's traces of the picture cross all of it."""
 _STILL = 1.0
 """The same between panels, where no edge says how bright such lines are."""
 _ALIKE = 6.0
@@ -92,24 +95,25 @@ class _Lines:
     def __init__(self, lines: Luma) -> None:
         step = max(1, lines.shape[1] // _SAMPLES)
         values = lines[:, ::step].astype(np.float32)
-        self.means = values.mean(axis=1)
-        self.spreads = np.sqrt(np.maximum((values * values).mean(axis=1) - self.means**2, 0))
+        self.means: Floats = values.mean(axis=1)
+        squares = np.einsum("ij,ij->i", values, values) / values.shape[1]
+        self.spreads: Floats = np.sqrt(np.maximum(squares - self.means**2, 0))
 
 
 def _has_quiet_edge(luma: Luma) -> bool:
     edges = (luma[0], luma[-1], luma[:, 0], luma[:, -1])
-    return any(float(edge[:: max(1, len(edge) // _SAMPLES)].std()) < _QUIET for edge in edges)
+    return any(_Lines(edge[None]).spreads[0] < _LOOSE for edge in edges)
 
 
 def _repeated(luma: Luma, box: Box, cut: _Cut) -> Box:
-    for _ in range(_LEVELS):
+    for level in range(_LEVELS):
         before = box
         top, bottom, left, right = box
-        first, last = cut(_Lines(luma[top:bottom, left:right]))
+        first, last = cut(_Lines(luma[top:bottom, left:right]), level == 0)
         top, bottom = top + first, top + last
         if bottom - top < _LEAST_SIDE:
             return box
-        first, last = cut(_Lines(luma[top:bottom, left:right].T))
+        first, last = cut(_Lines(luma[top:bottom, left:right].T), level == 0)
         if last - first < _LEAST_SIDE:
             return box
         box = (top, bottom, left + first, left + last)
@@ -118,24 +122,27 @@ def _repeated(luma: Luma, box: Box, cut: _Cut) -> Box:
     return box
 
 
-def _inside_border(lines: _Lines) -> tuple[int, int]:
+def _inside_border(lines: _Lines, outermost: bool) -> tuple[int, int]:
     """First and end of the lines inside the border."""
     number = len(lines.means)
-    quiet = lines.spreads < _QUIET
-    start = _border(quiet, lines.means)
+    start = _border(lines.spreads, lines.means, outermost)
     if start == number:
         return 0, number
-    end = number - _border(quiet[::-1], lines.means[::-1])
+    end = number - _border(lines.spreads[::-1], lines.means[::-1], outermost)
     return _sharpened(lines, start, end)
 
 
-def _border(quiet: NDArray[np.bool_], means: Floats) -> int:
+def _border(spreads: Floats, means: Floats, outermost: bool) -> int:
     """How many lines from the first on belong to a border."""
-    other = np.flatnonzero(~quiet | (np.abs(means - means[0]) > _ALIKE))
-    return int(other[0]) if other.size else len(quiet)
+    unlike = np.abs(means - means[0]) > _ALIKE
+    narrow = unlike[: _NARROW + 1] | (spreads[: _NARROW + 1] >= _LOOSE)
+    if outermost and narrow.any():
+        return int(np.argmax(narrow))
+    other = unlike | (spreads >= _QUIET)
+    return int(np.argmax(other)) if other.any() else len(means)
 
 
-def _largest_run(lines: _Lines) -> tuple[int, int]:
+def _largest_run(lines: _Lines, outermost: bool) -> tuple[int, int]:
     """First and end of the most lines between quiet ones."""
     changes = np.flatnonzero(np.diff(lines.spreads < _STILL, prepend=True, append=True))
     if not changes.size:

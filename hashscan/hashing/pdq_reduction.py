@@ -14,9 +14,8 @@ pass over the picture:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,8 @@ SQUARE = 512
 ENLARGEMENT = 4
 
 _REDUCTIONS = (1, 2, 4, 8)
+_REMEMBERED = 1 << 12
+"""Longest side in pixels whose weights are kept for the next picture; they take 130 kB."""
 _WIDE = 1 << 14
 """From this width on columns are summed up first, since a kilobyte is held for each."""
 
@@ -61,15 +62,6 @@ class Band(NamedTuple):
     """First and end of the columns, which are pixels."""
     weights: Floats
     """Shape (ways, rows, pixels)."""
-
-
-class Tent(NamedTuple):
-    """One row of a matrix of weights."""
-
-    low: int
-    high: int
-    """First and end of the pixels that count."""
-    weights: Floats
 
 
 def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
@@ -102,7 +94,7 @@ def reductions(
     ways = tuple(way for group in groups for way in group)
     # A band of rows at a time, so that no float copy of a large picture is ever made.
     wide = np.empty((len(ways), SIDE, luma.shape[1]), np.float32)
-    for first, last, start, stop, weights in _bands(height, luma.shape[0], ways):
+    for first, last, start, stop, weights in _weights(height, luma.shape[0], ways):
         rows = luma[start:stop].astype(np.float32)
         wide[:, first:last] = np.dot(weights.reshape(-1, stop - start), rows).reshape(
             len(ways), last - first, -1
@@ -113,12 +105,17 @@ def reductions(
         of_group = wide[begin : begin + len(group)].reshape(len(group) * SIDE, -1)
         begin += len(group)
         small = np.empty((len(group) * SIDE, len(group), SIDE), np.float32)
-        for first, last, start, stop, weights in _bands(width, luma.shape[1], group):
+        for first, last, start, stop, weights in _weights(width, luma.shape[1], group):
             small[:, :, first:last] = (of_group[:, start:stop] @ weights.reshape(-1, stop - start).T).reshape(
                 len(small), len(group), last - first
             )
         found.append(small.reshape(len(group), SIDE, len(group), SIDE))
     return found
+
+
+def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
+    """The same as `_bands`, remembered where that is small: it grows with the side."""
+    return (_bands if kept <= _REMEMBERED else _bands.__wrapped__)(length, kept, ways)
 
 
 @lru_cache(maxsize=256)
@@ -130,37 +127,58 @@ def _bands(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
     arithmetic.
     """
     factor = reduction(length, kept)
-    matrices = [list(_rows(length, factor, way)) for way in ways]
+    matrices = [_matrix(length, factor, way) for way in ways]
     step = 4 if kept <= 1024 else 1
     bands = []
     for first in range(0, SIDE, step):
-        groups = [rows[first : first + step] for rows in matrices]
-        start = min(tent.low for group in groups for tent in group)
-        stop = max(tent.high for group in groups for tent in group)
+        start = min(int(starts[first]) for starts, _ in matrices)
+        stop = min(max(int(starts[first + step - 1]) + rows.shape[1] for starts, rows in matrices), kept)
         weights = np.zeros((len(ways), step, stop - start), np.float32)
-        for block, group in zip(weights, groups, strict=True):
-            for line, tent in zip(block, group, strict=True):
-                line[tent.low - start : tent.high - start] = tent.weights
+        for block, (starts, rows) in zip(weights, matrices, strict=True):
+            for line, at, row in zip(
+                block, starts[first : first + step].tolist(), rows[first : first + step], strict=True
+            ):
+                place = line[at - start : at - start + len(row)]
+                place[:] = row[: len(place)]
         bands.append(Band(first, first + step, start, stop, weights))
     return tuple(bands)
 
 
-def _rows(length: int, factor: int, way: Way) -> Iterator[Tent]:
-    """The rows of a matrix of weights, in the order of the pixels."""
+def _matrix(length: int, factor: int, way: Way) -> tuple[NDArray[np.int64], Floats]:
+    """A matrix of weights: the first input of each row that counts, and the weights from there on.
+
+    To hash a reduced picture as if it were the picture would shift the windows by a fraction of their length,
+    which turns more bits than the lost detail does. So weights are worked out for the side's own length, and
+    added up for the block that stands for several inputs.
+    """
     side = {PLAIN: length, SQUARED: SQUARE, ENLARGED: length * ENLARGEMENT}[way.rendering]
-    tents = list(_tents(side))
+    rows, places, weights = _tents(side)
     if way.mirrored:
-        tents = [Tent(side - high, side - low, weights[::-1]) for low, high, weights in reversed(tents)]
+        rows, places, weights = SIDE - 1 - rows[::-1], side - 1 - places[::-1], weights[::-1]
+    kept = -(-length // factor)
+    share: NDArray[np.float64] | None = None
     if way.rendering == PLAIN:
-        return iter(tents) if factor == 1 else _folded(tents, factor)
-    if way.rendering == ENLARGED:
-        between = ((np.arange(side) + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, -(-length // factor) - 1)
-        return _gathered(tents, between)
-    places = np.arange(SQUARE) * length // SQUARE
-    if way.mirrored:
-        # The nearest pixels of the mirrored picture.
-        places = length - 1 - places[::-1]
-    return _gathered(tents, places // factor)
+        inputs = places // factor
+    elif way.rendering == SQUARED:
+        # The nearest pixels, also of the mirrored picture.
+        inputs = (
+            length - 1 - (side - 1 - places) * length // side if way.mirrored else places * length // side
+        ) // factor
+    else:
+        between = ((places + 0.5) / (ENLARGEMENT * factor) - 0.5).clip(0, kept - 1)
+        inputs = between.astype(np.int64)
+        share = between - inputs
+    starts = inputs[np.searchsorted(rows, np.arange(SIDE))]
+    beside = inputs - starts[rows]
+    # A place between two inputs takes from both, so there is one more.
+    width = int(beside.max()) + 2
+    cells = rows * width + beside
+    if share is None:
+        found = np.bincount(cells, weights, SIDE * width)
+    else:
+        found = np.bincount(cells, weights * (1 - share), SIDE * width)
+        found += np.bincount(cells + 1, weights * share, SIDE * width)
+    return starts, found.reshape(SIDE, width).astype(np.float32)
 
 
 def reduction(length: int, kept: int) -> int:
@@ -175,39 +193,9 @@ def reduction(length: int, kept: int) -> int:
     raise ValueError(f"a side of {length} is not reduced to {kept} by a power of two")
 
 
-def _folded(tents: Iterable[Tent], factor: int) -> Iterator[Tent]:
-    """The weights for the means of blocks of `factor` inputs, so that positions stay where they were.
-
-    To hash the reduced picture as if it were the picture would shift the windows by a fraction of their
-    length, which turns more bits than the lost detail does.
-    """
-    for low, high, weights in tents:
-        first, last = low // factor, (high - 1) // factor + 1
-        whole = np.zeros((last - first) * factor, np.float32)
-        whole[low - first * factor : high - first * factor] = weights
-        yield Tent(first, last, whole.reshape(-1, factor).sum(axis=1))
-
-
-def _gathered(tents: Iterable[Tent], places: NDArray[Any]) -> Iterator[Tent]:
-    """The weights where not every input but those at these ascending places were taken.
-
-    A place between two inputs takes from both.
-    """
-    whole = np.floor(places).astype(np.int64)
-    beyond = places - whole
-    for low, high, weights in tents:
-        first = int(whole[low])
-        at = whole[low:high] - first
-        found = np.bincount(at, weights * (1 - beyond[low:high]), int(at[-1]) + 2)
-        found[1:] += np.bincount(at, weights * beyond[low:high], int(at[-1]) + 1)
-        if not beyond[high - 1]:
-            # There may be no input behind the last.
-            found = found[:-1]
-        yield Tent(first, first + len(found), found.astype(np.float32))
-
-
-def _tents(length: int) -> Iterator[Tent]:
-    """For each of the 64 kept positions the inputs that count, and their weights.
+@lru_cache(maxsize=4)
+def _tents(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """The weights of the reference's filter for the 64 positions it keeps: rows, inputs, weights, by row.
 
     A mean of means over windows of equal length has a tent's shape. Only where a window was cut off by an
     edge of the picture does the shape have to be worked out.
@@ -216,9 +204,12 @@ def _tents(length: int) -> Iterator[Tent]:
     before, after = pdq_rounding.window_reach(window)
     slope = np.arange(1, window + 1, dtype=np.float64)
     tent = (np.concatenate((slope, slope[-2::-1])) / window**2).astype(np.float32)
+    places = []
+    weights = []
     for centre in pdq_rounding.kept_positions(length):
         if centre - 2 * before >= 0 and centre + 2 * after < length:
-            yield Tent(centre - 2 * before, centre + 2 * after + 1, tent)
+            places.append(np.arange(centre - 2 * before, centre + 2 * after + 1))
+            weights.append(tent)
             continue
         inner = np.arange(max(centre - before, 0), min(centre + after, length - 1) + 1)
         starts = np.maximum(inner - before, 0)
@@ -227,4 +218,7 @@ def _tents(length: int) -> Iterator[Tent]:
         share = 1.0 / ((stops - starts) * len(inner))
         # Each window adds its share from its start to its stop: sum up where shares begin and end.
         steps = np.bincount(starts - low, share, high - low + 1) - np.bincount(stops - low, share)
-        yield Tent(low, high, np.cumsum(steps)[:-1].astype(np.float32))
+        places.append(np.arange(low, high))
+        weights.append(np.cumsum(steps)[:-1].astype(np.float32))
+    rows = np.repeat(np.arange(SIDE), [len(row) for row in places])
+    return rows, np.concatenate(places), np.concatenate(weights)

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_rounding import FREQUENCIES, dct_matrix
+from hashscan.hashing.pdq_rounding import FREQUENCIES, SIDE, dct_matrix
 from hashscan.hashing.variants import DIHEDRAL
 
 Floats = NDArray[np.float32]
 
-_SIDE = 2 * FREQUENCIES
 _MIDDLE = FREQUENCIES * FREQUENCIES // 2 - 1
 _DCT = dct_matrix()
 # Frequencies count from 1.
@@ -32,11 +31,13 @@ def turned(small: Floats, turns: Sequence[int]) -> list[bytes]:
     """
     if not turns:
         return []
-    across = np.concatenate((small[:, :, 0] @ _DCT.T, small[:, :, 1] @ _MIRRORED_DCT.T), axis=2)
-    frequencies = np.concatenate((_DCT @ across[0], _MIRRORED_DCT @ across[1]))
-    found = frequencies.ravel()[_PLACES[list(turns)]]
-    medians = np.partition(found, _MIDDLE, axis=1)[:, _MIDDLE, None]
-    packed = np.packbits((found > medians)[:, ::-1], axis=1)
+    rows = (_DCT @ small[0].reshape(SIDE, -1), _MIRRORED_DCT @ small[1].reshape(SIDE, -1))
+    across = np.concatenate(rows).reshape(-1, 2, SIDE)
+    # By way of the rows, way of the columns, then frequency; to swap axes doesn't change the median.
+    quarters = np.stack((across[:, 0] @ _DCT.T, across[:, 1] @ _MIRRORED_DCT.T)).reshape(2, 2, -1)
+    medians = np.partition(quarters, _MIDDLE, axis=2)[:, :, _MIDDLE, None]
+    bits = (quarters > medians).ravel()[_PLACES[list(turns)]]
+    packed = np.packbits(bits, axis=1)
     return [row.tobytes() for row in packed]
 
 
@@ -48,19 +49,20 @@ def _undone(turn: int, values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _places(turn: int) -> NDArray[np.int64]:
-    """Where the frequencies of a picture whose turn has been undone stand in the table of 32x32.
+    """Where the bits of a picture whose turn has been undone stand among those of the four mirrorings.
 
-    The table's second half of rows is of the picture mirrored top to bottom, and so for columns.
+    They are ordered by whether columns and whether rows are mirrored. A digest starts with its highest bit.
     """
     corners = _undone(turn, np.arange(4).reshape(2, 2))
-    table = np.arange(_SIDE * _SIDE).reshape(2, FREQUENCIES, 2, FREQUENCIES)
+    table = np.arange(4 * FREQUENCIES**2).reshape(2, 2, FREQUENCIES, FREQUENCIES)
     for swapped in (False, True):
         for below in range(2):
             for beside in range(2):
                 guess = np.arange(4).reshape(2, 2)[:: 1 - 2 * below, :: 1 - 2 * beside]
                 if np.array_equal(guess.T if swapped else guess, corners):
-                    chosen = table[below, :, beside]
-                    return (chosen.T if swapped else chosen).ravel()
+                    chosen = table[beside, below]
+                    places: NDArray[np.int64] = (chosen.T if swapped else chosen).ravel()[::-1]
+                    return places
     raise AssertionError(turn)
 
 

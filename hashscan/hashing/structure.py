@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 
 _BINS = 32
-_MOST = 0.45
+_MOST = 0.55
 """Share of the picture that is of one brightness, in 32 steps, from which on there may be too few others."""
-_BITS = 3.0
-"""Entropy of the brightness, in 32 steps, below which there are: one photo in fifty has so little."""
+_BITS = 2.5
+"""Entropy of the brightness, in 32 steps, below which there are: one photo in a hundred has so little."""
 _ALIKE = 0.98
 """Share of the variance that the means of rows and columns explain; no photo measured had so much."""
 

@@ -41,6 +41,11 @@ class Query(NamedTuple):
         found = self.rendered
         return found is not None and bool((found.turn and not found.shown) or found.rendering >= TRIMMED)
 
+    @property
+    def doubt(self) -> str:
+        """Why likeness alone says little of the picture, if it does."""
+        return DOUBTS[self.rendered.doubt] if self.rendered is not None else ""
+
     def match(self, entry: tuple[str, str, str], distance: int, threshold: int, name: str) -> Match:
         """What is said of a list's entry (list, id, category) at this distance."""
         list_name, entry_id, category = entry
@@ -54,7 +59,7 @@ class Query(NamedTuple):
             distance,
             threshold,
             self.rendered.variant,
-            DOUBTS[self.rendered.doubt],
+            self.doubt,
         )
 
 
@@ -67,7 +72,8 @@ class Matcher:
         Args:
             lists: verified and compiled before.
             review_threshold: distance in bits up to which an entry of PDQ that is too far away for a match is
-                a near miss, for review; None leaves near misses out.
+                a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
+                have none.
         """
         self._index = CompiledIndex.open(lists)
         self.thresholds = thresholds_of_lists(lists)
@@ -96,7 +102,7 @@ class Matcher:
         reach = limits
         if self._review_threshold is not None and name == "pdq":
             reach = [
-                limit if query.tight else max(limit, self._review_threshold)
+                limit if query.tight or query.doubt else max(limit, self._review_threshold)
                 for query, limit in zip(queries, limits, strict=True)
             ]
         found = self._index.query(

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from PIL import ImageOps
+
 from hashscan.model import ALGORITHMS, COMPUTED
 from tests.cli.conftest import Run
 from tests.pictures import encoded, scene
@@ -87,3 +89,39 @@ def test_selftest(run: Run, state: Path) -> None:
     assert ran.code == 0, ran.out
     assert "FAIL" not in ran.out
     assert "found by likeness" in ran.out
+
+
+def test_variants_can_be_skipped(run: Run, tmp_path: Path, local_list: str) -> None:
+    mirrored = tmp_path / "mirrored.png"
+    mirrored.write_bytes(encoded(ImageOps.mirror(scene(5)), "PNG"))
+    ran = run("check", mirrored)
+    assert (ran.code, ran.lines[0]["verdict"]) == (1, "match")
+    assert "mirrored" in ran.lines[0]["matches"][0]["variant"]
+    for skipped in ("turned", "all"):
+        assert run("check", mirrored, "--skip-variant", skipped).code == 0
+    assert run("check", mirrored, "--skip-variant", "trimmed", "--skip-variant", "inverted").code == 1
+    assert run("check", mirrored, env={"HASHSCAN_SKIP_VARIANT": "trimmed turned"}).code == 0
+    assert run("check", mirrored, "--skip-variant", "sideways").code == 2
+
+
+def test_near_misses_are_reviews_where_they_were_asked_for(run: Run, uploads: Path, local_list: str) -> None:
+    (hashed,) = run("hash", uploads / "listed.jpg").lines
+    near = f"pdq:{int(hashed['digests']['pdq'], 16) ^ (2**45 - 1):064x}"
+    assert run("check", near).code == 0
+    ran = run("check", near, "--review-threshold", "52")
+    assert (ran.code, ran.lines[0]["verdict"]) == (0, "review")
+    assert ran.lines[0]["matches"][0]["distance"] == 45
+    assert run("check", near, "--review-threshold", "52", "--fail-on", "review").code == 1
+    assert run("check", near, "--review-threshold", "44").lines[0]["verdict"] == "clean"
+    for useless in ("31", "128", "-1"):
+        ran = run("check", near, "--review-threshold", useless)
+        assert ran.code == 2
+        assert "--review-threshold" in ran.err
+
+
+def test_a_sweep_says_how_it_compared(run: Run, uploads: Path, local_list: str) -> None:
+    ran = run("scan", uploads, "--report", "-", "--skip-variant", "turned", "--review-threshold", "50")
+    assert ran.code == 1
+    assert ran.lines[0]["review_threshold"] == 50
+    assert "trimmed" in ran.lines[0]["variants"]
+    assert "turned" not in ran.lines[0]["variants"]

@@ -8,6 +8,15 @@ import signal
 from collections.abc import Callable
 
 from hashscan.hashing import decoder
+from hashscan.hashing.records import (
+    RECORDS_MAX,
+    DecodedPicture,
+    pack_failure,
+    pack_picture,
+    unpack_reply,
+    unpack_request,
+)
+from hashscan.hashing.variants import Kind, Part
 from hashscan.model import Batch, BatchResult
 from hashscan.scan.worker import Worker, WorkerSetup
 
@@ -82,3 +91,22 @@ def load_babbler(*arguments: str) -> Callable[[int, bytes], bytes]:
     """Answers of the right length that mean nothing."""
     decode = decoder.load(*arguments)
     return lambda descriptor, request: b"\xff" * len(decode(descriptor, request))
+
+
+def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
+    """The real decoder's answer with more frames added than an answer may have, the last like the picture."""
+    decode = decoder.load(*arguments)
+
+    def crowded(descriptor: int, request: bytes) -> bytes:
+        kind = unpack_request(request)
+        answer = unpack_reply(decode(descriptor, request), kind, ["pdq"])
+        if not isinstance(answer, DecodedPicture):
+            return pack_failure(answer)
+        frames = [
+            answer.digests[0]._replace(part=Part(Kind.FRAME, number), value=number.to_bytes(32), turn=0)
+            for number in range(1, 2 * RECORDS_MAX)
+        ]
+        picture = answer.picture
+        return pack_picture(kind, picture.width, picture.height, ["pdq"], [answer.digests[0], *frames])
+
+    return crowded

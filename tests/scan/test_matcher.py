@@ -70,6 +70,7 @@ def test_the_variant_decides_how_near_is_near(
 def test_near_misses_are_of_pictures_that_were_not_turned_or_trimmed(tmp_path: Path) -> None:
     with matcher(tmp_path, 50) as asked:
         queries = [query(50), query(51), query(31), query(30, turn="mirrored"), Query(apart(40))]
+        queries += [query(40, doubt=1), query(40, rendering="borders trimmed")]
         found = {row: (m.distance, m.threshold, m.near_miss) for row, m in asked.ask("pdq", queries)}
     assert found == {0: (50, 31, True), 2: (31, 31, False), 4: (40, 31, True)}
 

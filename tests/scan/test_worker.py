@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
+from hashscan.hashing.records import RECORDS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
@@ -273,19 +274,6 @@ def test_altered_pictures_are_found_and_the_finding_says_how(tmp_path: Path, fil
     assert result.verdict is Verdict.CLEAN
 
 
-def test_a_photo_that_viewers_turn_is_found_as_shown(tmp_path: Path, files: Path) -> None:
-    """The list's picture was upright; this one is stored turned, as cameras do."""
-    exif = Image.Exif()
-    exif[274] = 6
-    (files / "a.jpg").write_bytes(encoded(scene(1).transpose(Image.Transpose.ROTATE_90), exif=exif))
-    entry = Entry("e", "pdq", digest_of(encoded(scene(1), "PNG"), "pdq", tmp_path), "A1")
-    with worker_with(tmp_path, entry) as worker:
-        (result,) = check(worker, files).values()
-    assert result.verdict is Verdict.MATCH
-    assert result.matches[0].variant.endswith("as shown")
-    assert result.matches[0].threshold == 31
-
-
 def test_likeness_of_a_page_of_text_is_for_review(tmp_path: Path, files: Path) -> None:
     page = Image.new("L", (600, 500), 255)
     for line in range(20):
@@ -310,3 +298,25 @@ def test_a_captioned_picture_is_a_near_miss(tmp_path: Path, files: Path) -> None
             (result,) = check(generous, files).values()
     assert result.verdict is Verdict.REVIEW
     assert result.matches[0].distance > result.matches[0].threshold == 31
+
+
+def test_more_pictures_than_the_limit_are_counted_and_the_others_matched(tmp_path: Path, files: Path) -> None:
+    (files / "a.png").write_bytes(encoded(scene(1), "PNG"))
+    (files / "b.png").write_bytes(encoded(scene(2), "PNG"))
+    value = digest_of(encoded(scene(1), "PNG"), "pdq", tmp_path)
+    with worker_with(
+        tmp_path, Entry("e", "pdq", value, "A1"), decoder="tests.scan.hostile:load_crowd"
+    ) as worker:
+        found = check(worker, files)
+    assert (found["a.png"].verdict, found["a.png"].reason) == (Verdict.MATCH, Reason.TOO_MANY)
+    assert (found["b.png"].verdict, found["b.png"].reason) == (Verdict.UNDECODED, Reason.TOO_MANY)
+    assert f"{RECORDS_MAX} digests beyond the limit" in found["b.png"].detail
+
+
+def test_a_finding_names_the_frame(tmp_path: Path, files: Path) -> None:
+    (files / "a.png").write_bytes(encoded(scene(1), "PNG"))
+    entry = Entry("e", "pdq", (700).to_bytes(32), "A1")
+    with worker_with(tmp_path, entry, decoder="tests.scan.hostile:load_crowd") as worker:
+        (result,) = check(worker, files).values()
+    assert result.verdict is Verdict.MATCH
+    assert (result.matches[0].distance, result.matches[0].variant) == (0, "frame 700")

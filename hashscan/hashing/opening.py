@@ -101,6 +101,7 @@ class UndecodedError(Exception):
 @contextmanager
 def reasons(file: PictureFile, pillow_format: str) -> Iterator[None]:
     """Turn whatever Pillow raises over a stranger's picture into an `UndecodedError` with its reason."""
+    before = Image.MAX_IMAGE_PIXELS
     try:
         with warnings.catch_warnings():
             # Pillow warns of oddities in metadata, and from half the pixel limit on.
@@ -119,6 +120,9 @@ def reasons(file: PictureFile, pillow_format: str) -> Iterator[None]:
         # Whatever a decoder raises over a stranger's picture is the finding that this picture can't be
         # decoded; there is nothing else here that could fail.
         raise UndecodedError(_reason(error, file, pillow_format)) from error
+    finally:
+        # `open_picture` lowers it, for as long as the picture is looked at.
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _reason(error: Exception, file: PictureFile, pillow_format: str) -> Reason:

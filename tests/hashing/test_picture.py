@@ -399,9 +399,9 @@ def test_formats_that_are_only_recognised(picture_format: PictureFormat) -> None
 
 
 def test_variants_that_pillow_does_not_know() -> None:
-    # A bitmap of two bits a pixel.
+    # A bitmap of three bits a pixel.
     content = bytearray(saved(GREY, "BMP"))
-    content[28] = 2
+    content[28] = 3
     assert reason_for(bytes(content)) is Reason.UNSUPPORTED
     # A texture in a layout that nobody knows.
     content = bytearray(SAMPLES["DDS"])

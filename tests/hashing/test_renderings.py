@@ -9,7 +9,7 @@ import pytest
 
 from hashscan.hashing.imagehashes import DHash
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.picture import DecodedLuma
+from hashscan.hashing.picture import Frame
 from hashscan.hashing.renderings import digests_of
 from hashscan.hashing.variants import VARIANTS, Kind, Part, PictureDigest
 from tests.hashing.drawings import scene
@@ -19,7 +19,7 @@ def digests(
     wanted: Collection[str], *, border: int = 0, orientation: int = 1, side: int = 400
 ) -> list[PictureDigest]:
     luma = np.pad(scene(side, side + 100), border, constant_values=255)
-    picture = DecodedLuma(luma, luma.shape[1], luma.shape[0], orientation=orientation)
+    picture = Frame(luma, luma.shape[1], luma.shape[0], orientation=orientation)
     return list(digests_of(picture, [DHash(), PDQ()], wanted))
 
 
@@ -71,6 +71,18 @@ def test_an_upright_picture_is_shown_as_it_is_stored() -> None:
 
 
 def test_parts_are_named() -> None:
-    picture = DecodedLuma(scene(100, 100), 100, 100)
-    found = list(digests_of(picture, [PDQ()], (), Part(Kind.PAGE, 3)))
+    picture = Frame(scene(100, 100), 100, 100, part=Part(Kind.PAGE, 3))
+    found = list(digests_of(picture, [PDQ()], ()))
     assert [digest.variant for digest in found] == ["page 3"]
+
+
+def test_later_pictures_are_mirrored_and_previews_trimmed_too() -> None:
+    luma = np.pad(scene(600, 700), 30, constant_values=255)
+    for kind, expected in (
+        (Kind.FRAME, ["", ", mirrored", ", 512x512", ", 512x512, mirrored"]),
+        (Kind.PREVIEW, ["", ", mirrored", ", 512x512", ", 512x512, mirrored"]),
+    ):
+        picture = Frame(luma, luma.shape[1], luma.shape[0], part=Part(kind, 2))
+        found = [digest.variant for digest in digests_of(picture, [PDQ()], VARIANTS)]
+        assert found[:4] == [f"{kind.name.lower()} 2{words}" for words in expected]
+        assert any("trimmed" in words for words in found) is (kind is Kind.PREVIEW)

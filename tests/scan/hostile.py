@@ -99,7 +99,7 @@ def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
     decode = decoder.load(*arguments)
 
     def crowded(descriptor: int, request: bytes) -> bytes:
-        kind = unpack_request(request)
+        kind, _ = unpack_request(request)
         answer = unpack_reply(decode(descriptor, request), kind, ["pdq"])
         if not isinstance(answer, DecodedPicture):
             return pack_failure(answer)

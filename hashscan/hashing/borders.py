@@ -40,7 +40,7 @@ _LEAST_SHARE = 0.1
 """Least side in pixels as decoded, and least share of the area, of what is worth hashing."""
 _LEVELS = 3
 """Frames within frames, and panels within panels, that are looked through."""
-_SAMPLES = 512
+_SAMPLES = 128
 """Pixels of a line that are looked at, so that large pictures cost no more than others."""
 
 

@@ -62,6 +62,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--exclude": ["nothing-like-it"],
         "--ignore-file": [str(folder / "ignore")],
         "--workers": [1],
+        "--review-threshold": [60],
     }
     if option.opts[0] in particular:
         return particular[option.opts[0]]

@@ -61,7 +61,7 @@ def test_staleness_comes_with_time_and_says_so(store: ListStore, owner: Owner) -
     pulled(store, owner)
     fresh = info(store, "signed")
     assert fresh.expires is not None
-    with store.open(None, NOW + timedelta(days=3, minutes=5)) as opened:
+    with store.open(None, NOW + timedelta(days=3, hours=2)) as opened:
         stale = opened.infos[0]
         assert (stale.state, stale.expires) == (TrustState.STALE, fresh.expires)
         assert "lists pull" in (stale.problem or "")

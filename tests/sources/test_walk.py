@@ -129,16 +129,16 @@ def test_one_inode_under_two_names(tree: bytes) -> None:
 
 
 def test_batches(tree: bytes) -> None:
-    fill(tree, 130)
+    fill(tree, 600)
     write(tree + b"/big", b"x" * 101)
     for name in (b"h1", b"h2", b"h3"):
         write(tree + b"/" + name, b"x" * 50)
     batches = [listing for listing in walked(tree, batch_bytes=100) if isinstance(listing, Batch)]
-    assert sum(len(batch.items) for batch in batches) == 134
+    assert sum(len(batch.items) for batch in batches) == 604
     (alone,) = (batch for batch in batches if any(item.name == b"big" for item in batch.items))
     assert len(alone.items) == 1
     for batch in batches:
-        assert len(batch.items) <= 64
+        assert len(batch.items) <= 256
         assert batch is alone or sum(item.stat.size for item in batch.items) <= 100
 
 
@@ -148,7 +148,7 @@ def test_many_names_in_a_folder(large_tree: bytes) -> None:
     seen: set[bytes] = set()
     for listing in FilesystemSource([large_tree], WalkOptions()).listings():
         if isinstance(listing, Batch):
-            assert len(listing.items) <= 64
+            assert len(listing.items) <= 256
             seen.update(item.name for item in listing.items)
     assert seen == {b"%06d" % number for number in range(50_000)}
 

@@ -61,9 +61,10 @@ def command(
     from hashscan.lists.store import ListStore
     from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.sink import ReportSink
+    from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
     from hashscan.scan.summary import Summary
     from hashscan.scan.sweep import require_usable, sandbox_options
-    from hashscan.scan.worker import Worker, WorkerSetup, algorithms_of_lists
+    from hashscan.scan.worker import Worker
 
     matching = matching_of(skipped, review_threshold)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)

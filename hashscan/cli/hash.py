@@ -38,9 +38,10 @@ def command(
     from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.records import result_record
     from hashscan.reports.sink import ReportSink
+    from hashscan.scan.setup import WorkerSetup
     from hashscan.scan.single import check_file
     from hashscan.scan.sweep import sandbox_options
-    from hashscan.scan.worker import Worker, WorkerSetup
+    from hashscan.scan.worker import Worker
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     chosen = algorithms or ALWAYS_COMPUTED

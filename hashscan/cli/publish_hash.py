@@ -71,8 +71,8 @@ def hash_command(
     from hashscan.registry import LIST_WRITERS
     from hashscan.scan.entries import IDENTIFYING, EntryMaker, Made, make_entries
     from hashscan.scan.pool import ProcessPool
+    from hashscan.scan.setup import WorkerSetup
     from hashscan.scan.sweep import sandbox_options
-    from hashscan.scan.worker import WorkerSetup
     from hashscan.sources.filesystem import FilesystemSource, WalkOptions
     from hashscan.sources.patterns import Patterns
 

@@ -23,6 +23,7 @@ from pebble.pool.process import PoolManager
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.scan.answers import Answers
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.wire import (
     PackedBatch,
     PackedResults,
@@ -31,7 +32,7 @@ from hashscan.scan.wire import (
     unpack_batch,
     unpack_results,
 )
-from hashscan.scan.worker import Worker, WorkerSetup
+from hashscan.scan.worker import Worker
 
 MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""

@@ -26,8 +26,8 @@ from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
+from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.summary import Summary
-from hashscan.scan.worker import WorkerSetup, algorithms_of_lists
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns

@@ -6,23 +6,19 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, advice, sniff
 from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
-from hashscan.hashing.variants import VARIANTS, Kind, PictureDigest
-from hashscan.lists.columns import ListHandle
+from hashscan.hashing.variants import PictureDigest
 from hashscan.model import (
     ALGORITHMS,
-    ALWAYS_COMPUTED,
-    COMPUTED,
     Batch,
     BatchResult,
     Digest,
-    ExceptedEntry,
     FileResult,
     Item,
     Match,
@@ -32,61 +28,15 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox
 from hashscan.scan.answers import Answers
 from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
+from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
-
-AUGMENTATIONS: dict[str, frozenset[Kind]] = {
-    "crop": frozenset({Kind.CROP}),
-    "frames": frozenset({Kind.FRAME, Kind.PAGE, Kind.FURTHER}),
-}
-"""What may be added to the entries of a file: crops of its first picture, and its further pictures."""
-
-DECODER = "hashscan.hashing.decoder:load"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSetup:
-    """All a worker needs to know; travels to other processes, so it holds no open thing."""
-
-    lists: tuple[ListHandle, ...]
-    sandbox: SandboxOptions
-    algorithms: tuple[str, ...]
-    """Every algorithm to compute, exact and picture ones."""
-    max_pixels: int
-    excepted: tuple[ExceptedEntry, ...] = ()
-    """Entries of the lists whose matches are withheld."""
-    variants: tuple[str, ...] = tuple(VARIANTS)
-    """The ways besides the plain one in which pictures are hashed."""
-    review_threshold: int | None = None
-    """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
-    with_digests: bool = False
-    """Send the digests of all files back, not only of findings."""
-    augment: tuple[str, ...] = ()
-    """Some of `AUGMENTATIONS`, whose digests to send back with those."""
-    decoder: str = DECODER
-    """The parser to load in the sandbox, by dotted name."""
-
-    @property
-    def exact(self) -> tuple[str, ...]:
-        """The algorithms over bytes."""
-        return tuple(name for name in self.algorithms if not ALGORITHMS[name].of_picture)
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """The algorithms over pictures, in the order in which a decoder answers."""
-        return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
-
-
-def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
-    """The algorithms a sweep computes: those whose digests are always kept, and those its lists ask for."""
-    asked = {files.algorithm for handle in lists for files in handle.columns}
-    return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
 
 
 @dataclass(slots=True)

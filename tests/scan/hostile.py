@@ -19,7 +19,8 @@ from hashscan.hashing.records import (
 from hashscan.hashing.variants import Kind, Part
 from hashscan.model import Batch, BatchResult
 from hashscan.scan.answers import Answers
-from hashscan.scan.worker import Worker, WorkerSetup
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.worker import Worker
 
 MARKS = {
     "segfault": b"MARK:segfault",

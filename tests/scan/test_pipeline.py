@@ -22,7 +22,8 @@ from hashscan.model import (
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool
-from hashscan.scan.worker import Worker, WorkerSetup
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.worker import Worker
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns

@@ -18,7 +18,8 @@ from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.answers import Answers
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import MakeWorker, ProcessPool
-from hashscan.scan.worker import Worker, WorkerSetup
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.worker import Worker
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene

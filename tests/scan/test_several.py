@@ -18,7 +18,8 @@ from hashscan.hashing import heif
 from hashscan.hashing.samples import samples
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, Reason, Verdict
-from hashscan.scan.worker import Worker, algorithms_of_lists
+from hashscan.scan.setup import algorithms_of_lists
+from hashscan.scan.worker import Worker
 from tests.pictures import encoded, scene
 from tests.scan.test_worker import SETUP, check, digest_of
 

@@ -20,8 +20,9 @@ from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import Sandbox, SandboxOptions
 from hashscan.scan.policy import judge
+from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
-from hashscan.scan.worker import MATCHES_KEPT, Worker, WorkerSetup, algorithms_of_lists
+from hashscan.scan.worker import MATCHES_KEPT, Worker
 from hashscan.sources.filesystem import FilesystemSource, WalkOptions
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene

@@ -29,7 +29,7 @@ _UNDECODED = frozenset(
 )
 
 
-def closeness(match: Match) -> tuple[bool, int, int, str, str]:
+def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
     """Sorts matches: the closest first, and of equally close ones the algorithm that is hardest to forge.
 
     Excepted ones come last: of very many only the first are reported, and these must explain the verdict.
@@ -37,6 +37,7 @@ def closeness(match: Match) -> tuple[bool, int, int, str, str]:
     return (
         match.excepted is not None,
         match.distance,
+        ALGORITHMS[match.algorithm].of_picture,
         -ALGORITHMS[match.algorithm].bits,
         match.list_name,
         match.entry_id,

@@ -223,7 +223,7 @@ class Worker:
             return
         if not self._take(file, reply):
             self.sandbox.discard()
-        elif file.reason not in {Reason.MEMORY, Reason.TOO_MANY}:
+        elif file.reason not in {Reason.MEMORY, Reason.TIMEOUT}:
             # Those hang on what else the machine is doing; everything else follows from the content.
             file.reply = reply
 

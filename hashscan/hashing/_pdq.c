@@ -26,17 +26,31 @@
 #define COLUMNS 512 /* Measured at a time. */
 #define BINS 32
 
-#if defined(__GNUC__) || defined(__clang__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
+#if !defined(__GNUC__) && !defined(__clang__)
+#error "vectors of numbers are written as gcc and clang know them"
 #endif
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__x86_64__)
 #define WITH_AVX2 __attribute__((target("avx2")))
 #define CHECKS_AVX2 1
 #else
 #define CHECKS_AVX2 0
 #endif
+
+/* Sums are kept in such: of an array, compilers write every sum to memory before they add to it again. */
+typedef float Eight __attribute__((vector_size(32)));
+#define VECTORS (STRIP / 8)
+
+typedef struct {
+    Eight part[VECTORS];
+} Sums;
+
+#define ADD_FLOATS(sums, weight, from)                     \
+    for (int part = 0; part < VECTORS; part++) {           \
+        Eight values_;                                     \
+        memcpy(&values_, (from) + 8 * part, sizeof values_); \
+        (sums).part[part] += (weight) * values_;           \
+    }
 
 typedef struct {
     const uint8_t *pixels;
@@ -94,15 +108,12 @@ INLINE void reduce_body(const Plane *plane, const Taps *down, const Taps *across
             if (first >= end)
                 continue;
             for (int64_t line = 0; line < lines; line += STRIP) {
-                float sums[STRIP], *place = out + column * lines + line;
-                memcpy(sums, place, sizeof sums);
-                for (int64_t pixel = first; pixel < end; pixel++) {
-                    const float *values = turned + (pixel - left) * lines + line;
-                    float weight = weights[pixel];
-                    for (int lane = 0; lane < STRIP; lane++)
-                        sums[lane] += weight * values[lane];
-                }
-                memcpy(place, sums, sizeof sums);
+                Sums sums;
+                float *place = out + column * lines + line;
+                memcpy(&sums, place, sizeof sums);
+                for (int64_t pixel = first; pixel < end; pixel++)
+                    ADD_FLOATS(sums, weights[pixel], turned + (pixel - left) * lines + line)
+                memcpy(place, &sums, sizeof sums);
             }
         }
     }
@@ -157,7 +168,8 @@ INLINE void add_gradients(const float *one, const float *other, int number, floa
     int low = 0, middle = 0, high = 0;
     for (int place = 0; place < number; place++) {
         float step = fabsf((one[place] - other[place]) * 100.0f / 255.0f);
-        low += (int)(step > slack ? step - slack : 0);
+        /* Of less than nothing the whole part is 0 too, unless the slack is so large that nothing is sure. */
+        low += (int)(step - slack);
         middle += (int)step;
         high += (int)(step + slack);
     }
@@ -184,19 +196,21 @@ INLINE void qualities(const float *small, int64_t stride, float slack, Judged *j
 /* See structure.py. */
 INLINE void doubt_body(const float *small, int64_t stride, const double *limits, Judged *judged)
 {
-    int counts[BINS] = {0}, most = 0;
+    /* Several tables, or one count would wait for the last where neighbours are alike. */
+    int counts[BINS] = {0}, tables[4][BINS] = {{0}}, most = 0;
     double columns[SIDE] = {0}, rows[SIDE], total = 0, squares = 0, explained = 0;
     for (int line = 0; line < SIDE; line++) {
         const float *values = small + line * stride;
         unsigned char bins[SIDE];
         double parts[LANES] = {0};
         for (int place = 0; place < SIDE; place++) {
-            float value = values[place] > 0 ? values[place] : 0;
-            bins[place] = (unsigned char)((int)((value < 255 ? value : 255) + 0.5f) >> 3);
+            int step = (int)(values[place] + 0.5f);
+            step = step > 0 ? step : 0;
+            bins[place] = (unsigned char)((step < 255 ? step : 255) >> 3);
             columns[place] += values[place];
         }
         for (int place = 0; place < SIDE; place++)
-            counts[bins[place]]++;
+            tables[place & 3][bins[place]]++;
         for (int place = 0; place < SIDE; place += LANES)
             for (int lane = 0; lane < LANES; lane++)
                 parts[lane] += values[place + lane];
@@ -217,6 +231,9 @@ INLINE void doubt_body(const float *small, int64_t stride, const double *limits,
     for (int place = 0; place < SIDE; place++)
         squares += apart[place];
     for (int bin = 0; bin < BINS; bin++)
+        for (int table = 0; table < 4; table++)
+            counts[bin] += tables[table][bin];
+    for (int bin = 0; bin < BINS; bin++)
         if (counts[bin] > most)
             most = counts[bin];
     judged->few = 0;
@@ -234,41 +251,41 @@ INLINE void doubt_body(const float *small, int64_t stride, const double *limits,
 INLINE void judge_body(const float *small, int64_t ways, const float *dct, float slack, const double *limits,
                        Judged *judged)
 {
-    int64_t lines = ways * SIDE, wide = ways * FREQUENCIES;
-    float half[WAYS_MAX * SIDE * WAYS_MAX * FREQUENCIES], whole[BITS];
+    /* Of one way alone, the other half of each strip stays zero. */
+    int64_t lines = ways * SIDE, wide = (ways * FREQUENCIES + STRIP - 1) / STRIP * STRIP;
+    float half[WAYS_MAX * SIDE * WAYS_MAX * FREQUENCIES], found[FREQUENCIES][WAYS_MAX * FREQUENCIES], whole[BITS];
+    memset(half, 0, (size_t)(lines * wide) * sizeof *half);
     for (int64_t way = 0; way < ways; way++)
         for (int frequency = 0; frequency < FREQUENCIES; frequency++)
             for (int64_t line = 0; line < lines; line += STRIP) {
-                float sums[STRIP] = {0};
-                for (int column = 0; column < SIDE; column++) {
-                    const float *values = small + (way * SIDE + column) * lines + line;
-                    float weight = dct[frequency * SIDE + column];
-                    for (int lane = 0; lane < STRIP; lane++)
-                        sums[lane] += weight * values[lane];
-                }
+                Sums sums = {{{0}}};
+                for (int column = 0; column < SIDE; column++)
+                    ADD_FLOATS(sums, dct[frequency * SIDE + column], small + (way * SIDE + column) * lines + line)
+                float *place = half + line * wide + way * FREQUENCIES + frequency;
                 for (int lane = 0; lane < STRIP; lane++)
-                    half[(line + lane) * wide + way * FREQUENCIES + frequency] = sums[lane];
+                    place[lane * wide] = sums.part[lane / 8][lane % 8];
             }
-    for (int64_t across = 0; across < ways; across++)
-        for (int64_t down = 0; down < ways; down++) {
-            for (int frequency = 0; frequency < FREQUENCIES; frequency++) {
-                float sums[FREQUENCIES] = {0};
-                for (int row = 0; row < SIDE; row++) {
-                    const float *values = half + (down * SIDE + row) * wide + across * FREQUENCIES;
-                    float weight = dct[frequency * SIDE + row];
-                    for (int lane = 0; lane < FREQUENCIES; lane++)
-                        sums[lane] += weight * values[lane];
-                }
-                /* Frequencies count from 1. */
+    for (int64_t down = 0; down < ways; down++) {
+        for (int frequency = 0; frequency < FREQUENCIES; frequency++)
+            for (int64_t start = 0; start < wide; start += STRIP) {
+                Sums sums = {{{0}}};
+                for (int row = 0; row < SIDE; row++)
+                    ADD_FLOATS(sums, dct[frequency * SIDE + row], half + (down * SIDE + row) * wide + start)
+                memcpy(found[frequency] + start, &sums, sizeof sums);
+            }
+        for (int64_t across = 0; across < ways; across++) {
+            /* Frequencies count from 1. */
+            for (int frequency = 0; frequency < FREQUENCIES; frequency++)
                 for (int lane = 0; lane < FREQUENCIES; lane++) {
-                    int turns = (across & 1 & ~lane) ^ (down & 1 & ~frequency);
-                    whole[frequency * FREQUENCIES + lane] = turns & 1 ? -sums[lane] : sums[lane];
+                    int turns = (int)((across & ~lane) ^ (down & ~frequency));
+                    float value = found[frequency][across * FREQUENCIES + lane];
+                    whole[frequency * FREQUENCIES + lane] = turns & 1 ? -value : value;
                 }
-            }
             double gap = above_median(whole, judged->above + (across * ways + down) * BITS);
             if (!across && !down)
                 judged->gap = gap;
         }
+    }
     qualities(small, lines, slack, judged);
     doubt_body(small, lines, limits, judged);
 }

@@ -51,9 +51,9 @@ def test_all_drawings(drawing: str, shape: tuple[int, int]) -> None:
     ):
         np.testing.assert_allclose(found, expected, atol=2e-3)
         # What follows is compared for the same input: there bits can hang on rounding alone.
-        one, other = C.judged(expected, range(8), 0.01), NUMPY.judged(expected, range(8), 0.01)
-        assert (one.lowest, one.quality, one.highest) == (other.lowest, other.quality, other.highest)
-        assert one.gap == pytest.approx(other.gap, abs=5e-3)
+        ours, theirs = C.judged(expected, range(8), 0.01), NUMPY.judged(expected, range(8), 0.01)
+        assert (ours.lowest, ours.quality, ours.highest) == (theirs.lowest, theirs.quality, theirs.highest)
+        assert ours.gap == pytest.approx(theirs.gap, abs=5e-3)
 
 
 @given(

@@ -1,6 +1,6 @@
 """Builds the parts in C where there is a compiler.
 
-Without one, numpy's loops search the index, and HEIF can't be decoded.
+Without one, numpy's loops hash pictures and search the index, and HEIF can't be decoded.
 """
 
 from setuptools import Extension, setup
@@ -12,6 +12,15 @@ setup(
             ["hashscan/lists/index/_probe.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O3"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
+            "hashscan.hashing._pdq",
+            ["hashscan/hashing/_pdq.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            # Elsewhere than on x86-64, gcc would fuse what the reference rounds twice.
+            extra_compile_args=["-O3", "-ffp-contract=off"],
             py_limited_api=True,
             optional=True,
         ),

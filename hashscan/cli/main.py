@@ -53,7 +53,7 @@ class LazyGroup(HashscanGroup):
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, _, asked: _show_version(ctx) if asked else None,
-    help="Show the version and which loops match pictures, and exit.",
+    help="Show the version and which loops match and hash pictures, and exit.",
 )
 @click.option(
     "--config",
@@ -67,9 +67,11 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 
 def _show_version(ctx: click.Context) -> None:
-    from hashscan.lists.index.kernel import best_kernel
+    from hashscan.hashing import kernel as hashing
+    from hashscan.lists.index import kernel as matching
 
-    click.echo(f"hashscan, version {__version__}\nmatching: {best_kernel().name}")
+    loops = f"matching: {matching.best_kernel().name}\nhashing: {hashing.best_kernel().name}"
+    click.echo(f"hashscan, version {__version__}\n{loops}")
     ctx.exit()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing.kernel import best_kernel
 from hashscan.hashing.pdq_reduction import reduction
 
 Luma = NDArray[np.uint8]
@@ -40,8 +41,6 @@ _LEAST_SHARE = 0.1
 """Least side in pixels as decoded, and least share of the area, of what is worth hashing."""
 _LEVELS = 3
 """Frames within frames, and panels within panels, that are looked through."""
-_SAMPLES = 128
-"""Pixels of a line that are looked at, so that large pictures cost no more than others."""
 
 
 def trimmed(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
@@ -76,7 +75,7 @@ def inner_boxes(luma: Luma) -> list[Box]:
     """What is inside the border, and its largest panel; each only where it is there and worth hashing."""
     height, width = luma.shape
     whole = (0, height, 0, width)
-    if min(height, width) < _LEAST_SIDE or not _has_quiet_edge(luma):
+    if min(height, width) < _LEAST_SIDE or best_kernel().least_edge(luma) >= _LOOSE:
         return []
     found = []
     inside = _repeated(luma, whole, _inside_border)
@@ -93,16 +92,7 @@ class _Lines:
     """The lines of one axis of a part of a picture."""
 
     def __init__(self, lines: Luma) -> None:
-        step = max(1, lines.shape[1] // _SAMPLES)
-        values = lines[:, ::step].astype(np.float32)
-        self.means: Floats = values.mean(axis=1)
-        squares = np.einsum("ij,ij->i", values, values) / values.shape[1]
-        self.spreads: Floats = np.sqrt(np.maximum(squares - self.means**2, 0))
-
-
-def _has_quiet_edge(luma: Luma) -> bool:
-    edges = (luma[0], luma[-1], luma[:, 0], luma[:, -1])
-    return any(_Lines(edge[None]).spreads[0] < _LOOSE for edge in edges)
+        self.means, self.spreads = best_kernel().lines(lines)
 
 
 def _repeated(luma: Luma, box: Box, cut: _Cut) -> Box:

@@ -64,6 +64,15 @@ class Band(NamedTuple):
     """Shape (ways, rows, pixels)."""
 
 
+class Taps(NamedTuple):
+    """The matrices of weights where they are not zero, place by place."""
+
+    spans: NDArray[np.int32]
+    """Shape (ways, 64, 2): first pixel and number of pixels."""
+    weights: Floats
+    """Shape (ways, 64, n): as many as there are pixels at most, the others zero."""
+
+
 def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
     """The picture blurred and reduced to shape (64, 64), brightness 0 to 255."""
     height, width = stored or luma.shape
@@ -116,6 +125,27 @@ def reductions(
 def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
     """The same as `_bands`, remembered where that is small: it grows with the side."""
     return (_bands if kept <= _REMEMBERED else _bands.__wrapped__)(length, kept, ways)
+
+
+def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
+    """The matrices of weights for a side of `length`, reduced to `kept`, as the loops in C take them."""
+    return (_taps if kept <= _REMEMBERED else _taps.__wrapped__)(length, kept, ways)
+
+
+@lru_cache(maxsize=256)
+def _taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
+    factor = reduction(length, kept)
+    matrices = [_matrix(length, factor, way) for way in ways]
+    most = max(rows.shape[1] for _, rows in matrices)
+    spans = np.empty((len(ways), SIDE, 2), np.int32)
+    weights = np.zeros((len(ways), SIDE, most), np.float32)
+    for span, block, (starts, rows) in zip(spans, weights, matrices, strict=True):
+        span[:, 0] = starts
+        # Behind a row's last weight there are zeros, for which there may be no pixels.
+        used = rows.shape[1] - np.argmax(rows[:, ::-1] != 0, axis=1)
+        span[:, 1] = np.minimum(used, kept - starts)
+        block[:, : rows.shape[1]] = rows
+    return Taps(spans, weights)
 
 
 @lru_cache(maxsize=256)

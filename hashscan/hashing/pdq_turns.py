@@ -7,6 +7,7 @@ median of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,15 @@ def turned(small: Floats, turns: Sequence[int]) -> list[bytes]:
     bits = (quarters > medians).ravel()[_PLACES[list(turns)]]
     packed = np.packbits(bits, axis=1)
     return [row.tobytes() for row in packed]
+
+
+@lru_cache(maxsize=64)
+def places_of(turns: tuple[int, ...]) -> NDArray[np.int32]:
+    """Where the bits of each turn's digest stand among those of the four mirrorings, shape (turns, 256).
+
+    The mirrorings are ordered as in `_places`; the picture as it is needs only the first.
+    """
+    return _PLACES[list(turns)].astype(np.int32)
 
 
 def _undone(turn: int, values: NDArray[np.int64]) -> NDArray[np.int64]:

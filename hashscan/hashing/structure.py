@@ -20,6 +20,9 @@ _BITS = 2.5
 _ALIKE = 0.98
 """Share of the variance that the means of rows and columns explain; no photo measured had so much."""
 
+LIMITS = (_MOST, _BITS, _ALIKE)
+"""The same for the loops in C."""
+
 
 def doubt_of(small: NDArray[np.float32]) -> int:
     """Place in `variants.DOUBTS` of what speaks against likeness; 0 where nothing does.
@@ -27,12 +30,13 @@ def doubt_of(small: NDArray[np.float32]) -> int:
     Args:
         small: brightness 0 to 255, shape (64, 64).
     """
-    steps = small.clip(0, 255).astype(np.uint8).ravel() >> 3
+    # Rounded, so that whole greys at the edge of a step are all counted on one side of it.
+    steps = (small.clip(0, 255) + np.float32(0.5)).astype(np.uint8).ravel() >> 3
     shares = np.bincount(steps, minlength=_BINS) / small.size
     if shares.max() > _MOST:
         seen = shares[shares > 0]
         if -float((seen * np.log2(seen)).sum()) < _BITS:
             return FEW_GREYS
-    rows, columns = small.mean(axis=1), small.mean(axis=0)
+    rows, columns = small.mean(axis=1, dtype=np.float64), small.mean(axis=0, dtype=np.float64)
     explained = float(rows.var() + columns.var())
-    return ROWS_AND_COLUMNS if explained > _ALIKE * float(small.var()) else 0
+    return ROWS_AND_COLUMNS if explained > _ALIKE * float(small.var(dtype=np.float64)) else 0

@@ -77,6 +77,7 @@ def test_version(run: Run) -> None:
     assert ran.code == 0
     assert ran.out.startswith("hashscan, version ")
     assert ran.out.splitlines()[1] in ("matching: C", "matching: numpy")
+    assert ran.out.splitlines()[2] in ("hashing: C", "hashing: numpy")
 
 
 def test_a_reader_that_goes_away_is_our_output_failing(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hashscan.hashing import pdq, pdq_reduction, pdq_rounding
+from hashscan.hashing.kernel import Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARE, Way
 from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
+from tests.hashing.kernels import KERNELS
 
 with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii") as _file:
     CASES = [
@@ -44,23 +46,27 @@ def by_rounding(luma: np.ndarray) -> tuple[bytes, int]:
     CASES,
     ids=[f"{drawing}-{height}x{width}" for drawing, height, width, *_ in CASES],
 )
-def test_bit_for_bit_the_reference(drawing: str, height: int, width: int, value: str, quality: int) -> None:
-    digest, found = PDQ().digest(DRAWINGS[drawing](height, width))
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_bit_for_bit_the_reference(
+    kernel: Kernel, drawing: str, height: int, width: int, value: str, quality: int
+) -> None:
+    digest, found = PDQ(kernel).digest(DRAWINGS[drawing](height, width))
     assert (digest.hex(), found) == (value, quality)
 
 
 def test_the_cases_need_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     used: Counter[str] = Counter()
-    reduced = pdq_rounding.reduced
+    kernel = NumpyKernel()
+    rounded = kernel.rounded
 
-    def counted(luma: np.ndarray) -> np.ndarray:
+    def counted(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         used["rounding"] += 1
-        return reduced(luma)
+        return rounded(luma)
 
-    monkeypatch.setattr(pdq_rounding, "reduced", counted)
+    monkeypatch.setattr(kernel, "rounded", counted)
     small = [case for case in CASES if case[1] * case[2] < 100_000]
     for drawing, height, width, *_ in small:
-        PDQ().digest(DRAWINGS[drawing](height, width))
+        PDQ(kernel).digest(DRAWINGS[drawing](height, width))
     assert 20 < used["rounding"] < len(small) - 20
 
 
@@ -84,14 +90,18 @@ def test_fast_way_is_taken_only_where_it_agrees(
 ) -> None:
     luma = np.random.default_rng(seed).integers(0, levels, (height, width)) * (255 // (levels - 1))
     luma = (luma // 2 + luma[:, ::-1] // 2 if mirror else luma).astype(np.uint8)
-    assert PDQ().digest(luma) == by_rounding(luma)
+    expected = by_rounding(luma)
+    for kernel in KERNELS:
+        assert PDQ(kernel).digest(luma) == expected
 
 
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize("shape", [(5, 5), (64, 65), (127, 400), (129, 1023), (700, 1025), (1300, 90)])
-def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, int]) -> None:
+def test_both_ways_differ_by_less_than_the_noise_allowed_for(shape: tuple[int, int], kernel: Kernel) -> None:
     for drawing in (noise, slanted, scene):
         luma = drawing(*shape)
-        difference = np.abs(pdq_reduction.reduced(luma) - pdq_rounding.reduced(luma)).max()
+        (found,) = kernel.reductions(luma, None, ((PLAIN_WAY,),))
+        difference = np.abs(found[0, :, 0] - pdq_rounding.reduced(luma)).max()
         assert difference < pdq._rounding_noise(shape)
 
 

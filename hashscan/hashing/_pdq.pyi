@@ -1,0 +1,28 @@
+"""The inner loops of PDQ in C; arguments but `luma` are contiguous arrays, see _pdq.c for their shapes."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+def reduce(
+    luma: NDArray[Any],
+    spans_down: NDArray[Any],
+    weights_down: NDArray[Any],
+    spans_across: NDArray[Any],
+    weights_across: NDArray[Any],
+    out: NDArray[Any],
+    /,
+) -> None: ...
+def judge(
+    small: NDArray[Any],
+    dct: NDArray[Any],
+    limits: NDArray[Any],
+    places: NDArray[Any],
+    slack: float,
+    /,
+) -> tuple[bytes, float, int, int, int, int, int]: ...
+def rounded(
+    luma: NDArray[Any], dct: NDArray[Any], out: NDArray[Any], out_frequencies: NDArray[Any], /
+) -> None: ...
+def lines(luma: NDArray[Any], across: bool, out: NDArray[Any], /) -> None: ...
+def least_edge(luma: NDArray[Any], /) -> float: ...

@@ -1,0 +1,217 @@
+"""The inner loops of hashing pictures behind one interface, in numpy and, where it was built, in C."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.hashing import pdq_rounding
+from hashscan.hashing.pdq_reduction import SIDE, Floats, Way, reductions, taps
+from hashscan.hashing.pdq_turns import places_of, turned
+from hashscan.hashing.structure import LIMITS, doubt_of
+from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
+
+Luma = NDArray[np.uint8]
+
+_SAMPLES = 128
+"""Pixels of a line that are looked at, so that large pictures cost no more than others; as in _pdq.c. At
+most 255 they are, whose squares' sum is exact as a float in any order."""
+_MIDDLE = pdq_rounding.FREQUENCIES**2 // 2
+_DCT = pdq_rounding.dct_matrix()
+_LIMITS = np.array(LIMITS)
+
+
+class Judged(NamedTuple):
+    """What a reduced picture says."""
+
+    digests: list[bytes]
+    """In the order of the turns that were asked for."""
+    gap: float
+    """Between the plain picture's median frequency and the next above it."""
+    lowest: int
+    quality: int
+    highest: int
+    """The quality, and what it is at least and at most if gradients are off by the slack."""
+    doubt: int
+    """See `structure.doubt_of`."""
+
+
+class Kernel(ABC):
+    """One implementation of the loops."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def reductions(
+        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+    ) -> list[Floats]:
+        """As `pdq_reduction.reductions`."""
+
+    @abstractmethod
+    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
+        """Hash a reduced picture.
+
+        Args:
+            small: shape (n, 64, n, 64) as `reductions` gives it, plain and for n > 1 mirrored.
+            turns: some of `variants.DIHEDRAL`, 0 first; no others where n is 1.
+            slack: by how much a gradient may be off, in hundredths of the whole range.
+        """
+
+    @abstractmethod
+    def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
+        """The picture reduced to (64, 64), and its 16x16 frequencies, in the order of `pdq_rounding`."""
+
+    @abstractmethod
+    def lines(self, luma: Luma) -> tuple[Floats, Floats]:
+        """Means and standard deviations of a picture's rows, by every n-th of their pixels."""
+
+    @abstractmethod
+    def least_edge(self, luma: Luma) -> float:
+        """The least standard deviation of the first and last row and column."""
+
+
+class NumpyKernel(Kernel):
+    """The loops in numpy."""
+
+    name = "numpy"
+
+    def reductions(
+        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+    ) -> list[Floats]:
+        """Products of matrices, a band of rows at a time."""
+        return reductions(luma, stored, groups)
+
+    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
+        """All of a step at once."""
+        plain = np.ascontiguousarray(small[0, :, 0])
+        frequencies = np.matmul(_DCT @ plain, _DCT.T).ravel()
+        ordered = np.partition(frequencies, (_MIDDLE - 1, _MIDDLE))
+        steps = np.abs(gradients(plain))
+        narrow = np.float32(slack)
+        return Judged(
+            [digest_of(frequencies), *turned(small, turns[1:])],
+            float(ordered[_MIDDLE]) - float(ordered[_MIDDLE - 1]),
+            quality_of(np.maximum(steps - narrow, 0)),
+            quality_of(steps),
+            quality_of(steps + narrow),
+            doubt_of(plain),
+        )
+
+    def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
+        """Row by row."""
+        small = pdq_rounding.reduced(luma)
+        return small, pdq_rounding.lowest_frequencies(small)
+
+    def lines(self, luma: Luma) -> tuple[Floats, Floats]:
+        """All lines at once."""
+        step = max(1, luma.shape[1] // _SAMPLES)
+        values = luma[:, ::step].astype(np.float32)
+        means: Floats = values.mean(axis=1)
+        squares = np.einsum("ij,ij->i", values, values) / np.float32(values.shape[1])
+        spreads: Floats = np.sqrt(np.maximum(squares - means**2, 0))
+        return means, spreads
+
+    def least_edge(self, luma: Luma) -> float:
+        """One edge after another."""
+        edges = (luma[0], luma[-1], luma[:, 0], luma[:, -1])
+        return min(float(self.lines(edge[None])[1][0]) for edge in edges)
+
+
+class CKernel(Kernel):
+    """The same in C: no numbers in between go through memory, and a call handles a whole picture."""
+
+    name = "C"
+
+    def reductions(
+        self, luma: Luma, stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
+    ) -> list[Floats]:
+        """Sum up strips of columns, which stay in the core's cache."""
+        from hashscan.hashing import _pdq
+
+        luma = _with_rows(luma)
+        height, width = stored or luma.shape
+        found = []
+        for ways in groups:
+            down, across = taps(height, luma.shape[0], ways), taps(width, luma.shape[1], ways)
+            small = np.empty((len(ways), SIDE, len(ways), SIDE), np.float32)
+            _pdq.reduce(luma, *down, *across, small)
+            found.append(small.transpose(2, 3, 0, 1))
+        return found
+
+    def judged(self, small: Floats, turns: Sequence[int], slack: float) -> Judged:
+        """All steps in one call."""
+        from hashscan.hashing import _pdq
+
+        as_left = np.ascontiguousarray(small.transpose(2, 3, 0, 1))
+        digests, gap, lowest, quality, highest, few, lined = _pdq.judge(
+            as_left, _DCT, _LIMITS, places_of(tuple(turns)), slack
+        )
+        size = len(digests) // len(turns)
+        return Judged(
+            [digests[start : start + size] for start in range(0, len(digests), size)],
+            *(gap, lowest, quality, highest),
+            FEW_GREYS if few else ROWS_AND_COLUMNS if lined else 0,
+        )
+
+    def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
+        """Eight rows at a time."""
+        from hashscan.hashing import _pdq
+
+        small = np.empty((SIDE, SIDE), np.float32)
+        frequencies = np.empty((pdq_rounding.FREQUENCIES,) * 2, np.float32)
+        _pdq.rounded(_with_rows(luma), _DCT, small, frequencies)
+        return small, frequencies
+
+    def lines(self, luma: Luma) -> tuple[Floats, Floats]:
+        """Line by line; columns where the picture was turned."""
+        from hashscan.hashing import _pdq
+
+        found = np.empty((2, luma.shape[0]), np.float32)
+        turned_only = luma.strides[0] == 1 and luma.strides[1] != 1
+        _pdq.lines(luma.T if turned_only else _with_rows(luma), turned_only, found)
+        return found[0], found[1]
+
+    def least_edge(self, luma: Luma) -> float:
+        """All edges in one call."""
+        from hashscan.hashing import _pdq
+
+        return _pdq.least_edge(_with_rows(luma))
+
+
+@cache
+def best_kernel() -> Kernel:
+    """The C loops where they were built for this machine, else numpy's."""
+    try:
+        from hashscan.hashing import _pdq  # noqa: F401
+    except ImportError:
+        return NumpyKernel()
+    return CKernel()
+
+
+def digest_of(frequencies: Floats) -> bytes:
+    """The digest, whose hexadecimal form starts with the highest bit."""
+    flat = frequencies.ravel()
+    above = flat > np.partition(flat, _MIDDLE - 1)[_MIDDLE - 1]
+    return np.packbits(above[::-1]).tobytes()
+
+
+def gradients(small: Floats) -> Floats:
+    """Differences between neighbours below and beside each other, in hundredths of the whole range."""
+    down = small[:-1] - small[1:]
+    across = small[:, :-1] - small[:, 1:]
+    return np.concatenate((down.ravel(), across.ravel())) * np.float32(100) / np.float32(255)
+
+
+def quality_of(steps: Floats) -> int:
+    """0 to 100: how much there is to see; each gradient counts by its whole part."""
+    return min(100, int(np.abs(steps.astype(np.int32)).sum()) // 90)
+
+
+def _with_rows(luma: Luma) -> Luma:
+    """The same, each row without gaps."""
+    return luma if luma.strides[1] == 1 else np.ascontiguousarray(luma)

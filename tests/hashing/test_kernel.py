@@ -1,0 +1,151 @@
+"""The loops in C against those in numpy, and against what doesn't fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashscan.hashing.borders import inner_boxes
+from hashscan.hashing.kernel import NumpyKernel
+from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way, reduced, taps
+from hashscan.hashing.pdq_rounding import dct_matrix
+from hashscan.hashing.pdq_turns import places_of
+from hashscan.hashing.structure import LIMITS
+from hashscan.hashing.variants import DIHEDRAL, ENLARGED, PLAIN, SQUARED, VARIANTS
+from tests.hashing.drawings import DRAWINGS, noise, scene
+from tests.hashing.kernels import KERNELS
+
+_pdq: Any = pytest.importorskip("hashscan.hashing._pdq")
+NUMPY, C = KERNELS if len(KERNELS) == 2 else (NumpyKernel(), NumpyKernel())
+
+SHAPES = [(5, 5), (7, 300), (64, 64), (63, 65), (129, 70), (300, 417), (700, 90)]
+
+
+def pictures(height: int, width: int, seed: int, levels: int) -> np.ndarray:
+    """By chance, with soft edges, so that few bits lie on the median."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, levels, (height // 4 + 1, width // 4 + 1)) * (230 // (levels - 1))
+    fine = rng.integers(0, 20, (height, width))
+    return (np.kron(coarse, np.ones((4, 4), int))[:height, :width] + fine).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_all_drawings(drawing: str, shape: tuple[int, int]) -> None:
+    luma = DRAWINGS[drawing](*shape)
+    assert PDQ(C).digest(luma) == PDQ(NUMPY).digest(luma)
+    for one, other in zip(C.rounded(luma), NUMPY.rounded(luma), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for plane in (luma, luma.T, luma[1:, 1:-1], luma[::-1, ::2]):
+        for one, other in zip(C.lines(plane), NUMPY.lines(plane), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert C.least_edge(plane) == NUMPY.least_edge(plane)
+    groups = tuple((Way(rendering), Way(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED))
+    for found, expected in zip(
+        C.reductions(luma, None, groups), NUMPY.reductions(luma, None, groups), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=2e-3)
+        # What follows is compared for the same input: there bits can hang on rounding alone.
+        ours, theirs = C.judged(expected, range(8), 0.01), NUMPY.judged(expected, range(8), 0.01)
+        assert (ours.lowest, ours.quality, ours.highest) == (theirs.lowest, theirs.quality, theirs.highest)
+        assert ours.gap == pytest.approx(theirs.gap, abs=5e-3)
+
+
+@given(
+    st.integers(5, 600), st.integers(5, 600), st.integers(0, 2**32), st.sampled_from([2, 3, 9]), st.booleans()
+)
+@settings(max_examples=60, deadline=None)
+def test_all_digests_of_any_picture(height: int, width: int, seed: int, levels: int, apart: bool) -> None:
+    luma = pictures(height, width, seed, levels)
+    if apart:
+        luma = np.pad(luma, 3)[3:-3, 3:-3]
+    found = list(PDQ(C).hashed(luma, None, range(DIHEDRAL + 1), VARIANTS))
+    expected = list(PDQ(NUMPY).hashed(luma, None, range(DIHEDRAL + 1), VARIANTS))
+    for one, other in zip(found, expected, strict=True):
+        assert one._replace(value=b"", quality=0) == other._replace(value=b"", quality=0)
+        # The renderings that no reference has may round otherwise.
+        allowed = 2 if one.rendering or one.turn else 0
+        assert (int.from_bytes(one.value) ^ int.from_bytes(other.value)).bit_count() <= allowed
+        assert abs(one.quality - other.quality) <= (one.rendering > 0)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_reduced_pictures(factor: int) -> None:
+    luma = scene(301, 211)
+    stored = 301 * factor - 1, 211 * factor - factor + 1
+    np.testing.assert_allclose(
+        C.reductions(luma, stored, ((PLAIN_WAY,),))[0][0, :, 0], reduced(luma, stored), atol=2e-3
+    )
+    assert PDQ(C).digest(luma, stored) == PDQ(NUMPY).digest(luma, stored)
+
+
+@pytest.mark.parametrize("shape", [(6, 140_000), (140_000, 6)])
+def test_enormous_sides(shape: tuple[int, int]) -> None:
+    luma = np.ascontiguousarray(np.resize(noise(40, 41), shape))
+    for one, other in zip(C.rounded(luma), NUMPY.rounded(luma), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert PDQ(C).digest(luma) == PDQ(NUMPY).digest(luma)
+
+
+def test_medians_that_many_frequencies_share() -> None:
+    for small in (np.zeros((64, 64), np.float32), np.eye(64, dtype=np.float32)):
+        one = C.judged(small[None, :, None], [0], 0.01)
+        assert one.gap >= 0
+        assert len(one.digests[0]) == 32
+    assert C.judged(np.zeros((1, 64, 1, 64), np.float32), [0], 0.01).digests == [bytes(32)]
+
+
+def test_borders_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.pad(scene(300, 400), ((20, 30), (0, 41)), constant_values=9)
+    found = inner_boxes(picture)
+    monkeypatch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
+    assert found == inner_boxes(picture) != []
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    luma = np.zeros((80, 90), np.uint8)
+    down, across = taps(80, 80, (PLAIN_WAY,)), taps(90, 90, (PLAIN_WAY,))
+    out = np.empty(4096, np.float32)
+    _pdq.reduce(luma, *down, *across, out)
+    beyond = down.spans.copy()
+    beyond[0, 63] = (79, 2)
+    before = down.spans.copy()
+    before[0, 0] = (-1, 1)
+    more = down.spans.copy()
+    more[0, 0] = (0, down.weights.shape[2] + 1)
+    for spans in (beyond, before, more, down.spans[:, :63], down.spans[:, :0]):
+        with pytest.raises(ValueError, match="fit"):
+            _pdq.reduce(luma, np.ascontiguousarray(spans), down.weights, *across, out)
+    with pytest.raises(ValueError, match="fit"):
+        _pdq.reduce(luma[:79], *down, *across, out)
+    with pytest.raises(ValueError, match="fit"):
+        _pdq.reduce(luma, *down, *across, out[:4095])
+    for plane in (luma[:, ::2], luma[0], luma.astype(np.float32), luma[:0]):
+        with pytest.raises(ValueError, match="rows"):
+            _pdq.reduce(plane, *down, *across, out)
+        with pytest.raises(ValueError, match="rows"):
+            _pdq.least_edge(plane)
+    small, limits, places = np.zeros(4096, np.float32), np.array(LIMITS), places_of((0,))
+    _pdq.judge(small, dct_matrix(), limits, places, 0.1)
+    for wrong in (
+        (small[1:], dct_matrix(), limits, places),
+        (small, dct_matrix()[1:], limits, places),
+        (small, dct_matrix(), limits[1:], places),
+        (small, dct_matrix(), limits, places[:, 1:].copy()),
+        (small, dct_matrix(), limits, places + 1),
+        (small, dct_matrix(), limits, places - 1),
+    ):
+        with pytest.raises(ValueError, match=r"size|fit|outside"):
+            _pdq.judge(*wrong, 0.1)
+    with pytest.raises(ValueError, match="size"):
+        _pdq.lines(luma, True, np.empty(2 * 80, np.float32))
+    with pytest.raises(ValueError, match="size"):
+        _pdq.rounded(luma, dct_matrix(), small[1:], np.empty(256, np.float32))
+    out.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        _pdq.reduce(luma, *down, *across, out)

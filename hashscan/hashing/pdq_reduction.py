@@ -73,16 +73,6 @@ class Taps(NamedTuple):
     """Shape (ways, 64, n): as many as there are pixels at most, the others zero."""
 
 
-def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
-    """The picture blurred and reduced to shape (64, 64), brightness 0 to 255."""
-    height, width = stored or luma.shape
-    if luma.shape == (height, width) == (SIDE, SIDE):
-        return luma.astype(np.float32)
-    (found,) = reductions(luma, stored, ((PLAIN_WAY,),))
-    small: Floats = found[0, :, 0]
-    return small
-
-
 def reductions(
     luma: NDArray[np.uint8], stored: tuple[int, int] | None, groups: tuple[tuple[Way, ...], ...]
 ) -> list[Floats]:

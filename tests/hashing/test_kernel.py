@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hashscan.hashing.borders import inner_boxes
 from hashscan.hashing.kernel import NumpyKernel
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way, reduced, taps
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way, taps
 from hashscan.hashing.pdq_rounding import dct_matrix
 from hashscan.hashing.pdq_turns import places_of
 from hashscan.hashing.structure import LIMITS
 from hashscan.hashing.variants import DIHEDRAL, ENLARGED, PLAIN, SQUARED, VARIANTS
 from tests.hashing.drawings import DRAWINGS, noise, scene
 from tests.hashing.kernels import KERNELS
+from tests.hashing.reduction import reduced
 
 _pdq: Any = pytest.importorskip("hashscan.hashing._pdq")
 NUMPY, C = KERNELS if len(KERNELS) == 2 else (NumpyKernel(), NumpyKernel())

@@ -22,6 +22,7 @@ from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIAN
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
 from tests.hashing.kernels import KERNELS
+from tests.hashing.reduction import reduced
 
 with Path(__file__).with_name("pdq_cases.csv").open(newline="", encoding="ascii") as _file:
     CASES = [
@@ -130,9 +131,7 @@ def test_length_is_as_in_the_model() -> None:
     assert PDQ().digest(scene(3, 70)) == (bytes(32), 0)
 
 
-@pytest.mark.parametrize(
-    ("way", "allowed"), [(pdq_reduction.reduced, 8 << 20), (pdq_rounding.reduced, 64 << 20)]
-)
+@pytest.mark.parametrize(("way", "allowed"), [(reduced, 8 << 20), (pdq_rounding.reduced, 64 << 20)])
 def test_a_large_picture_is_never_copied_as_floats(
     way: Callable[[np.ndarray], np.ndarray], allowed: int
 ) -> None:
@@ -179,8 +178,8 @@ def test_windows_stay_where_they_were() -> None:
     """A picture of blocks has the same 64x64 buffer, hashed whole or by its blocks' means."""
     blocks = noise(300, 200)
     whole = np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)
-    assert np.abs(pdq_reduction.reduced(whole) - pdq_reduction.reduced(blocks, whole.shape)).max() < 0.01
-    assert np.abs(pdq_reduction.reduced(whole) - pdq_reduction.reduced(blocks)).max() > 1
+    assert np.abs(reduced(whole) - reduced(blocks, whole.shape)).max() < 0.01
+    assert np.abs(reduced(whole) - reduced(blocks)).max() > 1
 
 
 def test_a_size_that_no_reduction_gives_is_refused() -> None:

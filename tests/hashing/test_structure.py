@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import reduced
 from hashscan.hashing.structure import doubt_of
 from hashscan.hashing.variants import DOUBTS, FEW_GREYS, ROWS_AND_COLUMNS
 from tests.hashing.drawings import clouds, noise, rings, scene, tiles
+from tests.hashing.reduction import reduced
 
 
 def page() -> np.ndarray:

@@ -83,9 +83,11 @@ def check(action: str, folder: Path) -> bool:
     old = old_entries(folder)
     if action == "stage":
         assert info is not None
-        assert info.entries == old, info
+        assert info.entries == old + CANARIES, info
         staged = staged_info(ListStore(folder / "lists"), "signed")
-        assert staged is None or (staged.state in USABLE_STATES and staged.entries == old + ADDED), staged
+        assert staged is None or (
+            staged.state in USABLE_STATES and staged.entries == old + ADDED + CANARIES
+        ), staged
         return staged is not None
     if action == "remove":
         assert info is None or info.entries == old + CANARIES, info

@@ -15,7 +15,7 @@ from hashscan.cli.screen import printable, say, show_counts, show_lists
 from hashscan.cli.staging import activate, diff
 from hashscan.cli.subscriptions import add, pull
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
-from hashscan.model import USABLE_STATES, ListInfo, TrustState
+from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 
 if TYPE_CHECKING:
@@ -37,11 +37,15 @@ command.add_command(activate)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @state_option
 def status(names: tuple[str, ...], state: Path) -> int:
-    """Verify lists and show what they hold, and how their last pulls went; all when none is named."""
+    """Verify lists and show what they hold, and how their last pulls went; all when none is named.
+
+    Exits 10 where a sweep would: when nothing could be found by them.
+    """
     from hashscan.lists import client
     from hashscan.lists.activation import staged_info
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.store import DEMO, ListStore
+    from hashscan.scan.sweep import require_usable
 
     now = datetime.now(UTC)
     store = ListStore(state / "lists")
@@ -53,9 +57,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
                 _say_staged(info.name, staged_info(store, info.name))
                 _say_attempts(info.name, client.attempts_of(store, info.name))
         say_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
-        if not any(info.state in USABLE_STATES for info in opened.infos):
-            say("hashscan: no list can be used; add one with `hashscan lists add`")
-            return EXIT_NO_LIST
+        require_usable(opened)
         good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
         return EXIT_CLEAN if good else EXIT_INCOMPLETE
 

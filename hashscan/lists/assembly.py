@@ -4,15 +4,15 @@ A column whose every shard was signed alike for an earlier version is shared wit
 once its recorded checksum has been compared. Any other column is a file of its own, into which shards are
 written as they come; each of them is taken from what a killed pull left there, else from an earlier version's
 columns, else from the list's source, and always compared with its signed hash. So a pull that was cut goes on
-where it stopped, and no file that is in use is ever written to.
+where it stopped, but for the few shards under way, and no file that is in use is ever written to.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, Manif
 from hashscan.lists.record import Record, RecordedFile, checksum, read_record, write_record
 from hashscan.lists.repository import TARGETS, content_of, load_manifest, signed_target
 from hashscan.lists.rows import check_ids
+from hashscan.lists.side_by_side import each_done
 from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
 from hashscan.lists.withdrawals import withdrawn_by_algorithm
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from hashscan.lists.trust import SignedTarget, VerifiedMetadata
 
 Download = Callable[["SignedTarget", Path], None]
-"""Fetches a target to a path, complete and as it was signed, or raises."""
+"""Fetches a target to a path, complete and as it was signed, or raises; called by several threads at once."""
 
 _DOWNLOAD = "download"
 
@@ -49,6 +50,7 @@ def assemble(
     verified: VerifiedMetadata,
     earlier_versions: Iterable[Path],
     download: Download,
+    give_up: Callable[[], None],
     expect: Callable[[int], None] | None = None,
 ) -> int:
     """Put a version together in a folder, where a killed call may have begun; its files are synced.
@@ -58,6 +60,7 @@ def assemble(
         verified: metadata of the new version.
         earlier_versions: folders of finished versions, which share files with the new one where they can.
         download: fetches what is not here.
+        give_up: has all downloads that are under way end soon.
         expect: told, before columns are fetched, how many bytes that will be.
 
     Returns:
@@ -67,36 +70,41 @@ def assemble(
         ListTrustError: what the list's owner signed can't be used.
         OSError: a file can't be read or written.
     """
-    return _Assembly(folder, verified, earlier_versions, download).run(expect)
+    return _Assembly(folder, verified, earlier_versions, download, give_up).run(expect)
 
 
 class _Assembly:
     def __init__(
-        self, folder: Path, verified: VerifiedMetadata, earlier: Iterable[Path], download: Download
+        self,
+        folder: Path,
+        verified: VerifiedMetadata,
+        earlier: Iterable[Path],
+        download: Download,
+        give_up: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._verified = verified
         self._earlier = [_EarlierVersion(version) for version in earlier]
         self._download = download
+        self._give_up = give_up
         self._fetched = 0
         self._files: dict[str, RecordedFile] = {}
 
     def run(self, expect: Callable[[int], None] | None) -> int:
         for part in (TARGETS, COLUMNS):
             private_folder(self._folder / part)
-        self._stage_target(MANIFEST_NAME)
+        self._stage_targets([MANIFEST_NAME])
         manifest = load_manifest(self._verified, self._folder)
         every = joined_columns(manifest)
         self._remove_all_but(manifest, every)
-        withdrawals = [withdrawal.file for part in manifest.parts for withdrawal in part.withdrawn]
-        for name in withdrawals:
-            self._stage_target(name)
+        self._stage_targets(withdrawal.file for part in manifest.parts for withdrawal in part.withdrawn)
         own = [column for columns in every for column in columns if not self._linked(column)]
-        missing = [(column, self._prepared(column)) for column in own]
+        missing = [(column, piece) for column in own for piece in self._prepared(column)]
         if expect is not None:
-            expect(sum(column.shard_size(piece) for column, pieces in missing for piece in pieces))
-        for column, pieces in missing:
-            self._fill(column, pieces)
+            expect(sum(column.shard_size(piece) for column, piece in missing))
+        self._fill(missing)
+        for column in own:
+            sync_file(self._place(column))
             self._files[column.file] = RecordedFile(
                 checksum(self._place(column)), content_of(column, self._verified)
             )
@@ -124,36 +132,45 @@ class _Assembly:
                 if path not in wanted:
                     path.unlink()
 
-    def _stage_target(self, name: str) -> None:
-        """Bring a target that is kept as it was published."""
-        target, place = signed_target(self._verified, name), self._target_place(name)
+    def _stage_targets(self, names: Iterable[str]) -> None:
+        """Bring targets that are kept as they were published."""
+        targets = (signed_target(self._verified, name) for name in names)
+        missing = [target for target in targets if not self._shared(target)]
+        with closing(self._arrivals(missing)) as arrivals:
+            for target, data in arrivals:
+                _write_target(self._folder / TARGETS / target.file_name, data)
+
+    def _shared(self, target: SignedTarget) -> bool:
+        """Whether a target is here already, or could be taken from an earlier version."""
+        place = self._folder / TARGETS / target.file_name
         if _intact(place, target):
-            return
+            return True
         place.unlink(missing_ok=True)
         for earlier in self._earlier:
             kept = earlier.folder / TARGETS / target.file_name
             if _intact(kept, target):
-                with suppress(OSError):
+                try:
                     os.link(kept, place)
-                    return
-                data = kept.read_bytes()
-                break
-        else:
-            data = self._fetch(target)
-        # Its hash is compared again by whoever opens it, so a torn file does no harm.
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+                except OSError:
+                    _write_target(place, kept.read_bytes())
+                return True
+        return False
 
-    def _fetch(self, target: SignedTarget) -> bytes:
-        aside = self._folder / _DOWNLOAD
-        self._download(target, aside)
-        data = aside.read_bytes()
-        aside.unlink()
-        self._fetched += target.info.length
-        return data
+    def _arrivals(self, targets: Iterable[SignedTarget]) -> Generator[tuple[SignedTarget, bytes]]:
+        """Fetch targets, several at a time; they come in any order."""
+        with closing(each_done(self._fetch, targets, self._give_up)) as done:
+            for target in done:
+                aside = self._aside(target)
+                data = aside.read_bytes()
+                aside.unlink()
+                self._fetched += target.info.length
+                yield target, data
+
+    def _fetch(self, target: SignedTarget) -> None:
+        self._download(target, self._aside(target))
+
+    def _aside(self, target: SignedTarget) -> Path:
+        return self._folder / f"{_DOWNLOAD}.{target.file_name}"
 
     def _linked(self, column: JoinedColumn) -> bool:
         """Share a whole column with an earlier version, where one has it as it was recorded."""
@@ -204,22 +221,22 @@ class _Assembly:
                 return True
         return False
 
-    def _fill(self, column: JoinedColumn, pieces: Iterable[Piece]) -> None:
-        """Fetch what is missing of a column, and sync it."""
-        place = self._place(column)
-        descriptor = os.open(place, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            for piece in pieces:
-                shard = self._fetch(signed_target(self._verified, piece.target))
+    def _fill(self, missing: Iterable[tuple[JoinedColumn, Piece]]) -> None:
+        """Fetch what is missing of columns."""
+        wanted = {piece.target: (column, piece) for column, piece in missing}
+        with closing(self._arrivals(signed_target(self._verified, name) for name in wanted)) as arrivals:
+            for target, shard in arrivals:
+                column, piece = wanted[target.info.path]
                 if not shard.startswith(column_header(piece.dtype, (piece.rows, *column.width))):
                     raise ListTrustError(
                         f"the list's owner signed columns that can't be used: {piece.target} is no column of"
                         f" {piece.dtype} with shape {(piece.rows, *column.width)}; ask the owner"
                     )
-                column.place(descriptor, piece, shard)
-        finally:
-            os.close(descriptor)
-        sync_file(place)
+                descriptor = os.open(self._place(column), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    column.place(descriptor, piece, shard)
+                finally:
+                    os.close(descriptor)
 
     def _finish(self, manifest: Manifest, every: Iterable[JoinedColumns], own: set[str]) -> None:
         """Check the meaning of the rows that came, work out which are withdrawn, and record all of it."""
@@ -294,6 +311,15 @@ class _EarlierVersion:
         with suppress(OSError), (self.folder / COLUMNS / column.file).open("rb") as file:
             return column.shard(file.fileno(), piece)
         return None
+
+
+def _write_target(place: Path, data: bytes) -> None:
+    # Its hash is compared again by whoever opens it, so a torn file does no harm.
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _reserve(descriptor: int, size: int) -> None:

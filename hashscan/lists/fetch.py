@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ class StagingFetcher(FetcherInterface):
     """Keeps a download in the staging folder until it is complete, and gives all its failures one root.
 
     tuf would use the system's folder for temporary files, which often is a small one in memory, and lets
-    errors in the middle of an answer pass as they are.
+    errors in the middle of an answer pass as they are. Several threads may download at once.
     """
 
     failures: tuple[type[Exception], ...] = (OSError,)
@@ -53,6 +54,13 @@ class StagingFetcher(FetcherInterface):
         """
         self.staging = staging
         self._received = received
+        self._given_up = False
+        self._lock = threading.Lock()
+
+    def give_up(self) -> None:
+        """Have all downloads that other threads have under way end soon, for good."""
+        with self._lock:
+            self._given_up = True
 
     def close(self) -> None:
         """Let go of what is held open between downloads."""
@@ -67,11 +75,21 @@ class StagingFetcher(FetcherInterface):
                     received += len(piece)
                     if received > max_length:
                         raise TooLongError(url, max_length)
-                    if self._received:
-                        self._received(len(piece))
+                    self._came(url, len(piece))
                     file.write(piece)
+            if self._given_up:
+                # A connection that was shut down may look like an answer's end.
+                raise DownloadError(f"{url} is given up")
             file.seek(0)
             yield file
+
+    def _came(self, url: str, count: int) -> None:
+        """Tell of a piece, unless there is nobody any more to be told."""
+        with self._lock:
+            if self._given_up:
+                raise DownloadError(f"{url} is given up")
+            if self._received:
+                self._received(count)
 
     def _pieces(self, url: str) -> Generator[bytes]:
         try:

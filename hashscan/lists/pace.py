@@ -1,6 +1,7 @@
 """The floor on speed: a web server that is slower than it is not waited for.
 
-Timeouts of sockets start anew with each byte, so a server that drips could hold a pull for ever.
+Timeouts of sockets start anew with each byte, so a server that drips could hold a pull for ever. The speed is
+that of all downloads together: several share a slow line, and one that drips is alone in the end.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class TooSlowError(DownloadError):
 
 
 class Pace:
-    """Watches all connections of one fetcher, one answer at a time."""
+    """Watches all connections of one fetcher."""
 
     def __init__(self) -> None:
         pace = self
@@ -55,28 +56,37 @@ class Pace:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._received = 0
-        self._resting = self._rested = False
-        self._too_slow = threading.Event()
+        self._resting = 0
+        self._rests = 0
+        """Beginnings and ends of rests."""
+        self._given_up = threading.Event()
+        self._too_slow = False
 
     def got(self, count: int) -> None:
         """Count bytes of an answer."""
-        self._received += count
+        with self._lock:
+            self._received += count
 
     @contextmanager
     def resting(self) -> Iterator[None]:
         """Don't measure while the body waits, as a server asked to."""
-        self._resting = self._rested = True
+        self._rest(1)
         try:
             yield
         finally:
-            self._resting = False
+            self._rest(-1)
+
+    def give_up(self) -> None:
+        """End all connections, for good."""
+        self._given_up.set()
+        self._end()
 
     @contextmanager
     def kept(self, url: str) -> Iterator[None]:
-        """End all connections when the body, which asks and reads an answer, gets less than the floor.
+        """End all connections when less than the floor comes while the body asks and reads an answer.
 
         Raises:
-            TooSlowError: it did.
+            TooSlowError: less did.
         """
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
@@ -84,19 +94,18 @@ class Pace:
         try:
             yield
         except (urllib3.exceptions.HTTPError, OSError):
-            if not self._too_slow.is_set():
+            if not self._too_slow:
                 raise
         finally:
             over.set()
             watch.join()
-        if self._too_slow.is_set():
-            self._too_slow.clear()
+        if self._too_slow:
             raise TooSlowError(f"{url} comes slower than {FLOOR // 1000} kB a second")
 
     @contextmanager
     def _connecting(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
         """Know a connection while the body makes it, and from then on."""
-        if self._too_slow.is_set():
+        if self._given_up.is_set():
             # urllib3 tries once more, on a connection of its own, when one was ended under its hands.
             raise urllib3.exceptions.NewConnectionError(connection, "given up")
         with self._lock:
@@ -104,18 +113,24 @@ class Pace:
         yield
         with self._lock:
             self._sockets.add(_innermost(connection.sock))
-        if self._too_slow.is_set():
+        if self._given_up.is_set():
             self._end()
 
     def _watch(self, over: threading.Event) -> None:
         """Compare what came in each window with the floor."""
-        before = self._received
+        before, rests = self._received, self._rests
         while not over.wait(WINDOW):
-            if self._received - before < FLOOR * WINDOW and not self._rested:
-                self._too_slow.set()
-                self._end()
+            rested = self._resting or self._rests != rests
+            if self._received - before < FLOOR * WINDOW and not rested:
+                self._too_slow = True
+                self.give_up()
                 return
-            before, self._rested = self._received, self._resting
+            before, rests = self._received, self._rests
+
+    def _rest(self, change: int) -> None:
+        with self._lock:
+            self._resting += change
+            self._rests += 1
 
     def _end(self) -> None:
         """Shut all sockets down, so that whoever waits on one is woken."""

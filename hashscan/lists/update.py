@@ -126,9 +126,9 @@ class Update:
             with self._source_errors():
                 updater.refresh()
             validators.save()
-            return self._take_over(updater, stage)
+            return self._take_over(updater, fetcher, stage)
 
-    def _take_over(self, updater: Updater, stage: bool) -> Pulled:
+    def _take_over(self, updater: Updater, fetcher: StagingFetcher, stage: bool) -> Pulled:
         """Put in use, or stage, what the refreshed metadata names."""
         from hashscan.lists import trust
 
@@ -148,7 +148,7 @@ class Update:
         if staged and ready and ready.handle:
             finished, info, fetched = staged, ready.info, 0
         else:
-            info, fetched = self._assembled(updater, verified, now)
+            info, fetched = self._assembled(updater, fetcher, verified, now)
             finished = self._folder.finish_staging(info.version)
         if stage:
             self._folder.stage(finished)
@@ -157,11 +157,13 @@ class Update:
         self._folder.remove_superseded()
         return Pulled(info, previous, changed=not stage or finished != staged, staged=stage, fetched=fetched)
 
-    def _assembled(self, updater: Updater, verified: VerifiedMetadata, now: datetime) -> tuple[ListInfo, int]:
+    def _assembled(
+        self, updater: Updater, fetcher: StagingFetcher, verified: VerifiedMetadata, now: datetime
+    ) -> tuple[ListInfo, int]:
         """Put the new version together in the staging folder: what it holds, and the bytes it cost."""
         earlier = list(self._folder.finished_versions())
         expect = self._watch.expect if self._watch else None
-        fetched = assemble(self._staging, verified, earlier, self._download(updater), expect)
+        fetched = assemble(self._staging, verified, earlier, self._download(updater), fetcher.give_up, expect)
         # All of it has just been compared with what was signed.
         opened = open_repository(self._name, self._staging, self._root, now, thoroughness=Thoroughness.SIZES)
         if opened.handle is None:

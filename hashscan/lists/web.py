@@ -2,7 +2,8 @@
 
  * Credentials go to the list's own hosts alone: not to where one of them redirects, and never in the clear.
  * A redirect leads from https to https only, since what is on a list is nobody's business.
- * A server that is busy is asked again a few times, after the time it names, when that is short.
+ * A server that is busy is asked again a few times, after the time it names, when that is short. All
+   downloads wait for that, then go on one after the other.
  * A server that is slower than the floor of `pace` is given up.
 
 Importing this module imports tuf and urllib3, so others do so on first use.
@@ -10,7 +11,7 @@ Importing this module imports tuf and urllib3, so others do so on first use.
 
 from __future__ import annotations
 
-import time
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -30,7 +31,9 @@ from hashscan.lists.fetch import CHUNK, StagingFetcher
 from hashscan.lists.location import checked_proxy, endpoint, is_loopback
 from hashscan.lists.origin import Origin
 from hashscan.lists.pace import Pace
+from hashscan.lists.side_by_side import AT_ONCE
 from hashscan.lists.tls import tls_context
+from hashscan.lists.turns import Turns
 from hashscan.lists.validators import Validators
 
 TIMEOUT = 30.0
@@ -75,13 +78,14 @@ class HttpFetcher(StagingFetcher):
         self._credentials = credentials
         self._validators = validators
         self._pace = Pace()
-        self._waited = 0.0
+        self._turns = Turns(AT_ONCE)
         self._managers: dict[tuple[bool, str | None], urllib3.PoolManager] = {}
+        self._making = threading.Lock()
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         timestamp = url.endswith(_TIMESTAMP) and self._validators is not None
         conditions = self._validators.conditions(url) if timestamp and self._validators else {}
-        with self._pace.kept(url), closing(self._answer(url, conditions)) as response:
+        with self._turns.taken(), self._pace.kept(url), closing(self._answer(url, conditions)) as response:
             if conditions and response.status == HTTPStatus.NOT_MODIFIED and self._validators:
                 yield self._validators.timestamp
                 return
@@ -122,11 +126,11 @@ class HttpFetcher(StagingFetcher):
                     response.status,
                 )
             seconds = pause if wanted is None else max(wanted, 0.0)
-            self._waited += seconds
-            if self._waited > PAUSES_IN_ALL:
+            if self._turns.put_off(seconds) > PAUSES_IN_ALL:
                 return response
             with self._pace.resting():
-                time.sleep(seconds)
+                self._turns.rest()
+            self._turns.resume()
         raise AssertionError("the last try returns")
 
     def _asked(self, url: str, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -162,15 +166,24 @@ class HttpFetcher(StagingFetcher):
 
     def _manager(self, own: bool, proxy: str | None) -> urllib3.PoolManager:
         """Connections of one kind; those to strangers have no client certificate to show."""
-        if (own, proxy) not in self._managers:
-            credentials = self._credentials if own else Credentials()
-            context = tls_context(self._origin.ca_file, credentials.certificate, credentials.key)
-            manager = (
-                _proxied(proxy, context) if proxy else urllib3.PoolManager(maxsize=1, ssl_context=context)
-            )
-            manager.pool_classes_by_scheme = self._pace.pools
-            self._managers[own, proxy] = manager
-        return self._managers[own, proxy]
+        with self._making:
+            if (own, proxy) not in self._managers:
+                credentials = self._credentials if own else Credentials()
+                context = tls_context(self._origin.ca_file, credentials.certificate, credentials.key)
+                manager = (
+                    _proxied(proxy, context)
+                    if proxy
+                    else urllib3.PoolManager(maxsize=AT_ONCE, ssl_context=context)
+                )
+                manager.pool_classes_by_scheme = self._pace.pools
+                self._managers[own, proxy] = manager
+            return self._managers[own, proxy]
+
+    def give_up(self) -> None:
+        """Have all downloads end soon, for good."""
+        super().give_up()
+        self._turns.give_up()
+        self._pace.give_up()
 
     def close(self) -> None:
         """Close all connections."""
@@ -190,7 +203,7 @@ def _proxied(proxy: str, context: object) -> urllib3.PoolManager:
             advice="Set http_proxy and https_proxy, or unset them.",
         ) from error
     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
-    return urllib3.ProxyManager(bare, maxsize=1, ssl_context=context, proxy_headers=headers)
+    return urllib3.ProxyManager(bare, maxsize=AT_ONCE, ssl_context=context, proxy_headers=headers)
 
 
 def _discard(response: urllib3.BaseHTTPResponse) -> None:

@@ -72,6 +72,13 @@ def test_known_good_lists_alone_are_no_list_to_sweep_with(
         assert ran.code == 10
         assert "nothing can be found: goods only say what is known to be good" in ran.err
         assert "lists add" in ran.err
+    for named in ((), ("goods",)):
+        ran = run("lists", "status", *named)
+        local = not named
+        assert ran.code == (0 if local else 10)
+        assert ("nothing can be found: goods only say what is known to be good" in ran.err) != local
+    run("lists", "remove", "ours")
+    assert run("lists", "status").code == run("scan", uploads).code == 10
     # A named demonstration list is meant to find test entries only.
     ran = run("scan", uploads, "--list", "goods", "--list", "demo", "--report", "-")
     assert (ran.code, ran.lines[-1]["only_test_entries"]) == (0, True)

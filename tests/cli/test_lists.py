@@ -6,13 +6,16 @@ import hashlib
 import json
 import re
 import resource
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hashscan.lists.side_by_side import AT_ONCE
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 from tests.web import send, served, serving
 
@@ -330,6 +333,33 @@ def test_two_pulls_at_once(run: Run, published: Path, root: Path, state: Path) -
             _, words = first.communicate(timeout=60)
     assert first.returncode == 0, words
     assert run("lists", "status").code == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_pull_asked_to_stop(
+    run: Run, published: Path, root: Path, state: Path, number: signal.Signals, code: int
+) -> None:
+    """Though the server answers none of the downloads that are under way, and nobody would wait for it."""
+    arrived = threading.Semaphore(0)
+
+    def stuck(request: object) -> None:
+        arrived.release()
+        time.sleep(15)
+
+    with serving(published) as server:
+        run("lists", "add", "national", server.url, "--root", root)
+        server.answers[".npy"] = stuck
+        command = [*COMMAND, "lists", "pull", "national"]
+        with subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as process:
+            for _ in range(AT_ONCE):
+                assert arrived.acquire(timeout=30)
+            process.send_signal(number)
+            _, words = process.communicate(timeout=3)
+        assert process.returncode == code, words
+        assert "Traceback" not in words
+        assert "Exception" not in words
+        server.answers.clear()
+        assert run("lists", "pull").code == 0
 
 
 def test_a_full_disk(run: Run, url: str, root: Path, state: Path) -> None:

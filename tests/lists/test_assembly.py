@@ -4,7 +4,11 @@ import json
 import os
 import random
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +20,16 @@ from hashscan.lists import manifest as manifests
 from hashscan.lists.assembly import assemble
 from hashscan.lists.export import entries_of_list
 from hashscan.lists.index import CompiledIndex, lists
+from hashscan.lists.joined import JoinedColumn
 from hashscan.lists.manifest import Manifest, Part, Withdrawal
+from hashscan.lists.origin import Origin
 from hashscan.lists.record import Thoroughness
 from hashscan.lists.repository import read_metadata
+from hashscan.lists.side_by_side import AT_ONCE
 from hashscan.lists.store import ListStore
 from hashscan.lists.trust import SignedTarget
 from hashscan.model import CATEGORIES, Entry, ListInfo, TrustState
+from tests.web import send, serving
 
 from .builders import NOW, Owner, some_entries, tree
 from .conftest import WebServer
@@ -206,7 +214,7 @@ def test_how_much_will_be_fetched_is_told_before(
     def download(target: SignedTarget, path: Path) -> None:
         shutil.copyfile(partwise.owner.targets / target.file_name, path)
 
-    fetched = assemble(tmp_path / "new", verified, [], download, told.append)
+    fetched = assemble(tmp_path / "new", verified, [], download, lambda: None, told.append)
     assert told == [fetched - len(manifests.to_bytes(manifest))]
 
 
@@ -218,10 +226,10 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, shards_left: int) -> None:
     whole = assembly._Assembly._fetch
     left = iter(range(shards_left))
 
-    def fetch(self: assembly._Assembly, target: SignedTarget) -> bytes:
+    def fetch(self: assembly._Assembly, target: SignedTarget) -> None:
         if next(left, None) is None:
             raise UnreachableError("cut")
-        return whole(self, target)
+        whole(self, target)
 
     monkeypatch.setattr(assembly._Assembly, "_fetch", fetch)
 
@@ -239,7 +247,8 @@ def test_a_pull_that_was_cut_goes_on_where_it_stopped(
     first = targets_asked(web)
     web.asked.clear()
     pulled = client.pull(store, "mine")
-    assert not first & targets_asked(web)
+    # What was under way is fetched again.
+    assert len(first & targets_asked(web)) < AT_ONCE
     assert first | targets_asked(web) == set(partwise.files)
     assert pulled.fetched == sum(len(partwise.files[name]) for name in targets_asked(web))
     if share == 0.5:
@@ -262,7 +271,7 @@ def test_what_was_fetched_serves_a_later_version_too(
     partwise.release(some_entries(10, start=90), {"pdq": [2]})
     web.asked.clear()
     client.pull(store, "mine")
-    assert not first & targets_asked(web)
+    assert len(first & targets_asked(web)) < AT_ONCE
     holds(store, partwise)
 
 
@@ -486,6 +495,133 @@ def test_a_list_of_which_all_is_withdrawn_has_no_entries(
 ) -> None:
     partwise.release([], {algorithm: range(10) for algorithm in partwise.rows})
     stays(subscribed, ListTrustError, "has no entries")
+
+
+# ---- several shards at once
+
+
+def test_shards_are_fetched_several_at_a_time(
+    partwise: PartwiseOwner, store: ListStore, web: WebServer
+) -> None:
+    """Told by the server: how many requests it has at the same time, and not how long that takes."""
+    now, seen, lock = [0], [0], threading.Lock()
+
+    def slow(request: BaseHTTPRequestHandler) -> None:
+        with lock:
+            now[0] += 1
+            seen.append(now[0])
+        time.sleep(0.1)
+        data = (web.folder / request.path.lstrip("/")).read_bytes()
+        with lock:
+            now[0] -= 1
+        send(request, data)
+
+    partwise.release(some_entries(30))
+    web.answers[".npy"] = slow
+    client.add(store, "mine", web.url, partwise.owner.root)
+    client.pull(store, "mine")
+    holds(store, partwise)
+    assert max(seen) == AT_ONCE
+    # Not just once, by chance.
+    assert seen.count(1) < len(seen) / 2
+
+
+def stuck(request: BaseHTTPRequestHandler) -> None:
+    """Send something, and then nothing for long."""
+    request.send_response(200)
+    request.send_header("Content-Length", "100")
+    request.end_headers()
+    request.wfile.write(b"x")
+    time.sleep(8)
+
+
+def forged(request: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.2)
+    send(request, b"forged")
+
+
+def gone(request: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.2)
+    request.connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("number", [0, AT_ONCE - 1])
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [(forged, ListTrustError, "can't be trusted"), (gone, UnreachableError, "no usable answer")],
+)
+def test_the_first_failure_ends_what_is_under_way(
+    partwise: PartwiseOwner,
+    store: ListStore,
+    web: WebServer,
+    number: int,
+    answer: Callable[[BaseHTTPRequestHandler], None],
+    kind: type[HashscanError],
+    words: str,
+) -> None:
+    partwise.release(some_entries(30))
+    asked: list[str] = []
+
+    def serve(request: BaseHTTPRequestHandler) -> None:
+        # A connection that broke is tried once more.
+        if request.path not in asked:
+            asked.append(request.path)
+        (answer if asked.index(request.path) == number else stuck)(request)
+
+    web.answers[".npy"] = serve
+    client.add(store, "mine", web.url, partwise.owner.root)
+    started = time.monotonic()
+    with pytest.raises(kind, match=words):
+        client.pull(store, "mine")
+    assert time.monotonic() - started < 3
+    web.answers.clear()
+    client.pull(store, "mine")
+    holds(store, partwise)
+
+
+def test_a_mirror_goes_on_where_several_were_under_way(
+    partwise: PartwiseOwner, store: ListStore, web: WebServer
+) -> None:
+    partwise.release(some_entries(30))
+    order = iter(range(10_000))
+    with serving(partwise.owner.repository) as mirror:
+        web.answers[".npy"] = lambda request: (
+            send(request, (web.folder / request.path.lstrip("/")).read_bytes())
+            if (turn := next(order)) < 8
+            else (forged if turn == 9 else stuck)(request)
+        )
+        client.add(store, "mine", Origin(web.url, (mirror.url,)), partwise.owner.root)
+        started = time.monotonic()
+        pulled = client.pull(store, "mine")
+        assert time.monotonic() - started < 4
+    assert "can't be trusted" in pulled.problems[0]
+    assert len(targets_asked(web) & targets_asked(mirror)) <= AT_ONCE
+    holds(store, partwise)
+
+
+def test_a_disk_that_fills_ends_what_is_under_way(
+    partwise: PartwiseOwner, store: ListStore, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    partwise.release(some_entries(30))
+    client.add(store, "mine", web.url, partwise.owner.root)
+    order = iter(range(10_000))
+    web.answers[".npy"] = lambda request: (
+        send(request, (web.folder / request.path.lstrip("/")).read_bytes())
+        if next(order) == 0
+        else stuck(request)
+    )
+    started = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(JoinedColumn, "place", full)
+        with pytest.raises(OutputError, match="No space left"):
+            client.pull(store, "mine")
+    assert time.monotonic() - started < 3
+    web.answers.clear()
+    client.pull(store, "mine")
+    holds(store, partwise)
 
 
 # ---- no room

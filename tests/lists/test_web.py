@@ -21,6 +21,7 @@ from hashscan.lists import web as fetching
 from hashscan.lists.credentials import CredentialPlaces, Credentials
 from hashscan.lists.origin import Origin
 from hashscan.lists.pace import TooSlowError
+from hashscan.lists.side_by_side import AT_ONCE
 from hashscan.lists.web import HttpFetcher
 from tests.certificates import Authority
 from tests.web import WebServer, send, serving
@@ -499,3 +500,146 @@ def test_credentials_have_no_face() -> None:
     assert "a-secret-token" not in repr(TOKEN)
     assert TOKEN.hidden("got a-secret-token back") == "got *** back"
     assert not CredentialPlaces().any
+
+
+# ---- several downloads at once
+
+
+def in_threads(count: int, do: Callable[[int], None]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=do, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_several_threads_share_few_connections(server: WebServer) -> None:
+    ports, came = set(), []
+
+    def note(request: BaseHTTPRequestHandler) -> None:
+        ports.add(request.client_address[1])
+        time.sleep(0.01)
+        send(request, b"content")
+
+    server.answers["file"] = note
+    fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
+    for _ in range(3):
+        for thread in in_threads(8, lambda _: came.append(fetcher.download_bytes(f"{server.url}file", 99))):
+            thread.join()
+    fetcher.close()
+    assert came == [b"content"] * 24
+    assert 1 < len(ports) <= AT_ONCE
+
+
+def test_a_server_that_wants_one_at_a_time(server: WebServer) -> None:
+    """As nginx does with `limit_conn 1`, for as long as it is asked for more."""
+    alone, refused, came = threading.Lock(), [], []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if not alone.acquire(blocking=False):
+            refused.append(request.path)
+            request.send_response(503)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        try:
+            time.sleep(0.1)
+        finally:
+            alone.release()
+        send(request, b"content")
+
+    server.answers["file"] = answer
+    fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
+    for thread in in_threads(8, lambda _: came.append(fetcher.download_bytes(f"{server.url}file", 99))):
+        thread.join()
+    fetcher.close()
+    assert came == [b"content"] * 8
+    assert 0 < len(refused) < AT_ONCE
+
+
+def test_all_wait_for_a_busy_server(server: WebServer) -> None:
+    asked: list[float] = []
+    once = busy(1, "1")
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(time.monotonic())
+        once(request)
+
+    server.answers["file"] = answer
+    fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
+
+    def fetch(number: int) -> None:
+        time.sleep(0.1 * number)
+        fetcher.download_bytes(f"{server.url}file", 99)
+
+    for thread in in_threads(4, fetch):
+        thread.join()
+    fetcher.close()
+    assert len(asked) == 5
+    assert min(asked[1:]) - asked[0] >= 1
+
+
+def silent(request: BaseHTTPRequestHandler) -> None:
+    time.sleep(8)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("answer", [*DRIPPING, silent, busy(99, "60")])
+def test_giving_up_ends_all_at_once(
+    folder: Path, authority: Authority, answer: Callable[[BaseHTTPRequestHandler], None], tls: bool
+) -> None:
+    with serving(folder, authority.server() if tls else None) as server:
+        server.answers["file"] = answer
+        counted: list[int] = []
+        origin = Origin(server.url, ca_file=str(authority.file))
+        fetcher = HttpFetcher(origin, Credentials(), None, received=counted.append)
+        failures = []
+
+        def fetch(_: int) -> None:
+            try:
+                fetcher.download_bytes(f"{server.url}file", 2_000_000)
+            except DownloadError as error:
+                failures.append(error)
+
+        threads = in_threads(AT_ONCE, fetch)
+        time.sleep(0.3)
+        fetcher.give_up()
+        told = len(counted)
+        started = time.monotonic()
+        for thread in threads:
+            thread.join(5)
+        assert time.monotonic() - started < 1
+        assert len(failures) == AT_ONCE
+        assert len(counted) == told
+        fetcher.close()
+
+
+def test_the_floor_holds_for_all_together(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "WINDOW", 0.4)
+    in_step = threading.Barrier(AT_ONCE - 1, timeout=10)
+
+    def half(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", "8000")
+        request.end_headers()
+        for _ in range(20):
+            request.wfile.write(bytes(400))
+            in_step.wait()
+            time.sleep(0.05)
+
+    server.answers["file"] = half
+    server.answers["drip"] = dripping_body
+    fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
+    came, failed = [], []
+
+    def fetch(number: int) -> None:
+        try:
+            came.append(len(fetcher.download_bytes(f"{server.url}{'file' if number else 'drip'}", 2_000_000)))
+        except TooSlowError as error:
+            failed.append(error)
+
+    for thread in in_threads(AT_ONCE, fetch):
+        thread.join()
+    fetcher.close()
+    # 8 kB a second each are enough together; whoever drips is given up when it is alone.
+    assert came == [8000] * (AT_ONCE - 1)
+    assert len(failed) == 1

@@ -25,7 +25,7 @@ _SAID = 10
 
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
-@click.argument("entry", required=False)
+@click.argument("entries", nargs=-1, metavar="[ENTRY]...")
 @click.option("--reason", metavar="TEXT", help="Why the entry is wrong; it stands in every report.")
 @click.option(
     "--until",
@@ -36,22 +36,22 @@ _SAID = 10
 @list_option
 @state_option
 def except_(
-    entry: str | None,
+    entries: tuple[str, ...],
     reason: str | None,
     until: str | None,
     remove: bool,
     lists: tuple[str, ...],
     state: Path,
 ) -> int:
-    """Withhold what one entry says on this server: from the next sweep or check on, its matches are `held`.
+    """Withhold what entries say on this server: from the next sweep or check on, their matches are `held`.
 
-    ENTRY is the entry's id, as reports name it; --list says whose it is where several lists have it. Tell the
+    ENTRY is an entry's id, as reports name it; --list says whose it is where several lists have it. Tell the
     list's owner too: an exception ends, and holds on this server alone. A file that another entry accuses is
     still a match, and a held one is still reported and still makes the exit code 1.
 
     Without ENTRY, all exceptions are shown. They outlive pulls, and lists that are removed and added again.
     """
-    if entry is None:
+    if not entries:
         if reason is not None or until is not None or remove:
             raise UsageError("no entry is named", advice="Name the id of an entry, as reports do.")
         return _show(lists, state)
@@ -60,12 +60,12 @@ def except_(
             raise UsageError(
                 "an exception that is removed needs no --reason and no --until", advice="Leave them out."
             )
-        return _remove(entry, lists, state)
+        return _remove(entries, lists, state)
     if reason is None or until is None:
         raise UsageError(
             "an exception needs a reason and an end", advice="Say --reason TEXT and --until DATE."
         )
-    return _add(entry, reason, until, lists, state)
+    return _add(entries, reason, until, lists, state)
 
 
 def say_exceptions(exceptions: Exceptions) -> None:
@@ -112,34 +112,42 @@ def _show(lists: tuple[str, ...], state: Path) -> int:
     return EXIT_CLEAN
 
 
-def _remove(entry_id: str, lists: tuple[str, ...], state: Path) -> int:
+def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: Path) -> int:
     from hashscan.lists.exceptions import remove_exception
 
-    gone = remove_exception(state, entry_id, lists)
-    say(f"hashscan: entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
+    for entry_id in entry_ids:
+        gone = remove_exception(state, entry_id, lists)
+        say(f"hashscan: entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
     return EXIT_CLEAN
 
 
-def _add(entry_id: str, reason: str, until: str, lists: tuple[str, ...], state: Path) -> int:
+def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: Path) -> int:
     from hashscan.lists.exceptions import add_exception, made_exception
 
     now = datetime.now(UTC)
     end = parse_until(until)
     if end <= now:
         raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
+    # All are looked for before anything changes.
+    for list_name, entry in [_accusing(entry_id, lists, state, now) for entry_id in entry_ids]:
+        excepted = made_exception(list_name, entry, reason, end, _user(), now)
+        before = add_exception(state, excepted)
+        say(
+            f"hashscan: entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
+            f"is excepted until {excepted.until}{', no longer ' + before.until if before else ''}"
+        )
+    return EXIT_CLEAN
+
+
+def _accusing(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+    """The entry that is meant, which can have matches, and the list that has it."""
     list_name, entry = _found(entry_id, lists, state, now)
     if entry.category == KNOWN_GOOD_CATEGORY:
         raise UsageError(
             f"the entry {entry_id!r} says what is known to be good, so it has no matches to withhold",
             advice="Ask the list's owner to withdraw it.",
         )
-    excepted = made_exception(list_name, entry, reason, end, _user(), now)
-    before = add_exception(state, excepted)
-    say(
-        f"hashscan: entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} is excepted "
-        f"until {excepted.until}{', no longer ' + before.until if before else ''}"
-    )
-    return EXIT_CLEAN
+    return list_name, entry
 
 
 def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:

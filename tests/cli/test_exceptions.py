@@ -77,6 +77,18 @@ def test_shown_with_all_that_was_said(run: Run, local_list: str) -> None:
     assert "no entry is excepted" in run("lists", "except", "--list", "theirs").err
 
 
+def test_several_at_once_or_none(run: Run, local_list: str) -> None:
+    ran = excepted(run, "e-pdq", "e-sha265")
+    assert (ran.code, "'e-sha265'" in ran.err) == (2, True)
+    assert "no entry is excepted" in run("lists", "except").err
+    assert excepted(run, "e-pdq", "e-sha256").code == 0
+    shown = run("lists", "except").err
+    assert "e-pdq" in shown
+    assert "e-sha256" in shown
+    assert run("lists", "except", "--remove", "e-pdq", "e-sha256").code == 0
+    assert "no entry is excepted" in run("lists", "except").err
+
+
 def test_neither_import_nor_removal_of_the_list_loses_it(
     run: Run, uploads: Path, entries: Path, local_list: str
 ) -> None:

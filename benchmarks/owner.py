@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hashscan.lists.blocks import EntryBlock
-from hashscan.lists.publisher import Publisher
+from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import CATEGORIES
 
 INCREMENT = 10_000

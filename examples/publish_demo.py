@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from hashscan.lists.formats.csv import CsvFormat
-from hashscan.lists.publisher import Publisher
-from hashscan.lists.publisher_state import Expiry
+from hashscan.lists.publishing.publisher import Publisher
+from hashscan.lists.publishing.publisher_state import Expiry
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent / "hashlists" / "demo"

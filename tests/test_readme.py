@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import EXIT_MEANINGS
-from hashscan.lists.publisher import Publisher
+from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import Entry, Verdict
 from tests.pictures import encoded, scene
 from tests.web import served

@@ -19,7 +19,7 @@ from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
 
 if TYPE_CHECKING:
-    from hashscan.lists.attempts import Attempts
+    from hashscan.lists.pulling.attempts import Attempts
 
 
 @click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
@@ -41,9 +41,9 @@ def status(names: tuple[str, ...], state: Path) -> int:
 
     Exits 10 where a sweep would: when nothing could be found by them.
     """
-    from hashscan.lists import client
-    from hashscan.lists.activation import staged_info
     from hashscan.lists.exceptions import exceptions_at
+    from hashscan.lists.pulling import client
+    from hashscan.lists.pulling.activation import staged_info
     from hashscan.lists.store import DEMO, ListStore
     from hashscan.scan.sweep import require_usable
 

@@ -13,7 +13,7 @@ import click
 from hashscan.errors import UsageError
 
 if TYPE_CHECKING:
-    from hashscan.lists.keys import Passphrases
+    from hashscan.lists.publishing.keys import Passphrases
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,7 +96,7 @@ def root_passphrases(files: Iterable[Path], online: Path | None) -> Passphrases:
     Raises:
         UsageError: a file can't be read.
     """
-    from hashscan.lists.keys import Passphrases
+    from hashscan.lists.publishing.keys import Passphrases
 
     known = _given(files, ROOT_PASSPHRASE_VARIABLE)
     known += _given([online] if online else [], PASSPHRASE_VARIABLE)

@@ -115,8 +115,8 @@ def init(
     Move the root's keys to where no attacker reaches them: they are needed once a year, to renew the root,
     and to replace keys that were lost or stolen.
     """
-    from hashscan.lists.publisher import Publisher
-    from hashscan.lists.publisher_state import Expiry
+    from hashscan.lists.publishing.publisher import Publisher
+    from hashscan.lists.publishing.publisher_state import Expiry
 
     Publisher.init(
         work,
@@ -145,7 +145,7 @@ def init(
 @category_option
 def add(file: Path, work: Path, form: str, category: str | None) -> int:
     """Take in the entries of a file for the next release; all of them, or none when a line is wrong."""
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     with entries_of(file, form, category) as (entries, label):
         count = Publisher(work).add(entries, label)
@@ -168,7 +168,7 @@ def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> int:
     Published ones are entries until the next release, so release at once when an entry is wrong. To correct
     an entry, withdraw it and add it again under the same id.
     """
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     ids = [*entries, *(_lines(file) if file else [])]
     count = Publisher(work).withdraw(ids)
@@ -184,7 +184,7 @@ def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
 
     After the first release only what is new or withdrawn is written, and only that is fetched.
     """
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     info = Publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase))
     _say_published(info)
@@ -199,7 +199,7 @@ def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> in
 
     Subscribers fetch the whole list anew, so do it when `status` advises it. What waits goes on waiting.
     """
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     info = Publisher(work).compact(passphrase=online_passphrase(passphrase_file, no_passphrase))
     _say_published(info)
@@ -217,7 +217,7 @@ def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passp
 
     The snapshot is signed anew too when less than a third of its time is left. Says what else runs out.
     """
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     passphrase = online_passphrase(passphrase_file, no_passphrase)
     refreshed = Publisher(work).refresh(everything=everything, passphrase=passphrase)
@@ -258,7 +258,7 @@ def rotate(
     as many old keys as must sign, from one or several folders, and by the new ones, which lie beside them.
     New keys get the passphrases of the old ones. Old keys are kept aside.
     """
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     # Without new keys in daily use nothing has to be opened but the root's.
     passphrase = online_passphrase(passphrase_file, no_passphrase) if {*roles} - {"root"} else None
@@ -294,7 +294,7 @@ def rotate(
 @work_option
 def status(work: Path) -> int:
     """Show what is published, what waits, when signatures run out, and who must sign."""
-    from hashscan.lists.publisher import Publisher
+    from hashscan.lists.publishing.publisher import Publisher
 
     found = Publisher(work).status()
     if found.published is None:

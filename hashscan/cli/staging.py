@@ -29,7 +29,7 @@ def activate(names: tuple[str, ...], drop: bool, state: Path) -> int:
 
     Asks no server. The version that is in use stays so when anything is wrong.
     """
-    from hashscan.lists import activation
+    from hashscan.lists.pulling import activation
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")
@@ -75,7 +75,7 @@ def _staged(store: ListStore) -> tuple[str, ...]:
     Raises:
         UsageError: there are none.
     """
-    from hashscan.lists.activation import staged_info
+    from hashscan.lists.pulling.activation import staged_info
 
     names = tuple(name for name in store.names() if staged_info(store, name) is not None)
     if not names:

@@ -24,7 +24,7 @@ from hashscan.errors import (
 )
 
 if TYPE_CHECKING:
-    from hashscan.lists.update import Pulled
+    from hashscan.lists.pulling.update import Pulled
 
 _GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
 """Exit codes of a pull: a server that is out of reach today is the least of troubles."""
@@ -89,10 +89,10 @@ def add(
     The root, or its fingerprint, must come to you by another way than the list itself. Credentials are read
     for each pull and sent to the source and its mirrors alone, over https or to this machine.
     """
-    from hashscan.lists import client
-    from hashscan.lists.credentials import CredentialPlaces
-    from hashscan.lists.first_root import fetch_first_root
-    from hashscan.lists.origin import checked_origin
+    from hashscan.lists.pulling import client
+    from hashscan.lists.pulling.credentials import CredentialPlaces
+    from hashscan.lists.pulling.first_root import fetch_first_root
+    from hashscan.lists.pulling.origin import checked_origin
     from hashscan.lists.store import ListStore
 
     if (root is None) is (root_fingerprint is None):
@@ -139,7 +139,7 @@ def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
     """
     from hashscan.cli.transfer import Transfer
-    from hashscan.lists import client
+    from hashscan.lists.pulling import client
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")

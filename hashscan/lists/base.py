@@ -6,34 +6,18 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from hashscan.errors import ListFormatError
+from hashscan.lists.raw_entries import LineError, RawEntry
 from hashscan.model import ALGORITHMS, ENTRY_ID_MAX, Entry
 
 if TYPE_CHECKING:
     from hashscan.lists.blocks import EntryBlock
 
-_SHOWN_MAX = 40
 _STEM_MAX = ENTRY_ID_MAX - 1 - max(map(len, ALGORITHMS))
 _TOGETHER = 1 << 13
 """Entries checked at a time; a line of text has at most 8 KiB, so that they stay under 64 MiB."""
-
-
-RawEntry: TypeAlias = tuple[int, str, str, str, str]
-"""One entry as text, before anything of it is believed: where it begins in the file, from 1 in the format's
-unit; id; algorithm; value, hexadecimal in either case; category. Millions are made, so it is a bare tuple.
-"""
-
-
-class LineError(Exception):
-    """A line that is wrong; `ListFormat.read` adds the file's label to it."""
-
-    def __init__(self, line: int, problem: str, mend: str) -> None:
-        super().__init__(problem)
-        self.line = line
-        self.problem = problem
-        self.mend = mend
 
 
 class ListFormat(ABC):
@@ -147,8 +131,3 @@ def derived_id(algorithm: str, category: str, value: str) -> str:
 
 def _hashed(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def shown(text: str) -> str:
-    """Text from a stranger's file, safe to print: short, quoted, in ASCII."""
-    return ascii(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}...")

@@ -9,8 +9,8 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.base import LineError, RawEntry, shown
 from hashscan.lists.blocks import EntryBlock
+from hashscan.lists.raw_entries import LineError, RawEntry, shown
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 
 _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists.side_by_side import AT_ONCE
+from hashscan.lists.pulling.side_by_side import AT_ONCE
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 from tests.web import send, served, serving
 

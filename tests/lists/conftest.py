@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists import web as web_fetcher
+from hashscan.lists.pulling import web as web_fetcher
 from hashscan.lists.store import ListStore
 from tests.web import WebServer, serving
 

@@ -20,10 +20,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hashscan.lists import client
-from hashscan.lists.activation import activate, staged_info
 from hashscan.lists.published import open_published
-from hashscan.lists.publisher import Publisher
+from hashscan.lists.publishing.publisher import Publisher
+from hashscan.lists.pulling import client
+from hashscan.lists.pulling.activation import activate, staged_info
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
 

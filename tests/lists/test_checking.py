@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.lists.base import LineError, RawEntry
 from hashscan.lists.checking import RawColumns
+from hashscan.lists.raw_entries import LineError, RawEntry
 from hashscan.model import ALGORITHMS, CATEGORIES
 
 MD5, SHA1 = "ab" * 16, "CD" * 20

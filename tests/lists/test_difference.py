@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import NoUsableListError, UsageError
-from hashscan.lists import client
 from hashscan.lists import difference as module
-from hashscan.lists.activation import activate, discard
 from hashscan.lists.difference import difference
+from hashscan.lists.pulling import client
+from hashscan.lists.pulling.activation import activate, discard
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 
 from .builders import Owner, some_entries
 from .parts import PartwiseOwner
-from .test_activation import damage
+from .pulling.test_activation import damage
 
 
 @pytest.fixture

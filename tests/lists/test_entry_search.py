@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashscan.lists import client, columns
+from hashscan.lists import columns
 from hashscan.lists.columns import BYTE, ColumnFiles, ListHandle, column_header
 from hashscan.lists.entry_search import find_entry
+from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 from hashscan.model import CATEGORIES, ENTRY_ID_MAX, Entry
 

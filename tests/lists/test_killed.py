@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.lists import client
+from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 
 from . import dying

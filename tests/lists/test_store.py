@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import ListFormatError, LockedError, UsageError
-from hashscan.lists import client
 from hashscan.lists.index import CompiledIndex
+from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 from hashscan.model import ListInfo, TrustState
 
@@ -243,7 +243,9 @@ def test_a_worker_opens_a_handle_without_tuf(store: ListStore, owner: Owner) -> 
 def test_importing_the_room_imports_no_tuf() -> None:
     code = """
 import sys
-from hashscan.lists import client, index, publisher, store
+from hashscan.lists import index, store
+from hashscan.lists.publishing import publisher
+from hashscan.lists.pulling import client
 from hashscan.lists.formats import csv
 print([name for name in ("tuf", "securesystemslib", "cryptography", "urllib3") if name in sys.modules])
 """

@@ -13,7 +13,7 @@ from tuf.api.metadata import Metadata, Root
 
 from hashscan.errors import ListTrustError, UsageError
 from hashscan.lists import trust
-from hashscan.lists.keys import read_key
+from hashscan.lists.publishing.keys import read_key
 from hashscan.lists.repository import read_metadata
 
 from .builders import NOW, Owner, some_entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashscan.lists.base import LineError
+from hashscan.lists.raw_entries import LineError
 
 _COMPRESSED = (
     (b"\x1f\x8b", "gzip", "gunzip"),

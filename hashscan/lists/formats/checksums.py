@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry
+from hashscan.lists.base import ListFormat
 from hashscan.lists.formats.text import numbered_lines
+from hashscan.lists.raw_entries import LineError, RawEntry
 from hashscan.model import ALGORITHMS
 
 _BY_DIGITS = {2 * ALGORITHMS[name].size: name for name in ("md5", "sha1", "sha256", "sha512")}

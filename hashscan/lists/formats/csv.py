@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, ListWriter, RawEntry, shown
+from hashscan.lists.base import ListFormat, ListWriter
 from hashscan.lists.formats.text import text_lines
+from hashscan.lists.raw_entries import LineError, RawEntry, shown
 from hashscan.model import Entry
 
 _COLUMNS = ("id", "algorithm", "value", "category")

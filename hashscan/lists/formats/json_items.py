@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 import ijson
 import numpy as np
 
-from hashscan.lists.base import LineError
 from hashscan.lists.formats.beginning import refuse_not_utf8
 from hashscan.lists.formats.text import BOM
+from hashscan.lists.raw_entries import LineError
 
 _CHUNK = 1 << 16
 _DEPTH_MAX = 64

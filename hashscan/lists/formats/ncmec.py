@@ -15,8 +15,9 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, id_stem
+from hashscan.lists.base import ListFormat, id_stem
 from hashscan.lists.formats.beginning import refuse_compressed
+from hashscan.lists.raw_entries import LineError, RawEntry
 
 _CLASSES = frozenset({"A1", "A2", "B1", "B2"})
 _MEDIA = frozenset({"image", "video"})

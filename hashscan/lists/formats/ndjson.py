@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, ListWriter, RawEntry
+from hashscan.lists.base import ListFormat, ListWriter
 from hashscan.lists.formats.text import numbered_lines
+from hashscan.lists.raw_entries import LineError, RawEntry
 from hashscan.model import Entry
 
 _MEMBERS = ("id", "algorithm", "value", "category")

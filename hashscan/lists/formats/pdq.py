@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry
+from hashscan.lists.base import ListFormat
 from hashscan.lists.formats.text import numbered_lines
+from hashscan.lists.raw_entries import LineError, RawEntry
 
 
 class PdqFormat(ListFormat):

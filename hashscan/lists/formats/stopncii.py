@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, shown
+from hashscan.lists.base import ListFormat
 from hashscan.lists.formats.json_items import JsonItems
+from hashscan.lists.raw_entries import LineError, RawEntry, shown
 
 _SIGNALS = {
     f"{kind}{name}": algorithm

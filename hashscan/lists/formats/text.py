@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError
 from hashscan.lists.formats.beginning import refuse_not_utf8
+from hashscan.lists.raw_entries import LineError
 
 _LINE_MAX = 8192
 """Bytes of a line; an honest one has under 300, or a path of 4,096."""

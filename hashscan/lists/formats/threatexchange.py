@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, shown
+from hashscan.lists.base import ListFormat
 from hashscan.lists.formats.text import numbered_lines
+from hashscan.lists.raw_entries import LineError, RawEntry, shown
 
 _ALGORITHMS = frozenset({"md5", "sha1", "sha256", "sha512", "pdq"})
 _NOT_HELD = frozenset({"tmk", "vpdq", "raw_text", "url", "trend_query", "pdq_ocr"})

@@ -16,8 +16,9 @@ import binascii
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from hashscan.lists.base import LineError, ListFormat, RawEntry, id_stem
+from hashscan.lists.base import ListFormat, id_stem
 from hashscan.lists.formats.json_items import JsonItems
+from hashscan.lists.raw_entries import LineError, RawEntry
 
 _NO_HITS = frozenset({0, 4})
 _BASELINE = 1

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashscan.lists import client
 from hashscan.lists.index import CompiledIndex, lists
 from hashscan.lists.index.segments import compile_segment
+from hashscan.lists.pulling import client
 from hashscan.lists.record import Thoroughness
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState

@@ -1,0 +1,320 @@
+"""The list owner's side of signed lists: entries are taken in, and released into a folder to publish.
+
+The published folder holds `metadata/` and `targets/` with consistent snapshots, after
+https://theupdateframework.github.io/specification/latest/ . A release adds files under new names and replaces
+`timestamp.json` at its very end, so that whoever copies or serves the folder has the old version or the new.
+The working folder, outside it, holds `publisher.json`, the root to hand out, and what waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.errors import HashscanError, ListFormatError
+from hashscan.lists.blocks import EntryBlock
+from hashscan.lists.durable import output_errors
+from hashscan.lists.ids import first_shared_id
+from hashscan.lists.publishing.id_set import IdSet
+from hashscan.lists.publishing.keys import Passphrases
+from hashscan.lists.publishing.pending import UnknownIdError
+from hashscan.lists.publishing.publisher_state import Expiry, PublisherState
+from hashscan.model import ENTRY_ID_MAX, Entry, ListInfo
+
+if TYPE_CHECKING:
+    from hashscan.lists.publishing.publisher_status import PublisherStatus
+    from hashscan.lists.publishing.refreshing import Refreshed
+    from hashscan.lists.publishing.rotation import Rotated
+    from hashscan.lists.publishing.workroom import Workroom
+
+
+class Publisher:
+    """One list's working folder.
+
+    All methods but `init` and `root` raise:
+        UsageError: it is no working folder.
+        ListTrustError: the published folder doesn't hold what was signed.
+        LockedError: another process writes this list.
+        OutputError: a folder can't be read or written, or the working folder is older than what is published.
+    """
+
+    def __init__(self, work: Path) -> None:
+        """Use a working folder that `init` made."""
+        self._work = work
+
+    @classmethod
+    def init(
+        cls,
+        work: Path,
+        repository: Path,
+        keys: Path,
+        name: str,
+        *,
+        expiry: Expiry | None = None,
+        passphrase: bytes | None = None,
+        root_keys: Sequence[Path] = (),
+        root_count: int = 1,
+        root_threshold: int = 1,
+        root_passphrase: bytes | None = None,
+        now: datetime | None = None,
+    ) -> Publisher:
+        """Begin a list: make its keys and its root; nothing can be pulled before the first release.
+
+        Args:
+            work: new or empty folder for the working state.
+            repository: new or empty folder that will be published.
+            keys: new or empty folder for the keys; it may lie within `work`.
+            name: of the list.
+            expiry: how long signatures hold.
+            passphrase: encrypts the keys.
+            root_keys: folders for the root's keys, which are spread over them; one within `keys` if none.
+            root_count: how many keys the root has.
+            root_threshold: how many of them must sign a new root.
+            root_passphrase: encrypts the root's keys; None takes that of the others.
+            now: the time of signing.
+
+        Raises:
+            UsageError: a folder is not empty or lies within the published one; the name or the threshold
+                can't be used; the `publish` extra isn't installed.
+            OutputError: a folder can't be written.
+        """
+        from hashscan.lists.publishing.beginning import begin
+        from hashscan.lists.publishing.workroom import seconds
+
+        work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
+        state = PublisherState(name, repository, keys, expiry or Expiry())
+        folders = [folder.resolve() for folder in root_keys] or [_root_keys(keys)]
+        root = root_count, root_threshold, root_passphrase or passphrase
+        begin(work, state, passphrase, folders, *root, seconds(now))
+        return cls(work)
+
+    def root(self) -> bytes:
+        """The newest root, which new subscribers are given to trust.
+
+        Raises:
+            OutputError: it can't be read.
+        """
+        from hashscan.lists.publishing.rotation import ROOT_NAME
+
+        with output_errors("the root can't be read"):
+            return (self._work / ROOT_NAME).read_bytes()
+
+    def status(self, now: datetime | None = None) -> PublisherStatus:
+        """What is published, what waits, and when signatures run out."""
+        from hashscan.lists.publishing.publisher_status import look
+        from hashscan.lists.publishing.workroom import seconds
+
+        with self._opened() as room:
+            return look(room, seconds(now))
+
+    def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
+        """Take in entries for the next release.
+
+        Args:
+            entries: taken in to the end before anything changes.
+            label: what to call their origin in an error.
+
+        Returns:
+            How many were taken in.
+
+        Raises:
+            ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
+        """
+        from hashscan.lists.publishing.revision import canary_ids
+        from hashscan.lists.publishing.workroom import seconds
+
+        with self._opened() as room:
+            published, pending, state = room.published(seconds(None)), room.pending, room.state
+            try:
+                added = pending.add(state.name, entries, label, seconds(None))
+                new = replace(room, state=replace(state, pending=(added,))).pending
+                others: list[Iterable[NDArray[np.bytes_]]] = [[canary_ids().ids], pending.ids()]
+                if published:
+                    gone = pending.withdrawn()
+                    others.append(ids[gone.absent(ids)] for ids in published.entries.ids())
+                known = first_shared_id(new.ids, (ids for other in others for ids in other), self._work)
+                if known is not None:
+                    raise ListFormatError(
+                        f"{label}: the id {known!r} is in the list already",
+                        advice="Leave out what the list has, or withdraw it before; nothing was added.",
+                    )
+            except (HashscanError, OSError):
+                room.clear()
+                raise
+            room.remember(replace(state, pending=(*state.pending, added)))
+            return added.entries
+
+    def withdraw(self, ids: Iterable[str]) -> int:
+        """Withdraw entries: those that are published with the next release, those that wait at once.
+
+        Args:
+            ids: of the entries; their order and repetitions don't matter.
+
+        Returns:
+            How many entries are withdrawn.
+
+        Raises:
+            ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
+        """
+        from hashscan.lists.publishing.revision import canary_ids
+        from hashscan.lists.publishing.workroom import seconds
+
+        given = IdSet(map(_id, ids))
+        if not len(given):
+            raise ListFormatError("no ids of entries to withdraw", advice="Name at least one.")
+        with self._opened() as room:
+            published, state = room.published(seconds(None)), room.state
+            own = given.ids[given.find(canary_ids().ids)[1]]
+            if own.size:
+                raise ListFormatError(
+                    f"the entry {bytes(own[0]).decode()!r} is the test picture's, which every list contains",
+                    advice="Leave it out; nothing was withdrawn.",
+                )
+            try:
+                withdrawn = room.pending.withdraw(given, published.entries.ids() if published else ())
+            except UnknownIdError as error:
+                more = f" (and {error.count - 1} more of the ids belong to none)" if error.count > 1 else ""
+                raise ListFormatError(
+                    f"there is no entry {error.entry_id!r} in the list{more}",
+                    advice="Check the id; nothing was withdrawn.",
+                ) from error
+            after = replace(state, pending=(*state.pending, withdrawn))
+            # What cancels itself out need not wait.
+            room.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
+            return withdrawn.ids
+
+    def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
+        """Publish a new version with all that waits: a base at first, an increment later.
+
+        Args:
+            passphrase: the one the keys were made with.
+            now: the time of signing.
+
+        Returns:
+            What is published now.
+
+        Raises:
+            UsageError: nothing waits, the root has expired, or the keys are unusable or another list's.
+            OutputError: as said above; the old version or the new one is published.
+        """
+        from hashscan.lists.publishing.releasing import release
+        from hashscan.lists.publishing.workroom import seconds
+
+        with self._opened() as room:
+            return release(room, passphrase, seconds(now))
+
+    def compact(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
+        """Publish the same entries as one new base; what waits goes on waiting.
+
+        Subscribers fetch the whole list anew, so this is for when withdrawn rows or increments have become
+        many.
+
+        Args:
+            passphrase: the one the keys were made with.
+            now: the time of signing.
+
+        Returns:
+            What is published now.
+
+        Raises:
+            UsageError: nothing is released, the list is but a base already, the root has expired, or the keys
+                are unusable or another list's.
+            OutputError: as said above; the old version or the new one is published.
+        """
+        from hashscan.lists.publishing.releasing import compact
+        from hashscan.lists.publishing.workroom import seconds
+
+        with self._opened() as room:
+            return compact(room, passphrase, seconds(now))
+
+    def refresh(
+        self, *, everything: bool = False, passphrase: bytes | None = None, now: datetime | None = None
+    ) -> Refreshed:
+        """Sign the timestamp anew, so that subscribers see that the version is still the newest one.
+
+        The snapshot, whose key is at hand as often, is signed anew too once less than a third of its time is
+        left. The targets are not: their signature says that the entries are still right.
+
+        Args:
+            everything: sign targets and snapshot anew as well.
+            passphrase: the one the keys were made with.
+            now: the time of signing.
+
+        Raises:
+            UsageError: nothing is released, the root has expired, or the keys are unusable or another list's.
+        """
+        from hashscan.lists.publishing.refreshing import refresh
+        from hashscan.lists.publishing.workroom import seconds
+
+        with self._opened() as room:
+            return refresh(room, passphrase, seconds(now), everything=everything)
+
+    def rotate(
+        self,
+        roles: Collection[str] = (),
+        *,
+        root_keys: Sequence[Path] = (),
+        root_count: int | None = None,
+        root_threshold: int | None = None,
+        passphrase: bytes | None = None,
+        root_passphrases: Passphrases | None = None,
+        now: datetime | None = None,
+    ) -> Rotated:
+        """Give roles new keys, or with no role renew the root, whose time runs out; old subscribers follow.
+
+        Args:
+            roles: any of root, targets, snapshot and timestamp.
+            root_keys: folders with enough of the root's keys, which new ones are put into; the folder within
+                the others' if none.
+            root_count: how many keys the root shall have; as many as before when not given.
+            root_threshold: how many of them must sign a new root; as many as before when not given.
+            passphrase: of the other keys, old and new.
+            root_passphrases: of the root's keys; a new one gets that of one whose place it takes.
+            now: the time of signing.
+
+        Raises:
+            UsageError: keys are missing, too few, unusable or another list's.
+            OutputError: as said above; what is published can be relied on, and the next command finishes the
+                rotation.
+        """
+        from hashscan.lists.publishing.rotation import RootPlan, rotate
+        from hashscan.lists.publishing.workroom import seconds
+
+        at = seconds(now)
+        with self._opened() as room:
+            folders = [folder.resolve() for folder in root_keys] or [_root_keys(room.state.keys)]
+            plan = RootPlan(folders, root_passphrases or Passphrases(), root_count, root_threshold)
+            rotated = rotate(self._work, room.state, room.publication, roles, plan, passphrase, at)
+            room.renew(at)
+            return rotated
+
+    def _opened(self) -> AbstractContextManager[Workroom]:
+        from hashscan.lists.publishing.workroom import opened
+
+        return opened(self._work)
+
+
+def _id(text: str) -> bytes:
+    """An id as columns have it.
+
+    Raises:
+        ListFormatError: no entry can have it.
+    """
+    if not (text.isascii() and text.isprintable()) or len(text) > ENTRY_ID_MAX:
+        raise ListFormatError(
+            f"{text[:ENTRY_ID_MAX]!a} can't be the id of an entry",
+            advice=f"An id has 1 to {ENTRY_ID_MAX} printable ASCII characters; nothing was withdrawn.",
+        )
+    return text.encode("ascii")
+
+
+def _root_keys(keys: Path) -> Path:
+    """Where the root's keys are, unless they are put elsewhere."""
+    return keys / "root"

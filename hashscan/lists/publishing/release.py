@@ -1,0 +1,149 @@
+"""Makes the signed metadata of a list's root and of each release, as bytes.
+
+Importing this module imports tuf, so others do so on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from hashscan.lists.publishing.publisher_state import Expiry
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
+_HASHES = ["sha256"]
+SIGNING_ROLES = (Targets.type, Snapshot.type, Timestamp.type)
+"""The roles that sign a release, in the order in which they do."""
+
+_Role = TypeVar("_Role", Root, Targets, Snapshot, Timestamp)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTarget:
+    """A finished file on its way into the published folder."""
+
+    path: Path
+    """Where it lies now, under the name it has as a target."""
+    info: TargetFile
+
+    @property
+    def file_name(self) -> str:
+        """Its name in a repository with consistent snapshots."""
+        return f"{self.info.hashes[_HASHES[0]]}.{self.info.path}"
+
+
+def new_target(path: Path) -> NewTarget:
+    """Measure and hash a file.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    return NewTarget(path, TargetFile.from_file(path.name, str(path), _HASHES))
+
+
+def new_root(
+    root_signers: Sequence[Signer], threshold: int, online: Mapping[str, Signer], expires: datetime
+) -> Root:
+    """The first root: several keys of its own, one for each other role, consistent snapshots.
+
+    Args:
+        root_signers: whose keys may sign roots.
+        threshold: how many of them must.
+        online: one for each of `SIGNING_ROLES`.
+        expires: UTC.
+    """
+    root = Root(expires=expires, consistent_snapshot=True)
+    for signer in root_signers:
+        root.add_key(signer.public_key, Root.type)
+    root.roles[Root.type].threshold = threshold
+    for role, signer in online.items():
+        root.add_key(signer.public_key, role)
+    return root
+
+
+def signed(content: _Role, signers: Iterable[Signer]) -> bytes:
+    """Metadata with the signatures of all signers."""
+    metadata = Metadata(content)
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes()
+
+
+def signed_release(
+    targets: Mapping[str, TargetFile],
+    versions: Mapping[str, int],
+    signers: Mapping[str, Sequence[Signer]],
+    expiry: Expiry,
+    now: datetime,
+) -> dict[str, bytes]:
+    """The metadata of a release by file name, in the order in which it must be written.
+
+    Args:
+        targets: everything the release consists of, by name.
+        versions: of each role before this release; 0 before the first.
+        signers: of each of `SIGNING_ROLES`.
+        expiry: how long each role's signature holds from `now` on.
+        now: UTC.
+    """
+    version = versions.get(Targets.type, 0) + 1
+    data = signed(
+        Targets(version, expires=_expires(Targets.type, expiry, now), targets=dict(targets)),
+        signers[Targets.type],
+    )
+    below = signed_snapshot(described(version, data), versions, signers, expiry, now)
+    return {f"{version}.{Targets.type}.json": data} | below
+
+
+def signed_snapshot(
+    targets_meta: MetaFile,
+    versions: Mapping[str, int],
+    signers: Mapping[str, Sequence[Signer]],
+    expiry: Expiry,
+    now: datetime,
+) -> dict[str, bytes]:
+    """A new snapshot of the targets metadata that `targets_meta` describes, and its timestamp.
+
+    The other arguments and the result are those of `signed_release`.
+    """
+    version = versions.get(Snapshot.type, 0) + 1
+    content = Snapshot(
+        version,
+        expires=_expires(Snapshot.type, expiry, now),
+        meta={f"{Targets.type}.json": targets_meta},
+    )
+    data = signed(content, signers[Snapshot.type])
+    below = signed_timestamp(described(version, data), versions, signers, expiry, now)
+    return {f"{version}.{Snapshot.type}.json": data} | below
+
+
+def signed_timestamp(
+    snapshot_meta: MetaFile,
+    versions: Mapping[str, int],
+    signers: Mapping[str, Sequence[Signer]],
+    expiry: Expiry,
+    now: datetime,
+) -> dict[str, bytes]:
+    """A new timestamp of the snapshot that `snapshot_meta` describes.
+
+    The other arguments and the result are those of `signed_release`.
+    """
+    version = versions.get(Timestamp.type, 0) + 1
+    content = Timestamp(version, expires=_expires(Timestamp.type, expiry, now), snapshot_meta=snapshot_meta)
+    return {f"{Timestamp.type}.json": signed(content, signers[Timestamp.type])}
+
+
+def described(version: int, data: bytes) -> MetaFile:
+    """How metadata describes the metadata beneath it."""
+    return MetaFile.from_data(version, data, _HASHES)
+
+
+def _expires(role: str, expiry: Expiry, now: datetime) -> datetime:
+    days: int = getattr(expiry, role)
+    return now + timedelta(days=days)

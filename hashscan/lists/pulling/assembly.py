@@ -1,0 +1,349 @@
+"""Puts a new version of a signed list together, from what is here already and what must be fetched.
+
+A column whose every shard was signed alike for an earlier version is shared with that version by a hard link,
+once its recorded checksum has been compared. Any other column is a file of its own, into which shards are
+written as they come; each of them is taken from what a killed pull left there, else from an earlier version's
+columns, else from the list's source, and always compared with its signed hash. So a pull that was cut goes on
+where it stopped, but for the few shards under way, and no file that is in use is ever written to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.errors import ListTrustError
+from hashscan.lists import manifest as manifests
+from hashscan.lists.columns import ROW_DTYPE, ColumnError, column_header, id_dtype, read_blocks
+from hashscan.lists.durable import PRIVATE_FILE, sync_file
+from hashscan.lists.growing_column import GrowingColumn
+from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, Piece, joined_columns
+from hashscan.lists.layout import private_folder
+from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
+from hashscan.lists.pulling.side_by_side import each_done
+from hashscan.lists.record import Record, RecordedFile, checksum, read_record, write_record
+from hashscan.lists.repository import TARGETS, content_of, load_manifest, signed_target
+from hashscan.lists.rows import check_ids
+from hashscan.lists.stored import count_entries, stored_handle, withdrawn_of
+from hashscan.lists.withdrawals import withdrawn_by_algorithm
+
+if TYPE_CHECKING:
+    from hashscan.lists.trust import SignedTarget, VerifiedMetadata
+
+Download = Callable[["SignedTarget", Path], None]
+"""Fetches a target to a path, complete and as it was signed, or raises; called by several threads at once."""
+
+_DOWNLOAD = "download"
+
+
+def assemble(
+    folder: Path,
+    verified: VerifiedMetadata,
+    earlier_versions: Iterable[Path],
+    download: Download,
+    give_up: Callable[[], None],
+    expect: Callable[[int], None] | None = None,
+) -> int:
+    """Put a version together in a folder, where a killed call may have begun; its files are synced.
+
+    Args:
+        folder: of the new version; its `targets/` and `columns/` are made and filled.
+        verified: metadata of the new version.
+        earlier_versions: folders of finished versions, which share files with the new one where they can.
+        download: fetches what is not here.
+        give_up: has all downloads that are under way end soon.
+        expect: told, before columns are fetched, how many bytes that will be.
+
+    Returns:
+        Bytes of targets that were fetched.
+
+    Raises:
+        ListTrustError: what the list's owner signed can't be used.
+        OSError: a file can't be read or written.
+    """
+    return _Assembly(folder, verified, earlier_versions, download, give_up).run(expect)
+
+
+class _Assembly:
+    def __init__(
+        self,
+        folder: Path,
+        verified: VerifiedMetadata,
+        earlier: Iterable[Path],
+        download: Download,
+        give_up: Callable[[], None],
+    ) -> None:
+        self._folder = folder
+        self._verified = verified
+        self._earlier = [_EarlierVersion(version) for version in earlier]
+        self._download = download
+        self._give_up = give_up
+        self._fetched = 0
+        self._files: dict[str, RecordedFile] = {}
+
+    def run(self, expect: Callable[[int], None] | None) -> int:
+        for part in (TARGETS, COLUMNS):
+            private_folder(self._folder / part)
+        self._stage_targets([MANIFEST_NAME])
+        manifest = load_manifest(self._verified, self._folder)
+        every = joined_columns(manifest)
+        self._remove_all_but(manifest, every)
+        self._stage_targets(withdrawal.file for part in manifest.parts for withdrawal in part.withdrawn)
+        own = [column for columns in every for column in columns if not self._linked(column)]
+        missing = [(column, piece) for column in own for piece in self._prepared(column)]
+        if expect is not None:
+            expect(sum(column.shard_size(piece) for column, piece in missing))
+        self._fill(missing)
+        for column in own:
+            sync_file(self._place(column))
+            self._files[column.file] = RecordedFile(
+                checksum(self._place(column)), content_of(column, self._verified)
+            )
+        try:
+            self._finish(manifest, every, {column.file for column in own})
+        except ColumnError as error:
+            raise ListTrustError(
+                f"the list's owner signed columns that can't be used: {error}; ask the owner"
+            ) from error
+        return self._fetched
+
+    def _place(self, column: JoinedColumn) -> Path:
+        return self._folder / COLUMNS / column.file
+
+    def _target_place(self, name: str) -> Path:
+        return self._folder / TARGETS / signed_target(self._verified, name).file_name
+
+    def _remove_all_but(self, manifest: Manifest, every: Iterable[JoinedColumns]) -> None:
+        """Remove what a killed pull of another version left."""
+        targets = [MANIFEST_NAME, *(w.file for part in manifest.parts for w in part.withdrawn)]
+        wanted = {self._target_place(name) for name in targets}
+        wanted |= {self._place(column) for columns in every for column in columns}
+        for folder in (TARGETS, COLUMNS):
+            for path in (self._folder / folder).iterdir():
+                if path not in wanted:
+                    path.unlink()
+
+    def _stage_targets(self, names: Iterable[str]) -> None:
+        """Bring targets that are kept as they were published."""
+        targets = (signed_target(self._verified, name) for name in names)
+        missing = [target for target in targets if not self._shared(target)]
+        with closing(self._arrivals(missing)) as arrivals:
+            for target, data in arrivals:
+                _write_target(self._folder / TARGETS / target.file_name, data)
+
+    def _shared(self, target: SignedTarget) -> bool:
+        """Whether a target is here already, or could be taken from an earlier version."""
+        place = self._folder / TARGETS / target.file_name
+        if _intact(place, target):
+            return True
+        place.unlink(missing_ok=True)
+        for earlier in self._earlier:
+            kept = earlier.folder / TARGETS / target.file_name
+            if _intact(kept, target):
+                try:
+                    os.link(kept, place)
+                except OSError:
+                    _write_target(place, kept.read_bytes())
+                return True
+        return False
+
+    def _arrivals(self, targets: Iterable[SignedTarget]) -> Generator[tuple[SignedTarget, bytes]]:
+        """Fetch targets, several at a time; they come in any order."""
+        with closing(each_done(self._fetch, targets, self._give_up)) as done:
+            for target in done:
+                aside = self._aside(target)
+                data = aside.read_bytes()
+                aside.unlink()
+                self._fetched += target.info.length
+                yield target, data
+
+    def _fetch(self, target: SignedTarget) -> None:
+        self._download(target, self._aside(target))
+
+    def _aside(self, target: SignedTarget) -> Path:
+        return self._folder / f"{_DOWNLOAD}.{target.file_name}"
+
+    def _linked(self, column: JoinedColumn) -> bool:
+        """Share a whole column with an earlier version, where one has it as it was recorded."""
+        place, content = self._place(column), content_of(column, self._verified)
+        if _links(place) > 1:
+            # What a killed pull linked is linked again: its version may be gone, and its checksum with it.
+            place.unlink()
+        for earlier in self._earlier:
+            recorded = earlier.record.files.get(column.file) if earlier.record else None
+            if recorded is None or recorded.content != content:
+                continue
+            kept = earlier.folder / COLUMNS / column.file
+            with suppress(OSError):
+                if kept.stat().st_size == column.size and checksum(kept) == recorded.sum:
+                    place.unlink(missing_ok=True)
+                    os.link(kept, place)
+                    self._files[column.file] = recorded
+                    return True
+        return False
+
+    def _prepared(self, column: JoinedColumn) -> list[Piece]:
+        """Give a column's file its length, take over what is here, and tell what is missing."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._place(column), flags, PRIVATE_FILE)
+        try:
+            begun = os.fstat(descriptor).st_size > 0
+            os.ftruncate(descriptor, column.size)
+            _reserve(descriptor, column.size)
+            os.pwrite(descriptor, column.header, 0)
+            return [
+                piece
+                for piece in column.pieces
+                if not (begun and self._is_there(descriptor, column, piece))
+                and not self._copied(descriptor, column, piece)
+            ]
+        finally:
+            os.close(descriptor)
+
+    def _is_there(self, descriptor: int, column: JoinedColumn, piece: Piece) -> bool:
+        return signed_target(self._verified, piece.target).intact(column.shard(descriptor, piece))
+
+    def _copied(self, descriptor: int, column: JoinedColumn, piece: Piece) -> bool:
+        target = signed_target(self._verified, piece.target)
+        for earlier in self._earlier:
+            shard = earlier.shard(piece.target)
+            if shard is not None and target.intact(shard):
+                column.place(descriptor, piece, shard)
+                return True
+        return False
+
+    def _fill(self, missing: Iterable[tuple[JoinedColumn, Piece]]) -> None:
+        """Fetch what is missing of columns."""
+        wanted = {piece.target: (column, piece) for column, piece in missing}
+        with closing(self._arrivals(signed_target(self._verified, name) for name in wanted)) as arrivals:
+            for target, shard in arrivals:
+                column, piece = wanted[target.info.path]
+                if not shard.startswith(column_header(piece.dtype, (piece.rows, *column.width))):
+                    raise ListTrustError(
+                        f"the list's owner signed columns that can't be used: {piece.target} is no column of"
+                        f" {piece.dtype} with shape {(piece.rows, *column.width)}; ask the owner"
+                    )
+                descriptor = os.open(self._place(column), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    column.place(descriptor, piece, shard)
+                finally:
+                    os.close(descriptor)
+
+    def _finish(self, manifest: Manifest, every: Iterable[JoinedColumns], own: set[str]) -> None:
+        """Check the meaning of the rows that came, work out which are withdrawn, and record all of it."""
+        gone = withdrawn_by_algorithm(manifest, self._target_place)
+        numbers = {}
+        for columns in every:
+            rows = withdrawn_of(columns, manifest, gone)
+            numbers[columns.place] = len(rows)
+            if rows.size:
+                self._write_withdrawn(columns, rows)
+            if columns.ids.file in own:
+                ids = self._place(columns.ids)
+                check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
+        handle = stored_handle(
+            manifest.name,
+            self._folder,
+            manifest,
+            lambda column: content_of(column, self._verified),
+            lambda columns: numbers[columns.place],
+        )
+        counts = count_entries(handle.folder, handle.columns, handle.categories)
+        write_record(self._folder, Record(self._files, counts))
+
+    def _write_withdrawn(self, columns: JoinedColumns, rows: NDArray[np.int64]) -> None:
+        path = self._folder / COLUMNS / columns.withdrawn
+        path.unlink(missing_ok=True)
+        column = GrowingColumn(path, ROW_DTYPE, (), PRIVATE_FILE)
+        try:
+            column.append(rows)
+            column.finish()
+        finally:
+            column.close()
+        self._files[columns.withdrawn] = RecordedFile(checksum(path))
+
+
+@dataclass
+class _EarlierVersion:
+    """A finished version; nothing in it is believed but its record, and that of intact files only."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> Record | None:
+        """What was found when it was put together."""
+        try:
+            return read_record(self.folder)
+        except (ColumnError, OSError):
+            return None
+
+    @cached_property
+    def _pieces(self) -> dict[str, tuple[JoinedColumn, Piece]]:
+        """Where its shards lie in its columns, by target name."""
+        try:
+            (path,) = (self.folder / TARGETS).glob(f"*.{MANIFEST_NAME}")
+            with path.open("rb") as file:
+                manifest = manifests.from_bytes(file.read(MANIFEST_MAX + 1))
+        except (ManifestError, OSError, ValueError):
+            return {}
+        return {
+            piece.target: (column, piece)
+            for columns in joined_columns(manifest)
+            for column in columns
+            for piece in column.pieces
+        }
+
+    def shard(self, target: str) -> bytes | None:
+        """A shard of that name, of which the signed hash has to be compared yet; None when there is none."""
+        found = self._pieces.get(target)
+        if found is None:
+            return None
+        column, piece = found
+        with suppress(OSError), (self.folder / COLUMNS / column.file).open("rb") as file:
+            return column.shard(file.fileno(), piece)
+        return None
+
+
+def _write_target(place: Path, data: bytes) -> None:
+    # Its hash is compared again by whoever opens it, so a torn file does no harm.
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Have room for a file, so that a disk too full is found out before anything is fetched."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        # Some file systems can't promise; then a write will tell.
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+
+
+def _links(path: Path) -> int:
+    """How many names a file has; 0 when it isn't there."""
+    try:
+        return path.lstat().st_nlink
+    except FileNotFoundError:
+        return 0
+
+
+def _intact(path: Path, target: SignedTarget) -> bool:
+    """Whether a target lies at `path` as it was signed."""
+    try:
+        with path.open("rb") as file:
+            return target.intact(file)
+    except FileNotFoundError:
+        return False

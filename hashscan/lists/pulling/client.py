@@ -1,0 +1,132 @@
+"""The subscriber's side of signed lists: remembers where a list comes from and pulls its newest version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
+from hashscan.lists.durable import output_errors, replace_file
+from hashscan.lists.layout import ListFolder, own_name
+from hashscan.lists.pulling.attempts import Attempts, read_attempts, recorded
+from hashscan.lists.pulling.credentials import read_credentials
+from hashscan.lists.pulling.origin import Origin, OriginError, checked_origin, read_origin, write_origin
+from hashscan.lists.pulling.update import Pulled, Update, Watch
+from hashscan.lists.store import ListStore
+
+
+def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) -> None:
+    """Remember where a signed list comes from and which root it is trusted by; fetches nothing.
+
+    Args:
+        store: keeps the list.
+        name: what to call the list here.
+        source: an http or https address, a file address, or a folder, with `metadata/` and `targets/` in it;
+            or one already checked, with mirrors and the way to them.
+        trusted_root: the owner's root.json, got by a way the administrator trusts.
+
+    Raises:
+        UsageError: name, source or root can't be meant, or there is a list of that name.
+        ListTrustError: the root's own signatures don't hold.
+        LockedError: another process writes this list.
+        OutputError: it can't be written.
+    """
+    from hashscan.lists import trust
+
+    own_name(name)
+    origin = source if isinstance(source, Origin) else checked_origin(source)
+    trust.check_root(trusted_root)
+    with store.writing(name) as folder:
+        if name in store.names():
+            raise UsageError(
+                f"there is a list {name!r} already",
+                advice="Choose another name, or remove the list first with `hashscan lists remove`.",
+            )
+        folder.make()
+        replace_file(folder.root, trusted_root)
+        # Last, because it makes the folder a signed list.
+        write_origin(folder.source, origin)
+
+
+def origin_of(store: ListStore, name: str) -> Origin | None:
+    """Where a signed list is pulled from; None when it isn't a signed list of this store.
+
+    Raises:
+        OutputError: what is kept of it can't be read.
+    """
+    try:
+        return read_origin(store.folder(own_name(name)).source)
+    except FileNotFoundError:
+        return None
+    except (OSError, OriginError) as error:
+        raise OutputError(
+            f"the source of the list {name!r} can't be read: {error}",
+            advice="Upgrade hashscan, or remove the list and add it again.",
+        ) from error
+
+
+def attempts_of(store: ListStore, name: str) -> Attempts:
+    """How the last pulls of a signed list went.
+
+    Raises:
+        OutputError: the record can't be read.
+    """
+    with output_errors(f"the record of pulls of {name!r} can't be read"):
+        return read_attempts(store.folder(own_name(name)).attempts)
+
+
+def pull(store: ListStore, name: str, *, stage: bool = False, watch: Watch | None = None) -> Pulled:
+    """Fetch and verify the newest version of a signed list, and put it in use.
+
+    A pull that was killed or failed is resumed: what is here already, by its signed hash, is not fetched
+    again. The version in use changes at the very end and at once. How it went is recorded.
+
+    Args:
+        store: keeps the list.
+        name: of the list.
+        stage: keep the new version aside, ready to be put in use by `activation.activate`.
+        watch: told how far it is.
+
+    Raises:
+        UsageError: there is no such signed list, or its credentials can't be used.
+        UnreachableError: no location can be reached, or they answer with something else than a list.
+        ListTrustError: signatures, versions, expiry or hashes don't hold somewhere, and no other location has
+            better; the last good version stays.
+        LockedError: another process writes this list.
+        OutputError: it can't be written.
+    """
+    origin = origin_of(store, name)
+    if origin is None:
+        raise UsageError(
+            f"there is no signed list {name!r} to pull", advice="Add it first with `hashscan lists add`."
+        )
+    with store.writing(name) as folder:
+        folder.make()
+        with recorded(folder.attempts) as report:
+            pulled = _from_any(name, folder, origin, stage, watch)
+            report.problems = pulled.problems
+            return pulled
+
+
+def _from_any(name: str, folder: ListFolder, origin: Origin, stage: bool, watch: Watch | None) -> Pulled:
+    """Pull from the first location that has what can be used."""
+    credentials = read_credentials(origin.credentials, os.environ)
+    failures: list[HashscanError] = []
+    for location in origin.locations:
+        try:
+            pulled = Update(name, folder, origin, location, credentials, watch).run(stage=stage)
+        except (UnreachableError, ListTrustError) as error:
+            failures.append(error)
+            continue
+        return replace(pulled, problems=tuple(map(str, failures)))
+    raise _gravest(failures)
+
+
+def _gravest(failures: Sequence[HashscanError]) -> HashscanError:
+    """All failures as one: a forgery anywhere goes before servers out of reach."""
+    if len(failures) == 1:
+        return failures[0]
+    forged = [failure for failure in failures if isinstance(failure, ListTrustError)]
+    kind, first = (ListTrustError, forged[0]) if forged else (UnreachableError, failures[0])
+    return kind("; ".join(map(str, failures)), advice=first.remedy)

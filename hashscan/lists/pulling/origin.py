@@ -1,0 +1,130 @@
+"""Where a signed list is pulled from, as it is kept in the list's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hashscan.errors import UsageError
+from hashscan.lists.durable import replace_file
+from hashscan.lists.pulling.credentials import CredentialPlaces, check_files
+from hashscan.lists.pulling.location import WEB, checked_location, checked_proxy, endpoint, is_loopback
+from hashscan.lists.pulling.tls import tls_context
+
+_SCHEMA = 1
+
+
+class OriginError(Exception):
+    """A kept origin can't be read; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A list's source, its mirrors, and how they are reached."""
+
+    source: str
+    """An address or a folder in the form of `checked_location`."""
+    mirrors: tuple[str, ...] = ()
+    """Tried in this order when the source, or the mirror before, gives nothing that can be used."""
+    proxy: str | None = None
+    """Goes before the environment's; None leaves it at that."""
+    ca_file: str | None = None
+    """PEM file of the only authorities trusted to certify the servers; None is the system's."""
+    credentials: CredentialPlaces = CredentialPlaces()  # noqa: RUF009 - frozen
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The source and its mirrors."""
+        return self.source, *self.mirrors
+
+    @property
+    def endpoints(self) -> frozenset[tuple[str, str, int]]:
+        """The list's own web servers: nobody else is shown credentials."""
+        return frozenset(endpoint(location) for location in self.locations if location.startswith(WEB))
+
+
+def checked_origin(
+    source: str,
+    mirrors: Sequence[str] = (),
+    *,
+    proxy: str | None = None,
+    ca_file: Path | None = None,
+    credentials: CredentialPlaces | None = None,
+) -> Origin:
+    """An origin in the form it is kept, with all its files named in full.
+
+    Raises:
+        UsageError: an address can't be meant; a file can't be used; credentials would travel in the clear.
+    """
+    places = credentials or CredentialPlaces()
+    absolute = {
+        field.name: str(Path(value).absolute()) if value and not field.name.endswith("_variable") else value
+        for field in fields(places)
+        for value in [getattr(places, field.name)]
+    }
+    origin = Origin(
+        checked_location(source),
+        tuple(checked_location(mirror) for mirror in mirrors),
+        checked_proxy(proxy) if proxy else None,
+        str(ca_file.absolute()) if ca_file else None,
+        CredentialPlaces(**absolute),
+    )
+    if len(set(origin.locations)) < len(origin.locations):
+        raise UsageError("one address of the list is named twice", advice="Name each mirror once.")
+    if origin.credentials.any:
+        for scheme, host, _ in origin.endpoints:
+            if scheme != "https" and not is_loopback(host):
+                raise UsageError(
+                    f"credentials would travel to {host} in the clear",
+                    advice="Give https addresses for the list and its mirrors.",
+                )
+    check_files(origin.credentials)
+    tls_context(origin.ca_file, origin.credentials.certificate, origin.credentials.key)
+    return origin
+
+
+def write_origin(path: Path, origin: Origin) -> None:
+    """Keep an origin; of credentials only where they are.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    replace_file(path, json.dumps({"schema": _SCHEMA, **asdict(origin)}, indent=1).encode())
+
+
+def read_origin(path: Path) -> Origin:
+    """A kept origin.
+
+    Raises:
+        OriginError: it can't be understood.
+        OSError: it can't be read.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise OriginError("it is not JSON") from error
+    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+        raise OriginError("it was written by another version")
+    try:
+        return _origin(document)
+    except (AttributeError, KeyError, TypeError, UsageError) as error:
+        raise OriginError("it is damaged") from error
+
+
+def _origin(document: dict[str, Any]) -> Origin:
+    source, mirrors = document["source"], document["mirrors"]
+    optional = [document["proxy"], document["ca_file"], *document["credentials"].values()]
+    if not all(isinstance(text, str) for text in (source, *mirrors)) or not all(
+        text is None or isinstance(text, str) for text in optional
+    ):
+        raise TypeError("addresses and files are text")
+    return Origin(
+        source,
+        tuple(mirrors),
+        document["proxy"],
+        document["ca_file"],
+        CredentialPlaces(**document["credentials"]),
+    )

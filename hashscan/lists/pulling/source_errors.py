@@ -1,0 +1,96 @@
+"""Tells a source that can't be reached from one that can't be trusted, and says what to do.
+
+Importing this module imports tuf, so others do so on first use.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
+from tuf.api.serialization import DeserializationError
+
+from hashscan.errors import ListTrustError, UnreachableError
+from hashscan.lists.pulling.fetch import TooLongError
+
+CHECK_CLOCK = (
+    "Check this machine's clock. If it is right, ask the list's owner to release anew; the last good version "
+    "stays in use."
+)
+_CREDENTIALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_OUT_OF_TIME = frozenset({9, 10})
+"""OpenSSL's codes for a certificate that is not valid yet or no longer."""
+
+
+@contextmanager
+def source_errors(location: str, hidden: Callable[[str], str] = str) -> Iterator[None]:
+    """Give what goes wrong with a source its kind.
+
+    Args:
+        location: of the source, for a person.
+        hidden: takes secrets out of a text.
+
+    Raises:
+        UnreachableError: there was no answer, or none that is TUF metadata.
+        ListTrustError: the answer is not what the list's owner signed.
+    """
+    try:
+        yield
+    except DownloadError as error:
+        if isinstance(error, TooLongError) and not error.unsigned:
+            raise _untrusted(location, error, hidden) from error
+        cause = _innermost(error)
+        words = _shown(str(cause) or "no answer in time", hidden)
+        raise UnreachableError(
+            f"{location} gives no usable answer: {words}", advice=_advice(error, cause)
+        ) from error
+    except DeserializationError as error:
+        raise UnreachableError(
+            f"{location} answers with something else than a list's metadata",
+            advice="Check the address, and that no proxy or login page answers in its place.",
+        ) from error
+    except ExpiredMetadataError as error:
+        clock = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise ListTrustError(
+            f"what {location} offers has expired by this machine's clock, {clock}: "
+            f"{_shown(str(error), hidden)}",
+            advice=CHECK_CLOCK,
+        ) from error
+    except RepositoryError as error:
+        raise _untrusted(location, error, hidden) from error
+
+
+def _untrusted(location: str, error: Exception, hidden: Callable[[str], str]) -> ListTrustError:
+    return ListTrustError(f"what {location} offers can't be trusted: {_shown(str(error), hidden)}")
+
+
+def _advice(error: DownloadError, cause: BaseException) -> str | None:
+    """What to do when there is no usable answer; None for what is always said."""
+    if isinstance(error, DownloadHTTPError) and error.status_code in _CREDENTIALS:
+        return "Check the list's credentials and the address; the last good version stays in use."
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code in _OUT_OF_TIME:
+            return (
+                "Check this machine's clock. If it is right, tell the list's owner to renew the certificate."
+            )
+        return "Check the address. If the server is certified by an authority of its own, name its --ca-file."
+    return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What a failure came from in the end; urllib3 wraps in three ways."""
+    while True:
+        wrapped = (getattr(error, "reason", None), error.__cause__, *error.args[:1])
+        inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
+        if inner is None:
+            return error
+        error = inner
+
+
+def _shown(text: str, hidden: Callable[[str], str]) -> str:
+    """A server may have had its say in it: one printable line without secrets."""
+    return ascii(hidden(text))[1:-1]

@@ -1,0 +1,269 @@
+"""Brings the newest version of a signed list from one location into the list's folder."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from hashscan.errors import ListTrustError
+from hashscan.lists.durable import replace_file, sync_file, sync_folder
+from hashscan.lists.index.preparation import INDEX, compile_new
+from hashscan.lists.joined import COLUMNS
+from hashscan.lists.layout import ListFolder, private_folder
+from hashscan.lists.pulling.assembly import Download, assemble
+from hashscan.lists.pulling.credentials import Credentials
+from hashscan.lists.pulling.origin import Origin
+from hashscan.lists.pulling.validators import Validators
+from hashscan.lists.record import Thoroughness
+from hashscan.lists.repository import (
+    CLOCKS_MAY_DIFFER,
+    METADATA,
+    TARGETS,
+    OpenedList,
+    open_repository,
+    read_metadata,
+)
+from hashscan.model import ListInfo
+
+if TYPE_CHECKING:
+    from tuf.ngclient.updater import Updater
+
+    from hashscan.lists.pulling.fetch import StagingFetcher
+    from hashscan.lists.trust import SignedTarget, VerifiedMetadata
+
+_ROLES = ("timestamp", "snapshot", "targets")
+_ROOT_HISTORY = "root_history"
+
+
+class Watch(Protocol):
+    """Whoever wants to know how far a pull is."""
+
+    def expect(self, count: int) -> None:
+        """Called once it is known how many bytes are still to come."""
+
+    def received(self, count: int) -> None:
+        """Called for each piece that came, with its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull did."""
+
+    info: ListInfo
+    """The newest version, which is in use now, or staged."""
+    previous: int | None
+    """The list's version in use before, if one was that could be relied on."""
+    changed: bool
+    """Whether anything new was put in use or staged: entries, or only newer signatures."""
+    staged: bool
+    """Whether the newest version is kept aside, and the previous one still in use."""
+    fetched: int
+    """Bytes of targets that came from the source; the rest was here already."""
+    problems: tuple[str, ...] = ()
+    """What was wrong with each location that was passed over."""
+
+
+class Update:
+    """One pull of one list from one location, by the holder of its lock."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: ListFolder,
+        origin: Origin,
+        location: str,
+        credentials: Credentials,
+        watch: Watch | None,
+    ) -> None:
+        """Prepare to pull.
+
+        Args:
+            name: of the list.
+            folder: of the list.
+            origin: the list's.
+            location: its source or one of its mirrors.
+            credentials: for its web servers.
+            watch: told how far it is.
+
+        Raises:
+            OSError: the trusted root can't be read.
+        """
+        self._name = name
+        self._folder = folder
+        self._staging = folder.staging
+        self._origin = origin
+        self._location = location
+        self._credentials = credentials
+        self._watch = watch
+        self._root = folder.root.read_bytes()
+
+    def run(self, *, stage: bool) -> Pulled:
+        """Pull, and put the new version in use or stage it.
+
+        Raises:
+            UnreachableError: the location can't be reached, or answers with something else than a list.
+            ListTrustError: signatures, versions, expiry or hashes don't hold.
+            OSError: the list's folder can't be written.
+        """
+        from hashscan.lists.pulling.fetchers import fetcher_for
+
+        self._prepare_staging()
+        validators = Validators(self._folder.validators, self._folder.tuf / "timestamp.json")
+        address, fetcher = fetcher_for(
+            self._location,
+            self._origin,
+            self._credentials,
+            self._staging,
+            validators=validators,
+            received=self._watch.received if self._watch else None,
+        )
+        with closing(fetcher):
+            updater = self._updater(address, fetcher)
+            with self._source_errors():
+                updater.refresh()
+            validators.save()
+            return self._take_over(updater, fetcher, stage)
+
+    def _take_over(self, updater: Updater, fetcher: StagingFetcher, stage: bool) -> Pulled:
+        """Put in use, or stage, what the refreshed metadata names."""
+        from hashscan.lists import trust
+
+        now = datetime.now(UTC)
+        active, staged = self._folder.active(), self._folder.staged()
+        before = self._opened(active, now) if active else None
+        previous = before.info.version if before and before.handle else None
+        self._stage_metadata()
+        verified = trust.verify(self._root, lambda file: read_metadata(self._staging, file))
+        if active and before and before.handle and self._same_metadata(active, verified):
+            # What is staged can only be older.
+            self._folder.drop_staged()
+            self._folder.remove_superseded()
+            return Pulled(before.info, previous, changed=False, staged=False, fetched=0)
+
+        ready = self._opened(staged, now) if staged and self._same_metadata(staged, verified) else None
+        if staged and ready and ready.handle:
+            finished, info, fetched = staged, ready.info, 0
+        else:
+            info, fetched = self._assembled(updater, fetcher, verified, now)
+            finished = self._folder.finish_staging(info.version)
+        if stage:
+            self._folder.stage(finished)
+        else:
+            self._folder.activate(finished)
+        self._folder.remove_superseded()
+        return Pulled(info, previous, changed=not stage or finished != staged, staged=stage, fetched=fetched)
+
+    def _assembled(
+        self, updater: Updater, fetcher: StagingFetcher, verified: VerifiedMetadata, now: datetime
+    ) -> tuple[ListInfo, int]:
+        """Put the new version together in the staging folder: what it holds, and the bytes it cost."""
+        earlier = list(self._folder.finished_versions())
+        expect = self._watch.expect if self._watch else None
+        fetched = assemble(self._staging, verified, earlier, self._download(updater), fetcher.give_up, expect)
+        # All of it has just been compared with what was signed.
+        opened = open_repository(self._name, self._staging, self._root, now, thoroughness=Thoroughness.SIZES)
+        if opened.handle is None:
+            raise ListTrustError(f"the new version of {self._name!r} can't be used: {opened.info.problem}")
+        _check_clock(opened, now)
+        compile_new(opened.handle, self._staging, earlier)
+        return opened.info, fetched
+
+    def _opened(self, version: Path, now: datetime) -> OpenedList:
+        return open_repository(self._name, version, self._root, now, thoroughness=Thoroughness.CHECKSUMS)
+
+    def _source_errors(self) -> AbstractContextManager[None]:
+        from hashscan.lists.pulling.source_errors import source_errors
+
+        return source_errors(self._location, self._credentials.hidden)
+
+    def _prepare_staging(self) -> None:
+        """Folders for the download; what `assemble` and `compile_new` can go on with stays, all else goes."""
+        private_folder(self._staging)
+        for leftover in self._staging.iterdir():
+            if leftover.name in {TARGETS, COLUMNS, INDEX}:
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        private_folder(self._staging / METADATA)
+
+    def _updater(self, address: str, fetcher: StagingFetcher) -> Updater:
+        """tuf's client, which keeps the metadata it has seen, so that nobody can go back behind it."""
+        from tuf.api.exceptions import RepositoryError
+        from tuf.ngclient.updater import Updater
+
+        from hashscan.lists import trust
+
+        tuf = self._folder.tuf
+        private_folder(tuf / _ROOT_HISTORY)
+        for leftover in tuf.iterdir():
+            if leftover.name not in {_ROOT_HISTORY, "root.json", *(f"{role}.json" for role in _ROLES)}:
+                leftover.unlink()
+        try:
+            return Updater(
+                str(tuf),
+                f"{address}{METADATA}/",
+                target_base_url=f"{address}{TARGETS}/",
+                fetcher=fetcher,
+                config=trust.LIMITS,
+                bootstrap=self._root,
+            )
+        except RepositoryError as error:
+            raise ListTrustError(f"the trusted root of {self._name!r} doesn't hold: {error}") from error
+
+    def _stage_metadata(self) -> None:
+        """Copy what tuf's client has verified into the new version, named as in a published repository."""
+        from tuf.api.metadata import Metadata, Root
+
+        tuf, staged = self._folder.tuf, self._staging / METADATA
+        trusted_version = Metadata[Root].from_bytes(self._root).signed.version
+        last_version = Metadata[Root].from_bytes((tuf / "root.json").read_bytes()).signed.version
+        for version in range(trusted_version + 1, last_version + 1):
+            name = f"{version}.root.json"
+            replace_file(staged / name, (tuf / _ROOT_HISTORY / name).read_bytes())
+        for role in _ROLES:
+            path = tuf / f"{role}.json"
+            # tuf's client renames without syncing; after a power cut an empty file would let a rollback pass.
+            sync_file(path)
+            data = path.read_bytes()
+            version = Metadata.from_bytes(data).signed.version
+            replace_file(staged / (path.name if role == "timestamp" else f"{version}.{path.name}"), data)
+        sync_folder(tuf / _ROOT_HISTORY)
+        sync_folder(tuf)
+
+    def _same_metadata(self, version: Path, verified: VerifiedMetadata) -> bool:
+        """Whether a finished version has the very metadata just fetched."""
+        return all(
+            read_metadata(version, name) == read_metadata(self._staging, name)
+            for name in verified.metadata_names
+        )
+
+    def _download(self, updater: Updater) -> Download:
+        """Fetches targets from the source."""
+
+        def download(target: SignedTarget, path: Path) -> None:
+            with self._source_errors():
+                updater.download_target(target.info, filepath=str(path))
+
+        return download
+
+
+def _check_clock(opened: OpenedList, now: datetime) -> None:
+    """Refuse what this machine's clock says isn't made yet: such a clock can't tell what has expired.
+
+    Raises:
+        ListTrustError: the version comes from the future.
+    """
+    created = opened.manifest.created if opened.manifest else now
+    if created > now + CLOCKS_MAY_DIFFER:
+        raise ListTrustError(
+            f"version {opened.info.version} was made at {created:%Y-%m-%dT%H:%M:%SZ}, which by this "
+            f"machine's clock, {now:%Y-%m-%dT%H:%M:%SZ}, has yet to come",
+            advice="Check this machine's clock. If it is right, tell the list's owner to check theirs; "
+            "the last good version stays in use.",
+        )

@@ -345,7 +345,7 @@ def test_a_full_disk(subscribed: ListStore, owner: Owner) -> None:
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from hashscan.errors import OutputError\n"
-        "from hashscan.lists import client\n"
+        "from hashscan.lists.pulling import client\n"
         "from hashscan.lists.store import ListStore\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))\n"
         "try:\n"

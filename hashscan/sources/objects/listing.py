@@ -23,9 +23,7 @@ Failure = tuple[bytes, ListingTrouble]
 Found = Sequence[StoredObject] | Failure
 
 
-def list_parallel(
-    store: ObjectStore, prefix: bytes, *, all_versions: bool
-) -> Generator[Found, None, None]:
+def list_parallel(store: ObjectStore, prefix: bytes, *, all_versions: bool) -> Generator[Found, None, None]:
     """List every object under a prefix, in no order.
 
     What fits into one page takes one request. Otherwise prefixes are shared out among threads, level by
@@ -61,9 +59,7 @@ class _Listing:
         self._busy = 0
         self._splits = 0
         self._ended = False
-        self._out: queue.Queue[Found | BaseException | None] = queue.Queue(
-            _PAGES_WAITING
-        )
+        self._out: queue.Queue[Found | BaseException | None] = queue.Queue(_PAGES_WAITING)
 
     def run(self) -> Generator[Found, None, None]:
         threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(THREADS)]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar
-from urllib.parse import unquote_to_bytes
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
@@ -15,6 +13,7 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.s3_client import S3Clients, answer_of, explained
+from hashscan.sources.objects.s3_listing import attach, following, objects_of, prefixes_of
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
@@ -27,9 +26,6 @@ from hashscan.sources.objects.store import (
 )
 
 _LISTING_TRIES = 6
-
-_ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Their objects must be restored first. Intelligent tiering doesn't say so before an object is asked for."""
 
 _PIECE = 1 << 20
 
@@ -56,7 +52,9 @@ class S3Store(ObjectStore):
 
     @cached_property
     def _lister(self) -> Any:
-        return self._clients.botocore(tries=_LISTING_TRIES)
+        client = self._clients.botocore(tries=_LISTING_TRIES)
+        attach(client)
+        return client
 
     @cached_property
     def _readers(self) -> tuple[Any, Any]:
@@ -84,21 +82,20 @@ class S3Store(ObjectStore):
         more: dict[str, str] = {}
         while True:
             page = self._page(prefix, all_versions=all_versions, **more)
-            yield _objects(page, all_versions=all_versions)
-            following = _following(page, all_versions=all_versions)
-            if not following:
+            yield objects_of(page)
+            then = following(page, all_versions=all_versions)
+            if not then:
                 return
-            if following == more:
+            if then == more:
                 raise ListingTrouble(FolderReason.IO_ERROR, "the server says the same page follows again")
-            more = following
+            more = then
 
     def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
         """One page up to the next slash; None where that doesn't hold everything."""
         page = self._page(prefix, all_versions=all_versions, Delimiter="/")
         if page.get("IsTruncated"):
             return None
-        found = [_text(page, part["Prefix"]) for part in page.get("CommonPrefixes", ())]
-        return Level(_objects(page, all_versions=all_versions), found)
+        return Level(objects_of(page), prefixes_of(page))
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -175,47 +172,3 @@ def _pieces(body: Any) -> Iterator[Chunk]:
             yield piece
     except (BotoCoreError, HTTPError, OSError) as error:
         raise Transient("the connection was cut") from error
-
-
-def _objects(page: Mapping[str, Any], *, all_versions: bool) -> list[StoredObject]:
-    return [
-        StoredObject(
-            _text(page, found["Key"]),
-            found["Size"],
-            _nanoseconds(found.get("LastModified", "")),
-            found.get("ETag", ""),
-            found.get("VersionId", "") if all_versions else "",
-            found.get("StorageClass") in _ARCHIVE_CLASSES,
-        )
-        for found in page.get("Versions" if all_versions else "Contents", ())
-    ]
-
-
-def _text(page: Mapping[str, Any], text: str) -> bytes:
-    """A key or prefix of a listing, as the bytes it stands for."""
-    if page.get("EncodingType") != "url":
-        return text.encode("utf-8")
-    return unquote_to_bytes(text.replace("+", " "))
-
-
-def _following(page: Mapping[str, Any], *, all_versions: bool) -> dict[str, str]:
-    """What to ask the next page by; empty where there is none."""
-    if not page.get("IsTruncated"):
-        return {}
-    if not all_versions:
-        return {"ContinuationToken": page["NextContinuationToken"]}
-    marker = {"KeyMarker": _text(page, page["NextKeyMarker"]).decode("utf-8", "replace")}
-    if page.get("NextVersionIdMarker"):
-        marker["VersionIdMarker"] = page["NextVersionIdMarker"]
-    return marker
-
-
-def _nanoseconds(text: str) -> int:
-    """A time as S3 writes it, `2026-01-02T03:04:05.000Z`, since 1970; 0 where it is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000) * 1_000_000

@@ -92,9 +92,11 @@ class S3Clients:
         """
         from obstore.store import S3Store
 
-        if self._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"):
-            return None
         endpoint = client.meta.endpoint_url
+        own_authority = self._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        if own_authority and endpoint.startswith("https://"):
+            # obstore would trust the system's authorities only.
+            return None
         config: S3Config = {
             "endpoint": endpoint,
             "region": client.meta.region_name,

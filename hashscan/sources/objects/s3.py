@@ -57,13 +57,14 @@ class S3Store(ObjectStore):
         return client
 
     @cached_property
-    def _readers(self) -> tuple[Any, Any]:
-        """What reads: botocore's client, and obstore's where it can."""
-        client = self._clients.botocore(tries=1)
-        region = self._clients.bucket_region(client)
-        if region not in {None, client.meta.region_name}:
-            client = self._clients.botocore(tries=1, region=region)
-        return client, self._clients.obstore(client)
+    def _exact(self) -> Any:
+        """Reads whatever there is."""
+        return self._clients.reader()
+
+    @cached_property
+    def _fast(self) -> Any:
+        """Reads what has a usual key; None where it can't read at all."""
+        return self._clients.obstore(lambda: self._exact)
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
         """Ask for the first key."""
@@ -120,20 +121,22 @@ class S3Store(ObjectStore):
 
     def read(self, item: Item, offset: int) -> Reading:
         """Through obstore where it can express the key, else through botocore."""
+        path = bodies.path_of(item.name)
         # The first download makes the clients, all others wait for it.
         with self._making:
-            client, fast = self._readers
-        path = bodies.path_of(item.name) if fast is not None else None
-        if path is not None:
-            return bodies.read(fast, path, item, offset)
-        return _read(client, self._bucket, item, offset)
+            fast = None if path is None else self._fast
+            exact = None if fast is not None else self._exact
+        if path is None or fast is None:
+            return _read(exact, self._bucket, item, offset)
+        return bodies.read(fast, path, item, offset)
 
     def close(self) -> None:
         """Close botocore's connections; obstore's go with it."""
-        for name in ("_lister", "_readers"):
-            made = self.__dict__.pop(name, None)
-            if made is not None:
-                (made[0] if isinstance(made, tuple) else made).close()
+        for name in ("_lister", "_exact"):
+            client = self.__dict__.pop(name, None)
+            if client is not None:
+                client.close()
+        self.__dict__.pop("_fast", None)
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:

@@ -46,7 +46,8 @@ def moto_url() -> str:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     atexit.register(process.wait)
     atexit.register(process.stdin.close)
     return f"http://127.0.0.1:{process.stdout.readline().strip()}"

@@ -20,7 +20,7 @@ def _no_descriptor_leaks() -> Iterator[None]:
     gc.collect()
     left = set(os.listdir("/proc/self/fd")) - before
     # The descriptor that listdir used itself is gone again.
-    open_still = {number for number in left if os.path.lexists(f"/proc/self/fd/{number}")}
+    open_still = {os.readlink(link) for link in map("/proc/self/fd/{}".format, left) if os.path.lexists(link)}
     assert not open_still, f"left open: {open_still}"
 
 

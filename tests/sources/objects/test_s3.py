@@ -1,4 +1,4 @@
-"""S3 as moto's server has it, and the keys and faults that it hasn't as a small server of our own has them."""
+"""S3 as moto's server has it; keys and faults that it hasn't, as a small server of our own has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from tests.object_server import FAULTS, object_server, statistics
 
-from .buckets import SECRET, TestBucket, credentials, moto_url
+from .buckets import KEY_ID, SECRET, TestBucket, credentials, moto_url
 
 ODD = [
     b"a//b",
@@ -49,10 +49,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def listed(
-    targets: Sequence[bytes], access: Access, options: ListingOptions = ListingOptions()
-) -> list[Listing]:
-    return list(S3Source(targets, options, access).listings())
+def listed(targets: Sequence[bytes], access: Access, options: ListingOptions | None = None) -> list[Listing]:
+    return list(S3Source(targets, options or ListingOptions(), access).listings())
 
 
 def names(listings: Sequence[Listing]) -> list[bytes]:
@@ -181,7 +179,7 @@ def test_all_faults_have_an_outcome_or_a_test() -> None:
 
 @pytest.mark.parametrize("odd", [b"", b"./"], ids=["obstore", "botocore"])
 def test_faults(odd: bytes) -> None:
-    """Whichever library reads: with every fault beside a good object, each has the outcome that is its own."""
+    """Whichever library reads, each object has the outcome that its own fault makes, and no other's."""
     groups = [f"{odd.decode()}{fault}/:3:3000000" for fault in EXPECTED]
     with object_server(*groups, "fine/:20:1000") as url:
         access = Access(endpoint=url)
@@ -314,6 +312,13 @@ def test_a_profile_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_target(target: bytes) -> None:
     with pytest.raises(TargetError):
         listed([target], Access(endpoint=moto_url()))
+
+
+def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(TargetError) as caught:
+        listed([f"s3://{KEY_ID}:{SECRET}@bucket/x".encode()], Access(endpoint=moto_url()))
+    assert SECRET not in f"{caught.value} {caught.value.remedy}"
+    assert KEY_ID not in f"{caught.value} {caught.value.remedy}"
 
 
 def test_nobody_answers() -> None:

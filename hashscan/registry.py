@@ -80,6 +80,8 @@ SOURCES: Registry[Source] = Registry(
     "source",
     Source,  # type: ignore[type-abstract]
     Row("file", "hashscan.sources.filesystem:FilesystemSource", "files and folders of this machine"),
+    Row("https", "hashscan.sources.objects.http:HttpsSource", "an address is one object"),
+    Row("http", "hashscan.sources.objects.http:HttpSource", "the same, without encryption"),
 )
 
 LIST_FORMATS: Registry[ListFormat] = Registry(

@@ -40,7 +40,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "tuf": frozenset({"lists"}),
     "securesystemslib": frozenset({"lists"}),
     "cryptography": frozenset({"lists"}),
-    "urllib3": frozenset({"lists"}),
+    "urllib3": frozenset({"lists", "sources"}),
     "ijson": frozenset({"lists"}),
     "defusedxml": frozenset({"lists"}),
     "sqlite3": frozenset({"scan"}),

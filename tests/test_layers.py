@@ -41,6 +41,8 @@ OWNERS: dict[str, frozenset[str]] = {
     "securesystemslib": frozenset({"lists"}),
     "cryptography": frozenset({"lists"}),
     "urllib3": frozenset({"lists", "sources"}),
+    "botocore": frozenset({"sources"}),
+    "obstore": frozenset({"sources"}),
     "ijson": frozenset({"lists"}),
     "defusedxml": frozenset({"lists"}),
     "sqlite3": frozenset({"scan"}),

@@ -306,9 +306,10 @@ class Worker:
     def _result(self, file: _Checked) -> FileResult:
         stat = file.item.stat
         if file.unreadable:
-            return FileResult(
-                file.item.name, stat, Verdict.UNREADABLE, reason=file.reason, detail=file.detail
-            )
+            # Not every store says in a listing what it won't let be read.
+            archived = file.reason is Reason.ARCHIVED
+            verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
+            return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
         verdict, because = judge(file.matches, file.reason)
         pdq = file.digests.get("pdq")
         result = FileResult(

@@ -81,7 +81,7 @@ class WebStore(ObjectStore):
         self._origin = parse(origin)
         self._client = client
 
-    def probe(self, prefix: bytes) -> None:
+    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
         """Find out whether the host answers; whatever it says of one address says nothing about others.
 
         Raises:
@@ -103,6 +103,7 @@ class WebStore(ObjectStore):
             ) from None
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
+        """Never asked for."""
         raise AssertionError("web servers list nothing")
 
     def look(self, address: WebAddress) -> StoredObject:
@@ -115,6 +116,7 @@ class WebStore(ObjectStore):
         return StoredObject(address.name, known.size, known.modified_ns, known.etag)
 
     def read(self, item: Item, offset: int) -> Reading:
+        """Ask for an object, on the condition that it is what it was."""
         address = self._address(item)
         headers = {}
         if item.etag:
@@ -203,6 +205,7 @@ class WebStore(ObjectStore):
         return replace(origin, path=item.name.rpartition(b"?")[0], query=item.hidden)
 
     def close(self) -> None:
+        """Let connections go, those to other hosts too."""
         self._client.close()
 
 
@@ -293,7 +296,7 @@ class HttpSource(Source):
         if len(self.targets) == 1:
             store = WebStore(self.targets[0], WebClient(1))
             try:
-                store.probe(self._addresses[0].path)
+                store.probe(self._addresses[0].path, all_versions=False)
             finally:
                 store.close()
 

@@ -48,7 +48,7 @@ class ObjectSource(Source):
         self._found = _without_covered([self.parse(target) for target in targets])
         for found in self._found:
             with closing(self.make_store(found.container, access)) as store:
-                store.probe(found.prefix)
+                store.probe(found.prefix, all_versions=options.all_versions)
 
     @classmethod
     @abstractmethod

@@ -87,7 +87,7 @@ class ObjectStore(ABC):
     """One container."""
 
     @abstractmethod
-    def probe(self, prefix: bytes) -> None:
+    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
         """Ask for the first thing under a prefix, to find out early what is wrong with all.
 
         Raises:

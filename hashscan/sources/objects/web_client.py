@@ -119,9 +119,7 @@ class WebClient:
         self._lock = threading.Lock()
         self._failures: dict[bytes, tuple[int, float]] = {}
 
-    def ask(
-        self, method: str, address: WebAddress, headers: Mapping[str, str]
-    ) -> urllib3.BaseHTTPResponse:
+    def ask(self, method: str, address: WebAddress, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """Send a request and follow where the answers lead.
 
         Returns:

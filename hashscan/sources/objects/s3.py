@@ -1,0 +1,221 @@
+"""Amazon S3 and the many services that speak its language."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
+
+from hashscan.errors import TargetError
+from hashscan.model import Access, FolderReason, Item, Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects import bodies
+from hashscan.sources.objects.refusals import refused
+from hashscan.sources.objects.s3_client import S3Clients, answer_of, explained
+from hashscan.sources.objects.source import ObjectSource
+from hashscan.sources.objects.store import (
+    Chunk,
+    Level,
+    ListingTrouble,
+    ObjectStore,
+    Reading,
+    StoredObject,
+    Transient,
+)
+
+_LISTING_TRIES = 6
+
+_ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Their objects must be restored first. Intelligent tiering doesn't say so before an object is asked for."""
+
+_PIECE = 1 << 20
+
+
+class S3Source(ObjectSource):
+    """Buckets by URL: `s3://BUCKET[/PREFIX]`."""
+
+    name: ClassVar[str] = "s3"
+
+    @classmethod
+    def make_store(cls, container: str, access: Access) -> ObjectStore:
+        """A bucket."""
+        return S3Store(container, access)
+
+
+class S3Store(ObjectStore):
+    """One bucket."""
+
+    def __init__(self, bucket: str, access: Access) -> None:
+        self._access = access
+        self._bucket = bucket
+        self._clients = S3Clients(bucket, access)
+        self._making = threading.Lock()
+
+    @cached_property
+    def _lister(self) -> Any:
+        return self._clients.botocore(tries=_LISTING_TRIES)
+
+    @cached_property
+    def _readers(self) -> tuple[Any, Any]:
+        """What reads: botocore's client, and obstore's where it can."""
+        client = self._clients.botocore(tries=1)
+        region = self._clients.bucket_region(client)
+        if region not in {None, client.meta.region_name}:
+            client = self._clients.botocore(tries=1, region=region)
+        return client, self._clients.obstore(client)
+
+    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
+        """Ask for the first key."""
+        try:
+            text = prefix.decode("utf-8")
+        except UnicodeDecodeError:
+            raise TargetError(f"the prefix of s3://{self._bucket} is not UTF-8", advice="Mend it.") from None
+        with explained(self._bucket, self._access):
+            if all_versions:
+                self._lister.list_object_versions(Bucket=self._bucket, Prefix=text, MaxKeys=1)
+            else:
+                self._lister.list_objects_v2(Bucket=self._bucket, Prefix=text, MaxKeys=1)
+
+    def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
+        """List by pages of a thousand."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._page(prefix, all_versions=all_versions, **more)
+            yield _objects(page, all_versions=all_versions)
+            following = _following(page, all_versions=all_versions)
+            if not following:
+                return
+            if following == more:
+                raise ListingTrouble(FolderReason.IO_ERROR, "the server says the same page follows again")
+            more = following
+
+    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+        """One page up to the next slash; None where that doesn't hold everything."""
+        page = self._page(prefix, all_versions=all_versions, Delimiter="/")
+        if page.get("IsTruncated"):
+            return None
+        found = [_text(page, part["Prefix"]) for part in page.get("CommonPrefixes", ())]
+        return Level(_objects(page, all_versions=all_versions), found)
+
+    def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        ask = self._lister.list_object_versions if all_versions else self._lister.list_objects_v2
+        try:
+            # Named here, so that botocore leaves it to us to decode keys: it replaces what is no UTF-8.
+            page: Mapping[str, Any] = ask(
+                Bucket=self._bucket, Prefix=prefix.decode("utf-8"), EncodingType="url", **more
+            )
+        except UnicodeDecodeError:
+            raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+        except ClientError as error:
+            trouble = refused(*answer_of(error))
+            reason = trouble.reason if isinstance(trouble, FileTrouble) else Reason.IO_ERROR
+            folder = FolderReason.PERMISSION if reason is Reason.PERMISSION else FolderReason.IO_ERROR
+            raise ListingTrouble(folder, trouble.detail) from error
+        except BotoCoreError as error:
+            # Its text repeats the request; the name of its class says enough.
+            raise ListingTrouble(FolderReason.IO_ERROR, type(error).__name__) from error
+        return page
+
+    def read(self, item: Item, offset: int) -> Reading:
+        """Through obstore where it can express the key, else through botocore."""
+        # The first download makes the clients, all others wait for it.
+        with self._making:
+            client, fast = self._readers
+        path = bodies.path_of(item.name) if fast is not None else None
+        if path is not None:
+            return bodies.read(fast, path, item, offset)
+        return _read(client, self._bucket, item, offset)
+
+    def close(self) -> None:
+        """Close botocore's connections; obstore's go with it."""
+        for name in ("_lister", "_readers"):
+            made = self.__dict__.pop(name, None)
+            if made is not None:
+                (made[0] if isinstance(made, tuple) else made).close()
+
+
+def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
+    """Begin to read an object through botocore."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    options: dict[str, str] = {}
+    if item.etag:
+        options["IfMatch"] = item.etag
+    if item.version:
+        options["VersionId"] = item.version
+    if offset:
+        options["Range"] = f"bytes={offset}-"
+    try:
+        answer = client.get_object(Bucket=bucket, Key=item.name.decode("utf-8"), **options)
+    except UnicodeDecodeError:
+        raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
+    except ClientError as error:
+        raise refused(*answer_of(error), begun=offset > 0) from error
+    except BotoCoreError as error:
+        raise Transient(f"the download failed ({type(error).__name__})") from error
+    body = answer["Body"]
+    size = int(answer["ContentLength"]) + (offset if "ContentRange" in answer else 0)
+    if offset and "ContentRange" not in answer:
+        body.close()
+        raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of objects")
+    return Reading(_pieces(body), size, answer.get("ETag", ""), answer.get("VersionId", ""), close=body.close)
+
+
+def _pieces(body: Any) -> Iterator[Chunk]:
+    from botocore.exceptions import BotoCoreError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        while piece := body.read(_PIECE):
+            yield piece
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise Transient("the connection was cut") from error
+
+
+def _objects(page: Mapping[str, Any], *, all_versions: bool) -> list[StoredObject]:
+    return [
+        StoredObject(
+            _text(page, found["Key"]),
+            found["Size"],
+            _nanoseconds(found.get("LastModified", "")),
+            found.get("ETag", ""),
+            found.get("VersionId", "") if all_versions else "",
+            found.get("StorageClass") in _ARCHIVE_CLASSES,
+        )
+        for found in page.get("Versions" if all_versions else "Contents", ())
+    ]
+
+
+def _text(page: Mapping[str, Any], text: str) -> bytes:
+    """A key or prefix of a listing, as the bytes it stands for."""
+    if page.get("EncodingType") != "url":
+        return text.encode("utf-8")
+    return unquote_to_bytes(text.replace("+", " "))
+
+
+def _following(page: Mapping[str, Any], *, all_versions: bool) -> dict[str, str]:
+    """What to ask the next page by; empty where there is none."""
+    if not page.get("IsTruncated"):
+        return {}
+    if not all_versions:
+        return {"ContinuationToken": page["NextContinuationToken"]}
+    marker = {"KeyMarker": _text(page, page["NextKeyMarker"]).decode("utf-8", "replace")}
+    if page.get("NextVersionIdMarker"):
+        marker["VersionIdMarker"] = page["NextVersionIdMarker"]
+    return marker
+
+
+def _nanoseconds(text: str) -> int:
+    """A time as S3 writes it, `2026-01-02T03:04:05.000Z`, since 1970; 0 where it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000) * 1_000_000

@@ -91,7 +91,7 @@ class WebStore(ObjectStore):
         try:
             while True:
                 try:
-                    self._client.ask("HEAD", replace(self._origin, path=prefix), {}).close()
+                    self._client.reach(replace(self._origin, path=prefix))
                 except Transient as trouble:
                     tries.failed(trouble)
                 else:

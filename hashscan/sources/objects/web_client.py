@@ -140,6 +140,15 @@ class WebClient:
             public_only = public_only or was_public
         raise FileTrouble(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
 
+    def reach(self, address: WebAddress) -> None:
+        """Send a request, and have any answer.
+
+        Raises:
+            Transient: no answer.
+            FileTrouble: the server's certificate is not trusted.
+        """
+        self._ask_once("HEAD", address, {}, public_only=False)[0].close()
+
     def _ask_once(
         self, method: str, address: WebAddress, headers: Mapping[str, str], *, public_only: bool
     ) -> tuple[urllib3.BaseHTTPResponse, bool]:

@@ -176,7 +176,10 @@ class Worker:
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
-            first = self._reader.begin(opened.descriptor, opened.stat.size)
+            if opened.content is None:
+                first = self._reader.begin(opened.descriptor, opened.stat.size)
+            else:
+                first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)
             decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.

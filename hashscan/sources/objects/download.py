@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections import deque
@@ -241,10 +240,10 @@ class _Folder(OpenFolder):
                     if not (item.etag or item.version):
                         # Nothing says that what follows would be of the same object.
                         spool.restart()
-            stat = item.stat._replace(size=spool.size)
-            return _ObjectFile(spool.finish(), stat, self, download, None if proven else item)
-        finally:
+        except BaseException:
             spool.close()
+            raise
+        return _ObjectFile(spool, item.stat, self, download, None if proven else item)
 
     def _receive(self, item: Item, spool: Spool) -> tuple[Item, bool]:
         """Read an object from where the spool ends.
@@ -315,13 +314,22 @@ class _ObjectFile(OpenFile):
     """A downloaded object."""
 
     def __init__(
-        self, descriptor: int, stat: FileStat, folder: _Folder, download: _Download, unproven: Item | None
+        self, spool: Spool, stat: FileStat, folder: _Folder, download: _Download, unproven: Item | None
     ) -> None:
-        self.descriptor = descriptor
-        self.stat = stat
+        self._spool = spool
+        self.stat = stat if stat.size == spool.size else stat._replace(size=spool.size)
         self._folder = folder
         self._download = download
         self._unproven = unproven
+        self._closed = False
+
+    @property
+    def descriptor(self) -> int:
+        return self._spool.descriptor
+
+    @property
+    def content(self) -> memoryview | None:
+        return self._spool.content
 
     def check_unchanged(self) -> None:
         # The bytes lie in a place of our own; what can have changed is what they were read from.
@@ -329,7 +337,7 @@ class _ObjectFile(OpenFile):
             self._folder.check(self._unproven)
 
     def close(self) -> None:
-        if self.descriptor >= 0:
-            descriptor, self.descriptor = self.descriptor, -1
-            os.close(descriptor)
+        if not self._closed:
+            self._closed = True
+            self._spool.close()
             self._folder.free(self._download)

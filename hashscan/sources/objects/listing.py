@@ -26,25 +26,12 @@ Found = Sequence[StoredObject] | Failure
 def list_parallel(store: ObjectStore, prefix: bytes, *, all_versions: bool) -> Generator[Found, None, None]:
     """List every object under a prefix, in no order.
 
-    What fits into one page takes one request. Otherwise prefixes are shared out among threads, level by
-    level until there are enough of them, and each is listed to its end.
+    Prefixes are shared out among threads, level by level until there are enough of them, and each is listed
+    to its end.
 
     Yields:
         Pages of objects; for what can't be listed, the prefix and the trouble.
     """
-    first: Sequence[StoredObject] = ()
-    try:
-        pages = iter(store.pages(prefix, all_versions=all_versions))
-        first = next(pages, ())
-        second = next(pages, None)
-    except ListingTrouble as trouble:
-        yield first
-        yield prefix, trouble
-        return
-    if second is None:
-        yield first
-        return
-    del pages, first, second
     yield from _Listing(store, prefix, all_versions=all_versions).run()
 
 

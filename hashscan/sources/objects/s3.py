@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar
-from urllib.parse import unquote_to_bytes
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
@@ -15,6 +13,7 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.s3_client import S3Clients, answer_of, explained
+from hashscan.sources.objects.s3_listing import attach, following, objects_of, prefixes_of
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
@@ -27,9 +26,6 @@ from hashscan.sources.objects.store import (
 )
 
 _LISTING_TRIES = 6
-
-_ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Their objects must be restored first. Intelligent tiering doesn't say so before an object is asked for."""
 
 _PIECE = 1 << 20
 
@@ -56,16 +52,19 @@ class S3Store(ObjectStore):
 
     @cached_property
     def _lister(self) -> Any:
-        return self._clients.botocore(tries=_LISTING_TRIES)
+        client = self._clients.botocore(tries=_LISTING_TRIES)
+        attach(client)
+        return client
 
     @cached_property
-    def _readers(self) -> tuple[Any, Any]:
-        """What reads: botocore's client, and obstore's where it can."""
-        client = self._clients.botocore(tries=1)
-        region = self._clients.bucket_region(client)
-        if region not in {None, client.meta.region_name}:
-            client = self._clients.botocore(tries=1, region=region)
-        return client, self._clients.obstore(client)
+    def _exact(self) -> Any:
+        """Reads whatever there is."""
+        return self._clients.reader()
+
+    @cached_property
+    def _fast(self) -> Any:
+        """Reads what has a usual key; None where it can't read at all."""
+        return self._clients.obstore(lambda: self._exact)
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
         """Ask for the first key."""
@@ -84,21 +83,20 @@ class S3Store(ObjectStore):
         more: dict[str, str] = {}
         while True:
             page = self._page(prefix, all_versions=all_versions, **more)
-            yield _objects(page, all_versions=all_versions)
-            following = _following(page, all_versions=all_versions)
-            if not following:
+            yield objects_of(page)
+            then = following(page, all_versions=all_versions)
+            if not then:
                 return
-            if following == more:
+            if then == more:
                 raise ListingTrouble(FolderReason.IO_ERROR, "the server says the same page follows again")
-            more = following
+            more = then
 
     def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
         """One page up to the next slash; None where that doesn't hold everything."""
         page = self._page(prefix, all_versions=all_versions, Delimiter="/")
         if page.get("IsTruncated"):
             return None
-        found = [_text(page, part["Prefix"]) for part in page.get("CommonPrefixes", ())]
-        return Level(_objects(page, all_versions=all_versions), found)
+        return Level(objects_of(page), prefixes_of(page))
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -123,20 +121,22 @@ class S3Store(ObjectStore):
 
     def read(self, item: Item, offset: int) -> Reading:
         """Through obstore where it can express the key, else through botocore."""
+        path = bodies.path_of(item.name)
         # The first download makes the clients, all others wait for it.
         with self._making:
-            client, fast = self._readers
-        path = bodies.path_of(item.name) if fast is not None else None
-        if path is not None:
-            return bodies.read(fast, path, item, offset)
-        return _read(client, self._bucket, item, offset)
+            fast = None if path is None else self._fast
+            exact = None if fast is not None else self._exact
+        if path is None or fast is None:
+            return _read(exact, self._bucket, item, offset)
+        return bodies.read(fast, path, item, offset)
 
     def close(self) -> None:
         """Close botocore's connections; obstore's go with it."""
-        for name in ("_lister", "_readers"):
-            made = self.__dict__.pop(name, None)
-            if made is not None:
-                (made[0] if isinstance(made, tuple) else made).close()
+        for name in ("_lister", "_exact"):
+            client = self.__dict__.pop(name, None)
+            if client is not None:
+                client.close()
+        self.__dict__.pop("_fast", None)
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
@@ -175,47 +175,3 @@ def _pieces(body: Any) -> Iterator[Chunk]:
             yield piece
     except (BotoCoreError, HTTPError, OSError) as error:
         raise Transient("the connection was cut") from error
-
-
-def _objects(page: Mapping[str, Any], *, all_versions: bool) -> list[StoredObject]:
-    return [
-        StoredObject(
-            _text(page, found["Key"]),
-            found["Size"],
-            _nanoseconds(found.get("LastModified", "")),
-            found.get("ETag", ""),
-            found.get("VersionId", "") if all_versions else "",
-            found.get("StorageClass") in _ARCHIVE_CLASSES,
-        )
-        for found in page.get("Versions" if all_versions else "Contents", ())
-    ]
-
-
-def _text(page: Mapping[str, Any], text: str) -> bytes:
-    """A key or prefix of a listing, as the bytes it stands for."""
-    if page.get("EncodingType") != "url":
-        return text.encode("utf-8")
-    return unquote_to_bytes(text.replace("+", " "))
-
-
-def _following(page: Mapping[str, Any], *, all_versions: bool) -> dict[str, str]:
-    """What to ask the next page by; empty where there is none."""
-    if not page.get("IsTruncated"):
-        return {}
-    if not all_versions:
-        return {"ContinuationToken": page["NextContinuationToken"]}
-    marker = {"KeyMarker": _text(page, page["NextKeyMarker"]).decode("utf-8", "replace")}
-    if page.get("NextVersionIdMarker"):
-        marker["VersionIdMarker"] = page["NextVersionIdMarker"]
-    return marker
-
-
-def _nanoseconds(text: str) -> int:
-    """A time as S3 writes it, `2026-01-02T03:04:05.000Z`, since 1970; 0 where it is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000) * 1_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -84,20 +84,26 @@ class S3Clients:
                 "s3", region_name=region or self._region(), endpoint_url=access.endpoint, config=config
             )
 
-    def obstore(self, client: Any) -> S3Store | None:
+    def obstore(self, client: Callable[[], Any]) -> S3Store | None:
         """A client of obstore for the same service as botocore's, or None where it can't do the same.
 
         Args:
-            client: from `botocore`, for the bucket's own region.
+            client: gives a client from `botocore` for the bucket's own region. To make one takes longer than
+                to read a hundred objects, so it is asked only where nobody named the service.
         """
         from obstore.store import S3Store
 
-        if self._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"):
+        if self._access.endpoint is None:
+            endpoint, region = client().meta.endpoint_url, client().meta.region_name
+        else:
+            endpoint, region = self._access.endpoint, self._region()
+        own_authority = self._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        if own_authority and endpoint.startswith("https://"):
+            # obstore would trust the system's authorities only.
             return None
-        endpoint = client.meta.endpoint_url
         config: S3Config = {
             "endpoint": endpoint,
-            "region": client.meta.region_name,
+            "region": region,
             "virtual_hosted_style_request": False,
         }
         if self._access.anonymous:
@@ -110,7 +116,16 @@ class S3Clients:
             credential_provider=None if self._access.anonymous else self._credential,
         )
 
-    def bucket_region(self, client: Any) -> str | None:
+    def reader(self) -> Any:
+        """A client of botocore for the bucket's own region, which tries everything once."""
+        client = self.botocore(tries=1)
+        region = self._bucket_region(client)
+        if region in {None, client.meta.region_name}:
+            return client
+        client.close()
+        return self.botocore(tries=1, region=region)
+
+    def _bucket_region(self, client: Any) -> str | None:
         """Where a bucket of Amazon's is; None where that makes no difference, or nobody says."""
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -15,7 +15,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 
 
 class Spool:
-    """Takes bytes; then gives a descriptor from which they can be read but not changed.
+    """Takes bytes; then gives them as they are, or a descriptor from which they can be read but not changed.
 
     The descriptor goes to a decoder, which strangers' bytes may take over: it must not be able to change what
     others read through it.
@@ -34,97 +34,121 @@ class Spool:
         """
         self._may_grow = may_grow
         self.size = 0
-        self._reading = self._writing = -1
-        self.in_memory = in_memory and self._start_memory()
-        if not self.in_memory:
-            self._start_file()
+        self._only: Chunk | None = b""
+        """All bytes, as long as they came in one piece and are in memory."""
+        self._memory = -1
+        self._sealed = False
+        self._file = -1
+        self._reading = -1
+        if not in_memory:
+            self._move_to_file()
+
+    @property
+    def content(self) -> memoryview | None:
+        """All bytes, where they came in one piece and no descriptor was asked for."""
+        return None if self._only is None else memoryview(self._only)
+
+    @property
+    def descriptor(self) -> int:
+        """To read all bytes by; its offset is 0. Nothing may be written any more.
+
+        Raises:
+            OutputError: a temporary file can't be made or written.
+        """
+        if self._file < 0 and not self._gather(b""):
+            self._move_to_file()
+        if self._file >= 0:
+            return self._reading
+        if not self._sealed:
+            fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+            self._sealed = True
+        return self._memory
 
     def write(self, chunk: Chunk) -> None:
         """Add bytes at the end.
 
         Raises:
-            OutputError: the temporary file can't be written.
+            OutputError: the temporary file can't be made or written.
         """
-        if self.in_memory and not self._may_grow(self.size + len(chunk)):
+        if self._file < 0:
+            if self._may_grow(self.size + len(chunk)):
+                if not self.size:
+                    self._only, self.size = chunk, len(chunk)
+                    return
+                if self._gather(chunk):
+                    self.size += len(chunk)
+                    return
             self._move_to_file()
-        try:
-            self._append(chunk)
-        except OSError as error:
-            if not self.in_memory:
-                raise _trouble(error) from error
-            # The system has no more memory for us.
-            self._move_to_file()
-            try:
-                self._append(chunk)
-            except OSError as again:
-                raise _trouble(again) from again
-        self.size += len(chunk)
+        self._append(chunk)
 
     def restart(self) -> None:
         """Forget what was written."""
-        os.ftruncate(self._writing, 0)
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
+        else:
+            self._drop_memory()
+            self._only = b""
         self.size = 0
 
-    def finish(self) -> int:
-        """End writing.
-
-        Returns:
-            The descriptor, which is the caller's from now on; its offset is 0.
-        """
-        if self.in_memory:
-            fcntl.fcntl(self._writing, fcntl.F_ADD_SEALS, _SEALS)
-            descriptor, self._writing = self._writing, -1
-        else:
-            descriptor, self._reading = self._reading, -1
-        self.close()
-        return descriptor
-
     def close(self) -> None:
-        """Let go of what was not handed over."""
-        for descriptor in {self._reading, self._writing} - {-1}:
+        """Let everything go."""
+        self._only = None
+        self._drop_memory()
+        for descriptor in {self._file, self._reading} - {-1}:
             os.close(descriptor)
-        self._reading = self._writing = -1
+        self._file = self._reading = -1
 
-    def _append(self, chunk: Chunk) -> None:
-        rest = memoryview(chunk)
-        offset = self.size
-        while rest:
-            written = os.pwrite(self._writing, rest, offset)
-            rest = rest[written:]
-            offset += written
-
-    def _start_memory(self) -> bool:
+    def _gather(self, chunk: Chunk) -> bool:
+        """Put bytes into the file in memory; False where the system has none to give."""
         try:
-            self._writing = os.memfd_create("hashscan-object", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            if self._memory < 0:
+                self._memory = os.memfd_create("hashscan-object", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            if self._only is not None:
+                _write(self._memory, self._only, 0)
+                self._only = None
+            _write(self._memory, chunk, self.size)
         except OSError:
             return False
         return True
 
-    def _start_file(self) -> None:
+    def _drop_memory(self) -> None:
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+    def _move_to_file(self) -> None:
         try:
-            self._writing, path = tempfile.mkstemp(prefix="hashscan-", dir=temporary_folder())
+            self._file, path = tempfile.mkstemp(prefix="hashscan-", dir=temporary_folder())
             try:
                 self._reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             finally:
                 os.unlink(path)
+            if self._only is not None:
+                _write(self._file, self._only, 0)
+            else:
+                copied = 0
+                while copied < self.size:
+                    copied += os.sendfile(self._file, self._memory, copied, self.size - copied)
         except OSError as error:
-            self.close()
             raise _trouble(error) from error
+        self._only = None
+        self._drop_memory()
 
-    def _move_to_file(self) -> None:
-        memory = self._writing
+    def _append(self, chunk: Chunk) -> None:
         try:
-            self._start_file()
-            offset = 0
-            while offset < self.size:
-                try:
-                    count = os.sendfile(self._writing, memory, offset, self.size - offset)
-                except OSError as error:
-                    raise _trouble(error) from error
-                offset += count
-            self.in_memory = False
-        finally:
-            os.close(memory)
+            _write(self._file, chunk, self.size)
+        except OSError as error:
+            raise _trouble(error) from error
+        self.size += len(chunk)
+
+
+def _write(descriptor: int, chunk: Chunk, offset: int) -> None:
+    """Write all of a chunk, without the descriptor's own offset."""
+    rest = memoryview(chunk)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest = rest[written:]
+        offset += written
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +162,6 @@ def temporary_folder() -> str:
 
 def _trouble(error: OSError) -> OutputError:
     return OutputError(
-        f"a temporary file in {temporary_folder()} for an object too large for memory failed: "
-        f"{error.strerror or error}",
+        f"a temporary file in {temporary_folder()} for a large object failed: {error.strerror or error}",
         advice="Free some space there, or name another folder in TMPDIR.",
     )

@@ -373,7 +373,7 @@ def test_the_same_tree(objects: Objects) -> None:
     assert expected
     assert there.by_path(objects.url.decode() + "/") == expected
     assert there.code == here.code == 1
-    for name in ("files", "verdicts", "bytes_read"):
+    for name in ("files", "verdicts", "bytes"):
         assert there.summary[name] == here.summary[name]
     finding = next(record for record in there.records if record["type"] == "finding")
     assert not {"uid", "inode", "device", "links"} & finding.keys()

@@ -42,6 +42,8 @@ OWNERS: dict[str, frozenset[str]] = {
     "cryptography": frozenset({"lists"}),
     "urllib3": frozenset({"lists", "sources"}),
     "botocore": frozenset({"sources"}),
+    "azure": frozenset({"sources"}),
+    "requests": frozenset({"sources"}),
     "obstore": frozenset({"sources"}),
     "ijson": frozenset({"lists"}),
     "defusedxml": frozenset({"lists"}),

@@ -1,7 +1,7 @@
 """A fast web server that speaks just enough S3 to list and to read, with latency and faults on demand.
 
 Run as a program it serves one bucket, `bucket`, and prints its URL. What is in it follows from `--objects`
-(`PREFIX:COUNT:SIZE`, repeatable); a folder's name in a key makes the server misbehave for that key, see
+(`PREFIX:COUNT:SIZE`, repeatable) and `--file`; a folder's name in a key makes the server misbehave for that key, see
 FAULTS. It keeps up with thousands of requests a second, which is what it is for: other servers for tests
 don't. What S3 means in detail is tested elsewhere, against a server made for that.
 """
@@ -16,9 +16,10 @@ import sys
 import urllib.request
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -45,8 +46,8 @@ STREAMED = 1 << 20
 """Larger bodies are written piece by piece."""
 
 
-def body(key: bytes, size: int) -> list[bytes | memoryview]:
-    """An object's bytes: its key, and then a pattern."""
+def pattern(key: bytes, size: int) -> list[bytes | memoryview]:
+    """The bytes of an object that is no file: its key, and then always the same."""
     parts: list[bytes | memoryview] = [key[:size]]
     left = size - len(parts[0])
     view = memoryview(BLOCK)
@@ -59,13 +60,23 @@ def body(key: bytes, size: int) -> list[bytes | memoryview]:
 class Bucket:
     """What is stored."""
 
-    def __init__(self, groups: list[str]) -> None:
+    def __init__(self, groups: list[str], files: list[str]) -> None:
         self.sizes: dict[bytes, int] = {}
+        self.contents: dict[bytes, bytes] = {}
+        for file in files:
+            key, _, path = file.partition(":")
+            self.contents[bytes.fromhex(key)] = Path(path).read_bytes()
+        self.sizes.update((key, len(content)) for key, content in self.contents.items())
         for group in groups:
             prefix, count, size = group.rsplit(":", 2)
             for number in range(int(count)):
                 self.sizes[f"{prefix}{number:06d}".encode()] = int(size)
         self.keys = sorted(self.sizes)
+
+    def body(self, key: bytes, size: int) -> list[bytes | memoryview]:
+        if key in self.contents:
+            return [self.contents[key][:size]]
+        return pattern(key, size)
 
     def etag(self, key: bytes) -> str:
         return f'"{len(key):x}-{self.sizes[key]:x}"'
@@ -225,18 +236,22 @@ class Connection(asyncio.Protocol):
             self.transport.write(head)
             return
         if "cut" in folders or (folders & {"cut1", "swapped"} and first):
-            self.transport.write(head + b"".join(body(key, stop))[start : start + (stop - start) // 2])
+            self.transport.write(
+                head + b"".join(self.bucket.body(key, stop))[start : start + (stop - start) // 2]
+            )
             self.transport.close()
         elif "stalled" in folders:
-            self.transport.write(head + b"".join(body(key, stop))[start : start + (stop - start) // 2])
+            self.transport.write(
+                head + b"".join(self.bucket.body(key, stop))[start : start + (stop - start) // 2]
+            )
         elif stop > STREAMED:
             task = asyncio.get_running_loop().create_task(self.stream(head, key, start, stop))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         elif start:
-            self.transport.write(head + b"".join(body(key, stop))[start:])
+            self.transport.write(head + b"".join(self.bucket.body(key, stop))[start:])
         else:
-            self.transport.write(b"".join((head, *body(key, stop))))
+            self.transport.write(b"".join((head, *self.bucket.body(key, stop))))
 
     async def stream(self, head: bytes, key: bytes, start: int, stop: int) -> None:
         """Write a large body as fast as the client takes it."""
@@ -267,18 +282,29 @@ async def serve(bucket: Bucket, latency: float, port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--objects", action="append", default=[], metavar="PREFIX:COUNT:SIZE")
+    parser.add_argument("--file", action="append", default=[], metavar="KEY_IN_HEX:PATH")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    asyncio.run(serve(Bucket(options.objects), options.latency, options.port))
+    asyncio.run(serve(Bucket(options.objects, options.file), options.latency, options.port))
 
 
 @contextmanager
-def object_server(*objects: str, latency: float = 0.0) -> Iterator[str]:
-    """Run the server in a process of its own; gives its URL."""
+def object_server(
+    *objects: str, files: Mapping[bytes, Path] = MappingProxyType({}), latency: float = 0.0
+) -> Iterator[str]:
+    """Run the server in a process of its own; gives its URL.
+
+    Args:
+        objects: `PREFIX:COUNT:SIZE`.
+        files: by key, what is to be served as an object.
+        latency: seconds before every answer.
+    """
     command: list[str | Path] = [sys.executable, Path(__file__), "--latency", str(latency)]
     for group in objects:
         command += ["--objects", group]
+    for key, path in files.items():
+        command += ["--file", f"{key.hex()}:{path}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -110,10 +110,7 @@ class S3Store(ObjectStore):
         except UnicodeDecodeError:
             raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         except ClientError as error:
-            trouble = refused(*answer_of(error))
-            reason = trouble.reason if isinstance(trouble, FileTrouble) else Reason.IO_ERROR
-            folder = FolderReason.PERMISSION if reason is Reason.PERMISSION else FolderReason.IO_ERROR
-            raise ListingTrouble(folder, trouble.detail) from error
+            raise ListingTrouble.of(refused(*answer_of(error))) from error
         except BotoCoreError as error:
             # Its text repeats the request; the name of its class says enough.
             raise ListingTrouble(FolderReason.IO_ERROR, type(error).__name__) from error

@@ -6,7 +6,6 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable
-from functools import lru_cache
 
 from hashscan.errors import OutputError
 from hashscan.sources.objects.store import Chunk
@@ -151,12 +150,12 @@ def _write(descriptor: int, chunk: Chunk, offset: int) -> None:
         offset += written
 
 
-@lru_cache(maxsize=1)
 def temporary_folder() -> str:
     """Where large objects go: TMPDIR, or /var/tmp, since /tmp may itself be memory."""
-    named = os.environ.get("TMPDIR")
-    if not named and os.access("/var/tmp", os.W_OK | os.X_OK):  # noqa: S108 - files in it have no name
-        return "/var/tmp"  # noqa: S108
+    # What lies there has no name, so nobody can have made it before.
+    for folder in (os.environ.get("TMPDIR"), "/var/tmp"):  # noqa: S108
+        if folder and os.access(folder, os.W_OK | os.X_OK):
+            return folder
     return tempfile.gettempdir()
 
 

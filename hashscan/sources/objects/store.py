@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hashscan.model import FolderReason, Item
+from hashscan.model import FolderReason, Item, Reason
+from hashscan.sources.base import FileTrouble
 
 Chunk = bytes | memoryview
 
@@ -39,6 +40,12 @@ class ListingTrouble(Exception):
         super().__init__(detail or reason.value)
         self.reason = reason
         self.detail = detail
+
+    @classmethod
+    def of(cls, trouble: FileTrouble | Transient) -> ListingTrouble:
+        """What the refusal of one thing says of a listing."""
+        denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
+        return cls(FolderReason.PERMISSION if denied else FolderReason.IO_ERROR, trouble.detail)
 
 
 @dataclass(frozen=True, slots=True)

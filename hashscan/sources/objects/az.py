@@ -176,14 +176,15 @@ class AzureStore(ObjectStore):
             return UnreachableError(
                 f"the server of {where} can't list it now: {said}", advice="Try again later."
             )
-        if code in {"AuthorizationPermissionMismatch", "AuthorizationFailure"}:
+        if code == "AuthorizationPermissionMismatch":
             return TargetError(
                 f"no right to list {where}",
                 advice="Grant the role Storage Blob Data Reader, or a signature that may list and read.",
             )
         return TargetError(
             f"the credentials for {where} are refused: {said}",
-            advice="Renew them: AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or what az login has stored.",
+            advice="Renew AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or the identity; see that the account's "
+            "network rules let this machine in.",
         )
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
@@ -225,14 +226,33 @@ class AzureStore(ObjectStore):
 
     def read(self, item: Item, offset: int) -> Reading:
         """Through obstore where it can express key and version, else through Azure's library."""
+        try:
+            return self._begin(item, offset)
+        except FileTrouble as trouble:
+            # The condition fails on what isn't there, too.
+            if trouble.reason in {Reason.REPLACED, Reason.CHANGED} and not self._is_there(item):
+                raise FileTrouble(Reason.VANISHED) from None
+            raise
+
+    def _begin(self, item: Item, offset: int) -> Reading:
         path = bodies.path_of(item.name)
-        if path is not None and not item.version.startswith(_SNAPSHOT):
-            with self._making:
-                fast = self._fast
-            return bodies.read(fast, path, item, offset)
+        with self._making:
+            fits = path is not None and not item.version.startswith(_SNAPSHOT)
+            reader = self._fast if fits else self._reader
+        if fits and path is not None:
+            return bodies.read(reader, path, item, offset)
+        return _read(reader, item, offset)
+
+    def _is_there(self, item: Item) -> bool:
+        from azure.core.exceptions import AzureError
+
         with self._making:
             reader = self._reader
-        return _read(reader, item, offset)
+        try:
+            return bool(_blob_of(reader, item).exists())
+        except AzureError:
+            # Then what was said first stands.
+            return True
 
     def close(self) -> None:
         """Close the library's connections; obstore's go with it."""
@@ -261,6 +281,15 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
     )
 
 
+def _blob_of(container: Any, item: Item) -> Any:
+    named: dict[str, Any] = {}
+    if item.version.startswith(_SNAPSHOT):
+        named["snapshot"] = item.version.removeprefix(_SNAPSHOT)
+    elif item.version:
+        named["version_id"] = item.version
+    return container.get_blob_client(item.name.decode("utf-8"), **named)
+
+
 def _read(container: Any, item: Item, offset: int) -> Reading:
     """Begin to read a blob through Azure's library."""
     from azure.core import MatchConditions
@@ -269,14 +298,8 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
     options: dict[str, Any] = {}
     if item.etag:
         options = {"etag": item.etag, "match_condition": MatchConditions.IfNotModified}
-    named: dict[str, Any] = {}
-    if item.version.startswith(_SNAPSHOT):
-        named["snapshot"] = item.version.removeprefix(_SNAPSHOT)
-    elif item.version:
-        named["version_id"] = item.version
     try:
-        blob = container.get_blob_client(item.name.decode("utf-8"), **named)
-        answer = blob.download_blob(offset=offset or None, max_concurrency=1, **options)
+        answer = _blob_of(container, item).download_blob(offset=offset or None, max_concurrency=1, **options)
     except UnicodeDecodeError:
         raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
     except AzureError as error:

@@ -6,15 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from hashscan.errors import TargetError, UnreachableError, UsageError
-from hashscan.model import DIRECT, Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, SkippedFile, shown_path
+from hashscan.model import DIRECT, Access, Batch, Reason
+from hashscan.sources.base import SkippedFile
 from hashscan.sources.objects import http as http_module
 from hashscan.sources.objects import tries, web_client
 from hashscan.sources.objects.http import HttpSource, HttpsSource
@@ -24,6 +23,7 @@ from hashscan.sources.patterns import Patterns
 from tests.certificates import Authority
 from tests.web import serving
 
+from .reading import batches_of, read_all
 from .sweeping import UPLOADS, sweep, uploads
 from .web_objects import MODIFIED_NS, Objects, cut_after, refuse, refusing, web_objects
 
@@ -40,31 +40,11 @@ def objects() -> Iterator[Objects]:
 
 
 def listed(*urls: bytes, access: Access = DIRECT, **options: object) -> list[Batch]:
-    source = HttpSource(urls, ListingOptions(**options), access)  # type: ignore[arg-type]
-    return [listing for listing in source.listings() if isinstance(listing, Batch)]
+    return batches_of(HttpSource(urls, ListingOptions(**options), access))  # type: ignore[arg-type]
 
 
 def fetch(batches: list[Batch], access: Access = DIRECT) -> dict[bytes, bytes | Reason]:
-    """What each object holds, or what is said of it."""
-    found: dict[bytes, bytes | Reason] = {}
-    with closing(HttpSource.opener(access)) as opener:
-        for batch in batches:
-            with opener.reopen(batch) as folder:
-                folder.announce(batch.items)
-                for item in batch.items:
-                    found[shown_path(batch.target, batch.folder, item.name)] = one(folder, item)
-    return found
-
-
-def one(folder: object, item: Item) -> bytes | Reason:
-    try:
-        with closing(folder.open(item)) as file:  # type: ignore[attr-defined]
-            content = os.pread(file.descriptor, 10_000_000, 0)
-            assert len(content) == file.stat.size
-            file.check_unchanged()
-            return content
-    except FileTrouble as trouble:
-        return trouble.reason
+    return read_all(HttpSource, batches, access)
 
 
 def test_what_is_listed(objects: Objects) -> None:

@@ -42,6 +42,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "cryptography": frozenset({"lists"}),
     "urllib3": frozenset({"lists", "sources"}),
     "botocore": frozenset({"sources"}),
+    "google": frozenset({"sources"}),
     "azure": frozenset({"sources"}),
     "requests": frozenset({"sources"}),
     "obstore": frozenset({"sources"}),

@@ -235,12 +235,18 @@ class AzureStore(ObjectStore):
             raise
 
     def _begin(self, item: Item, offset: int) -> Reading:
+        from azure.core.exceptions import AzureError
+
         path = bodies.path_of(item.name)
         with self._making:
             fits = path is not None and not item.version.startswith(_SNAPSHOT)
             reader = self._fast if fits else self._reader
         if fits and path is not None:
-            return bodies.read(reader, path, item, offset)
+            try:
+                return bodies.read(reader, path, item, offset)
+            except AzureError as error:
+                # A token could not be renewed.
+                raise _trouble_of(error) from None
         return _read(reader, item, offset)
 
     def _is_there(self, item: Item) -> bool:

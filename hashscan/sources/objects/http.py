@@ -33,6 +33,7 @@ from hashscan.sources.objects.store import (
     Transient,
 )
 from hashscan.sources.objects.tries import Tries
+from hashscan.sources.objects.unsized import bounded
 from hashscan.sources.objects.web_address import WebAddress, parse
 from hashscan.sources.objects.web_client import READ_SECONDS, WebClient, said, trouble_of
 from hashscan.sources.options import ListingOptions
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     import urllib3
 
 CHUNK = 256 << 10
-
-UNSIZED_MAX = 1 << 30
-"""Bytes taken from a server that doesn't say how many will come: it might never end, and fill the disk."""
 
 SLOWEST = 1024
 """Bytes a second, over a minute; a server that sends less is given up, or it could hold a sweep for ever."""
@@ -134,7 +132,7 @@ class WebStore(ObjectStore):
             response.close()
             raise
         return Reading(
-            self._chunks(address, response, known, skip),
+            bounded(self._chunks(address, response, known, skip), known.size),
             size=known.size,
             etag=known.etag,
             close=response.close,
@@ -143,20 +141,15 @@ class WebStore(ObjectStore):
     def _chunks(
         self, address: WebAddress, response: urllib3.BaseHTTPResponse, known: _Known, skip: int
     ) -> Iterator[Chunk]:
-        total = window = 0
+        window = 0
         began = time.monotonic()
         while chunk := _next_chunk(response):
-            total += len(chunk)
             window += len(chunk)
             now = time.monotonic()
             if now - began >= READ_SECONDS:
                 if window < SLOWEST * (now - began):
                     raise FileTrouble(Reason.IO_ERROR, f"it came slower than {SLOWEST} bytes a second")
                 began, window = now, 0
-            if known.size == UNKNOWN_SIZE and total > UNSIZED_MAX:
-                raise FileTrouble(
-                    Reason.IO_ERROR, f"the server doesn't say how much it sends, and sent {UNSIZED_MAX} bytes"
-                )
             if skip >= len(chunk):
                 skip -= len(chunk)
                 continue

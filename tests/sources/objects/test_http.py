@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -15,7 +14,7 @@ from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Reason
 from hashscan.sources.base import SkippedFile
 from hashscan.sources.objects import http as http_module
-from hashscan.sources.objects import tries, web_client
+from hashscan.sources.objects import tries, unsized, web_client
 from hashscan.sources.objects.http import HttpSource, HttpsSource
 from hashscan.sources.objects.store import UNKNOWN_SIZE
 from hashscan.sources.options import ListingOptions
@@ -25,6 +24,7 @@ from tests.web import serving
 
 from .reading import batches_of, read_all
 from .sweeping import UPLOADS, sweep, uploads
+from .unused import unused_port
 from .web_objects import MODIFIED_NS, Objects, cut_after, refuse, refusing, web_objects
 
 
@@ -292,7 +292,7 @@ def test_a_public_host_does_not_lead_into_a_private_network(
 
 def test_what_does_not_say_its_size_is_bounded(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
     objects.lengths = False
-    monkeypatch.setattr(http_module, "UNSIZED_MAX", 1_000_000)
+    monkeypatch.setattr(unsized, "UNSIZED_MAX", 1_000_000)
     small, large = objects.put("/small", b"x" * 1_000_000), objects.put("/large", b"x" * 1_000_001)
     assert fetch(listed(small, large)) == {small: b"x" * 1_000_000, large: Reason.IO_ERROR}
 
@@ -316,12 +316,6 @@ def test_a_trickle_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     assert fetch(listed(url)) == {url: Reason.IO_ERROR}
     assert time.monotonic() - began < 3
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_only_host_does_not_answer() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -244,6 +244,8 @@ class Item:
     """For objects: what the store says identifies the content; never taken for a digest."""
     version: str = ""
     """For objects of a versioned bucket: which version."""
+    hidden: str = field(default="", repr=False)
+    """For signed web addresses: the query it takes to read the object. It is a credential and never shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,10 @@ SOURCES: Registry[Source] = Registry(
     Source,  # type: ignore[type-abstract]
     Row("file", "hashscan.sources.filesystem:FilesystemSource", "files and folders of this machine"),
     Row("s3", "hashscan.sources.objects.s3:S3Source", "Amazon S3 and services that speak its language"),
+    Row("gs", "hashscan.sources.objects.gs:GoogleSource", "Google's cloud storage"),
+    Row("az", "hashscan.sources.objects.az:AzureSource", "Azure's blob storage"),
+    Row("https", "hashscan.sources.objects.http:HttpsSource", "an address is one object"),
+    Row("http", "hashscan.sources.objects.http:HttpSource", "the same, without encryption"),
 )
 
 LIST_FORMATS: Registry[ListFormat] = Registry(

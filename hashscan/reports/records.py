@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hashscan.model import (
@@ -177,7 +178,10 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         "schema": SCHEMA,
         **path_fields(path),
         "verdict": result.verdict.value,
-        **_identity_fields(Item(result.name, result.stat) if item is None else item),
+        # How large an object is may have become known only as it was read.
+        **_identity_fields(
+            Item(result.name, result.stat) if item is None else replace(item, stat=result.stat)
+        ),
     }
     if result.reason is not None:
         record["reason"] = result.reason.value

@@ -32,9 +32,15 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
         scheme = _FILES if found is None else found[1].decode("ascii").lower()
         if scheme not in SOURCES or (found is not None and scheme == _FILES):
             raise TargetError(
-                f"{target.decode(errors='replace')!r}: there is no source for {scheme}://",
+                f"{_harmless(target)!r}: there is no source for {scheme}://",
                 advice=f"Name a path, or a URL of {', '.join(n for n in SOURCES if n != _FILES) or 'none'}; "
                 f"a path that looks like a URL needs ./ before it.",
             )
         named.setdefault(scheme, []).append(target)
     return [SOURCES[scheme](group, options, access) for scheme, group in named.items()]
+
+
+def _harmless(target: bytes) -> str:
+    """A target for an error message, without what may be a password or a signature."""
+    shown = re.sub(rb"(?<=://)[^/]*@", b"", target).partition(b"?")
+    return (shown[0] + ("?…".encode() if shown[1] else b"")).decode(errors="replace")

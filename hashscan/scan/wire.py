@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, SandboxLevel, Verdict
 
 PackedBatch = tuple[
-    str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str]] | None
+    str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
 ]
 PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None]
 
@@ -18,9 +18,9 @@ def pack_batch(batch: Batch) -> PackedBatch:
     """A batch as it is sent."""
     names = [item.name for item in batch.items]
     stats = [tuple(item.stat) for item in batch.items]
-    # Files have neither; to send nothing for them costs nothing.
-    tags = [(item.etag, item.version) for item in batch.items]
-    some = tags if any(etag or version for etag, version in tags) else None
+    # Files have none of these; to send nothing for them costs nothing.
+    tags = [(item.etag, item.version, item.hidden) for item in batch.items]
+    some = tags if any(map(any, tags)) else None
     return batch.source, batch.target, batch.folder, batch.device, batch.inode, names, stats, some
 
 

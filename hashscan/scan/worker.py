@@ -163,6 +163,9 @@ class Worker:
         for file in ordered:
             try:
                 file.opened = folder.open(file.item)
+                if file.item.stat.size < 0:
+                    # Not every web server says beforehand how large an object is.
+                    file.item = replace(file.item, stat=file.opened.stat)
                 self._read(file, file.opened)
             except FileTrouble as trouble:
                 file.fail(trouble)

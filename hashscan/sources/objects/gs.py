@@ -1,0 +1,307 @@
+"""Google's cloud storage.
+
+An object is identified by its generation, which every write makes anew. Google decompresses objects that are
+stored compressed as it sends them, as it does for browsers; so what they show is what is checked, and only
+then is the size known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from hashscan.errors import TargetError
+from hashscan.model import Access, FolderReason, Item, Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects import bodies
+from hashscan.sources.objects.refusals import refused
+from hashscan.sources.objects.source import ObjectSource, ObjectTarget
+from hashscan.sources.objects.store import (
+    UNKNOWN_SIZE,
+    Chunk,
+    Level,
+    ListingTrouble,
+    ObjectStore,
+    Reading,
+    StoredObject,
+    Transient,
+)
+from hashscan.sources.objects.unsized import bounded
+
+if TYPE_CHECKING:
+    import requests
+
+    from hashscan.sources.objects.gs_client import GoogleClients
+
+_BUCKET = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
+
+_FIELDS = "items(name,size,updated,generation,contentEncoding),prefixes,nextPageToken"
+
+_COMPRESSED = " stored compressed"
+"""After the generation in an etag: such objects are not read through obstore, which must know sizes."""
+
+_PIECE = 1 << 20
+_SECONDS = (10, 60)
+"""To connect, and for each next piece of an answer."""
+
+
+class GoogleSource(ObjectSource):
+    """Buckets by URL: `gs://BUCKET[/PREFIX]`."""
+
+    name: ClassVar[str] = "gs"
+
+    @classmethod
+    def parse(cls, target: bytes) -> ObjectTarget:
+        """Read a URL.
+
+        Raises:
+            TargetError: it is none. It is not repeated, since people put credentials into them.
+        """
+        bucket, _, prefix = target.partition(b"://")[2].partition(b"/")
+        if not _BUCKET.fullmatch(bucket):
+            raise TargetError(
+                "a target of gs:// names no bucket", advice="Write gs://BUCKET or gs://BUCKET/PREFIX."
+            )
+        return ObjectTarget(bucket.decode("ascii"), prefix)
+
+    @classmethod
+    def make_store(cls, container: str, access: Access) -> ObjectStore:
+        """A bucket."""
+        try:
+            import obstore  # noqa: F401
+
+            from hashscan.sources.objects.gs_client import GoogleClients
+        except ModuleNotFoundError as error:
+            raise TargetError(
+                f"gs://{container} needs the Python package {error.name}",
+                advice="Install it with `pip install 'hashscan[gs]'`.",
+            ) from error
+        return GoogleStore(container, GoogleClients(container, access))
+
+
+class GoogleStore(ObjectStore):
+    """One bucket."""
+
+    def __init__(self, bucket: str, clients: GoogleClients) -> None:
+        self._bucket = bucket
+        self._clients = clients
+        self._making = Lock()
+        self._through_obstore = not clients.emulated
+
+    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
+        """Ask for the first object."""
+        from hashscan.sources.objects.gs_client import FAILURES
+
+        try:
+            text = prefix.decode("utf-8")
+        except UnicodeDecodeError:
+            raise TargetError(f"the prefix of gs://{self._bucket} is not UTF-8", advice="Mend it.") from None
+        try:
+            found = self._clients.lister.list_blobs(
+                self._bucket, prefix=text, versions=all_versions, max_results=1, fields=_FIELDS, retry=None
+            )
+            next(iter(found), None)
+        except FAILURES as error:
+            raise self._clients.explained(error) from None
+
+    def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
+        """List by pages of a thousand."""
+        for page in self._pages(prefix, all_versions=all_versions, delimiter=None).pages:
+            yield [_stored(blob, all_versions=all_versions) for blob in page]
+
+    def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
+        """One page up to the next slash; None where that doesn't hold everything."""
+        found = self._pages(prefix, all_versions=all_versions, delimiter="/")
+        blobs = list(next(found.pages, ()))
+        if found.more:
+            return None
+        return Level(
+            [_stored(blob, all_versions=all_versions) for blob in blobs],
+            [name.encode("utf-8") for name in found.prefixes],
+        )
+
+    def _pages(self, prefix: bytes, *, all_versions: bool, delimiter: str | None) -> _Pages:
+        try:
+            text = prefix.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
+        found = self._clients.lister.list_blobs(
+            self._bucket, prefix=text, versions=all_versions, delimiter=delimiter, fields=_FIELDS
+        )
+        return _Pages(found)
+
+    def read(self, item: Item, offset: int) -> Reading:
+        """Through obstore where it can express the key and the service says the generation, else without."""
+        from hashscan.sources.objects.gs_client import FAILURES, trouble_of
+
+        path = bodies.path_of(item.name)
+        if path is not None and self._through_obstore and not item.etag.endswith(_COMPRESSED):
+            with self._making:
+                fast = self._clients.obstore
+            # The etags of Google's two interfaces differ; what is sent is compared by generation.
+            bare = Item(item.name, item.stat, version=item.version)
+            try:
+                reading = bodies.read(fast, path, bare, offset)
+            except FAILURES as error:
+                # Credentials could not be renewed.
+                raise trouble_of(error) from None
+            if reading.version:
+                _expect(item, reading.version, begun=offset > 0)
+                return Reading(reading.chunks, reading.size, close=reading.close)
+            reading.close()
+            self._through_obstore = False
+        return self._read(item, offset)
+
+    def _read(self, item: Item, offset: int) -> Reading:
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        answer = self._ask("/download", item, {"alt": "media"}, headers)
+        try:
+            if answer.status_code not in {200, 206}:
+                raise self._refusal(answer, item, begun=offset > 0)
+            if answer.headers.get("Content-Encoding", "identity") != "identity":
+                # Its bytes would be digested as they are, and a picture in them not be seen.
+                raise FileTrouble(Reason.IO_ERROR, "it is stored compressed and must not be sent otherwise")
+            if offset and answer.status_code != 206:
+                raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of this object")
+            generation = answer.headers.get("x-goog-generation", "")
+            _expect(item, generation or self._generation_now(item), begun=offset > 0)
+        except BaseException:
+            answer.close()
+            raise
+        size = _size_of(answer)
+        return Reading(bounded(_pieces(answer), size), size, proven=bool(generation), close=answer.close)
+
+    def check(self, item: Item) -> None:
+        """Compare the generation once more."""
+        _expect(item, self._generation_now(item), begun=True)
+
+    def _generation_now(self, item: Item) -> str:
+        answer = self._ask("", item, {"fields": "generation"}, {})
+        try:
+            if answer.status_code != 200:
+                raise refused(answer.status_code, "")
+            return str(answer.json().get("generation", ""))
+        except ValueError:
+            raise Transient("the server's answer is no JSON") from None
+        finally:
+            answer.close()
+
+    def _refusal(self, answer: requests.Response, item: Item, *, begun: bool) -> FileTrouble | Transient:
+        trouble = refused(answer.status_code, "", begun=begun)
+        if answer.status_code == 412:
+            # The condition fails on what isn't there, too; then this raises.
+            self._generation_now(Item(item.name, item.stat))
+        return trouble
+
+    def _ask(
+        self, part: str, item: Item, options: dict[str, str], headers: dict[str, str]
+    ) -> requests.Response:
+        """Ask for an object, or for what the service says of it."""
+        from hashscan.sources.objects.gs_client import FAILURES, trouble_of
+
+        try:
+            key = quote(item.name.decode("utf-8"), safe="")
+        except UnicodeDecodeError:
+            raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which Google demands") from None
+        if item.version:
+            options = {**options, "generation": item.version}
+        elif part and item.etag:
+            options = {**options, "ifGenerationMatch": _generation_of(item)}
+        with self._making:
+            session = self._clients.session
+        try:
+            return session.get(
+                f"{self._clients.url}{part}/storage/v1/b/{self._bucket}/o/{key}",
+                params=options,
+                headers=headers,
+                stream=True,
+                timeout=_SECONDS,
+                allow_redirects=False,
+            )
+        except FAILURES as error:
+            raise trouble_of(error) from None
+
+    def close(self) -> None:
+        """Let connections go."""
+        self._clients.close()
+
+
+class _Pages:
+    """A listing under way; the library's errors become ours."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+        self._pages = found.pages
+
+    @property
+    def pages(self) -> Iterator[Any]:
+        """One page after the other."""
+        from hashscan.sources.objects.gs_client import FAILURES, trouble_of
+
+        try:
+            yield from self._pages
+        except FAILURES as error:
+            trouble = trouble_of(error)
+            denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
+            reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
+            raise ListingTrouble(reason, trouble.detail) from None
+
+    @property
+    def more(self) -> bool:
+        """Whether another page follows the one that was read."""
+        return bool(self._found.next_page_token)
+
+    @property
+    def prefixes(self) -> Sequence[str]:
+        """What lies deeper, as far as it was read."""
+        return sorted(self._found.prefixes)
+
+
+def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
+    from hashscan.sources.objects.gs_client import moment_ns
+
+    compressed = (blob.content_encoding or "identity") != "identity"
+    generation = str(blob.generation)
+    return StoredObject(
+        blob.name.encode("utf-8"),
+        UNKNOWN_SIZE if compressed else blob.size,
+        moment_ns(blob.updated),
+        generation + (_COMPRESSED if compressed else ""),
+        generation if all_versions else "",
+    )
+
+
+def _generation_of(item: Item) -> str:
+    return item.version or item.etag.partition(" ")[0]
+
+
+def _expect(item: Item, generation: str, *, begun: bool) -> None:
+    """Refuse what was written since.
+
+    Raises:
+        FileTrouble: it is of another generation.
+    """
+    if generation != _generation_of(item):
+        raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
+
+
+def _size_of(answer: requests.Response) -> int:
+    length = answer.headers.get("Content-Length", "")
+    if answer.status_code == 206:
+        length = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(length) if length.isascii() and length.isdigit() else UNKNOWN_SIZE
+
+
+def _pieces(answer: requests.Response) -> Iterator[Chunk]:
+    import urllib3
+
+    try:
+        while piece := answer.raw.read(_PIECE, decode_content=False):
+            yield piece
+    except (urllib3.exceptions.HTTPError, OSError):
+        raise Transient("the connection was cut") from None

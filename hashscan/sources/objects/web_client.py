@@ -1,0 +1,261 @@
+"""Asks web servers, follows where they lead, and says in words of our own what goes wrong.
+
+Redirects lead to web addresses only, a few times, never from https to http, and never from a public host to
+one of a private network: otherwise a stranger's server could have ours ask what only ours can reach.
+Certificates are verified against the system's authorities, or those of SSL_CERT_FILE.
+
+Importing this module imports urllib3, so others do so on first use.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from hashscan import __version__
+from hashscan.errors import HashscanError
+from hashscan.model import Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.web_address import WebAddress, parse
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""For each next piece of an answer."""
+REDIRECTS = 5
+_REDIRECTING = frozenset({301, 302, 303, 307, 308})
+
+DEAD_AFTER = 6
+"""Connections to a host that failed in a row, after which it is left alone for a while, so that a thousand
+addresses of a dead host don't take a thousand times as long as one."""
+_DEAD_SECONDS = 60.0
+
+_TARGET = "x-hashscan-target"
+
+
+class _PrivateAddress(Exception):
+    """A public host led to a private one."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is anybody's to reach."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
+class _Asking(HTTPConnection):
+    """Sends the request's target as it is, and looks at whom it is connected to.
+
+    urllib3 would resolve dots in a path and read a host into one that begins with two slashes.
+    """
+
+    public_only = False
+    reached_public = False
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        self.reached_public = is_public(connected.getpeername()[0])
+        if self.public_only and not self.reached_public:
+            connected.close()
+            raise _PrivateAddress
+        return connected
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        headers = dict(headers)
+        super().request(method, headers.pop(_TARGET), body, headers, **options)
+
+
+class _AskingSafely(_Asking, HTTPSConnection):
+    pass
+
+
+class _PublicOnly(_Asking):
+    public_only = True
+
+
+class _PublicOnlySafely(_AskingSafely):
+    public_only = True
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Asking
+
+
+class _SafePool(HTTPSConnectionPool):
+    ConnectionCls = _AskingSafely
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicOnly
+
+
+class _PublicSafePool(HTTPSConnectionPool):
+    ConnectionCls = _PublicOnlySafely
+
+
+class WebClient:
+    """Connections to web servers, for all threads of a process."""
+
+    def __init__(self, connections: int) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            connections: kept for each host at most.
+        """
+        context = ssl.create_default_context()
+        self._anywhere = urllib3.PoolManager(maxsize=connections, ssl_context=context)
+        self._anywhere.pool_classes_by_scheme = {"http": _Pool, "https": _SafePool}
+        self._public = urllib3.PoolManager(maxsize=connections, ssl_context=context)
+        self._public.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicSafePool}
+        self._lock = threading.Lock()
+        self._failures: dict[bytes, tuple[int, float]] = {}
+
+    def ask(self, method: str, address: WebAddress, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Send a request and follow where the answers lead.
+
+        Returns:
+            An answer that is no redirect, whatever its status; its body is still to be read.
+
+        Raises:
+            Transient: no answer.
+            FileTrouble: it leads where we don't go, or the server's certificate is not trusted.
+        """
+        public_only = False
+        for _ in range(REDIRECTS + 1):
+            response, was_public = self._ask_once(method, address, headers, public_only=public_only)
+            if response.status not in _REDIRECTING:
+                return response
+            location = response.headers.get("Location", "")
+            response.close()
+            address = _redirected(address, location)
+            public_only = public_only or was_public
+        raise FileTrouble(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
+
+    def reach(self, address: WebAddress) -> None:
+        """Send a request, and have any answer.
+
+        Raises:
+            Transient: no answer.
+            FileTrouble: the server's certificate is not trusted.
+        """
+        self._ask_once("HEAD", address, {}, public_only=False)[0].close()
+
+    def _ask_once(
+        self, method: str, address: WebAddress, headers: Mapping[str, str], *, public_only: bool
+    ) -> tuple[urllib3.BaseHTTPResponse, bool]:
+        self._refuse_dead(address.origin)
+        manager = self._public if public_only else self._anywhere
+        try:
+            pool = manager.connection_from_host(address.host, address.port, address.scheme)
+            response = pool.urlopen(
+                method,
+                "/",
+                headers={
+                    "User-Agent": f"hashscan/{__version__}",
+                    "Accept-Encoding": "identity",
+                    **headers,
+                    _TARGET: address.request_target,
+                },
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+                # Servers close connections that were kept for the next request, just when that comes.
+                retries=urllib3.Retry(
+                    connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
+                ),
+            )
+        except _PrivateAddress:
+            raise FileTrouble(
+                Reason.IO_ERROR, "a public host redirects to one of a private network, which is not asked"
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            # Their texts hold the address, which may be signed.
+            trouble = trouble_of(error)
+            if isinstance(trouble, _Unconnected):
+                self._note_failure(address.origin)
+            raise trouble from None
+        with self._lock:
+            self._failures.pop(address.origin, None)
+        return response, getattr(response.connection, "reached_public", False)
+
+    def _refuse_dead(self, origin: bytes) -> None:
+        with self._lock:
+            count, last = self._failures.get(origin, (0, 0.0))
+        if count >= DEAD_AFTER and time.monotonic() - last < _DEAD_SECONDS:
+            raise FileTrouble(Reason.IO_ERROR, f"no connection to its host, {count} times in a row")
+
+    def _note_failure(self, origin: bytes) -> None:
+        with self._lock:
+            self._failures[origin] = (self._failures.get(origin, (0, 0.0))[0] + 1, time.monotonic())
+
+    def close(self) -> None:
+        """Let all connections go."""
+        self._anywhere.clear()
+        self._public.clear()
+
+
+class _Unconnected(Transient):
+    """The host can't be reached at all."""
+
+
+def trouble_of(error: BaseException) -> Transient | FileTrouble:
+    """What went wrong, in words of our own."""
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error) or "Hostname mismatch" in str(error):
+            return FileTrouble(Reason.IO_ERROR, "its host's certificate is not trusted")
+        return _Unconnected("TLS with its host failed")
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return _Unconnected("its host has no address")
+    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+        return _Unconnected("no connection to its host")
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+        return Transient(f"no answer for {READ_SECONDS:.0f} seconds")
+    return Transient("the connection was lost")
+
+
+def said(status: int) -> str:
+    """An answer's status for a person; a server's own words are not repeated."""
+    try:
+        return f"the server answers {status} ({HTTPStatus(status).phrase})"
+    except ValueError:
+        return f"the server answers {status}"
+
+
+def _redirected(address: WebAddress, location: str) -> WebAddress:
+    """Where an answer leads.
+
+    Raises:
+        FileTrouble: to no place where we go.
+    """
+    wanted = location.strip().encode("latin-1", errors="replace")
+    if not wanted:
+        raise FileTrouble(Reason.IO_ERROR, "redirected, but not told where")
+    if wanted.startswith(b"//"):
+        wanted = address.scheme.encode() + b":" + wanted
+    elif wanted.startswith(b"/"):
+        wanted = address.origin + wanted
+    elif wanted.startswith((b"?", b"#")):
+        wanted = address.origin + b"/" + address.path + wanted
+    elif b":" not in wanted.partition(b"/")[0]:
+        folder = address.path[: address.path.rfind(b"/") + 1]
+        wanted = address.origin + b"/" + folder + wanted
+    try:
+        target = parse(wanted)
+    except HashscanError:
+        raise FileTrouble(Reason.IO_ERROR, "redirected to what is no web address") from None
+    if address.scheme == "https" and target.scheme != "https":
+        raise FileTrouble(Reason.IO_ERROR, "redirected from https to http, which is not followed")
+    return target

@@ -1,0 +1,112 @@
+"""A real blob service on loopback: Azurite, Microsoft's own, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
+
+PROGRAM = "TEST_AZURITE"
+"""The variable with the path of azurite-blob; .ci/run installs it and sets this."""
+
+ACCOUNT = "devstoreaccount1"
+# Known to all: it stands in Azurite's documentation.
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass
+class Azurite:
+    """The service, as its owner sees it."""
+
+    url: str
+    """Of the account."""
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes hashscan find it, with the account's key."""
+        return {
+            "AZURE_STORAGE_CONNECTION_STRING": f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};"
+            f"AccountKey={KEY};BlobEndpoint={self.url};"
+        }
+
+    def service(self) -> Any:
+        return BlobServiceClient(self.url, credential={"account_name": ACCOUNT, "account_key": KEY})
+
+    @contextmanager
+    def container(self, *, public: bool = False) -> Iterator[Container]:
+        """A new container, removed in the end."""
+        with self.service() as service:
+            name = f"test-{next(self._numbers)}"
+            client = service.create_container(name, public_access="container" if public else None)
+            try:
+                yield Container(name, self.url, client)
+            finally:
+                client.delete_container()
+
+
+@dataclass
+class Container:
+    """One container."""
+
+    name: str
+    account_url: str
+    client: Any
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.upload_blob(key, content, overwrite=True)
+
+    def remove(self, key: str) -> None:
+        self.client.delete_blob(key)
+
+    def sas(self, **rights: bool) -> str:
+        """A signature for the container that holds for an hour."""
+        return str(
+            generate_container_sas(
+                ACCOUNT,
+                self.name,
+                account_key=KEY,
+                permission=ContainerSasPermissions(**rights),
+                expiry=datetime.now(UTC) + timedelta(hours=1),
+            )
+        )
+
+    def put_as_is(self, key: str, content: bytes) -> None:
+        """Store under a key that libraries change: it is sent as it stands."""
+        address = urllib3.util.parse_url(self.account_url)
+        connection = urllib3.connection.HTTPConnection(str(address.host), address.port)
+        target = f"{address.path}/{self.name}/{quote(key)}?{self.sas(read=True, write=True, create=True)}"
+        headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-10-04"}
+        connection.request("PUT", target, body=content, headers=headers)
+        assert connection.getresponse().status == 201
+        connection.close()
+
+
+@contextmanager
+def azurite() -> Iterator[Azurite]:
+    """Azurite, with nothing in it."""
+    command = [os.environ[PROGRAM], "--silent", "--disableTelemetry", "--inMemoryPersistence"]
+    # Azurite knows the library's newest dialect a little later than the library.
+    command += ["--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(r"listens on (http://127\.0\.0\.1:\d+)", line):
+                yield Azurite(f"{found[1]}/{ACCOUNT}")
+                break
+        else:
+            raise AssertionError("Azurite ended before it listened")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)

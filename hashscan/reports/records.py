@@ -20,6 +20,7 @@ from hashscan.model import (
     Match,
     Reason,
     SandboxLevel,
+    Shard,
     Verdict,
 )
 from hashscan.reports.base import Record
@@ -99,10 +100,16 @@ def sweep_record(
     variants: Iterable[str],
     review_threshold: int | None,
     sandbox_mode: str,
+    fail_on: str,
+    strict: bool,
+    shard: Shard | None,
+    files_from: bytes | None,
     started: str,
 ) -> Record:
     """The first record: what was asked for, and with what."""
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
+    part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
+    names = {} if files_from is None else {"files_from": path_fields(files_from)}
     return {
         "type": "sweep",
         "schema": SCHEMA,
@@ -110,6 +117,8 @@ def sweep_record(
         "version": version,
         "host": host,
         "targets": [path_fields(target) for target in targets],
+        **names,
+        **part,
         "lists": [list_fields(info) for info in lists],
         "excepted": [excepted_fields(entry) for entry in excepted],
         "algorithms": sorted(algorithms),
@@ -119,6 +128,8 @@ def sweep_record(
         "variants": list(variants),
         **review,
         "sandbox": {"mode": sandbox_mode},
+        "fail_on": fail_on,
+        "strict": strict,
         "started": started,
     }
 

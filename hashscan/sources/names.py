@@ -20,7 +20,6 @@ PAUSE = b""
 
 STANDARD_INPUT = Path("-")
 
-_SEPARATORS = (b"\0", b"\n")
 _PAUSE_MILLISECONDS = 200
 _BLOCK = 1 << 16
 _FLAGS = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC
@@ -30,8 +29,9 @@ class NameList:
     """Names that are separated by NUL or by newlines.
 
     NUL separates them if there is one in the first MiB, which holds the whole first name; then names may hold
-    newlines. Else newlines do. A list that begins with a separator need not be read so far before its first
-    name is known. What follows the last separator is a name, too. Empty names say nothing.
+    newlines. Else newlines do. So a list is read that far before its first name is known, unless it begins with
+    NUL. (A newline there decides nothing: a stranger's name may begin so.) What follows the last separator is a
+    name, too. Empty names say nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,22 +69,18 @@ class NameList:
         rest = bytearray()
         for block in blocks:
             rest += block
-            if len(rest) >= LONGEST or rest[:1] in _SEPARATORS:
+            if len(rest) >= LONGEST or rest[:1] == b"\0":
                 break
             if not block:
                 yield PAUSE
-        separator = bytes(rest[:1]) if rest[:1] in _SEPARATORS else b"\0" if b"\0" in rest else b"\n"
+        separator = b"\0" if b"\0" in rest else b"\n"
         while True:
             *whole, last = rest.split(separator)
             for name in whole:
                 if name:
-                    self.count += 1
-                    yield bytes(name)
+                    yield self._counted(name)
             if len(last) > LONGEST:
-                raise UsageError(
-                    f"name {self.count + 1} of the list {self._shown} is longer than {LONGEST} bytes",
-                    advice="Give a list of paths or URLs, separated by newlines or NUL.",
-                )
+                self._counted(last)
             rest = last
             more = next(blocks, None)
             if more is None:
@@ -93,8 +89,16 @@ class NameList:
                 yield PAUSE
             rest += more
         if rest:
-            self.count += 1
-            yield bytes(rest)
+            yield self._counted(rest)
+
+    def _counted(self, name: bytearray) -> bytes:
+        self.count += 1
+        if len(name) > LONGEST:
+            raise UsageError(
+                f"name {self.count} of the list {self._shown} is longer than {LONGEST} bytes",
+                advice="Give a list of paths or URLs, separated by newlines or NUL.",
+            )
+        return bytes(name)
 
     def _blocks(self) -> Iterator[bytes]:
         """What there is to read, in pieces; an empty one where nothing came for a while."""

@@ -29,9 +29,9 @@ class NameList:
     """Names that are separated by NUL or by newlines.
 
     NUL separates them if there is one in the first MiB, which holds the whole first name; then names may hold
-    newlines. Else newlines do. So a list is read that far before its first name is known, unless it begins with
-    NUL. (A newline there decides nothing: a stranger's name may begin so.) What follows the last separator is a
-    name, too. Empty names say nothing.
+    newlines. Else newlines do. So a list is read that far before its first name is known, unless it begins
+    with NUL. (A newline there decides nothing: a stranger's name may begin so.) What follows the last
+    separator is a name, too. Empty names say nothing.
     """
 
     def __init__(self, path: Path) -> None:

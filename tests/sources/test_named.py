@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from hashscan.model import DIRECT, Batch, Reason
-from hashscan.sources.base import Listing, LostFile, Passed, SkippedFile, shown_path
+from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile, shown_path
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -223,9 +223,9 @@ def test_a_folder_turned_into_a_link_meanwhile(here: bytes) -> None:
     os.rename(b"a", b"moved")
     os.symlink(b"moved", b"a")
     assert isinstance(batch, Batch)
-    with pytest.raises(Exception) as caught, source.opener(DIRECT).reopen(batch):
+    with pytest.raises(FileTrouble) as caught, source.opener(DIRECT).reopen(batch):
         pass
-    assert caught.value.args == (Reason.REPLACED.value,)
+    assert caught.value.reason is Reason.REPLACED
 
 
 def test_nothing_stays_open(here: bytes) -> None:

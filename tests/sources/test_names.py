@@ -103,7 +103,7 @@ def test_pieces_of_any_size(tmp_path: Path) -> None:
 
 def test_what_is_no_list(tmp_path: Path) -> None:
     (tmp_path / "names").write_bytes(b"x" * (LONGEST + 1))
-    with pytest.raises(UsageError, match="name 1 of the list .*names is longer"):
+    with pytest.raises(UsageError, match=r"name 1 of the list .*names is longer"):
         read(tmp_path / "names")
     (tmp_path / "names").write_bytes(b"ok\n" + b"x" * (LONGEST + 1) + b"\nok\n")
     with pytest.raises(UsageError, match="name 2 of"):

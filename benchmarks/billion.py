@@ -1,8 +1,8 @@
-"""What a sweep of a very large bucket costs, on paper: machines, hours and requests by rates that were measured.
+"""What a sweep of a very large bucket costs, on paper: machines, hours and requests by measured rates.
 
-Prints the README's paragraph. Nothing is measured here: the rate comes from `benchmarks/objects.py`, or from the
-summary of a sweep of a part of the bucket (files by seconds by workers). Prices are the provider's, and only
-counted where they are given:
+Prints the README's paragraph. Nothing is measured here: the rate comes from `benchmarks/objects.py`, or from
+the summary of a sweep of a part of the bucket (files by seconds by workers). Prices are the provider's, and
+only counted where they are given:
 
     python benchmarks/billion.py --rate 110 --size 120K --cores 16 --network 10 --hours 24
 """
@@ -122,8 +122,9 @@ def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
             f"{cost.prefixes} or more."
         )
     requests = (
-        f"{cost.gets:,} GETs bring {cost.terabytes:,.1f} TB. To list them takes {cost.lists:,} requests; where "
-        f"each machine is a shard and lists everything, {cost.lists_of_all:,}; by an inventory, next to none."
+        f"{cost.gets:,} GETs bring {cost.terabytes:,.1f} TB. To list them takes {cost.lists:,} requests; "
+        f"where each machine is a shard and lists everything, {cost.lists_of_all:,}; by an inventory, next to "
+        "none."
     )
     said = [first, machine, store, requests]
     if prices:

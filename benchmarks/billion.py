@@ -123,8 +123,8 @@ def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
         )
     requests = (
         f"{cost.gets:,} GETs bring {cost.terabytes:,.1f} TB. To list them takes {cost.lists:,} requests; "
-        f"where each machine is a shard and lists everything, {cost.lists_of_all:,}; by an inventory, next to "
-        "none."
+        f"where each machine is a shard and lists everything, {cost.lists_of_all:,}; by an inventory, next "
+        "to none."
     )
     said = [first, machine, store, requests]
     if prices:

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
     OWN = "being written by this sweep"
+    ARCHIVED = "in a storage class that can't be read"
 
 
 class FolderReason(StrEnum):
@@ -227,6 +228,14 @@ class FileStat(NamedTuple):
     ctime_ns: int
     links: int
     uid: int
+
+    @property
+    def of_object(self) -> bool:
+        """Whether it is no file but an object, of which only size and mtime say anything.
+
+        Its uid is then a number that stands for the container.
+        """
+        return not (self.device or self.inode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ SOURCES: Registry[Source] = Registry(
     "source",
     Source,  # type: ignore[type-abstract]
     Row("file", "hashscan.sources.filesystem:FilesystemSource", "files and folders of this machine"),
+    Row("s3", "hashscan.sources.objects.s3:S3Source", "Amazon S3 and services that speak its language"),
 )
 
 LIST_FORMATS: Registry[ListFormat] = Registry(

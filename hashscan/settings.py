@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
@@ -96,6 +97,7 @@ class SweepSettings:
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
     one_file_system: bool = False
+    all_versions: bool = False
     max_file_size: int | None = None
     fail_on: FailOn = "match"
     strict: bool = False
@@ -109,6 +111,9 @@ class SweepSettings:
         if not self.targets and self.files_from is None:
             raise UsageError("no target given", advice="Name at least one folder or file.")
         _positive("--workers", self.workers)
+        _positive("--in-flight", self.access.in_flight)
+        if self.access.endpoint is not None:
+            _check_endpoint(self.access.endpoint)
         if self.max_file_size is not None:
             _positive("--max-file-size", self.max_file_size)
         if sum(report.path is None for report in self.reports) > 1:
@@ -116,6 +121,18 @@ class SweepSettings:
         paths = [report.path for report in self.reports if report.path is not None]
         if len({os.path.abspath(path) for path in paths}) < len(paths):
             raise UsageError("two reports can't go to the same file")
+
+
+def _check_endpoint(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError("--endpoint is no URL", advice="Write http:// or https:// and a host.")
+    if "@" in parts.netloc or parts.query:
+        # Not shown, since what stands there may be a password.
+        raise UsageError(
+            "--endpoint must hold neither a user nor a query",
+            advice="Give credentials by the provider's own variables or files.",
+        )
 
 
 def _positive(option: str, value: float) -> None:

@@ -19,12 +19,12 @@ from hashscan.cli.base import (
 )
 from hashscan.cli.screen import human_bytes, say, show_findings
 from hashscan.errors import EXIT_MEANINGS, UsageError
-from hashscan.model import Shard
+from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.forkserver import warm_up
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
 
-EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 70, 130, 143)
+EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
 
 class ReportParam(click.ParamType[ReportTarget]):
@@ -105,6 +105,16 @@ class ShardParam(click.ParamType[Shard]):
 )
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
 @click.option("--max-file-size", type=Size(), help="Leave out larger files; they are counted as skipped.")
+@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
+@click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
+@click.option("--all-versions", is_flag=True, help="Of objects, sweep every version that is kept.")
+@click.option(
+    "--in-flight",
+    type=int,
+    default=DIRECT.in_flight,
+    show_default=True,
+    help="Downloads at a time, in each worker.",
+)
 @fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
@@ -124,9 +134,12 @@ def command(
     max_pixels: int,
     skipped: tuple[str, ...],
     review_threshold: int | None,
+    endpoint: str | None,
+    anonymous: bool,
+    in_flight: int,
     **options: Any,
 ) -> int:
-    """Sweep folders and files against hash lists and write a quarantine report.
+    """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out where --files-from names files.
@@ -138,6 +151,7 @@ def command(
         state=None if no_state else state,
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
+        access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
         **options,
     )
     return sweep(settings)

@@ -79,6 +79,7 @@ class ExactReader:
         # Most files are small, and a buffer costs more to make than they do to read.
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0
+        self._content: memoryview | None = None
 
     def begin(self, descriptor: int, size: int) -> memoryview:
         """Read a file's first bytes.
@@ -101,7 +102,20 @@ class ExactReader:
                 break
             count += more
         self._file = descriptor, size, count
+        self._content = None
         return self._buffer[:count]
+
+    def begin_content(self, content: memoryview) -> memoryview:
+        """Take a file that is in memory already.
+
+        Args:
+            content: all its bytes, which must not change.
+
+        Returns:
+            The first 256 KiB, or all there is.
+        """
+        self._content = content
+        return content[:_BUFFER_SIZE]
 
     def finish(self) -> tuple[dict[str, bytes], int]:
         """Read the file begun last to its end.
@@ -112,8 +126,14 @@ class ExactReader:
         Raises:
             OSError: the file can't be read.
         """
-        descriptor, size, count = self._file
         running = [(name, start()) for name, start in self._hashes]
+        if self._content is not None:
+            content, self._content = self._content, None
+            for at in range(0, len(content), _BUFFER_SIZE):
+                for _, hasher in running:
+                    hasher.update(content[at : at + _BUFFER_SIZE])
+            return {name: hasher.digest() for name, hasher in running}, len(content)
+        descriptor, size, count = self._file
         offset = 0
         while count:
             offset += count

@@ -14,8 +14,8 @@ from hashscan.model import (
     ALGORITHMS,
     ExceptedEntry,
     FileResult,
-    FileStat,
     FolderReason,
+    Item,
     ListInfo,
     Match,
     Reason,
@@ -134,7 +134,17 @@ def sweep_record(
     }
 
 
-def _stat_fields(stat: FileStat) -> dict[str, int]:
+def _identity_fields(item: Item) -> dict[str, int | str]:
+    """What tells a file, or a state of an object, from others."""
+    stat = item.stat
+    if stat.of_object:
+        fields: dict[str, int | str] = {} if stat.size < 0 else {"size": stat.size}
+        fields["mtime_ns"] = stat.mtime_ns
+        if item.etag:
+            fields["etag"] = item.etag
+        if item.version:
+            fields["version"] = item.version
+        return fields
     return {
         "size": stat.size,
         "mtime_ns": stat.mtime_ns,
@@ -164,14 +174,21 @@ def match_fields(match: Match) -> dict[str, Any]:
     return fields
 
 
-def result_record(path: bytes, result: FileResult, *, with_digests: bool) -> Record:
-    """The record of one file that is not clean, or of a clean one that was asked about."""
+def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: Item | None = None) -> Record:
+    """The record of one file that is not clean, or of a clean one that was asked about.
+
+    Args:
+        path: of the file, or an object's URL.
+        result: what was found.
+        with_digests: whether to name the digests.
+        item: as it was listed; only for objects does it say more than the result.
+    """
     record: dict[str, Any] = {
         "type": "finding" if result.verdict in FINDINGS else result.verdict.value,
         "schema": SCHEMA,
         **path_fields(path),
         "verdict": result.verdict.value,
-        **_stat_fields(result.stat),
+        **_identity_fields(Item(result.name, result.stat) if item is None else item),
     }
     if result.reason is not None:
         record["reason"] = result.reason.value

@@ -88,7 +88,7 @@ class Sweep:
             case SkippedFile(target, folder, item, reason):
                 self.targets_with_files.add(target)
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
-                yield from self._conclude(shown_path(target, folder, item.name), result)
+                yield from self._conclude(shown_path(target, folder, item.name), result, item)
             case LostFile(target, folder, name, reason, detail):
                 self.targets_with_files.add(target)
                 self.summary.count(Verdict.UNREADABLE, reason)
@@ -106,12 +106,13 @@ class Sweep:
             if (item.stat.device, item.stat.inode) in self._own:
                 # A report that grows in a target would be found to change while it is read.
                 ours = FileResult(item.name, item.stat, Verdict.SKIPPED, Reason.OWN)
-                yield from self._conclude(shown_path(batch.target, batch.folder, item.name), ours)
+                yield from self._conclude(shown_path(batch.target, batch.folder, item.name), ours, item)
                 continue
             if item.stat.links > 1:
                 read, result = self._links.meet(batch, item)
                 if result is not None:
-                    yield from self._conclude(shown_path(batch.target, batch.folder, item.name), result)
+                    path = shown_path(batch.target, batch.folder, item.name)
+                    yield from self._conclude(path, result, item)
                 if not read:
                     continue
             reading.append(item)
@@ -155,7 +156,7 @@ class Sweep:
             if result.verdict is Verdict.CLEAN:
                 self.summary.add(result)
             else:
-                yield from self._conclude(shown_path(batch.target, batch.folder, result.name), result)
+                yield from self._conclude(shown_path(batch.target, batch.folder, item.name), result, item)
             if item.stat.links > 1:
                 yield from self._settle(item, result)
 
@@ -168,9 +169,9 @@ class Sweep:
             return
         for batch, other in self._links.settle(item.stat, result):
             path = shown_path(batch.target, batch.folder, other.name)
-            yield from self._conclude(path, replace(result, name=other.name))
+            yield from self._conclude(path, replace(result, name=other.name), other)
 
-    def _conclude(self, path: bytes, result: FileResult) -> Iterator[Record]:
+    def _conclude(self, path: bytes, result: FileResult, item: Item) -> Iterator[Record]:
         self.summary.add(result)
         if result.verdict is not Verdict.CLEAN:
-            yield result_record(path, result, with_digests=self._with_digests)
+            yield result_record(path, result, with_digests=self._with_digests, item=item)

@@ -119,6 +119,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
 
     Raises:
         TargetError: a target can't be swept at all.
+        UnreachableError: no server answers for a target.
         NoUsableListError: there is no list to match against.
         LockedError: another sweep uses the state folder or writes the report.
         OutputError: the state or a report can't be written.
@@ -133,6 +134,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         options = ListingOptions(
             exclude=Patterns.compile(settings.exclude, settings.ignore_file),
             one_file_system=settings.one_file_system,
+            all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
         )

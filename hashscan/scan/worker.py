@@ -173,7 +173,10 @@ class Worker:
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
-            first = self._reader.begin(opened.descriptor, opened.stat.size)
+            if opened.content is None:
+                first = self._reader.begin(opened.descriptor, opened.stat.size)
+            else:
+                first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)
             decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
@@ -303,9 +306,10 @@ class Worker:
     def _result(self, file: _Checked) -> FileResult:
         stat = file.item.stat
         if file.unreadable:
-            return FileResult(
-                file.item.name, stat, Verdict.UNREADABLE, reason=file.reason, detail=file.detail
-            )
+            # Not every store says in a listing what it won't let be read.
+            archived = file.reason is Reason.ARCHIVED
+            verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
+            return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
         verdict, because = judge(file.matches, file.reason)
         pdq = file.digests.get("pdq")
         result = FileResult(

@@ -88,8 +88,15 @@ class FileTrouble(Exception):
 class OpenFile(ABC):
     """A file held open by descriptor, so that nobody can put another in its place."""
 
-    descriptor: int
-    """Open for reading; read with pread only, since its offset is shared with the decoder."""
+    @property
+    @abstractmethod
+    def descriptor(self) -> int:
+        """Open for reading; read with pread only, since its offset is shared with the decoder."""
+
+    @property
+    def content(self) -> memoryview | None:
+        """All its bytes, where they are in memory anyway; else they are read by the descriptor."""
+        return None
 
     stat: FileStat
     """What fstat said just after opening."""

@@ -127,12 +127,16 @@ class _File(OpenFile):
     """A regular file held open by descriptor."""
 
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
-        self.descriptor = descriptor
+        self._descriptor = descriptor
         self.stat = file_stat(status)
+
+    @property
+    def descriptor(self) -> int:
+        return self._descriptor
 
     def check_unchanged(self) -> None:
         try:
-            now = os.fstat(self.descriptor)
+            now = os.fstat(self._descriptor)
         except OSError as error:
             raise file_trouble(error) from error
         then = self.stat
@@ -147,6 +151,6 @@ class _File(OpenFile):
             raise FileTrouble(Reason.CHANGED)
 
     def close(self) -> None:
-        if self.descriptor >= 0:
-            descriptor, self.descriptor = self.descriptor, -1
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)

@@ -17,6 +17,8 @@ class ListingOptions:
     """Stay on each target's own file system."""
     max_file_size: int | None = None
     """Bytes; larger files are skipped."""
+    all_versions: bool = False
+    """Of objects, every version and not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: our own state."""
     batch_files: int = 256

@@ -1,0 +1,132 @@
+"""Reads objects through obstore, for the keys that it can express; what its errors mean for an object.
+
+obstore keeps keys as cleaned paths: `a//b`, `./z` or a newline can't be asked for, and a leading slash is
+lost. Such keys are read through the vendor's own library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from hashscan.model import Item
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.refusals import refused
+from hashscan.sources.objects.store import Chunk, Reading, Transient
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+ONE_TRY: RetryConfig = {"max_retries": 0}
+"""To retry is the engine's part, which counts the tries."""
+
+CLIENT: ClientConfig = {
+    "connect_timeout": timedelta(seconds=10),
+    "read_timeout": timedelta(seconds=60),
+    # Of a whole download, however large.
+    "timeout": timedelta(days=1),
+    "pool_idle_timeout": timedelta(seconds=20),
+}
+
+_AT_ONCE = 1 << 20
+"""Smaller objects are taken in one piece, larger ones in pieces of this size."""
+
+_UNFIT = re.compile(
+    # What obstore refuses or changes, and what could be taken for a server's answer in the text of an error.
+    r"[\x00-\x1f\x7f<]|\A/|/\Z|//|(?:\A|/)\.\.?(?:/|\Z)|status code|kind: "
+)
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_KIND = re.compile(r"kind: (Connect|Request|Timeout|Interrupted)\b")
+
+_KINDS = {
+    "Connect": "can't connect",
+    "Request": "the connection failed",
+    "Timeout": "the server didn't answer in time",
+    "Interrupted": "the connection was cut",
+}
+
+
+def path_of(key: bytes) -> str | None:
+    """A key as obstore takes it, or None where it can't say it."""
+    try:
+        text = key.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if not text or _UNFIT.search(text) else text
+
+
+def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
+    """Begin to read an object.
+
+    Args:
+        store: of obstore, made with ONE_TRY.
+        path: from `path_of`.
+        item: as it was listed.
+        offset: the first byte wanted.
+
+    Raises:
+        FileTrouble: it can't be read.
+        Transient: worth another try.
+    """
+    import obstore
+
+    options: GetOptions = {}
+    if item.etag:
+        options["if_match"] = item.etag
+    if item.version:
+        options["version"] = item.version
+    if offset:
+        options["range"] = {"offset": offset}
+    try:
+        answer = obstore.get(store, path, options=options)
+        meta = answer.meta
+        size = meta["size"]
+        # A small one at once: each piece costs a way into the library and back.
+        chunks: Iterator[Chunk] = (
+            iter((memoryview(answer.bytes()),)) if size - offset <= _AT_ONCE else _pieces(answer, offset)
+        )
+    except Exception as error:
+        raise trouble_of(error, begun=offset > 0) from error
+    return Reading(chunks, size, meta.get("e_tag") or "", meta.get("version") or "")
+
+
+def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:
+    try:
+        for piece in answer.stream(min_chunk_size=_AT_ONCE):
+            yield memoryview(piece)
+    except Exception as error:
+        raise trouble_of(error, begun=True) from error
+
+
+def trouble_of(error: Exception, *, begun: bool) -> FileTrouble | Transient | Exception:
+    """What an error of obstore says of an object; its text itself is for nobody's eyes.
+
+    Args:
+        error: anything it raised.
+        begun: whether some bytes were read before.
+    """
+    from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+
+    if isinstance(error, FileNotFoundError):
+        return refused(404, _code(str(error)), begun=begun)
+    if not isinstance(error, BaseError):
+        return error
+    text = str(error)
+    status = _STATUS.search(text)
+    if status is not None:
+        return refused(int(status[1]), _code(text), begun=begun)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return refused(403, "", begun=begun)
+    if isinstance(error, PreconditionError):
+        return refused(412, "", begun=begun)
+    kind = _KIND.search(text)
+    return Transient("the download failed" if kind is None else _KINDS[kind[1]])
+
+
+def _code(text: str) -> str:
+    found = _CODE.search(text)
+    return "" if found is None else found[1]

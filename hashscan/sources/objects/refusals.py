@@ -1,0 +1,46 @@
+"""What a server's refusal of one object means, by status and code, as S3 and its like send them."""
+
+from __future__ import annotations
+
+import re
+
+from hashscan.model import Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.store import Transient
+
+_BUSY = frozenset(
+    {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException"}
+    | {"RequestLimitExceeded", "TooManyRequests", "ServerBusy", "OperationTimedOut"}
+)
+_NO_RIGHT = frozenset(
+    {"AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+    | {"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AccountProblem"}
+)
+_ARCHIVED = frozenset({"InvalidObjectState", "BlobArchived"})
+
+_PLAIN = re.compile(r"[A-Za-z0-9.]{1,64}")
+
+
+def refused(status: int, code: str, *, begun: bool = False) -> FileTrouble | Transient:
+    """What an answer without the object means.
+
+    Args:
+        status: of HTTP.
+        code: the service's own word for it; empty where there is none.
+        begun: whether some of the object was read before.
+    """
+    code = code if _PLAIN.fullmatch(code) else ""
+    words = f"the server says {code or status}"
+    if code in _ARCHIVED:
+        return FileTrouble(Reason.ARCHIVED)
+    if code in _BUSY or status in {408, 429} or status >= 500:
+        return Transient(words)
+    if code in _NO_RIGHT or status in {401, 403}:
+        return FileTrouble(Reason.PERMISSION, words)
+    # 405: the version has become a delete marker.
+    if status in {404, 405, 410}:
+        return FileTrouble(Reason.VANISHED)
+    # 416: it is shorter than what was read of it before.
+    if status == 412 or (status == 416 and begun):
+        return FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
+    return FileTrouble(Reason.IO_ERROR, words)

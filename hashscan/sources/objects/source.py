@@ -1,0 +1,184 @@
+"""The source of objects: what all schemes have in common, from URLs to batches."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+from hashscan.errors import TargetError
+from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item
+from hashscan.sources.base import ClosedFolder, Listing, Opener, SkippedFile, Source
+from hashscan.sources.objects.download import ObjectOpener
+from hashscan.sources.objects.listing import list_parallel
+from hashscan.sources.objects.sifting import Sieve
+from hashscan.sources.objects.store import ObjectStore, StoredObject
+from hashscan.sources.options import ListingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTarget:
+    """One URL that was named: a container, or what lies under a prefix of it."""
+
+    container: str
+    prefix: bytes
+    """Plain bytes that keys begin with, as the stores have it; no slash is added."""
+
+
+class ObjectSource(Source):
+    """Objects by URL: `scheme://container[/prefix]`. A scheme is a class with a name and a store."""
+
+    def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
+        """Find the targets; each is asked for its first object.
+
+        Args:
+            targets: URLs.
+            options: what to leave out.
+            access: how to reach the service.
+
+        Raises:
+            TargetError: a URL is none, or its container can't be listed.
+            UnreachableError: the service doesn't answer.
+        """
+        self._options = options
+        self._access = access
+        self._found = _without_covered([self.parse(target) for target in targets])
+        for found in self._found:
+            with closing(self.make_store(found.container, access)) as store:
+                store.probe(found.prefix, all_versions=options.all_versions)
+
+    @classmethod
+    @abstractmethod
+    def make_store(cls, container: str, access: Access) -> ObjectStore:
+        """The store of one container, for the process that asks; nothing is sent yet.
+
+        Raises:
+            TargetError: a library or credentials are missing.
+        """
+
+    @classmethod
+    def parse(cls, target: bytes) -> ObjectTarget:
+        """Read a URL.
+
+        Raises:
+            TargetError: it is none.
+        """
+        scheme, _, rest = target.partition(b"://")
+        container, _, prefix = rest.partition(b"/")
+        if not container or not container.isascii() or scheme.lower() != cls.name.encode():
+            raise TargetError(
+                f"{target.decode(errors='replace')!r} is no URL of a target",
+                advice=f"Write {cls.name}://NAME or {cls.name}://NAME/PREFIX.",
+            )
+        return ObjectTarget(container.decode("ascii"), prefix)
+
+    @classmethod
+    def url(cls, container: str, key: bytes = b"") -> bytes:
+        """The URL of a container, or of an object in it: the key follows after one slash, whatever it is."""
+        whole = f"{cls.name}://{container}".encode()
+        return whole + b"/" + key if key else whole
+
+    @property
+    def targets(self) -> tuple[bytes, ...]:
+        """The containers, each once: an item's name is its whole key, so that no two keys look alike."""
+        return tuple(dict.fromkeys(self.url(target.container) for target in self._found))
+
+    @property
+    def paths(self) -> tuple[bytes, ...]:
+        """The URLs that are swept."""
+        return tuple(self.url(target.container, target.prefix) for target in self._found)
+
+    def listings(self) -> Iterator[Listing]:
+        """List the targets, one after the other."""
+        empty: list[ObjectTarget] = []
+        filled: set[str] = set()
+        for target in self._found:
+            something = False
+            for listing in self._list(target):
+                something = something or not isinstance(listing, ClosedFolder)
+                yield listing
+            if something:
+                filled.add(target.container)
+            else:
+                empty.append(target)
+        for target in empty:
+            # Where all of a container is empty the sweep says so itself.
+            if target.container in filled:
+                yield ClosedFolder(
+                    self.url(target.container),
+                    target.prefix,
+                    FolderReason.VANISHED,
+                    "nothing is stored under this prefix",
+                )
+
+    def _list(self, target: ObjectTarget) -> Iterator[Listing]:
+        options = self._options
+        url = self.url(target.container)
+        owner = owner_of(url)
+        sieve = Sieve(target.prefix, options)
+        items: list[Item] = []
+        total = 0
+        with closing(self.make_store(target.container, self._access)) as store:
+            found = list_parallel(store, target.prefix, all_versions=options.all_versions)
+            with closing(found):
+                for page in found:
+                    if isinstance(page, tuple):
+                        prefix, trouble = page
+                        yield ClosedFolder(url, prefix, trouble.reason, trouble.detail)
+                        continue
+                    for stored in page:
+                        item = item_of(stored, owner)
+                        reason = sieve.reason(stored)
+                        if reason is not None:
+                            yield SkippedFile(url, b"", item, reason)
+                            continue
+                        size = max(stored.size, 0)
+                        full = total + size > options.batch_bytes or len(items) >= options.batch_files
+                        if items and full:
+                            yield Batch(self.name, url, b"", 0, 0, tuple(items))
+                            items.clear()
+                            total = 0
+                        items.append(item)
+                        total += size
+        if items:
+            yield Batch(self.name, url, b"", 0, 0, tuple(items))
+
+    @classmethod
+    def opener(cls, access: Access) -> Opener:
+        """What downloads objects."""
+        return ObjectOpener(partial(_store_of_url, cls, access=access), access)
+
+
+def _store_of_url(source: type[ObjectSource], url: bytes, *, access: Access) -> ObjectStore:
+    return source.make_store(source.parse(url).container, access)
+
+
+def owner_of(url: bytes) -> int:
+    """The owner that stands for a container: containers share no decoder, as customers don't."""
+    return int.from_bytes(hashlib.blake2b(url, digest_size=8).digest(), "little") >> 1
+
+
+def item_of(stored: StoredObject, owner: int) -> Item:
+    """A listed object as an item; an object has no device and no inode."""
+    stat = FileStat(
+        device=0, inode=0, size=stored.size, mtime_ns=stored.modified_ns, ctime_ns=0, links=1, uid=owner
+    )
+    return Item(stored.key, stat, stored.etag, stored.version)
+
+
+def _without_covered(targets: Iterable[ObjectTarget]) -> tuple[ObjectTarget, ...]:
+    """Leave out what another target's listing tells of anyway, so that each object has one verdict."""
+    named = list(dict.fromkeys(targets))
+    return tuple(
+        target
+        for target in named
+        if not any(
+            other is not target
+            and other.container == target.container
+            and target.prefix.startswith(other.prefix)
+            for other in named
+        )
+    )

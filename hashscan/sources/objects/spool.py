@@ -1,0 +1,166 @@
+"""Where the bytes of one object gather while they arrive: in memory, or in a file without a name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable
+
+from hashscan.errors import OutputError
+from hashscan.sources.objects.store import Chunk
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+class Spool:
+    """Takes bytes; then gives them as they are, or a descriptor from which they can be read but not changed.
+
+    The descriptor goes to a decoder, which strangers' bytes may take over: it must not be able to change what
+    others read through it.
+    """
+
+    def __init__(self, *, in_memory: bool, may_grow: Callable[[int], bool]) -> None:
+        """Start empty.
+
+        Args:
+            in_memory: whether to begin in memory.
+            may_grow: asked before more bytes are kept in memory than before, with how many in all; where it
+                says no, everything goes to a file.
+
+        Raises:
+            OutputError: a temporary file can't be made.
+        """
+        self._may_grow = may_grow
+        self.size = 0
+        self._only: Chunk | None = b""
+        """All bytes, as long as they came in one piece and are in memory."""
+        self._memory = -1
+        self._sealed = False
+        self._file = -1
+        self._reading = -1
+        if not in_memory:
+            self._move_to_file()
+
+    @property
+    def content(self) -> memoryview | None:
+        """All bytes, where they came in one piece and no descriptor was asked for."""
+        return None if self._only is None else memoryview(self._only)
+
+    @property
+    def descriptor(self) -> int:
+        """To read all bytes by; its offset is 0. Nothing may be written any more.
+
+        Raises:
+            OutputError: a temporary file can't be made or written.
+        """
+        if self._file < 0 and not self._gather(b""):
+            self._move_to_file()
+        if self._file >= 0:
+            return self._reading
+        if not self._sealed:
+            fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+            self._sealed = True
+        return self._memory
+
+    def write(self, chunk: Chunk) -> None:
+        """Add bytes at the end.
+
+        Raises:
+            OutputError: the temporary file can't be made or written.
+        """
+        if self._file < 0:
+            if self._may_grow(self.size + len(chunk)):
+                if not self.size:
+                    self._only, self.size = chunk, len(chunk)
+                    return
+                if self._gather(chunk):
+                    self.size += len(chunk)
+                    return
+            self._move_to_file()
+        self._append(chunk)
+
+    def restart(self) -> None:
+        """Forget what was written."""
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
+        else:
+            self._drop_memory()
+            self._only = b""
+        self.size = 0
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._only = None
+        self._drop_memory()
+        for descriptor in {self._file, self._reading} - {-1}:
+            os.close(descriptor)
+        self._file = self._reading = -1
+
+    def _gather(self, chunk: Chunk) -> bool:
+        """Put bytes into the file in memory; False where the system has none to give."""
+        try:
+            if self._memory < 0:
+                self._memory = os.memfd_create("hashscan-object", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            if self._only is not None:
+                _write(self._memory, self._only, 0)
+                self._only = None
+            _write(self._memory, chunk, self.size)
+        except OSError:
+            return False
+        return True
+
+    def _drop_memory(self) -> None:
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+    def _move_to_file(self) -> None:
+        try:
+            self._file, path = tempfile.mkstemp(prefix="hashscan-", dir=temporary_folder())
+            try:
+                self._reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            finally:
+                os.unlink(path)
+            if self._only is not None:
+                _write(self._file, self._only, 0)
+            else:
+                copied = 0
+                while copied < self.size:
+                    copied += os.sendfile(self._file, self._memory, copied, self.size - copied)
+        except OSError as error:
+            raise _trouble(error) from error
+        self._only = None
+        self._drop_memory()
+
+    def _append(self, chunk: Chunk) -> None:
+        try:
+            _write(self._file, chunk, self.size)
+        except OSError as error:
+            raise _trouble(error) from error
+        self.size += len(chunk)
+
+
+def _write(descriptor: int, chunk: Chunk, offset: int) -> None:
+    """Write all of a chunk, without the descriptor's own offset."""
+    rest = memoryview(chunk)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest = rest[written:]
+        offset += written
+
+
+def temporary_folder() -> str:
+    """Where large objects go: TMPDIR, or /var/tmp, since /tmp may itself be memory."""
+    # What lies there has no name, so nobody can have made it before.
+    for folder in (os.environ.get("TMPDIR"), "/var/tmp"):  # noqa: S108
+        if folder and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    return tempfile.gettempdir()
+
+
+def _trouble(error: OSError) -> OutputError:
+    return OutputError(
+        f"a temporary file in {temporary_folder()} for a large object failed: {error.strerror or error}",
+        advice="Free some space there, or name another folder in TMPDIR.",
+    )

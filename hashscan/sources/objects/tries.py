@@ -1,0 +1,45 @@
+"""Tries again what failed for reasons that pass."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from hashscan.model import Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.store import Transient
+
+TRIES = 6
+"""Without progress between them; with the pauses below some 6 seconds in all, after which a busy server has
+either slowed us down or won't serve us."""
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+
+PROGRESS_BYTES = 1 << 20
+"""Received since the last failure, this counts as progress."""
+
+
+class Tries:
+    """The tries for one object."""
+
+    def __init__(self, pause: Callable[[float], None]) -> None:
+        """Take what waits a number of seconds; it may raise to give up."""
+        self._pause = pause
+        self._failed = 0
+
+    def failed(self, trouble: Transient, progress_bytes: int = 0) -> None:
+        """Count a failure, and wait before the next try.
+
+        Raises:
+            FileTrouble: it was the last one.
+        """
+        if progress_bytes >= PROGRESS_BYTES:
+            self._failed = 0
+        self._failed += 1
+        if self._failed >= TRIES:
+            raise FileTrouble(Reason.IO_ERROR, f"{trouble.detail}; {self._failed} tries") from trouble
+        pause = _FIRST_PAUSE * 2 ** (self._failed - 1)
+        # Not all at once: many downloads meet a busy server at the same moment.
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - nothing to guess
+        self._pause(min(max(pause, trouble.wait_seconds), _LONGEST_PAUSE))

@@ -1,0 +1,28 @@
+"""What all tests of object stores share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .buckets import TestBucket, moto_url, wake_obstore
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ready() -> None:
+    """Before descriptors are counted."""
+    wake_obstore()
+    moto_url()
+
+
+@pytest.fixture
+def bucket() -> Iterator[TestBucket]:
+    with TestBucket() as made:
+        yield made
+
+
+@pytest.fixture
+def versioned() -> Iterator[TestBucket]:
+    with TestBucket(versioned=True) as made:
+        yield made

@@ -106,9 +106,13 @@ class SweepSettings:
     """The part of the sweep that is to be done; None is all of it."""
     files_from: Path | None = None
     """A list of the files to sweep, beneath the targets if there are any; `-` is standard input."""
+    inventory: bytes | None = None
+    """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
 
     def __post_init__(self) -> None:
-        if not self.targets and self.files_from is None:
+        if self.inventory is not None and self.files_from is not None:
+            raise UsageError("--inventory and --files-from exclude each other")
+        if not self.targets and self.files_from is None and self.inventory is None:
             raise UsageError("no target given", advice="Name at least one folder or file.")
         _positive("--workers", self.workers)
         _positive("--in-flight", self.access.in_flight)

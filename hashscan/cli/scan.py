@@ -71,6 +71,13 @@ class ShardParam(click.ParamType[Shard]):
     "TARGET, they must lie beneath it.",
 )
 @click.option(
+    "--inventory",
+    type=click.Path(path_type=bytes),
+    metavar="MANIFEST",
+    help="Take what is in a bucket from an S3 inventory (CSV; path or URL of its manifest.json) instead of "
+    "listing it; TARGET may name prefixes.",
+)
+@click.option(
     "--shard",
     type=ShardParam(),
     metavar="INDEX/COUNT",
@@ -142,7 +149,7 @@ def command(
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
-    TARGET may be left out where --files-from names files.
+    TARGET may be left out with --files-from or --inventory.
     """
     settings = SweepSettings(
         targets=targets,

@@ -104,12 +104,15 @@ def sweep_record(
     strict: bool,
     shard: Shard | None,
     files_from: bytes | None,
+    inventory: tuple[bytes, str] | None,
     started: str,
 ) -> Record:
     """The first record: what was asked for, and with what."""
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
     part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
-    names = {} if files_from is None else {"files_from": path_fields(files_from)}
+    names: dict[str, Any] = {} if files_from is None else {"files_from": path_fields(files_from)}
+    if inventory is not None:
+        names["inventory"] = {**path_fields(inventory[0]), "created": inventory[1]}
     return {
         "type": "sweep",
         "schema": SCHEMA,
@@ -139,7 +142,8 @@ def _identity_fields(item: Item) -> dict[str, int | str]:
     stat = item.stat
     if stat.of_object:
         fields: dict[str, int | str] = {} if stat.size < 0 else {"size": stat.size}
-        fields["mtime_ns"] = stat.mtime_ns
+        if stat.mtime_ns:
+            fields["mtime_ns"] = stat.mtime_ns
         if item.etag:
             fields["etag"] = item.etag
         if item.version:

@@ -22,6 +22,7 @@ from hashscan.scan.summary import Summary, exit_code_of
 
 SAME: Mapping[str, str] = {
     "targets": "swept other targets",
+    "inventory": "took another inventory",
     "algorithms": "computed other digests",
     "thresholds": "matched by other thresholds",
     "variants": "compared pictures in other ways",

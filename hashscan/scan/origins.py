@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
 from hashscan.sources.base import Listing, LostFile, Passed, Source
 from hashscan.sources.options import ListingOptions
+
+if TYPE_CHECKING:
+    from hashscan.sources.objects.s3_inventory import S3Inventory
 
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILES = "file"
@@ -38,6 +42,19 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
             )
         named.setdefault(scheme, []).append(target)
     return [SOURCES[scheme](group, options, access) for scheme, group in named.items()]
+
+
+def inventory_of(
+    manifest: bytes, targets: Sequence[bytes], options: ListingOptions, access: Access
+) -> S3Inventory:
+    """The bucket that an inventory lists.
+
+    Raises:
+        TargetError: it can't be used, or a target is not in its bucket.
+    """
+    from hashscan.sources.objects.s3_inventory import S3Inventory
+
+    return S3Inventory(targets, options, access, manifest=manifest)
 
 
 def named_listings(

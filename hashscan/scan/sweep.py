@@ -25,14 +25,14 @@ from hashscan.reports.sink import ReportSink
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
-from hashscan.scan.origins import named_listings, sources_of
+from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
 from hashscan.scan.summary import Summary
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
-from hashscan.sources.base import Listing
+from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -138,7 +138,12 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
         )
-        sources = sources_of(settings.targets, options, settings.access)
+        sources: Sequence[Source]
+        if settings.inventory is None:
+            inventory, sources = None, sources_of(settings.targets, options, settings.access)
+        else:
+            inventory = inventory_of(settings.inventory, settings.targets, options, settings.access)
+            sources = [inventory]
         listings: Iterator[Listing]
         if settings.files_from is None:
             listings = chain.from_iterable(source.listings() for source in sources)
@@ -180,6 +185,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 strict=settings.strict,
                 shard=settings.shard,
                 files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
+                inventory=None
+                if inventory is None or settings.inventory is None
+                else (settings.inventory, inventory.manifest.created.isoformat()),
                 started=started.isoformat(),
             )
         )

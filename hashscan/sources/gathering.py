@@ -29,18 +29,20 @@ class Gathering:
             The batch that was full or of another folder, if there was one. A file that is named twice is in
             two batches.
         """
+        # Of some objects the size is not known before they are read.
+        size = max(item.stat.size, 0)
         identity = (item.name, item.version)
         full = (
             head != self._head
             or len(self._items) >= self._options.batch_files
-            or self._bytes + item.stat.size > self._options.batch_bytes
+            or self._bytes + size > self._options.batch_bytes
             or identity in self._met
         )
         done = self.take() if full else None
         self._head = head
         self._items.append(item)
         self._met.add(identity)
-        self._bytes += item.stat.size
+        self._bytes += size
         return done
 
     def take(self) -> Batch | None:

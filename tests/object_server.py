@@ -1,9 +1,9 @@
 """A fast web server that speaks just enough S3 to list and to read, with latency and faults on demand.
 
 Run as a program it serves one bucket, `bucket`, and prints its URL. What is in it follows from `--objects`
-(`PREFIX:COUNT:SIZE`, repeatable) and `--file`; a folder's name in a key makes the server misbehave for that key, see
-FAULTS. It keeps up with thousands of requests a second, which is what it is for: other servers for tests
-don't. What S3 means in detail is tested elsewhere, against a server made for that.
+(`PREFIX:COUNT:SIZE`, repeatable) and `--file`; a folder's name in a key makes the server misbehave for that
+key, see FAULTS. It keeps up with thousands of requests a second, which is what it is for: other servers for
+tests don't. What S3 means in detail is tested elsewhere, against a server made for that.
 """
 
 from __future__ import annotations
@@ -235,15 +235,12 @@ class Connection(asyncio.Protocol):
         if method == b"HEAD":
             self.transport.write(head)
             return
+        half = start + (stop - start) // 2
         if "cut" in folders or (folders & {"cut1", "swapped"} and first):
-            self.transport.write(
-                head + b"".join(self.bucket.body(key, stop))[start : start + (stop - start) // 2]
-            )
+            self.transport.write(head + b"".join(self.bucket.body(key, half))[start:])
             self.transport.close()
         elif "stalled" in folders:
-            self.transport.write(
-                head + b"".join(self.bucket.body(key, stop))[start : start + (stop - start) // 2]
-            )
+            self.transport.write(head + b"".join(self.bucket.body(key, half))[start:])
         elif stop > STREAMED:
             task = asyncio.get_running_loop().create_task(self.stream(head, key, start, stop))
             self.tasks.add(task)

@@ -96,7 +96,9 @@ class S3Store(ObjectStore):
         page = self._page(prefix, all_versions=all_versions, Delimiter="/")
         if page.get("IsTruncated"):
             return None
-        return Level(objects_of(page), prefixes_of(page))
+        prefixes = prefixes_of(page)
+        # By a prefix that is no UTF-8 nothing can be asked for; what lies under it is seen from above.
+        return Level(objects_of(page), prefixes) if all(map(_is_text, prefixes)) else None
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -134,6 +136,14 @@ class S3Store(ObjectStore):
             if client is not None:
                 client.close()
         self.__dict__.pop("_fast", None)
+
+
+def _is_text(prefix: bytes) -> bool:
+    try:
+        prefix.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:

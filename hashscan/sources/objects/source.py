@@ -69,6 +69,12 @@ class ObjectSource(Source):
         """
         scheme, _, rest = target.partition(b"://")
         container, _, prefix = rest.partition(b"/")
+        if b"@" in container:
+            # Not shown: what stands there may be a password.
+            raise TargetError(
+                f"a {cls.name}:// URL must not hold credentials",
+                advice="Give them by the provider's own variables or files.",
+            )
         if not container or not container.isascii() or scheme.lower() != cls.name.encode():
             raise TargetError(
                 f"{target.decode(errors='replace')!r} is no URL of a target",

@@ -251,7 +251,8 @@ client = botocore.session.get_session().create_client(
     "s3", region_name="us-east-1", endpoint_url=os.environ["HASHSCAN_ENDPOINT"]
 )
 pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket).build_full_result()
-print(json.dumps(jmespath.search(query, json.loads(json.dumps(pages, default=lambda t: t.isoformat()))), indent=4))
+pages = json.loads(json.dumps(pages, default=lambda time: time.isoformat()))
+print(json.dumps(jmespath.search(query, pages), indent=4))
 """
 
 

@@ -29,6 +29,10 @@ class Reason(StrEnum):
     REPLACED = "replaced by something else"
     CHANGED = "changed while read"
     WORKER_DIED = "worker died"
+    # unreadable: named in a list of names, but nothing that can be read under this name
+    OUTSIDE = "outside the targets"
+    NO_FILE = "not a regular file"
+    NO_NAME = "not a path or URL that can be opened"
     # undecoded: a picture that gave no picture digest
     TRUNCATED = "truncated picture"
     BROKEN = "broken picture"
@@ -268,6 +272,15 @@ class Access:
 
 DIRECT = Access()
 """The providers' own addresses, and what else holds where nothing was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of the equal parts that a sweep is divided into."""
+
+    index: int
+    """From 1 on."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

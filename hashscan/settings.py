@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.model import ALGORITHMS, DIRECT, Access
+from hashscan.model import ALGORITHMS, DIRECT, Access, Shard
 
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 SUGGESTED_REVIEW_THRESHOLD = 52
 """Bits of PDQ. Four of five photos lie so near after 5 % was cropped from them or 15 % covered by a caption,
 and no unrelated ones do; see `benchmarks/recall.py`."""
@@ -83,6 +84,7 @@ class SweepSettings:
     """Everything `hashscan scan` was told."""
 
     targets: tuple[bytes, ...]
+    """Where `files_from` names files, these may be none."""
     lists: tuple[str, ...] | None
     """None is every list of the state folder."""
     reports: tuple[ReportTarget, ...]
@@ -100,9 +102,17 @@ class SweepSettings:
     fail_on: FailOn = "match"
     strict: bool = False
     with_digests: bool = False
+    shard: Shard | None = None
+    """The part of the sweep that is to be done; None is all of it."""
+    files_from: Path | None = None
+    """A list of the files to sweep, beneath the targets if there are any; `-` is standard input."""
+    inventory: bytes | None = None
+    """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
 
     def __post_init__(self) -> None:
-        if not self.targets:
+        if self.inventory is not None and self.files_from is not None:
+            raise UsageError("--inventory and --files-from exclude each other")
+        if not self.targets and self.files_from is None and self.inventory is None:
             raise UsageError("no target given", advice="Name at least one folder or file.")
         _positive("--workers", self.workers)
         _positive("--in-flight", self.access.in_flight)
@@ -161,6 +171,20 @@ def parse_size(text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
     return int(digits) * factor
+
+
+def parse_shard(text: str) -> Shard:
+    """A part of a sweep from `3/16`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _SHARD.fullmatch(text.strip())
+    if found is not None and 1 <= int(found[1]) <= int(found[2]):
+        return Shard(int(found[1]), int(found[2]))
+    raise UsageError(
+        f"{text!r} is no shard", advice="Write which and of how many, such as 3/16; the first is 1."
+    )
 
 
 def parse_until(text: str) -> datetime:

@@ -366,3 +366,51 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     assert found["jpeg 50"] == found["mirrored"] == found["pad 10% orange"] == 1
     assert found["crop 20%"] == 0
     assert "copy.jpg" in done.stdout
+
+
+class TestBillion:
+    """Arithmetic, so that it can be checked by hand."""
+
+    def paragraph(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", BENCHMARKS / "billion.py", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def test_cores_bind(self) -> None:
+        # A machine does 1,000 a second; 10⁹ in 100 hours are 2,778 a second.
+        said = self.paragraph(
+            "--rate", "100", "--size", "100K", "--cores", "10", "--network", "10", "--hours", "100",
+            "--price-get", "0.4", "--price-list", "5", "--price-machine", "0.5",
+        )  # fmt: skip
+        assert "A billion objects of 100 kB on average take 3 machines of 10 cores 92.6 hours" in said
+        assert "the cores bind first; of 10 Gbit a second they take 0.8." in said
+        assert "the 3,000 a second that all ask for must be spread over 1 or more" in said
+        assert "1,000,000,000 GETs bring 100.0 TB" in said
+        assert (
+            "takes 1,000,000 requests; where each machine is a shard and lists everything, 3,000,000" in said
+        )
+        # 400 for GETs, 15 for listing, three times half of 92.6 for machines.
+        assert "that is 554." in said
+
+    def test_the_network_binds(self) -> None:
+        # 1 Gbit a second are 125 MB, which are 125 objects.
+        said = self.paragraph(
+            "--rate", "100", "--size", "1M", "--cores", "10", "--network", "1", "--hours", "1",
+            "--objects", "900000",
+        )  # fmt: skip
+        assert "900,000 objects of 1 MB on average take 2 machines of 10 cores 1.0 hours" in said
+        assert "the network binds first: 1 Gbit a second carry 125 objects a second" in said
+        assert "the cores could do 1,000." in said
+
+    def test_the_bucket_binds(self) -> None:
+        # 5,500 a second take 50.5 hours, and six machines reach that.
+        said = self.paragraph(
+            "--rate", "100", "--size", "1K", "--cores", "10", "--network", "10", "--hours", "5",
+            "--prefixes", "1",
+        )  # fmt: skip
+        assert "take 6 machines of 10 cores 50.5 hours" in said
+        assert "The bucket binds before them" in said

@@ -11,8 +11,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from tests.sources.objects.buckets import SECRET, TestBucket
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 UPLOADS = EXAMPLES / "uploads"
@@ -233,3 +237,186 @@ def test_the_pulling_unit_has_no_capability() -> None:
 def test_no_finding_passes_for_success() -> None:
     codes = {c for k, v in directives("hashscan.service") if k == "SuccessExitStatus" for c in v.split()}
     assert codes.isdisjoint({"1", "2", "3", "4", "10", "11", "12", "70"})
+
+
+_AWS = """#!%s
+# Does what the command line of AWS does with these arguments, by the library that it is made from.
+import json, os, sys
+import botocore.session, jmespath
+given = dict(zip(sys.argv[3::2], sys.argv[4::2], strict=True))
+assert sys.argv[1:3] == ["s3api", "list-objects-v2"] and given.pop("--output") == "json"
+query, bucket = given.pop("--query"), given.pop("--bucket")
+assert not given
+client = botocore.session.get_session().create_client(
+    "s3", region_name="us-east-1", endpoint_url=os.environ["HASHSCAN_ENDPOINT"]
+)
+pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket).build_full_result()
+pages = json.loads(json.dumps(pages, default=lambda time: time.isoformat()))
+print(json.dumps(jmespath.search(query, pages), indent=4))
+"""
+
+
+class TestUploadBucket:
+    """The jobs' own scripts, against a bucket on this machine."""
+
+    @pytest.fixture
+    def environment(self, tmp_path: Path) -> dict[str, str]:
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+        for name, text in (
+            ("hashscan", f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n'),
+            ("python", python),
+            ("aws", _AWS % sys.executable),
+        ):
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
+        state = tmp_path / "state"
+        imported = hashscan(
+            "lists", "import", EXAMPLES / "demo-entries.csv", "--name", "national", state=state
+        )
+        assert imported.returncode == 0, imported.stderr
+        return {"PATH": f"{programs}:{os.environ['PATH']}", "HASHSCAN_STATE": str(state)}
+
+    def job(self, which: str) -> tuple[str, str]:
+        """A job's script and the SINCE that it has."""
+        job = yaml.safe_load((EXAMPLES / "ci" / f"upload-bucket.{which}.yml").read_text())
+        if which == "gitlab-ci":
+            (script,) = job["check-new-uploads"]["script"]
+            assert job["check-new-uploads"]["allow_failure"] == {"exit_codes": 3}
+            # As GitLab's runner starts it.
+            return f"set -eo pipefail\n{script}", job["check-new-uploads"]["variables"]["SINCE"]
+        (step,) = [
+            s
+            for s in job["jobs"]["hashscan"]["steps"]
+            if s["name" if "name" in s else "uses"] == "Sweep what is new"
+        ]
+        assert step["shell"] == "bash"
+        # As GitHub's runner starts it.
+        return f"set -eo pipefail\n{step['run']}", job["jobs"]["hashscan"]["env"]["SINCE"]
+
+    def run(
+        self, which: str, bucket: TestBucket, environment: dict[str, str], here: Path, **more: str
+    ) -> int:
+        script, since = self.job(which)
+        done = subprocess.run(
+            # What the sandbox can do on this machine is not the question here.
+            ["bash", "-c", script.replace("--sandbox required", "--sandbox auto")],
+            env={
+                **os.environ,
+                **environment,
+                "BUCKET": bucket.name,
+                "SINCE": since,
+                "HASHSCAN_ENDPOINT": str(bucket.access.endpoint),
+                **more,
+            },
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert SECRET not in done.stdout + done.stderr
+        return done.returncode
+
+    @pytest.mark.parametrize("which", ["github-actions", "gitlab-ci"])
+    def test_what_is_new_is_swept(self, which: str, environment: dict[str, str], tmp_path: Path) -> None:
+        here = tmp_path / "job"
+        here.mkdir()
+        report = here / "hashscan.jsonl"
+        with TestBucket() as bucket:
+            # An empty bucket has nothing new.
+            assert self.run(which, bucket, environment, here) == 0
+            bucket.put(b"notes  and/more.txt", b"nothing to see")
+            assert self.run(which, bucket, environment, here) == 0
+            assert json.loads(report.read_text().splitlines()[-1])["files"] == 1
+            bucket.put(b"a//b c+d.jpg", (UPLOADS / "alice" / "holiday" / "lighthouse.jpg").read_bytes())
+            assert self.run(which, bucket, environment, here) == 1
+            assert f"s3://{bucket.name}/a//b c+d.jpg" in report.read_text()
+            # Nothing is as new as that.
+            assert self.run(which, bucket, environment, here, SINCE="1 hour") == 0
+            assert json.loads(report.read_text().splitlines()[-1])["files"] == 0
+            # Without the listing, nobody may think that all is well.
+            (tmp_path / "bin" / "aws").write_text("#!/bin/sh\nexit 254\n")
+            assert self.run(which, bucket, environment, here) == 254
+
+
+class TestKubernetes:
+    """The pods' own scripts, on this machine."""
+
+    def documents(self, name: str) -> list[dict[str, Any]]:
+        return list(yaml.safe_load_all((EXAMPLES / "kubernetes" / name).read_text()))
+
+    def pod(self, name: str) -> dict[str, Any]:
+        job = self.documents(name)[-1]
+        pod: dict[str, Any] = job["spec"]["template"]["spec"]
+        return pod
+
+    def test_as_many_pods_as_shards(self) -> None:
+        (job,) = [document for document in self.documents("sweep.yml") if document["kind"] == "Job"]
+        variables = {v["name"]: v["value"] for v in self.pod("sweep.yml")["containers"][0]["env"]}
+        assert job["spec"]["completionMode"] == "Indexed"
+        assert int(variables["SHARDS"]) == job["spec"]["completions"] == 16
+
+    @pytest.mark.parametrize("name", ["sweep.yml", "merge.yml"])
+    def test_pods_are_closed(self, name: str) -> None:
+        pod = self.pod(name)
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+    def test_shards_and_their_merging(self, tmp_path: Path) -> None:
+        state, reports = tmp_path / "state", tmp_path / "reports"
+        reports.mkdir()
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
+        (programs / "hashscan").chmod(0o755)
+        imported = hashscan(
+            "lists", "import", EXAMPLES / "demo-entries.csv", "--name", "national", state=state
+        )
+        assert imported.returncode == 0, imported.stderr
+
+        def run(name: str, **more: str) -> subprocess.CompletedProcess[str]:
+            (container,) = self.pod(name)["containers"]
+            script = (
+                container["args"][0]
+                .replace("s3://example-uploads", str(UPLOADS))
+                .replace("/reports", str(reports))
+                .replace("--sandbox required --workers 4", "--workers 1")
+            )
+            return subprocess.run(
+                [*container["command"], script],
+                env={
+                    **os.environ,
+                    "PATH": f"{programs}:{os.environ['PATH']}",
+                    "HASHSCAN_STATE": str(state),
+                    "SHARDS": "3",
+                    **more,
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        for index in range(3):
+            done = run("sweep.yml", JOB_COMPLETION_INDEX=str(index))
+            assert done.returncode == 0, done.stderr
+        assert {path.name for path in reports.iterdir()} == {f"shard-{index}.jsonl" for index in (1, 2, 3)}
+        # A pod that can't sweep is begun anew; there is no list in this state folder.
+        assert (
+            run("sweep.yml", JOB_COMPLETION_INDEX="0", HASHSCAN_STATE=str(tmp_path / "new")).returncode == 10
+        )
+        merged = run("merge.yml")
+        assert merged.returncode == 1, merged.stderr
+        (whole,) = reports.iterdir()
+        lines = [json.loads(line) for line in whole.read_text().splitlines()]
+        assert lines[-1]["verdicts"]["match"] == 5
+        assert lines[-1]["files"] == len(contents(UPLOADS))
+        # Nothing is left to be joined to the next sweep.
+        assert run("merge.yml").returncode == 2

@@ -34,7 +34,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "PIL": frozenset({"hashing"}),
     "pillow_heif": frozenset({"hashing"}),
     "imagehash": frozenset({"hashing"}),
-    "xxhash": frozenset({"hashing", "lists"}),
+    "xxhash": frozenset({"hashing", "lists", "scan"}),
     "numpy": frozenset({"hashing", "lists", "scan"}),
     "pebble": frozenset({"scan"}),
     "tuf": frozenset({"lists"}),

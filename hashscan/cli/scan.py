@@ -18,11 +18,11 @@ from hashscan.cli.base import (
     state_option,
 )
 from hashscan.cli.screen import human_bytes, say, show_findings
-from hashscan.errors import EXIT_MEANINGS
-from hashscan.model import DIRECT, Access
+from hashscan.errors import EXIT_MEANINGS, UsageError
+from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.forkserver import warm_up
-from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers
+from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
@@ -46,8 +46,43 @@ class ReportParam(click.ParamType[ReportTarget]):
         return ReportTarget(form, None if path == "-" else Path(path))
 
 
+class ShardParam(click.ParamType[Shard]):
+    """`INDEX/COUNT`."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        """Read which shard it is, and of how many."""
+        if isinstance(value, Shard):
+            return value
+        try:
+            return parse_shard(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
 @click.command(cls=HashscanCommand, exit_codes=EXIT_CODES)
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", type=click.Path(path_type=bytes))
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=click.Path(path_type=bytes))
+@click.option(
+    "--files-from",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Sweep only the files that FILE names (- is standard input), separated by NUL or newlines; with "
+    "TARGET, they must lie beneath it.",
+)
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=bytes),
+    metavar="MANIFEST",
+    help="Take what is in a bucket from an S3 inventory (CSV; path or URL of its manifest.json) instead of "
+    "listing it; TARGET may name prefixes.",
+)
+@click.option(
+    "--shard",
+    type=ShardParam(),
+    metavar="INDEX/COUNT",
+    help="Do one part of the sweep, such as 3/16; `hashscan report merge` joins the reports of all.",
+)
 @list_option
 @click.option(
     "--report",
@@ -114,6 +149,7 @@ def command(
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
+    TARGET may be left out with --files-from or --inventory.
     """
     settings = SweepSettings(
         targets=targets,
@@ -148,6 +184,9 @@ def sweep(settings: SweepSettings) -> int:
         f"hashscan: {outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
         f"in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
     )
+    if settings.files_from is not None and not outcome.summary.files:
+        where = "" if settings.shard is None else " of this shard"
+        say(f"hashscan: --files-from named no file{where}, so there was nothing to check")
     if outcome.shortcomings:
         say(f"hashscan: incomplete: {', '.join(outcome.shortcomings)}")
     if outcome.only_test:

@@ -21,6 +21,7 @@ from hashscan.model import (
     Match,
     Reason,
     SandboxLevel,
+    Shard,
     Verdict,
 )
 from hashscan.reports.base import Record
@@ -100,10 +101,19 @@ def sweep_record(
     variants: Iterable[str],
     review_threshold: int | None,
     sandbox_mode: str,
+    fail_on: str,
+    strict: bool,
+    shard: Shard | None,
+    files_from: bytes | None,
+    inventory: tuple[bytes, str] | None,
     started: str,
 ) -> Record:
     """The first record: what was asked for, and with what."""
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
+    part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
+    names: dict[str, Any] = {} if files_from is None else {"files_from": path_fields(files_from)}
+    if inventory is not None:
+        names["inventory"] = {**path_fields(inventory[0]), "created": inventory[1]}
     return {
         "type": "sweep",
         "schema": SCHEMA,
@@ -111,6 +121,8 @@ def sweep_record(
         "version": version,
         "host": host,
         "targets": [path_fields(target) for target in targets],
+        **names,
+        **part,
         "lists": [list_fields(info) for info in lists],
         "excepted": [excepted_fields(entry) for entry in excepted],
         "algorithms": sorted(algorithms),
@@ -120,6 +132,8 @@ def sweep_record(
         "variants": list(variants),
         **review,
         "sandbox": {"mode": sandbox_mode},
+        "fail_on": fail_on,
+        "strict": strict,
         "started": started,
     }
 
@@ -129,7 +143,8 @@ def _identity_fields(item: Item) -> dict[str, int | str]:
     stat = item.stat
     if stat.of_object:
         fields: dict[str, int | str] = {} if stat.size < 0 else {"size": stat.size}
-        fields["mtime_ns"] = stat.mtime_ns
+        if stat.mtime_ns:
+            fields["mtime_ns"] = stat.mtime_ns
         if item.etag:
             fields["etag"] = item.etag
         if item.version:

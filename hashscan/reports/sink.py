@@ -107,6 +107,13 @@ class ReportSink:
         with contextlib.suppress(OSError):
             self._stream.close()
 
+    def discard(self) -> None:
+        """Close the report and remove what was written, where it can be made again at any time."""
+        self.abandon()
+        if self.destination is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._partial)
+
     def __enter__(self) -> ReportSink:
         return self
 

@@ -1,15 +1,20 @@
-"""Turns the targets that were named into sources of files, by the scheme before `://`."""
+"""Turns the targets and names that were given into sources and listings, by the scheme before `://`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from hashscan.errors import TargetError
-from hashscan.model import Access
+from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
-from hashscan.sources.base import Source
+from hashscan.sources.base import Listing, LostFile, Passed, Source
 from hashscan.sources.options import ListingOptions
+
+if TYPE_CHECKING:
+    from hashscan.sources.objects.s3_inventory import S3Inventory
 
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILES = "file"
@@ -28,16 +33,72 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
     """
     named: dict[str, list[bytes]] = {}
     for target in targets:
-        found = _SCHEME.match(target)
-        scheme = _FILES if found is None else found[1].decode("ascii").lower()
-        if scheme not in SOURCES or (found is not None and scheme == _FILES):
+        scheme = _scheme_of(target)
+        if scheme not in SOURCES:
             raise TargetError(
-                f"{_harmless(target)!r}: there is no source for {scheme}://",
+                f"{_harmless(target)!r}: there is no source for {scheme.removesuffix(':')}://",
                 advice=f"Name a path, or a URL of {', '.join(n for n in SOURCES if n != _FILES) or 'none'}; "
                 f"a path that looks like a URL needs ./ before it.",
             )
         named.setdefault(scheme, []).append(target)
     return [SOURCES[scheme](group, options, access) for scheme, group in named.items()]
+
+
+def inventory_of(
+    manifest: bytes, targets: Sequence[bytes], options: ListingOptions, access: Access
+) -> S3Inventory:
+    """The bucket that an inventory lists.
+
+    Raises:
+        TargetError: it can't be used, or a target is not in its bucket.
+    """
+    from hashscan.sources.objects.s3_inventory import S3Inventory
+
+    return S3Inventory(targets, options, access, manifest=manifest)
+
+
+def named_listings(
+    names: Iterator[bytes], sources: Sequence[Source], options: ListingOptions, access: Access
+) -> Iterator[Listing]:
+    """List files by name.
+
+    Args:
+        names: paths and URLs; empty ones are pauses, see `Source.named`.
+        sources: of the targets that names must lie beneath; none where anything may be named.
+        options: what to leave out.
+        access: how to reach what is not on this machine.
+    """
+    known = {source.name: source for source in sources}
+    last = _FILES
+
+    def scheme_of(name: bytes) -> str:
+        nonlocal last
+        if name:
+            last = _scheme_of(name)
+        return last
+
+    for scheme, group in groupby(names, scheme_of):
+        if scheme not in known and scheme in SOURCES and not sources:
+            known[scheme] = SOURCES[scheme]((), options, access)
+        if scheme in known:
+            yield from known[scheme].named(group)
+            continue
+        for name in group:
+            if not name:
+                yield Passed()
+            elif scheme in SOURCES:
+                yield LostFile(name, b"", b"", Reason.OUTSIDE, "")
+            else:
+                yield LostFile(name, b"", b"", Reason.NO_NAME, "there is no source for it")
+
+
+def _scheme_of(name: bytes) -> str:
+    """The scheme of a URL, or the source of paths; that has a name, too, but `file://` is none of ours."""
+    found = _SCHEME.match(name)
+    if found is None:
+        return _FILES
+    scheme = found[1].decode("ascii").lower()
+    return scheme if scheme != _FILES else f"{scheme}:"
 
 
 def _harmless(target: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
@@ -60,6 +60,25 @@ class Summary:
         self.passed["specials"] += passed.specials
         self.passed["excluded_folders"] += passed.excluded_folders
 
+    def take(self, fields: Mapping[str, Any]) -> None:
+        """Add the counts of another summary, as `fields` gave them and a report kept them.
+
+        Empty targets don't add up: each shard lists all targets.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: they are not such counts.
+        """
+        self.verdicts.update({Verdict(name): int(number) for name, number in fields["verdicts"].items()})
+        for verdict, reasons in fields["reasons"].items():
+            self.reasons.update({(Verdict(verdict), Reason(name)): int(n) for name, n in reasons.items()})
+        closed = fields["folders_not_entered"]
+        self.folder_reasons.update({FolderReason(name): int(number) for name, number in closed.items()})
+        self.passed.update({str(name): int(number) for name, number in fields["passed"].items()})
+        self.empty_targets = max(self.empty_targets, int(fields["empty_targets"]))
+        self.test_findings += int(fields["test_findings"])
+        self.low_quality += int(fields["low_quality_pictures"])
+        self.bytes_read += int(fields["bytes"])
+
     def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
         """Why the sweep is incomplete, in words; empty when it is complete."""
         short: list[str] = []
@@ -87,10 +106,9 @@ class Summary:
 
     def exit_code(self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool) -> int:
         """The exit code of a sweep that ran to its end."""
-        incomplete = bool(self.shortcomings(lists, strict=strict))
-        if self.found(fail_on):
-            return EXIT_FOUND_INCOMPLETE if incomplete else EXIT_FOUND
-        return EXIT_INCOMPLETE if incomplete else EXIT_CLEAN
+        return exit_code_of(
+            found=self.found(fail_on), incomplete=bool(self.shortcomings(lists, strict=strict))
+        )
 
     def fields(self) -> dict[str, Any]:
         """The counts as they stand in a report."""
@@ -102,8 +120,16 @@ class Summary:
             "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Verdict},
             "reasons": reasons,
             "folders_not_entered": {r.value: n for r, n in sorted(self.folder_reasons.items())},
+            "empty_targets": self.empty_targets,
             "passed": {key: self.passed[key] for key in ("folders", "links", "specials", "excluded_folders")},
             "test_findings": self.test_findings,
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
         }
+
+
+def exit_code_of(*, found: bool, incomplete: bool) -> int:
+    """The exit code of a sweep, or of all shards of one."""
+    if found:
+        return EXIT_FOUND_INCOMPLETE if incomplete else EXIT_FOUND
+    return EXIT_INCOMPLETE if incomplete else EXIT_CLEAN

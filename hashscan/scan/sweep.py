@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +25,15 @@ from hashscan.reports.sink import ReportSink
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
-from hashscan.scan.origins import sources_of
+from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
+from hashscan.scan.shards import ShardFilter
 from hashscan.scan.summary import Summary
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
+from hashscan.sources.base import Listing, Source
+from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
@@ -128,17 +131,28 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if settings.state is not None:
             # First of all, because it makes the folder, which must be known to be left out.
             stack.enter_context(SweepLock(settings.state))
-        sources = sources_of(
-            settings.targets,
-            ListingOptions(
-                exclude=Patterns.compile(settings.exclude, settings.ignore_file),
-                one_file_system=settings.one_file_system,
-                all_versions=settings.all_versions,
-                max_file_size=settings.max_file_size,
-                protected=_identities(settings.state),
-            ),
-            settings.access,
+        options = ListingOptions(
+            exclude=Patterns.compile(settings.exclude, settings.ignore_file),
+            one_file_system=settings.one_file_system,
+            all_versions=settings.all_versions,
+            max_file_size=settings.max_file_size,
+            protected=_identities(settings.state),
         )
+        sources: Sequence[Source]
+        if settings.inventory is None:
+            inventory, sources = None, sources_of(settings.targets, options, settings.access)
+        else:
+            inventory = inventory_of(settings.inventory, settings.targets, options, settings.access)
+            sources = [inventory]
+        listings: Iterator[Listing]
+        if settings.files_from is None:
+            listings = chain.from_iterable(source.listings() for source in sources)
+        else:
+            names = stack.enter_context(NameList(settings.files_from))
+            listings = named_listings(names.names(), sources, options, settings.access)
+        shard = None if settings.shard is None else ShardFilter(settings.shard, options)
+        if shard is not None:
+            listings = shard.keep(listings)
         store = ListStore(settings.state / "lists" if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, started))
         observer.opened(opened.infos)
@@ -167,6 +181,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 variants=settings.matching.variants,
                 review_threshold=settings.matching.review_threshold,
                 sandbox_mode=settings.decoding.sandbox,
+                fail_on=settings.fail_on,
+                strict=settings.strict,
+                shard=settings.shard,
+                files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
+                inventory=None
+                if inventory is None or settings.inventory is None
+                else (settings.inventory, inventory.manifest.created.isoformat()),
                 started=started.isoformat(),
             )
         )
@@ -182,7 +203,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
         with ProcessPool(setup, settings.workers) as pool:
             run = Sweep(
-                chain.from_iterable(source.listings() for source in sources),
+                listings,
                 pool,
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
@@ -192,9 +213,11 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             for record in run:
                 emit(record)
         summary = run.summary
-        if not run.stopped:
+        if not run.stopped and settings.files_from is None:
+            # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
-            summary.empty_targets = len(targets - run.targets_with_files)
+            met = run.targets_with_files if shard is None else shard.targets_with_files
+            summary.empty_targets = len(targets - met)
         shortcomings = summary.shortcomings(opened.infos, strict=settings.strict)
         exit_code = summary.exit_code(opened.infos, fail_on=settings.fail_on, strict=settings.strict)
         if run.stopped:
@@ -205,6 +228,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             summary_record(
                 {
                     **summary.fields(),
+                    **({} if shard is None or run.stopped else {"listed": shard.listed}),
                     **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                     "incomplete": shortcomings,
                     "only_test_entries": only_test_entries(opened.infos),

@@ -155,6 +155,11 @@ class Source(ABC):
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
         """Find the targets.
 
+        Args:
+            targets: what to sweep; none where all is `named`.
+            options: what to leave out.
+            access: how to reach what is not on this machine.
+
         Raises:
             TargetError: one can't be swept at all.
         """
@@ -172,6 +177,23 @@ class Source(ABC):
     @abstractmethod
     def listings(self) -> Iterator[Listing]:
         """List the targets: batches of files to read, and everything passed by."""
+
+    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+        """List files by name, instead of looking for what there is.
+
+        Each name ends in exactly one file of a batch, SkippedFile or LostFile; one named twice ends in two.
+        With targets, what doesn't lie beneath one is lost as OUTSIDE. Sources that can't look up a name lose
+        them all.
+
+        Args:
+            names: paths or URLs as somebody wrote them. An empty one says that none has come for a while:
+                what was gathered is due, and a listing in any case.
+        """
+        for name in names:
+            if name:
+                yield LostFile(name, b"", b"", Reason.NO_NAME, f"{self.name} can't look up single names")
+            else:
+                yield Passed()
 
     @classmethod
     @abstractmethod

@@ -17,6 +17,7 @@ from hashscan.sources.base import (
     shown_path,
 )
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.named import NamedFiles
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.posix import expect, file_stat, file_trouble
 from hashscan.sources.regular import open_regular
@@ -41,6 +42,7 @@ class FilesystemSource(Source):
             TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
         """
         self._options = options
+        self._given = tuple(targets)
         self._targets = resolve(
             targets,
             exclude=options.exclude,
@@ -69,6 +71,10 @@ class FilesystemSource(Source):
         """
         for target in self._targets:
             yield from walk(self.name, target, self._options)
+
+    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+        """Look up files by path, without following a link; see `NamedFiles`."""
+        return NamedFiles(self.name, self._given, self._options).listings(names)
 
     @classmethod
     def opener(cls, access: Access) -> Opener:  # noqa: ARG003

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from hashscan.errors import TargetError
-from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item
-from hashscan.sources.base import ClosedFolder, Listing, Opener, SkippedFile, Source
+from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
+from hashscan.sources.base import ClosedFolder, Listing, LostFile, Opener, Passed, SkippedFile, Source
+from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.listing import list_parallel
 from hashscan.sources.objects.sifting import Sieve
-from hashscan.sources.objects.store import ObjectStore, StoredObject
+from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore, StoredObject
 from hashscan.sources.options import ListingOptions
 
 
@@ -119,6 +120,51 @@ class ObjectSource(Source):
                     FolderReason.VANISHED,
                     "nothing is stored under this prefix",
                 )
+
+    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+        """Objects by URL; nothing is asked before they are read, so that their sizes are not known yet.
+
+        What stands after the container is the key as it is, without any encoding. Of a key with versions, the
+        current one is meant.
+        """
+        gathering = Gathering(self._options)
+        sieves = [(found, Sieve(found.prefix, self._options)) for found in self._found]
+        anything = Sieve(b"", self._options)
+        for name in names:
+            if not name:
+                if (due := gathering.take()) is not None:
+                    yield due
+                yield Passed()
+                continue
+            try:
+                found = self.parse(name)
+            except TargetError:
+                yield LostFile(name, b"", b"", Reason.NO_NAME, "")
+                continue
+            sieve = next(
+                (
+                    sieve
+                    for target, sieve in sieves
+                    if target.container == found.container and found.prefix.startswith(target.prefix)
+                ),
+                None if sieves else anything,
+            )
+            if sieve is None:
+                yield LostFile(name, b"", b"", Reason.OUTSIDE, "")
+                continue
+            if not found.prefix:
+                yield LostFile(name, b"", b"", Reason.NO_NAME, "it names no object")
+                continue
+            url = self.url(found.container)
+            stored = StoredObject(found.prefix, UNKNOWN_SIZE, 0)
+            item = item_of(stored, owner_of(url))
+            reason = sieve.reason(stored)
+            if reason is not None:
+                yield SkippedFile(url, b"", item, reason)
+            elif (full := gathering.add(Batch(self.name, url, b"", 0, 0, ()), item)) is not None:
+                yield full
+        if (due := gathering.take()) is not None:
+            yield due
 
     def _list(self, target: ObjectTarget) -> Iterator[Listing]:
         options = self._options

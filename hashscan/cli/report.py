@@ -1,0 +1,71 @@
+"""`hashscan report`: what can be done with reports after the sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hashscan.cli.base import HashscanGroup
+from hashscan.cli.screen import human_bytes, say
+from hashscan.errors import EXIT_MEANINGS, HashscanError, UsageError
+
+
+@click.group(cls=HashscanGroup)
+def command() -> None:
+    """Join the reports of a sweep's shards."""
+
+
+@command.command(exit_codes=(0, 1, 2, 3, 4, 11, 12, 70))
+@click.argument(
+    "reports", nargs=-1, required=True, metavar="REPORT...", type=click.Path(path_type=Path, dir_okay=False)
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+    metavar="FILE",
+    help="Where the joined report goes; - is standard output.",
+)
+def merge(reports: tuple[Path, ...], output: Path) -> int:
+    """Join the reports of all shards of one sweep into one.
+
+    Each REPORT is what `hashscan scan --shard INDEX/COUNT` wrote, or the .partial file that it left when it
+    was killed. The new one says what one sweep would have said, and so does the exit code; shards that are
+    missing or were not finished are named and make it 3 or 4. Bytes may be more, since a file with names in
+    several shards is read in each.
+    """
+    from hashscan.registry import REPORT_FORMATS
+    from hashscan.reports.sink import PARTIAL, ReportSink
+    from hashscan.scan.merging import merge_reports
+
+    destination = None if str(output) == "-" else output
+    for report in reports:
+        for grown in (output, output.with_name(output.name + PARTIAL)):
+            if destination is not None and report.exists() and grown.exists() and grown.samefile(report):
+                raise UsageError(
+                    f"the joined report can't take the place of {report}, which goes into it",
+                    advice="Name another --output.",
+                )
+    with ReportSink(REPORT_FORMATS["jsonl"], destination) as sink:
+        if sink.set_aside is not None:
+            say(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
+        try:
+            merged = merge_reports(reports, sink.write)
+            sink.finish()
+        except HashscanError:
+            sink.discard()
+            raise
+    summary = merged.summary
+    counts = ", ".join(
+        f"{number} {verdict}" for verdict, number in sorted(summary.verdicts.items()) if number
+    )
+    say(
+        f"hashscan: {merged.shards} reports, {summary.files} files, {human_bytes(summary.bytes_read)}: "
+        f"{counts or 'nothing'}; exit {merged.exit_code} ({EXIT_MEANINGS[merged.exit_code]})"
+    )
+    if merged.shortcomings:
+        say(f"hashscan: incomplete: {', '.join(merged.shortcomings)}")
+    if destination is not None:
+        say(f"hashscan: report: {destination}")
+    return merged.exit_code

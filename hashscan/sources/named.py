@@ -1,0 +1,267 @@
+"""Looks up files by the paths that a list names; what a path says is never followed through a link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hashscan.model import Batch, Item, Reason
+from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.beneath import PASS_FLAGS, open_child
+from hashscan.sources.gathering import Gathering
+from hashscan.sources.mounts import is_pseudo
+from hashscan.sources.options import ListingOptions
+from hashscan.sources.patterns import Place
+from hashscan.sources.posix import file_stat, file_trouble, kind
+
+Parts = tuple[bytes, ...]
+"""Components of a path from the root of the file system."""
+
+_ON_THE_WAY = frozenset({errno.ELOOP, errno.ENOTDIR})
+_SPECIAL = frozenset({b"", b".", b".."})
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """A target as somebody may write it."""
+
+    spelled: Parts
+    real: Parts
+    """With links resolved."""
+    is_file: bool
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder that names lie in."""
+
+    head: Batch
+    """A batch of it, without items."""
+    descriptor: int = -1
+    place: Place = ()
+    """Where exclude patterns stand in it."""
+    trouble: FileTrouble | None = None
+    """Why it could not be entered."""
+    skipped: Reason | None = None
+    """Why everything in it is left out."""
+    patterns: bool = True
+    """Whether patterns apply in it."""
+
+    def descend(self, name: bytes) -> None:
+        """Hold the folder of this name instead."""
+        deeper = open_child(self.descriptor, name, PASS_FLAGS)
+        os.close(self.descriptor)
+        self.descriptor = deeper
+
+    def close(self) -> None:
+        """Let it go."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class NamedFiles:
+    """Turns the paths of a list into listings.
+
+    Relative paths start in the current folder. With targets, a path must lie beneath one, as that was written
+    or with its links resolved; without any, everything may be named. A folder, a link or a device gives a
+    LostFile that says what it is. What a walk would leave out is left out here, too: what patterns exclude,
+    large files, our own state, file systems that store no files.
+
+    Names of one folder that follow each other share its descriptor and their batches.
+    """
+
+    def __init__(self, source: str, targets: Sequence[bytes], options: ListingOptions) -> None:
+        """Prepare to look up names.
+
+        Args:
+            source: name of the source, for the batches.
+            targets: paths as they were given; they exist.
+            options: what is left out.
+        """
+        self._source = source
+        self._options = options
+        try:
+            self._here: Parts | None = _split(os.getcwdb())
+        except FileNotFoundError:
+            self._here = None
+        roots = [root for target in targets for root in self._spellings(target)]
+        # Files first: patterns don't apply to what was asked for by name.
+        self._roots = sorted(roots, key=lambda root: not root.is_file)
+        self._gathering = Gathering(options)
+        self._folder: _Folder | None = None
+        self._raw: bytes | None = None
+        """What stands before the last name in the list; the same before the next means the same folder."""
+
+    def listings(self, names: Iterator[bytes]) -> Iterator[Listing]:
+        """Look up the names; an empty one is a pause."""
+        try:
+            for name in names:
+                if name:
+                    yield from self._look_up(name)
+                    continue
+                # Nobody could unmount what is held open meanwhile.
+                self._leave()
+                yield from self._gathered()
+                yield Passed()
+            yield from self._gathered()
+        finally:
+            self._leave()
+
+    def _spellings(self, target: bytes) -> Iterator[_Root]:
+        real = os.path.realpath(target)
+        is_file = not os.path.isdir(real)
+        yield _Root(_split(real), _split(real), is_file)
+        spelled = self._plain(target)
+        if spelled is not None:
+            yield _Root(spelled, _split(real), is_file)
+
+    def _plain(self, name: bytes) -> Parts | None:
+        """The components of a path, where they can be told without asking the file system."""
+        if name.startswith(b"/"):
+            parts: list[bytes] = []
+        elif self._here is not None:
+            parts = list(self._here)
+        else:
+            return None
+        below = False
+        for part in _split(name):
+            if part == b".":
+                continue
+            if part != b"..":
+                parts.append(part)
+                below = True
+            elif below:
+                # Only following it would tell what is above what may be a link.
+                return None
+            elif parts:
+                parts.pop()
+        return tuple(parts)
+
+    def _look_up(self, name: bytes) -> Iterator[Listing]:
+        base = name.rpartition(b"/")[2]
+        raw = name[: len(name) - len(base)]
+        if b"\0" in name:
+            yield LostFile(name, b"", b"", Reason.NO_NAME, "it holds a NUL")
+            return
+        if self._folder is None or raw != self._raw or base in _SPECIAL:
+            self._leave()
+            parts = self._plain(name)
+            if parts is None:
+                detail = "no current folder" if self._here is None else "`..` after another name"
+                yield LostFile(name, b"", b"", Reason.NO_NAME, detail)
+                return
+            found = self._root_of(parts)
+            if found is None:
+                yield LostFile(_join(parts), b"", b"", Reason.OUTSIDE, "")
+                return
+            target, beneath, patterns = found
+            if not beneath:
+                yield LostFile(_join(target), b"", b"", Reason.NO_FILE, "it is a folder")
+                return
+            base = beneath[-1]
+            self._folder = self._enter(target, beneath[:-1], patterns=patterns)
+            # What can't be entered may be there when the next name comes.
+            if self._folder.trouble is None and not any(root.is_file for root in self._roots):
+                self._raw = raw
+        yield from self._tell(self._folder, base)
+
+    def _root_of(self, parts: Parts) -> tuple[Parts, Parts, bool] | None:
+        """The target that a path lies beneath, the rest of the path, and whether patterns apply."""
+        if not self._roots:
+            return (), parts, True
+        for root in self._roots:
+            if root.is_file:
+                if parts == root.spelled:
+                    return root.real[:-1], root.real[-1:], False
+            elif parts[: len(root.spelled)] == root.spelled:
+                return root.real, parts[len(root.spelled) :], True
+        return None
+
+    def _enter(self, target: Parts, beneath: Parts, *, patterns: bool) -> _Folder:
+        """Open a folder step by step, and see what is to be said of the files in it."""
+        exclude = self._options.exclude
+        head = Batch(self._source, _join(target), b"/".join(beneath), 0, 0, ())
+        folder = _Folder(head, place=exclude.start, patterns=patterns)
+        try:
+            folder.descriptor = os.open(b"/", PASS_FLAGS)
+            status = self._see(folder, None)
+            for part in target:
+                folder.descend(part)
+                status = self._see(folder, None)
+            top = status.st_dev
+            for part in beneath:
+                folder.descend(part)
+                status = self._see(folder, top)
+                if patterns and exclude and exclude.excludes(folder.place, part, is_folder=True):
+                    folder.skipped = folder.skipped or Reason.EXCLUDED
+                folder.place = exclude.enter(folder.place, part)
+            folder.head = replace(head, device=status.st_dev, inode=status.st_ino)
+        except OSError as error:
+            folder.close()
+            folder.trouble = file_trouble(error)
+            if error.errno in _ON_THE_WAY:
+                folder.trouble = FileTrouble(
+                    Reason.NO_FILE, "what should be a folder on its way is none, or a link"
+                )
+        return folder
+
+    def _see(self, folder: _Folder, top: int | None) -> os.stat_result:
+        """Look at a folder on the way; `top` is the device of the target, once we are beneath that."""
+        status = os.fstat(folder.descriptor)
+        if (status.st_dev, status.st_ino) in self._options.protected:
+            folder.skipped = Reason.OWN
+        elif top not in {None, status.st_dev} and (
+            (self._options.one_file_system and self._roots) or is_pseudo(folder.descriptor)
+        ):
+            folder.skipped = folder.skipped or Reason.EXCLUDED
+        return status
+
+    def _tell(self, folder: _Folder, name: bytes) -> Iterator[Listing]:
+        target, path = folder.head.target, folder.head.folder
+        trouble, status = folder.trouble, None
+        if trouble is None:
+            try:
+                status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+            except OSError as error:
+                trouble = file_trouble(error)
+            else:
+                if not stat.S_ISREG(status.st_mode):
+                    trouble = FileTrouble(Reason.NO_FILE, f"it is {kind(status.st_mode)}")
+        if status is None or trouble is not None:
+            assert trouble is not None
+            yield LostFile(target, path, name, trouble.reason, trouble.detail)
+            return
+        item = Item(name, file_stat(status))
+        options = self._options
+        if folder.skipped is not None:
+            yield SkippedFile(target, path, item, folder.skipped)
+        elif folder.patterns and options.exclude.excludes(folder.place, name, is_folder=False):
+            yield SkippedFile(target, path, item, Reason.EXCLUDED)
+        elif options.max_file_size is not None and item.stat.size > options.max_file_size:
+            yield SkippedFile(target, path, item, Reason.OVER_SIZE)
+        else:
+            full = self._gathering.add(folder.head, item)
+            if full is not None:
+                yield full
+
+    def _gathered(self) -> Iterator[Listing]:
+        batch = self._gathering.take()
+        if batch is not None:
+            yield batch
+
+    def _leave(self) -> None:
+        if self._folder is not None:
+            self._folder.close()
+        self._raw = self._folder = None
+
+
+def _split(path: bytes) -> Parts:
+    return tuple(part for part in path.split(b"/") if part)
+
+
+def _join(parts: Parts) -> bytes:
+    return b"/" + b"/".join(parts)

@@ -1,0 +1,181 @@
+"""Reads S3 inventories: lists of a bucket's objects that the store writes every day or week.
+
+A manifest names data files of gzipped CSV. Their columns are those the bucket's owner chose; keys in them are
+encoded as in URLs. Nothing here is sent or fetched.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+from urllib.parse import unquote_to_bytes
+
+from hashscan.errors import TargetError
+from hashscan.model import FolderReason
+from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingTrouble, StoredObject
+
+_LONGEST = 1 << 16
+"""Characters of one row; an encoded key takes three thousand at most, and no other column is long."""
+
+_BLOCK = 1 << 20
+_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_ARCHIVED_TIERS = frozenset({"ARCHIVE", "DEEP_ARCHIVE"})
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of an inventory."""
+
+    key: str
+    """In the bucket that inventories go to."""
+    md5: bytes | None
+    """Of the file as it is stored, which guards against accidents and not against forgers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an inventory is of, and where."""
+
+    bucket: str
+    """The bucket that is listed."""
+    destination: str
+    """The bucket that inventories go to."""
+    created: datetime
+    columns: tuple[str, ...]
+    files: tuple[DataFile, ...]
+
+
+def parse_manifest(content: bytes, shown: str) -> Manifest:
+    """Read a `manifest.json`.
+
+    Args:
+        content: of the file.
+        shown: its name, for messages.
+
+    Raises:
+        TargetError: it is none, or one of another format than CSV.
+    """
+    try:
+        found = json.loads(content)
+        form = str(found["fileFormat"])
+        if form.upper() != "CSV":
+            raise TargetError(
+                f"the inventory {shown} is in the format {form[:40]!r}",
+                advice="Have the bucket's inventory written as CSV.",
+            )
+        columns = tuple(name.strip() for name in str(found["fileSchema"]).split(","))
+        if not {"Bucket", "Key"} <= set(columns) or len(set(columns)) < len(columns):
+            raise ValueError("its schema has no bucket and key")
+        bucket = str(found["sourceBucket"])
+        if not bucket.isascii() or "/" in bucket or not bucket:
+            raise ValueError("it is of no bucket")
+        return Manifest(
+            bucket,
+            str(found["destinationBucket"]).removeprefix("arn:aws:s3:::"),
+            datetime.fromtimestamp(int(found["creationTimestamp"]) / 1000, UTC),
+            columns,
+            tuple(_data_file(file) for file in found["files"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, OSError, AttributeError) as error:
+        raise TargetError(
+            f"{shown} is no manifest of an S3 inventory ({type(error).__name__}: {error})",
+            advice="Name the manifest.json that S3 wrote.",
+        ) from error
+
+
+def _data_file(file: Mapping[str, Any]) -> DataFile:
+    md5 = file.get("MD5checksum")
+    return DataFile(str(file["key"]), None if md5 is None else bytes.fromhex(md5))
+
+
+def check_sum(stream: BinaryIO, file: DataFile) -> None:
+    """Compare a data file with the manifest, and go back to its beginning.
+
+    Raises:
+        ListingTrouble: it is another.
+        OSError: it can't be read.
+    """
+    if file.md5 is not None:
+        digest = hashlib.md5(usedforsecurity=False)
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+        if digest.digest() != file.md5:
+            raise ListingTrouble(FolderReason.IO_ERROR, "its checksum is not the manifest's")
+    stream.seek(0)
+
+
+def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterator[StoredObject]:
+    """The objects of one data file, as it is read.
+
+    What an inventory says of an object's current state is days old: without versions, size, etag and version
+    are for choosing only, and whoever reads the object takes what is there by then.
+
+    Args:
+        stream: of gzipped CSV.
+        manifest: that names it.
+        all_versions: every version instead of the latest. Delete markers are no objects.
+
+    Raises:
+        ListingTrouble: the rest can't be read or makes no sense.
+    """
+    number = 0
+    try:
+        with gzip.open(stream, "rt", encoding="utf-8", newline="") as text:
+            for number, row in enumerate(csv.reader(_lines(text), strict=True), start=1):
+                if len(row) != len(manifest.columns):
+                    raise ListingTrouble(
+                        FolderReason.IO_ERROR,
+                        f"row {number} has {len(row)} columns, not {len(manifest.columns)}",
+                    )
+                cells = dict(zip(manifest.columns, row, strict=True))
+                if cells["Bucket"] != manifest.bucket or not cells["Key"]:
+                    raise ListingTrouble(FolderReason.IO_ERROR, f"row {number} is of another bucket")
+                if _wanted(cells, all_versions=all_versions):
+                    yield _stored(cells, all_versions=all_versions)
+    except (ValueError, csv.Error, EOFError, zlib.error, OSError) as error:
+        # Those of gzip are OSErrors.
+        raise ListingTrouble(FolderReason.IO_ERROR, f"after row {number}: {error}") from error
+
+
+def _lines(text: Any) -> Iterator[str]:
+    while line := text.readline(_LONGEST):
+        if len(line) >= _LONGEST:
+            raise ValueError("a row is too long")
+        yield line
+
+
+def _wanted(cells: Mapping[str, str], *, all_versions: bool) -> bool:
+    if cells.get("IsDeleteMarker", "").lower() == "true":
+        return False
+    return all_versions or cells.get("IsLatest", "").lower() != "false"
+
+
+def _stored(cells: Mapping[str, str], *, all_versions: bool) -> StoredObject:
+    version = cells.get("VersionId", "") if all_versions else ""
+    etag = cells.get("ETag", "").strip('"')
+    return StoredObject(
+        unquote_to_bytes(cells["Key"].replace("+", " ")),
+        int(cells.get("Size") or UNKNOWN_SIZE),
+        _nanoseconds(cells.get("LastModifiedDate", "")),
+        # As a request for the object must have it.
+        f'"{etag}"' if version and etag else "",
+        version,
+        cells.get("StorageClass", "") in _ARCHIVED
+        or cells.get("IntelligentTieringAccessTier", "") in _ARCHIVED_TIERS,
+    )
+
+
+def _nanoseconds(text: str) -> int:
+    if not text:
+        return 0
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000) * 1_000_000

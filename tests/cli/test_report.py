@@ -1,0 +1,413 @@
+"""Sixteen real sweeps of one tree, and their reports joined."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.scan.canary import canary
+from tests.cli.conftest import COMMAND, Run, environment
+from tests.pictures import encoded, scene
+
+SHARDS = 16
+
+Records = list[dict[str, Any]]
+
+
+def read(path: Path) -> Records:
+    return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
+
+
+def without_rights() -> None:
+    """Nothing is closed to root, unless it starts a program that may not pass over modes."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (1, 2):  # DAC_OVERRIDE, DAC_READ_SEARCH
+            assert libc.prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+
+
+def sweep(folder: Path, report: str, *options: str) -> int:
+    command = [*COMMAND, "scan", "--list", "demo", "--no-state", "--workers", "1", "--report", report]
+    done = subprocess.run(
+        [*command, *options, str(folder / "tree"), str(folder / "empty")],
+        env=environment(Path("/nonexistent")),
+        cwd=folder / "reports",
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+        preexec_fn=without_rights,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr
+    return done.returncode
+
+
+def fill(tree: Path) -> None:
+    for number in range(60):
+        folder = tree / f"f{number % 7}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.txt").write_bytes(b"%d" % number)
+    picture = encoded(scene(3), quality=80)
+    for number in range(6):
+        (tree / f"f{number}" / "found.pgm").write_bytes(canary(str(number)))
+        (tree / f"f{number}" / "picture.jpg").write_bytes(picture)
+        (tree / f"f{number}" / "broken.jpg").write_bytes(picture[: 1500 + number])
+        (tree / f"f{number}" / "large").write_bytes(bytes(3 << 20))
+        os.link(tree / "f0" / "found.pgm", tree / f"f{number}" / "again.pgm")
+    for name in (b"\xff\n", b"\x1b[31m", b" "):
+        (tree / os.fsdecode(name)).write_bytes(canary())
+    os.symlink("f0", tree / "link")
+    os.mkfifo(tree / "fifo")
+    for number in range(4):
+        (tree / f"closed{number}").mkdir(mode=0)
+        (tree / f"secret{number}").write_bytes(b"x")
+        (tree / f"secret{number}").chmod(0)
+
+
+@pytest.fixture(scope="module")
+def swept() -> Iterator[Path]:
+    """A folder with `reports`: of one sweep, and of all shards of another."""
+    folder = Path(tempfile.mkdtemp(prefix="hashscan-shards-"))
+    try:
+        for name in ("tree", "reports", "empty"):
+            (folder / name).mkdir()
+        fill(folder / "tree")
+        options = ("--max-file-size", "2M")
+        assert sweep(folder, "one", *options) == 4
+        with ThreadPoolExecutor(2) as threads:
+            codes = list(
+                threads.map(
+                    lambda index: sweep(folder, f"s{index}", "--shard", f"{index}/{SHARDS}", *options),
+                    range(1, SHARDS + 1),
+                )
+            )
+        # The empty target alone makes each incomplete.
+        assert set(codes) == {3, 4}
+        yield folder
+    finally:
+        for path in (folder / "tree").glob("closed*"):
+            path.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def reports(swept: Path, tmp_path: Path) -> list[Path]:
+    """Copies of the shards' reports."""
+    copies = []
+    for index in range(1, SHARDS + 1):
+        copies.append(tmp_path / f"s{index}.jsonl")
+        shutil.copyfile(swept / "reports" / f"s{index}", copies[-1])
+    return copies
+
+
+def facts(records: Records) -> Counter[str]:
+    """What was found out about each path, without order."""
+    return Counter(json.dumps(record, sort_keys=True) for record in records[1:-1])
+
+
+def test_together_they_equal_one_sweep(swept: Path, reports: list[Path], tmp_path: Path, run: Run) -> None:
+    whole = read(swept / "reports" / "one")
+    # In any order, and by names that sort otherwise than numbers.
+    ran = run("report", "merge", *sorted(reports), "--output", tmp_path / "all.jsonl")
+    assert ran.code == 4
+    joined = read(tmp_path / "all.jsonl")
+    assert (tmp_path / "all.jsonl").stat().st_mode & 0o777 == 0o600
+    assert facts(joined) == facts(whole)
+    same = (
+        "files", "verdicts", "reasons", "folders_not_entered", "passed", "empty_targets", "incomplete",
+        "exit_code", "test_findings", "low_quality_pictures", "only_test_entries", "sandbox",
+    )  # fmt: skip
+    assert {key: joined[-1][key] for key in same} == {key: whole[-1][key] for key in same}
+    assert whole[-1]["incomplete"] == ["4 unreadable files", "4 folders not entered", "1 empty targets"]
+    assert whole[-1]["verdicts"]["match"] == 6 + 6 + 3
+    # A file with names in several shards is read in each.
+    assert joined[-1]["bytes"] >= whole[-1]["bytes"]
+    same = ("targets", "lists", "thresholds", "variants", "algorithms", "excepted", "sandbox", "schema")
+    assert {key: joined[0][key] for key in same} == {key: whole[0][key] for key in same}
+    assert "shard" not in joined[0]
+    assert [part["shard"] for part in joined[0]["merged"]["from"]] == list(range(1, SHARDS + 1))
+
+
+def test_every_shard_had_a_part(reports: list[Path]) -> None:
+    """Or the test above would say little."""
+    for index, report in enumerate(reports, start=1):
+        records = read(report)
+        assert records[0]["shard"] == {"index": index, "count": SHARDS}
+        assert records[-1]["files"] > 0
+        assert records[-1]["listed"] == 60 + 6 * 4 + 6 + 3 + 4
+        assert bool(records[-1]["passed"]["folders"]) is (index == 1)
+    assert len({len(read(report)) for report in reports}) > 2
+
+
+def test_missing_ones_are_named(reports: list[Path], tmp_path: Path, run: Run) -> None:
+    ran = run("report", "merge", *reports[:2], *reports[3:9], *reports[10:], "--output", "-")
+    assert ran.code == 4
+    assert "shards 3 and 10 of 16 are missing" in ran.lines[-1]["incomplete"]
+    assert "shards 3 and 10 of 16 are missing" in ran.err
+
+
+def listed(version: int, state: str = "fresh") -> dict[str, Any]:
+    return {"name": "l", "state": state, "version": version, "entries": 9}
+
+
+def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
+    """A report of a shard with nothing to report, like real ones."""
+    sweep = {
+        "type": "sweep", "schema": 1, "uuid": f"u{index}", "version": "0.1.0", "host": "h",
+        "targets": [{"path": "/t"}], "shard": {"index": index, "count": count}, "lists": [listed(4)],
+        "excepted": [], "algorithms": ["md5"], "thresholds": {}, "variants": [], "sandbox": {"mode": "auto"},
+        "fail_on": "match", "strict": False, "started": "2026-11-25T10:00:00+00:00",
+    }  # fmt: skip
+    summary = {
+        "type": "summary", "schema": 1, "verdicts": {"clean": 5}, "reasons": {}, "folders_not_entered": {},
+        "empty_targets": 0, "passed": {"folders": 1}, "test_findings": 0, "low_quality_pictures": 0,
+        "bytes": 7, "incomplete": [], "only_test_entries": False, "listed": 10, "exit_code": 0,
+        "ended": "2026-11-25T10:00:01+00:00",
+    }  # fmt: skip
+    for key, value in changes.items():
+        (summary if key in summary and key != "schema" else sweep)[key] = value
+    records = [{k: v for k, v in r.items() if v is not None} for r in (sweep, summary)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_all_clean_is_complete_and_one_missing_is_not(tmp_path: Path, run: Run) -> None:
+    parts = [clean(tmp_path / f"{index}", index, 3) for index in (1, 2, 3)]
+    ran = run("report", "merge", *parts, "--output", "-")
+    assert (ran.code, ran.lines[-1]["files"], ran.lines[-1]["incomplete"]) == (0, 15, [])
+    assert ran.lines[-1]["seconds"] == 1.0
+    ran = run("report", "merge", parts[0], parts[2], "--output", tmp_path / "out")
+    assert (ran.code, read(tmp_path / "out")[-1]["incomplete"]) == (3, ["shard 2 of 3 is missing"])
+    assert read(tmp_path / "out")[-1]["exit_code"] == 3
+
+
+def test_what_a_shard_fell_short_of_stays(tmp_path: Path, run: Run) -> None:
+    one = clean(tmp_path / "1", 1, 3, incomplete=["stopped before its end"], exit_code=143, listed=None)
+    two = clean(tmp_path / "2", 2, 3, lists=[listed(4, "stale")])
+    three = clean(tmp_path / "3", 3, 3, started="2026-11-25T09:59:58+00:00")
+    ran = run("report", "merge", one, two, three, "--output", "-")
+    assert ran.code == 3
+    assert ran.lines[-1]["incomplete"] == ["list l is stale", "shard 1: stopped before its end"]
+    assert ran.lines[0]["lists"][0]["state"] == "stale"
+    assert ran.lines[0]["started"] == "2026-11-25T09:59:58+00:00"
+    assert ran.lines[-1]["seconds"] == 3.0
+
+
+def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> None:
+    """A disk that is not mounted on one machine."""
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2, listed=7)
+    ran = run("report", "merge", one, two, "--output", "-")
+    assert ran.code == 3
+    assert "shard 2 was shown 7 files, shard 1 10" in ran.lines[-1]["incomplete"][0]
+    ran = run("report", "merge", one, clean(tmp_path / "2", 2, 2, listed=8), "--output", "-")
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"targets": [{"path": "/u"}]}, "swept other targets"),
+        ({"thresholds": {"pdq": 30}}, "matched by other thresholds"),
+        ({"fail_on": "never"}, "had another --fail-on"),
+        ({"strict": True}, "differs in --strict"),
+        ({"files_from": {"path": "-"}}, "differs in --files-from"),
+        ({"lists": [listed(5)]}, "l version 5 (9 entries)"),
+        ({"lists": []}, "used no list"),
+        ({"shard": {"index": 2, "count": 3}}, "is one of 3 shards, the second of 2"),
+        ({"shard": None}, "is of a whole sweep"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_not_of_one_sweep(changes: dict[str, Any], words: str, tmp_path: Path, run: Run) -> None:
+    one = clean(tmp_path / "first", 1, 2)
+    other = clean(tmp_path / "other", 2, 2, **changes)
+    for order in ((one, other), (other, one)):
+        ran = run("report", "merge", *order, "--output", tmp_path / "out")
+        assert ran.code == 2
+        assert words in ran.err
+        assert str(other) in ran.err
+        assert str(one) in ran.err or changes == {"shard": None}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "other"]
+
+
+def test_a_shard_given_twice(tmp_path: Path, run: Run) -> None:
+    one, again = clean(tmp_path / "one", 1, 2), clean(tmp_path / "again", 1, 2, uuid="other")
+    ran = run("report", "merge", one, again, "--output", "-")
+    assert ran.code == 2
+    assert f"shard 1 is given twice, by {one} and {again}" in ran.err
+    assert ran.out == ""
+
+
+def test_a_whole_report_alone(swept: Path, tmp_path: Path, run: Run) -> None:
+    shutil.copyfile(swept / "reports" / "one", tmp_path / "one")
+    ran = run("report", "merge", tmp_path / "one", "--output", "-")
+    assert ran.code == 4
+    assert facts(ran.lines) == facts(read(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_a_killed_shard(cut: int, reports: list[Path], swept: Path, tmp_path: Path, run: Run) -> None:
+    """Its report has no summary and a torn last line; what it has is kept."""
+    torn = next(path for path in reports if any(r["type"] == "finding" for r in read(path)))
+    lines = torn.read_bytes().splitlines(keepends=True)
+    torn.write_bytes(b"".join(lines[:-1]) + lines[-1][:-cut])
+    kept = Counter(record["type"] for record in read_whole(lines[:-1]))
+    ran = run("report", "merge", *reports, "--output", "-")
+    assert ran.code == 4
+    if cut == 1:
+        # Nothing of the summary is lost but the end of its line.
+        assert ran.lines[-1]["incomplete"] == read(swept / "reports" / "one")[-1]["incomplete"]
+        return
+    (words,) = [w for w in ran.lines[-1]["incomplete"] if "not swept to its end" in w]
+    assert torn.name in words
+    whole = read(swept / "reports" / "one")
+    assert facts(ran.lines) == facts(whole)
+    assert kept["finding"] > 0
+    for verdict, number in whole[-1]["verdicts"].items():
+        if verdict != "clean":
+            assert ran.lines[-1]["verdicts"][verdict] == number
+    assert ran.lines[-1]["verdicts"]["clean"] < whole[-1]["verdicts"]["clean"]
+    assert ran.lines[-1]["test_findings"] == whole[-1]["test_findings"]
+
+
+def read_whole(lines: list[bytes]) -> Records:
+    return [json.loads(line) for line in lines]
+
+
+def spoil_middle(content: bytes) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return lines[0] + b'{"type":"find\n' + lines[-1]
+
+
+def go_on(content: bytes) -> bytes:
+    return content + b'{"type":"folder","schema":1,"path":"/x","reason":"vanished"}\n'
+
+
+def lose_a_record(content: bytes) -> bytes:
+    return content.replace(b'"verdicts": {"clean": 5}', b'"verdicts": {"clean": 4, "match": 1}')
+
+
+def from_the_future(content: bytes) -> bytes:
+    return content.replace(b'"schema": 1', b'"schema": 2')
+
+
+def strange_reason(content: bytes) -> bytes:
+    lines = content.splitlines(keepends=True)
+    strange = b'{"type":"folder","schema":1,"path":"/x","reason":"gone fishing"}\n'
+    return lines[0] + strange + lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_middle, "line 2: this is not what hashscan writes"),
+        (go_on, "goes on after its summary"),
+        (lose_a_record, "counts other records than there are"),
+        (from_the_future, "its schema is 2"),
+        (strange_reason, "doesn't understand: 'gone fishing'"),
+        (lambda content: b"", "line 1"),
+        (lambda content: b"\0" * 100, "line 1"),
+        (lambda content: b'{"type":"sweep","schema":1}\n', "does not begin as a report does"),
+        (lambda content: b"[" * 100_000 + b"\n", "line 1"),
+        (lambda content: content + content, "line 3"),
+    ],
+)
+def test_damaged_reports(spoil: Callable[[bytes], bytes], words: str, tmp_path: Path, run: Run) -> None:
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
+    two.write_bytes(spoil(two.read_bytes()))
+    ran = run("report", "merge", one, two, "--output", tmp_path / "out")
+    assert ran.code == 2, ran.err
+    assert words in ran.err
+    assert str(two) in ran.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_outputs_that_can_not_be(tmp_path: Path, run: Run) -> None:
+    one = clean(tmp_path / "1", 1, 1)
+    before = one.read_bytes()
+    ran = run("report", "merge", one, "--output", one)
+    assert (ran.code, "can't take the place" in ran.err) == (2, True)
+    partial = clean(tmp_path / "out.partial", 1, 1)
+    assert run("report", "merge", partial, "--output", tmp_path / "out").code == 2
+    assert run("report", "merge", one, "--output", tmp_path / "no" / "out").code == 12
+    assert run("report", "merge", tmp_path / "none", "--output", tmp_path / "other").code == 2
+    assert run("report", "merge", "--output", tmp_path / "out").code == 2
+    assert one.read_bytes() == before == partial.read_bytes()
+    with open("/dev/full", "w") as full:
+        assert run("report", "merge", one, "--output", "-", stdout=full).code == 12
+
+
+def many_findings(path: Path, index: int, number: int) -> Path:
+    clean(path, index, 2, verdicts={"match": number, "clean": 0})
+    first, last = path.read_text().splitlines(keepends=True)
+    with path.open("w") as stream:
+        stream.write(first)
+        for place in range(number):
+            finding = {"type": "finding", "schema": 1, "path": f"/t/{place}", "verdict": "match"}
+            stream.write(json.dumps(finding | {"detail": "x" * 200}) + "\n")
+        stream.write(last)
+    return path
+
+
+def test_killed_it_leaves_no_half_report(tmp_path: Path) -> None:
+    parts = [many_findings(tmp_path / f"{index}", index, 60_000) for index in (1, 2)]
+    output = tmp_path / "out"
+    output.write_text("the one before")
+    joining = subprocess.Popen(
+        [*COMMAND, "report", "merge", *map(str, parts), "--output", str(output)], stderr=subprocess.DEVNULL
+    )
+    partial = tmp_path / "out.partial"
+    until = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size > 100_000):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    joining.send_signal(signal.SIGKILL)
+    joining.wait()
+    assert output.read_text() == "the one before"
+    assert partial.stat().st_size < sum(part.stat().st_size for part in parts)
+
+
+_MEASURED = """
+import resource, sys
+from hashscan.cli.main import run
+code = run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_memory_does_not_grow_with_the_reports(tmp_path: Path) -> None:
+    used = []
+    for number in (10, 60_000):
+        parts = [many_findings(tmp_path / f"{index}", index, number) for index in (1, 2)]
+        done = subprocess.run(
+            [
+                COMMAND[0],
+                "-c",
+                _MEASURED,
+                "report",
+                "merge",
+                *map(str, parts),
+                "--output",
+                str(tmp_path / "o"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1, done.stderr
+        used.append(int(done.stderr.splitlines()[-1]))
+    # kB; the reports have 36 MB.
+    assert used[1] - used[0] < 8_000

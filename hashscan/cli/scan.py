@@ -17,13 +17,14 @@ from hashscan.cli.base import (
     matching_options,
     state_option,
 )
+from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.screen import human_bytes, say, show_findings
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.forkserver import warm_up
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers
 
-EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 70, 130, 143)
+EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
 
 class ReportParam(click.ParamType[ReportTarget]):
@@ -81,6 +82,12 @@ class ReportParam(click.ParamType[ReportTarget]):
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
 @decoding_options
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Have a Dask cluster do the work; its scheduler's address: tls://HOST:PORT.",
+)
+@certificate_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -95,6 +102,10 @@ def command(
     max_pixels: int,
     skipped: tuple[str, ...],
     review_threshold: int | None,
+    cluster: str | None,
+    cluster_ca: Path | None,
+    cluster_cert: Path | None,
+    cluster_key: Path | None,
     **options: Any,
 ) -> int:
     """Sweep folders and files against hash lists and write a quarantine report.
@@ -108,6 +119,7 @@ def command(
         state=None if no_state else state,
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
+        cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
         **options,
     )
     return sweep(settings)
@@ -119,8 +131,9 @@ def sweep(settings: SweepSettings) -> int:
     Returns:
         The exit code.
     """
-    # Workers get ready while this process imports the rest and verifies the lists.
-    warm_up()
+    if settings.cluster is None:
+        # Workers get ready while this process imports the rest and verifies the lists.
+        warm_up()
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.sweep import run_sweep
 

@@ -100,8 +100,9 @@ def sweep_record(
     review_threshold: int | None,
     sandbox_mode: str,
     started: str,
+    cluster: Record | None = None,
 ) -> Record:
-    """The first record: what was asked for, and with what."""
+    """The first record: what was asked for, and with what; where a cluster does the work, which one."""
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
     return {
         "type": "sweep",
@@ -120,6 +121,7 @@ def sweep_record(
         **review,
         "sandbox": {"mode": sandbox_mode},
         "started": started,
+        **({"cluster": dict(cluster)} if cluster else {}),
     }
 
 

@@ -1,0 +1,325 @@
+"""Sweeps on a real cluster: a scheduler and nodes as commands of their own, joined by TLS on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.lists.store import ListStore
+from hashscan.model import Entry
+from tests.pictures import encoded, scene
+from tests.scan.hostile import MARKS
+from tests.scan.nodes import HOSTILE_NODE, Cluster, Program, cluster, records_of, until, workers_of
+
+pytest.importorskip("distributed")
+
+LISTED = 7
+"""Every so many pictures one is on the list."""
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster") / "cluster-of-tests") as made:
+        yield made
+
+
+def draw(folder: Path, number: int, distinct: int = 12) -> list[Entry]:
+    """Pictures in two folders, and entries for some of them, by bytes and by likeness."""
+    contents = [encoded(scene(seed, 320, 240)) for seed in range(distinct)]
+    entries = []
+    for position in range(number):
+        inside = folder / f"part-{position % 2}"
+        inside.mkdir(parents=True, exist_ok=True)
+        content = contents[position % distinct] + b"%d" % position
+        (inside / f"{position:04}.jpg").write_bytes(content)
+        if position % LISTED == 0:
+            entries.append(Entry(f"e-{position}", "sha256", hashlib.sha256(content).digest(), "A1"))
+    return entries
+
+
+def state_with(folder: Path, entries: list[Entry]) -> Path:
+    folder.mkdir(mode=0o700)
+    ListStore(folder / "lists").import_entries("ours", entries, "test")
+    return folder
+
+
+def command(state: Path, target: Path, report: Path, *options: str) -> list[str]:
+    scan = [sys.executable, "-m", "hashscan", "scan", str(target), "--state", str(state)]
+    return [*scan, "--report", str(report), *options]
+
+
+def sweep(state: Path, target: Path, report: Path, *options: str) -> tuple[int, str]:
+    done = subprocess.run(
+        command(state, target, report, *options), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+Story = dict[str, Any]
+
+
+def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
+    """The sweep's record, what was found by path, and the counts."""
+    first, *middle, last = records_of(report)
+    assert (first["type"], last["type"]) == ("sweep", "summary")
+    counts = {key: last[key] for key in ("files", "verdicts", "reasons", "bytes", "exit_code")}
+    by_path = {str(record["path"]): record for record in middle}
+    assert len(by_path) == len(middle)
+    return first, by_path, counts
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of pictures, and a state folder whose list has some of them."""
+    folder = tmp_path / "pictures"
+    return folder, state_with(tmp_path / "state", draw(folder, 60))
+
+
+def test_a_cluster_finds_what_a_sweep_here_finds(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    (folder / "cut.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+    (folder / b"odd \xff\n name".decode("utf-8", "surrogateescape")).write_bytes(b"text")
+    os.link(folder / "part-0" / "0014.jpg", folder / "another name.jpg")
+    expected = sweep(state, folder, tmp_path / "local.jsonl", "--with-digests")
+    first, second = (here.node(state) for _ in range(2))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", "--with-digests", *here.options)
+    assert code == expected[0] == 1, said
+    _, found, counts = story(tmp_path / "local.jsonl")
+    record, far_found, far_counts = story(tmp_path / "far.jsonl")
+    assert far_found == found
+    assert far_counts == counts
+    assert counts["verdicts"]["match"] == 10
+    (node,) = record["cluster"]["nodes"]
+    assert record["cluster"]["scheduler"] == here.address
+    assert node["workers"] == 2
+    assert node["version"] == record["version"]
+    for program in (first, second):
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 143
+        assert "Traceback" not in "".join(program.said)
+
+
+def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, state = pictures
+    draw(folder, 900)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    nodes = [here.node(state) for _ in range(2)]
+    code, said = killing(
+        lambda: os.kill(workers_of(nodes[0])[0], signal.SIGKILL),
+        command(state, folder, tmp_path / "far.jsonl", *here.options),
+        tmp_path / "far.jsonl.partial",
+    )
+    assert code == 1, said
+    assert "lost a worker" in said
+    assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+    assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 1  # type: ignore[index]
+    stop(nodes)
+
+
+def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
+    """Run a sweep, and do something to the cluster as soon as the first finding is written."""
+    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
+    kill()
+    _, said = running.communicate(timeout=200)
+    assert "Traceback" not in said
+    assert "lost" in said or "gone" in said, f"the sweep had ended before: {said}"
+    return running.returncode, said
+
+
+def stop(nodes: list[Program]) -> None:
+    for node in nodes:
+        node.signal(signal.SIGTERM)
+    for node in nodes:
+        assert node.wait() == 143, node.said
+
+
+def test_files_that_kill_cost_one_verdict_each(here: Cluster, tmp_path: Path) -> None:
+    """One picture that kills its decoder, one file that kills its worker, twice: here and nowhere else."""
+    folder = tmp_path / "pictures"
+    state = state_with(tmp_path / "state", draw(folder, 60))
+    for name, mark in (("0003.jpg", "segfault"), ("0005.jpg", "worker")):
+        path = folder / "part-1" / name
+        path.write_bytes(path.read_bytes() + MARKS[mark])
+    node = here.node(state, 2, HOSTILE_NODE)
+    before = set(workers_of(node))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 4, said
+    _, found, counts = story(tmp_path / "far.jsonl")
+    assert counts["files"] == 60
+    assert counts["reasons"] == {
+        "undecoded": {"decoder died": 1},
+        "unreadable": {"worker died": 1},
+    }
+    assert found[str(folder / "part-1" / "0005.jpg")]["reason"] == "worker died"
+    assert found[str(folder / "part-1" / "0003.jpg")]["reason"] == "decoder died"
+    # It killed a worker in company and one alone, and no third.
+    assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 2  # type: ignore[index]
+    until(lambda: len(workers_of(node)) == 2)
+    assert len(before) == 2
+    stop([node])
+
+
+def test_other_lists_and_other_versions_take_no_part(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    other = state_with(tmp_path / "other", [Entry("x", "md5", bytes(16), "A1")])
+    none = tmp_path / "none"
+    none.mkdir(mode=0o700)
+    strangers = [here.node(other), here.node(none), here.node(state, 1, OLD_NODE)]
+    code, said = sweep(state, folder, tmp_path / "refused.jsonl", *here.options)
+    assert code == 10
+    assert "its list ours has other entries" in said
+    assert "its list ours is missing" in said
+    assert "it has hashscan 0.0.9, not 0.1.0" in said
+    node = here.node(state)
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 1
+    assert said.count("takes no part") == 3
+    record, _, counts = story(tmp_path / "far.jsonl")
+    assert counts["files"] == 60
+    assert [n["workers"] for n in record["cluster"]["nodes"]] == [1]
+    assert len(record["cluster"]["refused"]) == 3
+    stop([*strangers, node])
+
+
+OLD_NODE = [
+    sys.executable,
+    "-c",
+    "import sys; from hashscan.scan.cluster import host; host.__version__ = '0.0.9'\n"
+    "from hashscan.cli.main import run\nif __name__ == '__main__': sys.exit(run(['worker', *sys.argv[1:]]))",
+]
+
+
+def test_who_has_no_certificate_of_the_cluster_is_refused(here: Cluster, tmp_path: Path) -> None:
+    from tests.certificates import Authority
+
+    target = tmp_path / "files"
+    target.mkdir()
+    state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
+    node = here.node(state)
+    stranger = Authority(tmp_path / "stranger")
+    cert, key = stranger.issue("localhost")
+    key.chmod(0o600)
+    ca = ["--cluster-ca", str(here.authority.file)]
+    report = tmp_path / "report.jsonl"
+    as_stranger = ["--cluster", here.address, *ca, "--cluster-cert", str(cert), "--cluster-key", str(key)]
+    code, said = sweep(state, target, report, *as_stranger)
+    assert code == 13, said
+    assert "can't be reached" in said
+    code, said = sweep(state, target, report, "--cluster", here.address, *ca)
+    assert code == 2
+    assert "needs --cluster-cert, --cluster-key" in said
+    # In the clear there is no way in, either.
+    code, said = sweep(state, target, report, "--cluster", here.address.replace("tls", "tcp"))
+    assert code == 13, said
+    stop([node])
+
+
+def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "files"
+    target.mkdir()
+    state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
+    nobody = ["--cluster", "tls://127.0.0.1:9", *here.certificates]
+    code, said = sweep(state, target, tmp_path / "report.jsonl", *nobody)
+    assert code == 13
+    assert "tls://127.0.0.1:9 can't be reached" in said
+    code, said = sweep(state, target, tmp_path / "report.jsonl", *here.options)
+    assert code == 13
+    assert "has no worker" in said
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_ends_the_sweep_with_what_was_done(
+    pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    draw(folder, 1500)
+    with cluster(tmp_path / "own") as own:
+        nodes = [own.node(state) for _ in range(2)]
+        code, said = killing(
+            lambda: own.scheduler.signal(signal.SIGKILL),
+            command(state, folder, tmp_path / "far.jsonl", *own.options),
+            tmp_path / "far.jsonl.partial",
+        )
+        assert code == 4, said
+        assert "the scheduler is gone" in said
+        _, found, counts = story(tmp_path / "far.jsonl")
+        assert any(record["type"] == "finding" for record in found.values())
+        assert counts["files"] == sum(counts["verdicts"].values())
+        assert "the cluster is lost" in records_of(tmp_path / "far.jsonl")[-1]["incomplete"][-1]  # type: ignore[index]
+        # Nothing is left behind.
+        for node in nodes:
+            assert node.wait() == 13, node.said
+            assert not Path(f"/proc/{node.process.pid}").exists()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_comes_back_is_waited_for(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, state = pictures
+    draw(folder, 1500)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    with cluster(tmp_path / "own") as own:
+        nodes = [own.node(state) for _ in range(2)]
+
+        def replace_all() -> None:
+            own.scheduler.signal(signal.SIGKILL)
+            own.scheduler.wait()
+            for node in nodes:
+                node.wait()
+            own.start_scheduler()
+            own.node(state, 2)
+
+        scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
+        code, said = killing(replace_all, scan, tmp_path / "far.jsonl.partial")
+        assert code == 1, said
+        assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+
+
+@pytest.mark.slow
+def test_a_node_that_vanishes_with_all_its_workers(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    """As when a machine loses its power: nothing starts its workers again, and no file is to blame."""
+    folder, state = pictures
+    draw(folder, 1500)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    with cluster(tmp_path / "own") as own:
+        lost, _ = own.node(state, 2), own.node(state)
+        scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
+        code, said = killing(
+            lambda: os.killpg(lost.process.pid, signal.SIGKILL), scan, tmp_path / "far.jsonl.partial"
+        )
+        assert code == 1, said
+        assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+
+
+def test_an_interrupted_sweep_leaves_the_nodes_well(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    draw(folder, 900)
+    node = here.node(state, 2)
+    report = tmp_path / "far.jsonl"
+    scan = command(state, folder, report, *here.options)
+    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    partial = tmp_path / "far.jsonl.partial"
+    until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 143, said
+    assert "Traceback" not in said
+    shutil.rmtree(folder / "part-1")
+    assert sweep(state, folder, tmp_path / "again.jsonl", *here.options)[0] == 1
+    stop([node])

@@ -26,9 +26,9 @@ LISTED = 7
 """Every so many pictures one is on the list."""
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("cluster") / "cluster-of-tests") as made:
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Cluster]:
+    with cluster(tmp_path / "cluster") as made:
         yield made
 
 
@@ -134,7 +134,7 @@ def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[i
     until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
     kill()
     _, said = running.communicate(timeout=200)
-    assert "Traceback" not in said
+    assert "Traceback" not in said, said
     assert "lost" in said or "gone" in said, f"the sweep had ended before: {said}"
     return running.returncode, said
 

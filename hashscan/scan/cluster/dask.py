@@ -102,7 +102,7 @@ def _check_files(ca: Path, cert: Path, key: Path) -> None:
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{ca}, {cert} and {key} can't be used for TLS: {error}",
-            advice="Name PEM files: the certificates of the authority and this machine, and a key without passphrase.",
+            advice="Name PEM files: the authority's certificate, this machine's, a key without passphrase.",
         ) from error
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from distributed import Client
+from distributed import Client, Future
+from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from hashscan.model import BatchResult
@@ -88,7 +89,10 @@ class Dispatcher:
         self._suspects: list[Suspect] = []
         self._known: set[str] = set()
         """Addresses of all workers of the scheduler at the last look."""
-        self._preparing: set[asyncio.Task[None]] = set()
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, Future[Any]] = {}
+        """Who is asked to prepare, and Dask's word for the answer."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
         self._closing = False
 
@@ -107,15 +111,14 @@ class Dispatcher:
         for address in self._known - present:
             self._lose(address)
         for address in present - self._known:
-            task = asyncio.get_running_loop().create_task(self._prepare(address))
-            self._preparing.add(task)
-            task.add_done_callback(self._preparing.discard)
+            task = self._start(self._prepare(address))
+            self._preparing[address] = task
         self._known = present
 
     async def settle_in(self, seconds: float) -> None:
         """Wait until the workers that were seen are ready or refused."""
         if self._preparing:
-            await asyncio.wait(set(self._preparing), timeout=seconds)
+            await asyncio.wait(set(self._preparing.values()), timeout=seconds)
 
     async def watch(self) -> None:
         """Look again and again, until the cluster is lost or the task is cancelled."""
@@ -140,16 +143,20 @@ class Dispatcher:
             self._hand_out()
 
     async def _prepare(self, address: str) -> None:
+        future = self._submitted(address, node.prepare, self._token, self._job)
+        self._asked[address] = future
         try:
-            answer = unpack_greeting(await self._call(address, node.prepare, self._token, self._job))
+            answer = unpack_greeting(await self._answer(future))
         except AnswerError as error:
             answer = Refused(address, f"its answer makes no sense: {error}")
-        except asyncio.CancelledError:
-            # Its worker or the scheduler went away, or we do.
+        except (KilledWorker, FutureCancelledError):
+            # Its worker or the scheduler went away. Where it is still there, it is asked again.
             self._known.discard(address)
             return
         except Exception as error:
             answer = Refused(address, f"it can't run hashscan's tasks: {type(error).__name__}: {error}")
+        finally:
+            del self._preparing[address], self._asked[address]
         if address not in self._known:
             return
         if isinstance(answer, Refused):
@@ -172,14 +179,16 @@ class Dispatcher:
 
     def _lose(self, address: str) -> None:
         """A worker is gone, or must not be asked again."""
+        if address in self._asked:
+            self._asked[address].release()
         slot = self.slots.pop(address, None)
         if slot is None:
             return
         self.lost += 1
         self._say(f"node {slot.ready.host} lost a worker; its files are tried again")
         loop = asyncio.get_running_loop()
-        for work, task in slot.busy.items():
-            task.cancel()
+        for work, future in slot.busy.items():
+            future.release()
             if work.alone:
                 self._suspects.append(Suspect(work, slot.ready.node, loop.time() + RETURN_SECONDS))
             else:
@@ -191,8 +200,8 @@ class Dispatcher:
         """A worker that answers, but can't do its work: nothing it had is to blame."""
         self.slots.pop(slot.address, None)
         self._refuse(refused)
-        for work, task in slot.busy.items():
-            task.cancel()
+        for work, future in slot.busy.items():
+            future.release()
             (self._alone if work.alone else self._waiting).appendleft(work)
         slot.busy.clear()
         self._changed()
@@ -201,9 +210,10 @@ class Dispatcher:
         """The scheduler went away, and all it knew with it; nothing that was under way is to blame."""
         self._say("the scheduler is out of reach; waiting for it")
         for slot in self.slots.values():
-            for work, task in slot.busy.items():
-                task.cancel()
+            for work, future in slot.busy.items():
+                future.release()
                 (self._alone if work.alone else self._waiting).append(work)
+            slot.busy.clear()
         self.slots.clear()
         self._known.clear()
         self._changed()
@@ -241,14 +251,16 @@ class Dispatcher:
                 free.remove(slot)
 
     def _give(self, slot: Slot, work: Work) -> None:
-        slot.busy[work] = asyncio.get_running_loop().create_task(self._run(slot, work))
+        future = self._submitted(slot.address, node.check, self._token, pack_batch(work.batch))
+        slot.busy[work] = future
+        self._start(self._receive(slot, work, future))
 
-    async def _run(self, slot: Slot, work: Work) -> None:
+    async def _receive(self, slot: Slot, work: Work, future: Future[Any]) -> None:
         answer: Answer
         try:
-            data = await self._call(slot.address, node.check, self._token, pack_batch(work.batch))
+            data = await self._answer(future)
             answer = unpack_answer(data, work.batch)
-        except (KilledWorker, asyncio.CancelledError):
+        except (KilledWorker, FutureCancelledError):
             answer = Unprepared()
         except AnswerError as error:
             answer = Refused(slot.ready.host, f"its answer makes no sense: {error}")
@@ -277,10 +289,10 @@ class Dispatcher:
                 self._known.discard(slot.address)
         self._hand_out()
 
-    async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a task by one worker, and nowhere else."""
+    def _submitted(self, address: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have a task run by one worker, and nowhere else."""
         self._number += 1
-        future = self._client.submit(
+        return self._client.submit(
             function,
             *arguments,
             key=f"hashscan-{self._token}-{self._number}",
@@ -289,10 +301,23 @@ class Dispatcher:
             retries=0,
             pure=False,
         )
+
+    async def _answer(self, future: Future[Any]) -> Any:
+        """What a task gave.
+
+        Nothing that waits here is ever cancelled: Dask asks for several answers at once, and all of them would
+        be. To release the future ends the wait as well, with `FutureCancelledError`.
+        """
         try:
             return await future.result()
         finally:
             future.release()
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _give_up(self, why: str) -> None:
         self.failure = f"the cluster is lost: {why}"
@@ -300,8 +325,8 @@ class Dispatcher:
         every = [*self._waiting, *self._alone, *(s.work for s in self._suspects)]
         for slot in self.slots.values():
             every += slot.busy
-            for task in slot.busy.values():
-                task.cancel()
+            for future in slot.busy.values():
+                future.release()
             slot.busy.clear()
         self._waiting.clear()
         self._alone.clear()
@@ -314,11 +339,14 @@ class Dispatcher:
     async def close(self) -> None:
         """Have the workers let go of the sweep, as far as they answer."""
         self._closing = True
-        tasks = [task for slot in self.slots.values() for task in slot.busy.values()] + [*self._preparing]
-        for task in tasks:
-            task.cancel()
-        if self.failure or not self.slots:
-            return
-        with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
-            calls = [self._call(address, node.release, self._token) for address in self.slots]
-            await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), RELEASE_SECONDS)
+        for future in [f for slot in self.slots.values() for f in slot.busy.values()]:
+            future.release()
+        if self.slots and self._client.status == "running":
+            releases = [self._submitted(address, node.release, self._token) for address in self.slots]
+            await asyncio.wait([self._start(self._released(f)) for f in releases], timeout=RELEASE_SECONDS)
+            for future in releases:
+                future.release()
+
+    async def _released(self, future: Future[Any]) -> None:
+        with contextlib.suppress(KilledWorker, FutureCancelledError):
+            await self._answer(future)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future as Outer
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.scan.cluster.messages import Ready
 from hashscan.scan.pool import joined
+
+if TYPE_CHECKING:
+    from distributed import Future
 
 
 @dataclass(eq=False, slots=True)
@@ -44,7 +47,7 @@ class Work:
         ]
 
 
-def work_of(batch: Batch, outer: Future[BatchResult]) -> Work:
+def work_of(batch: Batch, outer: Outer[BatchResult]) -> Work:
     """Work whose answer goes into a future, the first one for good."""
 
     def settle(result: BatchResult) -> None:
@@ -80,7 +83,8 @@ class Slot:
     address: str
     """Dask's; a worker that is started again has another."""
     ready: Ready
-    busy: dict[Work, asyncio.Task[None]] = field(default_factory=dict)
+    busy: dict[Work, Future[Any]] = field(default_factory=dict)
+    """What it has, with Dask's word for the answer."""
 
     @property
     def reserved(self) -> bool:

@@ -28,11 +28,13 @@ ROOT = Path(__file__).parents[2]
 class Program:
     """A command whose words are read along."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str] | None = None, folder: Path = ROOT
+    ) -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HASHSCAN_", "DASK_"))}
         self.process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**kept, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

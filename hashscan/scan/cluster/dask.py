@@ -89,10 +89,10 @@ def _check_files(ca: Path, cert: Path, key: Path) -> None:
                 mode = os.fstat(file.fileno()).st_mode
         except OSError as error:
             raise UsageError(f"can't read {path}: {error.strerror}", advice="Name a PEM file.") from error
-        if path == key and stat.S_IMODE(mode) & 0o077:
+        if path == key and stat.S_IMODE(mode) & 0o007:
             raise UsageError(
-                f"{key} can be read by others, and whoever has it owns the cluster",
-                advice=f"Run `chmod 600 {key}`; if others had it, make another key.",
+                f"{key} can be read by every user of this machine, and whoever has it owns the cluster",
+                advice=f"Run `chmod 600 {key}`; if others may have read it, make another.",
             )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:

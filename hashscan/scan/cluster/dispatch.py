@@ -305,7 +305,7 @@ class Dispatcher:
     async def _answer(self, future: Future[Any]) -> Any:
         """What a task gave.
 
-        Nothing that waits here is ever cancelled: Dask asks for several answers at once, and all of them would
+        Nothing that waits here is ever cancelled: Dask asks for several answers at once, and all would
         be. To release the future ends the wait as well, with `FutureCancelledError`.
         """
         try:

@@ -44,6 +44,19 @@ RATIOS = (
 )
 
 
+def children_of(pid: int) -> set[int]:
+    """The processes that a process is the parent of.
+
+    Raises:
+        OSError: it has ended.
+    """
+    return {
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    }
+
+
 class Cluster:
     """A scheduler and a node on this machine."""
 
@@ -98,9 +111,23 @@ class Cluster:
             with contextlib.suppress(OSError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
                 ticks += sum(map(int, fields[11:15]))
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+                waiting += children_of(pid)
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def reap_others(self) -> None:
+        """Wait for processes that outlived a command, since only those waited for are counted.
+
+        Raises:
+            MeasureError: one doesn't end.
+        """
+        ours = {program.pid for program in self._programs}
+        deadline = time.monotonic() + measure.STRAY_SECONDS
+        while strays := children_of(os.getpid()) - ours:
+            for pid in strays:
+                os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > deadline:
+                raise measure.MeasureError("processes that a command started still run after its end")
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End it."""
@@ -127,7 +154,7 @@ def timed(contender: Contender, cluster: Cluster, scratch: Path) -> measure.Samp
     """
     err = scratch / "stderr"
     with err.open("wb") as stderr:
-        before, children, start = cluster.cpu(), os.times(), time.monotonic()
+        busy, before, children, start = measure.machine_cpu(), cluster.cpu(), os.times(), time.monotonic()
         code = subprocess.run(
             contender.command,
             stdin=subprocess.DEVNULL,
@@ -136,12 +163,15 @@ def timed(contender: Contender, cluster: Cluster, scratch: Path) -> measure.Samp
             env=measure.environment(contender.environment),
             check=False,
         ).returncode
-        wall, after = time.monotonic() - start, os.times()
+        wall = time.monotonic() - start
+    cluster.reap_others()
+    after = os.times()
     if code:
         sys.stderr.write(err.read_text(errors="replace")[-4000:])
         raise measure.MeasureError(f"exit code {code}: {' '.join(contender.command[:6])} ...")
     own = after.children_user + after.children_system - children.children_user - children.children_system
-    return measure.Sample(wall, own + cluster.cpu() - before, 0.0, "")
+    cpu = own + cluster.cpu() - before
+    return measure.Sample(wall, cpu, max(0.0, measure.machine_cpu() - busy - cpu), "")
 
 
 def arguments() -> argparse.Namespace:
@@ -167,6 +197,7 @@ def main() -> int:
     options = arguments()
     corpus = options.corpus.resolve()
     try:
+        measure.adopt_orphans()
         with tempfile.TemporaryDirectory(
             prefix="hashscan-bench-", dir=place_for(corpus, options.work)
         ) as folder:

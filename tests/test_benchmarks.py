@@ -366,3 +366,28 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     assert found["jpeg 50"] == found["mirrored"] == found["pad 10% orange"] == 1
     assert found["crop 20%"] == 0
     assert "copy.jpg" in done.stdout
+
+
+def test_a_cluster_is_timed_with_all_its_processes(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [
+        sys.executable,
+        BENCHMARKS / "cluster.py",
+        UPLOADS,
+        "--copies",
+        "1",
+        "--runs",
+        "1",
+    ]
+    done = subprocess.run(
+        [*command, "--entries", "100", "--work", tmp_path, "--json", report],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    local, cluster = json.loads(report.read_text())["results"]
+    assert local["files"] == cluster["files"] == 15
+    assert local["runs"][0]["cpu"] > 0.5
+    assert cluster["runs"][0]["cpu"] > 0.5
+    assert "cluster wall / local wall" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

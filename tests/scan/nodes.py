@@ -95,12 +95,15 @@ class Cluster:
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
+        self.make_certificates()
+        self.programs: list[Program] = []
+        self.scheduler = self.start_scheduler()
+
+    def make_certificates(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.authority = Authority(self.folder / "authority")
         self.cert, self.key = self.authority.issue("localhost")
         self.key.chmod(0o600)
-        self.programs: list[Program] = []
-        self.scheduler = self.start_scheduler()
 
     @property
     def address(self) -> str:

@@ -41,6 +41,8 @@ def _configure(log_level: str) -> None:
     dask.config.set(
         {
             "logging": dict.fromkeys(("distributed", "distributed.client", "distributed.worker"), log_level),
+            # A node's processes read their own settings for it, before they are told of these.
+            "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": log_level,
             # Looks at the stack a hundred times a second, for a dashboard that is not there.
             "distributed.worker.profile.enabled": False,
             # A node serves no pages.

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,21 @@ def state_with(folder: Path, entries: list[Entry]) -> Path:
     return folder
 
 
-def command(state: Path, target: Path, report: Path, *options: str) -> list[str]:
-    scan = [sys.executable, "-m", "hashscan", "scan", str(target), "--state", str(state)]
+HASHSCAN = [sys.executable, "-m", "hashscan"]
+
+
+def command(
+    state: Path, target: Path, report: Path, *options: str, program: Sequence[str] = HASHSCAN
+) -> list[str]:
+    scan = [*program, "scan", str(target), "--state", str(state)]
     return [*scan, "--report", str(report), *options]
 
 
-def sweep(state: Path, target: Path, report: Path, *options: str) -> tuple[int, str]:
-    done = subprocess.run(
-        command(state, target, report, *options), capture_output=True, text=True, timeout=200, check=False
-    )
+def sweep(
+    state: Path, target: Path, report: Path, *options: str, program: Sequence[str] = HASHSCAN
+) -> tuple[int, str]:
+    scan = command(state, target, report, *options, program=program)
+    done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr
 
@@ -218,29 +224,40 @@ def test_who_has_no_certificate_of_the_cluster_is_refused(here: Cluster, tmp_pat
     ca = ["--cluster-ca", str(here.authority.file)]
     report = tmp_path / "report.jsonl"
     as_stranger = ["--cluster", here.address, *ca, "--cluster-cert", str(cert), "--cluster-key", str(key)]
-    code, said = sweep(state, target, report, *as_stranger)
+    code, said = sweep(state, target, report, *as_stranger, program=IMPATIENT)
     assert code == 13, said
     assert "can't be reached" in said
     code, said = sweep(state, target, report, "--cluster", here.address, *ca)
     assert code == 2
     assert "needs --cluster-cert, --cluster-key" in said
     # In the clear there is no way in, either.
-    code, said = sweep(state, target, report, "--cluster", here.address.replace("tls", "tcp"))
+    code, said = sweep(
+        state, target, report, "--cluster", here.address.replace("tls", "tcp"), program=IMPATIENT
+    )
     assert code == 13, said
     stop([node])
 
 
-def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path) -> None:
     target = tmp_path / "files"
     target.mkdir()
     state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
     nobody = ["--cluster", "tls://127.0.0.1:9", *here.certificates]
-    code, said = sweep(state, target, tmp_path / "report.jsonl", *nobody)
-    assert code == 13
+    code, said = sweep(state, target, tmp_path / "report.jsonl", *nobody, program=IMPATIENT)
+    assert code == 13, said
     assert "tls://127.0.0.1:9 can't be reached" in said
-    code, said = sweep(state, target, tmp_path / "report.jsonl", *here.options)
-    assert code == 13
+    code, said = sweep(state, target, tmp_path / "report.jsonl", *here.options, program=IMPATIENT)
+    assert code == 13, said
     assert "has no worker" in said
+    assert not (tmp_path / "report.jsonl").exists()
+
+
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "import sys; from hashscan.scan.cluster import pool; pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0\n"
+    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
+]
 
 
 @pytest.mark.slow

@@ -93,6 +93,9 @@ class Cluster:
 
     folder: Path
     port: int = field(default_factory=free_port)
+    host: str = "127.0.0.1"
+    settings: dict[str, str] = field(default_factory=dict)
+    """Dask's, for the scheduler."""
 
     def __post_init__(self) -> None:
         self.make_certificates()
@@ -107,7 +110,7 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        return f"tls://127.0.0.1:{self.port}"
+        return f"tls://{self.host}:{self.port}"
 
     @property
     def certificates(self) -> list[str]:
@@ -127,7 +130,7 @@ class Cluster:
                 *("--tls-ca-file", str(self.authority.file)),
                 *("--tls-cert", str(self.cert), "--tls-key", str(self.key)),
             ],
-            {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]"},
+            {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]", **self.settings},
         )
         self.programs.append(program)
         program.wait_for("Scheduler at:")
@@ -149,14 +152,22 @@ class Cluster:
         program.wait_for("are ready at")
         return program
 
+    def nodes(self, *started: Program) -> list[Program]:
+        """Several that start at the same time, when they are ready."""
+        for program in started:
+            program.wait_for("are ready at")
+        return list(started)
+
     def close(self) -> None:
         for program in reversed(self.programs):
             program.close()
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    made = Cluster(folder)
+def cluster(
+    folder: Path, host: str = "127.0.0.1", settings: dict[str, str] | None = None
+) -> Iterator[Cluster]:
+    made = Cluster(folder, host=host, settings=settings or {})
     try:
         yield made
     finally:

@@ -19,6 +19,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from tests.pictures import encoded, scene
 from tests.scan.hostile import MARKS
+from tests.scan.hostile_node import MACHINE
 from tests.scan.nodes import HOSTILE_NODE, NODE, Cluster, Program, cluster, records_of, until, workers_of
 
 pytest.importorskip("distributed")
@@ -321,6 +322,23 @@ def test_a_node_that_vanishes_with_all_its_workers(pictures: tuple[Path, Path], 
         )
         assert code == 1, said
         assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+
+
+@pytest.mark.slow
+def test_a_file_is_not_blamed_for_machines_that_are_lost_while_they_have_it(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """One machine goes while it has the file among others, the next while it has it alone."""
+    folder, state = pictures
+    unlucky = folder / "part-0" / "0014.jpg"
+    unlucky.write_bytes(unlucky.read_bytes() + MACHINE)
+    here.nodes(*(here.start_node(state, 1, HOSTILE_NODE) for _ in range(3)))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 1, said
+    _, _, counts = story(tmp_path / "far.jsonl")
+    assert counts["verdicts"] | {"clean": 52, "match": 8} == counts["verdicts"]
+    assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 2  # type: ignore[index]
+    assert (tmp_path / "machines-lost").stat().st_size == 2
 
 
 @pytest.fixture

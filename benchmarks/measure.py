@@ -53,7 +53,7 @@ def _children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _machine() -> float:
+def machine_cpu() -> float:
     """CPU seconds that all processors together have worked since boot."""
     user, nice, system, _idle, _wait, irq, softirq = map(
         int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
@@ -82,7 +82,7 @@ def run(name: str, command: list[str], scratch: Path, extra: dict[str, str], exp
     """
     out, err = scratch / "stdout", scratch / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        machine, children, start = _machine(), _children(), time.monotonic()
+        machine, children, start = machine_cpu(), _children(), time.monotonic()
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -94,7 +94,7 @@ def run(name: str, command: list[str], scratch: Path, extra: dict[str, str], exp
         wall = time.monotonic() - start
         _reap_strays(name)
         cpu = _children() - children
-        others = max(0.0, _machine() - machine - cpu)
+        others = max(0.0, machine_cpu() - machine - cpu)
     if done.returncode != expected:
         sys.stderr.write(err.read_text(errors="replace")[-4000:])
         raise MeasureError(f"{name}: exit code {done.returncode}: {' '.join(command[:6])} ...")

@@ -414,3 +414,28 @@ class TestBillion:
         )  # fmt: skip
         assert "take 6 machines of 10 cores 50.5 hours" in said
         assert "The bucket binds before them" in said
+
+
+def test_a_cluster_is_timed_with_all_its_processes(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [
+        sys.executable,
+        BENCHMARKS / "cluster.py",
+        UPLOADS,
+        "--copies",
+        "1",
+        "--runs",
+        "1",
+    ]
+    done = subprocess.run(
+        [*command, "--entries", "100", "--work", tmp_path, "--json", report],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    local, cluster = json.loads(report.read_text())["results"]
+    assert local["files"] == cluster["files"] == 15
+    assert local["runs"][0]["cpu"] > 0.5
+    assert cluster["runs"][0]["cpu"] > 0.5
+    assert "cluster wall / local wall" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

@@ -37,6 +37,8 @@ OWNERS: dict[str, frozenset[str]] = {
     "xxhash": frozenset({"hashing", "lists", "scan"}),
     "numpy": frozenset({"hashing", "lists", "scan"}),
     "pebble": frozenset({"scan"}),
+    "dask": frozenset({"scan"}),
+    "distributed": frozenset({"scan"}),
     "tuf": frozenset({"lists"}),
     "securesystemslib": frozenset({"lists"}),
     "cryptography": frozenset({"lists"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ import pytest
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import Entry, Verdict
+from tests.certificates import Authority
 from tests.pictures import encoded, scene
+from tests.scan.nodes import Program, free_port
 from tests.web import served
 
 README = Path(__file__).parent.parent / "README.md"
@@ -35,6 +38,15 @@ FOUND = {
     "--report /var/lib/hashscan/last.jsonl",
 }
 """Commands that find something here, and so exit with 1."""
+
+ON_CLUSTER = (
+    "hashscan scan /var/www --cluster tls://scheduler:8786 "
+    "--cluster-ca ca.pem --cluster-cert host.pem --cluster-key host.key"
+)
+FOUND.add(ON_CLUSTER)
+
+LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
+"""How commands begin that go on until they are stopped, and what they say when they are ready."""
 
 STAGED = "hashscan lists pull national --stage"
 FIRST_DAY = "2027-01-31"
@@ -67,7 +79,7 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
         yield owner
 
 
-def test_every_command(tmp_path: Path, owner: Owner) -> None:
+def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequest) -> None:
     here = tmp_path / "site"
     www = tmp_path / "www"
     www.mkdir()
@@ -83,6 +95,13 @@ def test_every_command(tmp_path: Path, owner: Owner) -> None:
     programs.mkdir()
     (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
     (programs / "hashscan").chmod(0o755)
+    (programs / "dask").write_text(f'#!/bin/sh\nexec {sys.executable} -m dask "$@"\n')
+    (programs / "dask").chmod(0o755)
+    cert, key = Authority(tmp_path / "authority").issue("localhost")
+    for path, name in ((cert, "host.pem"), (key, "host.key"), (cert.with_name("ca.pem"), "ca.pem")):
+        shutil.copy(path, here / name)
+    (here / "host.key").chmod(0o600)
+    port = free_port()
     (tmp_path / "state").mkdir(mode=0o700)
     environment = {
         **os.environ,
@@ -91,6 +110,7 @@ def test_every_command(tmp_path: Path, owner: Owner) -> None:
         "HASHSCAN_PASSPHRASE": "a passphrase",
     }
     seen = set()
+    lasting: list[Program] = []
     for command in COMMANDS:
         if command == STAGED:
             owner.release(Entry("n-2", "md5", bytes(16), "A1"))
@@ -99,12 +119,20 @@ def test_every_command(tmp_path: Path, owner: Owner) -> None:
             .replace(FIRST_DAY, f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}")
             .replace("/var/www", str(www))
             .replace("/var/lib/hashscan", str(tmp_path / "state"))
+            .replace("scheduler:8786", f"127.0.0.1:{port}")
+            .replace("--port 8786", f"--host 127.0.0.1 --port {port}")
         )
+        if ready := next((LASTING[begun] for begun in LASTING if command.startswith(begun)), None):
+            lasting.append(Program(["bash", "-c", f"exec {placed}"], environment, here))
+            request.addfinalizer(lasting[-1].close)
+            lasting[-1].wait_for(ready)
+            continue
         done = subprocess.run(
             ["bash", "-c", placed], cwd=here, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == (command in FOUND), f"{command}\n{done.stdout}{done.stderr}"
         seen.add(command)
+    assert len(lasting) == len(LASTING)
     assert seen >= {*FOUND, STAGED}, "a command of the list above is not in the README any more"
     assert (here / "hashscan.jsonl").read_text().splitlines()[-1].startswith('{"type":"summary"')
 

@@ -17,6 +17,7 @@ from hashscan.cli.base import (
     matching_options,
     state_option,
 )
+from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.screen import human_bytes, say, show_findings
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
@@ -127,6 +128,12 @@ class ShardParam(click.ParamType[Shard]):
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
 @decoding_options
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Have a Dask cluster do the work; its scheduler's address: tls://HOST:PORT.",
+)
+@certificate_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -144,6 +151,10 @@ def command(
     endpoint: str | None,
     anonymous: bool,
     in_flight: int,
+    cluster: str | None,
+    cluster_ca: Path | None,
+    cluster_cert: Path | None,
+    cluster_key: Path | None,
     **options: Any,
 ) -> int:
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
@@ -159,6 +170,7 @@ def command(
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
+        cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
         **options,
     )
     return sweep(settings)
@@ -170,8 +182,9 @@ def sweep(settings: SweepSettings) -> int:
     Returns:
         The exit code.
     """
-    # Workers get ready while this process imports the rest and verifies the lists.
-    warm_up()
+    if settings.cluster is None:
+        # Workers get ready while this process imports the rest and verifies the lists.
+        warm_up()
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.sweep import run_sweep
 

@@ -46,6 +46,10 @@ class Watcher(Observer):
         """Say where the report of a killed sweep is."""
         say(f"hashscan: a killed sweep left its report unfinished; it is kept as {path}")
 
+    def told(self, message: str) -> None:
+        """Say it."""
+        say(f"hashscan: {message}")
+
     def begun(self, run: Sweep) -> None:
         """Start to show progress and to heed signals."""
         self._run = run

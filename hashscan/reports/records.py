@@ -107,8 +107,9 @@ def sweep_record(
     files_from: bytes | None,
     inventory: tuple[bytes, str] | None,
     started: str,
+    cluster: Record | None = None,
 ) -> Record:
-    """The first record: what was asked for, and with what."""
+    """The first record: what was asked for, and with what; where a cluster does the work, which one."""
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
     part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
     names: dict[str, Any] = {} if files_from is None else {"files_from": path_fields(files_from)}
@@ -135,6 +136,7 @@ def sweep_record(
         "fail_on": fail_on,
         "strict": strict,
         "started": started,
+        **({"cluster": dict(cluster)} if cluster else {}),
     }
 
 

@@ -50,7 +50,6 @@ class Sweep:
         self._with_digests = with_digests
         self._own = own
         self._tick = tick
-        self._capacity = pool.workers * BATCHES_PER_WORKER
         self._links = LinkMemory()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
@@ -76,9 +75,14 @@ class Sweep:
                 self._tick()
                 yield from self._take(listing)
                 yield from self._advance(leave=self._capacity - 1)
-                if self._stopping:
+                if self._stopping or self._pool.failure:
                     break
             yield from self._advance(leave=0)
+
+    @property
+    def _capacity(self) -> int:
+        """Batches that may be outstanding; one where there is no worker now, since more may come."""
+        return max(1, self._pool.workers * BATCHES_PER_WORKER)
 
     def _take(self, listing: Listing) -> Iterator[Record]:
         match listing:

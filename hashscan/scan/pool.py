@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -21,6 +21,7 @@ from pebble import ProcessPool as PebblePool
 from pebble.pool.process import PoolManager
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
+from hashscan.reports.base import Record
 from hashscan.scan.answers import Answers
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.setup import WorkerSetup
@@ -44,6 +45,9 @@ class Pool(ABC):
     """Runs batches somewhere."""
 
     workers: int
+    """How many there are at the moment; may change."""
+    failure: str = ""
+    """Why nothing can be checked any more; what is submitted nevertheless is unreadable."""
 
     @abstractmethod
     def submit(self, batch: Batch) -> Future[BatchResult]:
@@ -52,6 +56,14 @@ class Pool(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop at once; batches that are under way are given up."""
+
+    def messages(self) -> Iterator[str]:
+        """What a person should know of the workers, and was not told yet."""
+        return iter(())
+
+    def fields(self) -> Record:
+        """What the report says of the workers, as they are now."""
+        return {}
 
     def __enter__(self) -> Pool:
         return self
@@ -168,10 +180,11 @@ class _Retry:
             self._answers[position] = answer
             answers = [known for known in self._answers if known is not None]
             if len(answers) == len(self._answers) and not self._outer.done():
-                self._outer.set_result(_joined(answers))
+                self._outer.set_result(joined(answers))
 
 
-def _joined(answers: list[BatchResult]) -> BatchResult:
+def joined(answers: list[BatchResult]) -> BatchResult:
+    """The answer to a batch whose files were checked one by one."""
     return BatchResult(
         results=tuple(result for answer in answers for result in answer.results),
         bytes_read=sum(answer.bytes_read for answer in answers),

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from hashscan import __version__
-from hashscan.errors import NoUsableListError, OutputError
+from hashscan.errors import EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE, NoUsableListError, OutputError
 from hashscan.lists.exceptions import Exceptions, exceptions_at
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
@@ -27,7 +27,7 @@ from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pipeline import Sweep
-from hashscan.scan.pool import ProcessPool
+from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
 from hashscan.scan.summary import Summary
@@ -49,6 +49,9 @@ class Observer:
 
     def set_aside(self, path: Path) -> None:
         """An earlier, killed sweep left an unfinished report, which is kept here."""
+
+    def told(self, message: str) -> None:
+        """Something about the workers that a person should know."""
 
     def begun(self, run: Sweep) -> None:
         """The sweep is about to read; it may be stopped from now on."""
@@ -119,8 +122,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
 
     Raises:
         TargetError: a target can't be swept at all.
-        UnreachableError: no server answers for a target.
-        NoUsableListError: there is no list to match against.
+        NoUsableListError: there is no list to match against, or no worker of the cluster has it.
+        UnreachableError: no server answers for a target, the cluster's scheduler can't be reached, or it has
+            no workers.
         LockedError: another sweep uses the state folder or writes the report.
         OutputError: the state or a report can't be written.
     """
@@ -168,29 +172,6 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             if sink.set_aside is not None:
                 observer.set_aside(sink.set_aside)
         emit = _emitter(sinks, observer)
-        emit(
-            sweep_record(
-                uuid=identity,
-                version=__version__,
-                host=socket.gethostname(),
-                targets=[path for source in sources for path in source.paths],
-                lists=opened.infos,
-                excepted=exceptions.in_force,
-                algorithms=algorithms,
-                thresholds=thresholds_of_lists(opened.handles),
-                variants=settings.matching.variants,
-                review_threshold=settings.matching.review_threshold,
-                sandbox_mode=settings.decoding.sandbox,
-                fail_on=settings.fail_on,
-                strict=settings.strict,
-                shard=settings.shard,
-                files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
-                inventory=None
-                if inventory is None or settings.inventory is None
-                else (settings.inventory, inventory.manifest.created.isoformat()),
-                started=started.isoformat(),
-            )
-        )
         setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(settings.decoding),
@@ -201,25 +182,54 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
-        with ProcessPool(setup, settings.workers) as pool:
+        with _pool(settings, setup, opened.infos) as pool:
+            emit(
+                sweep_record(
+                    uuid=identity,
+                    version=__version__,
+                    host=socket.gethostname(),
+                    targets=[path for source in sources for path in source.paths],
+                    lists=opened.infos,
+                    excepted=exceptions.in_force,
+                    algorithms=algorithms,
+                    thresholds=thresholds_of_lists(opened.handles),
+                    variants=settings.matching.variants,
+                    review_threshold=settings.matching.review_threshold,
+                    sandbox_mode=settings.decoding.sandbox,
+                    fail_on=settings.fail_on,
+                    strict=settings.strict,
+                    shard=settings.shard,
+                    files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
+                    inventory=None
+                    if inventory is None or settings.inventory is None
+                    else (settings.inventory, inventory.manifest.created.isoformat()),
+                    started=started.isoformat(),
+                    cluster=pool.fields(),
+                )
+            )
             run = Sweep(
                 listings,
                 pool,
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
-                tick=observer.tick,
+                tick=_ticker(pool, observer),
             )
             observer.begun(run)
             for record in run:
                 emit(record)
+            _ticker(pool, observer)()
+            failure, cluster = pool.failure, pool.fields()
         summary = run.summary
-        if not run.stopped and settings.files_from is None:
+        if not run.stopped and not failure and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
         shortcomings = summary.shortcomings(opened.infos, strict=settings.strict)
         exit_code = summary.exit_code(opened.infos, fail_on=settings.fail_on, strict=settings.strict)
+        if failure:
+            shortcomings.append(failure)
+            exit_code = EXIT_FOUND_INCOMPLETE if summary.found(settings.fail_on) else EXIT_INCOMPLETE
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
@@ -230,6 +240,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                     **summary.fields(),
                     **({} if shard is None or run.stopped else {"listed": shard.listed}),
                     **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
+                    **({"cluster": cluster} if cluster else {}),
                     "incomplete": shortcomings,
                     "only_test_entries": only_test_entries(opened.infos),
                     "seconds": round(seconds, 3),
@@ -248,6 +259,24 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             seconds,
             tuple(report.path for report in reports if report.path is not None),
         )
+
+
+def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo]) -> Pool:
+    """Those who do the work, on this machine or on a cluster."""
+    if settings.cluster is None:
+        return ProcessPool(setup, settings.workers)
+    from hashscan.scan.cluster.pool import ClusterPool
+
+    return ClusterPool(setup, infos, settings.cluster)
+
+
+def _ticker(pool: Pool, observer: Observer) -> Callable[[], None]:
+    def tick() -> None:
+        for message in pool.messages():
+            observer.told(message)
+        observer.tick()
+
+    return tick
 
 
 def _emitter(sinks: Sequence[ReportSink], observer: Observer) -> Callable[[Record], None]:

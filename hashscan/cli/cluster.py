@@ -1,0 +1,43 @@
+"""The options with which a sweep and a node find each other's cluster, and prove that they belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hashscan.settings import ClusterSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def certificate_options(command: F) -> F:
+    """The options that name this machine's certificate."""
+    for option, text in reversed(
+        (
+            (
+                "--cluster-ca",
+                "Certificate of the authority that signs for the cluster, and for nothing else.",
+            ),
+            ("--cluster-cert", "This machine's certificate."),
+            ("--cluster-key", "Its key, without a passphrase, readable by this user alone."),
+        )
+    ):
+        kind = click.Path(path_type=Path, dir_okay=False)
+        command = click.option(option, type=kind, metavar="FILE", help=f"{text} PEM.")(command)
+    return command
+
+
+def cluster_of(
+    scheduler: str | None, cluster_ca: Path | None, cluster_cert: Path | None, cluster_key: Path | None
+) -> ClusterSettings | None:
+    """What these options say; None where no scheduler is named, whatever variables say of certificates.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if scheduler is None:
+        return None
+    return ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)

@@ -1,0 +1,55 @@
+"""`hashscan worker`: this machine as a node of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.cluster import certificate_options
+from hashscan.cli.screen import say
+from hashscan.errors import UsageError
+from hashscan.settings import ClusterSettings, default_workers
+
+EXIT_CODES = (2, 12, 13, 70, 130, 143)
+
+
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES)
+@click.option("--scheduler", required=True, metavar="ADDRESS", help="Of the Dask scheduler: tls://HOST:PORT.")
+@certificate_options
+@click.option(
+    "--processes",
+    type=int,
+    default=default_workers,
+    show_default="one a processor",
+    help="How many processes read and digest.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Where the other machines reach this one. Without it: the address it reaches the scheduler from.",
+)
+@state_option
+def command(
+    scheduler: str,
+    cluster_ca: Path | None,
+    cluster_cert: Path | None,
+    cluster_key: Path | None,
+    processes: int,
+    host: str | None,
+    state: Path,
+) -> int:
+    """Take part in a cluster until a signal comes.
+
+    It reads files with the rights of this user and matches them against the lists in its own state folder.
+    Whoever may submit to the scheduler can run any program as this user.
+    """
+    if processes < 1:
+        raise UsageError(f"--processes must be more than 0, not {processes}")
+    cluster = ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)
+    from hashscan.scan.cluster.host import HostSettings, prepared, run_host
+
+    settings = HostSettings(cluster, state, processes, host)
+    say(f"hashscan: {prepared(settings)}")
+    return run_host(settings, lambda words: say(f"hashscan: {words}"))

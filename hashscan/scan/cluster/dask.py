@@ -1,0 +1,112 @@
+"""What client and nodes have in common with Dask: its import, its settings, and the TLS both sides demand."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashscan.errors import UsageError
+from hashscan.settings import ClusterSettings
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+
+def require_dask(log_level: str = "critical") -> None:
+    """Import Dask, and set what holds wherever hashscan uses it.
+
+    Args:
+        log_level: what Dask is to write on standard error; we say ourselves what is to be known.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        _configure(log_level)
+        # Reads how it is to log as it is imported.
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"a cluster needs Dask, which can't be imported: {error}",
+            advice="Install it with `pip install 'hashscan[dask]'`, on every machine in the same version.",
+        ) from error
+
+
+def _configure(log_level: str) -> None:
+    import dask
+
+    dask.config.set(
+        {
+            "logging": dict.fromkeys(("distributed", "distributed.client", "distributed.worker"), log_level),
+            # A node's processes read their own settings for it, before they are told of these.
+            "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": log_level,
+            # Looks at the stack a hundred times a second, for a dashboard that is not there.
+            "distributed.worker.profile.enabled": False,
+            # A node serves no pages.
+            "distributed.worker.http.routes": [],
+            # Mapped lists count as memory; Dask would pause a worker that has done nothing wrong.
+            "distributed.worker.memory.target": False,
+            "distributed.worker.memory.spill": False,
+            "distributed.worker.memory.pause": False,
+            "distributed.worker.memory.terminate": False,
+            # Answers come from the worker that was asked.
+            "distributed.scheduler.work-stealing": False,
+            "distributed.comm.tls.min-version": 1.3,
+        }
+    )
+
+
+def security_of(cluster: ClusterSettings) -> Security:
+    """How connections within the cluster are made: with certificates on both sides, or in the clear.
+
+    Raises:
+        UsageError: a file is not what it should be.
+    """
+    from distributed import Security
+
+    if cluster.ca is None or cluster.cert is None or cluster.key is None:
+        return Security(require_encryption=False)
+    _check_files(cluster.ca, cluster.cert, cluster.key)
+    ca, cert, key = (str(path.absolute()) for path in (cluster.ca, cluster.cert, cluster.key))
+    return Security(
+        require_encryption=True,
+        tls_ca_file=ca,
+        tls_client_cert=cert,
+        tls_client_key=key,
+        tls_worker_cert=cert,
+        tls_worker_key=key,
+        # Nobody is a scheduler here; but Dask looks for one's files wherever it looks for the others'.
+        tls_scheduler_cert=cert,
+        tls_scheduler_key=key,
+    )
+
+
+def _check_files(ca: Path, cert: Path, key: Path) -> None:
+    for path in (ca, cert, key):
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+        except OSError as error:
+            raise UsageError(f"can't read {path}: {error.strerror}", advice="Name a PEM file.") from error
+        if path == key and stat.S_IMODE(mode) & 0o007:
+            raise UsageError(
+                f"{key} can be read by every user of this machine, and whoever has it owns the cluster",
+                advice=f"Run `chmod 600 {key}`; if others may have read it, make another.",
+            )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca)
+        # A key with a passphrase is refused: Dask would ask for it on the terminal.
+        context.load_cert_chain(cert, key, password=_refuse_passphrase)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{ca}, {cert} and {key} can't be used for TLS: {error}",
+            advice="Name PEM files: the authority's certificate, this machine's, a key without passphrase.",
+        ) from error
+
+
+def _refuse_passphrase() -> str:
+    raise ValueError("the key has a passphrase")

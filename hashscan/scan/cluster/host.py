@@ -1,0 +1,166 @@
+"""One machine's part in a cluster: worker processes of Dask, each started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hashscan import __version__
+from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UnreachableError
+from hashscan.lists.store import ListStore
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.answers import Answers
+from hashscan.scan.cluster.dask import require_dask, security_of
+from hashscan.scan.pool import MakeWorker
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.worker import Worker
+from hashscan.settings import ClusterSettings
+
+if TYPE_CHECKING:
+    from distributed import Nanny, Security
+
+START_SECONDS = 60.0
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What `hashscan worker` was told."""
+
+    cluster: ClusterSettings
+    state: Path
+    """Its lists are matched against."""
+    processes: int
+    host: str | None = None
+    """Where the other machines reach this one; None is the address it reaches the scheduler from."""
+
+
+def prepared(settings: HostSettings) -> str:
+    """See that this machine can take part, before it is offered.
+
+    Returns:
+        What it has, in words.
+
+    Raises:
+        OutputError: the lists can't be looked at.
+        ZygoteError: no decoder can be started.
+    """
+    with ListStore(settings.state / "lists").open(None, datetime.now(UTC)) as opened:
+        lists = [
+            f"{info.name} {info.version} ({info.state.value})"
+            if info.problem is None
+            else f"{info.name} ({info.state.value}: {info.problem})"
+            for info in opened.infos
+        ]
+    trial = WorkerSetup(
+        lists=(), sandbox=SandboxOptions("auto"), algorithms=("sha256", "pdq"), max_pixels=64_000_000
+    )
+    with Answers() as answers, Worker(trial, answers) as worker:
+        level = worker.sandbox.start()
+    return f"lists: {', '.join(lists) or 'none but demo'}; sandbox: {level.word}"
+
+
+def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorker = Worker) -> int:
+    """Take part in a cluster until a signal comes.
+
+    Args:
+        settings: what to do.
+        say: takes a line for a person.
+        make: makes a worker in its own process; must be importable there.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: the certificates can't be used, or Dask is not installed.
+        UnreachableError: the scheduler can't be reached, or has gone.
+    """
+    require_dask("error")
+    security = security_of(settings.cluster)
+    # What Dask keeps on disk is nobody's business.
+    scratch = Path(tempfile.mkdtemp(prefix="hashscan-worker-"))
+    try:
+        return asyncio.run(_run(settings, security, scratch, say, make))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def _run(
+    settings: HostSettings, security: Security, scratch: Path, say: Callable[[str], None], make: MakeWorker
+) -> int:
+    stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def stop(code: int) -> None:
+        if not stopped.done():
+            stopped.set_result(code)
+
+    for number, code in ((signal.SIGTERM, EXIT_TERMINATED), (signal.SIGINT, EXIT_INTERRUPTED)):
+        asyncio.get_running_loop().add_signal_handler(number, stop, code)
+    nannies = _nannies(settings, security, scratch, make)
+    starting: asyncio.Future[Any] = asyncio.gather(*(nanny.start() for nanny in nannies))
+    try:
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            return stopped.result()
+        try:
+            await starting
+        except Exception as error:  # Dask says it in many ways
+            raise UnreachableError(
+                f"the scheduler {settings.cluster.scheduler} can't be reached: {_root(error)}",
+                advice="See that it runs, and that both certificates are of the same authority.",
+            ) from error
+        say(f"{len(nannies)} workers are ready at {settings.cluster.scheduler}")
+        over = {asyncio.ensure_future(nanny.finished()) for nanny in nannies}
+        await asyncio.wait({stopped, *over}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            return stopped.result()
+        raise UnreachableError(
+            f"the scheduler {settings.cluster.scheduler} has gone, or sent the workers away",
+            advice="Start this again when it is back.",
+        )
+    finally:
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await starting
+        await asyncio.gather(*(n.close(timeout=CLOSE_SECONDS) for n in nannies), return_exceptions=True)
+
+
+def _nannies(settings: HostSettings, security: Security, scratch: Path, make: MakeWorker) -> list[Nanny]:
+    from distributed import Nanny
+
+    from hashscan.scan.cluster.node import NodePlugin, NodeSettings
+
+    identity = uuid.uuid4().hex
+    node = NodeSettings(identity, settings.state.absolute(), make, __version__)
+    return [
+        Nanny(
+            settings.cluster.scheduler,
+            nthreads=1,
+            name=f"hashscan-{socket.gethostname()}-{identity[:8]}-{number}",
+            memory_limit=0,
+            security=security,
+            local_directory=str(scratch),
+            death_timeout=START_SECONDS,
+            host=settings.host,
+            # The server for pages has none to serve, and is for this machine alone.
+            dashboard_address="127.0.0.1:0",
+            plugins=(NodePlugin(node),),
+        )
+        for number in range(settings.processes)
+    ]
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]

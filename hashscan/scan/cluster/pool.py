@@ -1,0 +1,214 @@
+"""The seam's other side on a cluster: `submit(batch) -> Future`, answered by workers of Dask."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hashscan import __version__
+from hashscan.errors import NoUsableListError, OutputError, UnreachableError
+from hashscan.lists.columns import ColumnError
+from hashscan.lists.fingerprint import content_fingerprint
+from hashscan.model import Batch, BatchResult, ListInfo, TrustState
+from hashscan.reports.base import Record
+from hashscan.scan.cluster.dask import require_dask, security_of
+from hashscan.scan.cluster.messages import Job, WantedList
+from hashscan.scan.cluster.work import work_of
+from hashscan.scan.pool import Pool
+from hashscan.scan.setup import WorkerSetup
+from hashscan.settings import ClusterSettings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from hashscan.scan.cluster.dispatch import Dispatcher
+
+R = TypeVar("R")
+
+CONNECT_SECONDS = 20.0
+ARRIVE_SECONDS = 20.0
+"""For the first worker to be there."""
+READY_SECONDS = 120.0
+"""For a worker that was there from the beginning to be ready, where no other is."""
+OTHERS_SECONDS = 5.0
+"""For the others, once one is."""
+CLOSE_SECONDS = 10.0
+
+
+class ClusterPool(Pool):
+    """Workers on the nodes of a Dask cluster.
+
+    A worker that has another version of hashscan or of a list is left out, and said. What a lost worker had
+    is tried again file by file, as in a pool of processes.
+    """
+
+    def __init__(self, setup: WorkerSetup, infos: Iterable[ListInfo], cluster: ClusterSettings) -> None:
+        """Connect, and wait until a worker is ready.
+
+        Args:
+            setup: what to do; the lists in it must be open.
+            infos: what is known of those lists.
+            cluster: where the scheduler is.
+
+        Raises:
+            UsageError: the certificates can't be used, or Dask is not installed.
+            UnreachableError: there is no such scheduler, it doesn't trust us or we it, or it has no worker.
+            NoUsableListError: it has workers, but none that can take part.
+            OutputError: a list can't be read.
+        """
+        self.workers = 0
+        self._cluster = cluster
+        require_dask()
+        self._security = security_of(cluster)
+        self._job = Job(__version__, tuple(_wanted(setup, infos)), setup).to_bytes()
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
+        self._thread.start()
+        self._client: Client | None = None
+        self._watch: asyncio.Task[None] | None = None
+        try:
+            self._dispatcher = self._on_loop(self._connect()).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        """Have a batch checked by one of the workers."""
+        outer: Future[BatchResult] = Future()
+        outer.set_running_or_notify_cancel()
+        self._loop.call_soon_threadsafe(self._dispatcher.take, work_of(batch, outer))
+        return outer
+
+    def messages(self) -> Iterator[str]:
+        """Who takes no part, who was lost."""
+        while True:
+            try:
+                yield self._messages.get_nowait()
+            except queue.Empty:
+                return
+
+    def fields(self) -> Record:
+        """The scheduler and its nodes."""
+        return self._on_loop(self._fields()).result()
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        if self._loop.is_closed():
+            return
+        with contextlib.suppress(TimeoutError):
+            self._on_loop(self._leave()).result(CLOSE_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _on_loop(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _connect(self) -> Dispatcher:
+        from distributed import Client
+
+        from hashscan.scan.cluster.dispatch import Dispatcher
+
+        address = self._cluster.scheduler
+        try:
+            self._client = await Client(
+                address,
+                security=self._security,
+                asynchronous=True,
+                set_as_default=False,
+                timeout=CONNECT_SECONDS,
+                name="hashscan",
+                # So that what a node answers is bytes or an error, and is unpickled in neither case.
+                deserializers=["dask", "error"],
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise UnreachableError(
+                f"the scheduler {address} can't be reached: {_first_line(error)}",
+                advice="See that it runs, and that both certificates are of the same authority.",
+            ) from error
+        dispatcher = Dispatcher(
+            self._client, uuid.uuid4().hex, self._job, self._messages.put, lambda: self._changed(dispatcher)
+        )
+        await self._gather(dispatcher)
+        self._watch = asyncio.get_running_loop().create_task(dispatcher.watch())
+        return dispatcher
+
+    async def _gather(self, dispatcher: Dispatcher) -> None:
+        """Wait for workers."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            while True:
+                await dispatcher.look()
+                waiting = READY_SECONDS if not dispatcher.slots else OTHERS_SECONDS
+                await dispatcher.settle_in(waiting)
+                if dispatcher.slots or dispatcher.refused or loop.time() - begun > ARRIVE_SECONDS:
+                    break
+                await asyncio.sleep(0.2)
+        except (OSError, TimeoutError) as error:
+            raise UnreachableError(
+                f"the scheduler {self._cluster.scheduler} went away: {_first_line(error)}",
+                advice="See what it says, then try again.",
+            ) from error
+        if dispatcher.slots:
+            return
+        if not dispatcher.refused:
+            raise UnreachableError(
+                f"the scheduler {self._cluster.scheduler} has no worker that answers",
+                advice="Start `hashscan worker` on the machines that are to read the files.",
+            )
+        reasons = "; ".join(f"{host}: {why}" for host, why in dispatcher.refused)
+        raise NoUsableListError(
+            f"no worker of the cluster can take part: {reasons}",
+            advice="Give all machines the same version of hashscan and of the lists.",
+        )
+
+    def _changed(self, dispatcher: Dispatcher) -> None:
+        self.workers = len(dispatcher.slots)
+        self.failure = dispatcher.failure
+
+    async def _fields(self) -> Record:
+        dispatcher = self._dispatcher
+        nodes = Counter((ready.host, ready.version) for ready in dispatcher.met.values())
+        refused = [{"host": host, "why": why} for host, why in sorted(dispatcher.refused)]
+        return {
+            "scheduler": self._cluster.scheduler,
+            "nodes": [
+                {"host": host, "version": version, "workers": number}
+                for (host, version), number in sorted(nodes.items())
+            ],
+            **({"refused": refused} if refused else {}),
+            **({"workers_lost": dispatcher.lost} if dispatcher.lost else {}),
+        }
+
+    async def _leave(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+            await self._dispatcher.close()
+        if self._client is not None:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
+                # close() would wait for a scheduler that is lost.
+                await self._client._close(fast=True)
+
+
+def _wanted(setup: WorkerSetup, infos: Iterable[ListInfo]) -> Iterator[WantedList]:
+    states = {info.name: info.state for info in infos}
+    for handle in setup.lists:
+        try:
+            fingerprint = content_fingerprint(handle)
+        except (ColumnError, OSError) as error:
+            raise OutputError(f"the list {handle.name} can't be read: {error}") from error
+        yield WantedList(handle.name, handle.version, states[handle.name] is TrustState.LOCAL, fingerprint)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

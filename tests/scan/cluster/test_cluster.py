@@ -1,0 +1,410 @@
+"""Sweeps on a real cluster: a scheduler and nodes as commands of their own, joined by TLS on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.lists.store import ListStore
+from hashscan.model import Entry
+from tests.pictures import encoded, scene
+from tests.scan.hostile import MARKS
+from tests.scan.hostile_node import MACHINE
+from tests.scan.nodes import HOSTILE_NODE, NODE, Cluster, Program, cluster, records_of, until, workers_of
+
+pytest.importorskip("distributed")
+
+LISTED = 7
+"""Every so many pictures one is on the list."""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Cluster]:
+    with cluster(tmp_path / "cluster") as made:
+        yield made
+
+
+def draw(folder: Path, number: int, distinct: int = 12) -> list[Entry]:
+    """Pictures in two folders, and entries for some of them, by bytes and by likeness."""
+    contents = [encoded(scene(seed, 320, 240)) for seed in range(distinct)]
+    entries = []
+    for position in range(number):
+        inside = folder / f"part-{position % 2}"
+        inside.mkdir(parents=True, exist_ok=True)
+        content = contents[position % distinct] + b"%d" % position
+        (inside / f"{position:04}.jpg").write_bytes(content)
+        if position % LISTED == 0:
+            entries.append(Entry(f"e-{position}", "sha256", hashlib.sha256(content).digest(), "A1"))
+    return entries
+
+
+def state_with(folder: Path, entries: list[Entry]) -> Path:
+    folder.mkdir(mode=0o700)
+    ListStore(folder / "lists").import_entries("ours", entries, "test")
+    return folder
+
+
+HASHSCAN = [sys.executable, "-m", "hashscan"]
+
+
+def command(
+    state: Path, target: Path, report: Path, *options: str, program: Sequence[str] = HASHSCAN
+) -> list[str]:
+    scan = [*program, "scan", str(target), "--state", str(state)]
+    return [*scan, "--report", str(report), *options]
+
+
+def sweep(
+    state: Path, target: Path, report: Path, *options: str, program: Sequence[str] = HASHSCAN
+) -> tuple[int, str]:
+    scan = command(state, target, report, *options, program=program)
+    done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
+    assert not re.search("Traceback|Task was", done.stderr), done.stderr
+    return done.returncode, done.stderr
+
+
+Story = dict[str, Any]
+
+
+def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
+    """The sweep's record, what was found by path, and the counts."""
+    first, *middle, last = records_of(report)
+    assert (first["type"], last["type"]) == ("sweep", "summary")
+    counts = {key: last[key] for key in ("files", "verdicts", "reasons", "bytes", "exit_code")}
+    by_path = {str(record["path"]): record for record in middle}
+    assert len(by_path) == len(middle)
+    return first, by_path, counts
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of pictures, and a state folder whose list has some of them."""
+    folder = tmp_path / "pictures"
+    return folder, state_with(tmp_path / "state", draw(folder, 60))
+
+
+def test_a_cluster_finds_what_a_sweep_here_finds(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    (folder / "cut.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+    (folder / b"odd \xff\n name".decode("utf-8", "surrogateescape")).write_bytes(b"text")
+    os.link(folder / "part-0" / "0014.jpg", folder / "another name.jpg")
+    expected = sweep(state, folder, tmp_path / "local.jsonl", "--with-digests")
+    first, second = here.nodes(here.start_node(state), here.start_node(state))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", "--with-digests", *here.options)
+    assert code == expected[0] == 1, said
+    _, found, counts = story(tmp_path / "local.jsonl")
+    record, far_found, far_counts = story(tmp_path / "far.jsonl")
+    assert far_found == found
+    assert far_counts == counts
+    assert counts["verdicts"]["match"] == 10
+    (node,) = record["cluster"]["nodes"]
+    assert record["cluster"]["scheduler"] == here.address
+    assert node["workers"] == 2
+    assert node["version"] == record["version"]
+    for program in (first, second):
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 143
+        assert "Traceback" not in "".join(program.said)
+
+
+def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, state = pictures
+    draw(folder, 700)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    nodes = here.nodes(here.start_node(state), here.start_node(state))
+    code, said = killing(
+        lambda: os.kill(workers_of(nodes[0])[0], signal.SIGKILL),
+        command(state, folder, tmp_path / "far.jsonl", *here.options),
+        tmp_path / "far.jsonl.partial",
+    )
+    assert code == 1, said
+    assert "lost a worker" in said
+    assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+    assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 1  # type: ignore[index]
+    stop(nodes)
+
+
+def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
+    """Run a sweep, and do something to the cluster as soon as the first finding is written."""
+    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
+    kill()
+    _, said = running.communicate(timeout=200)
+    assert not re.search("Traceback|Task was", said), said
+    assert re.search("lost|gone|out of reach", said), f"the sweep had ended before: {said}"
+    return running.returncode, said
+
+
+def stop(nodes: list[Program]) -> None:
+    for node in nodes:
+        node.signal(signal.SIGTERM)
+    for node in nodes:
+        assert node.wait() == 143, node.said
+
+
+def test_files_that_kill_cost_one_verdict_each(here: Cluster, tmp_path: Path) -> None:
+    """One picture that kills its decoder, one file that kills its worker, twice: here and nowhere else."""
+    folder = tmp_path / "pictures"
+    state = state_with(tmp_path / "state", draw(folder, 60))
+    for name, mark in (("0003.jpg", "segfault"), ("0005.jpg", "worker")):
+        path = folder / "part-1" / name
+        path.write_bytes(path.read_bytes() + MARKS[mark])
+    node = here.node(state, 2, HOSTILE_NODE)
+    before = set(workers_of(node))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 4, said
+    _, found, counts = story(tmp_path / "far.jsonl")
+    assert counts["files"] == 60
+    assert counts["reasons"] == {
+        "undecoded": {"decoder died": 1},
+        "unreadable": {"worker died": 1},
+    }
+    assert found[str(folder / "part-1" / "0005.jpg")]["reason"] == "worker died"
+    assert found[str(folder / "part-1" / "0003.jpg")]["reason"] == "decoder died"
+    # It killed a worker in company and one alone, and no third.
+    assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 2  # type: ignore[index]
+    until(lambda: len(workers_of(node)) == 2)
+    assert len(before) == 2
+    stop([node])
+
+
+def test_other_lists_and_other_versions_take_no_part(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    other = state_with(tmp_path / "other", [Entry("x", "md5", bytes(16), "A1")])
+    none = tmp_path / "none"
+    none.mkdir(mode=0o700)
+    strangers = here.nodes(here.start_node(other), here.start_node(none), here.start_node(state, 1, OLD_NODE))
+    code, said = sweep(state, folder, tmp_path / "refused.jsonl", *here.options)
+    assert code == 10
+    assert "its list ours has other entries" in said
+    assert "its list ours is missing" in said
+    assert "it has hashscan 0.0.9, not 0.1.0" in said
+    node = here.node(state)
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 1
+    assert said.count("takes no part") == 3
+    record, _, counts = story(tmp_path / "far.jsonl")
+    assert counts["files"] == 60
+    assert [n["workers"] for n in record["cluster"]["nodes"]] == [1]
+    assert len(record["cluster"]["refused"]) == 3
+    stop([*strangers, node])
+
+
+OLD_NODE = [
+    sys.executable,
+    "-c",
+    "import sys; from hashscan.scan.cluster import host; host.__version__ = '0.0.9'\n"
+    "from hashscan.cli.main import run\nif __name__ == '__main__': sys.exit(run(['worker', *sys.argv[1:]]))",
+]
+
+
+def test_who_has_no_certificate_of_the_cluster_is_refused(here: Cluster, tmp_path: Path) -> None:
+    from tests.certificates import Authority
+
+    target = tmp_path / "files"
+    target.mkdir()
+    state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
+    node = here.node(state)
+    stranger = Authority(tmp_path / "stranger")
+    cert, key = stranger.issue("localhost")
+    key.chmod(0o600)
+    ca = ["--cluster-ca", str(here.authority.file)]
+    report = tmp_path / "report.jsonl"
+    as_stranger = ["--cluster", here.address, *ca, "--cluster-cert", str(cert), "--cluster-key", str(key)]
+    code, said = sweep(state, target, report, *as_stranger, program=IMPATIENT)
+    assert code == 13, said
+    assert "can't be reached" in said
+    code, said = sweep(state, target, report, "--cluster", here.address, *ca)
+    assert code == 2
+    assert "needs --cluster-cert, --cluster-key" in said
+    # In the clear there is no way in, either.
+    code, said = sweep(
+        state, target, report, "--cluster", here.address.replace("tls", "tcp"), program=IMPATIENT
+    )
+    assert code == 13, said
+    stop([node])
+
+
+def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path) -> None:
+    target = tmp_path / "files"
+    target.mkdir()
+    state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
+    nobody = ["--cluster", "tls://127.0.0.1:9", *here.certificates]
+    code, said = sweep(state, target, tmp_path / "report.jsonl", *nobody, program=IMPATIENT)
+    assert code == 13, said
+    assert "tls://127.0.0.1:9 can't be reached" in said
+    code, said = sweep(state, target, tmp_path / "report.jsonl", *here.options, program=IMPATIENT)
+    assert code == 13, said
+    assert "has no worker" in said
+    assert not (tmp_path / "report.jsonl").exists()
+
+
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "import sys; from hashscan.scan.cluster import pool; pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0\n"
+    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
+]
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_ends_the_sweep_with_what_was_done(
+    pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    draw(folder, 1500)
+    with cluster(tmp_path / "own") as own:
+        nodes = [own.node(state) for _ in range(2)]
+        code, said = killing(
+            lambda: own.scheduler.signal(signal.SIGKILL),
+            command(state, folder, tmp_path / "far.jsonl", *own.options),
+            tmp_path / "far.jsonl.partial",
+        )
+        assert code == 4, said
+        assert "the scheduler is gone" in said
+        _, found, counts = story(tmp_path / "far.jsonl")
+        assert any(record["type"] == "finding" for record in found.values())
+        assert counts["files"] == sum(counts["verdicts"].values())
+        assert "the cluster is lost" in records_of(tmp_path / "far.jsonl")[-1]["incomplete"][-1]  # type: ignore[index]
+        # Nothing is left behind.
+        for node in nodes:
+            assert node.wait() == 13, node.said
+            assert not Path(f"/proc/{node.process.pid}").exists()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_comes_back_is_waited_for(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, state = pictures
+    draw(folder, 1500)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    with cluster(tmp_path / "own") as own:
+        nodes = [own.node(state) for _ in range(2)]
+
+        def replace_all() -> None:
+            own.scheduler.signal(signal.SIGKILL)
+            own.scheduler.wait()
+            for node in nodes:
+                node.wait()
+            own.start_scheduler()
+            own.node(state, 2)
+
+        scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
+        code, said = killing(replace_all, scan, tmp_path / "far.jsonl.partial")
+        assert code == 1, said
+        assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+
+
+@pytest.mark.slow
+def test_a_node_that_vanishes_with_all_its_workers(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    """As when a machine loses its power: nothing starts its workers again, and no file is to blame."""
+    folder, state = pictures
+    draw(folder, 1500)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    with cluster(tmp_path / "own") as own:
+        lost, _ = own.node(state, 2), own.node(state)
+        scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
+        code, said = killing(
+            lambda: os.killpg(lost.process.pid, signal.SIGKILL), scan, tmp_path / "far.jsonl.partial"
+        )
+        assert code == 1, said
+        assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+
+
+@pytest.mark.slow
+def test_a_file_is_not_blamed_for_machines_that_are_lost_while_they_have_it(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """One machine goes while it has the file among others, the next while it has it alone."""
+    folder, state = pictures
+    unlucky = folder / "part-0" / "0014.jpg"
+    unlucky.write_bytes(unlucky.read_bytes() + MACHINE)
+    here.nodes(*(here.start_node(state, 1, HOSTILE_NODE) for _ in range(3)))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 1, said
+    _, _, counts = story(tmp_path / "far.jsonl")
+    assert counts["verdicts"] | {"clean": 52, "match": 8} == counts["verdicts"]
+    assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 2  # type: ignore[index]
+    assert (tmp_path / "machines-lost").stat().st_size == 2
+
+
+@pytest.fixture
+def far_away() -> Iterator[str]:
+    """Another host, as a network namespace of that name: it has 10.213.77.2, this one 10.213.77.1."""
+    name = "hashscan-test"
+    made = ip("netns", "add", name)
+    if made.returncode:
+        pytest.skip(f"no network namespace can be made: {made.stderr}")
+    try:
+        for words in (
+            "link add hst0 type veth peer name hst1",
+            f"link set hst1 netns {name}",
+            "addr add 10.213.77.1/30 dev hst0",
+            "link set hst0 up",
+            f"-n {name} addr add 10.213.77.2/30 dev hst1",
+            f"-n {name} link set hst1 up",
+            f"-n {name} link set lo up",
+        ):
+            done = ip(*words.split())
+            assert done.returncode == 0, done.stderr
+        yield name
+    finally:
+        ip("link", "del", "hst0")
+        ip("netns", "del", name)
+
+
+def ip(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="takes root and iproute2")
+def test_a_machine_whose_cable_is_cut(pictures: tuple[Path, Path], tmp_path: Path, far_away: str) -> None:
+    """No connection is closed, nothing answers any more, and the files are read by the other machine."""
+    folder, state = pictures
+    draw(folder, 1500)
+    assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
+    # Dask takes no less than 11 s; its default is 30.
+    impatient = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s"}
+    with cluster(tmp_path / "own", "10.213.77.1", impatient) as own:
+        own.node(state, 2, ["ip", "netns", "exec", far_away, *NODE])
+        own.node(state)
+        scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
+        code, said = killing(lambda: ip("link", "set", "hst0", "down"), scan, tmp_path / "far.jsonl.partial")
+        assert code == 1, said
+        assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
+        assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 2  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_leaves_the_nodes_well(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    draw(folder, 900)
+    node = here.node(state, 2)
+    report = tmp_path / "far.jsonl"
+    scan = command(state, folder, report, *here.options)
+    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    partial = tmp_path / "far.jsonl.partial"
+    until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 143, said
+    assert not re.search("Traceback|Task was", said), said
+    shutil.rmtree(folder / "part-1")
+    assert sweep(state, folder, tmp_path / "again.jsonl", *here.options)[0] == 1
+    stop([node])

@@ -1,0 +1,51 @@
+"""`hashscan worker`, but that its workers and decoders fail on purpose; see hostile.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from hashscan.model import Batch, BatchResult
+from hashscan.scan.answers import Answers
+from hashscan.scan.cluster import host
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.worker import Worker
+from tests.scan.hostile import MortalWorker
+
+MACHINE = b"MARK:machine"
+"""Over a file that ends with this, two whole nodes are lost, and the third reads it."""
+MACHINES = 2
+
+
+class Machine(MortalWorker):
+    """A worker that takes its node with it."""
+
+    def check(self, batch: Batch) -> BatchResult:
+        for item in batch.items:
+            path = Path(os.fsdecode(os.path.join(batch.target, batch.folder, item.name)))
+            lost = Path(os.fsdecode(batch.target)).with_name("machines-lost")
+            if path.read_bytes().endswith(MACHINE) and (not lost.exists() or lost.stat().st_size < MACHINES):
+                with lost.open("a") as stream:
+                    stream.write("x")
+                os.kill(os.getppid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().check(batch)
+
+
+def mortal(setup: WorkerSetup, answers: Answers) -> Worker:
+    """Makes a worker in a node's process, whose decoder is hostile, too."""
+    return Machine(replace(setup, decoder="tests.scan.hostile:load"), answers)
+
+
+if __name__ == "__main__":
+    from hashscan.cli.main import run
+
+    # By its importable name, since processes of nodes look it up again.
+    from tests.scan.hostile_node import mortal as make
+
+    host.run_host = partial(host.run_host, make=make)
+    sys.exit(run(["worker", *sys.argv[1:]]))

@@ -569,6 +569,41 @@ done:
     return result;
 }
 
+/* The digests of the turns whose bits stand at `places`, and all else that was judged; NULL with an exception. */
+static PyObject *answer(const Judged *judged, const Py_buffer *places)
+{
+    Py_ssize_t bits = places->len / 4;
+    const int32_t *place = places->buf;
+    PyObject *digests;
+    unsigned char *bytes = calloc(bits ? (size_t)(bits / 8) : 1, 1);
+    if (!bytes)
+        return PyErr_NoMemory();
+    for (Py_ssize_t bit = 0; bit < bits; bit++)
+        bytes[bit / 8] |= (unsigned char)(judged->above[place[bit]] << (7 - bit % 8));
+    digests = PyBytes_FromStringAndSize((const char *)bytes, bits / 8);
+    free(bytes);
+    if (!digests)
+        return NULL;
+    return Py_BuildValue("(Ndiiiii)", digests, judged->gap, judged->lowest, judged->quality, judged->highest,
+                         judged->few, judged->rows_and_columns);
+}
+
+/* Whether the places of some turns' bits lie among those of so many ways. */
+static int in_places(const Py_buffer *view, int64_t ways)
+{
+    const int32_t *places = view->buf;
+    if (view->len % (4 * BITS)) {
+        PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
+        return 0;
+    }
+    for (Py_ssize_t place = 0; place < view->len / 4; place++)
+        if (places[place] < 0 || places[place] >= ways * ways * BITS) {
+            PyErr_SetString(PyExc_ValueError, "a place lies outside of the bits");
+            return 0;
+        }
+    return 1;
+}
+
 static PyObject *judge(PyObject *module, PyObject *arguments)
 {
     PyObject *given[4], *result = NULL;
@@ -587,38 +622,70 @@ static PyObject *judge(PyObject *module, PyObject *arguments)
     {
         Judged judged;
         int64_t ways = 0;
-        Py_ssize_t turns = view[3].len / 4 / BITS;
-        const int32_t *places = view[3].buf;
-        PyObject *digests;
-        unsigned char *bytes;
         for (int64_t number = 1; number <= WAYS_MAX; number++)
             if (view[0].len == number * number * SMALL * 4)
                 ways = number;
-        if (!ways || view[3].len % (4 * BITS)) {
+        if (!ways) {
             PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
             goto done;
         }
-        for (Py_ssize_t place = 0; place < turns * BITS; place++)
-            if (places[place] < 0 || places[place] >= ways * ways * BITS) {
-                PyErr_SetString(PyExc_ValueError, "a place lies outside of the bits");
-                goto done;
-            }
-        if (!(bytes = calloc(turns ? (size_t)turns : 1, BITS / 8))) {
-            PyErr_NoMemory();
+        if (!in_places(&view[3], ways))
             goto done;
-        }
         BEST(judge)(view[0].buf, ways, view[1].buf, (float)slack, view[2].buf, &judged);
-        for (Py_ssize_t place = 0; place < turns * BITS; place++)
-            bytes[place / 8] |= (unsigned char)(judged.above[places[place]] << (7 - place % 8));
-        digests = PyBytes_FromStringAndSize((const char *)bytes, turns * (BITS / 8));
-        free(bytes);
-        if (digests)
-            result = Py_BuildValue("(Ndiiiii)", digests, judged.gap, judged.lowest, judged.quality, judged.highest,
-                                   judged.few, judged.rows_and_columns);
+        result = answer(&judged, &view[3]);
     }
 done:
     while (taken > 0)
         PyBuffer_Release(&view[--taken]);
+    return result;
+}
+
+/* `reduce` and `judge` at once. */
+static PyObject *hashed(PyObject *module, PyObject *arguments)
+{
+    static const char *const names[7] = {"spans down", "weights down", "spans across", "weights across",
+                                         "dct", "limits", "places"};
+    static const size_t items[7] = {4, 4, 4, 4, 4, 8, 4};
+    static const Py_ssize_t numbers[7] = {-1, -1, -1, -1, FREQUENCIES * SIDE, 3, -1};
+    PyObject *luma, *given[7], *result = NULL;
+    Py_buffer seen, view[7];
+    Plane plane;
+    double slack;
+    int taken = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOOd", &luma, &given[0], &given[1], &given[2], &given[3], &given[4],
+                          &given[5], &given[6], &slack)
+        || !take_plane(luma, &seen, &plane))
+        return NULL;
+    for (; taken < 7; taken++)
+        if (!take(given[taken], &view[taken], PyBUF_SIMPLE, items[taken], numbers[taken], names[taken]))
+            goto done;
+    {
+        Taps down, across;
+        Judged judged;
+        float *small;
+        if (!lay_out(&down, &view[0], &view[1], plane.height) || !lay_out(&across, &view[2], &view[3], plane.width)
+            || down.places != across.places) {
+            PyErr_SetString(PyExc_ValueError, "the weights don't fit the picture");
+            goto done;
+        }
+        if (!in_places(&view[6], down.places / SIDE))
+            goto done;
+        if (!(small = malloc((size_t)(down.places * across.places) * sizeof *small))) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        BEST(reduce)(&plane, &down, &across, small);
+        BEST(judge)(small, down.places / SIDE, view[4].buf, (float)slack, view[5].buf, &judged);
+        Py_END_ALLOW_THREADS
+        free(small);
+        result = answer(&judged, &view[6]);
+    }
+done:
+    while (taken > 0)
+        PyBuffer_Release(&view[--taken]);
+    PyBuffer_Release(&seen);
     return result;
 }
 
@@ -758,6 +825,7 @@ static PyObject *least_edge(PyObject *module, PyObject *luma)
 static PyMethodDef methods[] = {
     {"reduce", reduce, METH_VARARGS, "Sum up a picture by two tables of weights."},
     {"judge", judge, METH_VARARGS, "Digests, what they hang on, qualities and doubts of a reduced picture."},
+    {"hashed", hashed, METH_VARARGS, "Sum up a picture, and judge what comes of it."},
     {"rounded", rounded, METH_VARARGS, "Reduce a picture in the reference's order."},
     {"lines", lines, METH_VARARGS, "Means and standard deviations of all rows or columns."},
     {"least_edge", least_edge, METH_O, "The least standard deviation of the four edges."},

@@ -1,8 +1,8 @@
 """Decodes the JPEGs that nearly all are: baseline, in one scan, complete, with nothing odd before it.
 
 Pillow reads what stands before the scan field by field, and takes longer for that than for a thumbnail's
-pixels. Here it is passed over, the pixels are decoded by Pillow's decoder all the same, straight to where they
-are wanted. Whatever isn't quite as it should be is left to Pillow, so that nothing comes out otherwise.
+pixels. Here it is passed over; the pixels are decoded by Pillow's decoder all the same, straight to where
+they are wanted. Whatever isn't quite as it should be is left to Pillow, so that nothing comes out otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _EXIF_DATA, _PROFILE = 0xE1, 0xE2
 _EXIF, _INDEX = b"Exif\0\0", b"MPF\0"
 _PASSED = {
     **dict.fromkeys((0xC4, 0xDD, *range(0xE0, 0xF0), 0xFE), 0),
-    **{0xE0: 9, 0xE2: 16, 0xED: 1 << 16, 0xEE: 9},
+    0xE0: 9,
+    0xE2: 16,
+    0xED: 1 << 16,
+    0xEE: 9,
 }
 """By marker, segments that are passed over: Huffman tables, restarts, applications' data and comments. Where
 they are shorter than this Pillow may complain, of Photoshop's whatever their length."""

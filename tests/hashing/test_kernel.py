@@ -93,12 +93,23 @@ def test_enormous_sides(shape: tuple[int, int]) -> None:
     assert PDQ(C).digest(luma) == PDQ(NUMPY).digest(luma)
 
 
+@given(st.integers(64, 400), st.integers(64, 400), st.integers(0, 2**32), st.sampled_from([1, 2, 4, 8]))
+@settings(max_examples=40, deadline=None)
+def test_one_call_answers_as_its_steps(height: int, width: int, seed: int, factor: int) -> None:
+    luma = pictures(height, width, seed, 9)
+    stored = (height * factor, width * factor) if factor > 1 else None
+    groups = tuple((Way(rendering), Way(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED))
+    turns = tuple(range(DIHEDRAL))
+    steps = [C.judged(small, turns, 0.01) for small in C.reductions(luma, stored, groups)]
+    assert list(C.hashed(luma, stored, groups, turns, 0.01)) == steps
+
+
 def test_medians_that_many_frequencies_share() -> None:
     for small in (np.zeros((64, 64), np.float32), np.eye(64, dtype=np.float32)):
         one = C.judged(small[None, :, None], [0], 0.01)
         assert one.gap >= 0
-        assert len(one.digests[0]) == 32
-    assert C.judged(np.zeros((1, 64, 1, 64), np.float32), [0], 0.01).digests == [bytes(32)]
+        assert len(one.digests) == 32
+    assert C.judged(np.zeros((1, 64, 1, 64), np.float32), [0], 0.01).digests == bytes(32)
 
 
 def test_borders_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +154,20 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"size|fit|outside"):
             _pdq.judge(*wrong, 0.1)
+    rest = dct_matrix(), limits, places
+    _pdq.hashed(luma, *down, *across, *rest, 0.1)
+    both_ways = taps(90, 90, (PLAIN_WAY, Way(mirrored=True)))
+    for wrong in (
+        (luma[:79], *down, *across, *rest),
+        (luma, *down, *both_ways, *rest),
+        (luma, beyond, down.weights, *across, *rest),
+        (luma, *down, *across, dct_matrix()[1:], limits, places),
+        (luma, *down, *across, dct_matrix(), limits[1:], places),
+        (luma, *down, *across, dct_matrix(), limits, places + 1),
+        (luma, *down, *across, dct_matrix(), limits, places[:, 1:].copy()),
+    ):
+        with pytest.raises(ValueError, match=r"size|fit|outside"):
+            _pdq.hashed(*wrong, 0.1)
     with pytest.raises(ValueError, match="size"):
         _pdq.lines(luma, True, np.empty(2 * 80, np.float32))
     with pytest.raises(ValueError, match="size"):

@@ -86,6 +86,10 @@ class Kernel(ABC):
     def least_edge(self, luma: Luma) -> float:
         """The least standard deviation of the first and last row and column."""
 
+    def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]] | None:
+        """As `borders.inner_boxes`; None where there is no loop of its own for that."""
+        return None
+
 
 class NumpyKernel(Kernel):
     """The loops in numpy."""
@@ -203,6 +207,12 @@ class CKernel(Kernel):
         from hashscan.hashing import _pdq
 
         return _pdq.least_edge(_with_rows(luma))
+
+    def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]]:
+        """Measure lines only where what they say decides something."""
+        from hashscan.hashing import _pdq
+
+        return _pdq.inner_boxes(_with_rows(luma))
 
 
 @cache

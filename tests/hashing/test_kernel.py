@@ -112,11 +112,48 @@ def test_medians_that_many_frequencies_share() -> None:
     assert C.judged(np.zeros((1, 64, 1, 64), np.float32), [0], 0.01).digests == bytes(32)
 
 
-def test_borders_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def inner_boxes_by_numpy(luma: np.ndarray) -> list[tuple[int, int, int, int]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
+        return inner_boxes(luma)
+
+
+def bordered(luma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Frames, bars and bands of one brightness or nearly so, hard or soft where they end."""
+    for _ in range(rng.integers(0, 4)):
+        grey, roughness = int(rng.integers(0, 256)), rng.choice([0, 0, 1, 3, 6])
+        widths = rng.integers(0, 60, (2, 2)) * rng.integers(0, 2, (2, 2))
+        luma = np.pad(luma, widths, constant_values=grey)
+        if rng.integers(0, 2):
+            row, height = rng.integers(0, luma.shape[0]), rng.integers(1, 30)
+            luma = np.insert(luma, [row] * height, grey, axis=0)
+        luma = (luma + rng.normal(0, roughness, luma.shape)).clip(0, 255).astype(np.uint8)
+        if rng.integers(0, 2):
+            soft = luma.astype(int)
+            luma[1:-1, 1:-1] = (soft[:-2, 1:-1] + 2 * soft[1:-1, 1:-1] + soft[2:, 1:-1]) // 4
+    return luma
+
+
+def test_borders_are_the_same() -> None:
     picture = np.pad(scene(300, 400), ((20, 30), (0, 41)), constant_values=9)
-    found = inner_boxes(picture)
-    monkeypatch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
-    assert found == inner_boxes(picture) != []
+    assert inner_boxes(picture) == inner_boxes_by_numpy(picture) != []
+    found = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        height, width = (int(side) for side in rng.integers(20, 420, 2))
+        picture = bordered(pictures(height, width, seed, int(rng.choice([2, 9]))), rng)
+        for luma in (picture, picture.T, picture[1:, 1:-1], picture[::-1, ::2]):
+            boxes = inner_boxes(luma)
+            assert boxes == inner_boxes_by_numpy(luma), (seed, luma.shape)
+            found += len(boxes)
+    assert found > 400
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_borders_of_drawings_are_the_same(drawing: str) -> None:
+    for shape in SHAPES:
+        luma = np.pad(DRAWINGS[drawing](*shape), ((11, 0), (40, 7)), constant_values=130)
+        assert inner_boxes(luma) == inner_boxes_by_numpy(luma)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -231,6 +231,32 @@ class Item:
 
     name: bytes
     stat: FileStat
+    etag: str = ""
+    """For objects: what the store says identifies the content; never taken for a digest."""
+    version: str = ""
+    """For objects of a versioned bucket: which version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach what is not on this machine.
+
+    It travels to other processes and machines, so it holds no credentials; each process finds those by the
+    provider's own chain.
+    """
+
+    endpoint: str | None = None
+    """URL of the service, where it is not the provider's own."""
+    anonymous: bool = False
+    """Ask without credentials."""
+    in_flight: int = 32
+    """Downloads at a time, in each worker."""
+    memory_bytes: int = 64 << 20
+    """What is downloaded and not yet digested, in each worker at most; what is larger goes to a file."""
+
+
+DIRECT = Access()
+"""The providers' own addresses, and what else holds where nothing was said."""
 
 
 @dataclass(frozen=True, slots=True)

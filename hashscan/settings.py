@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.model import ALGORITHMS
+from hashscan.model import ALGORITHMS, DIRECT, Access
 
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
@@ -90,6 +90,7 @@ class SweepSettings:
     workers: int
     decoding: DecodingLimits
     matching: Matching = Matching()
+    access: Access = DIRECT
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
     one_file_system: bool = False

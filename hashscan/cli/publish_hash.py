@@ -73,7 +73,8 @@ def hash_command(
     from hashscan.scan.pool import ProcessPool
     from hashscan.scan.setup import WorkerSetup
     from hashscan.scan.sweep import sandbox_options
-    from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+    from hashscan.sources.filesystem import FilesystemSource
+    from hashscan.sources.options import ListingOptions
     from hashscan.sources.patterns import Patterns
 
     if workers <= 0:
@@ -82,7 +83,7 @@ def hash_command(
     if target is not None:
         _refuse_beneath(target, folders)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
-    source = FilesystemSource(folders, WalkOptions(exclude=Patterns.compile((), None)))
+    source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
     maker = EntryMaker(category, algorithms)
     setup = WorkerSetup(
         lists=(),

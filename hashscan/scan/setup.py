@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hashscan.hashing.variants import VARIANTS, Kind
 from hashscan.lists.columns import ListHandle
-from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, ExceptedEntry
+from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry
 from hashscan.sandbox.client import SandboxOptions
 
 AUGMENTATIONS: dict[str, frozenset[Kind]] = {
@@ -28,6 +28,8 @@ class WorkerSetup:
     algorithms: tuple[str, ...]
     """Every algorithm to compute, exact and picture ones."""
     max_pixels: int
+    access: Access = DIRECT
+    """How to reach what is not on this machine."""
     excepted: tuple[ExceptedEntry, ...] = ()
     """Entries of the lists whose matches are withheld."""
     variants: tuple[str, ...] = tuple(VARIANTS)

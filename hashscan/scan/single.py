@@ -10,7 +10,8 @@ from hashscan.scan.matcher import Query
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import Worker
 from hashscan.sources.base import LostFile
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
@@ -28,7 +29,7 @@ def check_file(worker: Worker, path: bytes) -> FileResult:
     """
     if os.path.isdir(path):
         raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
-    source = FilesystemSource((path,), WalkOptions(exclude=Patterns.compile((), None)))
+    source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
     for listing in source.listings():
         if isinstance(listing, Batch):
             return worker.check(listing).results[0]

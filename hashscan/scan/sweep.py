@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from hashscan import __version__
@@ -24,12 +25,13 @@ from hashscan.reports.sink import ReportSink
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
+from hashscan.scan.origins import sources_of
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import ProcessPool
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.summary import Summary
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
 
@@ -125,14 +127,15 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if settings.state is not None:
             # First of all, because it makes the folder, which must be known to be left out.
             stack.enter_context(SweepLock(settings.state))
-        source = FilesystemSource(
+        sources = sources_of(
             settings.targets,
-            WalkOptions(
+            ListingOptions(
                 exclude=Patterns.compile(settings.exclude, settings.ignore_file),
                 one_file_system=settings.one_file_system,
                 max_file_size=settings.max_file_size,
                 protected=_identities(settings.state),
             ),
+            settings.access,
         )
         store = ListStore(settings.state / "lists" if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, started))
@@ -154,7 +157,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 uuid=identity,
                 version=__version__,
                 host=socket.gethostname(),
-                targets=source.paths,
+                targets=[path for source in sources for path in source.paths],
                 lists=opened.infos,
                 excepted=exceptions.in_force,
                 algorithms=algorithms,
@@ -170,13 +173,14 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             sandbox=sandbox_options(settings.decoding),
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
+            access=settings.access,
             excepted=exceptions.in_force,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
         with ProcessPool(setup, settings.workers) as pool:
             run = Sweep(
-                source.listings(),
+                chain.from_iterable(source.listings() for source in sources),
                 pool,
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
@@ -187,7 +191,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 emit(record)
         summary = run.summary
         if not run.stopped:
-            summary.empty_targets = len(set(source.targets) - run.targets_with_files)
+            targets = {target for source in sources for target in source.targets}
+            summary.empty_targets = len(targets - run.targets_with_files)
         shortcomings = summary.shortcomings(opened.infos, strict=settings.strict)
         exit_code = summary.exit_code(opened.infos, fail_on=settings.fail_on, strict=settings.strict)
         if run.stopped:

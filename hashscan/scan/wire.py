@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, SandboxLevel, Verdict
 
-PackedBatch = tuple[str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]]]
+PackedBatch = tuple[
+    str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str]] | None
+]
 PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None]
 
 
@@ -16,13 +18,21 @@ def pack_batch(batch: Batch) -> PackedBatch:
     """A batch as it is sent."""
     names = [item.name for item in batch.items]
     stats = [tuple(item.stat) for item in batch.items]
-    return batch.source, batch.target, batch.folder, batch.device, batch.inode, names, stats
+    # Files have neither; to send nothing for them costs nothing.
+    tags = [(item.etag, item.version) for item in batch.items]
+    some = tags if any(etag or version for etag, version in tags) else None
+    return batch.source, batch.target, batch.folder, batch.device, batch.inode, names, stats, some
 
 
 def unpack_batch(packed: PackedBatch) -> Batch:
     """The batch that was sent."""
-    source, target, folder, device, inode, names, stats = packed
-    items = tuple(Item(name, FileStat._make(stat)) for name, stat in zip(names, stats, strict=True))
+    source, target, folder, device, inode, names, stats, tags = packed
+    if tags is None:
+        items = tuple(Item(name, FileStat._make(stat)) for name, stat in zip(names, stats, strict=True))
+    else:
+        items = tuple(
+            Item(name, FileStat._make(stat), *tag) for name, stat, tag in zip(names, stats, tags, strict=True)
+        )
     return Batch(source, target, folder, device, inode, items)
 
 

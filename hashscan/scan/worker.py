@@ -33,7 +33,7 @@ from hashscan.scan.answers import Answers
 from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
-from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
@@ -102,6 +102,7 @@ class Worker:
         self.setup = setup
         self.answers = Answers() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self._openers: dict[str, Opener] = {}
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
@@ -129,7 +130,7 @@ class Worker:
             # To be refused before the first file, not at the first picture.
             self.sandbox.start()
         try:
-            with SOURCES[batch.source].reopen(batch) as folder:
+            with self._opener(batch.source).reopen(batch) as folder:
                 files = self._read_all(folder, batch.items)
                 try:
                     self._match(files)
@@ -149,10 +150,17 @@ class Worker:
             sandbox=self.sandbox.level,
         )
 
+    def _opener(self, source: str) -> Opener:
+        if source not in self._openers:
+            self._openers[source] = SOURCES[source].opener(self.setup.access)
+        return self._openers[source]
+
     def _read_all(self, folder: OpenFolder, items: Sequence[Item]) -> list[_Checked]:
         """Read the files owner by owner, since a decoder serves one owner only."""
         files = [_Checked(item) for item in items]
-        for file in sorted(files, key=lambda f: f.item.stat.uid):
+        ordered = sorted(files, key=lambda f: f.item.stat.uid)
+        folder.announce([file.item for file in ordered])
+        for file in ordered:
             try:
                 file.opened = folder.open(file.item)
                 self._read(file, file.opened)
@@ -329,7 +337,9 @@ class Worker:
                 yield VariantDigest(found.part.words, digest)
 
     def close(self) -> None:
-        """End the sandbox."""
+        """End the sandbox, and let connections go."""
+        for opener in self._openers.values():
+            opener.close()
         self.sandbox.close()
         self.answers.close()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hashscan.model import Batch, FileStat, FolderReason, Item, Reason
+from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
+from hashscan.sources.options import ListingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ class OpenFolder(ABC):
     """A folder of a batch, reopened by a worker."""
 
     @abstractmethod
+    def announce(self, items: Sequence[Item]) -> None:
+        """Say which items will be opened, each once and in this order, so that they can be fetched ahead."""
+
+    @abstractmethod
     def open(self, item: Item) -> OpenFile:
         """Open one file of the batch.
 
@@ -118,10 +123,44 @@ class OpenFolder(ABC):
         """
 
 
+class Opener(ABC):
+    """What a worker opens the files of batches with; connections and the like last from batch to batch."""
+
+    @abstractmethod
+    def reopen(self, batch: Batch) -> AbstractContextManager[OpenFolder]:
+        """Reopen a batch's folder in another process than the one that listed it.
+
+        Raises:
+            FileTrouble: the folder is gone, or another is in its place; it concerns every item.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what was kept."""
+
+
 class Source(ABC):
     """One kind of storage."""
 
     name: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
+        """Find the targets.
+
+        Raises:
+            TargetError: one can't be swept at all.
+        """
+
+    @property
+    @abstractmethod
+    def targets(self) -> tuple[bytes, ...]:
+        """The targets as they stand in what is listed."""
+
+    @property
+    @abstractmethod
+    def paths(self) -> tuple[bytes, ...]:
+        """What is swept, for people to read."""
 
     @abstractmethod
     def listings(self) -> Iterator[Listing]:
@@ -129,9 +168,5 @@ class Source(ABC):
 
     @classmethod
     @abstractmethod
-    def reopen(cls, batch: Batch) -> AbstractContextManager[OpenFolder]:
-        """Reopen a batch's folder in another process than the one that listed it.
-
-        Raises:
-            FileTrouble: the folder is gone, or another is in its place; it concerns every item.
-        """
+    def opener(cls, access: Access) -> Opener:
+        """What opens the files of this source's batches, in any process."""

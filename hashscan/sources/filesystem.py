@@ -6,15 +6,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hashscan.model import Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, Listing, OpenFile, OpenFolder, Source, shown_path
+from hashscan.model import DIRECT, Access, Batch, Item, Reason
+from hashscan.sources.base import (
+    FileTrouble,
+    Listing,
+    Opener,
+    OpenFile,
+    OpenFolder,
+    Source,
+    shown_path,
+)
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.posix import expect, file_stat, file_trouble
 from hashscan.sources.regular import open_regular
 from hashscan.sources.targets import resolve
-from hashscan.sources.walk import WalkOptions, walk
-
-__all__ = ["FilesystemSource", "WalkOptions"]
+from hashscan.sources.walk import walk
 
 
 class FilesystemSource(Source):
@@ -22,12 +29,13 @@ class FilesystemSource(Source):
 
     name = "file"
 
-    def __init__(self, targets: Sequence[bytes], options: WalkOptions) -> None:
+    def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
         """Find the targets.
 
         Args:
             targets: paths of folders or files, relative ones from the current folder.
             options: what to leave out.
+            access: not needed for what is on this machine.
 
         Raises:
             TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
@@ -63,8 +71,19 @@ class FilesystemSource(Source):
             yield from walk(self.name, target, self._options)
 
     @classmethod
+    def opener(cls, access: Access) -> Opener:  # noqa: ARG003
+        """What opens files by descriptor."""
+        return _Opener()
+
+
+class _Opener(Opener):
+    """Keeps nothing from batch to batch."""
+
+    def close(self) -> None:
+        pass
+
     @contextmanager
-    def reopen(cls, batch: Batch) -> Iterator[OpenFolder]:
+    def reopen(self, batch: Batch) -> Iterator[OpenFolder]:
         """Open a batch's folder.
 
         The path is opened from the root of the file system without following any link: those the
@@ -89,6 +108,9 @@ class _Folder(OpenFolder):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    def announce(self, items: Sequence[Item]) -> None:
+        pass
 
     def open(self, item: Item) -> OpenFile:
         descriptor, status = open_regular(self._descriptor, item.name, item.stat.device, item.stat.inode)

@@ -5,40 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from hashscan.model import Batch, FolderReason, Item, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
 from hashscan.sources.mounts import is_pseudo
-from hashscan.sources.patterns import Patterns
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.pending import PendingFolders
 from hashscan.sources.posix import closed_folder, expect, file_stat, file_trouble, kind
 from hashscan.sources.targets import Target
 from hashscan.sources.trail import Trail
 
 
-@dataclass(frozen=True)
-class WalkOptions:
-    """What is left out of a walk, and how much goes into a batch."""
-
-    exclude: Patterns = field(default_factory=Patterns)
-    """Names and paths beneath the target that are left out; a target itself never is."""
-    one_file_system: bool = False
-    """Stay on each target's own file system."""
-    max_file_size: int | None = None
-    """Bytes; larger files are skipped."""
-    protected: frozenset[tuple[int, int]] = frozenset()
-    """Device and inode of folders that are never entered: our own state."""
-    batch_files: int = 256
-    """Files in a batch at most; of small files, 256 take a tenth less time than four times 64."""
-    batch_bytes: int = 32 * 1024 * 1024
-    """Bytes in a batch at most; a larger file makes a batch of its own."""
-    pending_in_memory: int = 16_384
-    """Folders waiting to be walked that are kept in memory; more than these go to a temporary file."""
-
-
-def walk(source: str, target: Target, options: WalkOptions) -> Iterator[Listing]:
+def walk(source: str, target: Target, options: ListingOptions) -> Iterator[Listing]:
     """List what a target holds.
 
     Memory and descriptors are bounded whatever the tree: folders still to come spill to a file, the current
@@ -57,7 +36,7 @@ def walk(source: str, target: Target, options: WalkOptions) -> Iterator[Listing]
     return _Walk(source, target, options).listings()
 
 
-def _lone_file(source: str, target: Target, name: bytes, options: WalkOptions) -> Iterator[Listing]:
+def _lone_file(source: str, target: Target, name: bytes, options: ListingOptions) -> Iterator[Listing]:
     """Tell of a target that is a single file; patterns don't apply to what was asked for by name."""
     device, inode = target.identity
     try:
@@ -86,7 +65,7 @@ def _lone_file(source: str, target: Target, name: bytes, options: WalkOptions) -
 class _Walk:
     """The walk of one folder target."""
 
-    def __init__(self, source: str, target: Target, options: WalkOptions) -> None:
+    def __init__(self, source: str, target: Target, options: ListingOptions) -> None:
         self._source = source
         self._target = target
         self._options = options

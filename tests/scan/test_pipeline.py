@@ -25,7 +25,8 @@ from hashscan.scan.pool import Pool
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.worker import Worker
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
 
@@ -82,7 +83,7 @@ def worker() -> Iterator[Worker]:
 
 
 def listings(*targets: Path, batch_files: int = 64) -> Iterator[Listing]:
-    options = WalkOptions(exclude=Patterns.compile((), None), batch_files=batch_files)
+    options = ListingOptions(exclude=Patterns.compile((), None), batch_files=batch_files)
     return FilesystemSource([os.fsencode(t) for t in targets], options).listings()
 
 

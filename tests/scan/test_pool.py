@@ -20,7 +20,8 @@ from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import MakeWorker, ProcessPool
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.worker import Worker
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene
 from tests.scan.hostile import MARKS, mortal
@@ -34,7 +35,7 @@ SETUP = WorkerSetup(
 
 
 def sweep(folder: Path, setup: WorkerSetup, make: MakeWorker, workers: int = 2) -> tuple[Sweep, list[Record]]:
-    options = WalkOptions(exclude=Patterns.compile((), None))
+    options = ListingOptions(exclude=Patterns.compile((), None))
     with ProcessPool(setup, workers, make) as pool:
         run = Sweep(FilesystemSource([os.fsencode(folder)], options).listings(), pool, with_digests=True)
         return run, list(run)
@@ -109,7 +110,7 @@ def test_a_pool_answers_like_a_worker_in_this_process(tmp_path: Path) -> None:
     batches = [
         listing
         for listing in FilesystemSource(
-            [os.fsencode(tmp_path)], WalkOptions(exclude=Patterns.compile((), None), batch_files=7)
+            [os.fsencode(tmp_path)], ListingOptions(exclude=Patterns.compile((), None), batch_files=7)
         ).listings()
         if isinstance(listing, Batch)
     ]

@@ -23,7 +23,8 @@ from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
 from hashscan.scan.worker import MATCHES_KEPT, Worker
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS
@@ -38,7 +39,7 @@ SETUP = WorkerSetup(
 
 
 def batches(folder: Path) -> list[Batch]:
-    options = WalkOptions(exclude=Patterns.compile((), None))
+    options = ListingOptions(exclude=Patterns.compile((), None))
     found = FilesystemSource([os.fsencode(folder)], options).listings()
     return [
         replace(listing, items=tuple(sorted(listing.items, key=lambda item: item.name)))

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 from hashscan.model import Batch
 from hashscan.sources.base import Listing, Passed, shown_path
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 
 
 def walked(*targets: bytes, **options: object) -> list[Listing]:
-    return list(FilesystemSource(targets, WalkOptions(**options)).listings())  # type: ignore[arg-type]
+    return list(FilesystemSource(targets, ListingOptions(**options)).listings())  # type: ignore[arg-type]
 
 
 def files(listings: Iterable[Listing]) -> list[bytes]:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.model import Batch, Item, Reason
+from hashscan.model import DIRECT, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, Passed, SkippedFile, Source, shown_path
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 
 from .trees import remove_tree, temporary_tree, write
 
@@ -60,7 +61,7 @@ class FilesystemStorage(Storage):
         remove_tree(self._tree + b"/" + path)
 
     def source(self, *, max_file_size: int | None = None) -> Source:
-        return FilesystemSource([self._tree], WalkOptions(max_file_size=max_file_size))
+        return FilesystemSource([self._tree], ListingOptions(max_file_size=max_file_size))
 
     def close(self) -> None:
         self._stack.close()
@@ -99,7 +100,7 @@ def open_batch(source: Source, batch: Batch) -> dict[bytes, bytes]:
     """Read a batch's files as a worker does: after a way through pickle."""
     batch = pickle.loads(pickle.dumps(batch))
     read = {}
-    with type(source).reopen(batch) as folder:
+    with type(source).opener(DIRECT).reopen(batch) as folder:
         for item in batch.items:
             with closing(folder.open(item)) as file:
                 assert file.stat == item.stat
@@ -115,7 +116,7 @@ def trouble(source: Source, batch: Batch) -> list[Reason]:
     """What a worker says of each item of a batch."""
     reasons = []
     try:
-        with type(source).reopen(batch) as folder:
+        with type(source).opener(DIRECT).reopen(batch) as folder:
             for item in batch.items:
                 with pytest.raises(FileTrouble) as caught:
                     folder.open(item)
@@ -196,7 +197,7 @@ def test_closing_twice_does_no_harm(storage: Storage) -> None:
     storage.put(b"f", b"content")
     source = storage.source()
     (batch,) = batches(source.listings())
-    with type(source).reopen(batch) as folder:
+    with type(source).opener(DIRECT).reopen(batch) as folder:
         file = folder.open(batch.items[0])
         file.close()
         other = os.open("/", os.O_PATH)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from hashscan.model import Batch, Item, Reason
+from hashscan.model import DIRECT, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 
 from .children import in_child
 from .trees import write
@@ -20,7 +21,7 @@ def batch_of(target: bytes, folder: bytes = b"") -> Batch:
     """The one batch a walk makes of a folder."""
     (batch,) = (
         listing
-        for listing in FilesystemSource([target], WalkOptions()).listings()
+        for listing in FilesystemSource([target], ListingOptions()).listings()
         if isinstance(listing, Batch) and listing.folder == folder
     )
     return batch
@@ -33,7 +34,7 @@ def item_of(batch: Batch, name: bytes) -> Item:
 
 def contents(batch: Batch) -> dict[bytes, bytes]:
     read = {}
-    with FilesystemSource.reopen(batch) as folder:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder:
         for item in batch.items:
             file = folder.open(item)
             read[item.name] = os.pread(file.descriptor, 1000, 0)
@@ -43,13 +44,13 @@ def contents(batch: Batch) -> dict[bytes, bytes]:
 
 
 def refused_folder(batch: Batch) -> FileTrouble:
-    with pytest.raises(FileTrouble) as caught, FilesystemSource.reopen(batch):
+    with pytest.raises(FileTrouble) as caught, FilesystemSource.opener(DIRECT).reopen(batch):
         pytest.fail("opened")
     return caught.value
 
 
 def refused_file(batch: Batch, name: bytes) -> tuple[Reason, str]:
-    with FilesystemSource.reopen(batch) as folder, pytest.raises(FileTrouble) as caught:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder, pytest.raises(FileTrouble) as caught:
         folder.open(item_of(batch, name))
     return caught.value.reason, caught.value.detail
 
@@ -76,7 +77,7 @@ def test_in_another_process(tree: bytes) -> None:
 def test_very_deep(deep_tree: bytes) -> None:
     deepest = [
         listing
-        for listing in FilesystemSource([deep_tree], WalkOptions()).listings()
+        for listing in FilesystemSource([deep_tree], ListingOptions()).listings()
         if isinstance(listing, Batch)
     ][-1]
     assert deepest.folder.count(b"d") == 10_000
@@ -148,7 +149,7 @@ def test_other_errors_keep_the_words_of_the_system(tree: bytes) -> None:
     batch = batch_of(tree)
 
     def without_descriptors() -> tuple[Reason, str]:
-        with FilesystemSource.reopen(batch) as folder:
+        with FilesystemSource.opener(DIRECT).reopen(batch) as folder:
             lowest = os.dup(0)
             os.close(lowest)
             resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
@@ -169,7 +170,7 @@ def test_something_else_in_a_files_place(tree: bytes) -> None:
     write(tree + b"/file", b"secret")
     assert refused_file(batch, b"fifo") == (Reason.REPLACED, "it is a FIFO now")
     assert refused_file(batch, b"file") == (Reason.REPLACED, "it is another file now")
-    with FilesystemSource.reopen(batch) as folder:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder:
         file = folder.open(item_of(batch, b"same"))
         assert os.pread(file.descriptor, 100, 0) == b"content"
         file.close()
@@ -180,7 +181,7 @@ def test_grown_since_listed_is_read_as_it_is(tree: bytes) -> None:
     batch = batch_of(tree)
     with open(tree + b"/f", "ab") as stream:
         stream.write(b"23")
-    with FilesystemSource.reopen(batch) as folder:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder:
         file = folder.open(batch.items[0])
         assert file.stat.size == 3
         assert batch.items[0].stat.size == 1
@@ -209,7 +210,7 @@ def rewrite_and_hide(path: bytes) -> None:
 def test_changed_while_read(tree: bytes, change: Callable[[bytes], object]) -> None:
     write(tree + b"/f", b"x")
     batch = batch_of(tree)
-    with FilesystemSource.reopen(batch) as folder:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder:
         file = folder.open(batch.items[0])
         file.check_unchanged()
         time.sleep(0.02)  # the kernel's clock for files ticks every few milliseconds
@@ -223,7 +224,7 @@ def test_changed_while_read(tree: bytes, change: Callable[[bytes], object]) -> N
 def test_renamed_while_read_is_the_same_file(tree: bytes) -> None:
     write(tree + b"/f", b"x")
     batch = batch_of(tree)
-    with FilesystemSource.reopen(batch) as folder:
+    with FilesystemSource.opener(DIRECT).reopen(batch) as folder:
         file = folder.open(batch.items[0])
         write(tree + b"/g")
         os.rename(tree + b"/g", tree + b"/f")
@@ -234,16 +235,19 @@ def test_renamed_while_read_is_the_same_file(tree: bytes) -> None:
 def test_bug_in_the_block_leaves_nothing_open(tree: bytes) -> None:
     write(tree + b"/f")
     batch = batch_of(tree)
-    with pytest.raises(ZeroDivisionError), FilesystemSource.reopen(batch):
+    with pytest.raises(ZeroDivisionError), FilesystemSource.opener(DIRECT).reopen(batch):
         raise ZeroDivisionError
 
 
 def test_names_that_lead_elsewhere_are_bugs(tree: bytes) -> None:
     write(tree + b"/a/f")
     batch = batch_of(tree, b"a")
-    with FilesystemSource.reopen(batch) as folder, pytest.raises(ValueError, match="not a name"):
+    with (
+        FilesystemSource.opener(DIRECT).reopen(batch) as folder,
+        pytest.raises(ValueError, match="not a name"),
+    ):
         folder.open(Item(b"../a/f", batch.items[0].stat))
     for target, path in ((tree, b"../" + os.path.basename(tree) + b"/a"), (b"relative", b"a")):
         odd = Batch("file", target, path, batch.device, batch.inode, batch.items)
-        with pytest.raises(ValueError, match="not a"), FilesystemSource.reopen(odd):
+        with pytest.raises(ValueError, match="not a"), FilesystemSource.opener(DIRECT).reopen(odd):
             pytest.fail("opened")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hashscan.model import Batch, FolderReason, Reason
 from hashscan.sources.base import ClosedFolder, Listing, Passed, SkippedFile
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
 from .children import in_child, mount, needs_root, own_mounts
@@ -146,7 +147,7 @@ def test_many_names_in_a_folder(large_tree: bytes) -> None:
     os.mkdir(large_tree + b"/many")
     fill(large_tree + b"/many", 50_000)
     seen: set[bytes] = set()
-    for listing in FilesystemSource([large_tree], WalkOptions()).listings():
+    for listing in FilesystemSource([large_tree], ListingOptions()).listings():
         if isinstance(listing, Batch):
             assert len(listing.items) <= 256
             seen.update(item.name for item in listing.items)
@@ -157,7 +158,7 @@ def test_ten_thousand_folders_deep(deep_tree: bytes) -> None:
     before = most = len(os.listdir("/proc/self/fd"))
     depths = []
     folders = 0
-    for listing in FilesystemSource([deep_tree], WalkOptions()).listings():
+    for listing in FilesystemSource([deep_tree], ListingOptions()).listings():
         if isinstance(listing, Batch):
             depths.append(listing.folder.count(b"d"))
             if len(depths) % 100 == 0:
@@ -234,7 +235,7 @@ def test_protected_folders_are_not_entered(tree: bytes) -> None:
 def test_single_file(tree: bytes) -> None:
     write(tree + b"/a/f.log", b"12345")
     write(tree + b"/a/g")
-    source = FilesystemSource([tree + b"/a/f.log"], WalkOptions(exclude=Patterns.compile(["*.log", "a"])))
+    source = FilesystemSource([tree + b"/a/f.log"], ListingOptions(exclude=Patterns.compile(["*.log", "a"])))
     (batch,) = source.listings()
     assert isinstance(batch, Batch)
     assert (batch.target, batch.folder, batch.inode) == (tree + b"/a", b"", os.stat(tree + b"/a").st_ino)
@@ -250,7 +251,7 @@ def test_single_file(tree: bytes) -> None:
 def test_several_targets(tree: bytes) -> None:
     for path in (b"/b/f", b"/a/f", b"/c/f"):
         write(tree + path)
-    source = FilesystemSource([tree + b"/b", tree + b"/a", tree + b"/b", tree + b"/c/f"], WalkOptions())
+    source = FilesystemSource([tree + b"/b", tree + b"/a", tree + b"/b", tree + b"/c/f"], ListingOptions())
     assert source.targets == (tree + b"/b", tree + b"/a", tree + b"/c")
     assert source.paths == (tree + b"/b", tree + b"/a", tree + b"/c/f")
     targets = [listing.target for listing in source.listings() if isinstance(listing, Batch)]

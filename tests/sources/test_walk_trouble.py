@@ -14,7 +14,8 @@ import pytest
 
 from hashscan.model import Batch, FolderReason, Reason
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed
-from hashscan.sources.filesystem import FilesystemSource, WalkOptions
+from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.options import ListingOptions
 
 from .children import GETDENTS64, fail_call, in_child, needs_numbers, needs_root, own_mounts
 from .listed import files, passed, walked
@@ -44,7 +45,7 @@ def test_single_file_changes_before_it_is_listed(
     tree: bytes, change: Callable[[bytes], None], beside: bytes, reason: Reason, detail: str
 ) -> None:
     write(tree + b"/t/f")
-    source = FilesystemSource([tree + b"/t/f"], WalkOptions())
+    source = FilesystemSource([tree + b"/t/f"], ListingOptions())
     change(tree + beside)
     assert list(source.listings()) == [LostFile(tree + b"/t", b"", b"f", reason, detail)]
 
@@ -66,7 +67,7 @@ def test_target_changes_before_it_is_listed(
     tree: bytes, change: Callable[[bytes], None], reason: FolderReason
 ) -> None:
     os.mkdir(tree + b"/t")
-    source = FilesystemSource([tree + b"/t"], WalkOptions())
+    source = FilesystemSource([tree + b"/t"], ListingOptions())
     change(tree + b"/t")
     assert list(source.listings()) == [ClosedFolder(tree + b"/t", b"", reason, "")]
 
@@ -96,7 +97,7 @@ def test_folders_change_before_they_are_entered(tree: bytes) -> None:
     for name in (b"gone", b"link", b"file", b"other", b"same"):
         write(tree + b"/t/" + name + b"/f")
     write(tree + b"/t/first")
-    listings = FilesystemSource([tree + b"/t"], WalkOptions()).listings()
+    listings = FilesystemSource([tree + b"/t"], ListingOptions()).listings()
     seen = [next(listings)]
     for name in (b"gone", b"link", b"file", b"other"):
         os.rename(tree + b"/t/" + name, tree + b"/was-" + name)
@@ -116,7 +117,7 @@ def test_folders_change_before_they_are_entered(tree: bytes) -> None:
 def test_files_change_before_they_are_looked_at(tree: bytes) -> None:
     # The system hands over a bufferful of names at once; looking at each comes later.
     fill(tree, 300)
-    listings = FilesystemSource([tree], WalkOptions(batch_files=1)).listings()
+    listings = FilesystemSource([tree], ListingOptions(batch_files=1)).listings()
     first = next(listings)
     assert isinstance(first, Batch)
     kept = first.items[0].name
@@ -153,7 +154,7 @@ def test_list_breaks_off(tree: bytes) -> None:
         write(tree + b"/" + name + b"/f")
 
     def with_failure() -> list[Listing]:
-        listings = FilesystemSource([tree], WalkOptions()).listings()
+        listings = FilesystemSource([tree], ListingOptions()).listings()
         seen = [next(listings)]
         fail_call(GETDENTS64, errno.EIO)
         return seen + list(listings)
@@ -173,7 +174,7 @@ def test_moved_while_walked(tree: bytes) -> None:
         os.mkdir(tree + b"/t" + b"/d" * level + b"/after")
     os.mkdir(tree + b"/elsewhere")
     write(tree + b"/elsewhere/after/secret")
-    listings = FilesystemSource([tree + b"/t"], WalkOptions()).listings()
+    listings = FilesystemSource([tree + b"/t"], ListingOptions()).listings()
     seen = []
     for listing in listings:
         seen.append(listing)
@@ -189,7 +190,7 @@ def test_abandoned_walk_leaves_nothing_open(tree: bytes) -> None:
     make_chain(tree, [b"d"] * 50, file=b"f")
     for number in range(30):
         os.mkdir(tree + b"/d/%d" % number)
-    listings = FilesystemSource([tree], WalkOptions(pending_in_memory=2)).listings()
+    listings = FilesystemSource([tree], ListingOptions(pending_in_memory=2)).listings()
     for _ in range(40):
         next(listings)
     # The fixture of this folder looks for descriptors left open.
@@ -218,7 +219,7 @@ def test_file_system_that_does_not_say_what_a_name_is(tree: bytes) -> None:
         os.mkfifo(tree + b"/t/a/fifo")
         write(tree + b"/t/a/z")
         fill(tree + b"/t", 20)
-        listings = FilesystemSource([tree + b"/t"], WalkOptions(batch_files=1)).listings()
+        listings = FilesystemSource([tree + b"/t"], ListingOptions(batch_files=1)).listings()
         seen = [next(listings)]
         assert isinstance(seen[0], Batch)
         for number in range(20):
@@ -248,14 +249,15 @@ def test_memory_is_bounded(large_tree: bytes) -> None:
     os.close(top)
     script = (
         "import os, resource, sys\n"
-        "from hashscan.sources.filesystem import FilesystemSource, WalkOptions\n"
+        "from hashscan.sources.filesystem import FilesystemSource\n"
+        "from hashscan.sources.options import ListingOptions\n"
         "from hashscan.model import Batch\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "target = os.fsencode(sys.argv[1])\n"
-        "for _ in FilesystemSource([target + b'/files/000000'], WalkOptions()).listings(): pass\n"
+        "for _ in FilesystemSource([target + b'/files/000000'], ListingOptions()).listings(): pass\n"
         "before = peak()\n"
         "files = folders = 0\n"
-        "for listing in FilesystemSource([target], WalkOptions()).listings():\n"
+        "for listing in FilesystemSource([target], ListingOptions()).listings():\n"
         "    files += len(getattr(listing, 'items', ()))\n"
         "    folders += getattr(listing, 'folders', 0)\n"
         "print(files, folders, peak() - before)\n"

@@ -60,6 +60,7 @@ entries. A still picture has 8 to 32."""
 
 _HEADER = struct.Struct("<BBIIHI")
 _DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name].of_picture)
+_HEAD = struct.Struct("<I7B")
 _RECORD = struct.Struct(f"<I7B{_DIGEST_MAX}s")
 _PIECES = 4
 """Of which a record is put together."""
@@ -194,7 +195,7 @@ def unpack_reply(
         raise ValueError("reply with an impossible size")
     if left_out and (damage is None or count < RECORDS_MAX):
         raise ValueError("reply that leaves out what it has room for")
-    digests = tuple(_unpacked(reply, algorithms))
+    digests = tuple(_unpacked(reply, tuple(algorithms)))
     first = [digest.algorithm for digest in digests[: len(algorithms)] if digest.plain]
     # Only of a picture with a damage the others may be all there is.
     if first != list(algorithms) and (first or damage is None):
@@ -202,37 +203,45 @@ def unpack_reply(
     return DecodedPicture(Picture(picture_format.name, width, height), digests, damage, left_out)
 
 
-def _unpacked(reply: bytes, algorithms: Sequence[str]) -> Iterable[PictureDigest]:
+def _unpacked(reply: bytes, algorithms: tuple[str, ...]) -> Iterable[PictureDigest]:
     """The records of a reply, each checked.
 
     Raises:
         ValueError: one is not of the kind that our decoder gives.
     """
-    sizes = [ALGORITHMS[name].size for name in algorithms]
+    for start in range(_HEADER.size, len(reply), _RECORD.size):
+        head = reply[start : start + _HEAD.size]
+        before, behind, size = _described(head, algorithms)
+        value = reply[start + _HEAD.size : start + _RECORD.size]
+        if size < _DIGEST_MAX:
+            if any(value[size:]):
+                raise ValueError("reply with a digest that is too long")
+            value = value[:size]
+        yield PictureDigest(*before, value, *behind)
+
+
+# Most pictures have digests of the same kinds, and most of their qualities come again, too.
+@lru_cache(maxsize=4096)
+def _described(
+    head: bytes, algorithms: tuple[str, ...]
+) -> tuple[tuple[Part, int, int, bool, str], tuple[int, int], int]:
+    """What stands in a record before the digest, and the digest's length.
+
+    Raises:
+        ValueError: see `_unpacked`.
+    """
+    number, kind, rendering, turn, shown, place, quality, doubt = _HEAD.unpack(head)
     kinds = tuple(Kind)
-    for number, kind, rendering, turn, shown, place, quality, doubt, value in _RECORD.iter_unpack(
-        memoryview(reply)[_HEADER.size :]
-    ):
-        if kind >= len(kinds) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
-            raise ValueError("reply with an unknown variant")
-        if number and kind == Kind.PICTURE:
-            raise ValueError("reply with a number for what is not counted")
-        if place >= len(sizes):
-            raise ValueError("reply with an algorithm that was not asked for")
-        if quality > 100:
-            raise ValueError("reply with an impossible quality")
-        if doubt >= len(DOUBTS):
-            raise ValueError("reply with an unknown doubt")
-        size = sizes[place]
-        if size < _DIGEST_MAX and any(value[size:]):
-            raise ValueError("reply with a digest that is too long")
-        yield PictureDigest(
-            Part(kinds[kind], number) if kind or number else WHOLE,
-            rendering,
-            turn,
-            bool(shown),
-            algorithms[place],
-            value[:size],
-            quality,
-            doubt,
-        )
+    if kind >= len(kinds) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
+        raise ValueError("reply with an unknown variant")
+    if number and kind == Kind.PICTURE:
+        raise ValueError("reply with a number for what is not counted")
+    if place >= len(algorithms):
+        raise ValueError("reply with an algorithm that was not asked for")
+    if quality > 100:
+        raise ValueError("reply with an impossible quality")
+    if doubt >= len(DOUBTS):
+        raise ValueError("reply with an unknown doubt")
+    part = Part(kinds[kind], number) if kind or number else WHOLE
+    name = algorithms[place]
+    return (part, rendering, turn, bool(shown), name), (quality, doubt), ALGORITHMS[name].size

@@ -62,6 +62,7 @@ _HEADER = struct.Struct("<BBIIHI")
 _DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name].of_picture)
 _HEAD = struct.Struct("<I7B")
 _RECORD = struct.Struct(f"<I7B{_DIGEST_MAX}s")
+_HALVES = struct.Struct(f"{_HEAD.size}s{_DIGEST_MAX}s")
 _PIECES = 4
 """Of which a record is put together."""
 _MAX_SIDE = 2**31 - 1
@@ -209,10 +210,8 @@ def _unpacked(reply: bytes, algorithms: tuple[str, ...]) -> Iterable[PictureDige
     Raises:
         ValueError: one is not of the kind that our decoder gives.
     """
-    for start in range(_HEADER.size, len(reply), _RECORD.size):
-        head = reply[start : start + _HEAD.size]
+    for head, value in _HALVES.iter_unpack(memoryview(reply)[_HEADER.size :]):
         before, behind, size = _described(head, algorithms)
-        value = reply[start + _HEAD.size : start + _RECORD.size]
         if size < _DIGEST_MAX:
             if any(value[size:]):
                 raise ValueError("reply with a digest that is too long")

@@ -20,6 +20,7 @@
 #define BITS (FREQUENCIES * FREQUENCIES)
 #define WAYS_MAX 4
 #define STRIP 32 /* Columns whose sums are in registers at a time. */
+#define WIDE 32 /* Columns of a picture reduced at a time. */
 #define LANES 8 /* Rows blurred along themselves at a time. */
 #define LONG_ROW (1 << 17) /* From this width on one at a time, since each takes memory. */
 #define SAMPLES 128 /* As in kernel.py. */

@@ -29,35 +29,47 @@ INLINE void FOR(turn)(const Eight *rows, float *out, int64_t apart)
 #endif
 }
 
+INLINE void FOR(add_row)(const uint8_t *row, float weight, Eight *sums)
+{
+    float values[WIDE];
+    /* All in one loop, or they would be converted one by one. */
+    for (int place = 0; place < WIDE; place++)
+        values[place] = (float)row[place];
+    for (int part = 0; part < WIDE / 8; part++) {
+        Eight eight;
+        memcpy(&eight, values + 8 * part, sizeof eight);
+        sums[part] += weight * eight;
+    }
+}
+
 /* out[place across][place down] = sums of the plane by both tables of weights. */
 static void FOR(reduce)(const Plane *plane, const Taps *down, const Taps *across, float *out)
 {
-    float turned[STRIP * WAYS_MAX * SIDE];
+    float turned[WIDE * WAYS_MAX * SIDE];
     int64_t lines = down->places;
     memset(out, 0, (size_t)(lines * across->places) * sizeof *out);
-    for (int64_t left = 0; left < plane->width; left += STRIP) {
-        int64_t wide = plane->width - left < STRIP ? plane->width - left : STRIP;
+    for (int64_t left = 0; left < plane->width; left += WIDE) {
+        int64_t wide = plane->width - left < WIDE ? plane->width - left : WIDE;
         for (int64_t line = 0; line < lines; line += LANES) {
-            Eight block[VECTORS][LANES];
+            Eight block[WIDE / 8][LANES];
             for (int lane = 0; lane < LANES; lane++) {
                 const int32_t *span = down->spans + 2 * (line + lane);
                 const float *weights = down->weights + (line + lane) * down->most;
                 const uint8_t *row = plane->pixels + span[0] * plane->stride + left;
-                Sums sums = {{{0}}};
-                uint8_t narrow[STRIP] = {0};
-                for (int32_t tap = 0; tap < span[1]; tap++, row += plane->stride) {
-                    const uint8_t *from = row;
-                    if (wide < STRIP)
-                        from = memcpy(narrow, row, (size_t)wide);
-                    float values[STRIP];
-                    for (int place = 0; place < STRIP; place++)
-                        values[place] = (float)from[place];
-                    ADD_FLOATS(sums, weights[tap], values)
-                }
-                for (int part = 0; part < VECTORS; part++)
-                    block[part][lane] = sums.part[part];
+                Eight sums[WIDE / 8] = {{0}};
+                if (wide == WIDE)
+                    for (int32_t tap = 0; tap < span[1]; tap++, row += plane->stride)
+                        FOR(add_row)(row, weights[tap], sums);
+                else
+                    for (int32_t tap = 0; tap < span[1]; tap++, row += plane->stride) {
+                        uint8_t narrow[WIDE] = {0};
+                        memcpy(narrow, row, (size_t)wide);
+                        FOR(add_row)(narrow, weights[tap], sums);
+                    }
+                for (int part = 0; part < WIDE / 8; part++)
+                    block[part][lane] = sums[part];
             }
-            for (int part = 0; part < VECTORS; part++)
+            for (int64_t part = 0; 8 * part < wide; part++)
                 FOR(turn)(block[part], turned + 8 * part * lines + line, lines);
         }
         for (int64_t column = 0; column < across->places; column++) {

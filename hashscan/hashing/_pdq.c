@@ -20,6 +20,7 @@
 #define BITS (FREQUENCIES * FREQUENCIES)
 #define WAYS_MAX 4
 #define STRIP 32 /* Columns whose sums are in registers at a time. */
+#define WIDE 32 /* Columns of a picture reduced at a time. */
 #define LANES 8 /* Rows blurred along themselves at a time. */
 #define LONG_ROW (1 << 17) /* From this width on one at a time, since each takes memory. */
 #define SAMPLES 128 /* As in kernel.py. */
@@ -31,7 +32,6 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__x86_64__)
-#define WITH_AVX2 __attribute__((target("avx2")))
 #define CHECKS_AVX2 1
 #else
 #define CHECKS_AVX2 0
@@ -52,6 +52,15 @@ typedef struct {
         (sums).part[part] += (weight) * values_;           \
     }
 
+typedef uint8_t EightBytes __attribute__((vector_size(8)));
+typedef int32_t EightInts __attribute__((vector_size(32)));
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES 1
+#endif
+#endif
+
 typedef struct {
     const uint8_t *pixels;
     int64_t height, width;
@@ -70,226 +79,6 @@ typedef struct {
     unsigned char above[WAYS_MAX * WAYS_MAX * BITS];
 } Judged;
 
-/* out[place across][place down] = sums of the plane by both tables of weights. */
-INLINE void reduce_body(const Plane *plane, const Taps *down, const Taps *across, float *out)
-{
-    float block[LANES][STRIP], turned[STRIP * WAYS_MAX * SIDE];
-    int64_t lines = down->places;
-    memset(out, 0, (size_t)(lines * across->places) * sizeof *out);
-    for (int64_t left = 0; left < plane->width; left += STRIP) {
-        int64_t wide = plane->width - left < STRIP ? plane->width - left : STRIP;
-        for (int64_t line = 0; line < lines; line += LANES) {
-            for (int lane = 0; lane < LANES; lane++) {
-                const int32_t *span = down->spans + 2 * (line + lane);
-                const float *weights = down->weights + (line + lane) * down->most;
-                const uint8_t *row = plane->pixels + span[0] * plane->stride + left;
-                float sums[STRIP] = {0};
-                if (wide == STRIP)
-                    for (int32_t tap = 0; tap < span[1]; tap++, row += plane->stride)
-                        for (int place = 0; place < STRIP; place++)
-                            sums[place] += weights[tap] * (float)row[place];
-                else
-                    for (int32_t tap = 0; tap < span[1]; tap++, row += plane->stride)
-                        for (int64_t place = 0; place < wide; place++)
-                            sums[place] += weights[tap] * (float)row[place];
-                memcpy(block[lane], sums, sizeof sums);
-            }
-            for (int64_t place = 0; place < wide; place++)
-                for (int lane = 0; lane < LANES; lane++)
-                    turned[place * lines + line + lane] = block[lane][place];
-        }
-        for (int64_t column = 0; column < across->places; column++) {
-            int64_t first = across->spans[2 * column], end = first + across->spans[2 * column + 1];
-            const float *weights = across->weights + column * across->most - first;
-            if (first < left)
-                first = left;
-            if (end > left + wide)
-                end = left + wide;
-            if (first >= end)
-                continue;
-            for (int64_t line = 0; line < lines; line += STRIP) {
-                Sums sums;
-                float *place = out + column * lines + line;
-                memcpy(&sums, place, sizeof sums);
-                for (int64_t pixel = first; pixel < end; pixel++)
-                    ADD_FLOATS(sums, weights[pixel], turned + (pixel - left) * lines + line)
-                memcpy(place, &sums, sizeof sums);
-            }
-        }
-    }
-}
-
-/* Floats as whole numbers in the same order. */
-INLINE int32_t ordered(float value)
-{
-    int32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits < 0 ? bits ^ INT32_MAX : bits;
-}
-
-/* Whether each frequency lies above their median; how far the next above it lies.
- *
- * The median is the least number that half of the frequencies don't exceed, found bit by bit: that has no branches
- * to guess wrong, and compares many at a time.
- */
-INLINE double above_median(const float *found, unsigned char *above)
-{
-    int32_t keys[BITS], median = INT32_MIN, next = INT32_MAX, least = 0;
-    float at = 0, after = 0;
-    for (int place = 0; place < BITS; place++)
-        keys[place] = ordered(found[place]);
-    for (int bit = 31; bit >= 0; bit--) {
-        int32_t tried = (int32_t)((uint32_t)median ^ (UINT32_C(1) << bit));
-        least = 0;
-        for (int place = 0; place < BITS; place++)
-            least += keys[place] < tried;
-        if (least < BITS / 2)
-            median = tried;
-    }
-    least = 0;
-    for (int place = 0; place < BITS; place++) {
-        least += keys[place] <= median;
-        next = keys[place] > median && keys[place] < next ? keys[place] : next;
-    }
-    if (least > BITS / 2 || next == INT32_MAX)
-        next = median;
-    int32_t bits = median < 0 ? median ^ INT32_MAX : median;
-    memcpy(&at, &bits, sizeof at);
-    bits = next < 0 ? next ^ INT32_MAX : next;
-    memcpy(&after, &bits, sizeof after);
-    for (int place = 0; place < BITS; place++)
-        above[place] = found[place] > at;
-    return (double)after - (double)at;
-}
-
-/* Adds what one line of gradients counts for, at least, as it is and at most. */
-INLINE void add_gradients(const float *one, const float *other, int number, float slack, int *totals)
-{
-    int low = 0, middle = 0, high = 0;
-    for (int place = 0; place < number; place++) {
-        float step = fabsf((one[place] - other[place]) * 100.0f / 255.0f);
-        /* Of less than nothing the whole part is 0 too, unless the slack is so large that nothing is sure. */
-        low += (int)(step - slack);
-        middle += (int)step;
-        high += (int)(step + slack);
-    }
-    totals[0] += low;
-    totals[1] += middle;
-    totals[2] += high;
-}
-
-/* The quality, and what it is at least and at most. Down or across is the same to it. */
-INLINE void qualities(const float *small, int64_t stride, float slack, Judged *judged)
-{
-    int totals[3] = {0, 0, 0};
-    for (int line = 0; line < SIDE; line++) {
-        const float *values = small + line * stride;
-        add_gradients(values, values + 1, SIDE - 1, slack, totals);
-        if (line < SIDE - 1)
-            add_gradients(values, values + stride, SIDE, slack, totals);
-    }
-    judged->lowest = totals[0] / 90 < 100 ? totals[0] / 90 : 100;
-    judged->quality = totals[1] / 90 < 100 ? totals[1] / 90 : 100;
-    judged->highest = totals[2] / 90 < 100 ? totals[2] / 90 : 100;
-}
-
-/* See structure.py. */
-INLINE void doubt_body(const float *small, int64_t stride, const double *limits, Judged *judged)
-{
-    /* Several tables, or one count would wait for the last where neighbours are alike. */
-    int counts[BINS] = {0}, tables[4][BINS] = {{0}}, most = 0;
-    double columns[SIDE] = {0}, rows[SIDE], total = 0, squares = 0, explained = 0;
-    for (int line = 0; line < SIDE; line++) {
-        const float *values = small + line * stride;
-        unsigned char bins[SIDE];
-        double parts[LANES] = {0};
-        for (int place = 0; place < SIDE; place++) {
-            int step = (int)(values[place] + 0.5f);
-            step = step > 0 ? step : 0;
-            bins[place] = (unsigned char)((step < 255 ? step : 255) >> 3);
-            columns[place] += values[place];
-        }
-        for (int place = 0; place < SIDE; place++)
-            tables[place & 3][bins[place]]++;
-        for (int place = 0; place < SIDE; place += LANES)
-            for (int lane = 0; lane < LANES; lane++)
-                parts[lane] += values[place + lane];
-        rows[line] = 0;
-        for (int lane = 0; lane < LANES; lane++)
-            rows[line] += parts[lane];
-        total += rows[line];
-    }
-    double mean = total / SMALL, apart[SIDE] = {0};
-    for (int line = 0; line < SIDE; line++) {
-        double of_row = rows[line] / SIDE - mean, of_column = columns[line] / SIDE - mean;
-        explained += of_row * of_row + of_column * of_column;
-        for (int place = 0; place < SIDE; place++) {
-            double difference = small[line * stride + place] - mean;
-            apart[place] += difference * difference;
-        }
-    }
-    for (int place = 0; place < SIDE; place++)
-        squares += apart[place];
-    for (int bin = 0; bin < BINS; bin++)
-        for (int table = 0; table < 4; table++)
-            counts[bin] += tables[table][bin];
-    for (int bin = 0; bin < BINS; bin++)
-        if (counts[bin] > most)
-            most = counts[bin];
-    judged->few = 0;
-    if ((double)most / SMALL > limits[0]) {
-        double bits = 0;
-        for (int bin = 0; bin < BINS; bin++)
-            if (counts[bin])
-                bits -= (double)counts[bin] / SMALL * log2((double)counts[bin] / SMALL);
-        judged->few = bits < limits[1];
-    }
-    judged->rows_and_columns = explained / SIDE > limits[2] * (squares / SMALL);
-}
-
-/* small[way][column][way][row]; the signs of every other frequency change where a way is mirrored. */
-INLINE void judge_body(const float *small, int64_t ways, const float *dct, float slack, const double *limits,
-                       Judged *judged)
-{
-    /* Of one way alone, the other half of each strip stays zero. */
-    int64_t lines = ways * SIDE, wide = (ways * FREQUENCIES + STRIP - 1) / STRIP * STRIP;
-    float half[WAYS_MAX * SIDE * WAYS_MAX * FREQUENCIES], found[FREQUENCIES][WAYS_MAX * FREQUENCIES], whole[BITS];
-    memset(half, 0, (size_t)(lines * wide) * sizeof *half);
-    for (int64_t way = 0; way < ways; way++)
-        for (int frequency = 0; frequency < FREQUENCIES; frequency++)
-            for (int64_t line = 0; line < lines; line += STRIP) {
-                Sums sums = {{{0}}};
-                for (int column = 0; column < SIDE; column++)
-                    ADD_FLOATS(sums, dct[frequency * SIDE + column], small + (way * SIDE + column) * lines + line)
-                float *place = half + line * wide + way * FREQUENCIES + frequency;
-                for (int lane = 0; lane < STRIP; lane++)
-                    place[lane * wide] = sums.part[lane / 8][lane % 8];
-            }
-    for (int64_t down = 0; down < ways; down++) {
-        for (int frequency = 0; frequency < FREQUENCIES; frequency++)
-            for (int64_t start = 0; start < wide; start += STRIP) {
-                Sums sums = {{{0}}};
-                for (int row = 0; row < SIDE; row++)
-                    ADD_FLOATS(sums, dct[frequency * SIDE + row], half + (down * SIDE + row) * wide + start)
-                memcpy(found[frequency] + start, &sums, sizeof sums);
-            }
-        for (int64_t across = 0; across < ways; across++) {
-            /* Frequencies count from 1. */
-            for (int frequency = 0; frequency < FREQUENCIES; frequency++)
-                for (int lane = 0; lane < FREQUENCIES; lane++) {
-                    int turns = (int)((across & ~lane) ^ (down & ~frequency));
-                    float value = found[frequency][across * FREQUENCIES + lane];
-                    whole[frequency * FREQUENCIES + lane] = turns & 1 ? -value : value;
-                }
-            double gap = above_median(whole, judged->above + (across * ways + down) * BITS);
-            if (!across && !down)
-                judged->gap = gap;
-        }
-    }
-    qualities(small, lines, slack, judged);
-    doubt_body(small, lines, limits, judged);
-}
-
 typedef struct {
     int64_t length, before, after; /* Positions a window reaches before and after its own. */
 } Window;
@@ -306,66 +95,12 @@ static int64_t kept_position(int64_t index, int64_t length)
     return (int64_t)(((double)index + 0.5) * (double)length / SIDE);
 }
 
-/* Blur some rows along themselves, bytes or floats; all columns, or those that are kept. */
-INLINE void across_body(const uint8_t *const *bytes, const float *const *floats, Window window, int lanes,
-                        int kept, float *const *out)
-{
-    float total[LANES] = {0};
-    int64_t given = 0;
-    for (int64_t newest = 0; newest < window.length + window.after; newest++) {
-        int64_t position = newest - window.after, oldest = position - window.before - 1;
-        if (newest < window.length)
-            for (int lane = 0; lane < lanes; lane++) {
-                float value = bytes ? (float)bytes[lane][newest] : floats[lane][newest];
-                total[lane] = newest ? total[lane] + value : value;
-            }
-        if (oldest >= 0)
-            for (int lane = 0; lane < lanes; lane++)
-                total[lane] -= bytes ? (float)bytes[lane][oldest] : floats[lane][oldest];
-        if (position < 0)
-            continue;
-        int64_t last = newest < window.length ? newest : window.length - 1;
-        float held = (float)(last - (oldest >= 0 ? oldest + 1 : 0) + 1);
-        if (!kept)
-            for (int lane = 0; lane < lanes; lane++)
-                out[lane][position] = total[lane] / held;
-        else
-            for (; given < SIDE && kept_position(given, window.length) == position; given++)
-                for (int lane = 0; lane < lanes; lane++)
-                    out[lane][given] = total[lane] / held;
-    }
-}
-
 /* Rows blurred downwards as they come. */
 typedef struct {
     Window window;
     int64_t width, rows, newest, held;
     float *ring, *total;
 } Down;
-
-/* Take the next row, or NULL behind the last. Returns its position, of which `total` is the sum; or a negative. */
-INLINE int64_t go_down(Down *down, const float *row)
-{
-    int64_t newest = down->newest++, position = newest - down->window.after;
-    int64_t oldest = position - down->window.before - 1;
-    float *total = down->total;
-    if (row) {
-        memcpy(down->ring + newest % down->rows * down->width, row, (size_t)down->width * sizeof *row);
-        if (newest)
-            for (int64_t place = 0; place < down->width; place++)
-                total[place] += row[place];
-        else
-            memcpy(total, row, (size_t)down->width * sizeof *row);
-    }
-    if (oldest >= 0) {
-        const float *gone = down->ring + oldest % down->rows * down->width;
-        for (int64_t place = 0; place < down->width; place++)
-            total[place] -= gone[place];
-    }
-    int64_t last = newest < down->window.length ? newest : down->window.length - 1;
-    down->held = last - (oldest >= 0 ? oldest + 1 : 0) + 1;
-    return position;
-}
 
 static int open_down(Down *down, int64_t height, int64_t width)
 {
@@ -391,63 +126,6 @@ typedef struct {
     int64_t waiting, given;
 } Rounding;
 
-INLINE void second_pass(Rounding *work, int lanes, float *out)
-{
-    int64_t width = work->first.width, height = work->first.window.length;
-    float columns[LANES][SIDE], *into[LANES];
-    const float *rows[LANES];
-    for (int lane = 0; lane < lanes; lane++) {
-        /* Where there are fewer, the last is blurred again. */
-        rows[lane] = work->twice + (lane < work->waiting ? lane : work->waiting - 1) * width;
-        into[lane] = columns[lane];
-    }
-    across_body(NULL, rows, window_for(width), lanes, 1, into);
-    int64_t steps = work->waiting;
-    if (work->second.newest + work->waiting == height)
-        steps += work->second.window.after;
-    for (int64_t lane = 0; lane < steps; lane++) {
-        int64_t position = go_down(&work->second, lane < work->waiting ? columns[lane] : NULL);
-        for (; work->given < SIDE && kept_position(work->given, height) == position; work->given++)
-            for (int place = 0; place < SIDE; place++)
-                out[work->given * SIDE + place] = work->second.total[place] / (float)work->second.held;
-    }
-    work->waiting = 0;
-}
-
-INLINE void rounded_lanes(const Plane *plane, Rounding *work, int lanes, float *out)
-{
-    int64_t height = plane->height, width = plane->width;
-    for (int64_t top = 0; top < height; top += lanes) {
-        const uint8_t *rows[LANES];
-        float *into[LANES];
-        int64_t many = height - top < lanes ? height - top : lanes;
-        for (int lane = 0; lane < lanes; lane++) {
-            rows[lane] = plane->pixels + (top + (lane < many ? lane : many - 1)) * plane->stride;
-            into[lane] = work->blurred + lane * width;
-        }
-        across_body(rows, NULL, window_for(width), lanes, 0, into);
-        int64_t steps = many + (top + many == height ? work->first.window.after : 0);
-        for (int64_t lane = 0; lane < steps; lane++) {
-            int64_t position = go_down(&work->first, lane < many ? work->blurred + lane * width : NULL);
-            if (position < 0)
-                continue;
-            float *row = work->twice + work->waiting++ * width, held = (float)work->first.held;
-            for (int64_t place = 0; place < width; place++)
-                row[place] = work->first.total[place] / held;
-            if (work->waiting == lanes || position == height - 1)
-                second_pass(work, lanes, out);
-        }
-    }
-}
-
-INLINE void rounded_body(const Plane *plane, Rounding *work, float *out)
-{
-    if (plane->width < LONG_ROW)
-        rounded_lanes(plane, work, LANES, out);
-    else
-        rounded_lanes(plane, work, 1, out);
-}
-
 /* The 16x16 lowest frequencies, summed in the reference's order. */
 static void in_order(const float *small, const float *dct, float *out)
 {
@@ -463,23 +141,27 @@ static void in_order(const float *small, const float *dct, float *out)
                 out[down * FREQUENCIES + across] += half[down][column] * dct[across * SIDE + column];
 }
 
-static void reduce_plain(const Plane *p, const Taps *d, const Taps *a, float *out) { reduce_body(p, d, a, out); }
-static void judge_plain(const float *s, int64_t w, const float *d, float k, const double *l, Judged *out)
-{
-    judge_body(s, w, d, k, l, out);
-}
-static void rounded_plain(const Plane *p, Rounding *w, float *out) { rounded_body(p, w, out); }
+#define FOR(name) name##_plain
+#include "_pdq_loops.h"
+#undef FOR
 
 #if CHECKS_AVX2
-WITH_AVX2 static void reduce_avx2(const Plane *p, const Taps *d, const Taps *a, float *out)
-{
-    reduce_body(p, d, a, out);
-}
-WITH_AVX2 static void judge_avx2(const float *s, int64_t w, const float *d, float k, const double *l, Judged *out)
-{
-    judge_body(s, w, d, k, l, out);
-}
-WITH_AVX2 static void rounded_avx2(const Plane *p, Rounding *w, float *out) { rounded_body(p, w, out); }
+/* A function's vectors are broken up for its own processor before it becomes part of another, so all are there
+ * once more. */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#define FOR(name) name##_avx2
+#include "_pdq_loops.h"
+#undef FOR
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
 #define BEST(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_plain)
 #else
 #define BEST(name) name##_plain
@@ -569,6 +251,41 @@ done:
     return result;
 }
 
+/* The digests of the turns whose bits stand at `places`, and all else that was judged; NULL with an exception. */
+static PyObject *answer(const Judged *judged, const Py_buffer *places)
+{
+    Py_ssize_t bits = places->len / 4;
+    const int32_t *place = places->buf;
+    PyObject *digests;
+    unsigned char *bytes = calloc(bits ? (size_t)(bits / 8) : 1, 1);
+    if (!bytes)
+        return PyErr_NoMemory();
+    for (Py_ssize_t bit = 0; bit < bits; bit++)
+        bytes[bit / 8] |= (unsigned char)(judged->above[place[bit]] << (7 - bit % 8));
+    digests = PyBytes_FromStringAndSize((const char *)bytes, bits / 8);
+    free(bytes);
+    if (!digests)
+        return NULL;
+    return Py_BuildValue("(Ndiiiii)", digests, judged->gap, judged->lowest, judged->quality, judged->highest,
+                         judged->few, judged->rows_and_columns);
+}
+
+/* Whether the places of some turns' bits lie among those of so many ways. */
+static int in_places(const Py_buffer *view, int64_t ways)
+{
+    const int32_t *places = view->buf;
+    if (view->len % (4 * BITS)) {
+        PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
+        return 0;
+    }
+    for (Py_ssize_t place = 0; place < view->len / 4; place++)
+        if (places[place] < 0 || places[place] >= ways * ways * BITS) {
+            PyErr_SetString(PyExc_ValueError, "a place lies outside of the bits");
+            return 0;
+        }
+    return 1;
+}
+
 static PyObject *judge(PyObject *module, PyObject *arguments)
 {
     PyObject *given[4], *result = NULL;
@@ -587,38 +304,70 @@ static PyObject *judge(PyObject *module, PyObject *arguments)
     {
         Judged judged;
         int64_t ways = 0;
-        Py_ssize_t turns = view[3].len / 4 / BITS;
-        const int32_t *places = view[3].buf;
-        PyObject *digests;
-        unsigned char *bytes;
         for (int64_t number = 1; number <= WAYS_MAX; number++)
             if (view[0].len == number * number * SMALL * 4)
                 ways = number;
-        if (!ways || view[3].len % (4 * BITS)) {
+        if (!ways) {
             PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
             goto done;
         }
-        for (Py_ssize_t place = 0; place < turns * BITS; place++)
-            if (places[place] < 0 || places[place] >= ways * ways * BITS) {
-                PyErr_SetString(PyExc_ValueError, "a place lies outside of the bits");
-                goto done;
-            }
-        if (!(bytes = calloc(turns ? (size_t)turns : 1, BITS / 8))) {
-            PyErr_NoMemory();
+        if (!in_places(&view[3], ways))
             goto done;
-        }
         BEST(judge)(view[0].buf, ways, view[1].buf, (float)slack, view[2].buf, &judged);
-        for (Py_ssize_t place = 0; place < turns * BITS; place++)
-            bytes[place / 8] |= (unsigned char)(judged.above[places[place]] << (7 - place % 8));
-        digests = PyBytes_FromStringAndSize((const char *)bytes, turns * (BITS / 8));
-        free(bytes);
-        if (digests)
-            result = Py_BuildValue("(Ndiiiii)", digests, judged.gap, judged.lowest, judged.quality, judged.highest,
-                                   judged.few, judged.rows_and_columns);
+        result = answer(&judged, &view[3]);
     }
 done:
     while (taken > 0)
         PyBuffer_Release(&view[--taken]);
+    return result;
+}
+
+/* `reduce` and `judge` at once. */
+static PyObject *hashed(PyObject *module, PyObject *arguments)
+{
+    static const char *const names[7] = {"spans down", "weights down", "spans across", "weights across",
+                                         "dct", "limits", "places"};
+    static const size_t items[7] = {4, 4, 4, 4, 4, 8, 4};
+    static const Py_ssize_t numbers[7] = {-1, -1, -1, -1, FREQUENCIES * SIDE, 3, -1};
+    PyObject *luma, *given[7], *result = NULL;
+    Py_buffer seen, view[7];
+    Plane plane;
+    double slack;
+    int taken = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOOd", &luma, &given[0], &given[1], &given[2], &given[3], &given[4],
+                          &given[5], &given[6], &slack)
+        || !take_plane(luma, &seen, &plane))
+        return NULL;
+    for (; taken < 7; taken++)
+        if (!take(given[taken], &view[taken], PyBUF_SIMPLE, items[taken], numbers[taken], names[taken]))
+            goto done;
+    {
+        Taps down, across;
+        Judged judged;
+        float *small;
+        if (!lay_out(&down, &view[0], &view[1], plane.height) || !lay_out(&across, &view[2], &view[3], plane.width)
+            || down.places != across.places) {
+            PyErr_SetString(PyExc_ValueError, "the weights don't fit the picture");
+            goto done;
+        }
+        if (!in_places(&view[6], down.places / SIDE))
+            goto done;
+        if (!(small = malloc((size_t)(down.places * across.places) * sizeof *small))) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        BEST(reduce)(&plane, &down, &across, small);
+        BEST(judge)(small, down.places / SIDE, view[4].buf, (float)slack, view[5].buf, &judged);
+        Py_END_ALLOW_THREADS
+        free(small);
+        result = answer(&judged, &view[6]);
+    }
+done:
+    while (taken > 0)
+        PyBuffer_Release(&view[--taken]);
+    PyBuffer_Release(&seen);
     return result;
 }
 
@@ -736,30 +485,297 @@ static PyObject *lines(PyObject *module, PyObject *arguments)
     return result;
 }
 
+static float edges(const Plane *plane)
+{
+    float mean, spread[4], least;
+    measure(plane->pixels, plane->width, 1, &mean, &spread[0]);
+    measure(plane->pixels + (plane->height - 1) * plane->stride, plane->width, 1, &mean, &spread[1]);
+    measure(plane->pixels, plane->height, plane->stride, &mean, &spread[2]);
+    measure(plane->pixels + plane->width - 1, plane->height, plane->stride, &mean, &spread[3]);
+    least = spread[0];
+    for (int edge = 1; edge < 4; edge++)
+        least = spread[edge] < least ? spread[edge] : least;
+    return least;
+}
+
 static PyObject *least_edge(PyObject *module, PyObject *luma)
 {
     Py_buffer seen;
     Plane plane;
-    float mean, spread[4], least;
+    float least;
     (void)module;
     if (!take_plane(luma, &seen, &plane))
         return NULL;
-    measure(plane.pixels, plane.width, 1, &mean, &spread[0]);
-    measure(plane.pixels + (plane.height - 1) * plane.stride, plane.width, 1, &mean, &spread[1]);
-    measure(plane.pixels, plane.height, plane.stride, &mean, &spread[2]);
-    measure(plane.pixels + plane.width - 1, plane.height, plane.stride, &mean, &spread[3]);
+    least = edges(&plane);
     PyBuffer_Release(&seen);
-    least = spread[0];
-    for (int edge = 1; edge < 4; edge++)
-        least = spread[edge] < least ? spread[edge] : least;
     return PyFloat_FromDouble((double)least);
+}
+
+/* The picture within a picture: the same as borders.py, whose words are used here, with the same numbers. */
+#define QUIET 2.0f
+#define LOOSE 5.0f
+#define NARROW 12
+#define STILL 1.0f
+#define ALIKE 6.0f
+#define STEP 0.5f
+#define NEAR 8
+#define LEAST_SIDE 32
+#define LEAST_SHARE 0.1
+#define LEVELS 3
+#define LOOKED_AT 16 /* Of a line's pixels, which mostly show already that it isn't still. */
+
+typedef struct {
+    int64_t top, bottom, left, right;
+} Box;
+
+/* The rows or columns of a box, each measured when it is first asked for. */
+typedef struct {
+    const Plane *plane;
+    Box box;
+    int across; /* Whether they are columns. */
+    int64_t number, length;
+    float *means, *spreads; /* As many as the longer side of the plane. */
+    unsigned char *known;
+} Lines;
+
+static void open_lines(Lines *lines, Box box, int across)
+{
+    lines->box = box;
+    lines->across = across;
+    lines->number = across ? box.right - box.left : box.bottom - box.top;
+    lines->length = across ? box.bottom - box.top : box.right - box.left;
+    memset(lines->known, 0, (size_t)lines->number);
+}
+
+static const uint8_t *line_of(const Lines *lines, int64_t line, ptrdiff_t *apart)
+{
+    const Plane *plane = lines->plane;
+    const uint8_t *corner = plane->pixels + lines->box.top * plane->stride + lines->box.left;
+    *apart = lines->across ? plane->stride : 1;
+    return corner + (lines->across ? line : line * plane->stride);
+}
+
+static void know(Lines *lines, int64_t line)
+{
+    ptrdiff_t apart;
+    const uint8_t *pixels;
+    if (lines->known[line])
+        return;
+    pixels = line_of(lines, line, &apart);
+    measure(pixels, lines->length, apart, &lines->means[line], &lines->spreads[line]);
+    lines->known[line] = 1;
+}
+
+static float mean_of(Lines *lines, int64_t line)
+{
+    know(lines, line);
+    return lines->means[line];
+}
+
+static float spread_of(Lines *lines, int64_t line)
+{
+    know(lines, line);
+    return lines->spreads[line];
+}
+
+static int is_unlike(Lines *lines, int64_t line, float mean)
+{
+    return fabsf(mean_of(lines, line) - mean) > ALIKE;
+}
+
+/* How many lines belong to a border, from `first` on in steps of 1 or -1. */
+static int64_t border(Lines *lines, int64_t first, int64_t step, int outermost)
+{
+    float edge = mean_of(lines, first);
+    for (int64_t line = 0; outermost && line <= NARROW && line < lines->number; line++)
+        if (is_unlike(lines, first + line * step, edge) || spread_of(lines, first + line * step) >= LOOSE)
+            return line;
+    for (int64_t line = 0; line < lines->number; line++)
+        if (is_unlike(lines, first + line * step, edge) || spread_of(lines, first + line * step) >= QUIET)
+            return line;
+    return lines->number;
+}
+
+/* How many of the first lines are as bright as the border, and vary much less than those behind them. */
+static int64_t blurred(Lines *lines, int64_t first, int64_t step, float beside)
+{
+    float inner[NEAR];
+    for (int64_t line = 0; line < NEAR; line++) {
+        float spread = spread_of(lines, first + (NEAR + line) * step);
+        int64_t place = line;
+        for (; place > 0 && inner[place - 1] > spread; place--)
+            inner[place] = inner[place - 1];
+        inner[place] = spread;
+    }
+    for (int64_t line = 0; line < NEAR; line++)
+        if (spread_of(lines, first + line * step) >= STEP * inner[NEAR / 2]
+            || is_unlike(lines, first + line * step, beside))
+            return line;
+    return 0;
+}
+
+static void sharpen(Lines *lines, int64_t *start, int64_t *end)
+{
+    if (*end - *start <= 4 * NEAR)
+        return;
+    if (*start)
+        *start += blurred(lines, *start, 1, mean_of(lines, *start - 1));
+    if (*end < lines->number)
+        *end -= blurred(lines, *end - 1, -1, mean_of(lines, *end));
+}
+
+static void inside_border(Lines *lines, int outermost, int64_t *start, int64_t *end)
+{
+    *start = border(lines, 0, 1, outermost);
+    *end = lines->number;
+    if (*start == lines->number) {
+        *start = 0;
+        return;
+    }
+    *end -= border(lines, lines->number - 1, -1, outermost);
+    sharpen(lines, start, end);
+}
+
+/* Whether the pixels of a line that are looked at vary so much that all that are measured must. */
+static int surely_varies(const Lines *lines, int64_t line)
+{
+    int64_t step = sampling(lines->length), count = (lines->length + step - 1) / step;
+    ptrdiff_t apart;
+    const uint8_t *pixels = line_of(lines, line, &apart);
+    uint32_t sum = 0, squares = 0;
+    if (count < LOOKED_AT)
+        return 0;
+    for (int64_t place = 0; place < LOOKED_AT; place++) {
+        uint32_t value = pixels[place * (count / LOOKED_AT) * step * apart];
+        sum += value;
+        squares += value * value;
+    }
+    /* Together they lie no farther from their mean than from that of all. What is added is for rounding. */
+    return (double)(LOOKED_AT * squares - sum * sum) / LOOKED_AT > 1.1 * STILL * STILL * (double)count;
+}
+
+static int is_still(Lines *lines, int64_t line)
+{
+    return (lines->known[line] || !surely_varies(lines, line)) && spread_of(lines, line) < STILL;
+}
+
+static void largest_run(Lines *lines, int outermost, int64_t *start, int64_t *end)
+{
+    int64_t first = 0;
+    (void)outermost;
+    if (lines->across) {
+        /* All at once they are read row by row. */
+        const Plane *plane = lines->plane;
+        Plane part = {plane->pixels + lines->box.top * plane->stride + lines->box.left, lines->length,
+                      lines->number, plane->stride};
+        measure_columns(&part, lines->means, lines->spreads);
+        memset(lines->known, 1, (size_t)lines->number);
+    }
+    *start = *end = 0;
+    for (int64_t line = 0; line <= lines->number; line++)
+        if (line == lines->number || is_still(lines, line)) {
+            if (line - first > *end - *start) {
+                *start = first;
+                *end = line;
+            }
+            first = line + 1;
+        }
+    if (*start == *end) {
+        *start = 0;
+        *end = lines->number;
+        return;
+    }
+    sharpen(lines, start, end);
+}
+
+typedef void (*Cut)(Lines *lines, int outermost, int64_t *start, int64_t *end);
+
+static Box repeated(Lines *lines, Box box, Cut cut)
+{
+    for (int level = 0; level < LEVELS; level++) {
+        Box inner = box;
+        int64_t first, end;
+        open_lines(lines, box, 0);
+        cut(lines, level == 0, &first, &end);
+        if (end - first < LEAST_SIDE)
+            return box;
+        inner.top = box.top + first;
+        inner.bottom = box.top + end;
+        open_lines(lines, inner, 1);
+        cut(lines, level == 0, &first, &end);
+        if (end - first < LEAST_SIDE)
+            return box;
+        inner.left = box.left + first;
+        inner.right = box.left + end;
+        if (!memcmp(&inner, &box, sizeof box))
+            break;
+        box = inner;
+    }
+    return box;
+}
+
+static int is_worth(Box box, const Plane *plane)
+{
+    int64_t rows = box.bottom - box.top, columns = box.right - box.left;
+    return rows >= LEAST_SIDE && columns >= LEAST_SIDE
+           && (double)(rows * columns) >= LEAST_SHARE * (double)plane->height * (double)plane->width
+           && (rows != plane->height || columns != plane->width);
+}
+
+static PyObject *inner_boxes(PyObject *module, PyObject *luma)
+{
+    Py_buffer seen;
+    Plane plane;
+    Box found[2];
+    int number = 0;
+    PyObject *boxes;
+    (void)module;
+    if (!take_plane(luma, &seen, &plane))
+        return NULL;
+    if (plane.height >= LEAST_SIDE && plane.width >= LEAST_SIDE && edges(&plane) < LOOSE) {
+        Lines lines;
+        size_t most = (size_t)(plane.height > plane.width ? plane.height : plane.width);
+        Box box = {0, plane.height, 0, plane.width};
+        float *floats = malloc(2 * most * sizeof *floats + most);
+        if (!floats) {
+            PyBuffer_Release(&seen);
+            return PyErr_NoMemory();
+        }
+        lines.plane = &plane;
+        lines.means = floats;
+        lines.spreads = floats + most;
+        lines.known = (unsigned char *)(floats + 2 * most);
+        box = repeated(&lines, box, inside_border);
+        if (is_worth(box, &plane))
+            found[number++] = box;
+        box = repeated(&lines, box, largest_run);
+        if (is_worth(box, &plane) && (!number || memcmp(&box, &found[0], sizeof box)))
+            found[number++] = box;
+        free(floats);
+    }
+    PyBuffer_Release(&seen);
+    if (!(boxes = PyList_New(0)))
+        return NULL;
+    for (int place = 0; place < number; place++) {
+        PyObject *box = Py_BuildValue("(LLLL)", (long long)found[place].top, (long long)found[place].bottom,
+                                      (long long)found[place].left, (long long)found[place].right);
+        if (!box || PyList_Append(boxes, box) < 0) {
+            Py_XDECREF(box);
+            Py_DECREF(boxes);
+            return NULL;
+        }
+        Py_DECREF(box);
+    }
+    return boxes;
 }
 
 static PyMethodDef methods[] = {
     {"reduce", reduce, METH_VARARGS, "Sum up a picture by two tables of weights."},
     {"judge", judge, METH_VARARGS, "Digests, what they hang on, qualities and doubts of a reduced picture."},
+    {"hashed", hashed, METH_VARARGS, "Sum up a picture, and judge what comes of it."},
     {"rounded", rounded, METH_VARARGS, "Reduce a picture in the reference's order."},
     {"lines", lines, METH_VARARGS, "Means and standard deviations of all rows or columns."},
+    {"inner_boxes", inner_boxes, METH_O, "The picture inside a border, and its largest panel."},
     {"least_edge", least_edge, METH_O, "The least standard deviation of the four edges."},
     {NULL, NULL, 0, NULL},
 };

@@ -21,8 +21,21 @@ def judge(
     slack: float,
     /,
 ) -> tuple[bytes, float, int, int, int, int, int]: ...
+def hashed(
+    luma: NDArray[Any],
+    spans_down: NDArray[Any],
+    weights_down: NDArray[Any],
+    spans_across: NDArray[Any],
+    weights_across: NDArray[Any],
+    dct: NDArray[Any],
+    limits: NDArray[Any],
+    places: NDArray[Any],
+    slack: float,
+    /,
+) -> tuple[bytes, float, int, int, int, int, int]: ...
 def rounded(
     luma: NDArray[Any], dct: NDArray[Any], out: NDArray[Any], out_frequencies: NDArray[Any], /
 ) -> None: ...
 def lines(luma: NDArray[Any], across: bool, out: NDArray[Any], /) -> None: ...
+def inner_boxes(luma: NDArray[Any], /) -> list[tuple[int, int, int, int]]: ...
 def least_edge(luma: NDArray[Any], /) -> float: ...

@@ -48,6 +48,17 @@ class Hashed(NamedTuple):
     """Place in `variants.DOUBTS`."""
 
 
+class HashedRun(NamedTuple):
+    """Digests of one rendering of a picture, which differ by the turn alone."""
+
+    rendering: int
+    turns: tuple[int, ...]
+    values: bytes
+    """The digests, turn by turn."""
+    quality: int
+    doubt: int = 0
+
+
 class PictureHash(ABC):
     """An algorithm over a decoded picture."""
 
@@ -86,4 +97,19 @@ class PictureHash(ABC):
         Yields:
             First the picture as it is.
         """
-        yield Hashed(PLAIN, 0, *self.digest(luma, stored))
+        for run in self.runs(luma, stored, tuple(turns), wanted):
+            size = len(run.values) // len(run.turns)
+            for place, turn in enumerate(run.turns):
+                value = run.values[place * size : (place + 1) * size]
+                yield Hashed(run.rendering, turn, value, run.quality, run.doubt)
+
+    def runs(
+        self,
+        luma: NDArray[np.uint8],
+        stored: tuple[int, int] | None = None,
+        turns: tuple[int, ...] = (0,),
+        wanted: Collection[str] = (),
+    ) -> Iterator[HashedRun]:
+        """The same as `hashed`, a rendering at a time."""
+        value, quality = self.digest(luma, stored)
+        yield HashedRun(PLAIN, (0,), value, quality)

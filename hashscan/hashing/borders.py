@@ -73,6 +73,9 @@ def part_of(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | Non
 
 def inner_boxes(luma: Luma) -> list[Box]:
     """What is inside the border, and its largest panel; each only where it is there and worth hashing."""
+    found = best_kernel().inner_boxes(luma)
+    if found is not None:
+        return found
     height, width = luma.shape
     whole = (0, height, 0, width)
     if min(height, width) < _LEAST_SIDE or best_kernel().least_edge(luma) >= _LOOSE:

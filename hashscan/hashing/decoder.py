@@ -7,12 +7,12 @@ import importlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import RECORDS_MAX, pack_failure, pack_picture, pack_request, unpack_request
-from hashscan.hashing.variants import VARIANTS, WHOLE, PictureDigest
+from hashscan.hashing.variants import VARIANTS, WHOLE, DigestRun
 from hashscan.model import Reason
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
@@ -84,7 +84,7 @@ def _decoder(
     from hashscan.hashing.opening import UndecodedError
     from hashscan.hashing.picture import decode_frames
     from hashscan.hashing.pread import PreadFile
-    from hashscan.hashing.renderings import digests_of, digests_of_crops
+    from hashscan.hashing.renderings import runs_of, runs_of_crops
     from hashscan.hashing.repeats import Repeats
 
     names = [algorithm.name for algorithm in hashes]
@@ -93,30 +93,33 @@ def _decoder(
     def decode(descriptor: int, request: bytes) -> bytes:
         picture_format, patient = unpack_request(request)
         size = 0, 0
-        digests: list[PictureDigest] = []
+        runs: list[DigestRun] = []
+        digests = 0
         repeats = Repeats()
         shortfall = None
         try:
             for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
-                found = digests_of(frame, hashes, wanted)
+                found = runs_of(frame, hashes, wanted)
                 plain = list(islice(found, len(hashes)))
-                repeated = repeats.adds_nothing(plain)
+                repeated = repeats.adds_nothing([digest for run in plain for digest in run.digests()])
                 if repeated and frame.part != WHOLE:
                     continue
-                if not digests:
+                if not runs:
                     size = frame.width, frame.height
-                digests += chain(plain, found)
+                new = [*plain, *found]
                 if augmented and frame.part == WHOLE:
-                    digests += digests_of_crops(frame, hashes)
-                if len(digests) > RECORDS_MAX:
+                    new += runs_of_crops(frame, hashes)
+                runs += new
+                digests += sum(len(run.turns) for run in new)
+                if digests > RECORDS_MAX:
                     break
         except UndecodedError as error:
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
-        if not digests:
+        if not runs:
             return pack_failure(shortfall or Reason.BROKEN)
-        return pack_picture(picture_format, *size, names, digests, shortfall)
+        return pack_picture(picture_format, *size, names, runs, shortfall)
 
     return decode
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-
-from PIL import Image
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from hashscan.hashing.directories import Directories, ReadAt, read_directories, read_picture_index
 from hashscan.hashing.pread import PreadFile
@@ -12,6 +12,14 @@ from hashscan.hashing.pread import PreadFile
 _EXIF_HEADER = b"Exif\0\0"
 _PHOTOSHOP_THUMBNAIL = 1036
 _PHOTOSHOP_HEADER = 28
+
+
+class Described(Protocol):
+    """A picture of which Pillow's `info` is known."""
+
+    @property
+    def info(self) -> Mapping[Any, Any]:
+        """What its header says, by Pillow's names."""
 
 
 class HeldFile(io.BytesIO):
@@ -25,13 +33,13 @@ class HeldFile(io.BytesIO):
         """Never told; see `PreadFile`."""
 
 
-def orientation_of(image: Image.Image) -> int:
+def orientation_of(image: Described) -> int:
     """How EXIF says to turn the picture before it is shown, 1 to 8 (EXIF 2.32, section 4.6.4)."""
     # Of a TIFF file Pillow has turned the picture itself, and there is no EXIF data beside it.
     return _exif(image).orientation
 
 
-def previews_of(image: Image.Image, file: PreadFile, pillow_format: str) -> list[PreadFile | HeldFile]:
+def previews_of(image: Described, file: PreadFile, pillow_format: str) -> list[PreadFile | HeldFile]:
     """The JPEGs that a picture file carries to be shown small: of EXIF, of a TIFF's directories, of a PSD.
 
     None is known to be one.
@@ -50,7 +58,7 @@ def previews_of(image: Image.Image, file: PreadFile, pillow_format: str) -> list
     return []
 
 
-def pictures_beside(image: Image.Image, file: PreadFile) -> list[PreadFile]:
+def pictures_beside(image: Described, file: PreadFile) -> list[PreadFile]:
     """The further pictures of a multi-picture JPEG; empty for others, and where the index makes no sense."""
     index, start = image.info.get("mp"), image.info.get("mpoffset")
     if not isinstance(index, bytes) or not isinstance(start, int):
@@ -59,12 +67,12 @@ def pictures_beside(image: Image.Image, file: PreadFile) -> list[PreadFile]:
     return [file.within(start + offset, length) for offset, length in read_picture_index(_reader(held))]
 
 
-def _exif_bytes(image: Image.Image) -> bytes:
+def _exif_bytes(image: Described) -> bytes:
     exif = image.info.get("exif", b"")
     return exif.removeprefix(_EXIF_HEADER) if isinstance(exif, bytes) else b""
 
 
-def _exif(image: Image.Image) -> Directories:
+def _exif(image: Described) -> Directories:
     exif = _exif_bytes(image)
     return read_directories(_reader(HeldFile(exif))) if exif else Directories()
 

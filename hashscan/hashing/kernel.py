@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import ClassVar, NamedTuple
 
@@ -29,8 +29,8 @@ _LIMITS = np.array(LIMITS)
 class Judged(NamedTuple):
     """What a reduced picture says."""
 
-    digests: list[bytes]
-    """In the order of the turns that were asked for."""
+    digests: bytes
+    """One behind the other, in the order of the turns that were asked for."""
     gap: float
     """Between the plain picture's median frequency and the next above it."""
     lowest: int
@@ -62,6 +62,18 @@ class Kernel(ABC):
             slack: by how much a gradient may be off, in hundredths of the whole range.
         """
 
+    def hashed(
+        self,
+        luma: Luma,
+        stored: tuple[int, int] | None,
+        groups: tuple[tuple[Way, ...], ...],
+        turns: tuple[int, ...],
+        slack: float,
+    ) -> Iterator[Judged]:
+        """Reduce a picture, and hash what comes of each group of ways."""
+        for small in self.reductions(luma, stored, groups):
+            yield self.judged(small, turns, slack)
+
     @abstractmethod
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """The picture reduced to (64, 64), and its 16x16 frequencies, in the order of `pdq_rounding`."""
@@ -73,6 +85,10 @@ class Kernel(ABC):
     @abstractmethod
     def least_edge(self, luma: Luma) -> float:
         """The least standard deviation of the first and last row and column."""
+
+    def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]] | None:
+        """As `borders.inner_boxes`; None where there is no loop of its own for that."""
+        return None
 
 
 class NumpyKernel(Kernel):
@@ -94,7 +110,7 @@ class NumpyKernel(Kernel):
         steps = np.abs(gradients(plain))
         narrow = np.float32(slack)
         return Judged(
-            [digest_of(frequencies), *turned(small, turns[1:])],
+            b"".join((digest_of(frequencies), *turned(small, turns[1:]))),
             float(ordered[_MIDDLE]) - float(ordered[_MIDDLE - 1]),
             quality_of(np.maximum(steps - narrow, 0)),
             quality_of(steps),
@@ -148,15 +164,25 @@ class CKernel(Kernel):
         from hashscan.hashing import _pdq
 
         as_left = np.ascontiguousarray(small.transpose(2, 3, 0, 1))
-        digests, gap, lowest, quality, highest, few, lined = _pdq.judge(
-            as_left, _DCT, _LIMITS, places_of(tuple(turns)), slack
-        )
-        size = len(digests) // len(turns)
-        return Judged(
-            [digests[start : start + size] for start in range(0, len(digests), size)],
-            *(gap, lowest, quality, highest),
-            FEW_GREYS if few else ROWS_AND_COLUMNS if lined else 0,
-        )
+        return _judged(_pdq.judge(as_left, _DCT, _LIMITS, places_of(tuple(turns)), slack))
+
+    def hashed(
+        self,
+        luma: Luma,
+        stored: tuple[int, int] | None,
+        groups: tuple[tuple[Way, ...], ...],
+        turns: tuple[int, ...],
+        slack: float,
+    ) -> Iterator[Judged]:
+        """Both steps of a group in one call."""
+        from hashscan.hashing import _pdq
+
+        luma = _with_rows(luma)
+        height, width = stored or luma.shape
+        places = places_of(turns)
+        for ways in groups:
+            down, across = taps(height, luma.shape[0], ways), taps(width, luma.shape[1], ways)
+            yield _judged(_pdq.hashed(luma, *down, *across, _DCT, _LIMITS, places, slack))
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Eight rows at a time."""
@@ -181,6 +207,12 @@ class CKernel(Kernel):
         from hashscan.hashing import _pdq
 
         return _pdq.least_edge(_with_rows(luma))
+
+    def inner_boxes(self, luma: Luma) -> list[tuple[int, int, int, int]]:
+        """Measure lines only where what they say decides something."""
+        from hashscan.hashing import _pdq
+
+        return _pdq.inner_boxes(_with_rows(luma))
 
 
 @cache
@@ -210,6 +242,13 @@ def gradients(small: Floats) -> Floats:
 def quality_of(steps: Floats) -> int:
     """0 to 100: how much there is to see; each gradient counts by its whole part."""
     return min(100, int(np.abs(steps.astype(np.int32)).sum()) // 90)
+
+
+def _judged(found: tuple[bytes, float, int, int, int, int, int]) -> Judged:
+    """What the loops in C answer."""
+    digests, gap, lowest, quality, highest, few, lined = found
+    doubt = FEW_GREYS if few else ROWS_AND_COLUMNS if lined else 0
+    return Judged(digests, gap, lowest, quality, highest, doubt)
 
 
 def _with_rows(luma: Luma) -> Luma:

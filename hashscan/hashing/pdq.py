@@ -7,12 +7,14 @@ transform without the constant ones, and say of each whether it lies above their
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.base import Hashed, PictureHash
+from hashscan.hashing.base import HashedRun, PictureHash
 from hashscan.hashing.kernel import Judged, Kernel, best_kernel, digest_of, gradients, quality_of
 from hashscan.hashing.pdq_reduction import SQUARE, Way
 from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDERINGS, SQUARED
@@ -22,6 +24,27 @@ MIN_SIDE = 5
 """Pictures with a shorter side have the hash zero and the quality 0, as in the reference."""
 
 _BITS = 256
+_INVERSE = bytes(byte ^ 0xFF for byte in range(256))
+
+
+class _Plan(NamedTuple):
+    """What is to be done with a picture, known before it is."""
+
+    renderings: tuple[int, ...]
+    groups: tuple[tuple[Way, ...], ...]
+    """The ways to reduce it for each of them."""
+    dihedral: tuple[int, ...]
+    turns: tuple[int, ...]
+    """The same and inverted, where that is asked for."""
+
+
+@lru_cache(maxsize=256)
+def _plan(more: int | None, turns: tuple[int, ...]) -> _Plan:
+    renderings = (PLAIN,) if more is None else (PLAIN, more)
+    dihedral = (0, *(turn for turn in turns if 0 < turn < DIHEDRAL))
+    ways = (False, True) if len(dihedral) > 1 else (False,)
+    groups = tuple(tuple(Way(rendering, mirrored) for mirrored in ways) for rendering in renderings)
+    return _Plan(renderings, groups, dihedral, (*dihedral, INVERTED) if INVERTED in turns else dihedral)
 
 
 class PDQ(PictureHash):
@@ -45,43 +68,39 @@ class PDQ(PictureHash):
         Of a picture decoded at a smaller scale, this is the stored picture's hash but for what the blocks'
         means don't tell: 0.7 bits on average for photos of which 256 pixels a side are left.
         """
-        found = next(self.hashed(luma, stored))
-        return found.value, found.quality
+        found = next(self.runs(luma, stored))
+        return found.values, found.quality
 
-    def hashed(
+    def runs(
         self,
         luma: NDArray[np.uint8],
         stored: tuple[int, int] | None = None,
-        turns: Sequence[int] = (0,),
+        turns: tuple[int, ...] = (0,),
         wanted: Collection[str] = (),
-    ) -> Iterator[Hashed]:
+    ) -> Iterator[HashedRun]:
         """Hash one picture in several renderings, each mirrored and turned, all from one pass over it."""
         stored = None if stored == luma.shape else stored
-        if min(stored or luma.shape) < MIN_SIDE:
-            yield Hashed(PLAIN, 0, bytes(_BITS // 8), 0)
+        height, width = stored or luma.shape
+        if min(height, width) < MIN_SIDE:
+            yield HashedRun(PLAIN, (0,), bytes(_BITS // 8), 0)
             return
-        large = max(stored or luma.shape) > SQUARE
-        more = SQUARED if large else ENLARGED
-        renderings = (PLAIN, more) if RENDERINGS[more] in wanted else (PLAIN,)
-        dihedral = [0, *(turn for turn in turns if 0 < turn < DIHEDRAL)]
-        ways = (False, True) if len(dihedral) > 1 else (False,)
-        groups = tuple(tuple(Way(rendering, mirrored) for mirrored in ways) for rendering in renderings)
+        more = SQUARED if max(height, width) > SQUARE else ENLARGED
+        plan = _plan(more if RENDERINGS[more] in wanted else None, turns)
         noise = _rounding_noise(luma.shape)
         slack = 2 * noise * 100 / 255
-        for rendering, small in zip(renderings, self._kernel.reductions(luma, stored, groups), strict=True):
-            judged = self._kernel.judged(small, dihedral, slack)
-            value, quality = judged.digests[0], judged.quality
+        found = self._kernel.hashed(luma, stored, plan.groups, plan.dihedral, slack)
+        for rendering, judged in zip(plan.renderings, found, strict=True):
+            values, quality = judged.digests, judged.quality
             if rendering == PLAIN and stored is None and not _sure(judged, noise):
                 as_reference, frequencies = self._kernel.rounded(luma)
-                value, quality = digest_of(frequencies), quality_of(gradients(as_reference))
+                values = digest_of(frequencies) + values[_BITS // 8 :]
+                quality = quality_of(gradients(as_reference))
+            if plan.turns[-1] == INVERTED:
+                # All frequencies change their sign, and so does their median.
+                values += values[: _BITS // 8].translate(_INVERSE)
             # Of what isn't matched, nothing needs to be said.
             doubt = judged.doubt if quality >= ALGORITHMS[self.name].min_quality else 0
-            yield Hashed(rendering, 0, value, quality, doubt)
-            for turn, digest in zip(dihedral[1:], judged.digests[1:], strict=True):
-                yield Hashed(rendering, turn, digest, quality, doubt)
-            if INVERTED in turns:
-                # All frequencies change their sign, and so does their median.
-                yield Hashed(rendering, INVERTED, bytes(byte ^ 0xFF for byte in value), quality, doubt)
+            yield HashedRun(rendering, plan.turns, values, quality, doubt)
 
 
 def _rounding_noise(shape: tuple[int, ...]) -> float:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
-from hashscan.hashing.embedded import HeldFile, orientation_of, pictures_beside, previews_of
+from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import (
     DEFAULT_MAX_PIXELS,
+    DRAFT_SIDE,
     MISSING,
     OpenPicture,
     UndecodedError,
@@ -29,6 +30,7 @@ from hashscan.hashing.opening import (
     reasons,
     salvaging,
 )
+from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, decode, read_header, scale_of
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
@@ -117,12 +119,17 @@ class _Reader:
         self._format = pillow_format
         self._limits = limits
         self._opened: OpenPicture | None = None
+        self._plain: PlainHeader | None = None
         self._pixels = 0
         self.shortfall: Reason | None = None
         """Why something was not decoded, the first reason there was."""
 
     def first(self) -> Iterator[Frame]:
         """The picture that a viewer shows first."""
+        plain = self._plain_jpeg() if self._format == "JPEG" else None
+        if plain is not None:
+            yield plain
+            return
         try:
             with reasons(self._file, self._format):
                 self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
@@ -135,6 +142,30 @@ class _Reader:
                 yield from self._salvaged(error.reason, 0, WHOLE)
         else:
             yield frame
+
+    def _plain_jpeg(self) -> Frame | None:
+        """The picture of a JPEG with nothing odd about it, without Pillow's opening; None of all others."""
+        if self._file.size > LARGEST_FILE:
+            return None
+        try:
+            content = self._file.read(self._file.size)
+            header = read_header(content)
+            if header is None:
+                return None
+            scale = scale_of(header.size, DRAFT_SIDE)
+            check_pixels(
+                2 * (header.size[0] // scale + 1) * (header.size[1] // scale + 1), self._limits.max_pixels
+            )
+            luma = decode(content, header.size, scale)
+        except (OSError, MemoryError, UndecodedError):
+            # Pillow comes to the same, and by then it is known what else can be had of the file.
+            return None
+        if luma is None:
+            return None
+        self._plain = header
+        self._pixels += luma.size
+        width, height = header.size
+        return Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
 
     def _odd_bitmap(self) -> Frame | None:
         """A bitmap that Pillow can't read and others can."""
@@ -155,28 +186,35 @@ class _Reader:
 
     def previews(self) -> Iterator[Frame]:
         """The small pictures that file managers show in place of it."""
-        if self._opened is None:
+        described = self._described
+        if described is None or (self._format == "JPEG" and "exif" not in described.info):
             return
         try:
             with reasons(self._file, self._format):
-                sources = previews_of(self._opened.image, self._file, self._format)
+                sources = previews_of(described, self._file, self._format)
         except UndecodedError:
             # Nothing that anybody could show.
             return
         for number, source in enumerate(sources, start=1):
             yield from self._jpeg(source, Part(Kind.PREVIEW, number if len(sources) > 1 else 0))
-        if self._format == "HEIF" and self._opened.image.info.get("thumbnails"):
+        if self._format == "HEIF" and described.info.get("thumbnails"):
             yield from self._heif_preview()
 
     def further(self) -> Iterator[Frame]:
         """What follows the first picture."""
-        if self._opened is None or self._format not in _KINDS:
+        described = self._described
+        if described is None or self._format not in _KINDS:
             return
         if self._format == "JPEG":
-            for number, source in enumerate(pictures_beside(self._opened.image, self._file), start=2):
+            for number, source in enumerate(pictures_beside(described, self._file), start=2):
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
-        elif self.shortfall is None and self._has_more(self._opened.image):
+        elif self._opened is not None and self.shortfall is None and self._has_more(self._opened.image):
             yield from self._frames(self._opened.image)
+
+    @property
+    def _described(self) -> Described | None:
+        """Whichever was opened, by Pillow or without it."""
+        return self._opened.image if self._opened is not None else self._plain
 
     def _has_more(self, image: Image.Image) -> bool:
         try:

@@ -36,10 +36,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import lru_cache
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, Kind, Part, PictureDigest
+from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, DigestRun, Kind, Part, PictureDigest
 from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 
 FAILURES: tuple[Reason, ...] = (
@@ -60,7 +60,11 @@ entries. A still picture has 8 to 32."""
 
 _HEADER = struct.Struct("<BBIIHI")
 _DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name].of_picture)
+_HEAD = struct.Struct("<I7B")
 _RECORD = struct.Struct(f"<I7B{_DIGEST_MAX}s")
+_HALVES = struct.Struct(f"{_HEAD.size}s{_DIGEST_MAX}s")
+_PIECES = 4
+"""Of which a record is put together."""
 _MAX_SIDE = 2**31 - 1
 _LEFT_OUT_MAX = 2**32 - 1
 
@@ -106,7 +110,7 @@ def pack_picture(
     width: int,
     height: int,
     algorithms: Sequence[str],
-    digests: Iterable[PictureDigest],
+    runs: Iterable[DigestRun],
     damage: Reason | None = None,
 ) -> bytes:
     """A reply for a decoded picture.
@@ -116,32 +120,40 @@ def pack_picture(
         width: as stored, in pixels.
         height: as stored, in pixels.
         algorithms: those asked for.
-        digests: first those of the picture as it is stored, by each algorithm in its order. What is beyond
+        runs: first those of the picture as it is stored, by each algorithm in its order. What is beyond
             `RECORDS_MAX` is counted, and is a damage where there is no other.
         damage: why only a part of it was decoded.
     """
-    places = {name: place for place, name in enumerate(algorithms)}
-    found = iter(digests)
-    records = [
-        _RECORD.pack(
-            digest.part.number,
-            digest.part.kind,
-            digest.rendering,
-            digest.turn,
-            digest.shown,
-            places[digest.algorithm],
-            digest.quality,
-            digest.doubt,
-            digest.value,
-        )
-        for digest in islice(found, RECORDS_MAX)
-    ]
-    left_out = min(sum(1 for _ in found), _LEFT_OUT_MAX)
-    if left_out and damage is None:
-        damage = Reason.TOO_MANY
+    pieces = [b""]
+    count = 0
+    for part, rendering, turns, shown, algorithm, values, quality, doubt in runs:
+        number = part.number.to_bytes(4, "little")
+        judged = bytes((quality, doubt))
+        size = len(values) // len(turns)
+        for place, head in enumerate(_heads(part.kind, rendering, turns, shown, algorithms.index(algorithm))):
+            value = values[place * size : (place + 1) * size]
+            pieces += (
+                number,
+                head,
+                judged,
+                value if size == _DIGEST_MAX else value.ljust(_DIGEST_MAX, b"\0"),
+            )
+        count += len(turns)
+    left_out = max(0, min(count - RECORDS_MAX, _LEFT_OUT_MAX))
+    if left_out:
+        del pieces[1 + _PIECES * RECORDS_MAX :]
+        damage = Reason.TOO_MANY if damage is None else damage
     status = 0 if damage is None else 1 + FAILURES.index(damage)
-    header = _HEADER.pack(status, FORMATS.index(picture_format), width, height, len(records), left_out)
-    return b"".join(chain((header,), records))
+    pieces[0] = _HEADER.pack(
+        status, FORMATS.index(picture_format), width, height, min(count, RECORDS_MAX), left_out
+    )
+    return b"".join(pieces)
+
+
+@lru_cache(maxsize=1024)
+def _heads(kind: int, rendering: int, turns: tuple[int, ...], shown: int, place: int) -> list[bytes]:
+    """What is the same in each picture's records of some turns."""
+    return [bytes((kind, rendering, turn, turn == shown != 0, place)) for turn in turns]
 
 
 def pack_failure(reason: Reason) -> bytes:
@@ -184,7 +196,7 @@ def unpack_reply(
         raise ValueError("reply with an impossible size")
     if left_out and (damage is None or count < RECORDS_MAX):
         raise ValueError("reply that leaves out what it has room for")
-    digests = tuple(_unpacked(reply, algorithms))
+    digests = tuple(_unpacked(reply, tuple(algorithms)))
     first = [digest.algorithm for digest in digests[: len(algorithms)] if digest.plain]
     # Only of a picture with a damage the others may be all there is.
     if first != list(algorithms) and (first or damage is None):
@@ -192,37 +204,43 @@ def unpack_reply(
     return DecodedPicture(Picture(picture_format.name, width, height), digests, damage, left_out)
 
 
-def _unpacked(reply: bytes, algorithms: Sequence[str]) -> Iterable[PictureDigest]:
+def _unpacked(reply: bytes, algorithms: tuple[str, ...]) -> Iterable[PictureDigest]:
     """The records of a reply, each checked.
 
     Raises:
         ValueError: one is not of the kind that our decoder gives.
     """
-    sizes = [ALGORITHMS[name].size for name in algorithms]
+    for head, value in _HALVES.iter_unpack(memoryview(reply)[_HEADER.size :]):
+        before, behind, size = _described(head, algorithms)
+        if size < _DIGEST_MAX:
+            if any(value[size:]):
+                raise ValueError("reply with a digest that is too long")
+            value = value[:size]
+        yield PictureDigest(*before, value, *behind)
+
+
+# Most pictures have digests of the same kinds, and most of their qualities come again, too.
+@lru_cache(maxsize=4096)
+def _described(
+    head: bytes, algorithms: tuple[str, ...]
+) -> tuple[tuple[Part, int, int, bool, str], tuple[int, int], int]:
+    """What stands in a record before the digest, and the digest's length.
+
+    Raises:
+        ValueError: see `_unpacked`.
+    """
+    number, kind, rendering, turn, shown, place, quality, doubt = _HEAD.unpack(head)
     kinds = tuple(Kind)
-    for number, kind, rendering, turn, shown, place, quality, doubt, value in _RECORD.iter_unpack(
-        memoryview(reply)[_HEADER.size :]
-    ):
-        if kind >= len(kinds) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
-            raise ValueError("reply with an unknown variant")
-        if number and kind == Kind.PICTURE:
-            raise ValueError("reply with a number for what is not counted")
-        if place >= len(sizes):
-            raise ValueError("reply with an algorithm that was not asked for")
-        if quality > 100:
-            raise ValueError("reply with an impossible quality")
-        if doubt >= len(DOUBTS):
-            raise ValueError("reply with an unknown doubt")
-        size = sizes[place]
-        if size < _DIGEST_MAX and any(value[size:]):
-            raise ValueError("reply with a digest that is too long")
-        yield PictureDigest(
-            Part(kinds[kind], number) if kind or number else WHOLE,
-            rendering,
-            turn,
-            bool(shown),
-            algorithms[place],
-            value[:size],
-            quality,
-            doubt,
-        )
+    if kind >= len(kinds) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
+        raise ValueError("reply with an unknown variant")
+    if number and kind == Kind.PICTURE:
+        raise ValueError("reply with a number for what is not counted")
+    if place >= len(algorithms):
+        raise ValueError("reply with an algorithm that was not asked for")
+    if quality > 100:
+        raise ValueError("reply with an impossible quality")
+    if doubt >= len(DOUBTS):
+        raise ValueError("reply with an unknown doubt")
+    part = Part(kinds[kind], number) if kind or number else WHOLE
+    name = algorithms[place]
+    return (part, rendering, turn, bool(shown), name), (quality, doubt), ALGORITHMS[name].size

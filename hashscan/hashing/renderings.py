@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 
 from hashscan.hashing.augmentation import crops
-from hashscan.hashing.base import Hashed, PictureHash
+from hashscan.hashing.base import HashedRun, PictureHash
 from hashscan.hashing.borders import trimmed
 from hashscan.hashing.picture import Frame
 from hashscan.hashing.variants import (
@@ -16,15 +17,13 @@ from hashscan.hashing.variants import (
     TRIMMED,
     TURN_OF_ORIENTATION,
     WHOLE,
+    DigestRun,
     Kind,
     Part,
-    PictureDigest,
 )
 
 
-def digests_of(
-    picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str]
-) -> Iterator[PictureDigest]:
+def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str]) -> Iterator[DigestRun]:
     """Hash one decoded picture.
 
     Args:
@@ -39,52 +38,53 @@ def digests_of(
     """
     shown = TURN_OF_ORIENTATION.get(picture.orientation, 0) if "as-shown" in wanted else 0
     whole = picture.part == WHOLE
-    turns = sorted({0, shown})
-    if "turned" in wanted:
-        turns = list(range(DIHEDRAL)) if whole else sorted({0, shown, MIRRORED})
-    if whole and "inverted" in wanted:
-        turns.append(INVERTED)
+    turns = _turns(shown, "turned" in wanted, "inverted" in wanted, whole)
     if not whole:
         wanted = [name for name in wanted if name != "enlarged"]
 
-    def named(algorithm: PictureHash, hashed: Hashed, trim: int = 0) -> PictureDigest:
-        as_shown = hashed.turn == shown != 0
-        return PictureDigest(
-            picture.part,
-            hashed.rendering + trim,
-            hashed.turn,
-            as_shown,
-            algorithm.name,
-            hashed.value,
-            hashed.quality,
-            hashed.doubt,
-        )
+    def named(algorithm: PictureHash, run: HashedRun, trim: int = 0) -> DigestRun:
+        rendering, turns, values, quality, doubt = run
+        return DigestRun(picture.part, rendering + trim, turns, shown, algorithm.name, values, quality, doubt)
 
     running = [
-        (algorithm, algorithm.hashed(picture.luma, picture.blocks_of, turns, wanted)) for algorithm in hashes
+        (algorithm, algorithm.runs(picture.luma, picture.blocks_of, turns, wanted)) for algorithm in hashes
     ]
+    others = []
     for algorithm, found in running:
-        yield named(algorithm, next(found))
-    for algorithm, found in running:
-        for hashed in found:
-            yield named(algorithm, hashed)
+        first, more = named(algorithm, next(found)).parted()
+        yield first
+        others.append(more)
+    for (algorithm, found), more in zip(running, others, strict=True):
+        if more.turns:
+            yield more
+        for run in found:
+            yield named(algorithm, run)
     if "trimmed" not in wanted or not (whole or picture.part.kind is Kind.PREVIEW):
         # Cameras put bars around previews, to give all the same shape.
         return
     for luma, stored in trimmed(picture.luma, picture.blocks_of):
         for algorithm in hashes:
             if algorithm.has_variants:
-                for hashed in algorithm.hashed(luma, stored, turns, wanted):
-                    yield named(algorithm, hashed, TRIMMED)
+                for run in algorithm.runs(luma, stored, turns, wanted):
+                    yield named(algorithm, run, TRIMMED)
 
 
-def digests_of_crops(picture: Frame, hashes: Sequence[PictureHash]) -> Iterator[PictureDigest]:
+@lru_cache(maxsize=64)
+def _turns(shown: int, turned: bool, inverted: bool, whole: bool) -> tuple[int, ...]:
+    """The turns that a picture is hashed in."""
+    turns = {0, shown}
+    if turned:
+        turns |= set(range(DIHEDRAL)) if whole else {MIRRORED}
+    return (*sorted(turns), INVERTED) if whole and inverted else tuple(sorted(turns))
+
+
+def runs_of_crops(picture: Frame, hashes: Sequence[PictureHash]) -> Iterator[DigestRun]:
     """Hash the crops of one decoded picture by the algorithms that are worth it, for making lists."""
     for number, (luma, stored) in enumerate(crops(picture.luma, picture.blocks_of), start=1):
         part = Part(Kind.CROP, number)
         for algorithm in hashes:
             if algorithm.has_variants:
-                found = next(algorithm.hashed(luma, stored))
-                yield PictureDigest(
-                    part, PLAIN, 0, False, algorithm.name, found.value, found.quality, found.doubt
+                found = next(algorithm.runs(luma, stored))
+                yield DigestRun(
+                    part, PLAIN, (0,), 0, algorithm.name, found.values, found.quality, found.doubt
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -119,3 +120,44 @@ class PictureDigest(NamedTuple):
         turn = "as shown" if self.shown else TURNS[self.turn]
         words = (self.part.words, RENDERINGS[self.rendering], turn)
         return ", ".join(word for word in words if word) or "as stored"
+
+
+class DigestRun(NamedTuple):
+    """Digests of one rendering of one of the pictures in a file, which differ by the turn alone.
+
+    A still picture has some twenty digests; each as an object of its own would take longer than to hash it.
+    """
+
+    part: Part
+    rendering: int
+    turns: tuple[int, ...]
+    shown: int
+    """The turn that EXIF orientation asks for; 0 where there is none."""
+    algorithm: str
+    values: bytes
+    """The digests, turn by turn."""
+    quality: int
+    doubt: int
+
+    def digests(self) -> Iterator[PictureDigest]:
+        """Each by itself."""
+        size = len(self.values) // len(self.turns)
+        for place, turn in enumerate(self.turns):
+            yield PictureDigest(
+                self.part,
+                self.rendering,
+                turn,
+                turn == self.shown != 0,
+                self.algorithm,
+                self.values[place * size : (place + 1) * size],
+                self.quality,
+                self.doubt,
+            )
+
+    def parted(self) -> tuple[DigestRun, DigestRun]:
+        """The first, and the others, of which there may be none."""
+        size = len(self.values) // len(self.turns)
+        return (
+            self._replace(turns=self.turns[:1], values=self.values[:size]),
+            self._replace(turns=self.turns[1:], values=self.values[size:]),
+        )

@@ -97,7 +97,8 @@ class Matcher:
         if name not in self._index.algorithms or not queries:
             return
         full = self.thresholds[name]
-        limits = [min(full, TIGHT_THRESHOLD) if query.tight else full for query in queries]
+        tight = min(full, TIGHT_THRESHOLD)
+        limits = [tight if query.tight else full for query in queries]
         reach = limits
         if self._review_threshold is not None and name == "pdq":
             reach = [

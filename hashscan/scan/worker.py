@@ -75,10 +75,11 @@ class _Checked:
         algorithm = ALGORITHMS[name]
         if not algorithm.of_picture:
             return [Query(self.exact[name])] if name in self.exact else []
+        least = algorithm.min_quality
         return [
             Query(variant.value, variant)
             for variant in self.variants
-            if variant.algorithm == name and variant.quality >= algorithm.min_quality
+            if variant.algorithm == name and variant.quality >= least
         ]
 
     def close(self) -> None:

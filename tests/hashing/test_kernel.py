@@ -93,19 +93,67 @@ def test_enormous_sides(shape: tuple[int, int]) -> None:
     assert PDQ(C).digest(luma) == PDQ(NUMPY).digest(luma)
 
 
+@given(st.integers(64, 400), st.integers(64, 400), st.integers(0, 2**32), st.sampled_from([1, 2, 4, 8]))
+@settings(max_examples=40, deadline=None)
+def test_one_call_answers_as_its_steps(height: int, width: int, seed: int, factor: int) -> None:
+    luma = pictures(height, width, seed, 9)
+    stored = (height * factor, width * factor) if factor > 1 else None
+    groups = tuple((Way(rendering), Way(rendering, True)) for rendering in (PLAIN, SQUARED, ENLARGED))
+    turns = tuple(range(DIHEDRAL))
+    steps = [C.judged(small, turns, 0.01) for small in C.reductions(luma, stored, groups)]
+    assert list(C.hashed(luma, stored, groups, turns, 0.01)) == steps
+
+
 def test_medians_that_many_frequencies_share() -> None:
     for small in (np.zeros((64, 64), np.float32), np.eye(64, dtype=np.float32)):
         one = C.judged(small[None, :, None], [0], 0.01)
         assert one.gap >= 0
-        assert len(one.digests[0]) == 32
-    assert C.judged(np.zeros((1, 64, 1, 64), np.float32), [0], 0.01).digests == [bytes(32)]
+        assert len(one.digests) == 32
+    assert C.judged(np.zeros((1, 64, 1, 64), np.float32), [0], 0.01).digests == bytes(32)
 
 
-def test_borders_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def inner_boxes_by_numpy(luma: np.ndarray) -> list[tuple[int, int, int, int]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
+        return inner_boxes(luma)
+
+
+def bordered(luma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Frames, bars and bands of one brightness or nearly so, hard or soft where they end."""
+    for _ in range(rng.integers(0, 4)):
+        grey, roughness = int(rng.integers(0, 256)), rng.choice([0, 0, 1, 3, 6])
+        widths = rng.integers(0, 60, (2, 2)) * rng.integers(0, 2, (2, 2))
+        luma = np.pad(luma, widths, constant_values=grey)
+        if rng.integers(0, 2):
+            row, height = rng.integers(0, luma.shape[0]), rng.integers(1, 30)
+            luma = np.insert(luma, [row] * height, grey, axis=0)
+        luma = (luma + rng.normal(0, roughness, luma.shape)).clip(0, 255).astype(np.uint8)
+        if rng.integers(0, 2):
+            soft = luma.astype(int)
+            luma[1:-1, 1:-1] = (soft[:-2, 1:-1] + 2 * soft[1:-1, 1:-1] + soft[2:, 1:-1]) // 4
+    return luma
+
+
+def test_borders_are_the_same() -> None:
     picture = np.pad(scene(300, 400), ((20, 30), (0, 41)), constant_values=9)
-    found = inner_boxes(picture)
-    monkeypatch.setattr("hashscan.hashing.borders.best_kernel", lambda: NUMPY)
-    assert found == inner_boxes(picture) != []
+    assert inner_boxes(picture) == inner_boxes_by_numpy(picture) != []
+    found = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        height, width = (int(side) for side in rng.integers(20, 420, 2))
+        picture = bordered(pictures(height, width, seed, int(rng.choice([2, 9]))), rng)
+        for luma in (picture, picture.T, picture[1:, 1:-1], picture[::-1, ::2]):
+            boxes = inner_boxes(luma)
+            assert boxes == inner_boxes_by_numpy(luma), (seed, luma.shape)
+            found += len(boxes)
+    assert found > 400
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+def test_borders_of_drawings_are_the_same(drawing: str) -> None:
+    for shape in SHAPES:
+        luma = np.pad(DRAWINGS[drawing](*shape), ((11, 0), (40, 7)), constant_values=130)
+        assert inner_boxes(luma) == inner_boxes_by_numpy(luma)
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -143,6 +191,20 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"size|fit|outside"):
             _pdq.judge(*wrong, 0.1)
+    rest = dct_matrix(), limits, places
+    _pdq.hashed(luma, *down, *across, *rest, 0.1)
+    both_ways = taps(90, 90, (PLAIN_WAY, Way(mirrored=True)))
+    for wrong in (
+        (luma[:79], *down, *across, *rest),
+        (luma, *down, *both_ways, *rest),
+        (luma, beyond, down.weights, *across, *rest),
+        (luma, *down, *across, dct_matrix()[1:], limits, places),
+        (luma, *down, *across, dct_matrix(), limits[1:], places),
+        (luma, *down, *across, dct_matrix(), limits, places + 1),
+        (luma, *down, *across, dct_matrix(), limits, places[:, 1:].copy()),
+    ):
+        with pytest.raises(ValueError, match=r"size|fit|outside"):
+            _pdq.hashed(*wrong, 0.1)
     with pytest.raises(ValueError, match="size"):
         _pdq.lines(luma, True, np.empty(2 * 80, np.float32))
     with pytest.raises(ValueError, match="size"):

@@ -23,9 +23,10 @@ from hashscan.hashing.records import (
     unpack_reply,
     unpack_request,
 )
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, Kind, Part, PictureDigest
+from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, DigestRun, Kind, Part, PictureDigest
 from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
 from hashscan.sandbox import protocol
+from tests.hashing.runs import runs
 
 OF_PICTURES = [name for name in COMPUTED if ALGORITHMS[name].of_picture]
 JPEG = FORMATS[0]
@@ -47,16 +48,20 @@ def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
     """A digest by one of some algorithms, of anything that a decoder may name."""
     counted = st.builds(Part, st.sampled_from(list(Kind)[1:]), st.integers(0, 2**32 - 1))
     return st.sampled_from(algorithms).flatmap(
-        lambda name: st.builds(
-            PictureDigest,
-            st.one_of(st.just(WHOLE), counted),
-            st.integers(0, len(RENDERINGS) - 1),
-            st.integers(0, len(TURNS) - 1),
-            st.booleans(),
-            st.just(name),
-            st.binary(min_size=ALGORITHMS[name].size, max_size=ALGORITHMS[name].size),
-            st.integers(0, 100),
-            st.integers(0, len(DOUBTS) - 1),
+        lambda name: (
+            st.builds(
+                PictureDigest,
+                st.one_of(st.just(WHOLE), counted),
+                st.integers(0, len(RENDERINGS) - 1),
+                st.integers(0, len(TURNS) - 1),
+                st.booleans(),
+                st.just(name),
+                st.binary(min_size=ALGORITHMS[name].size, max_size=ALGORITHMS[name].size),
+                st.integers(0, 100),
+                st.integers(0, len(DOUBTS) - 1),
+            )
+            # What isn't turned has no turn that could be the one it is shown in.
+            .map(lambda digest: digest if digest.turn else digest._replace(shown=False))
         )
     )
 
@@ -74,7 +79,7 @@ def test_pictures_come_back(
     digests = [stored(name) for name in algorithms]
     if algorithms:
         digests += data.draw(st.lists(any_variant(algorithms), max_size=20))
-    reply = pack_picture(picture_format, width, height, algorithms, digests)
+    reply = pack_picture(picture_format, width, height, algorithms, runs(digests))
     assert len(reply) == HEADER + RECORD * len(digests)
     answer = unpack_reply(reply, picture_format, algorithms)
     assert answer == DecodedPicture(Picture(picture_format.name, width, height), tuple(digests))
@@ -95,15 +100,31 @@ def test_what_is_beyond_the_limit_is_counted() -> None:
     frames = [stored("pdq")] + [
         stored("pdq")._replace(part=Part(Kind.FRAME, number)) for number in range(1, RECORDS_MAX + 5)
     ]
-    full = pack_picture(JPEG, 640, 480, ["pdq"], frames[:RECORDS_MAX])
-    over = pack_picture(JPEG, 640, 480, ["pdq"], frames)
+    full = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames[:RECORDS_MAX]))
+    over = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames))
     assert len(full) == len(over) == REPLY_MAX <= protocol.REPLY_MAX
     answer = unpack_reply(full, JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
     assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, RECORDS_MAX)
     assert unpack_reply(over, JPEG, ["pdq"]) == replace(answer, damage=Reason.TOO_MANY, left_out=5)
-    cut = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], frames, Reason.TRUNCATED), JPEG, ["pdq"])
+    cut = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], runs(frames), Reason.TRUNCATED), JPEG, ["pdq"])
     assert cut == replace(answer, damage=Reason.TRUNCATED, left_out=5)
+
+
+def test_a_run_is_packed_like_its_digests_one_by_one() -> None:
+    values = bytes(range(96))
+    run = DigestRun(WHOLE, 2, (0, 4, 7), 4, "pdq", values, 61, 1)
+    first, others = run.parted()
+    assert [*first.digests(), *others.digests()] == list(run.digests())
+    assert [(digest.turn, digest.shown) for digest in run.digests()] == [(0, False), (4, True), (7, False)]
+    packed = pack_picture(JPEG, 640, 480, ["phash", "pdq"], [run])
+    assert packed == pack_picture(JPEG, 640, 480, ["phash", "pdq"], [first, others])
+    assert packed == pack_picture(JPEG, 640, 480, ["phash", "pdq"], runs(run.digests()))
+    assert [packed[HEADER + RECORD * place + 11 :][:32] for place in range(3)] == [
+        values[:32],
+        values[32:64],
+        values[64:],
+    ]
 
 
 GOOD = pack_picture(
@@ -111,7 +132,7 @@ GOOD = pack_picture(
     640,
     480,
     ["phash", "pdq"],
-    [stored("phash", quality=100), stored("pdq"), stored("pdq")._replace(turn=4)],
+    runs([stored("phash", quality=100), stored("pdq"), stored("pdq")._replace(turn=4)]),
 )
 
 
@@ -218,10 +239,10 @@ def test_a_worker_needs_no_decoder_for_this() -> None:
 
 @pytest.mark.parametrize("damage", FAILURES)
 def test_a_damaged_picture_has_digests_and_a_reason(damage: Reason) -> None:
-    answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [stored("pdq")], damage), JPEG, ["pdq"])
+    answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], runs([stored("pdq")]), damage), JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
     assert answer.damage is damage
     assert answer.digests[0].quality == 77
-    whole = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [stored("pdq")]), JPEG, ["pdq"])
+    whole = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], runs([stored("pdq")])), JPEG, ["pdq"])
     assert isinstance(whole, DecodedPicture)
     assert whole.damage is None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pytest
 
+from hashscan.hashing.base import PictureHash
 from hashscan.hashing.imagehashes import DHash
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.picture import Frame
-from hashscan.hashing.renderings import digests_of
+from hashscan.hashing.renderings import runs_of
 from hashscan.hashing.variants import VARIANTS, Kind, Part, PictureDigest
 from tests.hashing.drawings import scene
 
@@ -20,7 +21,11 @@ def digests(
 ) -> list[PictureDigest]:
     luma = np.pad(scene(side, side + 100), border, constant_values=255)
     picture = Frame(luma, luma.shape[1], luma.shape[0], orientation=orientation)
-    return list(digests_of(picture, [DHash(), PDQ()], wanted))
+    return digests_of(picture, [DHash(), PDQ()], wanted)
+
+
+def digests_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str]) -> list[PictureDigest]:
+    return [digest for run in runs_of(picture, hashes, wanted) for digest in run.digests()]
 
 
 def variants(found: list[PictureDigest]) -> list[str]:
@@ -72,7 +77,7 @@ def test_an_upright_picture_is_shown_as_it_is_stored() -> None:
 
 def test_parts_are_named() -> None:
     picture = Frame(scene(100, 100), 100, 100, part=Part(Kind.PAGE, 3))
-    found = list(digests_of(picture, [PDQ()], ()))
+    found = digests_of(picture, [PDQ()], ())
     assert [digest.variant for digest in found] == ["page 3"]
 
 

@@ -21,6 +21,7 @@ from hashscan.model import Batch, BatchResult
 from hashscan.scan.answers import Answers
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.worker import Worker
+from tests.hashing.runs import runs
 
 MARKS = {
     "segfault": b"MARK:segfault",
@@ -109,6 +110,6 @@ def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
             for number in range(1, 2 * RECORDS_MAX)
         ]
         picture = answer.picture
-        return pack_picture(kind, picture.width, picture.height, ["pdq"], [answer.digests[0], *frames])
+        return pack_picture(kind, picture.width, picture.height, ["pdq"], runs([answer.digests[0], *frames]))
 
     return crowded

@@ -76,7 +76,10 @@ class _Hamming(Segment):
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Search each query in the way that costs least, and by a scan when it meets too crowded buckets."""
         queries = words_of(values)
-        scanned = np.array([not self.searches_by_chunks(t) for t in thresholds.tolist()], dtype=bool)
+        scanned = np.zeros(len(values), dtype=bool)
+        for threshold in np.unique(thresholds).tolist():
+            if not self.searches_by_chunks(threshold):
+                scanned |= thresholds == threshold
         found = []
         probed = np.flatnonzero(~scanned)
         if self._tables is not None and probed.size:

@@ -27,7 +27,7 @@ FAULTS = {
     "busy2": "503 SlowDown twice, then the object",
     "busy": "503 SlowDown always",
     "broken": "500 InternalError always",
-    "cut1": "the connection is cut in the middle once",
+    "cut1": "the connection is cut once, in the middle or after a megabyte",
     "cut": "the connection is cut in the middle always",
     "shut": "the connection is closed without an answer, always",
     "replaced": "another object than was listed: other content, other etag",
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
         if method == b"HEAD":
             self.transport.write(head)
             return
-        half = start + (stop - start) // 2
+        half = start + min((stop - start) // 2, STREAMED)
         if "cut" in folders or (folders & {"cut1", "swapped"} and first):
             self.transport.write(head + b"".join(self.bucket.body(key, half))[start:])
             self.transport.close()
@@ -266,14 +266,19 @@ class Connection(asyncio.Protocol):
             piece = memoryview(BLOCK)
 
 
-async def serve(bucket: Bucket, latency: float, port: int) -> None:
+async def serve(bucket: Bucket, latency: float, *, until_eof: bool) -> None:
     counts: Counter[str] = Counter()
     tries: Counter[bytes] = Counter()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(bucket, latency, counts, tries), "127.0.0.1", port, backlog=1024
+        lambda: Connection(bucket, latency, counts, tries), "127.0.0.1", 0, backlog=1024
     )
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201
-    await server.serve_forever()
+    if until_eof:
+        # However whoever started it ends, it ends as well.
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        server.close()
+    else:
+        await server.serve_forever()
 
 
 def main() -> None:
@@ -281,9 +286,9 @@ def main() -> None:
     parser.add_argument("--objects", action="append", default=[], metavar="PREFIX:COUNT:SIZE")
     parser.add_argument("--file", action="append", default=[], metavar="KEY_IN_HEX:PATH")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--until-eof", action="store_true", help="end with standard input")
     options = parser.parse_args()
-    asyncio.run(serve(Bucket(options.objects, options.file), options.latency, options.port))
+    asyncio.run(serve(Bucket(options.objects, options.file), options.latency, until_eof=options.until_eof))
 
 
 @contextmanager

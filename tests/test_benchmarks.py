@@ -439,3 +439,16 @@ def test_a_cluster_is_timed_with_all_its_processes(tmp_path: Path) -> None:
     assert cluster["runs"][0]["cpu"] > 0.5
     assert "cluster wall / local wall" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_sweeps_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "objects.py", "--objects", "300", "--far", "5"]
+    done = subprocess.run(
+        [*command, "--runs", "1", "--json", report], capture_output=True, text=True, check=True
+    )
+    found = json.loads(report.read_text())
+    assert [result["files"] for result in found["results"]] == [300, 300, 5, 5]
+    assert 50e6 < found["memory"] < 500e6
+    assert next(line["label"] for line in found["ratios"]) == "hashscan wall / obstore and a loop wall"
+    assert "memory of all processes, MB" in done.stdout

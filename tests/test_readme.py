@@ -21,6 +21,7 @@ from hashscan.model import Entry, Verdict
 from tests.certificates import Authority
 from tests.pictures import encoded, scene
 from tests.scan.nodes import Program, free_port
+from tests.sources.objects.buckets import credentials, moto_url, stored
 from tests.web import served
 
 README = Path(__file__).parent.parent / "README.md"
@@ -103,8 +104,11 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "host.key").chmod(0o600)
     port = free_port()
     (tmp_path / "state").mkdir(mode=0o700)
+    with credentials() as environ:
+        stored("uploads", {b"2026/photo.jpg": encoded(scene(12))})
     environment = {
-        **os.environ,
+        **environ,
+        "AWS_ENDPOINT_URL": moto_url(),
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HASHSCAN_STATE": str(tmp_path / "state"),
         "HASHSCAN_PASSPHRASE": "a passphrase",
@@ -117,6 +121,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         placed = (
             command.replace("https://lists.example.org", owner.address)
             .replace(FIRST_DAY, f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}")
+            .replace("https://s3.example.org", moto_url())
             .replace("/var/www", str(www))
             .replace("/var/lib/hashscan", str(tmp_path / "state"))
             .replace("scheduler:8786", f"127.0.0.1:{port}")

@@ -23,6 +23,7 @@ from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.origins import libraries_of
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
@@ -184,7 +185,7 @@ def sweep(settings: SweepSettings) -> int:
     """
     if settings.cluster is None:
         # Workers get ready while this process imports the rest and verifies the lists.
-        warm_up()
+        warm_up(libraries_of(settings.targets))
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.sweep import run_sweep
 

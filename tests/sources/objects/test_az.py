@@ -26,10 +26,9 @@ pytestmark = pytest.mark.skipif(PROGRAM not in os.environ, reason=f"{PROGRAM} na
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Azurite]:
+def service() -> Azurite:
     wake_obstore()
-    with azurite() as started:
-        yield started
+    return azurite()
 
 
 @contextmanager

@@ -13,8 +13,7 @@ import pytest
 from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Reason
 from hashscan.sources.base import SkippedFile
-from hashscan.sources.objects import http as http_module
-from hashscan.sources.objects import tries, unsized, web_client
+from hashscan.sources.objects import tries, unsized, web_client, web_store
 from hashscan.sources.objects.http import HttpSource, HttpsSource
 from hashscan.sources.objects.store import UNKNOWN_SIZE
 from hashscan.sources.options import ListingOptions
@@ -55,7 +54,7 @@ def test_what_is_listed(objects: Objects) -> None:
     assert (item.name, item.stat.size, item.stat.mtime_ns) == (b"a/f.jpg", 7, MODIFIED_NS)
     assert len(item.etag) == 16
     assert fetch([batch]) == {url: b"content"}
-    # Asked whether it is there, what is said of it, for itself, and about it again.
+    # Is somebody there? What is said of it? Its bytes; and is it still the same?
     assert [method for method, _ in objects.asked] == ["HEAD", "HEAD", "GET", "HEAD"]
 
 
@@ -298,7 +297,7 @@ def test_what_does_not_say_its_size_is_bounded(objects: Objects, monkeypatch: py
 
 
 def test_a_trickle_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(web_store, "READ_SECONDS", 0.3)
 
     def trickle(request: BaseHTTPRequestHandler) -> bool:
         if request.command != "GET":

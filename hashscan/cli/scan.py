@@ -22,6 +22,7 @@ from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import DIRECT, Access
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.origins import libraries_of
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
@@ -135,7 +136,7 @@ def sweep(settings: SweepSettings) -> int:
         The exit code.
     """
     # Workers get ready while this process imports the rest and verifies the lists.
-    warm_up()
+    warm_up(libraries_of(settings.targets))
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.sweep import run_sweep
 

@@ -15,6 +15,17 @@ _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILES = "file"
 
 
+def libraries_of(targets: Sequence[bytes]) -> tuple[str, ...]:
+    """The modules that workers will need to open what is named; best imported before they are forked."""
+    found = [_scheme(target) for target in targets]
+    return tuple({module: None for name in found if name in SOURCES for module in SOURCES[name].libraries})
+
+
+def _scheme(target: bytes) -> str:
+    found = _SCHEME.match(target)
+    return _FILES if found is None else found[1].decode("ascii").lower()
+
+
 def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access) -> list[Source]:
     """Find the targets, one source for each scheme, in the order in which the schemes were first named.
 
@@ -28,9 +39,8 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
     """
     named: dict[str, list[bytes]] = {}
     for target in targets:
-        found = _SCHEME.match(target)
-        scheme = _FILES if found is None else found[1].decode("ascii").lower()
-        if scheme not in SOURCES or (found is not None and scheme == _FILES):
+        scheme = _scheme(target)
+        if scheme not in SOURCES or (scheme == _FILES and _SCHEME.match(target)):
             raise TargetError(
                 f"{_harmless(target)!r}: there is no source for {scheme}://",
                 advice=f"Name a path, or a URL of {', '.join(n for n in SOURCES if n != _FILES) or 'none'}; "

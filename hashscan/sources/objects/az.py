@@ -42,6 +42,7 @@ class AzureSource(ObjectSource):
     """Containers by URL: `az://CONTAINER[/PREFIX]`, of the account that the environment names."""
 
     name: ClassVar[str] = "az"
+    libraries: ClassVar[tuple[str, ...]] = ("azure.storage.blob", "obstore.store")
 
     @classmethod
     def parse(cls, target: bytes) -> ObjectTarget:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, Item
@@ -27,7 +28,8 @@ from hashscan.sources.options import ListingOptions
 class HttpSource(Source):
     """Objects by address, without encryption."""
 
-    name = "http"
+    name: ClassVar[str] = "http"
+    libraries: ClassVar[tuple[str, ...]] = ("urllib3",)
 
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
         """Read the addresses; where all are of one host, it is asked whether it answers.
@@ -120,4 +122,4 @@ class HttpSource(Source):
 class HttpsSource(HttpSource):
     """Objects by address, over TLS."""
 
-    name = "https"
+    name: ClassVar[str] = "https"

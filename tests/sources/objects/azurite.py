@@ -45,6 +45,13 @@ class Azurite:
     def service(self) -> Any:
         return BlobServiceClient(self.url, credential={"account_name": ACCOUNT, "account_key": KEY})
 
+    def store(self, name: str, blobs: dict[str, bytes]) -> None:
+        """Make a container of a given name with some blobs."""
+        with self.service() as service:
+            client = service.create_container(name)
+            for key, content in blobs.items():
+                client.upload_blob(key, content)
+
     @contextmanager
     def container(self, *, public: bool = False) -> Iterator[Container]:
         """A new container, removed in the end."""

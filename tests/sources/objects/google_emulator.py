@@ -52,11 +52,11 @@ def emulator_url() -> str:
 class EmulatedBucket:
     """A new bucket."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
         credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
         options = {"api_endpoint": emulator_url()}
         self._client: Any = storage.Client(project="p", credentials=credentials, client_options=options)
-        self.name = f"bucket-{next(_numbers)}"
+        self.name = name or f"bucket-{next(_numbers)}"
         self._bucket = self._client.create_bucket(self.name)
 
     def put(self, key: str, content: bytes) -> None:

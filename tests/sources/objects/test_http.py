@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -327,8 +328,15 @@ def test_one_dead_host_of_several_is_soon_left_alone(objects: Objects) -> None:
     good = objects.put("/f", b"content")
     port = unused_port()
     dead = [b"http://127.0.0.1:%d/%d" % (port, number) for number in range(50)]
-    found = fetch(listed(good, *dead, access=Access(in_flight=4)), Access(in_flight=4))
+    access = Access(in_flight=4)
+    note_failure = web_client.WebClient._note_failure
+    with mock.patch.object(
+        web_client.WebClient, "_note_failure", autospec=True, side_effect=note_failure
+    ) as noted:
+        found = fetch(listed(good, *dead, access=access), access)
     assert found == {good: b"content"} | dict.fromkeys(dead, Reason.IO_ERROR)
+    # Tried while listing, and by each thread that reads; not six times for each address.
+    assert noted.call_count < 40
 
 
 @pytest.mark.parametrize("scheme", [HttpSource, HttpsSource])

@@ -366,3 +366,16 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     assert found["jpeg 50"] == found["mirrored"] == found["pad 10% orange"] == 1
     assert found["crop 20%"] == 0
     assert "copy.jpg" in done.stdout
+
+
+def test_sweeps_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "objects.py", "--objects", "300", "--far", "5"]
+    done = subprocess.run(
+        [*command, "--runs", "1", "--json", report], capture_output=True, text=True, check=True
+    )
+    found = json.loads(report.read_text())
+    assert [result["files"] for result in found["results"]] == [300, 300, 5, 5]
+    assert 50e6 < found["memory"] < 500e6
+    assert next(line["label"] for line in found["ratios"]) == "hashscan wall / obstore and a loop wall"
+    assert "memory of all processes, MB" in done.stdout

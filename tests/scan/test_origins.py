@@ -9,7 +9,8 @@ import pytest
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT
-from hashscan.scan.origins import sources_of
+from hashscan.scan.origins import libraries_of, sources_of
+from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.options import ListingOptions
 
 
@@ -33,3 +34,8 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     (source,) = sources_of([b"./gopher://x"], ListingOptions(), DIRECT)
     assert source.paths == (os.fsencode(tmp_path / "gopher:" / "x"),)
+
+
+def test_libraries_are_those_of_the_schemes_named() -> None:
+    assert libraries_of([b"/var/www", b"gopher://x", b"./s3://x"]) == ()
+    assert libraries_of([b"/var/www", b"S3://x", b"s3://y/z"]) == S3Source.libraries

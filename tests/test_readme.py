@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,9 @@ from hashscan.model import Entry, Verdict
 from tests.certificates import Authority
 from tests.pictures import encoded, scene
 from tests.scan.nodes import Program, free_port
+from tests.sources.objects.azurite import PROGRAM, azurite
 from tests.sources.objects.buckets import credentials, moto_url, stored
+from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.web import served
 
 README = Path(__file__).parent.parent / "README.md"
@@ -106,9 +109,16 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (tmp_path / "state").mkdir(mode=0o700)
     with credentials() as environ:
         stored("uploads", {b"2026/photo.jpg": encoded(scene(12))})
+    with closing(EmulatedBucket("uploads")) as bucket:
+        bucket.put("photo.jpg", encoded(scene(12)))
+    if PROGRAM in os.environ:
+        azurite().store("uploads", {"2026/photo.jpg": encoded(scene(12))})
+    (tmp_path / "web" / "photo.jpg").write_bytes(encoded(scene(12)))
     environment = {
         **environ,
         "AWS_ENDPOINT_URL": moto_url(),
+        "STORAGE_EMULATOR_HOST": emulator_url(),
+        **(azurite().environment if PROGRAM in os.environ else {}),
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HASHSCAN_STATE": str(tmp_path / "state"),
         "HASHSCAN_PASSPHRASE": "a passphrase",
@@ -116,12 +126,15 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     seen = set()
     lasting: list[Program] = []
     for command in COMMANDS:
+        if "az://" in command and PROGRAM not in os.environ:
+            continue
         if command == STAGED:
             owner.release(Entry("n-2", "md5", bytes(16), "A1"))
         placed = (
             command.replace("https://lists.example.org", owner.address)
             .replace(FIRST_DAY, f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}")
             .replace("https://s3.example.org", moto_url())
+            .replace("https://files.example.org", owner.address)
             .replace("/var/www", str(www))
             .replace("/var/lib/hashscan", str(tmp_path / "state"))
             .replace("scheduler:8786", f"127.0.0.1:{port}")

@@ -39,3 +39,12 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.Monke
 def test_libraries_are_those_of_the_schemes_named() -> None:
     assert libraries_of([b"/var/www", b"gopher://x", b"./s3://x"]) == ()
     assert libraries_of([b"/var/www", b"S3://x", b"s3://y/z"]) == S3Source.libraries
+
+
+@pytest.mark.parametrize(
+    "target", [b"htps://user:SECRET@h/x", b"htps://h/x?sig=SECRET", b"x://SECRET@h?SECRET"]
+)
+def test_what_may_be_a_secret_is_not_repeated(target: bytes) -> None:
+    with pytest.raises(TargetError, match="no source for") as caught:
+        sources_of([target], ListingOptions(), DIRECT)
+    assert "SECRET" not in str(caught.value)

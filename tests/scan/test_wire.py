@@ -25,7 +25,7 @@ from hashscan.scan.wire import pack_batch, pack_results, unpack_batch, unpack_re
 numbers = st.integers(-(2**70), 2**70)
 names = st.binary(min_size=1, max_size=20)
 stats = st.builds(FileStat, *([numbers] * 7))
-items = st.builds(Item, names, stats, st.text(max_size=3), st.text(max_size=3))
+items = st.builds(Item, names, stats, *([st.text(max_size=3)] * 3))
 batches = st.builds(
     Batch,
     st.just("file"),

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,17 @@ from hypothesis import strategies as st
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, Passed, SkippedFile, Source, shown_path
 from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.objects.az import AzureSource
+from hashscan.sources.objects.gs import GoogleSource
+from hashscan.sources.objects.http import HttpSource
 from hashscan.sources.objects.s3 import S3Source
+from hashscan.sources.objects.web_address import parse
 from hashscan.sources.options import ListingOptions
 
+from .objects.azurite import PROGRAM, azurite
 from .objects.buckets import TestBucket, moto_url, wake_obstore
+from .objects.google_emulator import EmulatedBucket, emulator_url
+from .objects.web_objects import web_objects
 from .trees import remove_tree, temporary_tree, write
 
 
@@ -104,7 +112,94 @@ class S3Storage(Storage):
         self._bucket.close()
 
 
-STORAGES: Sequence[type[Storage]] = (FilesystemStorage, S3Storage)
+class AzureStorage(Storage):
+    def __init__(self) -> None:
+        if PROGRAM not in os.environ:
+            pytest.skip(f"{PROGRAM} names no azurite-blob")
+        self._stack = ExitStack()
+        self._stack.enter_context(mock.patch.dict(os.environ, azurite().environment))
+        self._container = self._stack.enter_context(azurite().container())
+
+    def name(self, path: bytes) -> bytes:
+        # Azurite can't list control characters that XML hasn't.
+        return path.decode("latin-1").replace("\x1b", "\t").encode()
+
+    def put(self, path: bytes, content: bytes) -> None:
+        self._container.put(path.decode(), content)
+
+    def remove(self, path: bytes) -> None:
+        self._container.remove(path.decode())
+
+    def remove_folder(self, path: bytes) -> None:
+        for blob in self._container.client.list_blobs(name_starts_with=path.decode() + "/"):
+            self._container.remove(blob.name)
+
+    def source(self, *, max_file_size: int | None = None) -> Source:
+        url = f"az://{self._container.name}".encode()
+        return AzureSource([url], ListingOptions(max_file_size=max_file_size), self.access)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class GoogleStorage(Storage):
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        variables = {"STORAGE_EMULATOR_HOST": emulator_url()}
+        self._stack.enter_context(mock.patch.dict(os.environ, variables))
+        self._bucket = self._stack.enter_context(closing(EmulatedBucket()))
+
+    def name(self, path: bytes) -> bytes:
+        return path.decode("latin-1").encode()
+
+    def put(self, path: bytes, content: bytes) -> None:
+        self._bucket.put(path.decode(), content)
+
+    def remove(self, path: bytes) -> None:
+        self._bucket.remove(path.decode())
+
+    def remove_folder(self, path: bytes) -> None:
+        for key in self._bucket.listed():
+            if key.startswith(path.decode() + "/"):
+                self._bucket.remove(key)
+
+    def source(self, *, max_file_size: int | None = None) -> Source:
+        url = f"gs://{self._bucket.name}".encode()
+        return GoogleSource([url], ListingOptions(max_file_size=max_file_size), self.access)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class WebStorage(Storage):
+    """What was put is what is named: a web server lists nothing."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._objects = self._stack.enter_context(web_objects())
+        self._named: dict[bytes, str] = {}
+
+    def put(self, path: bytes, content: bytes) -> None:
+        url = self._objects.url + b"/" + path
+        self._named[url] = parse(url).request_target
+        self._objects.held[self._named[url]] = content
+
+    def remove(self, path: bytes) -> None:
+        del self._objects.held[self._named[self._objects.url + b"/" + path]]
+
+    def remove_folder(self, path: bytes) -> None:
+        for url, target in self._named.items():
+            if url.startswith(self._objects.url + b"/" + path + b"/"):
+                del self._objects.held[target]
+
+    def source(self, *, max_file_size: int | None = None) -> Source:
+        return HttpSource(list(self._named), ListingOptions(max_file_size=max_file_size), self.access)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+STORAGES: Sequence[type[Storage]] = (FilesystemStorage, S3Storage, AzureStorage, GoogleStorage, WebStorage)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,6 +207,9 @@ def _ready() -> None:
     """Before descriptors are counted."""
     wake_obstore()
     moto_url()
+    emulator_url()
+    if PROGRAM in os.environ:
+        azurite()
 
 
 @pytest.fixture(params=STORAGES, ids=lambda kind: kind.__name__)

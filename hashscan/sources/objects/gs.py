@@ -52,6 +52,7 @@ class GoogleSource(ObjectSource):
     """Buckets by URL: `gs://BUCKET[/PREFIX]`."""
 
     name: ClassVar[str] = "gs"
+    libraries: ClassVar[tuple[str, ...]] = ("google.cloud.storage", "obstore.store")
 
     @classmethod
     def parse(cls, target: bytes) -> ObjectTarget:

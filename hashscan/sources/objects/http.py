@@ -1,271 +1,35 @@
 """The source of single objects on web servers, by `http://` and `https://`: an address is one object.
 
-A server lists nothing, so each address is asked about when its turn to be listed comes, asked for when it is
-read, and asked about again after its last byte: web servers send files that may be changing. One that
-doesn't answer such questions is believed as to what it sends.
+A server lists nothing, so each address is asked about when its turn to be listed comes.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import ClassVar
 
-from hashscan.errors import TargetError, UnreachableError
-from hashscan.model import DIRECT, Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, Listing, Opener, SkippedFile, Source
-from hashscan.sources.objects.download import ObjectOpener, bare
+from hashscan.errors import TargetError
+from hashscan.model import DIRECT, Access, Batch, Item
+from hashscan.sources.base import Listing, Opener, SkippedFile, Source
+from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.sifting import Sieve
 from hashscan.sources.objects.source import item_of, owner_of
-from hashscan.sources.objects.store import (
-    UNKNOWN_SIZE,
-    Chunk,
-    ObjectStore,
-    Reading,
-    StoredObject,
-    Transient,
-)
-from hashscan.sources.objects.tries import Tries
-from hashscan.sources.objects.unsized import bounded
+from hashscan.sources.objects.store import StoredObject
 from hashscan.sources.objects.web_address import WebAddress, parse
-from hashscan.sources.objects.web_client import READ_SECONDS, WebClient, said, trouble_of
+from hashscan.sources.objects.web_client import WebClient
+from hashscan.sources.objects.web_store import WebStore
 from hashscan.sources.options import ListingOptions
-
-if TYPE_CHECKING:
-    import urllib3
-
-CHUNK = 256 << 10
-
-SLOWEST = 1024
-"""Bytes a second, over a minute; a server that sends less is given up, or it could hold a sweep for ever."""
-
-_ETAG_MAX = 256
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NO_HEAD = frozenset({401, 403, 405, 501})
-"""Answers of servers that only know GET, or whose signed addresses are for GET."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What an answer's header says of an object; nothing else is compared."""
-
-    size: int = UNKNOWN_SIZE
-    etag: str = ""
-    modified_ns: int = 0
-
-    def differs(self, other: _Known) -> bool:
-        """Whether both can't be of the same content."""
-        if self.etag and other.etag:
-            return self.etag != other.etag
-        sizes, times = {self.size, other.size}, {self.modified_ns, other.modified_ns}
-        return (len(sizes) > 1 and UNKNOWN_SIZE not in sizes) or (len(times) > 1 and 0 not in times)
-
-
-class _Header(Protocol):
-    def get(self, name: str, /) -> str | None: ...
-
-
-class WebStore(ObjectStore):
-    """One host."""
-
-    def __init__(self, origin: bytes, client: WebClient) -> None:
-        self._origin = parse(origin)
-        self._client = client
-
-    def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Find out whether the host answers; whatever it says of one address says nothing about others.
-
-        Raises:
-            UnreachableError: it doesn't.
-        """
-        tries = Tries(time.sleep)
-        try:
-            while True:
-                try:
-                    self._client.reach(replace(self._origin, path=prefix))
-                except Transient as trouble:
-                    tries.failed(trouble)
-                else:
-                    return
-        except FileTrouble as trouble:
-            raise UnreachableError(
-                f"{self._origin.origin.decode()} can't be asked: {trouble.detail}",
-                advice="Check the address, the network and, for https, the server's certificate.",
-            ) from None
-
-    def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
-        """Never asked for."""
-        raise AssertionError("web servers list nothing")
-
-    def look(self, address: WebAddress) -> StoredObject:
-        """What the server says of an object before it is read; whatever goes wrong shows again then."""
-        try:
-            known = self._ask_about(address)
-        except (Transient, FileTrouble):
-            known = None
-        known = known or _Known()
-        return StoredObject(address.name, known.size, known.modified_ns, known.etag)
-
-    def read(self, item: Item, offset: int) -> Reading:
-        """Ask for an object, on the condition that it is what it was."""
-        address = self._address(item)
-        headers = {}
-        if item.etag:
-            headers["If-Match"] = f'"{item.etag}"'
-            if offset:
-                headers["Range"] = f"bytes={offset}-"
-        response = self._client.ask("GET", address, headers)
-        try:
-            known, skip = _begun(response, offset)
-            expected = _Known(item.stat.size, item.etag, item.stat.mtime_ns)
-            # Where sizes differ the engine knows best what to call it.
-            if expected.differs(replace(known, size=UNKNOWN_SIZE)):
-                raise FileTrouble(Reason.CHANGED if offset else Reason.REPLACED)
-        except BaseException:
-            response.close()
-            raise
-        return Reading(
-            bounded(self._chunks(address, response, known, skip), known.size),
-            size=known.size,
-            etag=known.etag,
-            close=response.close,
-        )
-
-    def _chunks(
-        self, address: WebAddress, response: urllib3.BaseHTTPResponse, known: _Known, skip: int
-    ) -> Iterator[Chunk]:
-        window = 0
-        began = time.monotonic()
-        while chunk := _next_chunk(response):
-            window += len(chunk)
-            now = time.monotonic()
-            if now - began >= READ_SECONDS:
-                if window < SLOWEST * (now - began):
-                    raise FileTrouble(Reason.IO_ERROR, f"it came slower than {SLOWEST} bytes a second")
-                began, window = now, 0
-            if skip >= len(chunk):
-                skip -= len(chunk)
-                continue
-            yield memoryview(chunk)[skip:]
-            skip = 0
-        # Here and not when it has been digested: downloads wait for servers side by side.
-        if known != _Known():
-            now_known = self._ask_patiently(address)
-            if now_known is not None and known.differs(now_known):
-                raise FileTrouble(Reason.CHANGED)
-
-    def _ask_patiently(self, address: WebAddress) -> _Known | None:
-        tries = Tries(time.sleep)
-        while True:
-            try:
-                return self._ask_about(address)
-            except Transient as trouble:
-                tries.failed(trouble)
-
-    def _ask_about(self, address: WebAddress) -> _Known | None:
-        """What the server says of an object; None where it won't without sending it.
-
-        Raises:
-            FileTrouble: it is gone.
-            Transient: worth another try.
-        """
-        response = self._client.ask("HEAD", address, {})
-        response.close()
-        if response.status in _NO_HEAD:
-            # The first byte's answer says as much.
-            response = self._client.ask("GET", address, {"Range": "bytes=0-0"})
-            response.close()
-        if response.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            known = _known(response.headers, partial=response.status == HTTPStatus.PARTIAL_CONTENT)
-            # Some programs answer HEAD with no length or with nought.
-            return known if known.size else replace(known, size=UNKNOWN_SIZE)
-        trouble = _refused(response.status, response.headers)
-        if isinstance(trouble, Transient) or trouble.reason is Reason.VANISHED:
-            raise trouble
-        return None
-
-    def _address(self, item: Item) -> WebAddress:
-        origin = self._origin
-        if not item.hidden:
-            return replace(origin, path=item.name)
-        return replace(origin, path=item.name.rpartition(b"?")[0], query=item.hidden)
-
-    def close(self) -> None:
-        """Let connections go, those to other hosts too."""
-        self._client.close()
-
-
-def _next_chunk(response: urllib3.BaseHTTPResponse) -> bytes:
-    import urllib3
-
-    try:
-        return response.read1(CHUNK, decode_content=False)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise trouble_of(error) from None
-
-
-def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Known, int]:
-    """What the header says of a body that is about to come, and how many bytes of it are known already.
-
-    Raises:
-        FileTrouble: it isn't the object that comes.
-        Transient: worth another try.
-    """
-    headers = response.headers
-    if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
-        # Its bytes would be digested as they are, and a picture in them not be seen.
-        raise FileTrouble(Reason.IO_ERROR, "the server sends it compressed, though asked not to")
-    if response.status == HTTPStatus.OK:
-        return _known(headers, partial=False), offset
-    if response.status == HTTPStatus.PARTIAL_CONTENT and offset:
-        if not (headers.get("Content-Range") or "").startswith(f"bytes {offset}-"):
-            raise FileTrouble(Reason.IO_ERROR, "the server sends another part than was asked for")
-        return _known(headers, partial=True), 0
-    raise _refused(response.status, headers)
-
-
-def _refused(status: int, headers: _Header) -> FileTrouble | Transient:
-    if status in _TRANSIENT:
-        wait = (headers.get("Retry-After") or "").strip()
-        return Transient(said(status), float(wait[:9]) if wait.isascii() and wait.isdigit() else 0.0)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FileTrouble(Reason.PERMISSION, said(status))
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FileTrouble(Reason.VANISHED, said(status))
-    if status in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
-        return FileTrouble(Reason.REPLACED, said(status))
-    return FileTrouble(Reason.IO_ERROR, said(status))
-
-
-def _known(headers: _Header, *, partial: bool) -> _Known:
-    length = headers.get("Content-Length") or ""
-    if partial:
-        length = (headers.get("Content-Range") or "").rpartition("/")[2]
-    size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else UNKNOWN_SIZE
-    etag = headers.get("ETag") or ""
-    # A weak one doesn't stand for bytes (RFC 9110, 8.8.3).
-    weak = etag.startswith("W/") or not etag.isascii() or not etag.isprintable() or len(etag) > _ETAG_MAX
-    return _Known(size, "" if weak else bare(etag), _nanoseconds(headers.get("Last-Modified") or ""))
-
-
-def _nanoseconds(date: str) -> int:
-    try:
-        return max(int(parsedate_to_datetime(date).astimezone(UTC).timestamp()), 0) * 10**9
-    except (TypeError, ValueError, OverflowError):
-        return 0
 
 
 class HttpSource(Source):
     """Objects by address, without encryption."""
 
-    name = "http"
+    name: ClassVar[str] = "http"
+    libraries: ClassVar[tuple[str, ...]] = ("urllib3",)
 
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
         """Read the addresses; where all are of one host, it is asked whether it answers.
@@ -358,4 +122,4 @@ class HttpSource(Source):
 class HttpsSource(HttpSource):
     """Objects by address, over TLS."""
 
-    name = "https"
+    name: ClassVar[str] = "https"

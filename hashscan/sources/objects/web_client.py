@@ -147,7 +147,7 @@ class WebClient:
             Transient: no answer.
             FileTrouble: the server's certificate is not trusted.
         """
-        self._ask_once("HEAD", address, {}, public_only=False)[0].close()
+        self._ask_once("HEAD", address, {}, public_only=False)[0].drain_conn()
 
     def _ask_once(
         self, method: str, address: WebAddress, headers: Mapping[str, str], *, public_only: bool
@@ -201,8 +201,13 @@ class WebClient:
 
     def close(self) -> None:
         """Let all connections go."""
-        self._anywhere.clear()
-        self._public.clear()
+        for manager in (self._anywhere, self._public):
+            for key in manager.pools.keys():  # noqa: SIM118 - it can't be iterated over
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    # The manager leaves this to the garbage collector.
+                    pool.close()
+            manager.clear()
 
 
 class _Unconnected(Transient):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -42,6 +44,13 @@ class Azurite:
 
     def service(self) -> Any:
         return BlobServiceClient(self.url, credential={"account_name": ACCOUNT, "account_key": KEY})
+
+    def store(self, name: str, blobs: dict[str, bytes]) -> None:
+        """Make a container of a given name with some blobs."""
+        with self.service() as service:
+            client = service.create_container(name)
+            for key, content in blobs.items():
+                client.upload_blob(key, content)
 
     @contextmanager
     def container(self, *, public: bool = False) -> Iterator[Container]:
@@ -92,21 +101,17 @@ class Container:
         connection.close()
 
 
-@contextmanager
-def azurite() -> Iterator[Azurite]:
-    """Azurite, with nothing in it."""
+@lru_cache(maxsize=1)
+def azurite() -> Azurite:
+    """The service, a process of its own, which ends with this one."""
     command = [os.environ[PROGRAM], "--silent", "--disableTelemetry", "--inMemoryPersistence"]
     # Azurite knows the library's newest dialect a little later than the library.
     command += ["--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"listens on (http://127\.0\.0\.1:\d+)", line):
-                yield Azurite(f"{found[1]}/{ACCOUNT}")
-                break
-        else:
-            raise AssertionError("Azurite ended before it listened")
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    atexit.register(process.wait)
+    atexit.register(process.terminate)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(r"listens on (http://127\.0\.0\.1:\d+)", line):
+            return Azurite(f"{found[1]}/{ACCOUNT}")
+    raise AssertionError("Azurite ended before it listened")

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 from google.oauth2.credentials import Credentials
 
 from hashscan.errors import TargetError, UnreachableError
@@ -25,6 +19,7 @@ from hashscan.sources.objects.gs import GoogleSource
 from hashscan.sources.options import ListingOptions
 
 from .buckets import wake_obstore
+from .google_emulator import EmulatedBucket, emulator_url
 from .google_server import TOKEN, GoogleServer, google_server
 from .reading import batches_of, read_all
 from .sweeping import UPLOADS, sweep, uploads
@@ -41,36 +36,6 @@ def environment(**variables: str) -> Iterator[None]:
     kept |= {"GCE_METADATA_HOST": NOBODY, "GCE_METADATA_IP": NOBODY, "CLOUDSDK_CONFIG": "/nonexistent"}
     with mock.patch.dict(os.environ, kept | variables, clear=True):
         yield
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[str]:
-    port = unused_port()
-    command = [
-        sys.executable,
-        "-m",
-        "gcp_storage_emulator",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    process = subprocess.Popen([*command, "--in-memory", "-q"], stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                urllib.request.urlopen(f"{url}/storage/v1/b", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture(params=["obstore", "itself"])
@@ -96,18 +61,16 @@ def fetch(server: GoogleServer, url: bytes = URL, **options: Any) -> dict[bytes,
     return read_all(GoogleSource, batches_of(source(server, url, **options)), server.access)
 
 
-def test_the_same_tree_in_the_emulator(emulator: str) -> None:
-    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    client = storage.Client(project="p", credentials=credentials, client_options={"api_endpoint": emulator})
-    bucket = client.create_bucket("uploads")
+def test_the_same_tree_in_the_emulator() -> None:
+    bucket = EmulatedBucket()
     for path, content in uploads().items():
-        bucket.blob(path).upload_from_string(content)
-    client.close()
+        bucket.put(path, content)
+    bucket.close()
     here = sweep(str(UPLOADS))
-    there = sweep("gs://uploads", environment={"STORAGE_EMULATOR_HOST": emulator})
+    there = sweep(f"gs://{bucket.name}", environment={"STORAGE_EMULATOR_HOST": emulator_url()})
     expected = here.by_path(f"{UPLOADS}/")
     assert expected
-    assert there.by_path("gs://uploads/") == expected
+    assert there.by_path(f"gs://{bucket.name}/") == expected
     assert there.code == here.code == 1
     for name in ("files", "verdicts", "bytes"):
         assert there.summary[name] == here.summary[name]

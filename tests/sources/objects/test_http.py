@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Reason
 from hashscan.sources.base import SkippedFile
-from hashscan.sources.objects import http as http_module
-from hashscan.sources.objects import tries, unsized, web_client
+from hashscan.sources.objects import tries, unsized, web_client, web_store
 from hashscan.sources.objects.http import HttpSource, HttpsSource
 from hashscan.sources.objects.store import UNKNOWN_SIZE
 from hashscan.sources.options import ListingOptions
@@ -55,7 +55,7 @@ def test_what_is_listed(objects: Objects) -> None:
     assert (item.name, item.stat.size, item.stat.mtime_ns) == (b"a/f.jpg", 7, MODIFIED_NS)
     assert len(item.etag) == 16
     assert fetch([batch]) == {url: b"content"}
-    # Asked whether it is there, what is said of it, for itself, and about it again.
+    # Is somebody there? What is said of it? Its bytes; and is it still the same?
     assert [method for method, _ in objects.asked] == ["HEAD", "HEAD", "GET", "HEAD"]
 
 
@@ -298,7 +298,7 @@ def test_what_does_not_say_its_size_is_bounded(objects: Objects, monkeypatch: py
 
 
 def test_a_trickle_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(web_store, "READ_SECONDS", 0.3)
 
     def trickle(request: BaseHTTPRequestHandler) -> bool:
         if request.command != "GET":
@@ -328,8 +328,15 @@ def test_one_dead_host_of_several_is_soon_left_alone(objects: Objects) -> None:
     good = objects.put("/f", b"content")
     port = unused_port()
     dead = [b"http://127.0.0.1:%d/%d" % (port, number) for number in range(50)]
-    found = fetch(listed(good, *dead, access=Access(in_flight=4)), Access(in_flight=4))
+    access = Access(in_flight=4)
+    note_failure = web_client.WebClient._note_failure
+    with mock.patch.object(
+        web_client.WebClient, "_note_failure", autospec=True, side_effect=note_failure
+    ) as noted:
+        found = fetch(listed(good, *dead, access=access), access)
     assert found == {good: b"content"} | dict.fromkeys(dead, Reason.IO_ERROR)
+    # Tried while listing, and by each thread that reads; not six times for each address.
+    assert noted.call_count < 40
 
 
 @pytest.mark.parametrize("scheme", [HttpSource, HttpsSource])

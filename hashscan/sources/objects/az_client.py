@@ -1,0 +1,140 @@
+"""Clients for one container of Azure's with the same credentials, and what their errors mean."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+from hashscan.errors import HashscanError, TargetError, UnreachableError
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.az_login import AzureLogin
+from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
+from hashscan.sources.objects.refusals import refused as refused_object
+from hashscan.sources.objects.store import Transient
+
+_PIECE = 4 << 20
+"""The library reads so much at a time into memory."""
+
+_LISTING_TRIES = 5
+
+
+class AzureClients:
+    """Makes the clients when they are first needed; nothing is sent before."""
+
+    def __init__(self, container: str, login: AzureLogin) -> None:
+        self.container = container
+        self._login = login
+        # Its warnings have texts of servers in them.
+        logging.getLogger("azure").setLevel(logging.CRITICAL)
+
+    @cached_property
+    def lister(self) -> Any:
+        """Azure's own client, which tries again by itself."""
+        return self._client(_LISTING_TRIES)
+
+    @cached_property
+    def reader(self) -> Any:
+        """The same, which doesn't."""
+        return self._client(1)
+
+    @cached_property
+    def fast(self) -> Any:
+        """obstore's client."""
+        from obstore.store import AzureStore as Fast
+
+        login = self._login
+        return Fast(
+            container_name=self.container,
+            config={
+                "account_name": login.account,
+                "endpoint": login.url,
+                **({"skip_signature": True} if login.for_obstore is None else {}),
+            },
+            client_options={**CLIENT, "allow_http": login.url.startswith("http://")},
+            retry_config=ONE_TRY,
+            credential_provider=login.for_obstore,
+        )
+
+    def _client(self, tries: int) -> Any:
+        from azure.core.pipeline.transport import RequestsTransport
+        from azure.storage.blob import BlobServiceClient, ExponentialRetry
+
+        from hashscan.sources.objects.az_session import PlainSession
+
+        service = BlobServiceClient(
+            self._login.url,
+            credential=self._login.for_sdk,
+            retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=tries - 1),
+            transport=RequestsTransport(session=PlainSession(), session_owner=False),
+            connection_timeout=10,
+            read_timeout=60,
+            max_single_get_size=_PIECE,
+            max_chunk_get_size=_PIECE,
+        )
+        return service.get_container_client(self.container)
+
+    def explained(self, error: Any) -> HashscanError:
+        """What went wrong before anything was listed, with the container and the remedy."""
+        from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+        if isinstance(error, ServiceRequestError | ServiceResponseError):
+            return UnreachableError(
+                f"the service of az://{self.container} can't be reached ({type(error).__name__})",
+                advice="Check the account's name, the network and --endpoint, then try again.",
+            )
+        status, code = answer_of(error)
+        if status:
+            return self.refused(status, code)
+        # Of an identity or a token; the text may hold parts of them.
+        return TargetError(
+            f"there are no usable credentials for az://{self.container} ({type(error).__name__})",
+            advice="Mend what the AZURE_ variables say, or say --anonymous.",
+        )
+
+    def refused(self, status: int, code: str) -> HashscanError:
+        """What an answer means that refuses to list."""
+        where = f"az://{self.container}"
+        said = code or str(status)
+        if status == 404:
+            return TargetError(
+                f"there is no container {where}",
+                advice="Mend its name or AZURE_STORAGE_ACCOUNT. Azure says so, too, of what is not public.",
+            )
+        if status >= 500 or status == 429:
+            return UnreachableError(
+                f"the server of {where} can't list it now: {said}", advice="Try again later."
+            )
+        if code == "AuthorizationPermissionMismatch":
+            return TargetError(
+                f"no right to list {where}",
+                advice="Grant the role Storage Blob Data Reader, or a signature that may list and read.",
+            )
+        return TargetError(
+            f"the credentials for {where} are refused: {said}",
+            advice="Renew AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or the identity; see that the account's "
+            "network rules let this machine in.",
+        )
+
+    def close(self) -> None:
+        """Close the library's connections; obstore's go with it."""
+        for name in ("lister", "reader"):
+            made = self.__dict__.pop(name, None)
+            if made is not None:
+                made.close()
+        self.__dict__.pop("fast", None)
+
+
+def answer_of(error: Any) -> tuple[int, str]:
+    """Status and code of an answer that Azure's library made an error of; 0 where there was none."""
+    code = getattr(error, "error_code", None)
+    text = str(getattr(code, "value", code) or "")
+    return int(getattr(error, "status_code", None) or 0), text if text.isalnum() else ""
+
+
+def trouble_of(error: Any, *, begun: bool = False) -> FileTrouble | Transient:
+    """What an error says of one blob, or of a listing under way."""
+    status, code = answer_of(error)
+    if not status:
+        return Transient(f"the connection failed ({type(error).__name__})")
+    return refused_object(status, code, begun=begun)

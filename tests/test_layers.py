@@ -41,6 +41,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "securesystemslib": frozenset({"lists"}),
     "cryptography": frozenset({"lists"}),
     "urllib3": frozenset({"lists", "sources"}),
+    "pyarrow": frozenset({"sources"}),
     "botocore": frozenset({"sources"}),
     "obstore": frozenset({"sources"}),
     "ijson": frozenset({"lists"}),

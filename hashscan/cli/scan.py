@@ -74,7 +74,7 @@ class ShardParam(click.ParamType[Shard]):
     "--inventory",
     type=click.Path(path_type=bytes),
     metavar="MANIFEST",
-    help="Take what is in a bucket from an S3 inventory (CSV; path or URL of its manifest.json) instead of "
+    help="Take what is in a bucket from an S3 inventory (path or URL of its manifest.json) instead of "
     "listing it; TARGET may name prefixes.",
 )
 @click.option(

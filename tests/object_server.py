@@ -266,14 +266,19 @@ class Connection(asyncio.Protocol):
             piece = memoryview(BLOCK)
 
 
-async def serve(bucket: Bucket, latency: float, port: int) -> None:
+async def serve(bucket: Bucket, latency: float, *, until_eof: bool) -> None:
     counts: Counter[str] = Counter()
     tries: Counter[bytes] = Counter()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(bucket, latency, counts, tries), "127.0.0.1", port, backlog=1024
+        lambda: Connection(bucket, latency, counts, tries), "127.0.0.1", 0, backlog=1024
     )
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201
-    await server.serve_forever()
+    if until_eof:
+        # However whoever started it ends, it ends as well.
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        server.close()
+    else:
+        await server.serve_forever()
 
 
 def main() -> None:
@@ -281,9 +286,9 @@ def main() -> None:
     parser.add_argument("--objects", action="append", default=[], metavar="PREFIX:COUNT:SIZE")
     parser.add_argument("--file", action="append", default=[], metavar="KEY_IN_HEX:PATH")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--until-eof", action="store_true", help="end with standard input")
     options = parser.parse_args()
-    asyncio.run(serve(Bucket(options.objects, options.file), options.latency, options.port))
+    asyncio.run(serve(Bucket(options.objects, options.file), options.latency, until_eof=options.until_eof))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.origins import libraries_of
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
@@ -171,7 +172,7 @@ def sweep(settings: SweepSettings) -> int:
         The exit code.
     """
     # Workers get ready while this process imports the rest and verifies the lists.
-    warm_up()
+    warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.sweep import run_sweep
 

@@ -20,6 +20,12 @@ _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILES = "file"
 
 
+def libraries_of(targets: Sequence[bytes]) -> tuple[str, ...]:
+    """The modules that workers will need to open what is named; best imported before they are forked."""
+    found = [_scheme_of(target) for target in targets]
+    return tuple({module: None for name in found if name in SOURCES for module in SOURCES[name].libraries})
+
+
 def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access) -> list[Source]:
     """Find the targets, one source for each scheme, in the order in which the schemes were first named.
 

@@ -150,6 +150,8 @@ class Source(ABC):
     """One kind of storage."""
 
     name: ClassVar[str]
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Modules of others that take long to import, and that opening needs."""
 
     @abstractmethod
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:

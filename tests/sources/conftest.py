@@ -20,9 +20,10 @@ def _no_descriptor_leaks() -> Iterator[None]:
     yield
     gc.collect()
     deadline = time.monotonic() + 5
-    # A library that downloads closes its connections in a thread of its own, a moment later.
+    # Threads that download end, and libraries close connections, a moment later.
     while (left := _open_since(before)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.05)
+        gc.collect()
     assert not left, f"left open: {left}"
 
 

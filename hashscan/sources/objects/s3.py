@@ -34,6 +34,7 @@ class S3Source(ObjectSource):
     """Buckets by URL: `s3://BUCKET[/PREFIX]`."""
 
     name: ClassVar[str] = "s3"
+    libraries: ClassVar[tuple[str, ...]] = ("botocore.session", "obstore.store")
 
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:

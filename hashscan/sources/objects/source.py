@@ -47,9 +47,23 @@ class ObjectSource(Source):
         self._options = options
         self._access = access
         self._found = _without_covered([self.parse(target) for target in targets])
-        for found in self._found:
-            with closing(self.make_store(found.container, access)) as store:
-                store.probe(found.prefix, all_versions=options.all_versions)
+        self._stores: dict[str, ObjectStore] = {}
+        try:
+            for found in self._found:
+                self._store(found.container).probe(found.prefix, all_versions=options.all_versions)
+        except BaseException:
+            self._close()
+            raise
+
+    def _store(self, container: str) -> ObjectStore:
+        if container not in self._stores:
+            self._stores[container] = self.make_store(container, self._access)
+        return self._stores[container]
+
+    def _close(self) -> None:
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
 
     @classmethod
     @abstractmethod
@@ -100,6 +114,12 @@ class ObjectSource(Source):
 
     def listings(self) -> Iterator[Listing]:
         """List the targets, one after the other."""
+        try:
+            yield from self._listings()
+        finally:
+            self._close()
+
+    def _listings(self) -> Iterator[Listing]:
         empty: list[ObjectTarget] = []
         filled: set[str] = set()
         for target in self._found:
@@ -173,28 +193,27 @@ class ObjectSource(Source):
         sieve = Sieve(target.prefix, options)
         items: list[Item] = []
         total = 0
-        with closing(self.make_store(target.container, self._access)) as store:
-            found = list_parallel(store, target.prefix, all_versions=options.all_versions)
-            with closing(found):
-                for page in found:
-                    if isinstance(page, tuple):
-                        prefix, trouble = page
-                        yield ClosedFolder(url, prefix, trouble.reason, trouble.detail)
+        store = self._store(target.container)
+        with closing(list_parallel(store, target.prefix, all_versions=options.all_versions)) as found:
+            for page in found:
+                if isinstance(page, tuple):
+                    prefix, trouble = page
+                    yield ClosedFolder(url, prefix, trouble.reason, trouble.detail)
+                    continue
+                for stored in page:
+                    item = item_of(stored, owner)
+                    reason = sieve.reason(stored)
+                    if reason is not None:
+                        yield SkippedFile(url, b"", item, reason)
                         continue
-                    for stored in page:
-                        item = item_of(stored, owner)
-                        reason = sieve.reason(stored)
-                        if reason is not None:
-                            yield SkippedFile(url, b"", item, reason)
-                            continue
-                        size = max(stored.size, 0)
-                        full = total + size > options.batch_bytes or len(items) >= options.batch_files
-                        if items and full:
-                            yield Batch(self.name, url, b"", 0, 0, tuple(items))
-                            items.clear()
-                            total = 0
-                        items.append(item)
-                        total += size
+                    size = max(stored.size, 0)
+                    full = total + size > options.batch_bytes or len(items) >= options.batch_files
+                    if items and full:
+                        yield Batch(self.name, url, b"", 0, 0, tuple(items))
+                        items.clear()
+                        total = 0
+                    items.append(item)
+                    total += size
         if items:
             yield Batch(self.name, url, b"", 0, 0, tuple(items))
 

@@ -1,0 +1,208 @@
+"""Time sweeps of a bucket side by side with plain downloads of the same objects.
+
+    python benchmarks/objects.py [--objects N] [--size BYTES] [--far N] [--latency S] [--runs R] [--json FILE]
+
+Run it with the Python that has hashscan with its extra `s3`, in the source tree: the bucket is served on
+loopback by tests/object_server.py. It times, each as a command of its own, start-up included:
+
+- hashscan with two workers and 32 downloads each, over 20,000 objects of 30 kB, against 100,000 random
+  entries; and what memory all its processes take together at most (proportional set size);
+- obstore alone over the same objects with 64 downloads at a time, and a loop that computes md5, sha1 and
+  sha256 of each;
+- both over 2,000 such objects with 50 ms before every answer, obstore one at a time.
+
+The runs are interleaved; medians are printed, with the least and the most, and the ratios with their targets.
+The server works on the same processors: its CPU time is what is told as others'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import measure
+import results
+from corpus import FileSet
+from results import Ratio
+from sweep import ENTRIES, Contender, Hashscan, machine, run_all
+
+ROOT = Path(__file__).parents[1]
+SERVER = ROOT / "tests" / "object_server.py"
+LOOP = str(Path(__file__).with_name("object_loop.py"))
+WORKERS, IN_FLIGHT = 2, 32
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
+MEMORY_TARGET = 500e6
+SAMPLE_SECONDS = 0.05
+
+RATIOS = (
+    Ratio(
+        "hashscan wall / obstore and a loop wall",
+        *("hashscan-2", results.wall, "obstore-64", results.wall),
+        most=1 / 0.8,
+    ),
+    Ratio(
+        "hashscan CPU / obstore and a loop CPU",
+        *("hashscan-2", results.cpu, "obstore-64", results.cpu),
+    ),
+    Ratio(
+        "far away: hashscan wall / obstore one at a time wall",
+        *("hashscan-2 far", results.wall, "obstore-1 far", results.wall),
+        most=1 / 20,
+    ),
+)
+
+
+@contextmanager
+def served(objects: str, latency: float) -> Iterator[str]:
+    """The server with a bucket; gives its URL.
+
+    To be started before orphans are adopted: as the child of a process that ends it is nobody's here, or
+    every command would be found to have left it behind.
+    """
+    command = [sys.executable, str(SERVER), "--objects", objects, "--latency", str(latency), "--until-eof"]
+    start = ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- &', "sh", *command]
+    with subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.wait()
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process's children, and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        yield child
+        yield from descendants(child)
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process takes, with its share of what it has in common with others."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+class Watch:
+    """Notes the most memory that the running sweep's processes take together."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            for child in descendants(os.getpid()):
+                try:
+                    command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if b"hashscan" in command and b"scan" in command:
+                    self.most = max(self.most, sum(map(memory, {child, *descendants(child)})))
+            threading.Event().wait(SAMPLE_SECONDS)
+
+
+def hashscan(sweep: Hashscan, url: str, over: FileSet, watch: Watch) -> Contender:
+    """A sweep of the bucket."""
+
+    def check(sample: measure.Sample) -> dict[str, Any]:
+        del sample
+        last = json.loads(sweep.report.read_text().splitlines()[-1])
+        if last.get("verdicts", {}).get("clean") != over.files:
+            raise measure.MeasureError(f"the sweep did not check all {over.files} objects: {last}")
+        most, watch.most = watch.most, 0
+        return {"memory": most, "sandbox": last.get("sandbox", {}).get("level")}
+
+    arguments = sweep.contender(WORKERS, over).command
+    arguments[arguments.index(str(over.folder))] = "s3://bucket"
+    command = [*arguments, "--endpoint", url, "--in-flight", str(IN_FLIGHT)]
+    return Contender(command, over, check, CREDENTIALS, sweep.prepare)
+
+
+def obstore(url: str, at_a_time: int, over: FileSet) -> Contender:
+    """Downloads and digests, and nothing else."""
+
+    def check(sample: measure.Sample) -> dict[str, Any]:
+        said = json.loads(sample.output)
+        if said["files"] != over.files:
+            raise measure.MeasureError(f"obstore downloaded {said['files']} of {over.files} objects")
+        return {"start-up": sample.wall - said["seconds"]}
+
+    return Contender([sys.executable, LOOP, url, str(at_a_time)], over, check)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Time sweeps of a bucket.")
+    parser.add_argument("--objects", type=int, default=20_000, help="how many objects there are nearby")
+    parser.add_argument("--size", type=int, default=30_000, metavar="BYTES", help="how large each is")
+    parser.add_argument("--far", type=int, default=2_000, help="how many there are far away; 0 leaves it out")
+    parser.add_argument("--latency", type=float, default=0.05, metavar="S", help="how far, in seconds")
+    parser.add_argument("--runs", type=int, default=3, help="how often the nearby ones are timed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there too")
+    options = parser.parse_args()
+    if options.objects < 1 or options.far < 0 or options.runs < 1:
+        parser.error("--objects and --runs must be at least 1, --far at least 0")
+    return options
+
+
+def main() -> int:
+    """Serve, time everything, print the table."""
+    options = arguments()
+    try:
+        with (
+            served(f"customers/:{options.objects}:{options.size}", 0.0) as near_url,
+            served(f"customers/:{options.far}:{options.size}", options.latency) as far_url,
+            tempfile.TemporaryDirectory(prefix="hashscan-bench-") as folder,
+        ):
+            measure.adopt_orphans()
+            scratch = Path(folder)
+            sweep, watch = Hashscan(scratch), Watch()
+
+            def over(files: int) -> FileSet:
+                return FileSet(scratch / "bucket", scratch / "none", files, files * options.size)
+
+            near, far = over(options.objects), over(options.far)
+            field = {
+                "hashscan-2": hashscan(sweep, near_url, near, watch),
+                "obstore-64": obstore(near_url, WORKERS * IN_FLIGHT, near),
+            }
+            found = run_all(field, scratch, options.runs)
+            if options.far:
+                field = {
+                    "hashscan-2 far": hashscan(sweep, far_url, far, watch),
+                    "obstore-1 far": obstore(far_url, 1, far),
+                }
+                # The second takes its time and hardly varies.
+                found |= run_all(field, scratch, 1)
+    except measure.MeasureError as trouble:
+        print(f"error: {trouble}", file=sys.stderr)
+        return 1
+    about = {**machine(), "runs": options.runs, "entries": ENTRIES}
+    print(results.table(about, found, RATIOS))
+    most = max(note["memory"] for note in found["hashscan-2"].notes)
+    met = "met" if most <= MEMORY_TARGET else "missed"
+    print(f"memory of all processes, MB: {most / 1e6:.0f}  target {MEMORY_TARGET / 1e6:.0f}: {met}")
+    if options.json:
+        report = {**results.as_json(about, found, RATIOS), "memory": most}
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -181,8 +181,9 @@ def sweep(settings: SweepSettings) -> int:
     show_findings(watcher.findings, outcome.summary.findings)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
+    part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
     say(
-        f"hashscan: {outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
+        f"hashscan: {part}{outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
         f"in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
     )
     if settings.files_from is not None and not outcome.summary.files:

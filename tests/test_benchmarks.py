@@ -414,3 +414,16 @@ class TestBillion:
         )  # fmt: skip
         assert "take 6 machines of 10 cores 50.5 hours" in said
         assert "The bucket binds before them" in said
+
+
+def test_sweeps_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "objects.py", "--objects", "300", "--far", "5"]
+    done = subprocess.run(
+        [*command, "--runs", "1", "--json", report], capture_output=True, text=True, check=True
+    )
+    found = json.loads(report.read_text())
+    assert [result["files"] for result in found["results"]] == [300, 300, 5, 5]
+    assert 50e6 < found["memory"] < 500e6
+    assert next(line["label"] for line in found["ratios"]) == "hashscan wall / obstore and a loop wall"
+    assert "memory of all processes, MB" in done.stdout

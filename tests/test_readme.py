@@ -18,6 +18,7 @@ from hashscan.errors import EXIT_MEANINGS
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import Entry, Verdict
 from tests.pictures import encoded, scene
+from tests.sources.objects.buckets import credentials, moto_url, stored
 from tests.web import served
 
 README = Path(__file__).parent.parent / "README.md"
@@ -84,8 +85,11 @@ def test_every_command(tmp_path: Path, owner: Owner) -> None:
     (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
     (programs / "hashscan").chmod(0o755)
     (tmp_path / "state").mkdir(mode=0o700)
+    with credentials() as environ:
+        stored("uploads", {b"2026/photo.jpg": encoded(scene(12))})
     environment = {
-        **os.environ,
+        **environ,
+        "AWS_ENDPOINT_URL": moto_url(),
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HASHSCAN_STATE": str(tmp_path / "state"),
         "HASHSCAN_PASSPHRASE": "a passphrase",
@@ -97,6 +101,7 @@ def test_every_command(tmp_path: Path, owner: Owner) -> None:
         placed = (
             command.replace("https://lists.example.org", owner.address)
             .replace(FIRST_DAY, f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}")
+            .replace("https://s3.example.org", moto_url())
             .replace("/var/www", str(www))
             .replace("/var/lib/hashscan", str(tmp_path / "state"))
         )

@@ -117,3 +117,18 @@ def test_errors_of_the_system_pass_through(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EISDIR
     with pytest.raises(OSError, match="descriptor"):
         digested(folder, ALL)
+
+
+@pytest.mark.parametrize("length", [0, 1, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 1_000_000])
+def test_content_that_is_in_memory_already(length: int) -> None:
+    content = (b"0123456789" * 100_001)[:length]
+    reader = ExactReader([MD5(), SHA256()])
+    assert bytes(reader.begin_content(memoryview(content))) == content[: 256 * 1024]
+    digests, count = reader.finish()
+    assert count == length
+    assert digests == {"md5": hashlib.md5(content).digest(), "sha256": hashlib.sha256(content).digest()}
+    # The next file is not taken for the same.
+    descriptor = in_memory(b"other")
+    reader.begin(descriptor, 5)
+    assert reader.finish()[0]["sha256"] == hashlib.sha256(b"other").digest()
+    os.close(descriptor)

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.model import Digest, FileResult, FileStat, Match, Picture, Reason, SandboxLevel, Verdict
+from hashscan.model import Digest, FileResult, FileStat, Item, Match, Picture, Reason, SandboxLevel, Verdict
 from hashscan.reports.jsonl import JsonLines
 from hashscan.reports.records import path_fields, result_record, sandbox_fields
 
@@ -93,3 +93,23 @@ def test_the_sandbox_level_in_words() -> None:
     assert sandbox_fields(full)["level"] == "full"
     assert sandbox_fields(SandboxLevel("auto", 0, limits=True))["level"] == "partial"
     assert sandbox_fields(SandboxLevel("off"))["level"] == "off"
+
+
+OBJECT = FileStat(device=0, inode=0, size=3, mtime_ns=5, ctime_ns=0, links=1, uid=2**62)
+
+
+def test_of_an_object_only_what_means_something() -> None:
+    result = FileResult(b"k", OBJECT, Verdict.UNREADABLE, Reason.VANISHED)
+    item = Item(b"k", OBJECT, '"abc"', "v1")
+    record = result_record(b"s3://b/k", result, with_digests=False, item=item)
+    assert record == {
+        "type": "unreadable", "schema": 1, "path": "s3://b/k", "verdict": "unreadable", "size": 3,
+        "mtime_ns": 5, "etag": '"abc"', "version": "v1", "reason": "vanished",
+    }  # fmt: skip
+
+
+def test_an_unknown_size_is_left_out() -> None:
+    stat = OBJECT._replace(size=-1)
+    result = FileResult(b"k", stat, Verdict.UNREADABLE, Reason.VANISHED)
+    record = result_record(b"s3://b/k", result, with_digests=False, item=Item(b"k", stat))
+    assert not record.keys() & {"size", "etag", "version"}

@@ -9,8 +9,9 @@ import pytest
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Batch, Reason
-from hashscan.scan.origins import named_listings, sources_of
+from hashscan.scan.origins import libraries_of, named_listings, sources_of
 from hashscan.sources.base import LostFile, Passed
+from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.options import ListingOptions
 
 
@@ -75,3 +76,8 @@ def test_with_targets_other_schemes_are_outside(tmp_path: Path) -> None:
     sources = sources_of([os.fsencode(tmp_path)], ListingOptions(), DIRECT)
     (lost,) = named_listings(iter([b"s3://bucket/a?b"]), sources, ListingOptions(), DIRECT)
     assert lost == LostFile(b"s3://bucket/a?b", b"", b"", Reason.OUTSIDE, "")
+
+
+def test_libraries_are_those_of_the_schemes_named() -> None:
+    assert libraries_of([b"/var/www", b"gopher://x", b"./s3://x"]) == ()
+    assert libraries_of([b"/var/www", b"S3://x", b"s3://y/z"]) == S3Source.libraries

@@ -72,6 +72,19 @@ def credentials(**more: str) -> Iterator[dict[str, str]]:
         yield kept
 
 
+def stored(name: str, objects: dict[bytes, bytes]) -> None:
+    """Make a bucket of a given name with some objects."""
+    client = botocore.session.get_session().create_client(
+        "s3", region_name="us-east-1", endpoint_url=moto_url()
+    )
+    try:
+        client.create_bucket(Bucket=name)
+        for key, content in objects.items():
+            client.put_object(Bucket=name, Key=key.decode(), Body=content)
+    finally:
+        client.close()
+
+
 class TestBucket:
     """A bucket of its own, with everything in it gone at the end."""
 

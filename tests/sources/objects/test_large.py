@@ -1,0 +1,103 @@
+"""Very many keys and very large objects, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import COMMAND
+from tests.object_server import object_server, pattern
+
+from .buckets import credentials
+
+GIGABYTE = 1_000_000_000
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process and its descendants take, each with its share of what several have in common."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0
+    own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return own + sum(memory(int(child)) for child in children)
+
+
+def swept(url: str, *options: str) -> tuple[dict[str, Any], int, list[dict[str, Any]]]:
+    """A sweep's summary, the most memory that all its processes took together, and its other records."""
+    with credentials() as environment:
+        command = [
+            *COMMAND,
+            "scan",
+            "s3://bucket",
+            "--endpoint",
+            url,
+            "--list",
+            "demo",
+            "--no-state",
+            *options,
+        ]
+        sweep = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        most = 0
+        ended = threading.Event()
+
+        def watch() -> None:
+            nonlocal most
+            while not ended.wait(0.1):
+                most = max(most, memory(sweep.pid))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        out, _ = sweep.communicate()
+        ended.set()
+        watcher.join()
+    *records, summary = map(json.loads, out.splitlines())
+    return summary, most, records[1:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_hundred_thousand_keys_under_one_prefix() -> None:
+    with object_server("one/prefix/:200000:10") as url:
+        summary, most, _ = swept(url)
+    assert (summary["verdicts"]["clean"], summary["exit_code"]) == (200_000, 0)
+    assert most < 500e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("size", [GIGABYTE, 5 * GIGABYTE])
+def test_a_large_object(size: int) -> None:
+    free = os.statvfs("/var/tmp")
+    if free.f_bavail * free.f_frsize < 2 * size:
+        pytest.skip("too little room for its temporary file")
+    with object_server(f"cut1/:1:{size}") as url:
+        summary, most, _ = swept(url, "--workers", "1")
+    # Cut in the middle once, it went on where it was.
+    assert (summary["verdicts"]["clean"], summary["bytes"]) == (1, size)
+    assert most < 500e6
+
+
+def test_a_large_object_has_the_digests_of_its_bytes(tmp_path: Path) -> None:
+    size = 40_000_000
+    sha256 = hashlib.sha256(b"".join(pattern(b"cut1/000000", size))).hexdigest()
+    entries = tmp_path / "entries.csv"
+    entries.write_text(f"id,algorithm,value,category\nlarge,sha256,{sha256},A1\n")
+    with credentials() as environment, object_server(f"cut1/:1:{size}", "fine/:5:100") as url:
+        environment["HASHSCAN_STATE"] = str(tmp_path / "state")
+        subprocess.run([*COMMAND, "lists", "import", entries, "--name", "l"], env=environment, check=True)
+        command = [*COMMAND, "scan", "s3://bucket", "--endpoint", url, "--report", "-"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    (found,) = (line for line in map(json.loads, done.stdout.splitlines()) if line["type"] == "finding")
+    assert found["path"] == "s3://bucket/cut1/000000"

@@ -145,7 +145,7 @@ class SweepSettings:
     """Everything `hashscan scan` was told."""
 
     targets: tuple[bytes, ...]
-    """Where `files_from` names files, these may be none."""
+    """May be none where `files_from` or `inventory` say what to sweep."""
     lists: tuple[str, ...] | None
     """None is every list of the state folder."""
     reports: tuple[ReportTarget, ...]

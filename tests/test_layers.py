@@ -43,6 +43,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "securesystemslib": frozenset({"lists"}),
     "cryptography": frozenset({"lists"}),
     "urllib3": frozenset({"lists", "sources"}),
+    "pyarrow": frozenset({"sources"}),
     "botocore": frozenset({"sources"}),
     "google": frozenset({"sources"}),
     "azure": frozenset({"sources"}),

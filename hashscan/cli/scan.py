@@ -76,7 +76,7 @@ class ShardParam(click.ParamType[Shard]):
     "--inventory",
     type=click.Path(path_type=bytes),
     metavar="MANIFEST",
-    help="Take what is in a bucket from an S3 inventory (CSV; path or URL of its manifest.json) instead of "
+    help="Take what is in a bucket from an S3 inventory (path or URL of its manifest.json) instead of "
     "listing it; TARGET may name prefixes.",
 )
 @click.option(
@@ -185,7 +185,7 @@ def sweep(settings: SweepSettings) -> int:
     """
     if settings.cluster is None:
         # Workers get ready while this process imports the rest and verifies the lists.
-        warm_up(libraries_of(settings.targets))
+        warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.sweep import run_sweep
 
@@ -194,8 +194,9 @@ def sweep(settings: SweepSettings) -> int:
     show_findings(watcher.findings, outcome.summary.findings)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
+    part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
     say(
-        f"hashscan: {outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
+        f"hashscan: {part}{outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
         f"in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
     )
     if settings.files_from is not None and not outcome.summary.files:

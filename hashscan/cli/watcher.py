@@ -62,7 +62,10 @@ class Watcher(Observer):
         self._progress.tick()
 
     def record(self, record: Record) -> None:
-        """Keep the first findings."""
+        """Keep the first findings; say how old an inventory is."""
+        if record["type"] == "sweep" and "inventory" in record:
+            created = record["inventory"]["created"]
+            say(f"hashscan: the inventory is of {created}; what came later is not swept")
         if record["type"] == "finding" and len(self.findings) < ROWS_SHOWN:
             self.findings.append(record)
 

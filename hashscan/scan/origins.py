@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hashscan.errors import TargetError
 from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
-from hashscan.sources.base import Listing, LostFile, Passed, Source
+from hashscan.sources.base import Listing, LostFile, Passed, Source, without_secrets
 from hashscan.sources.options import ListingOptions
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILES = "file"
+_WEB = frozenset({"http", "https"})
+"""Where a query may be a signature; elsewhere all that follows the container is the key."""
 
 
 def libraries_of(targets: Sequence[bytes]) -> tuple[str, ...]:
@@ -93,9 +95,10 @@ def named_listings(
             if not name:
                 yield Passed()
             elif scheme in SOURCES:
-                yield LostFile(name, b"", b"", Reason.OUTSIDE, "")
+                shown = without_secrets(name) if scheme in _WEB else name
+                yield LostFile(shown, b"", b"", Reason.OUTSIDE, "")
             else:
-                yield LostFile(name, b"", b"", Reason.NO_NAME, "there is no source for it")
+                yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, "there is no source for it")
 
 
 def _scheme_of(name: bytes) -> str:

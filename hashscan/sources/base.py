@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -74,6 +75,15 @@ def shown_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
         if part:
             path += part if path.endswith(b"/") else b"/" + part
     return path
+
+
+def without_secrets(url: bytes) -> bytes:
+    """A URL without user, password, query and fragment, in which secrets may stand."""
+    scheme, separator, rest = re.split(rb"[?#]", url, maxsplit=1)[0].partition(b"://")
+    if not separator:
+        return scheme
+    host, slash, path = rest.partition(b"/")
+    return scheme + separator + host.rpartition(b"@")[2] + slash + path
 
 
 class FileTrouble(Exception):
@@ -185,7 +195,7 @@ class Source(ABC):
 
         Each name ends in exactly one file of a batch, SkippedFile or LostFile; one named twice ends in two.
         With targets, what doesn't lie beneath one is lost as OUTSIDE. Sources that can't look up a name lose
-        them all.
+        them all. What is told of a name must hold no secret that it may hold, such as a signature.
 
         Args:
             names: paths or URLs as somebody wrote them. An empty one says that none has come for a while:
@@ -193,7 +203,8 @@ class Source(ABC):
         """
         for name in names:
             if name:
-                yield LostFile(name, b"", b"", Reason.NO_NAME, f"{self.name} can't look up single names")
+                shown = without_secrets(name)
+                yield LostFile(shown, b"", b"", Reason.NO_NAME, f"{self.name} can't look up single names")
             else:
                 yield Passed()
 

@@ -42,13 +42,14 @@ class FilesystemSource(Source):
             TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
         """
         self._options = options
-        self._given = tuple(targets)
         self._targets = resolve(
             targets,
             exclude=options.exclude,
             one_file_system=options.one_file_system,
             protected=options.protected,
         )
+        # Now, so that links in the targets' own paths are followed no later than just above.
+        self._named = NamedFiles(self.name, targets, options)
 
     @property
     def targets(self) -> tuple[bytes, ...]:
@@ -74,7 +75,7 @@ class FilesystemSource(Source):
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """Look up files by path, without following a link; see `NamedFiles`."""
-        return NamedFiles(self.name, self._given, self._options).listings(names)
+        return self._named.listings(names)
 
     @classmethod
     def opener(cls, access: Access) -> Opener:  # noqa: ARG003

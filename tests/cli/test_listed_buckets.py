@@ -48,7 +48,11 @@ def sweep(
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     assert SECRET.encode() not in done.stderr + done.stdout
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    if lines:
+        said = b"hashscan: the inventory is of 2026-11-25T00:00:00+00:00; what came later is not swept"
+        assert (said in done.stderr) is ("inventory" in lines[0])
+    return done.returncode, lines
 
 
 def findings(lines: list[dict[str, Any]]) -> dict[str, list[str]]:

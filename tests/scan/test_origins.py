@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import TargetError
-from hashscan.model import DIRECT
-from hashscan.scan.origins import libraries_of, sources_of
+from hashscan.model import DIRECT, Batch, Reason
+from hashscan.scan.origins import libraries_of, named_listings, sources_of
+from hashscan.sources.base import LostFile, Passed
 from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.options import ListingOptions
 
@@ -34,6 +35,47 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     (source,) = sources_of([b"./gopher://x"], ListingOptions(), DIRECT)
     assert source.paths == (os.fsencode(tmp_path / "gopher:" / "x"),)
+
+
+def test_names_go_to_their_sources_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "b").write_bytes(b"")
+    names = [b"a", b"s4://x/y", b"", b"b", b"file:///etc/passwd", b"gone"]
+    found = list(named_listings(iter(names), [], ListingOptions(), DIRECT))
+    told = [
+        [item.name for item in listing.items] if isinstance(listing, Batch) else listing for listing in found
+    ]
+    assert told == [
+        [b"a"],
+        LostFile(b"s4://x/y", b"", b"", Reason.NO_NAME, "there is no source for it"),
+        Passed(),
+        [b"b"],
+        LostFile(b"file:///etc/passwd", b"", b"", Reason.NO_NAME, "there is no source for it"),
+        LostFile(b"/", os.fsencode(tmp_path)[1:], b"gone", Reason.VANISHED, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"gopher://h/p?X-Signature=secret", b"gopher://h/p"),
+        (b"gopher://user:secret@h/p#secret", b"gopher://h/p"),
+        (b"gopher://user:secret@h", b"gopher://h"),
+        (b"gopher://h/a@b", b"gopher://h/a@b"),
+        (b"gopher://", b"gopher://"),
+    ],
+)
+def test_secrets_in_a_url_are_not_told(name: bytes, shown: bytes) -> None:
+    (lost,) = named_listings(iter([name]), [], ListingOptions(), DIRECT)
+    assert isinstance(lost, LostFile)
+    assert (lost.target, lost.reason) == (shown, Reason.NO_NAME)
+
+
+def test_with_targets_other_schemes_are_outside(tmp_path: Path) -> None:
+    sources = sources_of([os.fsencode(tmp_path)], ListingOptions(), DIRECT)
+    (lost,) = named_listings(iter([b"s3://bucket/a?b"]), sources, ListingOptions(), DIRECT)
+    assert lost == LostFile(b"s3://bucket/a?b", b"", b"", Reason.OUTSIDE, "")
 
 
 def test_libraries_are_those_of_the_schemes_named() -> None:

@@ -101,6 +101,16 @@ def test_a_target_named_through_a_link(here: bytes) -> None:
     }
 
 
+def test_a_target_that_is_turned_into_a_link(here: bytes) -> None:
+    """By whoever owns the folder above it, while the list is still to come."""
+    source = FilesystemSource([b"a"], ListingOptions())
+    os.rename(b"a", b"moved")
+    os.symlink(b"c", b"a")
+    (lost,) = source.named(iter([b"a/four"]))
+    assert isinstance(lost, LostFile)
+    assert (lost.target, lost.reason) == (here + b"/a", Reason.NO_FILE)
+
+
 def test_a_single_file_as_target(here: bytes) -> None:
     options = ListingOptions(exclude=Patterns.compile(["one"]))
     assert named([b"a/one", b"a/two", b"a/one"], b"a/one", options=options) == {

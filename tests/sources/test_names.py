@@ -59,6 +59,9 @@ def test_a_newline_in_the_beginning_decides_nothing(tmp_path: Path) -> None:
     """It may be a stranger's name that begins so, and must not blind us to the others."""
     (tmp_path / "names").write_bytes(b"\nodd\0listed.jpg\0")
     assert read(tmp_path / "names") == [b"\nodd", b"listed.jpg"]
+    long = b"\n" + b"x" * 500_000
+    (tmp_path / "names").write_bytes(long + b"\0listed.jpg\0")
+    assert read(tmp_path / "names") == [long, b"listed.jpg"]
 
 
 def test_nul_in_the_beginning_decides_at_once(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Reads S3 inventories: lists of a bucket's objects that the store writes every day or week.
 
-A manifest names data files of gzipped CSV. Their columns are those the bucket's owner chose; keys in them are
-encoded as in URLs. Nothing here is sent or fetched.
+A manifest names data files, of gzipped CSV or of Parquet. Their columns are those the bucket's owner chose;
+keys in CSV are encoded as in URLs. Nothing here is sent or fetched.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from hashscan.errors import TargetError
 from hashscan.model import FolderReason
+from hashscan.sources.objects.inventory_parquet import parquet_rows, require_parquet
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingTrouble, StoredObject
 
 _LONGEST = 1 << 16
@@ -49,6 +51,8 @@ class Manifest:
     """The bucket that inventories go to."""
     created: datetime
     columns: tuple[str, ...]
+    """Of CSV; Parquet files name their own."""
+    parquet: bool
     files: tuple[DataFile, ...]
 
 
@@ -60,18 +64,21 @@ def parse_manifest(content: bytes, shown: str) -> Manifest:
         shown: its name, for messages.
 
     Raises:
-        TargetError: it is none, or one of another format than CSV.
+        TargetError: it is none, or one of a format that can't be read.
     """
     try:
         found = json.loads(content)
         form = str(found["fileFormat"])
-        if form.upper() != "CSV":
+        parquet = form.upper() == "PARQUET"
+        if form.upper() not in {"CSV", "PARQUET"}:
             raise TargetError(
                 f"the inventory {shown} is in the format {form[:40]!r}",
-                advice="Have the bucket's inventory written as CSV.",
+                advice="Have the bucket's inventory written as CSV or Parquet.",
             )
-        columns = tuple(name.strip() for name in str(found["fileSchema"]).split(","))
-        if not {"Bucket", "Key"} <= set(columns) or len(set(columns)) < len(columns):
+        if parquet:
+            require_parquet(shown)
+        columns = () if parquet else tuple(name.strip() for name in str(found["fileSchema"]).split(","))
+        if not parquet and (not {"Bucket", "Key"} <= set(columns) or len(set(columns)) < len(columns)):
             raise ValueError("its schema has no bucket and key")
         bucket = str(found["sourceBucket"])
         if not bucket.isascii() or "/" in bucket or not bucket:
@@ -81,6 +88,7 @@ def parse_manifest(content: bytes, shown: str) -> Manifest:
             str(found["destinationBucket"]).removeprefix("arn:aws:s3:::"),
             datetime.fromtimestamp(int(found["creationTimestamp"]) / 1000, UTC),
             columns,
+            parquet,
             tuple(_data_file(file) for file in found["files"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError, OSError, AttributeError) as error:
@@ -118,7 +126,7 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
     are for choosing only, and whoever reads the object takes what is there by then.
 
     Args:
-        stream: of gzipped CSV.
+        stream: of gzipped CSV, or of Parquet; can be gone back and forth in.
         manifest: that names it.
         all_versions: every version instead of the latest. Delete markers are no objects.
 
@@ -126,7 +134,14 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
         ListingTrouble: the rest can't be read or makes no sense.
     """
     number = 0
+    wanted = partial(_wanted, all_versions=all_versions)
     try:
+        if manifest.parquet:
+            for number, (cells, key) in enumerate(parquet_rows(stream), start=1):
+                _check_row(number, cells, key, manifest)
+                if wanted(cells):
+                    yield _stored(cells, key, all_versions=all_versions)
+            return
         with gzip.open(stream, "rt", encoding="utf-8", newline="") as text:
             for number, row in enumerate(csv.reader(_lines(text), strict=True), start=1):
                 if len(row) != len(manifest.columns):
@@ -135,13 +150,18 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
                         f"row {number} has {len(row)} columns, not {len(manifest.columns)}",
                     )
                 cells = dict(zip(manifest.columns, row, strict=True))
-                if cells["Bucket"] != manifest.bucket or not cells["Key"]:
-                    raise ListingTrouble(FolderReason.IO_ERROR, f"row {number} is of another bucket")
-                if _wanted(cells, all_versions=all_versions):
-                    yield _stored(cells, all_versions=all_versions)
+                key = unquote_to_bytes(cells["Key"].replace("+", " "))
+                _check_row(number, cells, key, manifest)
+                if wanted(cells):
+                    yield _stored(cells, key, all_versions=all_versions)
     except (ValueError, csv.Error, EOFError, zlib.error, OSError) as error:
         # Those of gzip are OSErrors.
         raise ListingTrouble(FolderReason.IO_ERROR, f"after row {number}: {error}") from error
+
+
+def _check_row(number: int, cells: Mapping[str, str], key: bytes, manifest: Manifest) -> None:
+    if cells["Bucket"] != manifest.bucket or not key:
+        raise ListingTrouble(FolderReason.IO_ERROR, f"row {number} is of another bucket")
 
 
 def _lines(text: Any) -> Iterator[str]:
@@ -157,11 +177,11 @@ def _wanted(cells: Mapping[str, str], *, all_versions: bool) -> bool:
     return all_versions or cells.get("IsLatest", "").lower() != "false"
 
 
-def _stored(cells: Mapping[str, str], *, all_versions: bool) -> StoredObject:
+def _stored(cells: Mapping[str, str], key: bytes, *, all_versions: bool) -> StoredObject:
     version = cells.get("VersionId", "") if all_versions else ""
     etag = cells.get("ETag", "").strip('"')
     return StoredObject(
-        unquote_to_bytes(cells["Key"].replace("+", " ")),
+        key,
         int(cells.get("Size") or UNKNOWN_SIZE),
         _nanoseconds(cells.get("LastModifiedDate", "")),
         # As a request for the object must have it.
@@ -175,6 +195,9 @@ def _stored(cells: Mapping[str, str], *, all_versions: bool) -> StoredObject:
 def _nanoseconds(text: str) -> int:
     if not text:
         return 0
+    if text.isascii() and text.isdigit():
+        # Of a Parquet file that doesn't say that these milliseconds are a time.
+        return int(text) * 1_000_000
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import sys
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.parquet import write_table
 
 from hashscan.errors import TargetError
 from hashscan.sources.objects.inventory import DataFile, Manifest, check_sum, parse_manifest, rows
@@ -68,9 +73,8 @@ def test_what_is_no_manifest(content: bytes) -> None:
 
 
 def test_other_formats_are_named() -> None:
-    for form in ("Parquet", "ORC"):
-        with pytest.raises(TargetError, match=f"'{form}'"):
-            parse_manifest(manifest("b", {}, fileFormat=form), "m")
+    with pytest.raises(TargetError, match="'ORC'"):
+        parse_manifest(manifest("b", {}, fileFormat="ORC"), "m")
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda key: key.isprintable() or "\n" in key), max_size=20))
@@ -185,6 +189,92 @@ def test_no_member_may_lack() -> None:
     ):
         with pytest.raises(TargetError):
             parse_manifest(spoiled(lambda found, name=name: found.pop(name)), "m")  # type: ignore[misc]
+
+
+def parquet(**columns: Any) -> bytes:
+    stream = io.BytesIO()
+    write_table(pyarrow.table(columns), stream, row_group_size=7)
+    return stream.getvalue()
+
+
+def of_parquet() -> Manifest:
+    return parse_manifest(
+        manifest("b", {}, fileFormat="Parquet", fileSchema="message s3.inventory {...}"), "m"
+    )
+
+
+KEYS = [b"a b+c%2F", b"/lead//x", b"new\nline", "\u20ac".encode(), b"gone"]
+
+
+@pytest.mark.parametrize("kind", [pyarrow.binary(), pyarrow.string()])
+def test_parquet(kind: Any) -> None:
+    """Keys stand there as they are."""
+    when = [datetime(2026, 11, 24, 10, tzinfo=UTC)] * 5
+    content = parquet(
+        bucket=pyarrow.array([b"b"] * 5, kind),
+        key=pyarrow.array(KEYS, kind),
+        version_id=["v1", "v2", "v3", "v4", "v5"],
+        is_latest=[True, True, False, True, True],
+        is_delete_marker=[False, False, False, False, True],
+        size=pyarrow.array([1, 2, 3, 4, None], pyarrow.int64()),
+        last_modified_date=pyarrow.array(when, pyarrow.timestamp("ms", tz="UTC")),
+        e_tag=["e1", "e2", "e3", "e4", None],
+        storage_class=["STANDARD", "GLACIER", "STANDARD", "STANDARD", None],
+        encryption_status=["SSE-S3"] * 5,
+    )
+    modified = 1795514400 * 10**9
+    assert read(content, of_parquet()) == [
+        StoredObject(KEYS[0], 1, modified),
+        StoredObject(KEYS[1], 2, modified, archived=True),
+        StoredObject(KEYS[3], 4, modified),
+    ]
+    assert [(s.key, s.version, s.etag) for s in read(content, of_parquet(), all_versions=True)] == [
+        (key, f"v{number}", f'"e{number}"') for number, key in enumerate(KEYS[:4], start=1)
+    ]
+
+
+def test_parquet_with_few_columns_and_many_rows() -> None:
+    keys = [b"%d" % number for number in range(20_000)]
+    content = parquet(
+        key=keys, bucket=["b"] * len(keys), last_modified_date=pyarrow.array([1795514400000] * len(keys))
+    )
+    found = read(content, of_parquet())
+    assert [stored.key for stored in found] == keys
+    assert {(s.size, s.modified_ns) for s in found} == {(UNKNOWN_SIZE, 1795514400 * 10**9)}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no parquet", "after row 0"),
+        (parquet(bucket=["b"], key=[b"k"])[:-10], "after row 0"),
+        (parquet(bucket=["b"]), "it has no bucket and key"),
+        (parquet(bucket=["b", "other"], key=["k", "l"]), "row 2 is of another bucket"),
+        (parquet(bucket=["b"], key=pyarrow.array([None], pyarrow.string())), "row 1 is of another bucket"),
+        (parquet(bucket=["b"], key=["k"], size=["many"]), "after row 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_damaged_parquet(content: bytes, words: str) -> None:
+    with pytest.raises(ListingTrouble) as caught:
+        read(content, of_parquet())
+    assert words in caught.value.detail
+
+
+def test_parquet_spoiled_in_the_middle_costs_no_more_than_itself() -> None:
+    content = bytearray(parquet(bucket=["b"] * 500, key=[b"%d" % number for number in range(500)]))
+    for place in range(4, len(content), 97):
+        spoiled = bytearray(content)
+        spoiled[place] ^= 0xFF
+        with contextlib.suppress(ListingTrouble):
+            read(bytes(spoiled), of_parquet())
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(TargetError, match="needs the Python package pyarrow"):
+        of_parquet()
 
 
 def test_rows_are_streamed() -> None:

@@ -94,6 +94,7 @@ class Dispatcher:
         """Who is asked to prepare, and Dask's word for the answer."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
+        self._again = asyncio.Lock()
         self._closing = False
 
     # Who is there ---------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ class Dispatcher:
             self._known.discard(address)
             return
         except Exception as error:
-            answer = Refused(address, f"it can't run hashscan's tasks: {type(error).__name__}: {error}")
+            answer = Refused(address, f"it can't run hashscan's tasks: {_first_line(error)}")
         finally:
             del self._preparing[address], self._asked[address]
         if address not in self._known:
@@ -265,9 +266,7 @@ class Dispatcher:
         except AnswerError as error:
             answer = Refused(slot.ready.host, f"its answer makes no sense: {error}")
         except Exception as error:
-            answer = Refused(
-                slot.ready.host, f"it can't run hashscan's tasks: {type(error).__name__}: {error}"
-            )
+            answer = Refused(slot.ready.host, f"its answer can't be used: {_first_line(error)}")
         if work not in slot.busy or self._closing:
             # The worker was found to be lost meanwhile, and the batch is in other hands.
             return
@@ -310,6 +309,12 @@ class Dispatcher:
         """
         try:
             return await future.result()
+        except (KilledWorker, FutureCancelledError):
+            raise
+        except Exception:
+            # One answer that can't be read spoils those that were asked for with it, once.
+            async with self._again:
+                return await future.result()
         finally:
             future.release()
 
@@ -350,3 +355,7 @@ class Dispatcher:
     async def _released(self, future: Future[Any]) -> None:
         with contextlib.suppress(KilledWorker, FutureCancelledError):
             await self._answer(future)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -423,11 +423,13 @@ def test_memory_limit_is_a_reason() -> None:
 
 def test_descriptors_offset_stays() -> None:
     for content in SAMPLES.values():
+        found = sniff(content)
+        assert found is not None
+        if found.pillow in MISSING:
+            continue
         descriptor = os.memfd_create("picture")
         os.pwrite(descriptor, content, 0)
         os.lseek(descriptor, 5, os.SEEK_SET)
-        found = sniff(content)
-        assert found is not None
         assert next(decode_frames(PreadFile(descriptor), found))
         assert os.lseek(descriptor, 0, os.SEEK_CUR) == 5
         os.close(descriptor)

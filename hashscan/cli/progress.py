@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from hashscan.cli.screen import human_bytes
+from hashscan.cli.screen import human_bytes, say
 from hashscan.scan.summary import Summary
 
 LINE_SECONDS = 60.0
@@ -53,6 +53,12 @@ class Progress:
             f"{summary.findings} findings, {summary.files / seconds:.0f} files/s\n"
         )
         sys.stderr.flush()
+
+    def line(self, text: str) -> None:
+        """Write a line where the bar is, which comes again below."""
+        if self._bar is not None:
+            self._bar.clear()
+        say(text)
 
     def close(self) -> None:
         """Take the bar away."""

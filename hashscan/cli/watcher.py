@@ -48,7 +48,7 @@ class Watcher(Observer):
 
     def told(self, message: str) -> None:
         """Say it."""
-        say(f"hashscan: {message}")
+        self._progress.line(f"hashscan: {message}")
 
     def begun(self, run: Sweep) -> None:
         """Start to show progress and to heed signals."""

@@ -76,3 +76,17 @@ def test_human_bytes(number: float, text: str) -> None:
 def test_printable() -> None:
     assert printable("a\x1b[2J\n\u202eb") == "a\\x1b[2J\\x0a\\x202eb"
     assert printable("Grüße 漢字") == "Grüße 漢字"
+
+
+def test_a_line_is_written_in_place_of_the_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    shown = Progress()
+    shown.line("a word")
+    shown.close()
+    before, _ = capsys.readouterr().err.split("a word\n")
+    # What stood there was blanked out, from the beginning of the line.
+    assert before.endswith("\r")
+    assert before.rsplit("\r", 2)[1].strip() == ""
+    assert "files" in before

@@ -36,8 +36,22 @@ class Machine(MortalWorker):
         return super().check(batch)
 
 
+class Trap:
+    """Whoever unpickles this makes a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self._folder,)
+
+
 def mortal(setup: WorkerSetup, answers: Answers) -> Worker:
     """Makes a worker in a node's process, whose decoder is hostile, too."""
+    if folder := os.environ.get("TRAP"):
+        from hashscan.scan.cluster import node
+
+        node.check = lambda token, packed: Trap(folder)  # type: ignore[assignment,return-value]
     return Machine(replace(setup, decoder="tests.scan.hostile:load"), answers)
 
 

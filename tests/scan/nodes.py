@@ -136,12 +136,19 @@ class Cluster:
         program.wait_for("Scheduler at:")
         return program
 
-    def start_node(self, state: Path, processes: int = 1, command: Sequence[str] = tuple(NODE)) -> Program:
+    def start_node(
+        self,
+        state: Path,
+        processes: int = 1,
+        command: Sequence[str] = tuple(NODE),
+        environment: dict[str, str] | None = None,
+    ) -> Program:
         program = Program(
             [
                 *(*command, "--scheduler", self.address, *self.certificates),
                 *("--state", str(state), "--processes", str(processes)),
-            ]
+            ],
+            environment,
         )
         self.programs.append(program)
         return program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import stat
@@ -33,6 +34,8 @@ def require_dask(log_level: str = "critical") -> None:
             f"a cluster needs Dask, which can't be imported: {error}",
             advice="Install it with `pip install 'hashscan[dask]'`, on every machine in the same version.",
         ) from error
+    # It tells at length of every message that can't be read, which costs a node its part, and is said then.
+    logging.getLogger("distributed.protocol").setLevel(logging.CRITICAL + 1)
 
 
 def _configure(log_level: str) -> None:

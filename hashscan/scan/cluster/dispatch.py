@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from distributed import Client, Future
@@ -32,6 +32,7 @@ from hashscan.scan.cluster.messages import (
     unpack_answer,
     unpack_greeting,
 )
+from hashscan.scan.cluster.tasks import Tasks
 from hashscan.scan.cluster.work import Slot, Suspect, Work
 from hashscan.scan.wire import pack_batch
 
@@ -80,6 +81,7 @@ class Dispatcher:
         """How many of those went away."""
         self.failure = ""
         self._client = client
+        self._tasks = Tasks(client, f"hashscan-{token}", self._broken)
         self._token = token
         self._job = job
         self._say = say
@@ -92,8 +94,6 @@ class Dispatcher:
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, Future[Any]] = {}
         """Who is asked to prepare, and Dask's word for the answer."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._number = 0
         self._closing = False
 
     # Who is there ---------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Dispatcher:
         for address in self._known - present:
             self._lose(address)
         for address in present - self._known:
-            task = self._start(self._prepare(address))
+            task = self._tasks.start(self._prepare(address))
             self._preparing[address] = task
         self._known = present
 
@@ -120,7 +120,11 @@ class Dispatcher:
         if self._preparing:
             await asyncio.wait(set(self._preparing.values()), timeout=seconds)
 
-    async def watch(self) -> None:
+    def begin(self) -> asyncio.Task[None]:
+        """Go on to watch; the task is to be cancelled at the end."""
+        return self._tasks.start(self._watch())
+
+    async def _watch(self) -> None:
         """Look again and again, until the cluster is lost or the task is cancelled."""
         loop = asyncio.get_running_loop()
         here = with_worker = loop.time()
@@ -143,10 +147,10 @@ class Dispatcher:
             self._hand_out()
 
     async def _prepare(self, address: str) -> None:
-        future = self._submitted(address, node.prepare, self._token, self._job)
+        future = self._tasks.send(address, node.prepare, self._token, self._job)
         self._asked[address] = future
         try:
-            answer = unpack_greeting(await self._answer(future))
+            answer = unpack_greeting(await self._tasks.answer(future))
         except AnswerError as error:
             answer = Refused(address, f"its answer makes no sense: {error}")
         except (KilledWorker, FutureCancelledError):
@@ -154,7 +158,7 @@ class Dispatcher:
             self._known.discard(address)
             return
         except Exception as error:
-            answer = Refused(address, f"it can't run hashscan's tasks: {type(error).__name__}: {error}")
+            answer = Refused(address, f"it can't run hashscan's tasks: {_first_line(error)}")
         finally:
             del self._preparing[address], self._asked[address]
         if address not in self._known:
@@ -238,6 +242,9 @@ class Dispatcher:
         self._hand_out()
 
     def _hand_out(self) -> None:
+        if self._client.status != "running":
+            # What is sent now would be sent later, when there may be other workers.
+            return
         while self._alone and (idle := next((s for s in self.slots.values() if not s.busy), None)):
             self._give(idle, self._alone.popleft())
         free = [s for s in self.slots.values() if len(s.busy) < BATCHES_PER_WORKER and not s.reserved]
@@ -251,23 +258,21 @@ class Dispatcher:
                 free.remove(slot)
 
     def _give(self, slot: Slot, work: Work) -> None:
-        future = self._submitted(slot.address, node.check, self._token, pack_batch(work.batch))
+        future = self._tasks.send(slot.address, node.check, self._token, pack_batch(work.batch))
         slot.busy[work] = future
-        self._start(self._receive(slot, work, future))
+        self._tasks.start(self._receive(slot, work, future))
 
     async def _receive(self, slot: Slot, work: Work, future: Future[Any]) -> None:
         answer: Answer
         try:
-            data = await self._answer(future)
+            data = await self._tasks.answer(future)
             answer = unpack_answer(data, work.batch)
         except (KilledWorker, FutureCancelledError):
             answer = Unprepared()
         except AnswerError as error:
             answer = Refused(slot.ready.host, f"its answer makes no sense: {error}")
         except Exception as error:
-            answer = Refused(
-                slot.ready.host, f"it can't run hashscan's tasks: {type(error).__name__}: {error}"
-            )
+            answer = Refused(slot.ready.host, f"its answer can't be used: {_first_line(error)}")
         if work not in slot.busy or self._closing:
             # The worker was found to be lost meanwhile, and the batch is in other hands.
             return
@@ -289,37 +294,12 @@ class Dispatcher:
                 self._known.discard(slot.address)
         self._hand_out()
 
-    def _submitted(self, address: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a task run by one worker, and nowhere else."""
-        self._number += 1
-        return self._client.submit(
-            function,
-            *arguments,
-            key=f"hashscan-{self._token}-{self._number}",
-            workers=[address],
-            allow_other_workers=False,
-            retries=0,
-            pure=False,
-        )
+    def _broken(self, error: BaseException) -> None:
+        """A defect of ours, handed to whoever waits."""
+        self._give_up(f"{type(error).__name__}: {error}", error)
 
-    async def _answer(self, future: Future[Any]) -> Any:
-        """What a task gave.
-
-        Nothing that waits here is ever cancelled: Dask asks for several answers at once, and all would
-        be. To release the future ends the wait as well, with `FutureCancelledError`.
-        """
-        try:
-            return await future.result()
-        finally:
-            future.release()
-
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, error: BaseException | None = None) -> None:
+        """Owe nothing any more: all is unreadable, or ends with an error."""
         self.failure = f"the cluster is lost: {why}"
         self._say(self.failure)
         every = [*self._waiting, *self._alone, *(s.work for s in self._suspects)]
@@ -334,7 +314,10 @@ class Dispatcher:
         self.slots.clear()
         self._changed()
         for work in every:
-            work.give_up(self.failure)
+            if error is None:
+                work.give_up(self.failure)
+            else:
+                work.fail(error)
 
     async def close(self) -> None:
         """Have the workers let go of the sweep, as far as they answer."""
@@ -342,11 +325,17 @@ class Dispatcher:
         for future in [f for slot in self.slots.values() for f in slot.busy.values()]:
             future.release()
         if self.slots and self._client.status == "running":
-            releases = [self._submitted(address, node.release, self._token) for address in self.slots]
-            await asyncio.wait([self._start(self._released(f)) for f in releases], timeout=RELEASE_SECONDS)
+            releases = [self._tasks.send(address, node.release, self._token) for address in self.slots]
+            await asyncio.wait(
+                [self._tasks.start(self._released(f)) for f in releases], timeout=RELEASE_SECONDS
+            )
             for future in releases:
                 future.release()
 
     async def _released(self, future: Future[Any]) -> None:
         with contextlib.suppress(KilledWorker, FutureCancelledError):
-            await self._answer(future)
+            await self._tasks.answer(future)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

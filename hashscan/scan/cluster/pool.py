@@ -138,7 +138,7 @@ class ClusterPool(Pool):
             self._client, uuid.uuid4().hex, self._job, self._messages.put, lambda: self._changed(dispatcher)
         )
         await self._gather(dispatcher)
-        self._watch = asyncio.get_running_loop().create_task(dispatcher.watch())
+        self._watch = dispatcher.begin()
         return dispatcher
 
     async def _gather(self, dispatcher: Dispatcher) -> None:
@@ -158,6 +158,8 @@ class ClusterPool(Pool):
                 f"the scheduler {self._cluster.scheduler} went away: {_first_line(error)}",
                 advice="See what it says, then try again.",
             ) from error
+        if dispatcher.failure:
+            raise RuntimeError(dispatcher.failure)
         if dispatcher.slots:
             return
         if not dispatcher.refused:

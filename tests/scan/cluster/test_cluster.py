@@ -341,6 +341,20 @@ def test_a_file_is_not_blamed_for_machines_that_are_lost_while_they_have_it(
     assert (tmp_path / "machines-lost").stat().st_size == 2
 
 
+@pytest.mark.slow
+def test_no_answer_is_unpickled(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    """The trap stands in for what a node that was taken over would send."""
+    folder, state = pictures
+    sprung = tmp_path / "sprung"
+    trapped = here.start_node(state, 1, HOSTILE_NODE, {"TRAP": str(sprung)})
+    here.nodes(trapped, here.start_node(state))
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 1, said
+    assert story(tmp_path / "far.jsonl")[2]["files"] == 60
+    assert not sprung.exists()
+    assert "takes no part: its answer can't be used: " in said
+
+
 @pytest.fixture
 def far_away() -> Iterator[str]:
     """Another host, as a network namespace of that name: it has 10.213.77.2, this one 10.213.77.1."""

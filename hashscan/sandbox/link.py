@@ -10,7 +10,6 @@ import time
 
 from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
 
-
 # As a number: the flag's own type takes longer to compare than the reply to receive.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
 

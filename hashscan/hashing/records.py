@@ -212,11 +212,9 @@ def _unpacked(reply: bytes, algorithms: tuple[str, ...]) -> Iterable[PictureDige
     """
     for head, value in _HALVES.iter_unpack(memoryview(reply)[_HEADER.size :]):
         before, behind, size = _described(head, algorithms)
-        if size < _DIGEST_MAX:
-            if any(value[size:]):
-                raise ValueError("reply with a digest that is too long")
-            value = value[:size]
-        yield PictureDigest(*before, value, *behind)
+        if size < _DIGEST_MAX and any(value[size:]):
+            raise ValueError("reply with a digest that is too long")
+        yield PictureDigest(*before, value[:size], *behind)
 
 
 # Most pictures have digests of the same kinds, and most of their qualities come again, too.

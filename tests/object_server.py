@@ -2,8 +2,8 @@
 
 Run as a program it serves one bucket, `bucket`, and prints its URL. What is in it follows from `--objects`
 (`PREFIX:COUNT:SIZE`, repeatable) and `--file`; a folder's name in a key makes the server misbehave for that
-key, see FAULTS. It keeps up with thousands of requests a second, which is what it is for: other servers for
-tests don't. What S3 means in detail is tested elsewhere, against a server made for that.
+key, see FAULTS and LISTING_FAULTS. It keeps up with thousands of requests a second, which is what it is for:
+other servers for tests don't. What S3 means in detail is tested elsewhere, against a server made for that.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ FAULTS = {
     "shorter": "ten bytes less than listed, under the same etag",
     "stalled": "half of the object, then nothing more",
 }
+LISTING_FAULTS = {
+    "unlistable": "403 AccessDenied",
+    "expiring": "400 ExpiredToken after the first page",
+    "jamming": "503 SlowDown after the first page",
+}
+"""Of listings by a prefix that ends in such a folder."""
+
 PAGE = 1000
 BLOCK = bytes(range(256)) * 4096
 STREAMED = 1 << 20
@@ -178,7 +185,15 @@ class Connection(asyncio.Protocol):
         else:
             self.counts["lists"] += 1
             asked = dict(parse_qsl(query.decode(), keep_blank_values=True))
-            self.answer(200, self.bucket.page(asked))
+            folders = asked.get("prefix", "").split("/")[:-1]
+            if "unlistable" in folders:
+                self.refuse(403, "AccessDenied")
+            elif "expiring" in folders and "continuation-token" in asked:
+                self.refuse(400, "ExpiredToken")
+            elif "jamming" in folders and "continuation-token" in asked:
+                self.refuse(503, "SlowDown")
+            else:
+                self.answer(200, self.bucket.page(asked))
 
     def answer(self, status: int, content: bytes, extra: str = "") -> None:
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n{extra}\r\n"

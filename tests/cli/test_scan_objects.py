@@ -104,6 +104,32 @@ def test_every_fault_is_counted_and_no_verdict_lost(run: Run, uploads: Path, loc
     assert len(told) == sum(expected.values())
 
 
+def test_what_can_not_be_listed_to_its_end_is_told_of(run: Run, uploads: Path, local_list: str) -> None:
+    groups = ("unlistable/:5:10", "expiring/:1500:10", "fine/:1500:10")
+    with object_server(*groups, files={b"x": uploads / "listed.jpg"}) as url:
+        ran = scan(run, url)
+    summary = ran.lines[-1]
+    assert ran.code == 4
+    # Of the second, the first page.
+    assert summary["files"] == 1501 + 1000 == sum(summary["verdicts"].values())
+    assert summary["folders_not_entered"] == {"permission denied": 2}
+    told = {line["path"]: line.get("detail") for line in ran.lines if line["type"] == "folder"}
+    assert told == {
+        "s3://bucket/unlistable/": "the server says AccessDenied",
+        "s3://bucket/expiring/": "the server says ExpiredToken",
+    }
+
+
+@pytest.mark.slow
+def test_a_listing_that_jams(run: Run, local_list: str) -> None:
+    """Slow, since a server that says so is given time."""
+    with object_server("jamming/:1500:10", "fine/:10:10") as url:
+        ran = scan(run, url)
+    assert (ran.code, ran.lines[-1]["files"]) == (3, 1010)
+    (told,) = (line for line in ran.lines if line["type"] == "folder")
+    assert (told["path"], told["detail"]) == ("s3://bucket/jamming/", "the server says SlowDown")
+
+
 def test_found_in_spite_of_faults(run: Run, uploads: Path, local_list: str) -> None:
     with object_server("deleted/:1:10", files={b"x": uploads / "listed.jpg"}) as url:
         assert scan(run, url).code == 4

@@ -80,7 +80,11 @@ class GoogleClients:
     def lister(self) -> storage.Client:
         """Google's own client."""
         return storage.Client(
-            project=self._project, credentials=self._credentials, client_options={"api_endpoint": self.url}
+            project=self._project,
+            credentials=self._credentials,
+            client_options={"api_endpoint": self.url},
+            # Its own would try to renew the credentials of nobody, and leave connections open.
+            _http=self.session if self._anonymous else None,
         )
 
     @cached_property

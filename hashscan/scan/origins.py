@@ -43,8 +43,9 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
     for target in targets:
         scheme = _scheme_of(target)
         if scheme not in SOURCES:
+            shown = without_secrets(target).decode(errors="replace")
             raise TargetError(
-                f"{_harmless(target)!r}: there is no source for {scheme.removesuffix(':')}://",
+                f"{shown!r}: there is no source for {scheme.removesuffix(':')}://",
                 advice=f"Name a path, or a URL of {', '.join(n for n in SOURCES if n != _FILES) or 'none'}; "
                 f"a path that looks like a URL needs ./ before it.",
             )
@@ -108,9 +109,3 @@ def _scheme_of(name: bytes) -> str:
         return _FILES
     scheme = found[1].decode("ascii").lower()
     return scheme if scheme != _FILES else f"{scheme}:"
-
-
-def _harmless(target: bytes) -> str:
-    """A target for an error message, without what may be a password or a signature."""
-    shown = re.sub(rb"(?<=://)[^/]*@", b"", target).partition(b"?")
-    return (shown[0] + ("?…".encode() if shown[1] else b"")).decode(errors="replace")

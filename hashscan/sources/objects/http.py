@@ -12,13 +12,14 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from hashscan.errors import TargetError
-from hashscan.model import DIRECT, Access, Batch, Item
-from hashscan.sources.base import Listing, Opener, SkippedFile, Source
+from hashscan.errors import TargetError, UsageError
+from hashscan.model import DIRECT, Access, Batch, Item, Reason
+from hashscan.sources.base import Listing, LostFile, Opener, Passed, SkippedFile, Source, without_secrets
+from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.sifting import Sieve
 from hashscan.sources.objects.source import item_of, owner_of
-from hashscan.sources.objects.store import StoredObject
+from hashscan.sources.objects.store import UNKNOWN_SIZE, StoredObject
 from hashscan.sources.objects.web_address import WebAddress, parse
 from hashscan.sources.objects.web_client import WebClient
 from hashscan.sources.objects.web_store import WebStore
@@ -92,6 +93,36 @@ class HttpSource(Source):
         for origin, items in waiting.items():
             if items:
                 yield Batch(self.name, origin, b"", 0, 0, tuple(items))
+
+    def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
+        """Objects by address; nothing is asked before they are read, so that their sizes are not known yet."""
+        gathering = Gathering(self._options)
+        sieve = Sieve(b"", self._options)
+        asked_for = frozenset(self._addresses)
+        for name in names:
+            if not name:
+                if (due := gathering.take()) is not None:
+                    yield due
+                yield Passed()
+                continue
+            try:
+                address = parse(name)
+            except UsageError as error:
+                yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, str(error))
+                continue
+            if asked_for and address not in asked_for:
+                yield LostFile(address.shown, b"", b"", Reason.OUTSIDE, "")
+                continue
+            origin = address.origin
+            stored = StoredObject(address.name, UNKNOWN_SIZE, 0)
+            item = replace(item_of(stored, owner_of(origin)), hidden=address.query)
+            reason = sieve.reason(replace(stored, key=address.path))
+            if reason is not None:
+                yield SkippedFile(origin, b"", item, reason)
+            elif (full := gathering.add(Batch(self.name, origin, b"", 0, 0, ()), item)) is not None:
+                yield full
+        if (due := gathering.take()) is not None:
+            yield due
 
     def _looked(self) -> Iterator[tuple[WebAddress, StoredObject]]:
         """The addresses in order, with what their servers say; several are asked at a time."""

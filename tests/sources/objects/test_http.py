@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Reason
-from hashscan.sources.base import SkippedFile
+from hashscan.sources.base import Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.objects import tries, unsized, web_client, web_store
 from hashscan.sources.objects.http import HttpSource, HttpsSource
 from hashscan.sources.objects.store import UNKNOWN_SIZE
@@ -99,6 +99,42 @@ def test_queries_are_sent_and_not_shown(objects: Objects) -> None:
     found = fetch(batches)
     assert list(found.values()) == [b"1", b"2"]
     assert tuple(found) == source.paths
+
+
+def named(*names: bytes, targets: tuple[bytes, ...] = (), **options: object) -> list[Listing]:
+    source = HttpSource(targets, ListingOptions(**options))  # type: ignore[arg-type]
+    return list(source.named(iter(names)))
+
+
+def test_named_ones_are_read_and_nothing_is_asked_before(objects: Objects) -> None:
+    one, two = objects.put("/a/f", b"1"), objects.put("/f?sig=SECRET", b"2")
+    listings = named(one, two, objects.url + b"/gone", one)
+    assert not objects.asked
+    assert "SECRET" not in repr(listings)
+    batches = [listing for listing in listings if isinstance(listing, Batch)]
+    assert [len(batch.items) for batch in batches] == [3, 1]
+    found = fetch(batches)
+    assert sorted(value for value in found.values() if isinstance(value, bytes)) == [b"1", b"2"]
+    assert found[objects.url + b"/gone"] is Reason.VANISHED
+
+
+def test_a_pause_brings_what_was_named_so_far(objects: Objects) -> None:
+    one, two = objects.put("/1", b"1"), objects.put("/2", b"2")
+    batch, passed, last = named(one, b"", two)
+    assert isinstance(batch, Batch)
+    assert passed == Passed()
+    assert isinstance(last, Batch)
+
+
+def test_names_that_are_no_objects(objects: Objects) -> None:
+    target, other = objects.put("/f", b"1"), objects.put("/other?sig=SECRET", b"2")
+    listings = named(other, b"http://user:SECRET@host/f", target, targets=(target,))
+    assert [type(listing) for listing in listings] == [LostFile, LostFile, Batch]
+    lost = [listing for listing in listings if isinstance(listing, LostFile)]
+    assert [listing.reason for listing in lost] == [Reason.OUTSIDE, Reason.NO_NAME]
+    assert "SECRET" not in repr(lost)
+    (skipped,) = named(target, exclude=Patterns.compile(("f",), None))
+    assert isinstance(skipped, SkippedFile)
 
 
 def test_many_at_a_time(objects: Objects) -> None:

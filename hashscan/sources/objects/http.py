@@ -95,7 +95,7 @@ class HttpSource(Source):
                 yield Batch(self.name, origin, b"", 0, 0, tuple(items))
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
-        """Objects by address; nothing is asked before they are read, so that their sizes are not known yet."""
+        """Objects by address; nothing is asked before they are read, so their sizes are not known yet."""
         gathering = Gathering(self._options)
         sieve = Sieve(b"", self._options)
         asked_for = frozenset(self._addresses)

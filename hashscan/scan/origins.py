@@ -96,7 +96,8 @@ def named_listings(
             if not name:
                 yield Passed()
             elif scheme in SOURCES:
-                shown = without_secrets(name) if scheme in _WEB else name
+                secret = scheme in _WEB or b"@" in name.split(b"/", 3)[2]
+                shown = without_secrets(name) if secret and scheme != _FILES else name
                 yield LostFile(shown, b"", b"", Reason.OUTSIDE, "")
             else:
                 yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, "there is no source for it")

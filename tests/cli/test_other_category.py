@@ -25,7 +25,16 @@ from tests.cli.conftest import Run
 
 SWEEPING = ("scan", "check")
 """Every command that gives verdicts."""
-LEFT_OUT = {"--no-state": "then the list is not there", "--state": "the list is kept there"}
+LEFT_OUT = {
+    "--no-state": "then the list is not there",
+    "--state": "the list is kept there",
+    "--files-from": "it says what is swept",
+    "--inventory": "it says what is swept",
+    "--cluster": "it says where",
+    "--cluster-ca": "of a cluster",
+    "--cluster-cert": "of a cluster",
+    "--cluster-key": "of a cluster",
+}
 
 
 @pytest.fixture
@@ -63,6 +72,9 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--ignore-file": [str(folder / "ignore")],
         "--workers": [1],
         "--review-threshold": [60],
+        "--in-flight": [1],
+        "--endpoint": ["http://127.0.0.1:9"],
+        "--shard": ["1/1"],
     }
     if option.opts[0] in particular:
         return particular[option.opts[0]]
@@ -126,7 +138,14 @@ def test_no_option_variable_or_settings_key_makes_it_act(
 
 def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above."""
-    assert set(COMMANDS) - set(SWEEPING) == {"hash", "lists", "publish", "selftest"}
+    assert set(COMMANDS) - set(SWEEPING) == {
+        "hash",
+        "lists",
+        "publish",
+        "report",
+        "selftest",
+        "worker",
+    }
 
 
 @pytest.mark.parametrize("form", [name for name, kind in LIST_FORMATS.items() if not kind.takes_category])

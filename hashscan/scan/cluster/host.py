@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hashscan import __version__
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UnreachableError
@@ -140,6 +141,8 @@ def _nannies(settings: HostSettings, security: Security, scratch: Path, make: Ma
 
     from hashscan.scan.cluster.node import NodePlugin, NodeSettings
 
+    # Dask would listen everywhere; in the clear that is for this machine alone.
+    host = settings.host if settings.cluster.encrypted else urlsplit(settings.cluster.scheduler).hostname
     identity = uuid.uuid4().hex
     node = NodeSettings(identity, settings.state.absolute(), make, __version__)
     return [
@@ -151,7 +154,7 @@ def _nannies(settings: HostSettings, security: Security, scratch: Path, make: Ma
             security=security,
             local_directory=str(scratch),
             death_timeout=START_SECONDS,
-            host=settings.host,
+            host=host,
             # The server for pages has none to serve, and is for this machine alone.
             dashboard_address="127.0.0.1:0",
             plugins=(NodePlugin(node),),

@@ -48,7 +48,7 @@ from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 if TYPE_CHECKING:
     import distributed
 
-SWEEPS_KEPT = 4
+SWEEPS_KEPT = 16
 """Sweeps that a worker is ready for at a time; each costs a sandbox. The one asked least lately goes."""
 
 FILES = "file"

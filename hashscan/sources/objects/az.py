@@ -214,7 +214,8 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
     except AzureError as error:
         raise trouble_of(error, begun=offset > 0) from None
     found = answer.properties
-    return Reading(_pieces(answer), found.size, found.etag or "", item.version)
+    # The size is that of what is left from the offset on.
+    return Reading(_pieces(answer), found.size + offset, found.etag or "", item.version)
 
 
 def _pieces(answer: Any) -> Iterator[Chunk]:

@@ -236,8 +236,10 @@ class _Folder(OpenFolder):
                     item, proven = self._receive(item, spool)
                     break
                 except Transient as trouble:
-                    tries.failed(trouble, spool.size - start)
-                    if not (item.etag or item.version):
+                    resumable = bool(item.etag or item.version)
+                    # What is read again from the start is no progress.
+                    tries.failed(trouble, spool.size - start if resumable else 0)
+                    if not resumable:
                         # Nothing says that what follows would be of the same object.
                         spool.restart()
         except BaseException:
@@ -254,7 +256,7 @@ class _Folder(OpenFolder):
         reading = self._store.read(item, spool.size)
         try:
             item = _expect(item, reading, begun=spool.size > 0)
-            size = reading.size
+            size = item.stat.size if reading.size == UNKNOWN_SIZE else reading.size
             for chunk in reading.chunks:
                 if self._closing.is_set():
                     raise _GivenUp

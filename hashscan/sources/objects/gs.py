@@ -287,7 +287,9 @@ def _expect(item: Item, generation: str, *, begun: bool) -> None:
     Raises:
         FileTrouble: it is of another generation.
     """
-    if generation != _generation_of(item):
+    expected = _generation_of(item)
+    # Of an object that was only named none is known.
+    if expected and generation != expected:
         raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
 
 

@@ -11,7 +11,16 @@ from functools import partial
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
-from hashscan.sources.base import ClosedFolder, Listing, LostFile, Opener, Passed, SkippedFile, Source
+from hashscan.sources.base import (
+    ClosedFolder,
+    Listing,
+    LostFile,
+    Opener,
+    Passed,
+    SkippedFile,
+    Source,
+    without_secrets,
+)
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.listing import list_parallel
@@ -159,7 +168,7 @@ class ObjectSource(Source):
             try:
                 found = self.parse(name)
             except TargetError:
-                yield LostFile(name, b"", b"", Reason.NO_NAME, "")
+                yield LostFile(without_secrets(name), b"", b"", Reason.NO_NAME, "")
                 continue
             sieve = next(
                 (

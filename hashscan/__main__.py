@@ -11,8 +11,8 @@ _DEFECT = 70
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    # Interpreters that are started for workers would else import what lies in the current folder, which may be
-    # a customer's.
+    # Interpreters that are started for workers would else import what lies in the current folder, which may
+    # be a customer's.
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         from hashscan.cli.main import run

@@ -13,7 +13,7 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.s3_client import S3Clients, answer_of, explained
-from hashscan.sources.objects.s3_listing import attach, following, objects_of, prefixes_of
+from hashscan.sources.objects.s3_listing import attach, following, is_listing, objects_of, prefixes_of
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
@@ -117,6 +117,8 @@ class S3Store(ObjectStore):
         except BotoCoreError as error:
             # Its text repeats the request; the name of its class says enough.
             raise ListingTrouble(FolderReason.IO_ERROR, type(error).__name__) from error
+        if not is_listing(page, all_versions=all_versions):
+            raise ListingTrouble(FolderReason.IO_ERROR, "the answer is no listing")
         return page
 
     def read(self, item: Item, offset: int) -> Reading:

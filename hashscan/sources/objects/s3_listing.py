@@ -24,6 +24,15 @@ def attach(client: Any) -> None:
         client.meta.events.register_first(f"before-parse.s3.{operation}", _take_over)
 
 
+def is_listing(page: Mapping[str, Any], *, all_versions: bool) -> bool:
+    """Whether an answer is a listing that can be followed; a proxy's page of words is none."""
+    if _FOUND not in page:
+        return False
+    if page.get("IsTruncated") and not page.get("NextKeyMarker" if all_versions else "NextContinuationToken"):
+        return False
+    return all("Key" in entry and (entry.get("Size") or "").isdecimal() for entry in page[_FOUND])
+
+
 def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
     """The objects of a page; versions where those were asked for, but no delete markers."""
     encoded = page.get("EncodingType") == "url"

@@ -220,7 +220,9 @@ def test_any_reply_is_refused_or_makes_sense(
         assert found in FAILURES
         return
     assert found.picture.format == picture_format.name
-    assert list(found.stored(algorithms)) == algorithms
+    stored = list(found.stored(algorithms))
+    # Of a damaged file its first picture may be what is lost.
+    assert stored == algorithms or (not stored and found.damage is not None)
     for digest in found.digests:
         assert digest.algorithm in algorithms
         assert len(digest.value) == ALGORITHMS[digest.algorithm].size

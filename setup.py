@@ -18,7 +18,7 @@ setup(
         Extension(
             "hashscan.hashing._pdq",
             ["hashscan/hashing/_pdq.c"],
-            depends=["hashscan/hashing/_pdq_loops.h"],
+            depends=["hashscan/hashing/_pdq_loops.h", "hashscan/hashing/_pdq_weights.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             # Elsewhere than on x86-64, gcc would fuse what the reference rounds twice.
             extra_compile_args=["-O3", "-ffp-contract=off"],

@@ -769,7 +769,10 @@ static PyObject *inner_boxes(PyObject *module, PyObject *luma)
     return boxes;
 }
 
+#include "_pdq_weights.h"
+
 static PyMethodDef methods[] = {
+    {"weights", weights, METH_VARARGS, "The tables of weights of a side, as bytes."},
     {"reduce", reduce, METH_VARARGS, "Sum up a picture by two tables of weights."},
     {"judge", judge, METH_VARARGS, "Digests, what they hang on, qualities and doubts of a reduced picture."},
     {"hashed", hashed, METH_VARARGS, "Sum up a picture, and judge what comes of it."},

@@ -4,12 +4,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+Table = bytes | NDArray[Any]
+
+def weights(length: int, kept: int, factor: int, ways: bytes, /) -> tuple[bytes, bytes]: ...
 def reduce(
     luma: NDArray[Any],
-    spans_down: NDArray[Any],
-    weights_down: NDArray[Any],
-    spans_across: NDArray[Any],
-    weights_across: NDArray[Any],
+    spans_down: Table,
+    weights_down: Table,
+    spans_across: Table,
+    weights_across: Table,
     out: NDArray[Any],
     /,
 ) -> None: ...
@@ -23,10 +26,10 @@ def judge(
 ) -> tuple[bytes, float, int, int, int, int, int]: ...
 def hashed(
     luma: NDArray[Any],
-    spans_down: NDArray[Any],
-    weights_down: NDArray[Any],
-    spans_across: NDArray[Any],
-    weights_across: NDArray[Any],
+    spans_down: Table,
+    weights_down: Table,
+    spans_across: Table,
+    weights_across: Table,
     dct: NDArray[Any],
     limits: NDArray[Any],
     places: NDArray[Any],

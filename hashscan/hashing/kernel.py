@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing import pdq_rounding
-from hashscan.hashing.pdq_reduction import SIDE, Floats, Way, reductions, taps
+from hashscan.hashing.pdq_reduction import REMEMBERED, SIDE, Floats, Way, reduction, reductions
 from hashscan.hashing.pdq_turns import places_of, turned
 from hashscan.hashing.structure import LIMITS, doubt_of
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
@@ -39,6 +39,15 @@ class Judged(NamedTuple):
     """The quality, and what it is at least and at most if gradients are off by the slack."""
     doubt: int
     """See `structure.doubt_of`."""
+
+
+class Taps(NamedTuple):
+    """The matrices of weights where they are not zero, place by place, as the loops in C take them."""
+
+    spans: bytes
+    """Shape (ways, 64, 2), int32: first pixel and number of pixels."""
+    weights: bytes
+    """Shape (ways, 64, n), float32: as many as there are pixels at most, the others zero."""
 
 
 class Kernel(ABC):
@@ -213,6 +222,19 @@ class CKernel(Kernel):
         from hashscan.hashing import _pdq
 
         return _pdq.inner_boxes(_with_rows(luma))
+
+
+def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
+    """What reduces a side of `length`, of which `kept` pixels are left, to 64 places; the last are remembered."""
+    return (_taps if kept <= REMEMBERED else _taps.__wrapped__)(length, kept, ways)
+
+
+@lru_cache(maxsize=256)
+def _taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
+    from hashscan.hashing import _pdq
+
+    said = bytes(number for way in ways for number in (way.rendering, way.mirrored))
+    return Taps(*_pdq.weights(length, kept, reduction(length, kept), said))
 
 
 @cache

@@ -32,7 +32,7 @@ SQUARE = 512
 ENLARGEMENT = 4
 
 _REDUCTIONS = (1, 2, 4, 8)
-_REMEMBERED = 1 << 12
+REMEMBERED = 1 << 12
 """Longest side in pixels whose weights are kept for the next picture; they take 130 kB."""
 _WIDE = 1 << 14
 """From this width on columns are summed up first, since a kilobyte is held for each."""
@@ -62,15 +62,6 @@ class Band(NamedTuple):
     """First and end of the columns, which are pixels."""
     weights: Floats
     """Shape (ways, rows, pixels)."""
-
-
-class Taps(NamedTuple):
-    """The matrices of weights where they are not zero, place by place."""
-
-    spans: NDArray[np.int32]
-    """Shape (ways, 64, 2): first pixel and number of pixels."""
-    weights: Floats
-    """Shape (ways, 64, n): as many as there are pixels at most, the others zero."""
 
 
 def reductions(
@@ -114,28 +105,7 @@ def reductions(
 
 def _weights(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[Band, ...]:
     """The same as `_bands`, remembered where that is small: it grows with the side."""
-    return (_bands if kept <= _REMEMBERED else _bands.__wrapped__)(length, kept, ways)
-
-
-def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
-    """The matrices of weights for a side of `length`, reduced to `kept`, as the loops in C take them."""
-    return (_taps if kept <= _REMEMBERED else _taps.__wrapped__)(length, kept, ways)
-
-
-@lru_cache(maxsize=256)
-def _taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
-    factor = reduction(length, kept)
-    matrices = [_matrix(length, factor, way) for way in ways]
-    most = max(rows.shape[1] for _, rows in matrices)
-    spans = np.empty((len(ways), SIDE, 2), np.int32)
-    weights = np.zeros((len(ways), SIDE, most), np.float32)
-    for span, block, (starts, rows) in zip(spans, weights, matrices, strict=True):
-        span[:, 0] = starts
-        # Behind a row's last weight there are zeros, for which there may be no pixels.
-        used = rows.shape[1] - np.argmax(rows[:, ::-1] != 0, axis=1)
-        span[:, 1] = np.minimum(used, kept - starts)
-        block[:, : rows.shape[1]] = rows
-    return Taps(spans, weights)
+    return (_bands if kept <= REMEMBERED else _bands.__wrapped__)(length, kept, ways)
 
 
 @lru_cache(maxsize=256)

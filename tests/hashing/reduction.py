@@ -1,11 +1,11 @@
-"""The plain way to reduce a picture, for tests of what follows."""
+"""Pictures reduced, and the tables for it, in plain numpy, to compare with."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, Floats, reductions
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, SIDE, Floats, Way, _matrix, reduction, reductions
 
 
 def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> Floats:
@@ -13,3 +13,18 @@ def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> F
     (found,) = reductions(luma, stored, ((PLAIN_WAY,),))
     small: Floats = found[0, :, 0]
     return small
+
+
+def tables(length: int, kept: int, ways: tuple[Way, ...]) -> tuple[NDArray[np.int32], Floats]:
+    """What `kernel.taps` holds, as arrays."""
+    matrices = [_matrix(length, reduction(length, kept), way) for way in ways]
+    spans = np.empty((len(ways), SIDE, 2), np.int32)
+    for span, (starts, rows) in zip(spans, matrices, strict=True):
+        span[:, 0] = starts
+        # Behind a row's last weight there are zeros, for which there may be no pixels.
+        span[:, 1] = np.minimum(rows.shape[1] - np.argmax(rows[:, ::-1] != 0, axis=1), kept - starts)
+    most = int(spans[:, :, 1].max())
+    weights = np.zeros((len(ways), SIDE, most), np.float32)
+    for block, (_, rows) in zip(weights, matrices, strict=True):
+        block[:, : rows.shape[1]] = rows[:, :most]
+    return spans, weights

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.hashing.borders import inner_boxes
-from hashscan.hashing.kernel import NumpyKernel
+from hashscan.hashing.kernel import NumpyKernel, taps
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way, taps
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way
 from hashscan.hashing.pdq_rounding import dct_matrix
 from hashscan.hashing.pdq_turns import places_of
 from hashscan.hashing.structure import LIMITS
 from hashscan.hashing.variants import DIHEDRAL, ENLARGED, PLAIN, SQUARED, VARIANTS
 from tests.hashing.drawings import DRAWINGS, noise, scene
 from tests.hashing.kernels import KERNELS
-from tests.hashing.reduction import reduced
+from tests.hashing.reduction import reduced, tables
 
 _pdq: Any = pytest.importorskip("hashscan.hashing._pdq")
 NUMPY, C = KERNELS if len(KERNELS) == 2 else (NumpyKernel(), NumpyKernel())
@@ -169,20 +169,60 @@ def test_borders_of_drawings_are_the_same(drawing: str) -> None:
         assert inner_boxes(luma) == inner_boxes_by_numpy(luma)
 
 
+WAYS = [Way(rendering, mirrored) for rendering in (PLAIN, SQUARED, ENLARGED) for mirrored in (False, True)]
+
+
+@given(
+    st.one_of(st.integers(1, 1200), st.integers(1200, 70_000)),
+    st.sampled_from([1, 2, 4, 8]),
+    st.lists(st.sampled_from(WAYS), min_size=1, max_size=4),
+)
+@settings(deadline=None)
+def test_weights_are_the_same_to_the_last_bit(length: int, factor: int, ways: list[Way]) -> None:
+    kept = -(-length // factor)
+    # A side that may have been reduced in several ways is taken to be reduced least.
+    if factor > 1 and any(-(-length // less) == kept for less in (1, 2, 4) if less < factor):
+        return
+    sizes = length, kept, tuple(ways)
+    for found, expected in zip(taps(*sizes), tables(*sizes), strict=True):
+        np.testing.assert_array_equal(np.frombuffer(found, expected.dtype).reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize(
+    ("length", "kept", "factor", "ways"),
+    [
+        (0, 0, 1, b"\0\0"),
+        (80, 40, 1, b"\0\0"),
+        (80, 80, 0, b"\0\0"),
+        (80, 80, -1, b"\0\0"),
+        (1 << 40, 1 << 40, 1, b"\0\0"),
+        (80, 80, 1, b""),
+        (80, 80, 1, b"\0"),
+        (80, 80, 1, bytes(10)),
+        (80, 80, 1, b"\3\0"),
+        (80, 80, 1, b"\0\2"),
+    ],
+)
+def test_weights_for_no_such_side(length: int, kept: int, factor: int, ways: bytes) -> None:
+    with pytest.raises(ValueError, match=r"fit|way"):
+        _pdq.weights(length, kept, factor, ways)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     luma = np.zeros((80, 90), np.uint8)
-    down, across = taps(80, 80, (PLAIN_WAY,)), taps(90, 90, (PLAIN_WAY,))
+    down, across = tables(80, 80, (PLAIN_WAY,)), tables(90, 90, (PLAIN_WAY,))
+    spans_down, weights_down = down
     out = np.empty(4096, np.float32)
     _pdq.reduce(luma, *down, *across, out)
-    beyond = down.spans.copy()
+    beyond = spans_down.copy()
     beyond[0, 63] = (79, 2)
-    before = down.spans.copy()
+    before = spans_down.copy()
     before[0, 0] = (-1, 1)
-    more = down.spans.copy()
-    more[0, 0] = (0, down.weights.shape[2] + 1)
-    for spans in (beyond, before, more, down.spans[:, :63], down.spans[:, :0]):
+    more = spans_down.copy()
+    more[0, 0] = (0, weights_down.shape[2] + 1)
+    for spans in (beyond, before, more, spans_down[:, :63], spans_down[:, :0]):
         with pytest.raises(ValueError, match="fit"):
-            _pdq.reduce(luma, np.ascontiguousarray(spans), down.weights, *across, out)
+            _pdq.reduce(luma, np.ascontiguousarray(spans), weights_down, *across, out)
     with pytest.raises(ValueError, match="fit"):
         _pdq.reduce(luma[:79], *down, *across, out)
     with pytest.raises(ValueError, match="fit"):
@@ -206,11 +246,11 @@ def test_what_does_not_fit_is_refused() -> None:
             _pdq.judge(*wrong, 0.1)
     rest = dct_matrix(), limits, places
     _pdq.hashed(luma, *down, *across, *rest, 0.1)
-    both_ways = taps(90, 90, (PLAIN_WAY, Way(mirrored=True)))
+    both_ways = tables(90, 90, (PLAIN_WAY, Way(mirrored=True)))
     for wrong in (
         (luma[:79], *down, *across, *rest),
         (luma, *down, *both_ways, *rest),
-        (luma, beyond, down.weights, *across, *rest),
+        (luma, beyond, weights_down, *across, *rest),
         (luma, *down, *across, dct_matrix()[1:], limits, places),
         (luma, *down, *across, dct_matrix(), limits[1:], places),
         (luma, *down, *across, dct_matrix(), limits, places + 1),

@@ -225,7 +225,7 @@ class CKernel(Kernel):
 
 
 def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
-    """What reduces a side of `length`, of which `kept` pixels are left, to 64 places; the last are remembered."""
+    """What reduces a side of `length`, of which `kept` pixels are left, to 64 places."""
     return (_taps if kept <= REMEMBERED else _taps.__wrapped__)(length, kept, ways)
 
 

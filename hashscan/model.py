@@ -375,6 +375,8 @@ class FileResult:
     """True when the picture's PDQ was too poor to be matched."""
     only_test: bool = False
     """True for a finding that nothing but test entries speak for."""
+    content: int | None = None
+    """Number of its content in the sweep's state, where it is kept."""
     augmented: tuple[VariantDigest, ...] = ()
     """Of what is in the picture or could be made of it; only where asked for, to make a list."""
 

@@ -195,9 +195,11 @@ def sweep(settings: SweepSettings) -> int:
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
     part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
+    unread = outcome.summary.recalled
+    unchanged = f" ({unread} of them unchanged)" if unread else ""
     say(
-        f"hashscan: {part}{outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
-        f"in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
+        f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
+        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
     )
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"

@@ -30,9 +30,12 @@ from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
+from hashscan.scan.state.memory import SweepMemory
+from hashscan.scan.state.scopes import Scopes
 from hashscan.scan.summary import Summary
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
 from hashscan.sources.base import Listing, Source
+from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -181,7 +184,10 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             excepted=exceptions.in_force,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
+            # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
+            keep=settings.state is not None and settings.cluster is None,
         )
+        memory = stack.enter_context(_memory(settings, setup, sources, observer)) if setup.keep else None
         with _pool(settings, setup, opened.infos) as pool:
             emit(
                 sweep_record(
@@ -212,14 +218,18 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 pool,
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
-                tick=_ticker(pool, observer),
+                tick=_ticker(pool, observer, memory),
+                memory=memory,
             )
             observer.begun(run)
             for record in run:
                 emit(record)
-            _ticker(pool, observer)()
+            _ticker(pool, observer, memory)()
             failure, cluster = pool.failure, pool.fields()
         summary = run.summary
+        if memory is not None:
+            whole = run.listed and not run.stopped and not failure
+            memory.finish(listed=run.listed, complete=whole and not summary.folder_reasons)
         if not run.stopped and not failure and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
@@ -270,8 +280,35 @@ def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo]
     return ClusterPool(setup, infos, settings.cluster)
 
 
-def _ticker(pool: Pool, observer: Observer) -> Callable[[], None]:
+def _memory(
+    settings: SweepSettings, setup: WorkerSetup, sources: Sequence[Source], observer: Observer
+) -> SweepMemory:
+    """What earlier sweeps remember of the targets that are on this machine."""
+    assert settings.state is not None
+    files = [source for source in sources if isinstance(source, FilesystemSource)]
+    targets = [target for source in files for target in source.targets]
+    lone = [t for source in files for t, p in zip(source.targets, source.paths, strict=True) if t != p]
+    shard = settings.shard
+    left_out = {
+        "exclude": settings.exclude,
+        "ignore_file": None if settings.ignore_file is None else str(settings.ignore_file),
+        "one_file_system": settings.one_file_system,
+        "max_file_size": settings.max_file_size,
+    }
+    scopes = Scopes(
+        targets,
+        "" if shard is None else f"{shard.index}/{shard.count}",
+        left_out,
+        lone=lone,
+        named=settings.files_from is not None,
+    )
+    return SweepMemory(settings.state, setup, scopes, with_digests=settings.with_digests, told=observer.told)
+
+
+def _ticker(pool: Pool, observer: Observer, memory: SweepMemory | None) -> Callable[[], None]:
     def tick() -> None:
+        if memory is not None:
+            memory.tick()
         for message in pool.messages():
             observer.told(message)
         observer.tick()

@@ -25,13 +25,14 @@ class AppendedColumn:
         OSError: it can't be read or written.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], rows: int) -> None:
+    def __init__(self, path: Path, dtype: np.dtype[Any], rows: int, synced: int) -> None:
         """Open, or make.
 
         Args:
             path: of the file.
             dtype: of a row.
             rows: how many were committed.
+            synced: how many of them even a power cut can't have taken; of others zeros may be left.
         """
         self.path = path
         self.dtype = dtype
@@ -40,10 +41,10 @@ class AppendedColumn:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, _MODE)
         size = os.fstat(self._descriptor).st_size
-        if size < rows * dtype.itemsize:
+        if size < synced * dtype.itemsize:
             os.close(self._descriptor)
             raise DamagedColumnError(f"{path.name} has {size // dtype.itemsize} rows of {rows}")
-        if size > rows * dtype.itemsize:
+        if size != rows * dtype.itemsize:
             os.ftruncate(self._descriptor, rows * dtype.itemsize)
 
     def append(self, rows: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from hashscan.scan.state.packing import Packed, pack, unpack
 from hashscan.scan.state.profile import Profile, from_text
 
 LOW, ODD, CONFIRMED, LACKING = 1, 2, 4, 8
-"""Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in full; a
-fresh decoder has confirmed what is kept; it is of a format that an extra would decode."""
+"""Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in
+full; a fresh decoder has confirmed what is kept; it is of a format that an extra would decode."""
 
 HIT, STALE = 64, 128
 """Beside them in `attention`: it came near to an entry; it must be read again."""
@@ -30,17 +30,26 @@ QUIET = LOW | CONFIRMED
 
 COLUMN_DIGESTS = ("sha256", "md5", "sha1")
 _ABOUT = np.dtype(
-    [("profile", "<u2"), ("flags", "u1"), ("kind", "i1"), ("since", "<u4"), ("further", "<u8"), ("crc", "<u4")]
+    [
+        ("profile", "<u2"),
+        ("flags", "u1"),
+        ("kind", "i1"),
+        ("since", "<u4"),
+        ("further", "<u8"),
+        ("crc", "<u4"),
+    ]
 )
 _DIGESTS = {name: np.dtype((np.void, size)) for name, size in (("sha256", 32), ("md5", 16), ("sha1", 20))}
 _PDQ = np.dtype((np.void, 32))
 _PICTURES = np.dtype("<u4")
 _BYTE = np.dtype("u1")
 _FURTHER = struct.Struct("<IIIII")
-"""Row in `pdq`, heads, and the lengths of the first digest where it stands here, of the rest, and of other digests."""
+"""Row in `pdq`, number of the heads, and three lengths: of what stands before the rest (the first digest, and
+above the lowest eight bits the heads, where they stand here), of the rest, and of other digests."""
 _NONE = (1 << 32) - 1
 _NOTHING = (1 << 64) - 1
 _BLOCK = 1 << 20
+_LATEST_MAX = 10_000
 _HEADS_MAX = 20_000
 """Heads kept once; of pictures with others they stand beside the rest."""
 
@@ -76,15 +85,21 @@ class Contents:
             OSError: a column can't be opened.
         """
         self._database = database
-        rows = dict(database.execute("SELECT name, rows FROM columns"))
+        found = database.execute("SELECT name, rows, synced FROM columns")
+        rows = {name: (committed, synced) for name, committed, synced in found}
         dtypes = {**_DIGESTS, "about": _ABOUT, "pdq": _PDQ, "pictures": _PICTURES, "further": _BYTE}
-        self.columns = {n: AppendedColumn(folder / n, dtype, rows.get(n, 0)) for n, dtype in dtypes.items()}
+        self.columns = {
+            name: AppendedColumn(folder / name, dtype, *rows.get(name, (0, 0)))
+            for name, dtype in dtypes.items()
+        }
         self._wanted = wanted
         text = wanted.to_text()
         database.execute("INSERT OR IGNORE INTO profiles (text) VALUES (?)", (text,))
         self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
         self._profile = next(i for i, profile in self._profiles.items() if profile.to_text() == text)
         self._heads: dict[bytes, int] = {h: i for i, h in database.execute("SELECT id, heads FROM heads")}
+        self._latest: dict[tuple[tuple[bytes, ...], bytes, bool], int] = {}
+        """Of equal files many may come one after another."""
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
         self._survey()
 
@@ -102,18 +117,36 @@ class Contents:
         """Find out which can't be used as they are."""
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras = serves.copy(), serves.copy()
-        for number, profile in self._profiles.items():
-            serves[number] = profile.serves(self._wanted)
-            serves_pictures[number] = profile.serves_pictures(self._wanted)
-            same_extras[number] = profile.extras == self._wanted.extras
+        for number, by in self._profiles.items():
+            serves[number] = by.serves(self._wanted)
+            serves_pictures[number] = by.serves_pictures(self._wanted)
+            same_extras[number] = by.extras == self._wanted.extras
         for start in range(0, self.rows, _BLOCK):
             about = self.columns["about"].read(start, _BLOCK)
             profile, flags = about["profile"], about["flags"]
             good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
             good &= same_extras[profile] | ((flags & LACKING) == 0)
             self._attention[start : start + len(about)] = flags | np.where(good, 0, STALE).astype(np.uint8)
-        hits = [row for (row,) in self._database.execute("SELECT content FROM hits")]
-        self._attention[[row for row in hits if row < self.rows]] |= HIT
+        for table, flag in (("hits", HIT), ("lost", STALE)):
+            rows = [row for (row,) in self._database.execute(f"SELECT content FROM {table}")]  # noqa: S608
+            self._attention[rows] |= flag
+
+    def recover(self) -> int:
+        """After a power cut, find the contents that had not reached the disk.
+
+        Returns:
+            How many there are; they are read again.
+        """
+        row = self._database.execute("SELECT synced FROM columns WHERE name='about'").fetchone()
+        lost = []
+        for number in range(row[0] if row else 0, self.rows):
+            try:
+                self.load(number)
+            except (ValueError, KeyError, IndexError, struct.error):
+                lost.append(number)
+        self._database.executemany("INSERT OR IGNORE INTO lost VALUES (?)", [(number,) for number in lost])
+        self._attention[lost] |= STALE
+        return len(lost)
 
     def add(self, kept: Kept, flags: int, now: int) -> int:
         """Put in what reading a file gave, unless it is there already.
@@ -129,18 +162,31 @@ class Contents:
         exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
         if kept.confirmed:
             flags |= CONFIRMED
+        key = kept.exact, kept.reply, kept.confirmed
+        known_row = self._latest.get(key)
+        if known_row is not None:
+            return known_row
+        row = self._add(kept, exact, flags, now)
+        if len(self._latest) >= _LATEST_MAX:
+            self._latest.clear()
+        self._latest[key] = row
+        return row
+
+    def _add(self, kept: Kept, exact: dict[str, bytes], flags: int, now: int) -> int:
         for row in self.find(exact["sha256"]):
             if self.attention[row] & STALE:
                 continue
             known = self.load(row)
-            if known.exact.items() >= exact.items() and known.reply == kept.reply and (
-                known.flags & CONFIRMED or not kept.confirmed
+            if (
+                known.exact.items() >= exact.items()
+                and known.reply == kept.reply
+                and (known.flags & CONFIRMED or not kept.confirmed)
             ):
                 return row
         row = self.rows
         further = self._add_further(kept, exact, row)
         fields = self._profile, flags, kept.kind, max(0, min(now, _NONE)), further
-        crc = zlib.crc32(exact["sha256"], zlib.crc32(repr(fields).encode("ascii")))
+        crc = _checksum(fields, exact)
         self.columns["about"].append(np.array([(*fields, crc)], _ABOUT).tobytes())
         for name in COLUMN_DIGESTS:
             self.columns[name].append(exact[name])
@@ -171,7 +217,7 @@ class Contents:
         about = self.columns["about"].read(row, 1)[0]
         fields = tuple(int(about[name]) for name in ("profile", "flags", "kind", "since", "further"))
         exact = {name: bytes(self.columns[name].read(row, 1)[0]) for name in COLUMN_DIGESTS}
-        if zlib.crc32(exact["sha256"], zlib.crc32(repr(fields).encode("ascii"))) != about["crc"]:
+        if _checksum(fields, exact) != about["crc"]:
             raise ValueError(f"content {row} has another checksum")
         number, flags, kind, since, at = fields
         reply = b""
@@ -248,9 +294,11 @@ class Contents:
         )
 
     def sync(self) -> None:
-        """Have all rows survive a power cut."""
+        """Have all rows survive a power cut, and say so in the open transaction."""
         for column in self.columns.values():
             column.sync()
+        self.commit()
+        self._database.execute("UPDATE columns SET synced=rows")
 
     def close(self) -> None:
         """Let the files go."""
@@ -260,6 +308,11 @@ class Contents:
 
 def _prefix(sha256: bytes) -> int:
     return int.from_bytes(sha256[:8], "big", signed=True)
+
+
+def _checksum(fields: tuple[int, ...], exact: Mapping[str, bytes]) -> int:
+    digests = b"".join(exact[name] for name in COLUMN_DIGESTS)
+    return zlib.crc32(digests, zlib.crc32(repr(fields).encode("ascii")))
 
 
 def _others(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -29,18 +29,22 @@ CREATE TABLE columns (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, synced INTEG
 CREATE TABLE contents (prefix INTEGER, content INTEGER, PRIMARY KEY (prefix, content)) WITHOUT ROWID;
 -- Folders whose files of one filesystem are kept; a shard is '' or INDEX/COUNT.
 CREATE TABLE folders (
-  id INTEGER PRIMARY KEY, path BLOB NOT NULL, shard TEXT NOT NULL, filesystem INTEGER NOT NULL, listing BLOB NOT NULL,
+  id INTEGER PRIMARY KEY, path BLOB NOT NULL, shard TEXT NOT NULL, filesystem INTEGER NOT NULL,
+  listing BLOB NOT NULL,
   UNIQUE (path, shard, filesystem)
 );
 -- What was read of a folder since its listing was written.
 CREATE TABLE pieces (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, listing BLOB NOT NULL);
 CREATE INDEX pieces_folder ON pieces (folder);
--- When a folder was last checked to its end: in which sweep of which scope, in which turn, in seconds since 1970.
+-- When a folder was last checked to its end: in which sweep and turn of which scope, in seconds since 1970.
 CREATE TABLE seen (
-  folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL, at INTEGER NOT NULL
+  folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
+  at INTEGER NOT NULL
 );
 CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
 CREATE TABLE hits (content INTEGER PRIMARY KEY);
+-- Contents that a power cut has taken before they were on the disk.
+CREATE TABLE lost (content INTEGER PRIMARY KEY);
 -- Up to which content all were compared with the entries of a part of a list.
 CREATE TABLE matched (part TEXT PRIMARY KEY, contents INTEGER NOT NULL) WITHOUT ROWID;
 -- What is swept as one: a target with a shard and with what is left out.
@@ -126,9 +130,11 @@ def _means_damage(error: sqlite3.Error) -> bool:
 
 
 def _set_aside(folder: Path, why: str) -> str:
-    aside = folder.with_name(f"{folder.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}")
+    aside = folder.with_name(
+        f"{folder.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
+    )
     folder.rename(aside)
-    return f"what earlier sweeps remembered can't be used ({why}) and is kept as {aside}; everything is read again"
+    return f"what earlier sweeps remembered can't be used ({why}) and is kept as {aside}; all is read again"
 
 
 @contextmanager

@@ -19,8 +19,31 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 NETWORK_TYPES = frozenset(
     {
-        *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs"),
-        *("fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb3"),
+        *(
+            "9p",
+            "afs",
+            "beegfs",
+            "ceph",
+            "cifs",
+            "coda",
+            "fuse.ceph",
+            "fuse.glusterfs",
+            "fuse.rclone",
+            "fuse.s3fs",
+        ),
+        *(
+            "fuse.sshfs",
+            "gfs2",
+            "glusterfs",
+            "gpfs",
+            "lustre",
+            "ncpfs",
+            "nfs",
+            "nfs4",
+            "ocfs2",
+            "orangefs",
+            "smb3",
+        ),
         *("smbfs", "virtiofs"),
     }
 )
@@ -34,8 +57,8 @@ _libc.fstatfs.restype = ctypes.c_int
 def name_of(folder: bytes, device: int) -> bytes | None:
     """What the filesystem is called that a folder's files lie on.
 
-    Its UUID, on Btrfs with the subvolume's number beside it; where it has none, what is mounted and which part
-    of it. Files whose device is not their folder's, as beneath overlays, are called by that number as well.
+    Its UUID, on Btrfs with the subvolume's number beside it; where it has none, what is mounted and which
+    part of it. Files whose device is not their folder's, as beneath overlays, are called by that as well.
 
     Args:
         folder: absolute path.
@@ -59,7 +82,7 @@ def name_of(folder: bytes, device: int) -> bytes | None:
 
 
 def type_of(folder: bytes) -> str:
-    """The type of the filesystem a folder lies on, as /proc/self/mountinfo has it; empty where it isn't known."""
+    """The type of the filesystem a folder lies on, such as `ext4`; empty where it isn't known."""
     fields = _mount_fields(os.stat(folder).st_dev)
     return "" if fields is None else fields[2].decode(errors="replace")
 

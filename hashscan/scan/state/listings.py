@@ -8,8 +8,8 @@
 | 1 each | flags |
 | the rest | names, with a slash between them |
 
-All numbers are little-endian and cut to their lowest bits: inodes beyond 2⁶³ and times in the year 2400 don't fit
-into a signed number of eight bytes.
+All numbers are little-endian and cut to their lowest bits: inodes beyond 2⁶³ and times in the year 2400 don't
+fit into a signed number of eight bytes.
 """
 
 from __future__ import annotations
@@ -52,14 +52,17 @@ class Listing:
     def __len__(self) -> int:
         return len(self.contents)
 
+    def some(self, places: Sequence[int]) -> Listing:
+        """Only some of the files."""
+        names = self.names.split(b"/")
+        chosen = b"/".join([names[place] for place in places])
+        return Listing(self.identities[:, places], self.contents[places], self.flags[places], chosen)
+
     def to_bytes(self) -> bytes:
         """As it is stored, without files of which nothing is kept."""
         keep = self.contents != NONE
         if not keep.all():
-            names = [n for n, kept in zip(self.names.split(b"/"), keep.tolist(), strict=True) if kept]
-            return Listing(
-                self.identities[:, keep], self.contents[keep], self.flags[keep], b"/".join(names)
-            ).to_bytes()
+            return self.some(np.flatnonzero(keep).tolist()).to_bytes()
         return b"".join(
             (
                 _COUNT.pack(len(self)),
@@ -107,15 +110,19 @@ def joined(listings: Sequence[Listing]) -> Listing:
     )
 
 
-def listing_of(items: Sequence[Item], now_ns: int) -> Listing:
+def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]:
     """What was listed just now, without contents.
 
     Args:
-        items: of one folder.
-        now_ns: the time, not later than the listing.
+        items: of one folder, at least one.
+        now_ns: the time, not later than that of reading them.
+
+    Returns:
+        It, and the device that all files are on; None where they are on several.
     """
     fields = len(FileStat._fields)
     stats = [item.stat for item in items]
+    device = stats[0].device
     try:
         flat = array("q", chain.from_iterable(stats))
     except OverflowError:
@@ -126,12 +133,13 @@ def listing_of(items: Sequence[Item], now_ns: int) -> Listing:
     flags = (identities[3] > recent) * np.uint8(YOUNG_CTIME) + (identities[2] > recent) * np.uint8(
         YOUNG_MTIME
     )
-    return Listing(
+    listing = Listing(
         identities,
         np.full(len(items), NONE, np.int64),
         flags.astype(np.uint8),
         b"/".join([item.name for item in items]),
     )
+    return listing, device if (table[:, 0] == table[0, 0]).all() else None
 
 
 def _wrapped(number: int) -> int:
@@ -158,7 +166,7 @@ class KeptListing:
         self._order: NDArray[np.int64] | None = None
 
     def take_next(self, listed: Listing) -> slice | None:
-        """Where `listed` stands in it, name by name and unchanged, right after what was taken last; or None."""
+        """Where `listed` stands in it, name by name and unchanged, right behind what was taken last."""
         start, end = self._next, self._next + len(listed)
         kept = self.listing
         offset = self._offset + len(listed.names)

@@ -1,8 +1,8 @@
 """Makes a decoder's reply small: the digests of a turned picture follow from one another, but for some bits.
 
-A reply is taken apart into the first digest, which goes to a column of its own, the heads of its records, which
-are the same for thousands of pictures and are kept once, and the rest: the reply's own head, then for each further
-digest how it differs from what `likely_turned` guesses from the first one of the same picture.
+A reply is taken apart into the first digest, which goes to a column of its own, the heads of its records,
+which are the same for thousands of pictures and are kept once, and the rest: the reply's own head, then for
+each further digest how it differs from what `likely_turned` guesses from the first one of the same picture.
 
 | first byte | what follows |
 | --- | --- |

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from hashscan.hashing.formats import FORMATS, extras_here
 from hashscan.hashing.variants import RENDERING_VERSION
@@ -76,8 +77,9 @@ def from_text(text: str) -> Profile:
         ValueError: it is something else.
     """
     try:
-        fields = json.loads(text)
-        return Profile(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+        fields: dict[str, Any] = json.loads(text)
+        found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+        return Profile(**found)
     except (TypeError, AttributeError) as error:
         raise ValueError("a kept profile is none") from error
 

@@ -199,7 +199,8 @@ def sweep(settings: SweepSettings) -> int:
     unchanged = f" ({unread} of them unchanged)" if unread else ""
     say(
         f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
-        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
+        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
+        f"exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
     )
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"

@@ -98,6 +98,12 @@ class Contents:
         self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
         self._profile = next(i for i, profile in self._profiles.items() if profile.to_text() == text)
         self._heads: dict[bytes, int] = {h: i for i, h in database.execute("SELECT id, heads FROM heads")}
+        indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
+        self._waiting: dict[int, list[int]] = {}
+        """Rows by the prefix of their SHA-256, as far as they are not in the database yet."""
+        for start in range(0 if indexed is None else indexed[0], self.rows, _BLOCK):
+            for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
+                self._waiting.setdefault(_prefix(bytes(value)), []).append(start + place)
         self._latest: dict[tuple[tuple[bytes, ...], bytes, bool], int] = {}
         """Of equal files many may come one after another."""
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
@@ -190,7 +196,7 @@ class Contents:
         self.columns["about"].append(np.array([(*fields, crc)], _ABOUT).tobytes())
         for name in COLUMN_DIGESTS:
             self.columns[name].append(exact[name])
-        self._database.execute("INSERT INTO contents VALUES (?, ?)", (_prefix(exact["sha256"]), row))
+        self._waiting.setdefault(_prefix(exact["sha256"]), []).append(row)
         if row >= len(self._attention):
             self._attention = np.concatenate((self._attention, np.zeros(len(self._attention), np.uint8)))
         self._attention[row] = flags
@@ -204,8 +210,9 @@ class Contents:
 
     def find(self, sha256: bytes) -> list[int]:
         """The rows of all contents with this digest."""
-        found = self._database.execute("SELECT content FROM contents WHERE prefix=?", (_prefix(sha256),))
-        rows = [row for (row,) in found.fetchall() if row < self.rows]
+        prefix = _prefix(sha256)
+        found = self._database.execute("SELECT content FROM contents WHERE prefix=?", (prefix,))
+        rows = [row for (row,) in found.fetchall()] + self._waiting.get(prefix, [])
         return [row for row in rows if bytes(self.columns["sha256"].read(row, 1)[0]) == sha256]
 
     def load(self, row: int) -> Content:
@@ -238,19 +245,20 @@ class Contents:
         if not kept.reply and not others:
             return _NOTHING
         first, heads, rest = pack(kept.reply) if kept.reply else Packed(b"", b"", b"")
-        picture, known = _NONE, _NONE
+        picture, known, elsewhere = _NONE, _NONE, b""
         if first and self._wanted.picture_names[heads[8]] == "pdq" and not any(heads[:8]):
             picture = self.columns["pdq"].rows
             self.columns["pdq"].append(first)
             self.columns["pictures"].append(row.to_bytes(4, "little"))
-            first = b""
+            elsewhere, first = first, b""
         if heads:
             known = self._known_heads(heads)
         at = self.columns["further"].rows
         beside = heads if known == _NONE else b""
         record = _FURTHER.pack(picture, known, len(first) + (len(beside) << 8), len(rest), len(others))
         body = first + beside + rest + others
-        self.columns["further"].append(record + body + zlib.crc32(body).to_bytes(4, "little"))
+        crc = zlib.crc32(elsewhere, zlib.crc32(body))
+        self.columns["further"].append(record + body + crc.to_bytes(4, "little"))
         return at
 
     def _further(self, at: int) -> tuple[bytes, dict[str, bytes]]:
@@ -260,9 +268,11 @@ class Contents:
         first, beside = before & 0xFF, before >> 8
         length = first + beside + rest + others
         body = column.read(at + _FURTHER.size, length + 4).tobytes()
-        if len(body) != length + 4 or zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "little"):
+        elsewhere = b"" if picture == _NONE else b"".join(map(bytes, self.columns["pdq"].read(picture, 1)))
+        crc = zlib.crc32(elsewhere, zlib.crc32(body[:-4]))
+        if len(body) != length + 4 or crc != int.from_bytes(body[-4:], "little"):
             raise ValueError("what is kept of a picture has another checksum")
-        value = body[:first] if picture == _NONE else bytes(self.columns["pdq"].read(picture, 1)[0])
+        value = elsewhere or body[:first]
         heads = body[first : first + beside] if known == _NONE else self._heads_of(known)
         packed = body[first + beside : first + beside + rest]
         reply = unpack(Packed(value, heads, packed)) if rest else b""
@@ -294,7 +304,14 @@ class Contents:
         )
 
     def sync(self) -> None:
-        """Have all rows survive a power cut, and say so in the open transaction."""
+        """Have all rows survive a power cut, and index them and say so in the open transaction."""
+        # All at once and in order: one by one, each would change another page.
+        self._database.executemany(
+            "INSERT OR IGNORE INTO contents VALUES (?, ?)",
+            [(prefix, row) for prefix in sorted(self._waiting) for row in self._waiting[prefix]],
+        )
+        self._waiting.clear()
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES ('indexed', ?)", (self.rows,))
         for column in self.columns.values():
             column.sync()
         self.commit()

@@ -25,7 +25,7 @@ CREATE TABLE profiles (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE heads (id INTEGER PRIMARY KEY, heads BLOB NOT NULL UNIQUE);
 -- Columns: how many rows count, and how many of them are on the disk for certain.
 CREATE TABLE columns (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, synced INTEGER NOT NULL) WITHOUT ROWID;
--- Contents by the first eight bytes of their SHA-256, as a signed number.
+-- Contents by the first eight bytes of their SHA-256, as a signed number, up to the row `indexed`.
 CREATE TABLE contents (prefix INTEGER, content INTEGER, PRIMARY KEY (prefix, content)) WITHOUT ROWID;
 -- Folders whose files of one filesystem are kept; a shard is '' or INDEX/COUNT.
 CREATE TABLE folders (
@@ -41,6 +41,8 @@ CREATE TABLE seen (
   folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
   at INTEGER NOT NULL
 );
+-- Folders of which not all contents are in places yet.
+CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
 CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
 CREATE TABLE hits (content INTEGER PRIMARY KEY);
 -- Contents that a power cut has taken before they were on the disk.

@@ -75,20 +75,30 @@ class FolderRows:
 
     def add_piece(self, folder: int, listing: Listing) -> None:
         """Add to what is kept of a folder."""
+        self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
         self._database.execute(
             "INSERT INTO pieces (folder, listing) VALUES (?, ?)", (folder, listing.to_bytes())
         )
 
     def write(self, folder: int, listing: Listing) -> None:
         """Put a listing in the place of all that is kept of a folder."""
+        self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
         self._database.execute("UPDATE folders SET listing=? WHERE id=?", (listing.to_bytes(), folder))
         self._database.execute("DELETE FROM pieces WHERE folder=?", (folder,))
 
-    def place(self, folder: int, contents: list[int]) -> None:
-        """Say that a folder has files of these contents."""
-        self._database.executemany(
-            "INSERT OR IGNORE INTO places VALUES (?, ?)", [(content, folder) for content in contents]
-        )
+    def place(self) -> None:
+        """Say of all contents in which folders they are."""
+        pairs: set[tuple[int, int]] = set()
+        for (folder,) in self._database.execute("SELECT folder FROM unplaced").fetchall():
+            for query in (
+                "SELECT listing FROM folders WHERE id=?",
+                "SELECT listing FROM pieces WHERE folder=?",
+            ):
+                for (listing,) in self._database.execute(query, (folder,)):
+                    pairs.update((content, folder) for content in from_bytes(listing).contents.tolist())
+        # All at once and in order: one by one, each would change another page.
+        self._database.executemany("INSERT OR IGNORE INTO places VALUES (?, ?)", sorted(pairs))
+        self._database.execute("DELETE FROM unplaced")
 
     def see(self, folders: list[tuple[int, int, int, int, int]]) -> None:
         """Say of folders in which scope, sweep and turn, and when, they were checked."""

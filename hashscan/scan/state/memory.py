@@ -264,7 +264,6 @@ class SweepMemory:
         listing.contents[0] = content
         row = self._rows.find_or_make(path, filesystem)
         self._rows.add_piece(row, listing)
-        self._rows.place(row, [content])
 
     def break_off(self, target: bytes, folder: bytes) -> None:
         """Say that a folder could not be listed to its end, so that what was not met in it may be there."""
@@ -288,7 +287,6 @@ class SweepMemory:
             if folder.row is None:
                 folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
             self._rows.write(folder.row, listing)
-            self._rows.place(folder.row, np.unique(listing.contents[listing.contents != NONE]).tolist())
         else:
             self._add_pieces(folder)
         if folder.row is not None and folder.whole:
@@ -299,9 +297,7 @@ class SweepMemory:
         for block, places in folder.fresh.values():
             if folder.row is None:
                 folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
-            piece = block.some(places)
-            self._rows.add_piece(folder.row, piece)
-            self._rows.place(folder.row, piece.contents.tolist())
+            self._rows.add_piece(folder.row, block.some(places))
         folder.fresh.clear()
 
     def answered(self, batch: Batch) -> None:
@@ -327,6 +323,7 @@ class SweepMemory:
         self._seen.clear()
         now = time.monotonic()
         if now - self._synced > _SYNC_SECONDS:
+            self._rows.place()
             self._contents.sync()
             self._synced = now
         self._contents.commit()
@@ -349,6 +346,7 @@ class SweepMemory:
             self._rows.see(self._seen)
             self._seen.clear()
             self._scopes.finish(self._rows, complete=complete)
+            self._rows.place()
             self._contents.sync()
             self._commit()
 

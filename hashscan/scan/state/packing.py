@@ -69,6 +69,8 @@ def unpack(packed: Packed) -> bytes:
     first, heads, rest = packed
     if not heads:
         return rest
+    if len(heads) % _RECORD_HEAD or len(first) != _VALUE or max(heads[_TURN::_RECORD_HEAD]) >= _TURNS:
+        raise ValueError("a kept reply has impossible heads")
     split = [heads[at : at + _RECORD_HEAD] for at in range(0, len(heads), _RECORD_HEAD)]
     guesses = _Guesses(split[0], first)
     pieces = [rest[:_HEAD], split[0], first]

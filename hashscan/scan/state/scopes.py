@@ -45,7 +45,7 @@ class Scopes:
         self.rebooted = False
         """Whether the machine has started anew since the state was last used."""
         # The longest first, so that what lies beneath two is the inner one's.
-        self._targets = sorted(set(targets), key=len, reverse=True)
+        self._targets = sorted(set(targets) - self._lone, key=len, reverse=True)
         self._options = json.dumps(options, sort_keys=True)
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._goes_on: set[bytes] = set()

@@ -1,9 +1,12 @@
-"""The worker's side of the sandbox: hands files to a confined decoder, one at a time, and takes its answers.
+"""The worker's side of the sandbox: hands files to a confined decoder, and takes its answers.
 
 with Sandbox(Plugin("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
-    sandbox.begin(descriptor, b"request", owner=uid)
-    ...                                     # hash the same bytes meanwhile, with pread only
-    reply = sandbox.finish()
+    begun = sandbox.begin(descriptor, b"request", owner=uid)
+    ...                                     # hash the same bytes meanwhile, with pread only, or begin others
+    reply = sandbox.finish(begun)
+
+The decoder takes one file after another, in the order in which they were begun. Those behind the one it is
+busy with wait in its socket, so that neither has to wait for the other's hand-over.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 import os
 import signal
 import time
+from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Literal
@@ -75,6 +79,25 @@ class DecoderLost(Exception):
         """Words for a person, none of them from the file."""
 
 
+@dataclass(slots=True, eq=False)
+class Begun:
+    """A file that was handed over."""
+
+    descriptor: int
+    request: bytes
+    owner: int
+    link: DecoderLink | None = None
+    """The decoder that it was sent to last."""
+    first: bool = False
+    """Whether that one had seen no other file before."""
+    since: float = 0.0
+    """When it was sent, by time.monotonic()."""
+    loss: DecoderLost | None = None
+    """Why it could not even be sent."""
+    outcome: bytes | DecoderLost | None = None
+    """What became of it; None while it is under way."""
+
+
 class Sandbox:
     """One zygote with one decoder; for one thread at a time.
 
@@ -105,10 +128,8 @@ class Sandbox:
         self._link: DecoderLink | None = None
         self._owner: int | None = None
         self._files = 0
-        self._pending = False
-        self._begun = -1, b"", -1
-        self._deadline = 0.0
-        self._loss: DecoderLost | None = None
+        self._under_way: deque[Begun] = deque()
+        self._settled = 0.0
         self._closed = False
         try:
             self._zygote: ZygoteProcess | None = ZygoteProcess(self._config)
@@ -136,14 +157,14 @@ class Sandbox:
         assert self._level is not None
         return self._level
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> None:
-        """Hand over one file; whatever becomes of the decoder is told by `finish`.
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
+        """Hand over one file, behind those that are under way; what becomes of it is told by `finish`.
 
-        A file begun before and not finished is given up, and its decoder with it.
+        Where another decoder is needed than theirs, this waits for their answers.
 
         Args:
-            descriptor: open for reading only, and not closed before `finish`. Its offset is shared with the
-                decoder, and moves.
+            descriptor: open for reading only, and not closed before it is finished or given up. Its offset is
+                shared with the decoder, and moves.
             request: for the plug-in, at most 4096 bytes.
             owner: of the file. No decoder sees files of two owners.
             fresh: use a decoder that has seen no file yet.
@@ -155,33 +176,32 @@ class Sandbox:
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        link = self._link
-        used_up = self._files > 0 and (
-            fresh or owner != self._owner or self._files >= self._options.files_per_decoder
-        )
-        self._loss = None
-        self._begun = descriptor, request, owner
+        begun = Begun(descriptor, request, owner)
         try:
-            if link is None or used_up or self._pending or not link.idle():
-                link = self._replace()
-            try:
-                self._send(link, request, descriptor)
-            except DecoderClosed:
-                # It ended since we looked; this file is not to blame.
-                self._send(self._replace(), request, descriptor)
-        except DecoderClosed:
-            self._loss = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-        except DecoderLost as lost:
-            self._loss = lost
-        self._pending = True
-        self._owner = owner
-        self._files += 1
-        self._deadline = time.monotonic() + self._options.seconds
+            if self._files and (
+                fresh or owner != self._owner or self._files >= self._options.files_per_decoder
+            ):
+                while self._under_way:
+                    self._settle()
+                self._drop_link()
+            elif self._link is not None and not self._under_way and not self._link.idle():
+                self._drop_link()
+            before = self._under_way[-1] if self._under_way else None
+            # Before it is sent: an interruption must not leave a decoder that owes an answer to nobody.
+            self._under_way.append(begun)
+            # They go in order, so one that couldn't be sent keeps back those behind it.
+            if before is None or self._has(before):
+                self._send(begun)
+        except BaseException:
+            self.give_up()
+            raise
+        return begun
 
-    def finish(self) -> bytes:
-        """Wait for the answer to the file begun last.
+    def finish(self, begun: Begun) -> bytes:
+        """Wait for the answer to a file, and so for those to all that were begun before it.
 
-        When the decoder is lost and had seen other files before, a new one is asked once more.
+        When the decoder is lost and had seen other files before, a new one is asked once more. Those behind
+        it, which the lost one hadn't come to, go to a new one in any case.
 
         Returns:
             The plug-in's reply, 1 to `reply_max` bytes. Trust it no further than the file, which may have
@@ -192,26 +212,29 @@ class Sandbox:
             SandboxError, ZygoteError: see `begin`.
         """
         self._check_use()
-        if not self._pending:
-            raise RuntimeError("no file was begun")
-        first = self._files == 1
-        outcome = self._loss or self._await()
-        if isinstance(outcome, DecoderLost) and not first and outcome.reason is not Reason.TIMEOUT:
-            # An earlier file may have done it, and must not cost this one its verdict. Not after a timeout,
-            # which would double the time a file can take.
-            self.begin(*self._begun)
-            outcome = self._loss or self._await()
-        self._pending = False
-        if isinstance(outcome, DecoderLost):
-            raise outcome
-        return outcome
+        while begun.outcome is None:
+            if begun not in self._under_way:
+                raise RuntimeError("the file was given up")
+            try:
+                self._settle()
+            except BaseException:
+                self.give_up()
+                raise
+        if isinstance(begun.outcome, DecoderLost):
+            raise begun.outcome
+        return begun.outcome
 
     def discard(self) -> None:
-        """End the decoder, as after a reply that makes no sense; the next file gets another."""
+        """End the decoder, as after a reply that makes no sense; what is under way goes to another."""
         self._check_use()
         if self._link is not None:
             self._lost(Reason.DECODER_DIED, "discarded", 0)
-        self._pending = False
+
+    def give_up(self) -> None:
+        """Forget the files that are under way, and end the decoder that has them."""
+        if self._under_way:
+            self._under_way.clear()
+            self.discard()
 
     def close(self) -> None:
         """End the decoder and the zygote; the sandbox is of no use afterwards."""
@@ -240,15 +263,65 @@ class Sandbox:
             # Two processes would take each other's answers.
             raise RuntimeError("a sandbox can't be used in a process forked after it was made")
 
-    def _send(self, link: DecoderLink, request: bytes, descriptor: int) -> None:
-        # Before, not after: an interruption in between must not leave a decoder that owes an answer.
-        self._pending = True
-        link.send(request, descriptor)
+    def _has(self, begun: Begun) -> bool:
+        """Whether the present decoder was sent a file."""
+        return self._link is not None and begun.link is self._link
 
-    def _await(self) -> bytes | DecoderLost:
+    def _send(self, begun: Begun) -> None:
+        """Hand a file to the decoder, or to a new one where there is none."""
+        lost: DecoderLost | None = None
+        # The decoder may have ended since we looked, for which this file is not to blame.
+        for _ in range(2):
+            try:
+                link = self._link or self._replace()
+                link.send(begun.request, begun.descriptor)
+            except DecoderClosed:
+                if begun is not self._under_way[0]:
+                    # Most likely another before it has done that, which shows when its answer is due.
+                    return
+                lost = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+            except DecoderLost as none:
+                lost = none
+                break
+            else:
+                begun.link, begun.first, begun.since = link, not self._files, time.monotonic()
+                self._owner = begun.owner
+                self._files += 1
+                return
+        begun.loss, begun.first = lost, True
+
+    def _send_all(self) -> None:
+        """Hand over all that is under way, of which the present decoder has nothing."""
+        for begun in self._under_way:
+            begun.loss = None
+            self._send(begun)
+            if not self._has(begun):
+                # It goes when its turn comes, and then those behind it.
+                break
+
+    def _settle(self) -> None:
+        """Find out what became of the first file under way."""
+        begun = self._under_way[0]
+        if begun.loss is None and not self._has(begun):
+            self._send_all()
+        outcome = begun.loss or self._await(begun)
+        if isinstance(outcome, DecoderLost) and not begun.first and outcome.reason is not Reason.TIMEOUT:
+            # An earlier file may have done it, and must not cost this one its verdict. Not after a timeout,
+            # which would double the time a file can take.
+            self._send_all()
+            outcome = begun.loss or self._await(begun)
+        self._settled = time.monotonic()
+        self._under_way.popleft()
+        begun.outcome = outcome
+        if self._under_way and not self._has(self._under_way[0]):
+            self._send_all()
+
+    def _await(self, begun: Begun) -> bytes | DecoderLost:
         assert self._link is not None
+        # It was looked at no earlier than the one before it was answered.
+        deadline = max(begun.since, self._settled) + self._options.seconds
         try:
-            return self._link.receive(self._deadline)
+            return self._link.receive(deadline)
         except DecoderSilent:
             return self._lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
         except DecoderMisbehaved as misbehaved:
@@ -321,7 +394,7 @@ class Sandbox:
 
     def _drop_link(self) -> None:
         link, self._link = self._link, None
-        self._files, self._owner, self._pending = 0, None, False
+        self._files, self._owner = 0, None
         if link is not None:
             link.close()
 

@@ -6,6 +6,7 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -28,7 +29,7 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox
+from hashscan.sandbox.client import Begun, DecoderLost, Plugin, Sandbox
 from hashscan.scan.answers import Answers
 from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
@@ -37,6 +38,10 @@ from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
+
+_AHEAD = 16
+"""Files that may wait for the decoder, so that it goes on without us and we without it. Whoever waits for the
+other at each file costs the machine two changes of process and finds the processor's caches full of other things."""
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class _Checked:
     variants: tuple[PictureDigest, ...] = ()
     """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
+    begun: Begun | None = None
+    """What a decoder was asked of it and hasn't been taken from it."""
     reply: bytes = b""
     """What a decoder said of it and may say of equal content, once checked."""
     reason: Reason | None = None
@@ -120,6 +127,8 @@ class Worker:
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
+        self._waiting: deque[_Checked] = deque()
+        """Files that a decoder has, in the order in which it got them."""
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch.
@@ -132,13 +141,17 @@ class Worker:
             self.sandbox.start()
         try:
             with self._opener(batch.source).reopen(batch) as folder:
-                files = self._read_all(folder, batch.items)
+                files = [_Checked(item) for item in batch.items]
                 try:
+                    self._read_all(folder, files)
                     self._match(files)
                     for file in files:
                         if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
                             self._confirm(file)
                 finally:
+                    # There are some only where something was raised, and their descriptors are closed now.
+                    self._waiting.clear()
+                    self.sandbox.give_up()
                     for file in files:
                         file.close()
         except FileTrouble as trouble:
@@ -156,9 +169,8 @@ class Worker:
             self._openers[source] = SOURCES[source].opener(self.setup.access)
         return self._openers[source]
 
-    def _read_all(self, folder: OpenFolder, items: Sequence[Item]) -> list[_Checked]:
+    def _read_all(self, folder: OpenFolder, files: Sequence[_Checked]) -> None:
         """Read the files owner by owner, since a decoder serves one owner only."""
-        files = [_Checked(item) for item in items]
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
         folder.announce([file.item for file in ordered])
         for file in ordered:
@@ -169,13 +181,16 @@ class Worker:
                     file.item = replace(file.item, stat=file.opened.stat)
                 self._read(file, file.opened)
             except FileTrouble as trouble:
+                # A decoder that has it may have to be given it again.
+                self._settle(0 if file.begun is not None else _AHEAD)
                 file.fail(trouble)
             if file.kind is None:
                 # Only pictures may have to be decoded again to confirm a match.
                 file.close()
-        return files
+        self._settle(0)
 
     def _read(self, file: _Checked, opened: OpenFile) -> None:
+        """Digest a file, and have it decoded; it is settled later where a decoder has it still."""
         try:
             if opened.content is None:
                 first = self._reader.begin(opened.descriptor, opened.stat.size)
@@ -186,25 +201,42 @@ class Worker:
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
             waiting = decoding and self._met(opened, first)
             if decoding and not waiting:
-                self._begin(file, opened)
-            try:
-                exact, file.bytes_read = self._reader.finish()
-            finally:
-                # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
-                if decoding and not waiting:
-                    self._finish(file)
-            sha256 = exact.get("sha256")
-            if waiting and not self._recall(file, opened, sha256):
-                self._begin(file, opened)
-                self._finish(file)
+                self._ask(file, opened)
+            file.exact, file.bytes_read = self._reader.finish()
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+        if waiting and not self._recall(file, opened):
+            # The same content may be with the decoder just now.
+            self._settle(0)
+            if not self._recall(file, opened):
+                self._ask(file, opened)
         if file.kind is not None and file.kind.pillow is None:
             file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
-        opened.check_unchanged()
-        file.exact = exact
-        if file.reply and sha256 is not None:
-            self.answers.keep(opened.stat.uid, sha256, file.reply)
+        if file.begun is None:
+            opened.check_unchanged()
+
+    def _ask(self, file: _Checked, opened: OpenFile) -> None:
+        """Hand a file to the decoder, once it has answered enough of those before."""
+        self._settle(_AHEAD - 1)
+        self._begin(file, opened)
+        self._waiting.append(file)
+
+    def _settle(self, left: int) -> None:
+        """Take the decoder's answers until it has so many files left."""
+        while len(self._waiting) > left:
+            file = self._waiting.popleft()
+            self._finish(file)
+            if file.opened is None:
+                continue
+            try:
+                # After the decoder has read it, too.
+                file.opened.check_unchanged()
+            except FileTrouble as trouble:
+                file.fail(trouble)
+                continue
+            sha256 = file.exact.get("sha256")
+            if file.reply and sha256 is not None:
+                self.answers.keep(file.opened.stat.uid, sha256, file.reply)
 
     def _met(self, opened: OpenFile, first: memoryview) -> bool:
         """Whether a picture of this owner with this size, beginning and end was met before."""
@@ -215,8 +247,9 @@ class Worker:
             last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
         return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
-    def _recall(self, file: _Checked, opened: OpenFile, sha256: bytes | None) -> bool:
+    def _recall(self, file: _Checked, opened: OpenFile) -> bool:
         """Take the answer that was kept for the same content of the same owner, if there is one."""
+        sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
         reply = self.answers.recall(opened.stat.uid, sha256)
@@ -227,12 +260,14 @@ class Worker:
         assert file.kind is not None
         # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
         request = pack_request(file.kind, patient=fresh)
-        self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
+        file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
     def _finish(self, file: _Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        assert file.begun is not None
+        begun, file.begun = file.begun, None
         try:
-            reply = self.sandbox.finish()
+            reply = self.sandbox.finish(begun)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return

@@ -36,8 +36,8 @@ def without_landlock() -> None:
 
 def outcome(sandbox: Sandbox, descriptor: int, name: str, *, fresh: bool = False) -> list[Any]:
     try:
-        sandbox.begin(descriptor, name.encode(), owner=0, fresh=fresh)
-        return ["replied", *REPLY.unpack(sandbox.finish())]
+        begun = sandbox.begin(descriptor, name.encode(), owner=0, fresh=fresh)
+        return ["replied", *REPLY.unpack(sandbox.finish(begun))]
     except DecoderLost as lost:
         return ["lost", lost.reason.value, lost.detail]
 

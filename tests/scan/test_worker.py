@@ -18,7 +18,7 @@ from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
-from hashscan.sandbox.client import Sandbox, SandboxOptions
+from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
@@ -318,9 +318,9 @@ class Counting(Sandbox):
 
     begun: int = 0
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> None:
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
         self.begun += 1
-        super().begin(descriptor, request, owner, fresh=fresh)
+        return super().begin(descriptor, request, owner, fresh=fresh)
 
 
 @contextmanager

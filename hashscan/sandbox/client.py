@@ -13,28 +13,19 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Literal
 
-from hashscan.errors import SandboxError, ZygoteError
+from hashscan.errors import ZygoteError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox import seccomp
-from hashscan.sandbox.launch import ZygoteGone, ZygoteProcess, import_path
+from hashscan.sandbox.decoders import DYING_SECONDS, DecoderLost, Decoders
+from hashscan.sandbox.launch import import_path
 from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderMisbehaved, DecoderSilent
-from hashscan.sandbox.protocol import EXIT_MEMORY, EXIT_WORDS, REPLY_MAX, REQUEST_MAX, Hello, ZygoteConfig
-
-HELLO_SECONDS = 15.0
-"""For a new decoder to shut itself in: 5 ms on an idle machine."""
-
-DYING_SECONDS = 0.5
-"""How long a decoder whose socket has closed may take to end by itself, so that its own status is seen."""
-
-_PAUSES = (0.05, 0.2)
-"""Seconds between attempts to start a decoder; there is one attempt more."""
+from hashscan.sandbox.protocol import REPLY_MAX, REQUEST_MAX, ZygoteConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +60,6 @@ class Plugin:
     """Most bytes of a reply. A reply has at least one; what its length must be is for the caller to check."""
 
 
-class DecoderLost(Exception):
-    """The decoder gave no answer for this file and is gone; the next file gets another."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
-        """Words for a person, none of them from the file."""
-
-
 @dataclass(slots=True, eq=False)
 class Begun:
     """A file that was handed over."""
@@ -111,9 +92,8 @@ class Sandbox:
             raise ValueError(f"a reply has at most 1 to {REPLY_MAX} bytes")
         if options.memory_bytes <= 0 or options.seconds <= 0 or options.files_per_decoder <= 0:
             raise ValueError("limits are above 0")
-        self._plugin = plugin
         self._options = options
-        self._config = ZygoteConfig(
+        config = ZygoteConfig(
             path=import_path(__name__, plugin.target),
             target=plugin.target,
             arguments=plugin.arguments,
@@ -123,23 +103,16 @@ class Sandbox:
             cpu_seconds=math.ceil(options.seconds * options.files_per_decoder),
             seccomp_library=self.seccomp_library,
         )
+        self._decoders = Decoders(config)
         self._process = os.getpid()
-        self._level: SandboxLevel | None = None
-        self._link: DecoderLink | None = None
-        self._owner: int | None = None
-        self._files = 0
         self._under_way: deque[Begun] = deque()
         self._settled = 0.0
         self._closed = False
-        try:
-            self._zygote: ZygoteProcess | None = ZygoteProcess(self._config)
-        except OSError as error:
-            raise ZygoteError(f"the decoder's process can't be started: {error}") from error
 
     @property
     def level(self) -> SandboxLevel | None:
         """What holds the decoders, the least of all so far; None before the first."""
-        return self._level
+        return self._decoders.level
 
     def start(self) -> SandboxLevel:
         """Start a decoder before there is a file, to learn early whether the sandbox can be had.
@@ -149,13 +122,13 @@ class Sandbox:
             ZygoteError: the plug-in can't be loaded, or no decoder be started.
         """
         self._check_use()
-        if self._link is None:
+        if self._decoders.link is None:
             try:
-                self._replace()
+                self._decoders.replace()
             except DecoderLost as lost:
                 raise ZygoteError(f"no decoder can be started: {lost.detail}") from lost
-        assert self._level is not None
-        return self._level
+        assert self._decoders.level is not None
+        return self._decoders.level
 
     def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
         """Hand over one file, behind those that are under way; what becomes of it is told by `finish`.
@@ -176,16 +149,15 @@ class Sandbox:
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        begun = Begun(descriptor, request, owner)
+        begun, now = Begun(descriptor, request, owner), self._decoders
+        used_up = now.files > 0 and (
+            fresh or owner != now.owner or now.files >= self._options.files_per_decoder
+        )
         try:
-            if self._files and (
-                fresh or owner != self._owner or self._files >= self._options.files_per_decoder
-            ):
-                while self._under_way:
-                    self._settle()
-                self._drop_link()
-            elif self._link is not None and not self._under_way and not self._link.idle():
-                self._drop_link()
+            while used_up and self._under_way:
+                self._settle()
+            if used_up or (now.link is not None and not self._under_way and not now.link.idle()):
+                now.drop()
             before = self._under_way[-1] if self._under_way else None
             # Before it is sent: an interruption must not leave a decoder that owes an answer to nobody.
             self._under_way.append(begun)
@@ -227,8 +199,8 @@ class Sandbox:
     def discard(self) -> None:
         """End the decoder, as after a reply that makes no sense; what is under way goes to another."""
         self._check_use()
-        if self._link is not None:
-            self._lost(Reason.DECODER_DIED, "discarded", 0)
+        if self._decoders.link is not None:
+            self._decoders.lost(Reason.DECODER_DIED, "discarded", 0)
 
     def give_up(self) -> None:
         """Forget the files that are under way, and end the decoder that has them."""
@@ -239,14 +211,7 @@ class Sandbox:
     def close(self) -> None:
         """End the decoder and the zygote; the sandbox is of no use afterwards."""
         self._closed = True
-        self._drop_link()
-        zygote, self._zygote = self._zygote, None
-        if zygote is None:
-            return
-        if os.getpid() == self._process:
-            zygote.close()
-        else:
-            zygote.forget()
+        self._decoders.close(ours=os.getpid() == self._process)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -265,7 +230,7 @@ class Sandbox:
 
     def _has(self, begun: Begun) -> bool:
         """Whether the present decoder was sent a file."""
-        return self._link is not None and begun.link is self._link
+        return self._decoders.link is not None and begun.link is self._decoders.link
 
     def _send(self, begun: Begun) -> None:
         """Hand a file to the decoder, or to a new one where there is none."""
@@ -273,20 +238,20 @@ class Sandbox:
         # The decoder may have ended since we looked, for which this file is not to blame.
         for _ in range(2):
             try:
-                link = self._link or self._replace()
+                link = self._decoders.link or self._decoders.replace()
                 link.send(begun.request, begun.descriptor)
             except DecoderClosed:
                 if begun is not self._under_way[0]:
                     # Most likely another before it has done that, which shows when its answer is due.
                     return
-                lost = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+                lost = self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
             except DecoderLost as none:
                 lost = none
                 break
             else:
-                begun.link, begun.first, begun.since = link, not self._files, time.monotonic()
-                self._owner = begun.owner
-                self._files += 1
+                begun.link, begun.first, begun.since = link, not self._decoders.files, time.monotonic()
+                self._decoders.owner = begun.owner
+                self._decoders.files += 1
                 return
         begun.loss, begun.first = lost, True
 
@@ -317,107 +282,14 @@ class Sandbox:
             self._send_all()
 
     def _await(self, begun: Begun) -> bytes | DecoderLost:
-        assert self._link is not None
+        assert self._decoders.link is not None
         # It was looked at no earlier than the one before it was answered.
         deadline = max(begun.since, self._settled) + self._options.seconds
         try:
-            return self._link.receive(deadline)
+            return self._decoders.link.receive(deadline)
         except DecoderSilent:
-            return self._lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
+            return self._decoders.lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
         except DecoderMisbehaved as misbehaved:
-            return self._lost(Reason.DECODER_DIED, str(misbehaved), 0)
+            return self._decoders.lost(Reason.DECODER_DIED, str(misbehaved), 0)
         except DecoderClosed:
-            return self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-
-    def _replace(self) -> DecoderLink:
-        """Start a decoder in place of the present one."""
-        self._drop_link()
-        failure: DecoderLost | ZygoteError
-        for pause in (*_PAUSES, 0.0):
-            try:
-                link = DecoderLink(self._ready_zygote().spawn(), self._plugin.reply_max)
-            except ZygoteGone:
-                self._drop_zygote()
-                failure = ZygoteError("the process that decoders are forked from dies again and again")
-            except OSError as error:
-                failure = DecoderLost(Reason.DECODER_DIED, f"none can be started: {error.strerror}")
-            else:
-                try:
-                    self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
-                    # Only now, whatever interrupts us: no file is for a decoder that hasn't been judged.
-                    self._link = link
-                    return link
-                except (DecoderSilent, DecoderClosed):
-                    lost = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-                    failure = ZygoteError(f"decoders die before their first file: {lost.detail}")
-                finally:
-                    if self._link is not link:
-                        link.close()
-            time.sleep(pause)
-        raise failure
-
-    def _ready_zygote(self) -> ZygoteProcess:
-        if self._zygote is None:
-            self._zygote = ZygoteProcess(self._config)
-        try:
-            self._zygote.wait_ready()
-        except ZygoteError:
-            self._drop_zygote()
-            raise
-        return self._zygote
-
-    def _judge(self, hello: Hello) -> None:
-        new = hello.level(self._options.mode)
-        before = self._level or new
-        self._level = SandboxLevel(
-            mode=new.mode,
-            landlock=min(new.landlock, before.landlock),
-            seccomp=new.seccomp and before.seccomp,
-            uid_dropped=new.uid_dropped and before.uid_dropped,
-            capabilities_dropped=new.capabilities_dropped and before.capabilities_dropped,
-            limits=new.limits and before.limits,
-        )
-        if self._options.mode == "required" and not new.full:
-            self._lost(Reason.DECODER_DIED, "discarded", 0)
-            raise SandboxError(f"the sandbox is incomplete, it lacks: {hello.lacking()}")
-
-    def _lost(self, reason: Reason, detail: str, patience: float) -> DecoderLost:
-        """Have the decoder ended, and say so; without `detail`, in the words of its wait status."""
-        self._drop_link()
-        assert self._zygote is not None
-        try:
-            status, killed = self._zygote.end(patience)
-        except ZygoteGone:
-            self._drop_zygote()
-            return DecoderLost(reason, detail or "the process it was forked from died")
-        return DecoderLost(reason, detail) if detail else DecoderLost(*_words(status, killed))
-
-    def _drop_link(self) -> None:
-        link, self._link = self._link, None
-        self._files, self._owner = 0, None
-        if link is not None:
-            link.close()
-
-    def _drop_zygote(self) -> None:
-        zygote, self._zygote = self._zygote, None
-        if zygote is not None:
-            zygote.close()
-
-
-def _words(status: int, killed: bool) -> tuple[Reason, str]:
-    """What a wait status says of a decoder whose socket had closed."""
-    if not os.WIFSIGNALED(status):
-        code = os.waitstatus_to_exitcode(status)
-        reason = Reason.MEMORY if code == EXIT_MEMORY else Reason.DECODER_DIED
-        return reason, EXIT_WORDS.get(code, f"exit code {code}")
-    number = os.WTERMSIG(status)
-    if number == signal.SIGXCPU:
-        return Reason.TIMEOUT, "its processor time is used up"
-    if number == signal.SIGKILL and killed:
-        return Reason.DECODER_DIED, "it closed its socket"
-    if number == signal.SIGSYS:
-        return Reason.DECODER_DIED, "signal SIGSYS, a forbidden system call"
-    try:
-        return Reason.DECODER_DIED, f"signal {signal.Signals(number).name}"
-    except ValueError:
-        return Reason.DECODER_DIED, f"signal {number}"
+            return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)

@@ -74,8 +74,8 @@ class DecoderLink:
             raise DecoderMisbehaved("its reply has the wrong size")
         if self._buffer[:NONCE_BYTES] != self._nonces.popleft():
             raise DecoderMisbehaved("it replied to something it wasn't asked")
-        # With more under way, what comes next is judged by the next nonce. One that has died since is no matter:
-        # it answered first, and isn't asked again.
+        # With more under way, what comes next is judged by the next nonce. One that has died since is no
+        # matter: it answered first, and isn't asked again.
         if not self._nonces and not self.idle() and self._socket.recv(1, socket.MSG_PEEK):
             raise DecoderMisbehaved("it replied twice")
         return bytes(memoryview(self._buffer)[NONCE_BYTES:size])
@@ -94,7 +94,7 @@ class DecoderLink:
         try:
             size, flags = self._receive()
         except ConnectionResetError:
-            # It has died with requests unread, of which the kernel tells before it gives what was sent earlier.
+            # It has died with requests unread, which the kernel tells before it gives what was sent earlier.
             size, flags = self._receive()
         if flags & _DESCRIPTORS_CUT:
             raise DecoderMisbehaved("it sent a descriptor")

@@ -29,7 +29,8 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import Begun, DecoderLost, Plugin, Sandbox
+from hashscan.sandbox.client import Begun, Plugin, Sandbox
+from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.answers import Answers
 from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
@@ -40,8 +41,8 @@ MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
 
 _AHEAD = 16
-"""Files that may wait for the decoder, so that it goes on without us and we without it. Whoever waits for the
-other at each file costs the machine two changes of process and finds the processor's caches full of other things."""
+"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for each
+other at every file would cost two changes of process a file, each with the processor's caches to fill again."""
 
 
 @dataclass(slots=True)

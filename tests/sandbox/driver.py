@@ -19,7 +19,8 @@ from typing import Any
 sys.path.insert(0, sys.argv[1])
 
 from hashscan.errors import HashscanError
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DecoderLost
 from tests.sandbox.attempts import MARKER
 from tests.sandbox.plugin import REPLY
 

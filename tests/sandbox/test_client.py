@@ -10,7 +10,8 @@ import pytest
 
 from hashscan.errors import ZygoteError
 from hashscan.model import Reason
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DecoderLost
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import processes
 

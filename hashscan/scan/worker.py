@@ -41,8 +41,8 @@ MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
 
 _AHEAD = 16
-"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for each
-other at every file would cost two changes of process a file, each with the processor's caches to fill again."""
+"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
+each other at every file would cost two changes of process a file, and caches to be filled again."""
 
 
 @dataclass(slots=True)

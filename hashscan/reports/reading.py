@@ -54,14 +54,13 @@ def _open(path: Path) -> BinaryIO:
             f"can't open the report {path}: {error.strerror}",
             advice="Name reports that this user may read.",
         ) from error
-    stream = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise UsageError(
             f"{path} is no regular file, and a report is read twice",
             advice="Write the report into a file, and name that.",
         )
-    return stream
+    return os.fdopen(descriptor, "rb")
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record | None:

@@ -14,7 +14,7 @@ from types import TracebackType
 from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, advice, sniff
 from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
-from hashscan.hashing.variants import PictureDigest
+from hashscan.hashing.variants import DigestRun
 from hashscan.model import (
     ALGORITHMS,
     Batch,
@@ -56,7 +56,7 @@ class _Checked:
     """Digests of its bytes, by algorithm."""
     digests: dict[str, Digest] = field(default_factory=dict)
     """Of the picture as it is stored, by algorithm."""
-    variants: tuple[PictureDigest, ...] = ()
+    variants: tuple[DigestRun, ...] = ()
     """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
     begun: Begun | None = None
@@ -85,9 +85,7 @@ class _Checked:
             return [Query(self.exact[name])] if name in self.exact else []
         least = algorithm.min_quality
         return [
-            Query(variant.value, variant)
-            for variant in self.variants
-            if variant.algorithm == name and variant.quality >= least
+            Query(run.values, run) for run in self.variants if run.algorithm == name and run.quality >= least
         ]
 
     def close(self) -> None:
@@ -289,7 +287,7 @@ class Worker:
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
             file.digests.update(answer.stored(self._pictures))
-            file.variants = answer.digests
+            file.variants = answer.runs
             if answer.damage is not None:
                 file.reason = answer.damage
                 file.detail = f"{file.kind.name}, matched by what was decoded of it"
@@ -375,10 +373,10 @@ class Worker:
 
     def _augmented(self, file: _Checked) -> Iterator[VariantDigest]:
         kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
-        for found in file.variants:
-            if found.part.kind in kinds and not found.rendering and not found.turn:
-                digest = Digest(found.algorithm, found.value, found.quality)
-                yield VariantDigest(found.part.words, digest)
+        for run in file.variants:
+            if run.part.kind in kinds and not run.rendering and not run.turns[0]:
+                found = next(run.digests())
+                yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
 
     def close(self) -> None:
         """End the sandbox, and let connections go."""

@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from typing import Any
 
-from hashscan.errors import HashscanError, TargetError, UnreachableError
+from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.az_login import AzureLogin
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
@@ -87,7 +87,7 @@ class AzureClients:
         if status:
             return self.refused(status, code)
         # Of an identity or a token; the text may hold parts of them.
-        return TargetError(
+        return CredentialsError(
             f"there are no usable credentials for az://{self.container} ({type(error).__name__})",
             advice="Mend what the AZURE_ variables say, or say --anonymous.",
         )
@@ -110,7 +110,7 @@ class AzureClients:
                 f"no right to list {where}",
                 advice="Grant the role Storage Blob Data Reader, or a signature that may list and read.",
             )
-        return TargetError(
+        return CredentialsError(
             f"the credentials for {where} are refused: {said}",
             advice="Renew AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or the identity; see that the account's "
             "network rules let this machine in.",

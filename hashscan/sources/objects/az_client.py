@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
+from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.az_login import AzureLogin
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
@@ -134,7 +135,12 @@ def answer_of(error: Any) -> tuple[int, str]:
 
 def trouble_of(error: Any, *, begun: bool = False) -> FileTrouble | Transient:
     """What an error says of one blob, or of a listing under way."""
+    from azure.core.exceptions import ClientAuthenticationError
+
     status, code = answer_of(error)
+    if not status and isinstance(error, ClientAuthenticationError):
+        words = f"credentials could not be renewed ({type(error).__name__})"
+        return Transient(words, reason=Reason.CREDENTIALS)
     if not status:
         return Transient(f"the connection failed ({type(error).__name__})")
     return refused_object(status, code, begun=begun)

@@ -62,6 +62,8 @@ class ObjectOpener(Opener):
             yield folder
         finally:
             folder.close()
+            if folder.refused is not None:
+                self._refuse(batch.target, folder.refused)
 
     def _store(self, target: bytes) -> ObjectStore:
         """The store of a target; where there are no credentials now, there may be a moment later."""
@@ -76,10 +78,13 @@ class ObjectOpener(Opener):
                 tries += 1
                 if tries == CREDENTIALS_TRIES:
                     trouble = FileTrouble(Reason.CREDENTIALS, str(error))
-                    self._refused[target] = time.monotonic() + CREDENTIALS_SECONDS, trouble
+                    self._refuse(target, trouble)
                     raise trouble from error
                 time.sleep(CREDENTIALS_PAUSE)
         return self._stores[target]
+
+    def _refuse(self, target: bytes, trouble: FileTrouble) -> None:
+        self._refused[target] = time.monotonic() + CREDENTIALS_SECONDS, trouble
 
     def close(self) -> None:
         """Let threads and connections go."""
@@ -152,6 +157,8 @@ class _Folder(OpenFolder):
         self._waiting: deque[_Download] = deque()
         self._awaited: _Download | None = None
         self._running = 0
+        self.refused: FileTrouble | None = None
+        """What was said of the last object for want of credentials."""
 
     def announce(self, items: Sequence[Item]) -> None:
         downloads = [_Download(item) for item in items]
@@ -277,6 +284,8 @@ class _Folder(OpenFolder):
             pass
         except BaseException as error:
             download.error = error
+            if isinstance(error, FileTrouble) and error.reason is Reason.CREDENTIALS:
+                self.refused = error
         with self._change:
             if download.file is None:
                 self._free(download)
@@ -293,6 +302,9 @@ class _Folder(OpenFolder):
             self._change.notify_all()
 
     def _fetch(self, download: _Download) -> OpenFile:
+        if self.refused is not None:
+            # After all its tries: each of the others' would take as long.
+            raise self.refused
         spool = Spool(
             in_memory=download.to_memory,
             may_grow=partial(self._may_grow, download),

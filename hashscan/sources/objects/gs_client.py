@@ -22,7 +22,7 @@ from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
-from hashscan.model import Access
+from hashscan.model import Access, Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
 from hashscan.sources.objects.refusals import refused
@@ -178,7 +178,8 @@ def trouble_of(error: Exception, *, begun: bool = False) -> FileTrouble | Transi
     if status:
         return refused(status, "", begun=begun)
     if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
-        return refused(401, "", begun=begun)
+        words = f"credentials could not be renewed ({type(error).__name__})"
+        return Transient(words, reason=Reason.CREDENTIALS)
     return Transient(f"the connection failed ({type(error).__name__})")
 
 

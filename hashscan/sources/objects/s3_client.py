@@ -173,6 +173,20 @@ def explained(bucket: str, access: Access) -> Iterator[None]:
         raise TargetError("--endpoint is no URL", advice="Write http:// or https:// and a host.") from None
 
 
+def about_credentials(error: Exception) -> bool:
+    """Whether there is no answer because there were no credentials to ask with."""
+    import botocore.exceptions as failures
+
+    return isinstance(
+        error,
+        failures.CredentialRetrievalError
+        | failures.NoCredentialsError
+        | failures.PartialCredentialsError
+        | failures.TokenRetrievalError
+        | failures.SSOError,
+    )
+
+
 def answer_of(error: Any) -> tuple[int, str]:
     """Status and code of an answer that botocore made an error of."""
     response = error.response

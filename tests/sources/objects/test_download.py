@@ -17,6 +17,7 @@ from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
 from hashscan.sources.objects import download, tries
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.receiving import bare
+from hashscan.sources.objects.store import Transient
 
 from .shelf import Shelf
 
@@ -379,10 +380,40 @@ def test_no_credentials_cost_the_objects_of_a_batch_and_are_looked_for_again(
 
 
 def test_credentials_that_end_cost_objects() -> None:
+    """After all tries for one object, others of its batch and the next ones are given up at once."""
+    shelf = Shelf(some(40))
+    tried: list[bytes] = []
+
+    def end(key: bytes) -> None:
+        if int(key) >= 2:
+            tried.append(key)
+            raise Transient("credentials could not be renewed", reason=Reason.CREDENTIALS)
+
+    shelf.on_read = end
+    items = shelf.items()
+    batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(items))
+    found: list[Reason | None] = []
+    with closing(ObjectOpener(lambda url: shelf, Access(in_flight=2))) as opener:
+        with opener.reopen(batch) as folder:
+            folder.announce(items)
+            for item in items:
+                try:
+                    folder.open(item).close()
+                    found.append(None)
+                except FileTrouble as trouble:
+                    found.append(trouble.reason)
+        assert len(tried) <= 2 * tries.TRIES
+        with pytest.raises(FileTrouble, match="renewed"), opener.reopen(batch):
+            pass
+    assert found == [None] * 2 + [Reason.CREDENTIALS] * 38
+
+
+def test_a_store_that_wants_other_credentials_costs_its_object() -> None:
     shelf = Shelf(some(3))
-    shelf.on_read = lambda key: refuse() if key == b"1" else None
 
-    def refuse() -> None:
-        raise CredentialsError("the credentials for shelf://x are refused")
+    def refuse(key: bytes) -> None:
+        if key == b"2":
+            raise CredentialsError("the credentials for shelf://x are refused")
 
-    assert reasons(shelf) == [None, Reason.CREDENTIALS, None]
+    shelf.on_read = refuse
+    assert reasons(shelf) == [None, None, Reason.CREDENTIALS]

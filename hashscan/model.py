@@ -180,6 +180,8 @@ class ListInfo:
     counts: tuple[tuple[str, str, int], ...] = ()
     """Active entries by algorithm and category; what there are none of is left out."""
     key_ids: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """Tells all that is in it from any other content, and nothing of single entries; empty where unknown."""
     expires: str | None = None
     """Earliest expiry of the list's signed metadata, RFC 3339."""
     problem: str | None = None

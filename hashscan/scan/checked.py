@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.variants import PictureDigest
 from hashscan.model import ALGORITHMS, Digest, Item, Match, Picture, Reason
+from hashscan.sandbox.client import Begun
 from hashscan.scan.matcher import Query
 from hashscan.sources.base import FileTrouble, OpenFile
 
@@ -25,6 +26,8 @@ class Checked:
     variants: tuple[PictureDigest, ...] = ()
     """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
+    begun: Begun | None = None
+    """What a decoder was asked of it and hasn't been taken from it."""
     reply: bytes = b""
     """What a decoder said of it and may say of equal content, once checked."""
     reason: Reason | None = None

@@ -18,7 +18,7 @@ from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
-from hashscan.sandbox.client import Sandbox, SandboxOptions
+from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
 from hashscan.scan.checked import Checked
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
@@ -319,9 +319,9 @@ class Counting(Sandbox):
 
     begun: int = 0
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> None:
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
         self.begun += 1
-        super().begin(descriptor, request, owner, fresh=fresh)
+        return super().begin(descriptor, request, owner, fresh=fresh)
 
 
 @contextmanager
@@ -385,6 +385,59 @@ def test_that_a_decoder_died_is_not_remembered(tmp_path: Path, files: Path) -> N
         found = check(worker, files)
         assert begun(worker) >= 3
     assert {result.verdict for result in found.values()} == {Verdict.UNDECODED}
+
+
+def test_each_of_many_files_with_the_decoder_gets_its_own_answer(tmp_path: Path, files: Path) -> None:
+    """Some kill it while others wait behind them, and one is changed by then."""
+    contents = {f"{number:02}": encoded(scene(number)) for number in range(40)}
+    for name, content in contents.items():
+        (files / name).write_bytes(content)
+    with worker_with(tmp_path, NOTHING) as worker:
+        expected = {name: result.digests[-1] for name, result in check(worker, files).items()}
+    for name in ("05", "06", "21"):
+        (files / name).write_bytes(contents[name] + MARKS["segfault"])
+
+    class Touching(Worker):
+        """Finds that a file was changed while the decoder had it."""
+
+        def _finish(self, file: Checked) -> None:
+            if file.item.name == b"11":
+                os.utime(files / "11")
+            super()._finish(file)
+
+    with worker_with(tmp_path, NOTHING, decoder="tests.scan.hostile:load") as worker:
+        worker.__class__ = Touching
+        found = check(worker, files)
+    for name in ("05", "06", "21"):
+        assert (found[name].verdict, found[name].reason) == (Verdict.UNDECODED, Reason.DECODER_DIED)
+    assert (found["11"].verdict, found["11"].reason) == (Verdict.UNREADABLE, Reason.CHANGED)
+    rest = {name: result for name, result in found.items() if name not in {"05", "06", "11", "21"}}
+    assert len(rest) == 36
+    assert {name: result.digests[-1] for name, result in rest.items()} == {
+        name: expected[name] for name in rest
+    }
+
+
+def test_a_worker_goes_on_after_an_interruption(tmp_path: Path, files: Path) -> None:
+    for number in range(30):
+        (files / str(number)).write_bytes(encoded(scene(number, 64, 64)))
+    with worker_with(tmp_path, NOTHING) as worker:
+        expected = check(worker, files)
+
+    class Interrupted(Worker):
+        """Ctrl-C comes while the decoder has several files."""
+
+        def _finish(self, file: Checked) -> None:
+            if file.item.name == b"14":
+                self.__class__ = Worker  # type: ignore[assignment]
+                raise KeyboardInterrupt
+            super()._finish(file)
+
+    with worker_with(tmp_path, NOTHING) as worker:
+        worker.__class__ = Interrupted
+        with pytest.raises(KeyboardInterrupt):
+            check(worker, files)
+        assert check(worker, files) == expected
 
 
 def test_content_with_the_same_ends_is_told_apart(tmp_path: Path, files: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,10 +19,11 @@ from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
+from hashscan.scan.checked import Checked
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
-from hashscan.scan.worker import MATCHES_KEPT, Worker, _Checked
+from hashscan.scan.worker import MATCHES_KEPT, Worker
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -399,7 +400,7 @@ def test_each_of_many_files_with_the_decoder_gets_its_own_answer(tmp_path: Path,
     class Touching(Worker):
         """Finds that a file was changed while the decoder had it."""
 
-        def _finish(self, file: _Checked) -> None:
+        def _finish(self, file: Checked) -> None:
             if file.item.name == b"11":
                 os.utime(files / "11")
             super()._finish(file)
@@ -426,7 +427,7 @@ def test_a_worker_goes_on_after_an_interruption(tmp_path: Path, files: Path) -> 
     class Interrupted(Worker):
         """Ctrl-C comes while the decoder has several files."""
 
-        def _finish(self, file: _Checked) -> None:
+        def _finish(self, file: Checked) -> None:
             if file.item.name == b"14":
                 self.__class__ = Worker  # type: ignore[assignment]
                 raise KeyboardInterrupt
@@ -538,3 +539,28 @@ def test_a_finding_names_the_frame(tmp_path: Path, files: Path) -> None:
         (result,) = check(worker, files).values()
     assert result.verdict is Verdict.MATCH
     assert (result.matches[0].distance, result.matches[0].variant) == (0, "frame 700")
+
+
+def test_large_pictures_are_let_go_before_the_end_of_a_batch(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their matches are confirmed all the same."""
+    listed = encoded(scene(1))
+    for number in range(6):
+        (files / f"{number}.jpg").write_bytes(listed if number % 2 else encoded(scene(10 + number)))
+    value = digest_of(listed, "pdq", tmp_path)
+    open_at_a_time = []
+    conclude = Worker._conclude
+
+    def counted(worker: Worker, held: Sequence[Checked]) -> None:
+        open_at_a_time.append(sum(file.opened is not None for file in held))
+        conclude(worker, held)
+        assert all(file.opened is None for file in held)
+
+    monkeypatch.setattr(Worker, "_conclude", counted)
+    monkeypatch.setattr("hashscan.scan.worker.HELD_BYTES", 2 * len(listed) - 100)
+    with worker_with(tmp_path, Entry("e", "pdq", value, "A1")) as worker:
+        found = check(worker, files)
+    assert [found[f"{number}.jpg"].verdict for number in range(6)] == [Verdict.CLEAN, Verdict.MATCH] * 3
+    assert max(open_at_a_time) <= 3
+    assert len(open_at_a_time) >= 2

@@ -6,7 +6,8 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -14,15 +15,25 @@ from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_request
 from hashscan.hashing.variants import Kind
-from hashscan.model import ALGORITHMS, Batch, BatchResult, Item, Reason
+from hashscan.model import ALGORITHMS, Batch, BatchResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox
+from hashscan.sandbox.client import Plugin, Sandbox
+from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.answers import Answers
-from hashscan.scan.checked import Checked, match_all
+from hashscan.scan.checked import Checked
+from hashscan.scan.judging import match_all, result_of, take_reply, take_undecodable, to_keep
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.policy import closeness
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
 from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
+
+_AHEAD = 16
+"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
+each other at every file would cost two changes of process a file, and caches to be filled again."""
+
+HELD_BYTES = 64 << 20
+"""Of pictures that stay open until they are matched, so many at most and one more; what else is in a batch is
+read after that."""
 
 
 class Worker:
@@ -57,6 +68,8 @@ class Worker:
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
+        self._waiting: deque[Checked] = deque()
+        """Files that a decoder has, in the order in which it got them."""
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch.
@@ -69,13 +82,13 @@ class Worker:
             self.sandbox.start()
         try:
             with self._opener(batch.source).reopen(batch) as folder:
-                files = self._read_all(folder, batch.items)
+                files = [Checked(item) for item in batch.items]
                 try:
-                    match_all(self.matcher, self.setup.algorithms, files)
-                    for file in files:
-                        if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
-                            self._confirm(file)
+                    self._check_all(folder, files)
                 finally:
+                    # There are some only where something was raised, and their descriptors are closed now.
+                    self._waiting.clear()
+                    self.sandbox.give_up()
                     for file in files:
                         file.close()
         except FileTrouble as trouble:
@@ -84,12 +97,15 @@ class Worker:
                 file.fail(trouble)
         return BatchResult(
             results=tuple(
-                file.result(
-                    self.setup.algorithms, with_digests=self.setup.with_digests, augment=self._augmented
+                result_of(
+                    file,
+                    self.setup.algorithms,
+                    with_digests=self.setup.with_digests,
+                    augment=self._augmented,
                 )
                 for file in files
             ),
-            kept=tuple(file.kept(self._pictures) for file in files) if self.setup.keep else (),
+            kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
             bytes_read=sum(file.bytes_read for file in files),
             sandbox=self.sandbox.level,
         )
@@ -99,27 +115,56 @@ class Worker:
             self._openers[source] = SOURCES[source].opener(self.setup.access)
         return self._openers[source]
 
-    def _read_all(self, folder: OpenFolder, items: Sequence[Item]) -> list[Checked]:
-        """Read the files owner by owner, since a decoder serves one owner only."""
-        files = [Checked(item) for item in items]
+    def _check_all(self, folder: OpenFolder, files: Sequence[Checked]) -> None:
+        """Check the files owner by owner, since a decoder serves one owner only."""
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
         folder.announce([file.item for file in ordered])
+        held: list[Checked] = []
+        held_bytes = 0
         for file in ordered:
+            held.append(file)
+            self._open(folder, file)
+            held_bytes += file.item.stat.size if file.opened is not None else 0
+            # Of objects, what is open lies on our own disk.
+            if held_bytes >= HELD_BYTES:
+                self._conclude(held)
+                held.clear()
+                held_bytes = 0
+        self._conclude(held)
+
+    def _open(self, folder: OpenFolder, file: Checked) -> None:
+        """Read one file; it stays open if it may have to be decoded again to confirm a match."""
+        try:
+            opened = file.opened = folder.open(file.item)
+            file.as_listed = opened.stat[:5] == file.item.stat[:5]
             try:
-                file.opened = folder.open(file.item)
+                self._read(file, opened)
+            finally:
                 if file.item.stat.size < 0:
-                    # Not every web server says beforehand how large an object is.
-                    file.item = replace(file.item, stat=file.opened.stat)
-                self._read(file, file.opened)
-            except FileTrouble as trouble:
-                file.fail(trouble)
-            if file.kind is None:
-                # Only pictures may have to be decoded again to confirm a match.
-                file.close()
-        return files
+                    # Not every store says beforehand how large an object is.
+                    file.item = replace(file.item, stat=opened.stat)
+        except FileTrouble as trouble:
+            # A decoder that has it may have to be given it again.
+            self._settle(0 if file.begun is not None else _AHEAD)
+            file.fail(trouble)
+        if file.kind is None:
+            file.close()
+
+    def _conclude(self, files: Sequence[Checked]) -> None:
+        """Match files that were read, confirm what was found, let them go."""
+        self._settle(0)
+        match_all(self.matcher, self.setup.algorithms, files)
+        for file in files:
+            if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
+                self._confirm(file)
+            file.close()
 
     def _read(self, file: Checked, opened: OpenFile) -> None:
+        """Digest a file, and have it decoded; it is settled later where a decoder has it still."""
         try:
+            if opened.pieces is not None:
+                self._read_passing(file, opened, opened.pieces)
+                return
             if opened.content is None:
                 first = self._reader.begin(opened.descriptor, opened.stat.size)
             else:
@@ -129,27 +174,52 @@ class Worker:
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
             waiting = decoding and self._met(opened, first)
             if decoding and not waiting:
-                self._begin(file, opened)
-            try:
-                exact, file.bytes_read = self._reader.finish()
-            finally:
-                # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
-                if decoding and not waiting:
-                    self._finish(file)
-            sha256 = exact.get("sha256")
-            recalled = waiting and self._recall(file, opened, sha256)
-            if waiting and not recalled:
-                self._begin(file, opened)
-                self._finish(file)
+                self._ask(file, opened)
+            file.exact, file.bytes_read = self._reader.finish()
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+        if waiting and not self._recall(file, opened):
+            # The same content may be with the decoder just now.
+            self._settle(0)
+            if not self._recall(file, opened):
+                self._ask(file, opened)
         if file.kind is not None and file.kind.pillow is None:
-            file.take_undecodable()
+            take_undecodable(file)
+        if file.begun is None:
+            opened.check_unchanged()
+
+    def _read_passing(self, file: Checked, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
+        """Digest what can't be kept; a decoder would have to see all of it."""
+        file.kind = sniff(self._reader.begin_pieces(pieces))
+        file.exact, file.bytes_read = self._reader.finish()
         opened.check_unchanged()
-        file.exact = exact
-        file.as_listed = opened.stat[:5] == file.item.stat[:5]
-        if file.reply and sha256 is not None and not recalled:
-            self.answers.keep(opened.stat.uid, sha256, file.reply)
+        if file.kind is not None:
+            file.reason = Reason.UNSUPPORTED if file.kind.pillow is None else Reason.NO_ROOM
+            file.detail = file.kind.name
+        file.close()
+
+    def _ask(self, file: Checked, opened: OpenFile) -> None:
+        """Hand a file to the decoder, once it has answered enough of those before."""
+        self._settle(_AHEAD - 1)
+        self._begin(file, opened)
+        self._waiting.append(file)
+
+    def _settle(self, left: int) -> None:
+        """Take the decoder's answers until it has so many files left."""
+        while len(self._waiting) > left:
+            file = self._waiting.popleft()
+            self._finish(file)
+            if file.opened is None:
+                continue
+            try:
+                # After the decoder has read it, too.
+                file.opened.check_unchanged()
+            except FileTrouble as trouble:
+                file.fail(trouble)
+                continue
+            sha256 = file.exact.get("sha256")
+            if file.reply and sha256 is not None:
+                self.answers.keep(file.opened.stat.uid, sha256, file.reply)
 
     def _met(self, opened: OpenFile, first: memoryview) -> bool:
         """Whether a picture of this owner with this size, beginning and end was met before."""
@@ -160,13 +230,14 @@ class Worker:
             last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
         return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
-    def _recall(self, file: Checked, opened: OpenFile, sha256: bytes | None) -> bool:
+    def _recall(self, file: Checked, opened: OpenFile) -> bool:
         """Take the answer that was kept for the same content of the same owner, if there is one."""
+        sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
         reply = self.answers.recall(opened.stat.uid, sha256)
         # It was found to make sense before it was kept.
-        if reply is None or not file.take(reply, self._pictures):
+        if reply is None or not take_reply(file, reply, self._pictures):
             return False
         file.reply = reply
         return True
@@ -175,16 +246,18 @@ class Worker:
         assert file.kind is not None
         # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
         request = pack_request(file.kind, patient=fresh)
-        self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
+        file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
     def _finish(self, file: Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        assert file.begun is not None
+        begun, file.begun = file.begun, None
         try:
-            reply = self.sandbox.finish()
+            reply = self.sandbox.finish(begun)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return
-        if not file.take(reply, self._pictures):
+        if not take_reply(file, reply, self._pictures):
             self.sandbox.discard()
         elif file.reason not in {Reason.MEMORY, Reason.TIMEOUT}:
             # Those hang on what else the machine is doing; everything else follows from the content.
@@ -218,8 +291,7 @@ class Worker:
             # All that is kept must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True
             return
-        file.matches = exact
-        file.reply = b""
+        file.matches, file.reply = exact, b""
         file.reason = again.reason or Reason.UNCONFIRMED
         file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
 

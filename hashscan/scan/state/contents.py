@@ -244,9 +244,11 @@ class Contents:
         )
         if not kept.reply and not others:
             return _NOTHING
-        first, heads, rest = pack(kept.reply) if kept.reply else Packed(b"", b"", b"")
+        first, heads, rest = Packed(b"", b"", b"")
+        if kept.reply:
+            first, heads, rest = pack(kept.reply, self._wanted.picture_names)
         picture, known, elsewhere = _NONE, _NONE, b""
-        if first and self._wanted.picture_names[heads[8]] == "pdq" and not any(heads[:8]):
+        if first and self._wanted.picture_names[heads[7]] == "pdq" and not any(heads[:6]) and heads[10] & 1:
             picture = self.columns["pdq"].rows
             self.columns["pdq"].append(first)
             self.columns["pictures"].append(row.to_bytes(4, "little"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hashscan.model import ALGORITHMS, FileResult, Item
-from hashscan.scan.checked import Checked, match_all
+from hashscan.scan.checked import Checked
+from hashscan.scan.judging import match_all, take_reply, take_undecodable
+from hashscan.scan.judging import result_of as judged
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.state.contents import CONFIRMED, Content
 
@@ -15,9 +17,9 @@ def recalled(content: Content, item: Item) -> Checked:
     checked = Checked(item, kind=content.kind, exact=content.exact)
     if content.reply:
         # What was accepted once is checked again all the same; it lay on a disk meanwhile.
-        checked.take(content.reply, content.profile.picture_names)
+        take_reply(checked, content.reply, content.profile.picture_names)
     elif content.kind is not None and content.kind.pillow is None:
-        checked.take_undecodable()
+        take_undecodable(checked)
     checked.confirmed = bool(content.flags & CONFIRMED)
     return checked
 
@@ -42,4 +44,4 @@ def result_of(
         match_all(matcher, algorithms, [checked])
         if not checked.confirmed and any(ALGORITHMS[m.algorithm].of_picture for m in checked.matches):
             return None
-    return checked.result(algorithms, with_digests=with_digests)
+    return judged(checked, algorithms, with_digests=with_digests)

@@ -315,6 +315,8 @@ def test_a_disk_that_fills_up_keeps_what_was_written(uploads: Path, tmp_path: Pa
             "scan",
             str(uploads),
             "--no-state",
+            "--list",
+            "demo",
             "--report",
             str(report),
         ],

@@ -77,7 +77,7 @@ def fresh(run: Run, tree: Path, state: Path, tmp_path: Path, *arguments: object)
     return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("options", [[], ["--with-digests"], ["--review-threshold", "60"]])
+@pytest.mark.parametrize("options", [[], ["--with-digests", "--review-threshold", "60"]])
 def test_a_second_sweep_reads_nothing_and_says_the_same(sweep: Sweep, tree: Path, options: list[str]) -> None:
     code, first = sweep(tree, *options)
     again, second = sweep(tree, *options, expect="(14 of them unchanged)")
@@ -87,6 +87,7 @@ def test_a_second_sweep_reads_nothing_and_says_the_same(sweep: Sweep, tree: Path
     assert comparable(second) == comparable(first)
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_read(
     sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_only_what_has_changed_is_read(
     assert sweep(tree)[1][-1]["unchanged"] == 15
 
 
+@pytest.mark.slow
 def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
     sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +131,7 @@ def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
     assert sweep(tree)[1][-1]["unchanged"] == 14
 
 
+@pytest.mark.slow
 def test_what_a_list_no_longer_says_is_no_finding(sweep: Sweep, run: Run, tree: Path, tmp_path: Path) -> None:
     sweep(tree)
     other = tmp_path / "other.csv"
@@ -138,6 +141,7 @@ def test_what_a_list_no_longer_says_is_no_finding(sweep: Sweep, run: Run, tree: 
     assert (code, records[-1]["unchanged"]) == (0, 14)
 
 
+@pytest.mark.slow
 def test_other_ways_of_hashing_have_pictures_read_again(
     sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
 ) -> None:
@@ -148,6 +152,7 @@ def test_other_ways_of_hashing_have_pictures_read_again(
     assert comparable(records) == comparable(expected)
 
 
+@pytest.mark.slow
 def test_names_that_are_given_change_nothing_of_the_rest(sweep: Sweep, tree: Path, tmp_path: Path) -> None:
     sweep(tree)
     names = tmp_path / "names"
@@ -157,6 +162,7 @@ def test_names_that_are_given_change_nothing_of_the_rest(sweep: Sweep, tree: Pat
     assert sweep(tree)[1][-1]["unchanged"] == 14
 
 
+@pytest.mark.slow
 def test_each_shard_knows_its_own(sweep: Sweep, tree: Path) -> None:
     for shard in ("1/2", "2/2"):
         sweep(tree, "--shard", shard)
@@ -166,6 +172,7 @@ def test_each_shard_knows_its_own(sweep: Sweep, tree: Path) -> None:
     assert sweep(tree)[1][-1]["unchanged"] == 14
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_set_aside_and_all_is_read(sweep: Sweep, tree: Path, state: Path) -> None:
     _, first = sweep(tree)
     (state / "sweep" / "state.sqlite").write_bytes(b"no database" * 1000)

@@ -19,6 +19,7 @@ from hashscan.sources.base import (
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.named import NamedFiles
 from hashscan.sources.options import ListingOptions
+from hashscan.sources.page_cache import absent_ranges, let_go
 from hashscan.sources.posix import expect, file_stat, file_trouble
 from hashscan.sources.regular import open_regular
 from hashscan.sources.targets import resolve
@@ -130,6 +131,7 @@ class _File(OpenFile):
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
         self._descriptor = descriptor
         self.stat = file_stat(status)
+        self._absent = absent_ranges(descriptor, status.st_size)
 
     @property
     def descriptor(self) -> int:
@@ -154,4 +156,5 @@ class _File(OpenFile):
     def close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
+            let_go(descriptor, self._absent)
             os.close(descriptor)

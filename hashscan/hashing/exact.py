@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import xxhash
 
@@ -80,13 +80,15 @@ class ExactReader:
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0
         self._content: memoryview | None = None
+        self._ask: Callable[[int], None] | None = None
 
-    def begin(self, descriptor: int, size: int) -> memoryview:
+    def begin(self, descriptor: int, size: int, ask: Callable[[int], None] | None = None) -> memoryview:
         """Read a file's first bytes.
 
         Args:
             descriptor: open for reading, of a regular file.
             size: what fstat says of it.
+            ask: called with a number of bytes before they are read; returns when they may be.
 
         Returns:
             256 KiB, or all there is; it changes when the file is read on.
@@ -94,6 +96,8 @@ class ExactReader:
         Raises:
             OSError: the file can't be read.
         """
+        if ask is not None:
+            ask(min(size, _BUFFER_SIZE))
         count = os.preadv(descriptor, [self._buffer], 0)
         # Some file systems give less than there is.
         while count < min(size, _BUFFER_SIZE):
@@ -103,6 +107,7 @@ class ExactReader:
             count += more
         self._file = descriptor, size, count
         self._content = None
+        self._ask = ask
         return self._buffer[:count]
 
     def begin_content(self, content: memoryview) -> memoryview:
@@ -141,5 +146,9 @@ class ExactReader:
             for _, hasher in running:
                 hasher.update(filled)
             # A file of the size it was said to have ends here, which a look at its size tells as well.
-            count = 0 if offset == size < _BUFFER_SIZE else os.preadv(descriptor, [self._buffer], offset)
+            if offset == size < _BUFFER_SIZE:
+                break
+            if self._ask is not None and offset < size:
+                self._ask(min(size - offset, _BUFFER_SIZE))
+            count = os.preadv(descriptor, [self._buffer], offset)
         return {name: hasher.digest() for name, hasher in running}, offset

@@ -6,9 +6,9 @@ import array
 import os
 import select
 import socket
-import time
 
 from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
+from hashscan.sandbox.waiting import wait
 
 # As a number: the flag's own type takes longer to compare than the reply to receive.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
@@ -59,7 +59,7 @@ class DecoderLink:
             raise DecoderClosed from error
 
     def receive(self, deadline: float) -> bytes:
-        """Wait for the answer until time.monotonic() is `deadline`.
+        """Wait for the answer until time.monotonic() is `deadline`, or later where we were stopped meanwhile.
 
         One that came in time is taken even when we look late.
 
@@ -85,7 +85,7 @@ class DecoderLink:
         return Hello.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
     def _take(self, deadline: float) -> int:
-        if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if not wait(self._poll, deadline):
             raise DecoderSilent
         try:
             # No room for descriptors: the kernel closes any that were sent, and says so.

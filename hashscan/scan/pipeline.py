@@ -63,6 +63,10 @@ class Sweep:
         """
         self._stopping = True
 
+    def processes(self) -> list[int]:
+        """Those of this machine that read files for it."""
+        return self._pool.processes()
+
     @property
     def stopped(self) -> bool:
         """Whether the sweep was asked to end before its end."""

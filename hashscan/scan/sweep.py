@@ -23,15 +23,17 @@ from hashscan.reports.base import Record
 from hashscan.reports.records import sandbox_fields, summary_record, sweep_record
 from hashscan.reports.sink import ReportSink
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
+from hashscan.scan.pace import Pace
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
 from hashscan.scan.summary import Summary
-from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
+from hashscan.settings import DecodingLimits, NeighbourSettings, ReportTarget, SweepSettings
 from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
@@ -182,7 +184,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
-        with _pool(settings, setup, opened.infos) as pool:
+        pace, gate = _restraint(settings.neighbour, stack)
+        with _pool(settings, setup, opened.infos, pace) as pool:
             emit(
                 sweep_record(
                     uuid=identity,
@@ -212,12 +215,12 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 pool,
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
-                tick=_ticker(pool, observer),
+                tick=_ticker(pool, gate, observer),
             )
             observer.begun(run)
             for record in run:
                 emit(record)
-            _ticker(pool, observer)()
+            _ticker(pool, None, observer)()
             failure, cluster = pool.failure, pool.fields()
         summary = run.summary
         if not run.stopped and not failure and settings.files_from is None:
@@ -261,17 +264,27 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
 
 
-def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo]) -> Pool:
+def _restraint(neighbour: NeighbourSettings, stack: ExitStack) -> tuple[Pace | None, LoadGate | None]:
+    """What workers must ask before they read, and what looks at the load; None where nothing is asked for."""
+    if not neighbour.paced:
+        return None, None
+    pace = stack.enter_context(Pace(neighbour.limit_rate, neighbour.limit_files))
+    return pace, None if neighbour.max_load is None else LoadGate(neighbour.max_load, pace)
+
+
+def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: Pace | None) -> Pool:
     """Those who do the work, on this machine or on a cluster."""
     if settings.cluster is None:
-        return ProcessPool(setup, settings.workers)
+        return ProcessPool(setup, settings.workers, pace=pace)
     from hashscan.scan.cluster.pool import ClusterPool
 
     return ClusterPool(setup, infos, settings.cluster)
 
 
-def _ticker(pool: Pool, observer: Observer) -> Callable[[], None]:
+def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[], None]:
     def tick() -> None:
+        if gate is not None and (word := gate.look()):
+            observer.told(word)
         for message in pool.messages():
             observer.told(message)
         observer.tick()

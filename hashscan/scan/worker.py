@@ -6,8 +6,9 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
@@ -33,7 +34,7 @@ from hashscan.scan.answers import Answers
 from hashscan.scan.matcher import Matcher, Query, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
@@ -104,6 +105,8 @@ class Worker:
         self.answers = Answers() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         self._openers: dict[str, Opener] = {}
+        self._spend: Spend = unlimited
+        self._ask: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
@@ -120,6 +123,11 @@ class Worker:
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
+
+    def keep_pace(self, spend: Spend) -> None:
+        """Ask before files are opened and bytes are read from now on; to be said before the first batch."""
+        self._spend = spend
+        self._ask = partial(spend, 0)
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch.
@@ -153,7 +161,7 @@ class Worker:
 
     def _opener(self, source: str) -> Opener:
         if source not in self._openers:
-            self._openers[source] = SOURCES[source].opener(self.setup.access)
+            self._openers[source] = SOURCES[source].opener(self.setup.access, self._spend)
         return self._openers[source]
 
     def _read_all(self, folder: OpenFolder, items: Sequence[Item]) -> list[_Checked]:
@@ -178,7 +186,9 @@ class Worker:
     def _read(self, file: _Checked, opened: OpenFile) -> None:
         try:
             if opened.content is None:
-                first = self._reader.begin(opened.descriptor, opened.stat.size)
+                first = self._reader.begin(
+                    opened.descriptor, opened.stat.size, None if opened.fetched else self._ask
+                )
             else:
                 first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)

@@ -14,7 +14,9 @@ from hashscan.sources.base import (
     OpenFile,
     OpenFolder,
     Source,
+    Spend,
     shown_path,
+    unlimited,
 )
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.named import NamedFiles
@@ -79,13 +81,16 @@ class FilesystemSource(Source):
         return self._named.listings(names)
 
     @classmethod
-    def opener(cls, access: Access) -> Opener:  # noqa: ARG003
+    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:  # noqa: ARG003
         """What opens files by descriptor."""
-        return _Opener()
+        return _Opener(spend)
 
 
 class _Opener(Opener):
     """Keeps nothing from batch to batch."""
+
+    def __init__(self, spend: Spend) -> None:
+        self._spend = spend
 
     def close(self) -> None:
         pass
@@ -106,7 +111,7 @@ class _Opener(Opener):
             raise file_trouble(error) from error
         expect(descriptor, batch.device, batch.inode)
         try:
-            yield _Folder(descriptor)
+            yield _Folder(descriptor, self._spend)
         finally:
             os.close(descriptor)
 
@@ -114,13 +119,15 @@ class _Opener(Opener):
 class _Folder(OpenFolder):
     """A folder held open by descriptor."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, spend: Spend) -> None:
         self._descriptor = descriptor
+        self._spend = spend
 
     def announce(self, items: Sequence[Item]) -> None:
         pass
 
     def open(self, item: Item) -> OpenFile:
+        self._spend(1, 0)
         descriptor, status = open_regular(self._descriptor, item.name, item.stat.device, item.stat.inode)
         return _File(descriptor, status)
 

@@ -32,8 +32,7 @@ def resident(path: Path) -> list[bool]:
         vector = (ctypes.c_ubyte * pages)()
         start = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
         assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), vector) == 0
-        found = [bool(state & 1) for state in vector]
-    return found
+        return [bool(state & 1) for state in vector]
 
 
 def cool(path: Path) -> None:

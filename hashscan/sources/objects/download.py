@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hashscan.model import Access, Batch, FileStat, Item, Reason
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
 from hashscan.sources.objects.spool import Spool
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore, Reading, Transient
 from hashscan.sources.objects.tries import Tries
@@ -23,6 +23,10 @@ UNKNOWN_BYTES = 256 << 10
 """Memory taken for an object of unknown size before it grows."""
 
 
+_ASKED_AT_FIRST = 1 << 20
+"""Bytes of an object that are asked for with it: small ones come in one piece, many at a time."""
+
+
 class _GivenUp(Exception):
     """Nobody waits for this download any more."""
 
@@ -30,15 +34,19 @@ class _GivenUp(Exception):
 class ObjectOpener(Opener):
     """Stores and downloading threads, which last from batch to batch."""
 
-    def __init__(self, make_store: Callable[[bytes], ObjectStore], access: Access) -> None:
+    def __init__(
+        self, make_store: Callable[[bytes], ObjectStore], access: Access, spend: Spend = unlimited
+    ) -> None:
         """Start nothing yet.
 
         Args:
             make_store: makes the store of a batch's target.
             access: how many downloads, and how much memory.
+            spend: asked before an object is fetched, and for its bytes as they come.
         """
         self._make_store = make_store
         self._access = access
+        self._spend = spend
         self._stores: dict[bytes, ObjectStore] = {}
         self._crew = _Crew(access.in_flight)
 
@@ -51,7 +59,7 @@ class ObjectOpener(Opener):
         """
         if batch.target not in self._stores:
             self._stores[batch.target] = self._make_store(batch.target)
-        folder = _Folder(self._stores[batch.target], self._crew, self._access)
+        folder = _Folder(self._stores[batch.target], self._crew, self._access, self._spend)
         try:
             yield folder
         finally:
@@ -106,11 +114,29 @@ class _Download:
     error: BaseException | None = None
 
 
+class _Bill:
+    """What one object's bytes are still to be asked for."""
+
+    def __init__(self, spend: Spend, listed: int) -> None:
+        """Ask for an object, and for its first bytes, if it is known how many it has."""
+        self._spend = spend
+        self._paid = max(0, min(listed, _ASKED_AT_FIRST))
+        spend(1, self._paid)
+
+    def add(self, size: int) -> None:
+        """Ask for what has come; the next bytes come when this returns."""
+        covered = min(size, self._paid)
+        self._paid -= covered
+        if size > covered:
+            self._spend(0, size - covered)
+
+
 class _Folder(OpenFolder):
     """The downloads of one batch."""
 
-    def __init__(self, store: ObjectStore, crew: _Crew, access: Access) -> None:
+    def __init__(self, store: ObjectStore, crew: _Crew, access: Access, spend: Spend) -> None:
         self._store = store
+        self._spend = spend
         self._crew = crew
         self._in_flight = access.in_flight
         self._left = access.memory_bytes
@@ -230,10 +256,11 @@ class _Folder(OpenFolder):
         spool = Spool(in_memory=download.in_memory, may_grow=partial(self._may_grow, download))
         tries = Tries(self._pause)
         try:
+            bill = _Bill(self._spend, item.stat.size)
             while True:
                 start = spool.size
                 try:
-                    item, proven = self._receive(item, spool)
+                    item, proven = self._receive(item, spool, bill)
                     break
                 except Transient as trouble:
                     resumable = bool(item.etag or item.version)
@@ -247,7 +274,7 @@ class _Folder(OpenFolder):
             raise
         return _ObjectFile(spool, item.stat, self, download, None if proven else item)
 
-    def _receive(self, item: Item, spool: Spool) -> tuple[Item, bool]:
+    def _receive(self, item: Item, spool: Spool, bill: _Bill) -> tuple[Item, bool]:
         """Read an object from where the spool ends.
 
         Returns:
@@ -263,6 +290,7 @@ class _Folder(OpenFolder):
                 if size != UNKNOWN_SIZE and spool.size + len(chunk) > size:
                     raise FileTrouble(Reason.IO_ERROR, "the store sends more bytes than it says")
                 spool.write(chunk)
+                bill.add(len(chunk))
         finally:
             reading.close()
         if size != UNKNOWN_SIZE and spool.size < size:
@@ -314,6 +342,8 @@ def bare(etag: str) -> str:
 
 class _ObjectFile(OpenFile):
     """A downloaded object."""
+
+    fetched = True
 
     def __init__(
         self, spool: Spool, stat: FileStat, folder: _Folder, download: _Download, unproven: Item | None

@@ -26,8 +26,11 @@ def carry_niceness() -> None:
         return
     for _ in range(_TRIES):
         try:
-            with open(_GROUP, "wb", buffering=0) as group:
-                group.write(b"%d" % niceness)
+            group = os.open(_GROUP, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(group, b"%d" % niceness)
+            finally:
+                os.close(group)
         except BlockingIOError:
             time.sleep(_PAUSE_SECONDS)
         except OSError:

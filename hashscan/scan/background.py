@@ -39,21 +39,13 @@ def step_back() -> None:
     if number is not None:
         with contextlib.suppress(OSError):
             syscall(number, _OF_PROCESS, 0, _IDLE)
-    if not _has_terminal():
-        # At a terminal the person's shell is in the same group.
-        carry_niceness()
 
 
 def follow() -> None:
-    """Have a worker's niceness count, where it isn't 0: at a terminal, in a session of its own."""
-    if os.getpriority(os.PRIO_PROCESS, 0) > 0 and _has_terminal():
+    """Have a worker's niceness count against other sessions, where it isn't 0.
+
+    It gets a session of its own, since whoever started the sweep must not become slower with it.
+    """
+    if os.getpriority(os.PRIO_PROCESS, 0) > 0:
         os.setsid()
         carry_niceness()
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True

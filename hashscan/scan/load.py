@@ -49,7 +49,7 @@ class LoadGate:
         self._looked = time.monotonic() - _LOOK_SECONDS
         try:
             self._read()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, IndexError) as error:
             raise UsageError(
                 f"--max-load can't be heeded: {source} can't be read",
                 advice="A systemd unit needs ProcSubset=all for it.",
@@ -72,7 +72,7 @@ class LoadGate:
         self._own = self._own * fade + running * (1.0 - fade)
         try:
             load = self._read()
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             return ""
         others = max(0.0, load - self._own)
         if not self._pace.held and others > self._most:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import threading
 import time
@@ -25,6 +23,7 @@ from hashscan.reports.base import Record
 from hashscan.scan.answers import Answers
 from hashscan.scan.background import follow
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.orphans import die_with_parent
 from hashscan.scan.pace import Pace
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.wire import (
@@ -39,8 +38,6 @@ from hashscan.scan.worker import Worker
 
 MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Pool(ABC):
@@ -229,20 +226,13 @@ _worker: Worker | None = None
 
 def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers, pace: Pace | None) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
-    _die_with_parent()
-    follow()
+    # A sweep that is killed must not leave workers behind, reading on.
+    die_with_parent()
     _worker = make(setup, answers)
     if pace is not None:
         _worker.keep_pace(pace.spend)
-
-
-def _die_with_parent() -> None:
-    """A sweep that is killed must not leave workers behind, reading on."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    # Last, since it may have to wait, and the sandbox is being started meanwhile.
+    follow()
 
 
 def _run(packed: PackedBatch) -> PackedResults:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanGroup
-from hashscan.cli.screen import human_bytes, say
+from hashscan.cli.screen import human_bytes, printable, say
 from hashscan.errors import EXIT_MEANINGS, HashscanError, UsageError
 
 
@@ -65,7 +65,7 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
         f"{counts or 'nothing'}; exit {merged.exit_code} ({EXIT_MEANINGS[merged.exit_code]})"
     )
     if merged.shortcomings:
-        say(f"hashscan: incomplete: {', '.join(merged.shortcomings)}")
+        say(f"hashscan: incomplete: {printable(', '.join(merged.shortcomings))}")
     if destination is not None:
         say(f"hashscan: report: {destination}")
     return merged.exit_code

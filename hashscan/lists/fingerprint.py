@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
-from hashscan.lists.columns import ListHandle
+from hashscan.errors import OutputError
+from hashscan.lists.columns import ColumnError, ListHandle
 from hashscan.lists.record import RECORD_NAME, Record, checksum, read_record
+from hashscan.lists.store import OpenedLists
+from hashscan.model import ListInfo
 
 
 def content_fingerprint(handle: ListHandle) -> str:
@@ -33,3 +37,18 @@ def content_fingerprint(handle: ListHandle) -> str:
         columns.append([files.algorithm, files.entries, files.id_size, files.withdrawn_rows, sums])
     document = json.dumps([handle.name, list(handle.categories), columns])
     return hashlib.sha256(document.encode("ascii")).hexdigest()
+
+
+def fingerprinted(opened: OpenedLists) -> tuple[ListInfo, ...]:
+    """What is known of opened lists, with the fingerprints of those that can be used.
+
+    Raises:
+        OutputError: a list can't be read.
+    """
+    fingerprints = {}
+    for handle in opened.handles:
+        try:
+            fingerprints[handle.name] = content_fingerprint(handle)
+        except (ColumnError, OSError) as error:
+            raise OutputError(f"the list {handle.name} can't be read: {error}") from error
+    return tuple(replace(info, fingerprint=fingerprints.get(info.name, "")) for info in opened.infos)

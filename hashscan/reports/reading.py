@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.reports.base import Record
 from hashscan.reports.records import SCHEMA
 
-_LONGEST = 64 << 20
+_LONGEST = 16 << 20
 """Bytes of one line at most. Those with a deep path and all that was matched take far less than one MiB."""
+
+_DEEPEST = 16
+"""Objects and lists within each other; what we write has five."""
 
 
 def read_report(path: Path) -> Iterator[Record]:
@@ -22,7 +29,7 @@ def read_report(path: Path) -> Iterator[Record]:
         OutputError: it can't be read to its end.
     """
     try:
-        with path.open("rb") as stream:
+        with _open(path) as stream:
             number = 0
             while line := stream.readline(_LONGEST):
                 number += 1
@@ -34,28 +41,44 @@ def read_report(path: Path) -> Iterator[Record]:
                 yield record
             if not number:
                 raise _damaged(path, 1)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
+        raise OutputError(f"can't read the report {path}: {error.strerror}") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a report without waiting for whoever may write into a FIFO."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
         raise UsageError(
             f"can't open the report {path}: {error.strerror}",
             advice="Name reports that this user may read.",
         ) from error
-    except OSError as error:
-        raise OutputError(f"can't read the report {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(
+            f"{path} is no regular file, and a report is read twice",
+            advice="Write the report into a file, and name that.",
+        )
+    return os.fdopen(descriptor, "rb")
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record | None:
     """The record of a line, or None for one that was torn."""
     whole = line.endswith(b"\n")
     try:
-        record = json.loads(line)
+        record = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         if not whole and len(line) < _LONGEST and number > 1:
             return None
         raise _damaged(path, number) from error
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
         raise _damaged(path, number)
+    if line.count(b"{") + line.count(b"[") > _DEEPEST and _is_deep(record):
+        # Our own writer would fail over what is nested much deeper.
+        raise _damaged(path, number)
     schema = record.get("schema")
-    if not isinstance(schema, int) or schema < 1:
+    if type(schema) is not int or schema < 1:
         raise _damaged(path, number)
     if schema > SCHEMA:
         raise UsageError(
@@ -63,6 +86,33 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
             advice="Use the version that wrote it, or a newer one.",
         )
     return record
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        _refuse(text)
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+"""Takes what JSON has, and not what Python's reader adds to it: NaN, and numbers without an end."""
+
+
+def _is_deep(record: Record) -> bool:
+    level: list[Any] = [record]
+    for _ in range(_DEEPEST):
+        inside = (
+            value for outer in level for value in (outer.values() if isinstance(outer, dict) else outer)
+        )
+        level = [value for value in inside if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _damaged(path: Path, number: int) -> UsageError:

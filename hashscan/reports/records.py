@@ -54,6 +54,8 @@ def list_fields(info: ListInfo) -> dict[str, Any]:
         "categories": list(info.categories),
         "key_ids": list(info.key_ids),
     }
+    if info.fingerprint:
+        fields["fingerprint"] = info.fingerprint
     if info.expires is not None:
         fields["expires"] = info.expires
     if info.problem is not None:
@@ -100,6 +102,7 @@ def sweep_record(
     thresholds: Mapping[str, int],
     variants: Iterable[str],
     review_threshold: int | None,
+    selection: Record,
     sandbox_mode: str,
     fail_on: str,
     strict: bool,
@@ -132,6 +135,7 @@ def sweep_record(
         },
         "variants": list(variants),
         **review,
+        "selection": dict(selection),
         "sandbox": {"mode": sandbox_mode},
         "fail_on": fail_on,
         "strict": strict,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import xxhash
 
@@ -31,7 +32,11 @@ def shard_of(path: bytes, count: int) -> int:
     Returns:
         1 to `count`.
     """
-    return xxhash.xxh3_64_intdigest(path, SEED) % count + 1
+    return _digest(path) % count + 1
+
+
+def _digest(path: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(path, SEED)
 
 
 class ShardFilter:
@@ -48,6 +53,8 @@ class ShardFilter:
         """Targets that files were listed of, whichever shard those are in."""
         self.listed = 0
         """Files that were listed, of all shards."""
+        self._sum = 0
+        """Of the digests of their paths, whatever their order."""
         self._shard = shard
         self._gathering = Gathering(options)
 
@@ -62,13 +69,12 @@ class ShardFilter:
                 case Batch():
                     yield from self._filter(listing)
                 case SkippedFile(target, folder, item):
-                    self._see(target, 1)
-                    yield listing if self._own(shown_path(target, folder, item.name)) else Passed()
+                    yield listing if self._see(target, shown_path(target, folder, item.name)) else Passed()
                 case LostFile(target, folder, name):
-                    self._see(target, 1)
-                    yield listing if self._own(shown_path(target, folder, name)) else Passed()
+                    yield listing if self._see(target, shown_path(target, folder, name)) else Passed()
                 case ClosedFolder(target, folder):
-                    yield listing if self._own(shown_path(target, folder)) else Passed()
+                    own = shard_of(shown_path(target, folder), self._shard.count) == self._shard.index
+                    yield listing if own else Passed()
                 case Passed():
                     # The end of a folder, or a pause: what was gathered need not wait.
                     yield from self._gathered()
@@ -76,12 +82,11 @@ class ShardFilter:
         yield from self._gathered()
 
     def _filter(self, batch: Batch) -> Iterator[Listing]:
-        self._see(batch.target, len(batch.items))
         head = replace(batch, items=())
         # Empty only for an empty name, which no file has; so this is what stands before every name.
         before = shown_path(batch.target, batch.folder, b"-")[:-1]
         for item in batch.items:
-            if self._own(before + item.name):
+            if self._see(batch.target, before + item.name):
                 full = self._gathering.add(head, item)
                 if full is not None:
                     yield full
@@ -92,9 +97,14 @@ class ShardFilter:
         if batch is not None:
             yield batch
 
-    def _own(self, path: bytes) -> bool:
-        return shard_of(path, self._shard.count) == self._shard.index
-
-    def _see(self, target: bytes, files: int) -> None:
+    def _see(self, target: bytes, path: bytes) -> bool:
+        """Count a file; whether it belongs to this shard."""
+        digest = _digest(path)
         self.targets_with_files.add(target)
-        self.listed += files
+        self.listed += 1
+        self._sum = (self._sum + digest) & (1 << 64) - 1
+        return digest % self._shard.count + 1 == self._shard.index
+
+    def fields(self) -> dict[str, Any]:
+        """What a report says of all that was listed, so that shards can be compared."""
+        return {"listed": self.listed, "listed_sum": f"{self._sum:016x}"}

@@ -8,9 +8,14 @@ from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
 from hashscan.model import FileResult, FolderReason, ListInfo, Reason, SandboxLevel, TrustState, Verdict
+from hashscan.scan.values import number, table
 from hashscan.sources.base import Passed
 
 FailOn = Literal["match", "review", "never"]
+
+
+PASSED = ("folders", "links", "specials", "excluded_folders")
+"""Things that were met and are no files, by their names in a report."""
 
 
 class Summary:
@@ -55,10 +60,8 @@ class Summary:
 
     def add_passed(self, passed: Passed) -> None:
         """Count things that are no files."""
-        self.passed["folders"] += passed.folders
-        self.passed["links"] += passed.links
-        self.passed["specials"] += passed.specials
-        self.passed["excluded_folders"] += passed.excluded_folders
+        for key in PASSED:
+            self.passed[key] += getattr(passed, key)
 
     def take(self, fields: Mapping[str, Any]) -> None:
         """Add the counts of another summary, as `fields` gave them and a report kept them.
@@ -66,18 +69,21 @@ class Summary:
         Empty targets don't add up: each shard lists all targets.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: they are not such counts.
+            KeyError, ValueError: they are not such counts.
         """
-        self.verdicts.update({Verdict(name): int(number) for name, number in fields["verdicts"].items()})
-        for verdict, reasons in fields["reasons"].items():
-            self.reasons.update({(Verdict(verdict), Reason(name)): int(n) for name, n in reasons.items()})
-        closed = fields["folders_not_entered"]
-        self.folder_reasons.update({FolderReason(name): int(number) for name, number in closed.items()})
-        self.passed.update({str(name): int(number) for name, number in fields["passed"].items()})
-        self.empty_targets = max(self.empty_targets, int(fields["empty_targets"]))
-        self.test_findings += int(fields["test_findings"])
-        self.low_quality += int(fields["low_quality_pictures"])
-        self.bytes_read += int(fields["bytes"])
+        verdicts = table(fields["verdicts"])
+        self.verdicts.update({Verdict(name): number(n) for name, n in verdicts.items()})
+        for verdict, reasons in table(fields["reasons"]).items():
+            for name, n in table(reasons).items():
+                self.reasons[Verdict(verdict), Reason(name)] += number(n)
+        closed = table(fields["folders_not_entered"])
+        self.folder_reasons.update({FolderReason(name): number(n) for name, n in closed.items()})
+        passed = table(fields["passed"])
+        self.passed.update({key: number(passed[key]) for key in PASSED})
+        self.empty_targets = max(self.empty_targets, number(fields["empty_targets"]))
+        self.test_findings += number(fields["test_findings"])
+        self.low_quality += number(fields["low_quality_pictures"])
+        self.bytes_read += number(fields["bytes"])
 
     def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
         """Why the sweep is incomplete, in words; empty when it is complete."""
@@ -113,15 +119,15 @@ class Summary:
     def fields(self) -> dict[str, Any]:
         """The counts as they stand in a report."""
         reasons: dict[str, dict[str, int]] = {}
-        for (verdict, reason), number in sorted(self.reasons.items()):
-            reasons.setdefault(verdict.value, {})[reason.value] = number
+        for (verdict, reason), times in sorted(self.reasons.items()):
+            reasons.setdefault(verdict.value, {})[reason.value] = times
         return {
             "files": self.files,
             "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Verdict},
             "reasons": reasons,
             "folders_not_entered": {r.value: n for r, n in sorted(self.folder_reasons.items())},
             "empty_targets": self.empty_targets,
-            "passed": {key: self.passed[key] for key in ("folders", "links", "specials", "excluded_folders")},
+            "passed": {key: self.passed[key] for key in PASSED},
             "test_findings": self.test_findings,
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,

@@ -16,6 +16,7 @@ from pathlib import Path
 from hashscan import __version__
 from hashscan.errors import EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE, NoUsableListError, OutputError
 from hashscan.lists.exceptions import Exceptions, exceptions_at
+from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
@@ -30,6 +31,7 @@ from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pace import Pace
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool, ProcessPool
+from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
 from hashscan.scan.summary import Summary
@@ -163,7 +165,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         opened = stack.enter_context(store.open(settings.lists, started))
         observer.opened(opened.infos)
         require_usable(opened)
-        exceptions = exceptions_at(settings.state, {info.name for info in opened.infos}, started)
+        infos = fingerprinted(opened)
+        exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (_default_report(settings.state, started, identity),)
@@ -185,19 +188,20 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             review_threshold=settings.matching.review_threshold,
         )
         pace, gate = _restraint(settings.neighbour, stack)
-        with _pool(settings, setup, opened.infos, pace) as pool:
+        with _pool(settings, setup, infos, pace) as pool:
             emit(
                 sweep_record(
                     uuid=identity,
                     version=__version__,
                     host=socket.gethostname(),
                     targets=[path for source in sources for path in source.paths],
-                    lists=opened.infos,
+                    lists=infos,
                     excepted=exceptions.in_force,
                     algorithms=algorithms,
                     thresholds=thresholds_of_lists(opened.handles),
                     variants=settings.matching.variants,
                     review_threshold=settings.matching.review_threshold,
+                    selection=selection_fields(settings, options.exclude),
                     sandbox_mode=settings.decoding.sandbox,
                     fail_on=settings.fail_on,
                     strict=settings.strict,
@@ -228,8 +232,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             targets = {target for source in sources for target in source.targets}
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
-        shortcomings = summary.shortcomings(opened.infos, strict=settings.strict)
-        exit_code = summary.exit_code(opened.infos, fail_on=settings.fail_on, strict=settings.strict)
+        shortcomings = summary.shortcomings(infos, strict=settings.strict)
+        exit_code = summary.exit_code(infos, fail_on=settings.fail_on, strict=settings.strict)
         if failure:
             shortcomings.append(failure)
             exit_code = EXIT_FOUND_INCOMPLETE if summary.found(settings.fail_on) else EXIT_INCOMPLETE
@@ -241,11 +245,11 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             summary_record(
                 {
                     **summary.fields(),
-                    **({} if shard is None or run.stopped else {"listed": shard.listed}),
+                    **({} if shard is None or run.stopped else shard.fields()),
                     **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                     **({"cluster": cluster} if cluster else {}),
                     "incomplete": shortcomings,
-                    "only_test_entries": only_test_entries(opened.infos),
+                    "only_test_entries": only_test_entries(infos),
                     "seconds": round(seconds, 3),
                     "ended": datetime.now(UTC).isoformat(),
                     "exit_code": exit_code,
@@ -257,7 +261,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         return Outcome(
             exit_code,
             summary,
-            opened.infos,
+            infos,
             tuple(shortcomings),
             seconds,
             tuple(report.path for report in reports if report.path is not None),

@@ -62,8 +62,10 @@ class _Rule:
 class Patterns:
     """Compiled exclude patterns."""
 
-    def __init__(self, rules: Iterable[_Rule] = ()) -> None:
+    def __init__(self, rules: Iterable[_Rule] = (), source: Iterable[tuple[bool, str]] = ()) -> None:
         """Take compiled rules, the last of which to match decides; `compile` makes them from text."""
+        self.source = tuple(source)
+        """What they were made from: whether a pattern takes back an exclusion, and its text."""
         self._rules = tuple(rules)[::-1]
         self._with_slash = tuple(
             sorted((rule for rule in self._rules if rule.name is None), key=lambda rule: rule.index)
@@ -83,12 +85,10 @@ class Patterns:
         Raises:
             UsageError: a pattern is wrong, or the file can't be read.
         """
-        rules: list[_Rule] = []
-        if ignore_file is not None:
-            for where, included, pattern in _lines(ignore_file):
-                rules.append(_compile(pattern, where, included=included))
-        rules += [_compile(pattern, "--exclude", included=False) for pattern in exclude]
-        return cls(_number(_join(rules)))
+        lines = [] if ignore_file is None else list(_lines(ignore_file))
+        lines += [("--exclude", False, pattern) for pattern in exclude]
+        rules = [_compile(pattern, where, included=included) for where, included, pattern in lines]
+        return cls(_number(_join(rules)), ((included, pattern) for _, included, pattern in lines))
 
     def __bool__(self) -> bool:
         return bool(self._rules)

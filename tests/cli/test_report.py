@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ import pytest
 from hashscan.scan.canary import canary
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
+from tests.scan.made_reports import clean, listed, many_findings
 
 SHARDS = 16
 
@@ -158,31 +160,6 @@ def test_missing_ones_are_named(reports: list[Path], tmp_path: Path, run: Run) -
     assert "shards 3 and 10 of 16 are missing" in ran.err
 
 
-def listed(version: int, state: str = "fresh") -> dict[str, Any]:
-    return {"name": "l", "state": state, "version": version, "entries": 9}
-
-
-def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
-    """A report of a shard with nothing to report, like real ones."""
-    sweep = {
-        "type": "sweep", "schema": 1, "uuid": f"u{index}", "version": "0.1.0", "host": "h",
-        "targets": [{"path": "/t"}], "shard": {"index": index, "count": count}, "lists": [listed(4)],
-        "excepted": [], "algorithms": ["md5"], "thresholds": {}, "variants": [], "sandbox": {"mode": "auto"},
-        "fail_on": "match", "strict": False, "started": "2026-11-25T10:00:00+00:00",
-    }  # fmt: skip
-    summary = {
-        "type": "summary", "schema": 1, "verdicts": {"clean": 5}, "reasons": {}, "folders_not_entered": {},
-        "empty_targets": 0, "passed": {"folders": 1}, "test_findings": 0, "low_quality_pictures": 0,
-        "bytes": 7, "incomplete": [], "only_test_entries": False, "listed": 10, "exit_code": 0,
-        "ended": "2026-11-25T10:00:01+00:00",
-    }  # fmt: skip
-    for key, value in changes.items():
-        (summary if key in summary and key != "schema" else sweep)[key] = value
-    records = [{k: v for k, v in r.items() if v is not None} for r in (sweep, summary)]
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
-
-
 def test_all_clean_is_complete_and_one_missing_is_not(tmp_path: Path, run: Run) -> None:
     parts = [clean(tmp_path / f"{index}", index, 3) for index in (1, 2, 3)]
     ran = run("report", "merge", *parts, "--output", "-")
@@ -220,11 +197,16 @@ def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> No
     [
         ({"targets": [{"path": "/u"}]}, "swept other targets"),
         ({"thresholds": {"pdq": 30}}, "matched by other thresholds"),
-        ({"fail_on": "never"}, "had another --fail-on"),
-        ({"strict": True}, "differs in --strict"),
-        ({"files_from": {"path": "-"}}, "differs in --files-from"),
+        ({"fail_on": "never"}, "in --fail-on"),
+        ({"strict": True}, "in --strict"),
+        ({"files_from": {"path": "-"}}, "in --files-from"),
         ({"lists": [listed(5)]}, "l version 5 (9 entries)"),
         ({"lists": []}, "used no list"),
+        ({"lists": [{**listed(4), "fingerprint": "e" * 64}]}, "has other content in the list l"),
+        ({"selection": {"max_file_size": 7}}, "in --max-file-size: 7 and none"),
+        ({"selection": {"exclude": {"patterns": ["*.log"]}}}, '--exclude or --ignore-file: ["*.log"] and'),
+        ({"review_threshold": 52}, "differs from the second in --review-threshold"),
+        ({"variants": ["turned"]}, "compared pictures in other ways"),
         ({"shard": {"index": 2, "count": 3}}, "is one of 3 shards, the second of 2"),
         ({"shard": None}, "is of a whole sweep"),
     ],
@@ -286,52 +268,22 @@ def read_whole(lines: list[bytes]) -> Records:
     return [json.loads(line) for line in lines]
 
 
-def spoil_middle(content: bytes) -> bytes:
-    lines = content.splitlines(keepends=True)
-    return lines[0] + b'{"type":"find\n' + lines[-1]
+def deep(path: Path) -> None:
+    path.write_bytes(b"[" * 1_000_000)
 
 
-def go_on(content: bytes) -> bytes:
-    return content + b'{"type":"folder","schema":1,"path":"/x","reason":"vanished"}\n'
+def wrong(path: Path) -> None:
+    clean(path, 2, 2, shard={"index": 17, "count": 16})
 
 
-def lose_a_record(content: bytes) -> bytes:
-    return content.replace(b'"verdicts": {"clean": 5}', b'"verdicts": {"clean": 4, "match": 1}')
-
-
-def from_the_future(content: bytes) -> bytes:
-    return content.replace(b'"schema": 1', b'"schema": 2')
-
-
-def strange_reason(content: bytes) -> bytes:
-    lines = content.splitlines(keepends=True)
-    strange = b'{"type":"folder","schema":1,"path":"/x","reason":"gone fishing"}\n'
-    return lines[0] + strange + lines[-1]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (spoil_middle, "line 2: this is not what hashscan writes"),
-        (go_on, "goes on after its summary"),
-        (lose_a_record, "counts other records than there are"),
-        (from_the_future, "its schema is 2"),
-        (strange_reason, "doesn't understand: 'gone fishing'"),
-        (lambda content: b"", "line 1"),
-        (lambda content: b"\0" * 100, "line 1"),
-        (lambda content: b'{"type":"sweep","schema":1}\n', "does not begin as a report does"),
-        (lambda content: b"[" * 100_000 + b"\n", "line 1"),
-        (lambda content: content + content, "line 3"),
-    ],
-)
-def test_damaged_reports(spoil: Callable[[bytes], bytes], words: str, tmp_path: Path, run: Run) -> None:
-    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
-    two.write_bytes(spoil(two.read_bytes()))
-    ran = run("report", "merge", one, two, "--output", tmp_path / "out")
+@pytest.mark.parametrize("make", [deep, wrong, os.mkfifo, os.mkdir])
+def test_what_is_no_report(make: Callable[[Path], None], tmp_path: Path, run: Run) -> None:
+    one = clean(tmp_path / "1", 1, 2)
+    make(tmp_path / "2")
+    ran = run("report", "merge", one, tmp_path / "2", "--output", tmp_path / "out")
     assert ran.code == 2, ran.err
-    assert words in ran.err
-    assert str(two) in ran.err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+    assert str(tmp_path / "2") in ran.err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 
 def test_outputs_that_can_not_be(tmp_path: Path, run: Run) -> None:
@@ -347,18 +299,6 @@ def test_outputs_that_can_not_be(tmp_path: Path, run: Run) -> None:
     assert one.read_bytes() == before == partial.read_bytes()
     with open("/dev/full", "w") as full:
         assert run("report", "merge", one, "--output", "-", stdout=full).code == 12
-
-
-def many_findings(path: Path, index: int, number: int) -> Path:
-    clean(path, index, 2, verdicts={"match": number, "clean": 0})
-    first, last = path.read_text().splitlines(keepends=True)
-    with path.open("w") as stream:
-        stream.write(first)
-        for place in range(number):
-            finding = {"type": "finding", "schema": 1, "path": f"/t/{place}", "verdict": "match"}
-            stream.write(json.dumps(finding | {"detail": "x" * 200}) + "\n")
-        stream.write(last)
-    return path
 
 
 def test_killed_it_leaves_no_half_report(tmp_path: Path) -> None:
@@ -412,3 +352,109 @@ def test_memory_does_not_grow_with_the_reports(tmp_path: Path) -> None:
         used.append(int(done.stderr.splitlines()[-1]))
     # kB; the reports have 36 MB.
     assert used[1] - used[0] < 8_000
+
+
+def test_lists_of_one_size_but_other_content(tmp_path: Path, run: Run) -> None:
+    """Two machines that each imported a file of their own under one name."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(8):
+        (tree / str(number)).write_bytes(b"%d" % number)
+    reports = []
+    for index, content in enumerate((b"0", b"1", b"0"), start=1):
+        state = tmp_path / f"state{index}"
+        entries = tmp_path / "entries.csv"
+        digest = hashlib.sha256(content).hexdigest()
+        entries.write_text(f"id,algorithm,value,category\ne-1,sha256,{digest},A1\n")
+        for _ in range(index):
+            # However often: the versions of a local list are each machine's own.
+            assert run("lists", "import", entries, "--name", "ours", "--state", state).code == 0
+        reports.append(tmp_path / f"{index}.jsonl")
+        ran = run("scan", tree, "--state", state, "--shard", f"{index}/3", "--report", reports[-1])
+        assert ran.code in {0, 1}, ran.err
+        assert digest not in reports[-1].read_text()
+    ran = run("report", "merge", *reports[:2], "--output", tmp_path / "out")
+    assert ran.code == 2
+    assert f"{reports[1]} and {reports[0]} are not of one sweep" in ran.err
+    assert "other content in the list ours (ours version 2 (1 entries, local))" in ran.err
+    assert "import the same lists everywhere" in ran.err
+    ran = run("report", "merge", reports[0], reports[2], "--output", "-")
+    assert ran.code in {3, 4}, ran.err
+    assert ran.lines[-1]["incomplete"] == ["shard 2 of 3 is missing"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (("--exclude", "*.log"), ("--exclude", "*.o"), '--exclude or --ignore-file: ["*.o"] and ["*.log"]'),
+        ((), ("--max-pixels", "1000"), "--max-pixels: 1000 and 64000000"),
+        ((), ("--skip-variant", "inverted"), "compared pictures in other ways"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_options_that_change_what_is_checked(
+    first: tuple[str, ...], second: tuple[str, ...], words: str, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_bytes(b"a")
+    reports = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for index, options in enumerate((first, second), start=1):
+        ran = run(
+            *("scan", tmp_path / "tree", "--list", "demo", "--no-state", "--workers", "1"),
+            *("--shard", f"{index}/2", "--report", reports[index - 1], *options),
+        )
+        assert ran.code == 0, ran.err
+    ran = run("report", "merge", *reports, "--output", tmp_path / "out")
+    assert ran.code == 2
+    assert words in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_file_lists_of_one_length_but_other_names(tmp_path: Path, run: Run) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in "abcd":
+        (tree / name).write_bytes(b"x")
+    reports = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for names, words in (("ab", []), ("ac", ["--files-from named other files to shard 2 than to shard 1"])):
+        for index, named in enumerate(("ba", names), start=1):
+            (tmp_path / f"names{index}").write_text("".join(f"{tree / name}\n" for name in named))
+            run(
+                *("scan", tree, "--files-from", tmp_path / f"names{index}", "--list", "demo", "--no-state"),
+                *("--shard", f"{index}/2", "--report", reports[index - 1]),
+            )
+        ran = run("report", "merge", *reports, "--output", "-")
+        assert ran.code == (3 if words else 0)
+        assert [w.split(": ")[-1] for w in ran.lines[-1]["incomplete"]] == words
+
+
+def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) -> None:
+    one = clean(tmp_path / "1", 1, 3, started="2026-11-25T01:00:00+00:00", ended="2026-11-25T02:00:00+00:00")
+    left = clean(tmp_path / "2", 2, 3, started="2026-11-24T01:00:00+00:00", ended="2026-11-24T02:00:00+00:00")
+    three = clean(
+        tmp_path / "3", 3, 3, started="2026-11-25T12:00:00+00:00", ended="2026-11-25T23:00:00+00:00"
+    )
+    ran = run("report", "merge", one, left, three, "--output", "-")
+    assert ran.code == 3
+    (words,) = ran.lines[-1]["incomplete"]
+    assert words == "shard 2 was done 23 hours before shard 1 began, and may be of an earlier sweep"
+
+
+def test_what_is_withheld_by_some_shards_only_says_so(tmp_path: Path, run: Run) -> None:
+    keys = ("list", "entry", "algorithm", "category", "reason", "until", "by", "since")
+    both, one_only = (dict.fromkeys(keys, word) for word in ("both", "one"))
+    parts = [
+        clean(tmp_path / "1", 1, 2, excepted=[both, one_only]),
+        clean(tmp_path / "2", 2, 2, excepted=[both]),
+    ]
+    ran = run("report", "merge", *parts, "--output", "-")
+    assert ran.code == 0
+    assert ran.lines[0]["excepted"] == [both, {**one_only, "shards": [1]}]
+
+
+def test_what_reports_say_is_no_command_to_a_terminal(tmp_path: Path, run: Run) -> None:
+    one = clean(tmp_path / "1", 1, 1, incomplete=["\x1b[31m"])
+    ran = run("report", "merge", one, "--output", tmp_path / "out")
+    assert ran.code == 3
+    assert "\x1b" not in ran.err
+    assert "\\x1b" in ran.err

@@ -13,9 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashscan import __version__
-from hashscan.errors import NoUsableListError, OutputError, UnreachableError
-from hashscan.lists.columns import ColumnError
-from hashscan.lists.fingerprint import content_fingerprint
+from hashscan.errors import NoUsableListError, UnreachableError
 from hashscan.model import Batch, BatchResult, ListInfo, TrustState
 from hashscan.reports.base import Record
 from hashscan.scan.cluster.dask import require_dask, security_of
@@ -54,14 +52,13 @@ class ClusterPool(Pool):
 
         Args:
             setup: what to do; the lists in it must be open.
-            infos: what is known of those lists.
+            infos: what is known of those lists, with fingerprints.
             cluster: where the scheduler is.
 
         Raises:
             UsageError: the certificates can't be used, or Dask is not installed.
             UnreachableError: there is no such scheduler, it doesn't trust us or we it, or it has no worker.
             NoUsableListError: it has workers, but none that can take part.
-            OutputError: a list can't be read.
         """
         self.workers = 0
         self._cluster = cluster
@@ -203,13 +200,10 @@ class ClusterPool(Pool):
 
 
 def _wanted(setup: WorkerSetup, infos: Iterable[ListInfo]) -> Iterator[WantedList]:
-    states = {info.name: info.state for info in infos}
+    known = {info.name: info for info in infos}
     for handle in setup.lists:
-        try:
-            fingerprint = content_fingerprint(handle)
-        except (ColumnError, OSError) as error:
-            raise OutputError(f"the list {handle.name} can't be read: {error}") from error
-        yield WantedList(handle.name, handle.version, states[handle.name] is TrustState.LOCAL, fingerprint)
+        info = known[handle.name]
+        yield WantedList(handle.name, handle.version, info.state is TrustState.LOCAL, info.fingerprint)
 
 
 def _first_line(error: BaseException) -> str:

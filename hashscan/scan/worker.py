@@ -280,7 +280,7 @@ class Worker:
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
             file.digests.update(answer.stored(self._pictures))
-            file.variants = answer.digests
+            file.variants = answer.runs
             if answer.damage is not None:
                 file.reason = answer.damage
                 file.detail = f"{file.kind.name}, matched by what was decoded of it"
@@ -366,10 +366,10 @@ class Worker:
 
     def _augmented(self, file: Checked) -> Iterator[VariantDigest]:
         kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
-        for found in file.variants:
-            if found.part.kind in kinds and not found.rendering and not found.turn:
-                digest = Digest(found.algorithm, found.value, found.quality)
-                yield VariantDigest(found.part.words, digest)
+        for run in file.variants:
+            if run.part.kind in kinds and not run.rendering and not run.turns[0]:
+                found = next(run.digests())
+                yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
 
     def close(self) -> None:
         """End the sandbox, and let connections go."""

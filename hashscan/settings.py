@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import socket
@@ -141,6 +142,34 @@ def _on_this_machine(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class NeighbourSettings:
+    """How a sweep gives way to what else runs on the machine."""
+
+    background: bool = False
+    """Take processors and disks only when nobody else wants them."""
+    limit_rate: int | None = None
+    """Bytes a second, all workers together."""
+    limit_files: float | None = None
+    """Files a second, all workers together."""
+    max_load: float | None = None
+    """Wait while the load average of others over a minute is higher."""
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--limit-rate", self.limit_rate),
+            ("--limit-files", self.limit_files),
+            ("--max-load", self.max_load),
+        ):
+            if value is not None:
+                _positive(option, value)
+
+    @property
+    def paced(self) -> bool:
+        """Whether workers have to ask before they read."""
+        return any(limit is not None for limit in (self.limit_rate, self.limit_files, self.max_load))
+
+
+@dataclass(frozen=True, slots=True)
 class SweepSettings:
     """Everything `hashscan scan` was told."""
 
@@ -157,6 +186,7 @@ class SweepSettings:
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """None has the work done on this machine."""
+    neighbour: NeighbourSettings = NeighbourSettings()
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
     one_file_system: bool = False
@@ -183,6 +213,11 @@ class SweepSettings:
             _check_endpoint(self.access.endpoint)
         if self.max_file_size is not None:
             _positive("--max-file-size", self.max_file_size)
+        if self.cluster is not None and self.neighbour.paced:
+            raise UsageError(
+                "with --cluster, other machines do the reading",
+                advice="Give --limit-rate, --limit-files and --max-load to each `hashscan worker`.",
+            )
         if sum(report.path is None for report in self.reports) > 1:
             raise UsageError("two reports can't both go to standard output")
         paths = [report.path for report in self.reports if report.path is not None]
@@ -203,7 +238,7 @@ def _check_endpoint(url: str) -> None:
 
 
 def _positive(option: str, value: float) -> None:
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise UsageError(f"{option} must be more than 0, not {value}")
 
 

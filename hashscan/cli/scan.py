@@ -18,10 +18,12 @@ from hashscan.cli.base import (
     state_option,
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
+from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.screen import human_bytes, say, show_findings
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
+from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
@@ -124,6 +126,7 @@ class ShardParam(click.ParamType[Shard]):
     show_default=True,
     help="Downloads at a time, in each worker.",
 )
+@neighbour_options
 @fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
@@ -152,6 +155,10 @@ def command(
     endpoint: str | None,
     anonymous: bool,
     in_flight: int,
+    background: bool | None,
+    limit_rate: int | None,
+    limit_files: float | None,
+    max_load: float | None,
     cluster: str | None,
     cluster_ca: Path | None,
     cluster_cert: Path | None,
@@ -171,6 +178,7 @@ def command(
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
+        neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
         **options,
     )
@@ -183,6 +191,9 @@ def sweep(settings: SweepSettings) -> int:
     Returns:
         The exit code.
     """
+    if settings.neighbour.background:
+        # First of all: what is started inherits it.
+        step_back()
     if settings.cluster is None:
         # Workers get ready while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))

@@ -70,6 +70,10 @@ class Sweep:
         """
         self._stopping = True
 
+    def processes(self) -> list[int]:
+        """Those of this machine that read files for it."""
+        return self._pool.processes()
+
     @property
     def stopped(self) -> bool:
         """Whether the sweep was asked to end before its end."""
@@ -79,7 +83,7 @@ class Sweep:
         """Run the sweep."""
         with contextlib.closing(self._links), contextlib.closing(self._later):
             for listing in self._listings:
-                self._tick()
+                self._look_around()
                 yield from self._take(listing)
                 yield from self._advance(leave=self._capacity - 1)
                 if self._stopping or self._pool.failure:
@@ -172,8 +176,13 @@ class Sweep:
             self._outstanding -= 1
             yield from self._receive(batch, future.result())
 
-    def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
+    def _look_around(self) -> None:
         self._tick()
+        if self._memory is not None:
+            self._memory.tick()
+
+    def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
+        self._look_around()
         try:
             return self._answers.get(timeout=POLL_SECONDS)
         except queue.Empty:

@@ -24,20 +24,20 @@ from hashscan.reports.base import Record
 from hashscan.reports.records import sandbox_fields, summary_record, sweep_record
 from hashscan.reports.sink import ReportSink
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
+from hashscan.scan.pace import Pace
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
-from hashscan.scan.state.memory import SweepMemory
-from hashscan.scan.state.scopes import Scopes
+from hashscan.scan.state.opening import open_memory
 from hashscan.scan.summary import Summary
-from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
+from hashscan.settings import DecodingLimits, NeighbourSettings, ReportTarget, SweepSettings
 from hashscan.sources.base import Listing, Source
-from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
@@ -190,8 +190,11 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
             keep=settings.state is not None and settings.cluster is None,
         )
-        memory = stack.enter_context(_memory(settings, setup, sources, observer)) if setup.keep else None
-        with _pool(settings, setup, infos) as pool:
+        pace, gate = _restraint(settings.neighbour, stack)
+        memory = None
+        if setup.keep:
+            memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
+        with _pool(settings, setup, infos, pace) as pool:
             emit(
                 sweep_record(
                     uuid=identity,
@@ -222,13 +225,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 pool,
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
-                tick=_ticker(pool, observer, memory),
+                tick=_ticker(pool, gate, observer),
                 memory=memory,
             )
             observer.begun(run)
             for record in run:
                 emit(record)
-            _ticker(pool, observer, memory)()
+            _ticker(pool, None, observer)()
             failure, cluster = pool.failure, pool.fields()
         summary = run.summary
         if memory is not None:
@@ -275,44 +278,27 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
 
 
-def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo]) -> Pool:
+def _restraint(neighbour: NeighbourSettings, stack: ExitStack) -> tuple[Pace | None, LoadGate | None]:
+    """What workers must ask before they read, and what looks at the load; None where nothing is asked for."""
+    if not neighbour.paced:
+        return None, None
+    pace = stack.enter_context(Pace(neighbour.limit_rate, neighbour.limit_files))
+    return pace, None if neighbour.max_load is None else LoadGate(neighbour.max_load, pace)
+
+
+def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: Pace | None) -> Pool:
     """Those who do the work, on this machine or on a cluster."""
     if settings.cluster is None:
-        return ProcessPool(setup, settings.workers)
+        return ProcessPool(setup, settings.workers, pace=pace)
     from hashscan.scan.cluster.pool import ClusterPool
 
     return ClusterPool(setup, infos, settings.cluster)
 
 
-def _memory(
-    settings: SweepSettings, setup: WorkerSetup, sources: Sequence[Source], observer: Observer
-) -> SweepMemory:
-    """What earlier sweeps remember of the targets that are on this machine."""
-    assert settings.state is not None
-    files = [source for source in sources if isinstance(source, FilesystemSource)]
-    targets = [target for source in files for target in source.targets]
-    lone = [t for source in files for t, p in zip(source.targets, source.paths, strict=True) if t != p]
-    shard = settings.shard
-    left_out = {
-        "exclude": settings.exclude,
-        "ignore_file": None if settings.ignore_file is None else str(settings.ignore_file),
-        "one_file_system": settings.one_file_system,
-        "max_file_size": settings.max_file_size,
-    }
-    scopes = Scopes(
-        targets,
-        "" if shard is None else f"{shard.index}/{shard.count}",
-        left_out,
-        lone=lone,
-        named=settings.files_from is not None,
-    )
-    return SweepMemory(settings.state, setup, scopes, with_digests=settings.with_digests, told=observer.told)
-
-
-def _ticker(pool: Pool, observer: Observer, memory: SweepMemory | None) -> Callable[[], None]:
+def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[], None]:
     def tick() -> None:
-        if memory is not None:
-            memory.tick()
+        if gate is not None and (word := gate.look()):
+            observer.told(word)
         for message in pool.messages():
             observer.told(message)
         observer.tick()

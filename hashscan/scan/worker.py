@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
@@ -25,7 +26,7 @@ from hashscan.scan.judging import match_all, result_of, take_reply, take_undecod
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.policy import closeness
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
 
 _AHEAD = 16
 """Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
@@ -51,6 +52,8 @@ class Worker:
         self.answers = Answers() if answers is None else answers
         self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         self._openers: dict[str, Opener] = {}
+        self._spend: Spend = unlimited
+        self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
         self._augmented = frozenset[Kind]().union(*(AUGMENTATIONS[name] for name in setup.augment))
@@ -70,6 +73,11 @@ class Worker:
         self.sandbox = Sandbox(plugin, setup.sandbox)
         self._waiting: deque[Checked] = deque()
         """Files that a decoder has, in the order in which it got them."""
+
+    def keep_pace(self, spend: Spend) -> None:
+        """Ask before files are opened and bytes are read from now on; to be said before the first batch."""
+        self._spend = spend
+        self._spend_bytes = partial(spend, 0)
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch.
@@ -112,7 +120,7 @@ class Worker:
 
     def _opener(self, source: str) -> Opener:
         if source not in self._openers:
-            self._openers[source] = SOURCES[source].opener(self.setup.access)
+            self._openers[source] = SOURCES[source].opener(self.setup.access, self._spend)
         return self._openers[source]
 
     def _check_all(self, folder: OpenFolder, files: Sequence[Checked]) -> None:
@@ -166,7 +174,9 @@ class Worker:
                 self._read_passing(file, opened, opened.pieces)
                 return
             if opened.content is None:
-                first = self._reader.begin(opened.descriptor, opened.stat.size)
+                first = self._reader.begin(
+                    opened.descriptor, opened.stat.size, None if opened.fetched else self._spend_bytes
+                )
             else:
                 first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)

@@ -73,6 +73,10 @@ class TargetError(UsageError):
     advice = "Name an existing folder or file that this user may read."
 
 
+class CredentialsError(TargetError):
+    """There are no credentials for a target, or they are refused."""
+
+
 class ListFormatError(UsageError):
     """A file of list entries is not what it should be; nothing of it was imported."""
 

@@ -29,11 +29,13 @@ class Reason(StrEnum):
     REPLACED = "replaced by something else"
     CHANGED = "changed while read"
     WORKER_DIED = "worker died"
+    CREDENTIALS = "no usable credentials"
+    SLOW = "came too slowly"
     # unreadable: named in a list of names, but nothing that can be read under this name
     OUTSIDE = "outside the targets"
     NO_FILE = "not a regular file"
     NO_NAME = "not a path or URL that can be opened"
-    # undecoded: a picture that gave no picture digest
+    # undecoded: exact digests were checked, but not all that may be seen in it
     TRUNCATED = "truncated picture"
     BROKEN = "broken picture"
     TOO_LARGE = "over the pixel limit"
@@ -43,6 +45,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"
+    NO_ROOM = "no room in TMPDIR to decode it"
     # skipped: left out on purpose
     EXCLUDED = "excluded"
     OVER_SIZE = "over the size limit"
@@ -270,6 +273,8 @@ class Access:
     """Downloads at a time, in each worker."""
     memory_bytes: int = 64 << 20
     """What is downloaded and not yet digested, in each worker at most; what is larger goes to a file."""
+    disk_bytes: int = 1 << 30
+    """Of such files, what is fetched ahead in each worker at most; one that is larger comes alone."""
 
 
 DIRECT = Access()

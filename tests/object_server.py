@@ -268,9 +268,9 @@ class Connection(asyncio.Protocol):
     async def stream(self, head: bytes, key: bytes, start: int, stop: int) -> None:
         """Write a large body as fast as the client takes it."""
         self.transport.write(head)
-        # Its first piece holds the key; all others are the block.
+        # Its first piece holds the key, or the whole of a file; all others are the block.
         at = 0
-        pieces = iter((key, memoryview(BLOCK)))
+        pieces = iter((self.bucket.contents.get(key, key), memoryview(BLOCK)))
         piece: bytes | memoryview = next(pieces)
         while at < stop and not self.transport.is_closing():
             used = piece[max(start - at, 0) : stop - at]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import xxhash
 
@@ -80,6 +81,7 @@ class ExactReader:
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0
         self._content: memoryview | None = None
+        self._pieces: Iterator[bytes | memoryview] | None = None
 
     def begin(self, descriptor: int, size: int) -> memoryview:
         """Read a file's first bytes.
@@ -102,7 +104,7 @@ class ExactReader:
                 break
             count += more
         self._file = descriptor, size, count
-        self._content = None
+        self._content = self._pieces = None
         return self._buffer[:count]
 
     def begin_content(self, content: memoryview) -> memoryview:
@@ -114,8 +116,27 @@ class ExactReader:
         Returns:
             The first 256 KiB, or all there is.
         """
-        self._content = content
+        self._content, self._pieces = content, None
         return content[:_BUFFER_SIZE]
+
+    def begin_pieces(self, pieces: Iterable[bytes | memoryview]) -> memoryview:
+        """Take a file whose bytes pass by once.
+
+        Args:
+            pieces: all its bytes in order; what getting them raises is not caught.
+
+        Returns:
+            The first 256 KiB, or all there is.
+        """
+        pieces = iter(pieces)
+        first = bytearray()
+        for piece in pieces:
+            first += piece
+            if len(first) >= _BUFFER_SIZE:
+                break
+        start = memoryview(first)
+        self._pieces = chain((start,), pieces)
+        return start[:_BUFFER_SIZE]
 
     def finish(self) -> tuple[dict[str, bytes], int]:
         """Read the file begun last to its end.
@@ -127,6 +148,14 @@ class ExactReader:
             OSError: the file can't be read.
         """
         running = [(name, start()) for name, start in self._hashes]
+        if self._pieces is not None:
+            pieces, self._pieces = self._pieces, None
+            total = 0
+            for piece in pieces:
+                total += len(piece)
+                for _, hasher in running:
+                    hasher.update(memoryview(piece))
+            return {name: hasher.digest() for name, hasher in running}, total
         if self._content is not None:
             content, self._content = self._content, None
             for at in range(0, len(content), _BUFFER_SIZE):

@@ -139,6 +139,11 @@ class DigestRun(NamedTuple):
     quality: int
     doubt: int
 
+    @property
+    def plain(self) -> bool:
+        """Whether the first is of the file's first picture as it is stored."""
+        return self.part == WHOLE and not self.rendering and not self.turns[0]
+
     def digests(self) -> Iterator[PictureDigest]:
         """Each by itself."""
         size = len(self.values) // len(self.turns)

@@ -1,36 +1,31 @@
-"""The worker's side of the sandbox: hands files to a confined decoder, one at a time, and takes its answers.
+"""The worker's side of the sandbox: hands files to a confined decoder, and takes its answers.
 
 with Sandbox(Plugin("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
-    sandbox.begin(descriptor, b"request", owner=uid)
-    ...                                     # hash the same bytes meanwhile, with pread only
-    reply = sandbox.finish()
+    begun = sandbox.begin(descriptor, b"request", owner=uid)
+    ...                                     # hash the same bytes meanwhile, with pread only, or begin others
+    reply = sandbox.finish(begun)
+
+The decoder takes one file after another, in the order in which they were begun. Those behind the one it is
+busy with wait in its socket, so that neither has to wait for the other's hand-over.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import signal
 import time
+from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Literal
 
-from hashscan.errors import SandboxError, ZygoteError
+from hashscan.errors import ZygoteError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox import seccomp
-from hashscan.sandbox.launch import ZygoteGone, ZygoteProcess, import_path
+from hashscan.sandbox.decoders import DYING_SECONDS, DecoderLost, Decoders
+from hashscan.sandbox.launch import import_path
 from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderMisbehaved, DecoderSilent
-from hashscan.sandbox.protocol import EXIT_MEMORY, EXIT_WORDS, REPLY_MAX, REQUEST_MAX, Hello, ZygoteConfig
-
-HELLO_SECONDS = 15.0
-"""For a new decoder to shut itself in: 5 ms on an idle machine."""
-
-DYING_SECONDS = 0.5
-"""How long a decoder whose socket has closed may take to end by itself, so that its own status is seen."""
-
-_PAUSES = (0.05, 0.2)
-"""Seconds between attempts to start a decoder; there is one attempt more."""
+from hashscan.sandbox.protocol import REPLY_MAX, REQUEST_MAX, ZygoteConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +60,23 @@ class Plugin:
     """Most bytes of a reply. A reply has at least one; what its length must be is for the caller to check."""
 
 
-class DecoderLost(Exception):
-    """The decoder gave no answer for this file and is gone; the next file gets another."""
+@dataclass(slots=True, eq=False)
+class Begun:
+    """A file that was handed over."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
-        """Words for a person, none of them from the file."""
+    descriptor: int
+    request: bytes
+    owner: int
+    link: DecoderLink | None = None
+    """The decoder that it was sent to last."""
+    first: bool = False
+    """Whether that one had seen no other file before."""
+    since: float = 0.0
+    """When it was sent, by time.monotonic()."""
+    loss: DecoderLost | None = None
+    """Why it could not even be sent."""
+    outcome: bytes | DecoderLost | None = None
+    """What became of it; None while it is under way."""
 
 
 class Sandbox:
@@ -88,9 +92,8 @@ class Sandbox:
             raise ValueError(f"a reply has at most 1 to {REPLY_MAX} bytes")
         if options.memory_bytes <= 0 or options.seconds <= 0 or options.files_per_decoder <= 0:
             raise ValueError("limits are above 0")
-        self._plugin = plugin
         self._options = options
-        self._config = ZygoteConfig(
+        config = ZygoteConfig(
             path=import_path(__name__, plugin.target),
             target=plugin.target,
             arguments=plugin.arguments,
@@ -100,25 +103,16 @@ class Sandbox:
             cpu_seconds=math.ceil(options.seconds * options.files_per_decoder),
             seccomp_library=self.seccomp_library,
         )
+        self._decoders = Decoders(config)
         self._process = os.getpid()
-        self._level: SandboxLevel | None = None
-        self._link: DecoderLink | None = None
-        self._owner: int | None = None
-        self._files = 0
-        self._pending = False
-        self._begun = -1, b"", -1
-        self._deadline = 0.0
-        self._loss: DecoderLost | None = None
+        self._under_way: deque[Begun] = deque()
+        self._settled = 0.0
         self._closed = False
-        try:
-            self._zygote: ZygoteProcess | None = ZygoteProcess(self._config)
-        except OSError as error:
-            raise ZygoteError(f"the decoder's process can't be started: {error}") from error
 
     @property
     def level(self) -> SandboxLevel | None:
         """What holds the decoders, the least of all so far; None before the first."""
-        return self._level
+        return self._decoders.level
 
     def start(self) -> SandboxLevel:
         """Start a decoder before there is a file, to learn early whether the sandbox can be had.
@@ -128,22 +122,22 @@ class Sandbox:
             ZygoteError: the plug-in can't be loaded, or no decoder be started.
         """
         self._check_use()
-        if self._link is None:
+        if self._decoders.link is None:
             try:
-                self._replace()
+                self._decoders.replace()
             except DecoderLost as lost:
                 raise ZygoteError(f"no decoder can be started: {lost.detail}") from lost
-        assert self._level is not None
-        return self._level
+        assert self._decoders.level is not None
+        return self._decoders.level
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> None:
-        """Hand over one file; whatever becomes of the decoder is told by `finish`.
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
+        """Hand over one file, behind those that are under way; what becomes of it is told by `finish`.
 
-        A file begun before and not finished is given up, and its decoder with it.
+        Where another decoder is needed than theirs, this waits for their answers.
 
         Args:
-            descriptor: open for reading only, and not closed before `finish`. Its offset is shared with the
-                decoder, and moves.
+            descriptor: open for reading only, and not closed before it is finished or given up. Its offset is
+                shared with the decoder, and moves.
             request: for the plug-in, at most 4096 bytes.
             owner: of the file. No decoder sees files of two owners.
             fresh: use a decoder that has seen no file yet.
@@ -155,33 +149,31 @@ class Sandbox:
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        link = self._link
-        used_up = self._files > 0 and (
-            fresh or owner != self._owner or self._files >= self._options.files_per_decoder
+        begun, now = Begun(descriptor, request, owner), self._decoders
+        used_up = now.files > 0 and (
+            fresh or owner != now.owner or now.files >= self._options.files_per_decoder
         )
-        self._loss = None
-        self._begun = descriptor, request, owner
         try:
-            if link is None or used_up or self._pending or not link.idle():
-                link = self._replace()
-            try:
-                self._send(link, request, descriptor)
-            except DecoderClosed:
-                # It ended since we looked; this file is not to blame.
-                self._send(self._replace(), request, descriptor)
-        except DecoderClosed:
-            self._loss = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-        except DecoderLost as lost:
-            self._loss = lost
-        self._pending = True
-        self._owner = owner
-        self._files += 1
-        self._deadline = time.monotonic() + self._options.seconds
+            while used_up and self._under_way:
+                self._settle()
+            if used_up or (now.link is not None and not self._under_way and not now.link.idle()):
+                now.drop()
+            before = self._under_way[-1] if self._under_way else None
+            # Before it is sent: an interruption must not leave a decoder that owes an answer to nobody.
+            self._under_way.append(begun)
+            # They go in order, so one that couldn't be sent keeps back those behind it.
+            if before is None or self._has(before):
+                self._send(begun)
+        except BaseException:
+            self.give_up()
+            raise
+        return begun
 
-    def finish(self) -> bytes:
-        """Wait for the answer to the file begun last.
+    def finish(self, begun: Begun) -> bytes:
+        """Wait for the answer to a file, and so for those to all that were begun before it.
 
-        When the decoder is lost and had seen other files before, a new one is asked once more.
+        When the decoder is lost and had seen other files before, a new one is asked once more. Those behind
+        it, which the lost one hadn't come to, go to a new one in any case.
 
         Returns:
             The plug-in's reply, 1 to `reply_max` bytes. Trust it no further than the file, which may have
@@ -192,38 +184,34 @@ class Sandbox:
             SandboxError, ZygoteError: see `begin`.
         """
         self._check_use()
-        if not self._pending:
-            raise RuntimeError("no file was begun")
-        first = self._files == 1
-        outcome = self._loss or self._await()
-        if isinstance(outcome, DecoderLost) and not first and outcome.reason is not Reason.TIMEOUT:
-            # An earlier file may have done it, and must not cost this one its verdict. Not after a timeout,
-            # which would double the time a file can take.
-            self.begin(*self._begun)
-            outcome = self._loss or self._await()
-        self._pending = False
-        if isinstance(outcome, DecoderLost):
-            raise outcome
-        return outcome
+        while begun.outcome is None:
+            if begun not in self._under_way:
+                raise RuntimeError("the file was given up")
+            try:
+                self._settle()
+            except BaseException:
+                self.give_up()
+                raise
+        if isinstance(begun.outcome, DecoderLost):
+            raise begun.outcome
+        return begun.outcome
 
     def discard(self) -> None:
-        """End the decoder, as after a reply that makes no sense; the next file gets another."""
+        """End the decoder, as after a reply that makes no sense; what is under way goes to another."""
         self._check_use()
-        if self._link is not None:
-            self._lost(Reason.DECODER_DIED, "discarded", 0)
-        self._pending = False
+        if self._decoders.link is not None:
+            self._decoders.lost(Reason.DECODER_DIED, "discarded", 0)
+
+    def give_up(self) -> None:
+        """Forget the files that are under way, and end the decoder that has them."""
+        if self._under_way:
+            self._under_way.clear()
+            self.discard()
 
     def close(self) -> None:
         """End the decoder and the zygote; the sandbox is of no use afterwards."""
         self._closed = True
-        self._drop_link()
-        zygote, self._zygote = self._zygote, None
-        if zygote is None:
-            return
-        if os.getpid() == self._process:
-            zygote.close()
-        else:
-            zygote.forget()
+        self._decoders.close(ours=os.getpid() == self._process)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -240,111 +228,68 @@ class Sandbox:
             # Two processes would take each other's answers.
             raise RuntimeError("a sandbox can't be used in a process forked after it was made")
 
-    def _send(self, link: DecoderLink, request: bytes, descriptor: int) -> None:
-        # Before, not after: an interruption in between must not leave a decoder that owes an answer.
-        self._pending = True
-        link.send(request, descriptor)
+    def _has(self, begun: Begun) -> bool:
+        """Whether the present decoder was sent a file."""
+        return self._decoders.link is not None and begun.link is self._decoders.link
 
-    def _await(self) -> bytes | DecoderLost:
-        assert self._link is not None
-        try:
-            return self._link.receive(self._deadline)
-        except DecoderSilent:
-            return self._lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
-        except DecoderMisbehaved as misbehaved:
-            return self._lost(Reason.DECODER_DIED, str(misbehaved), 0)
-        except DecoderClosed:
-            return self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-
-    def _replace(self) -> DecoderLink:
-        """Start a decoder in place of the present one."""
-        self._drop_link()
-        failure: DecoderLost | ZygoteError
-        for pause in (*_PAUSES, 0.0):
+    def _send(self, begun: Begun) -> None:
+        """Hand a file to the decoder, or to a new one where there is none."""
+        lost: DecoderLost | None = None
+        # The decoder may have ended since we looked, for which this file is not to blame.
+        for _ in range(2):
             try:
-                link = DecoderLink(self._ready_zygote().spawn(), self._plugin.reply_max)
-            except ZygoteGone:
-                self._drop_zygote()
-                failure = ZygoteError("the process that decoders are forked from dies again and again")
-            except OSError as error:
-                failure = DecoderLost(Reason.DECODER_DIED, f"none can be started: {error.strerror}")
+                link = self._decoders.link or self._decoders.replace()
+                link.send(begun.request, begun.descriptor)
+            except DecoderClosed:
+                if begun is not self._under_way[0]:
+                    # Most likely another before it has done that, which shows when its answer is due.
+                    return
+                lost = self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+            except DecoderLost as none:
+                lost = none
+                break
             else:
-                try:
-                    self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
-                    # Only now, whatever interrupts us: no file is for a decoder that hasn't been judged.
-                    self._link = link
-                    return link
-                except (DecoderSilent, DecoderClosed):
-                    lost = self._lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-                    failure = ZygoteError(f"decoders die before their first file: {lost.detail}")
-                finally:
-                    if self._link is not link:
-                        link.close()
-            time.sleep(pause)
-        raise failure
+                begun.link, begun.first, begun.since = link, not self._decoders.files, time.monotonic()
+                self._decoders.owner = begun.owner
+                self._decoders.files += 1
+                return
+        begun.loss, begun.first = lost, True
 
-    def _ready_zygote(self) -> ZygoteProcess:
-        if self._zygote is None:
-            self._zygote = ZygoteProcess(self._config)
+    def _send_all(self) -> None:
+        """Hand over all that is under way, of which the present decoder has nothing."""
+        for begun in self._under_way:
+            begun.loss = None
+            self._send(begun)
+            if not self._has(begun):
+                # It goes when its turn comes, and then those behind it.
+                break
+
+    def _settle(self) -> None:
+        """Find out what became of the first file under way."""
+        begun = self._under_way[0]
+        if begun.loss is None and not self._has(begun):
+            self._send_all()
+        outcome = begun.loss or self._await(begun)
+        if isinstance(outcome, DecoderLost) and not begun.first and outcome.reason is not Reason.TIMEOUT:
+            # An earlier file may have done it, and must not cost this one its verdict. Not after a timeout,
+            # which would double the time a file can take.
+            self._send_all()
+            outcome = begun.loss or self._await(begun)
+        self._settled = time.monotonic()
+        self._under_way.popleft()
+        begun.outcome = outcome
+        if self._under_way and not self._has(self._under_way[0]):
+            self._send_all()
+
+    def _await(self, begun: Begun) -> bytes | DecoderLost:
+        assert self._decoders.link is not None
+        # It was looked at no earlier than the one before it was answered.
+        deadline = max(begun.since, self._settled) + self._options.seconds
         try:
-            self._zygote.wait_ready()
-        except ZygoteError:
-            self._drop_zygote()
-            raise
-        return self._zygote
-
-    def _judge(self, hello: Hello) -> None:
-        new = hello.level(self._options.mode)
-        before = self._level or new
-        self._level = SandboxLevel(
-            mode=new.mode,
-            landlock=min(new.landlock, before.landlock),
-            seccomp=new.seccomp and before.seccomp,
-            uid_dropped=new.uid_dropped and before.uid_dropped,
-            capabilities_dropped=new.capabilities_dropped and before.capabilities_dropped,
-            limits=new.limits and before.limits,
-        )
-        if self._options.mode == "required" and not new.full:
-            self._lost(Reason.DECODER_DIED, "discarded", 0)
-            raise SandboxError(f"the sandbox is incomplete, it lacks: {hello.lacking()}")
-
-    def _lost(self, reason: Reason, detail: str, patience: float) -> DecoderLost:
-        """Have the decoder ended, and say so; without `detail`, in the words of its wait status."""
-        self._drop_link()
-        assert self._zygote is not None
-        try:
-            status, killed = self._zygote.end(patience)
-        except ZygoteGone:
-            self._drop_zygote()
-            return DecoderLost(reason, detail or "the process it was forked from died")
-        return DecoderLost(reason, detail) if detail else DecoderLost(*_words(status, killed))
-
-    def _drop_link(self) -> None:
-        link, self._link = self._link, None
-        self._files, self._owner, self._pending = 0, None, False
-        if link is not None:
-            link.close()
-
-    def _drop_zygote(self) -> None:
-        zygote, self._zygote = self._zygote, None
-        if zygote is not None:
-            zygote.close()
-
-
-def _words(status: int, killed: bool) -> tuple[Reason, str]:
-    """What a wait status says of a decoder whose socket had closed."""
-    if not os.WIFSIGNALED(status):
-        code = os.waitstatus_to_exitcode(status)
-        reason = Reason.MEMORY if code == EXIT_MEMORY else Reason.DECODER_DIED
-        return reason, EXIT_WORDS.get(code, f"exit code {code}")
-    number = os.WTERMSIG(status)
-    if number == signal.SIGXCPU:
-        return Reason.TIMEOUT, "its processor time is used up"
-    if number == signal.SIGKILL and killed:
-        return Reason.DECODER_DIED, "it closed its socket"
-    if number == signal.SIGSYS:
-        return Reason.DECODER_DIED, "signal SIGSYS, a forbidden system call"
-    try:
-        return Reason.DECODER_DIED, f"signal {signal.Signals(number).name}"
-    except ValueError:
-        return Reason.DECODER_DIED, f"signal {number}"
+            return self._decoders.link.receive(deadline)
+        except DecoderSilent:
+            return self._decoders.lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
+        except DecoderMisbehaved as misbehaved:
+            return self._decoders.lost(Reason.DECODER_DIED, str(misbehaved), 0)
+        except DecoderClosed:
+            return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)

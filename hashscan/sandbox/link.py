@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import time
+from collections import deque
 
 from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
 
@@ -27,7 +28,7 @@ class DecoderMisbehaved(Exception):
 
 
 class DecoderLink:
-    """One decoder; at most one request is under way."""
+    """One decoder, which answers requests in their order."""
 
     def __init__(self, connection: socket.socket, reply_max: int) -> None:
         """Hold a socket that doesn't block, for replies of 1 to `reply_max` bytes."""
@@ -38,7 +39,8 @@ class DecoderLink:
         # One byte more than allowed: a longer message shows as one.
         self._buffer = bytearray(max(self._message_max, HELLO_BYTES) + 1)
         self._buffers = [self._buffer]
-        self._nonce = b""
+        self._nonces: deque[bytes] = deque()
+        """Of the requests that are under way."""
 
     def idle(self) -> bool:
         """Whether it is there and quiet, as it should be with nothing asked."""
@@ -48,18 +50,19 @@ class DecoderLink:
         """Hand over one file, open for reading, with the bytes that go with it.
 
         Raises:
-            DecoderClosed: it has died.
+            DecoderClosed: it has died, or doesn't read.
         """
-        # Not a number that counts up: a reply prepared in advance must not fit the next file.
-        self._nonce = os.urandom(NONCE_BYTES)
+        # Not a number that counts up: a reply prepared in advance must not fit a file that wasn't sent yet.
+        nonce = os.urandom(NONCE_BYTES)
         passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
         try:
-            self._socket.sendmsg([self._nonce, request], passed)
+            self._socket.sendmsg([nonce, request], passed)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
             raise DecoderClosed from error
+        self._nonces.append(nonce)
 
     def receive(self, deadline: float) -> bytes:
-        """Wait for the answer until time.monotonic() is `deadline`.
+        """Wait for the answer to the first request under way until time.monotonic() is `deadline`.
 
         One that came in time is taken even when we look late.
 
@@ -69,10 +72,11 @@ class DecoderLink:
         size = self._take(deadline)
         if not NONCE_BYTES < size <= self._message_max:
             raise DecoderMisbehaved("its reply has the wrong size")
-        if self._buffer[:NONCE_BYTES] != self._nonce:
+        if self._buffer[:NONCE_BYTES] != self._nonces.popleft():
             raise DecoderMisbehaved("it replied to something it wasn't asked")
-        # One that has died since is no matter: it answered first, and isn't asked again.
-        if not self.idle() and self._socket.recv(1, socket.MSG_PEEK):
+        # With more under way, what comes next is judged by the next nonce. One that has died since is no
+        # matter: it answered first, and isn't asked again.
+        if not self._nonces and not self.idle() and self._socket.recv(1, socket.MSG_PEEK):
             raise DecoderMisbehaved("it replied twice")
         return bytes(memoryview(self._buffer)[NONCE_BYTES:size])
 
@@ -88,15 +92,20 @@ class DecoderLink:
         if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise DecoderSilent
         try:
-            # No room for descriptors: the kernel closes any that were sent, and says so.
-            size, _, flags, _ = self._socket.recvmsg_into(self._buffers, 0)
-        except ConnectionResetError as error:
-            raise DecoderClosed from error
+            size, flags = self._receive()
+        except ConnectionResetError:
+            # It has died with requests unread, which the kernel tells before it gives what was sent earlier.
+            size, flags = self._receive()
         if flags & _DESCRIPTORS_CUT:
             raise DecoderMisbehaved("it sent a descriptor")
         if not size:
             raise DecoderClosed
         return size
+
+    def _receive(self) -> tuple[int, int]:
+        # No room for descriptors: the kernel closes any that were sent, and says so.
+        size, _, flags, _ = self._socket.recvmsg_into(self._buffers, 0)
+        return size, flags
 
     def close(self) -> None:
         """Let go of the socket, at which a decoder ends by itself."""

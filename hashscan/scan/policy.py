@@ -14,20 +14,6 @@ from hashscan.model import (
     Verdict,
 )
 
-_UNDECODED = frozenset(
-    {
-        Reason.TRUNCATED,
-        Reason.BROKEN,
-        Reason.TOO_LARGE,
-        Reason.MEMORY,
-        Reason.TIMEOUT,
-        Reason.DECODER_DIED,
-        Reason.UNSUPPORTED,
-        Reason.UNCONFIRMED,
-        Reason.TOO_MANY,
-    }
-)
-
 
 def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
     """Sorts matches: the closest first, and of equally close ones the algorithm that is hardest to forge.
@@ -49,7 +35,7 @@ def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str
 
     Args:
         matches: every entry within its threshold.
-        reason: why the picture gave no digest, or None.
+        reason: why it was not looked at in full, or None.
 
     Returns:
         The verdict, and for findings why.
@@ -69,7 +55,7 @@ def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str
         # Nothing is ever done on its word, so an exception has nothing to withhold: it is said, and no more.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
         return Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}"
-    if reason in _UNDECODED:
+    if reason is not None:
         return Verdict.UNDECODED, ""
     return Verdict.CLEAN, ""
 

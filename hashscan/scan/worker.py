@@ -6,31 +6,30 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
-from hashscan.hashing.formats import PREFIX_SIZE, PictureFormat, advice, sniff
+from hashscan.hashing.formats import PREFIX_SIZE, advice, sniff
 from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
-from hashscan.hashing.variants import PictureDigest
 from hashscan.model import (
     ALGORITHMS,
     Batch,
     BatchResult,
     Digest,
     FileResult,
-    Item,
-    Match,
-    Picture,
     Reason,
     VariantDigest,
     Verdict,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox
+from hashscan.sandbox.client import Plugin, Sandbox
+from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.answers import Answers
-from hashscan.scan.matcher import Matcher, Query, closest_of_each
+from hashscan.scan.checked import Checked
+from hashscan.scan.matcher import Matcher, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
 from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
@@ -38,55 +37,13 @@ from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
 
+_AHEAD = 16
+"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
+each other at every file would cost two changes of process a file, and caches to be filled again."""
 
-@dataclass(slots=True)
-class _Checked:
-    """One file under way: what is known of it before it is judged."""
-
-    item: Item
-    opened: OpenFile | None = None
-    kind: PictureFormat | None = None
-    exact: dict[str, bytes] = field(default_factory=dict)
-    """Digests of its bytes, by algorithm."""
-    digests: dict[str, Digest] = field(default_factory=dict)
-    """Of the picture as it is stored, by algorithm."""
-    variants: tuple[PictureDigest, ...] = ()
-    """Of the picture, as it is stored and otherwise."""
-    picture: Picture | None = None
-    reply: bytes = b""
-    """What a decoder said of it and may say of equal content, once checked."""
-    reason: Reason | None = None
-    detail: str = ""
-    unreadable: bool = False
-    matches: list[Match] = field(default_factory=list)
-    bytes_read: int = 0
-
-    def fail(self, trouble: FileTrouble) -> None:
-        """Its bytes can't be relied on: forget what was computed."""
-        self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
-        self.exact = {}
-        self.digests.clear()
-        self.variants = ()
-        self.matches.clear()
-        self.close()
-
-    def queries(self, name: str) -> list[Query]:
-        """What the lists are to be asked about it, by one algorithm."""
-        algorithm = ALGORITHMS[name]
-        if not algorithm.of_picture:
-            return [Query(self.exact[name])] if name in self.exact else []
-        least = algorithm.min_quality
-        return [
-            Query(variant.value, variant)
-            for variant in self.variants
-            if variant.algorithm == name and variant.quality >= least
-        ]
-
-    def close(self) -> None:
-        """Let the file go."""
-        if self.opened is not None:
-            self.opened.close()
-            self.opened = None
+HELD_BYTES = 64 << 20
+"""Of pictures that stay open until they are matched, so many at most and one more; what else is in a batch is
+read after that."""
 
 
 class Worker:
@@ -120,6 +77,8 @@ class Worker:
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
+        self._waiting: deque[Checked] = deque()
+        """Files that a decoder has, in the order in which it got them."""
 
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch.
@@ -132,17 +91,17 @@ class Worker:
             self.sandbox.start()
         try:
             with self._opener(batch.source).reopen(batch) as folder:
-                files = self._read_all(folder, batch.items)
+                files = [Checked(item) for item in batch.items]
                 try:
-                    self._match(files)
-                    for file in files:
-                        if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
-                            self._confirm(file)
+                    self._check_all(folder, files)
                 finally:
+                    # There are some only where something was raised, and their descriptors are closed now.
+                    self._waiting.clear()
+                    self.sandbox.give_up()
                     for file in files:
                         file.close()
         except FileTrouble as trouble:
-            files = [_Checked(item) for item in batch.items]
+            files = [Checked(item) for item in batch.items]
             for file in files:
                 file.fail(trouble)
         return BatchResult(
@@ -156,27 +115,55 @@ class Worker:
             self._openers[source] = SOURCES[source].opener(self.setup.access)
         return self._openers[source]
 
-    def _read_all(self, folder: OpenFolder, items: Sequence[Item]) -> list[_Checked]:
-        """Read the files owner by owner, since a decoder serves one owner only."""
-        files = [_Checked(item) for item in items]
+    def _check_all(self, folder: OpenFolder, files: Sequence[Checked]) -> None:
+        """Check the files owner by owner, since a decoder serves one owner only."""
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
         folder.announce([file.item for file in ordered])
+        held: list[Checked] = []
+        held_bytes = 0
         for file in ordered:
-            try:
-                file.opened = folder.open(file.item)
-                if file.item.stat.size < 0:
-                    # Not every web server says beforehand how large an object is.
-                    file.item = replace(file.item, stat=file.opened.stat)
-                self._read(file, file.opened)
-            except FileTrouble as trouble:
-                file.fail(trouble)
-            if file.kind is None:
-                # Only pictures may have to be decoded again to confirm a match.
-                file.close()
-        return files
+            held.append(file)
+            self._open(folder, file)
+            held_bytes += file.item.stat.size if file.opened is not None else 0
+            # Of objects, what is open lies on our own disk.
+            if held_bytes >= HELD_BYTES:
+                self._conclude(held)
+                held.clear()
+                held_bytes = 0
+        self._conclude(held)
 
-    def _read(self, file: _Checked, opened: OpenFile) -> None:
+    def _open(self, folder: OpenFolder, file: Checked) -> None:
+        """Read one file; it stays open if it may have to be decoded again to confirm a match."""
         try:
+            opened = file.opened = folder.open(file.item)
+            try:
+                self._read(file, opened)
+            finally:
+                if file.item.stat.size < 0:
+                    # Not every store says beforehand how large an object is.
+                    file.item = replace(file.item, stat=opened.stat)
+        except FileTrouble as trouble:
+            # A decoder that has it may have to be given it again.
+            self._settle(0 if file.begun is not None else _AHEAD)
+            file.fail(trouble)
+        if file.kind is None:
+            file.close()
+
+    def _conclude(self, files: Sequence[Checked]) -> None:
+        """Match files that were read, confirm what was found, let them go."""
+        self._settle(0)
+        self._match(files)
+        for file in files:
+            if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
+                self._confirm(file)
+            file.close()
+
+    def _read(self, file: Checked, opened: OpenFile) -> None:
+        """Digest a file, and have it decoded; it is settled later where a decoder has it still."""
+        try:
+            if opened.pieces is not None:
+                self._read_passing(file, opened, opened.pieces)
+                return
             if opened.content is None:
                 first = self._reader.begin(opened.descriptor, opened.stat.size)
             else:
@@ -186,25 +173,52 @@ class Worker:
             # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
             waiting = decoding and self._met(opened, first)
             if decoding and not waiting:
-                self._begin(file, opened)
-            try:
-                exact, file.bytes_read = self._reader.finish()
-            finally:
-                # Whatever became of the bytes, an answer is owed and must not be taken for the next file's.
-                if decoding and not waiting:
-                    self._finish(file)
-            sha256 = exact.get("sha256")
-            if waiting and not self._recall(file, opened, sha256):
-                self._begin(file, opened)
-                self._finish(file)
+                self._ask(file, opened)
+            file.exact, file.bytes_read = self._reader.finish()
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+        if waiting and not self._recall(file, opened):
+            # The same content may be with the decoder just now.
+            self._settle(0)
+            if not self._recall(file, opened):
+                self._ask(file, opened)
         if file.kind is not None and file.kind.pillow is None:
             file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
+        if file.begun is None:
+            opened.check_unchanged()
+
+    def _read_passing(self, file: Checked, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
+        """Digest what can't be kept; a decoder would have to see all of it."""
+        file.kind = sniff(self._reader.begin_pieces(pieces))
+        file.exact, file.bytes_read = self._reader.finish()
         opened.check_unchanged()
-        file.exact = exact
-        if file.reply and sha256 is not None:
-            self.answers.keep(opened.stat.uid, sha256, file.reply)
+        if file.kind is not None:
+            file.reason = Reason.UNSUPPORTED if file.kind.pillow is None else Reason.NO_ROOM
+            file.detail = file.kind.name
+        file.close()
+
+    def _ask(self, file: Checked, opened: OpenFile) -> None:
+        """Hand a file to the decoder, once it has answered enough of those before."""
+        self._settle(_AHEAD - 1)
+        self._begin(file, opened)
+        self._waiting.append(file)
+
+    def _settle(self, left: int) -> None:
+        """Take the decoder's answers until it has so many files left."""
+        while len(self._waiting) > left:
+            file = self._waiting.popleft()
+            self._finish(file)
+            if file.opened is None:
+                continue
+            try:
+                # After the decoder has read it, too.
+                file.opened.check_unchanged()
+            except FileTrouble as trouble:
+                file.fail(trouble)
+                continue
+            sha256 = file.exact.get("sha256")
+            if file.reply and sha256 is not None:
+                self.answers.keep(file.opened.stat.uid, sha256, file.reply)
 
     def _met(self, opened: OpenFile, first: memoryview) -> bool:
         """Whether a picture of this owner with this size, beginning and end was met before."""
@@ -215,24 +229,27 @@ class Worker:
             last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
         return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
-    def _recall(self, file: _Checked, opened: OpenFile, sha256: bytes | None) -> bool:
+    def _recall(self, file: Checked, opened: OpenFile) -> bool:
         """Take the answer that was kept for the same content of the same owner, if there is one."""
+        sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
         reply = self.answers.recall(opened.stat.uid, sha256)
         # It was found to make sense before it was kept.
         return reply is not None and self._take(file, reply)
 
-    def _begin(self, file: _Checked, opened: OpenFile, *, fresh: bool = False) -> None:
+    def _begin(self, file: Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
         # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
         request = pack_request(file.kind, patient=fresh)
-        self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
+        file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
-    def _finish(self, file: _Checked) -> None:
+    def _finish(self, file: Checked) -> None:
         """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        assert file.begun is not None
+        begun, file.begun = file.begun, None
         try:
-            reply = self.sandbox.finish()
+            reply = self.sandbox.finish(begun)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return
@@ -242,7 +259,7 @@ class Worker:
             # Those hang on what else the machine is doing; everything else follows from the content.
             file.reply = reply
 
-    def _take(self, file: _Checked, reply: bytes) -> bool:
+    def _take(self, file: Checked, reply: bytes) -> bool:
         """Check a reply and put it down; False where it makes no sense, which is put down too."""
         assert file.kind is not None
         try:
@@ -253,7 +270,7 @@ class Worker:
         if isinstance(answer, DecodedPicture):
             file.picture = answer.picture
             file.digests.update(answer.stored(self._pictures))
-            file.variants = answer.digests
+            file.variants = answer.runs
             if answer.damage is not None:
                 file.reason = answer.damage
                 file.detail = f"{file.kind.name}, matched by what was decoded of it"
@@ -265,7 +282,7 @@ class Worker:
                 file.detail += advice(file.kind)
         return True
 
-    def _match(self, files: Sequence[_Checked]) -> None:
+    def _match(self, files: Sequence[Checked]) -> None:
         """Ask the index for all files at once, algorithm by algorithm."""
         for name in self.setup.algorithms:
             if name not in self.matcher.algorithms:
@@ -277,7 +294,7 @@ class Worker:
             if file.matches:
                 file.matches = sorted(closest_of_each(file.matches), key=closeness)
 
-    def _confirm(self, file: _Checked) -> None:
+    def _confirm(self, file: Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
 
         The first decoder has met other pictures of the same owner: one that took it over could make it say
@@ -286,7 +303,7 @@ class Worker:
         assert file.opened is not None
         exact = [m for m in file.matches if not ALGORITHMS[m.algorithm].of_picture]
         before = [m for m in file.matches if ALGORITHMS[m.algorithm].of_picture]
-        again = _Checked(file.item, kind=file.kind)
+        again = Checked(file.item, kind=file.kind)
         try:
             self._begin(again, file.opened, fresh=True)
             self._finish(again)
@@ -307,7 +324,7 @@ class Worker:
         file.reason = again.reason or Reason.UNCONFIRMED
         file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
 
-    def _result(self, file: _Checked) -> FileResult:
+    def _result(self, file: Checked) -> FileResult:
         stat = file.item.stat
         if file.unreadable:
             # Not every store says in a listing what it won't let be read.
@@ -337,12 +354,12 @@ class Worker:
             augmented=tuple(self._augmented(file)) if self.setup.augment else (),
         )
 
-    def _augmented(self, file: _Checked) -> Iterator[VariantDigest]:
+    def _augmented(self, file: Checked) -> Iterator[VariantDigest]:
         kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
-        for found in file.variants:
-            if found.part.kind in kinds and not found.rendering and not found.turn:
-                digest = Digest(found.algorithm, found.value, found.quality)
-                yield VariantDigest(found.part.words, digest)
+        for run in file.variants:
+            if run.part.kind in kinds and not run.rendering and not run.turns[0]:
+                found = next(run.digests())
+                yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
 
     def close(self) -> None:
         """End the sandbox, and let connections go."""

@@ -108,8 +108,16 @@ class OpenFile(ABC):
         """All its bytes, where they are in memory anyway; else they are read by the descriptor."""
         return None
 
+    @property
+    def pieces(self) -> Iterator[bytes | memoryview] | None:
+        """All its bytes in order and once, where there is no room to keep them; it has no descriptor then.
+
+        Getting them may raise FileTrouble.
+        """
+        return None
+
     stat: FileStat
-    """What fstat said just after opening."""
+    """What fstat said just after opening; of an object that comes in pieces, its size is known at last."""
 
     @abstractmethod
     def check_unchanged(self) -> None:

@@ -132,3 +132,21 @@ def test_content_that_is_in_memory_already(length: int) -> None:
     reader.begin(descriptor, 5)
     assert reader.finish()[0]["sha256"] == hashlib.sha256(b"other").digest()
     os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 256 * 1024, 700_000])
+@pytest.mark.parametrize("piece", [1000, 300_000, 1 << 20])
+def test_what_passes_by_has_the_same_digests(size: int, piece: int) -> None:
+    content = os.urandom(size)
+    reader = ExactReader([MD5(), SHA256()])
+    pieces = [content[at : at + piece] for at in range(0, size, piece)]
+    assert bytes(reader.begin_pieces(pieces)) == content[: 256 * 1024]
+    # One that was begun and given up leaves nothing behind.
+    assert bytes(reader.begin_pieces(pieces)) == content[: 256 * 1024]
+    assert reader.finish() == (
+        {"md5": hashlib.md5(content).digest(), "sha256": hashlib.sha256(content).digest()},
+        size,
+    )
+    reader.begin_pieces(pieces)
+    reader.begin_content(memoryview(b"other"))
+    assert reader.finish()[0]["sha256"] == hashlib.sha256(b"other").digest()

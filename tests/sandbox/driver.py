@@ -19,7 +19,8 @@ from typing import Any
 sys.path.insert(0, sys.argv[1])
 
 from hashscan.errors import HashscanError
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DecoderLost
 from tests.sandbox.attempts import MARKER
 from tests.sandbox.plugin import REPLY
 
@@ -36,8 +37,8 @@ def without_landlock() -> None:
 
 def outcome(sandbox: Sandbox, descriptor: int, name: str, *, fresh: bool = False) -> list[Any]:
     try:
-        sandbox.begin(descriptor, name.encode(), owner=0, fresh=fresh)
-        return ["replied", *REPLY.unpack(sandbox.finish())]
+        begun = sandbox.begin(descriptor, name.encode(), owner=0, fresh=fresh)
+        return ["replied", *REPLY.unpack(sandbox.finish(begun))]
     except DecoderLost as lost:
         return ["lost", lost.reason.value, lost.detail]
 

@@ -10,7 +10,8 @@ import pytest
 
 from hashscan.errors import ZygoteError
 from hashscan.model import Reason
-from hashscan.sandbox.client import DecoderLost, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DecoderLost
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import processes
 
@@ -43,16 +44,16 @@ def unconfined() -> Iterator[Sandbox]:
 
 
 def ask(sandbox: Sandbox, file: int, deed: str, owner: int = 1000, *, fresh: bool = False) -> int:
-    sandbox.begin(file, deed.encode(), owner, fresh=fresh)
-    done, error, number = REPLY.unpack(sandbox.finish())
+    begun = sandbox.begin(file, deed.encode(), owner, fresh=fresh)
+    done, error, number = REPLY.unpack(sandbox.finish(begun))
     assert (done, error) == (1, 0)
     return int(number)
 
 
 def lost(sandbox: Sandbox, file: int, deed: str) -> DecoderLost:
-    sandbox.begin(file, deed.encode(), 1000)
+    begun = sandbox.begin(file, deed.encode(), 1000)
     with pytest.raises(DecoderLost) as caught:
-        sandbox.finish()
+        sandbox.finish(begun)
     return caught.value
 
 
@@ -74,9 +75,9 @@ def test_reads_the_file_it_was_given(sandbox: Sandbox, file: int) -> None:
 
 
 def test_worker_reads_while_the_decoder_does(sandbox: Sandbox, file: int) -> None:
-    sandbox.begin(file, b"size", 1000)
+    begun = sandbox.begin(file, b"size", 1000)
     assert os.pread(file, 4, 0) == b"****"
-    assert REPLY.unpack(sandbox.finish())[2] == 1234
+    assert REPLY.unpack(sandbox.finish(begun))[2] == 1234
 
 
 @pytest.mark.parametrize(
@@ -136,10 +137,10 @@ def test_stopped_decoder_is_ended(unconfined: Sandbox, file: int) -> None:
 
 @pytest.mark.parametrize("deed", ["twice", "flood"])
 def test_second_reply_does_not_reach_the_next_file(sandbox: Sandbox, file: int, deed: str) -> None:
-    sandbox.begin(file, deed.encode(), 1000)
+    begun = sandbox.begin(file, deed.encode(), 1000)
     # The first is a good reply when we look before the second has come.
     with contextlib.suppress(DecoderLost):
-        assert REPLY.unpack(sandbox.finish())[2] == 3
+        assert REPLY.unpack(sandbox.finish(begun))[2] == 3
     assert ask(sandbox, file, "size") == 1234
 
 
@@ -147,10 +148,10 @@ def test_late_second_reply_does_not_reach_the_next_file(unconfined: Sandbox, fil
     before = ask(unconfined, file, "pid")
     assert ask(unconfined, file, "twice a little later") == 1
     time.sleep(0.4)
-    unconfined.begin(file, b"size", 1000)
+    begun = unconfined.begin(file, b"size", 1000)
     # It spoke unasked, so it isn't even shown the file.
     assert not alive(before)
-    assert REPLY.unpack(unconfined.finish())[2] == 1234
+    assert REPLY.unpack(unconfined.finish(begun))[2] == 1234
     assert ask(unconfined, file, "pid") != before
 
 
@@ -162,20 +163,20 @@ def test_late_second_reply_during_the_next_file_is_refused(unconfined: Sandbox, 
 
 def test_decoder_killed_under_an_innocent_file_is_replaced(sandbox: Sandbox, file: int) -> None:
     victim = ask(sandbox, file, "pid")
-    sandbox.begin(file, b"spin", 1000)
+    begun = sandbox.begin(file, b"spin", 1000)
     os.kill(victim, 9)
     # It had seen a file before, so this one gets a second decoder, and has that one's time to itself.
     with pytest.raises(DecoderLost) as caught:
-        sandbox.finish()
+        sandbox.finish(begun)
     assert caught.value.reason is Reason.TIMEOUT
 
 
 def test_decoder_killed_under_its_first_file_is_lost(sandbox: Sandbox, file: int) -> None:
-    sandbox.begin(file, b"spin", 1000)
+    begun = sandbox.begin(file, b"spin", 1000)
     (decoder,) = processes_of_zygote(sandbox)
     os.kill(decoder, 9)
     with pytest.raises(DecoderLost) as caught:
-        sandbox.finish()
+        sandbox.finish(begun)
     assert (caught.value.reason, caught.value.detail) == (Reason.DECODER_DIED, "signal SIGKILL")
 
 
@@ -218,8 +219,71 @@ def test_started_decoder_counts_as_fresh(sandbox: Sandbox, file: int) -> None:
 
 
 def test_file_given_up_does_not_answer_for_the_next(sandbox: Sandbox, file: int) -> None:
-    sandbox.begin(file, b"first byte", 1000)
+    before = ask(sandbox, file, "pid")
+    begun = sandbox.begin(file, b"first byte", 1000)
+    sandbox.give_up()
+    assert not alive(before)
     assert ask(sandbox, file, "size") == 1234
+    with pytest.raises(RuntimeError, match="given up"):
+        sandbox.finish(begun)
+    sandbox.give_up()
+    assert ask(sandbox, file, "size") == 1234
+
+
+DEEDS = ["pid", "size", "fault", "first byte", "exit 7", "size", "spin", "twice", "size", "fault", "fault"]
+
+
+def test_files_under_way_cost_no_verdict_but_their_own(sandbox: Sandbox, file: int) -> None:
+    begun = [sandbox.begin(file, deed.encode(), 1000) for deed in DEEDS]
+    found: list[object] = []
+    for one in begun:
+        try:
+            found.append(REPLY.unpack(sandbox.finish(one))[2])
+        except DecoderLost as loss:
+            found.append(loss.detail)
+    faulty, timed_out = "signal SIGSEGV", "no answer within 1 s"
+    assert found[1:7] == [1234, faulty, ord("*"), "exit code 7", 1234, timed_out]
+    # Its first reply is a good one; the other costs the decoder its place, and the next file nothing.
+    assert found[7:] == [3, 1234, faulty, faulty]
+    assert ask(sandbox, file, "pid") != found[0]
+
+
+def test_answers_may_be_asked_for_in_any_order(sandbox: Sandbox, file: int) -> None:
+    begun = [sandbox.begin(file, deed, 1000) for deed in (b"size", b"first byte", b"fault", b"size")]
+    assert REPLY.unpack(sandbox.finish(begun[3]))[2] == 1234
+    with pytest.raises(DecoderLost, match="SIGSEGV"):
+        sandbox.finish(begun[2])
+    assert [REPLY.unpack(sandbox.finish(one))[2] for one in begun[:2]] == [1234, ord("*")]
+    assert REPLY.unpack(sandbox.finish(begun[0]))[2] == 1234
+
+
+def test_many_files_under_way_go_to_several_decoders(file: int) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("auto", files_per_decoder=8)) as sandbox:
+        begun = [sandbox.begin(file, b"pid", 1000) for _ in range(20)]
+        begun += [sandbox.begin(file, b"pid", 1001), sandbox.begin(file, b"pid", 1001, fresh=True)]
+        pids = [REPLY.unpack(sandbox.finish(one))[2] for one in begun]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [8, 8, 4, 1, 1]
+
+
+def test_what_a_decoder_has_is_given_to_another_when_it_is_discarded(sandbox: Sandbox, file: int) -> None:
+    begun = [sandbox.begin(file, b"pid", 1000) for _ in range(3)]
+    first = REPLY.unpack(sandbox.finish(begun[0]))[2]
+    sandbox.discard()
+    second, third = (REPLY.unpack(sandbox.finish(one))[2] for one in begun[1:])
+    assert first != second == third
+    assert not alive(first)
+
+
+def test_time_counts_from_the_answer_before(sandbox: Sandbox, file: int) -> None:
+    begun = [sandbox.begin(file, b"size after a while", 1000) for _ in range(4)]
+    assert [REPLY.unpack(sandbox.finish(one))[2] for one in begun] == [1234] * 4
+
+
+def test_more_than_the_socket_takes(file: int) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("auto", files_per_decoder=2000)) as sandbox:
+        begun = [sandbox.begin(file, b"size after a while", 1000)]
+        begun += [sandbox.begin(file, b"size", 1000) for _ in range(1500)]
+        assert all(REPLY.unpack(sandbox.finish(one))[2] == 1234 for one in begun)
 
 
 def test_discarded_decoder_is_gone(sandbox: Sandbox, file: int) -> None:
@@ -231,9 +295,9 @@ def test_discarded_decoder_is_gone(sandbox: Sandbox, file: int) -> None:
 
 
 def test_answer_in_time_is_taken_late(sandbox: Sandbox, file: int) -> None:
-    sandbox.begin(file, b"size", 1000)
+    begun = sandbox.begin(file, b"size", 1000)
     time.sleep(SECONDS * 1.5)
-    assert REPLY.unpack(sandbox.finish())[2] == 1234
+    assert REPLY.unpack(sandbox.finish(begun))[2] == 1234
 
 
 def test_killed_zygote_is_replaced(file: int) -> None:
@@ -248,11 +312,11 @@ def test_killed_zygote_is_replaced(file: int) -> None:
         assert not alive(decoder)
         assert ask(sandbox, file, "size") == 1234
 
-        sandbox.begin(file, b"spin", 1000, fresh=True)
+        begun = sandbox.begin(file, b"spin", 1000, fresh=True)
         (zygote,) = (pid for pid, parent in processes(marker).items() if parent == os.getpid())
         os.kill(zygote, 9)
         with pytest.raises(DecoderLost, match="the process it was forked from died"):
-            sandbox.finish()
+            sandbox.finish(begun)
         assert ask(sandbox, file, "size") == 1234
     assert processes(marker) == {}
 
@@ -273,21 +337,18 @@ def test_plugin_that_can_t_be_loaded(target: str, words: str, file: int) -> None
             with pytest.raises(ZygoteError) as caught:
                 sandbox.begin(file, b"", 0)
             assert words in str(caught.value)
-        with pytest.raises(RuntimeError, match="no file was begun"):
-            sandbox.finish()
     assert descriptors() == before
 
 
 def test_two_sandboxes_share_nothing(file: int) -> None:
     before = descriptors()
     with Sandbox(PLUGIN, SandboxOptions("off")) as first, Sandbox(PLUGIN, SandboxOptions("off")) as second:
-        first.begin(file, b"pid", 1)
-        second.begin(file, b"pid", 1)
-        pids = [REPLY.unpack(one.finish())[2] for one in (first, second)]
+        begun = [(one, one.begin(file, b"pid", 1)) for one in (first, second)]
+        pids = [REPLY.unpack(one.finish(asked))[2] for one, asked in begun]
         assert len(set(pids)) == 2
         for one in (first, second):
-            one.begin(file, b"find a descriptor", 1)
-            assert REPLY.unpack(one.finish())[0] == 0
+            asked = one.begin(file, b"find a descriptor", 1)
+            assert REPLY.unpack(one.finish(asked))[0] == 0
         first.close()
         assert not Path(f"/proc/{pids[0]}").exists()
         assert ask(second, file, "size", owner=1) == 1234
@@ -297,8 +358,6 @@ def test_two_sandboxes_share_nothing(file: int) -> None:
 def test_misuse(sandbox: Sandbox, file: int) -> None:
     with pytest.raises(ValueError, match="4096"):
         sandbox.begin(file, bytes(4097), 0)
-    with pytest.raises(RuntimeError, match="no file was begun"):
-        sandbox.finish()
     sandbox.close()
     sandbox.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -315,17 +374,17 @@ def test_misuse(sandbox: Sandbox, file: int) -> None:
 
 
 def test_forked_copy_is_refused_and_harms_nobody(sandbox: Sandbox, file: int) -> None:
-    sandbox.begin(file, b"pid", 1000)
+    begun = sandbox.begin(file, b"pid", 1000)
     child = os.fork()
     if child == 0:
         try:
-            sandbox.finish()
+            sandbox.finish(begun)
         except RuntimeError:
             sandbox.close()
             os._exit(0)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert REPLY.unpack(sandbox.finish())[2] in processes_of_zygote(sandbox)
+    assert REPLY.unpack(sandbox.finish(begun))[2] in processes_of_zygote(sandbox)
 
 
 def processes_of_zygote(sandbox: Sandbox) -> list[int]:

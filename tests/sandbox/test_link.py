@@ -66,6 +66,25 @@ def test_only_one_whole_reply_with_the_nonce_is_taken(
     decoder.close()
 
 
+def test_replies_come_in_the_order_of_the_requests() -> None:
+    link, decoder = pair()
+    nonces = []
+    for number in range(3):
+        link.send(b"%d" % number, 0)
+        message, [(_, _, passed)], _, _ = decoder.recvmsg(100, 100)
+        os.close(array.array("i", passed)[0])
+        nonces.append(message[:NONCE_BYTES])
+    for nonce, reply in zip(nonces, (b"a", b"b"), strict=False):
+        decoder.send(nonce + reply)
+    assert link.receive(time.monotonic()) == b"a"
+    assert link.receive(time.monotonic()) == b"b"
+    decoder.send(nonces[1] + b"b")
+    with pytest.raises(DecoderMisbehaved, match="wasn't asked"):
+        link.receive(time.monotonic())
+    link.close()
+    decoder.close()
+
+
 def test_nonces_differ() -> None:
     link, decoder = pair()
     nonces = set()

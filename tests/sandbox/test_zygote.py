@@ -92,14 +92,14 @@ def test_signals_to_the_whole_group_are_the_worker_s(tmp_path: Path) -> None:
     marker = f"marker-{os.urandom(8).hex()}"
     plugin = Plugin(PLUGIN.target, ("", marker), REPLY.size)
     with Sandbox(plugin, SandboxOptions("auto")) as sandbox, path.open("rb") as file:
-        sandbox.begin(file.fileno(), b"pid", 0)
-        decoder = REPLY.unpack(sandbox.finish())[2]
+        begun = sandbox.begin(file.fileno(), b"pid", 0)
+        decoder = REPLY.unpack(sandbox.finish(begun))[2]
         for pid in processes(marker):
             assert os.getsid(pid) != os.getsid(0)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 os.kill(pid, number)
-        sandbox.begin(file.fileno(), b"pid", 0)
-        assert REPLY.unpack(sandbox.finish())[2] == decoder
+        begun = sandbox.begin(file.fileno(), b"pid", 0)
+        assert REPLY.unpack(sandbox.finish(begun))[2] == decoder
     assert processes(marker) == {}
 
 
@@ -131,8 +131,8 @@ def test_outlives_the_thread_that_made_it(tmp_path: Path) -> None:
     pids: list[int] = []
 
     def ask() -> None:
-        made[0].begin(descriptor, b"pid", 0)
-        pids.append(REPLY.unpack(made[0].finish())[2])
+        begun = made[0].begin(descriptor, b"pid", 0)
+        pids.append(REPLY.unpack(made[0].finish(begun))[2])
 
     def make() -> None:
         made.append(Sandbox(PLUGIN, SandboxOptions("auto")))
@@ -162,8 +162,8 @@ def test_ignored_sigchld_of_the_worker(tmp_path: Path) -> None:
 
 def _in_daemonic_process(path: str, answers: Any) -> None:
     with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox, open(path, "rb") as file:
-        sandbox.begin(file.fileno(), b"size", 0)
-        answers.put(REPLY.unpack(sandbox.finish())[2])
+        begun = sandbox.begin(file.fileno(), b"size", 0)
+        answers.put(REPLY.unpack(sandbox.finish(begun))[2])
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -186,5 +186,5 @@ def test_folder_of_the_process_doesn_t_matter(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "hashscan" / "__init__.py").write_text("raise ImportError('of the wrong folder')")
     monkeypatch.chdir(tmp_path)
     with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox, path.open("rb") as file:
-        sandbox.begin(file.fileno(), b"size", 0)
-        assert REPLY.unpack(sandbox.finish())[2] == 2
+        begun = sandbox.begin(file.fileno(), b"size", 0)
+        assert REPLY.unpack(sandbox.finish(begun))[2] == 2

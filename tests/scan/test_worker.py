@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +18,8 @@ from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
-from hashscan.sandbox.client import Sandbox, SandboxOptions
+from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
+from hashscan.scan.checked import Checked
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
@@ -318,9 +319,9 @@ class Counting(Sandbox):
 
     begun: int = 0
 
-    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> None:
+    def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
         self.begun += 1
-        super().begin(descriptor, request, owner, fresh=fresh)
+        return super().begin(descriptor, request, owner, fresh=fresh)
 
 
 @contextmanager
@@ -384,6 +385,59 @@ def test_that_a_decoder_died_is_not_remembered(tmp_path: Path, files: Path) -> N
         found = check(worker, files)
         assert begun(worker) >= 3
     assert {result.verdict for result in found.values()} == {Verdict.UNDECODED}
+
+
+def test_each_of_many_files_with_the_decoder_gets_its_own_answer(tmp_path: Path, files: Path) -> None:
+    """Some kill it while others wait behind them, and one is changed by then."""
+    contents = {f"{number:02}": encoded(scene(number)) for number in range(40)}
+    for name, content in contents.items():
+        (files / name).write_bytes(content)
+    with worker_with(tmp_path, NOTHING) as worker:
+        expected = {name: result.digests[-1] for name, result in check(worker, files).items()}
+    for name in ("05", "06", "21"):
+        (files / name).write_bytes(contents[name] + MARKS["segfault"])
+
+    class Touching(Worker):
+        """Finds that a file was changed while the decoder had it."""
+
+        def _finish(self, file: Checked) -> None:
+            if file.item.name == b"11":
+                os.utime(files / "11")
+            super()._finish(file)
+
+    with worker_with(tmp_path, NOTHING, decoder="tests.scan.hostile:load") as worker:
+        worker.__class__ = Touching
+        found = check(worker, files)
+    for name in ("05", "06", "21"):
+        assert (found[name].verdict, found[name].reason) == (Verdict.UNDECODED, Reason.DECODER_DIED)
+    assert (found["11"].verdict, found["11"].reason) == (Verdict.UNREADABLE, Reason.CHANGED)
+    rest = {name: result for name, result in found.items() if name not in {"05", "06", "11", "21"}}
+    assert len(rest) == 36
+    assert {name: result.digests[-1] for name, result in rest.items()} == {
+        name: expected[name] for name in rest
+    }
+
+
+def test_a_worker_goes_on_after_an_interruption(tmp_path: Path, files: Path) -> None:
+    for number in range(30):
+        (files / str(number)).write_bytes(encoded(scene(number, 64, 64)))
+    with worker_with(tmp_path, NOTHING) as worker:
+        expected = check(worker, files)
+
+    class Interrupted(Worker):
+        """Ctrl-C comes while the decoder has several files."""
+
+        def _finish(self, file: Checked) -> None:
+            if file.item.name == b"14":
+                self.__class__ = Worker  # type: ignore[assignment]
+                raise KeyboardInterrupt
+            super()._finish(file)
+
+    with worker_with(tmp_path, NOTHING) as worker:
+        worker.__class__ = Interrupted
+        with pytest.raises(KeyboardInterrupt):
+            check(worker, files)
+        assert check(worker, files) == expected
 
 
 def test_content_with_the_same_ends_is_told_apart(tmp_path: Path, files: Path) -> None:
@@ -485,3 +539,28 @@ def test_a_finding_names_the_frame(tmp_path: Path, files: Path) -> None:
         (result,) = check(worker, files).values()
     assert result.verdict is Verdict.MATCH
     assert (result.matches[0].distance, result.matches[0].variant) == (0, "frame 700")
+
+
+def test_large_pictures_are_let_go_before_the_end_of_a_batch(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their matches are confirmed all the same."""
+    listed = encoded(scene(1))
+    for number in range(6):
+        (files / f"{number}.jpg").write_bytes(listed if number % 2 else encoded(scene(10 + number)))
+    value = digest_of(listed, "pdq", tmp_path)
+    open_at_a_time = []
+    conclude = Worker._conclude
+
+    def counted(worker: Worker, held: Sequence[Checked]) -> None:
+        open_at_a_time.append(sum(file.opened is not None for file in held))
+        conclude(worker, held)
+        assert all(file.opened is None for file in held)
+
+    monkeypatch.setattr(Worker, "_conclude", counted)
+    monkeypatch.setattr("hashscan.scan.worker.HELD_BYTES", 2 * len(listed) - 100)
+    with worker_with(tmp_path, Entry("e", "pdq", value, "A1")) as worker:
+        found = check(worker, files)
+    assert [found[f"{number}.jpg"].verdict for number in range(6)] == [Verdict.CLEAN, Verdict.MATCH] * 3
+    assert max(open_at_a_time) <= 3
+    assert len(open_at_a_time) >= 2

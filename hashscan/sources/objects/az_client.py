@@ -6,7 +6,8 @@ import logging
 from functools import cached_property
 from typing import Any
 
-from hashscan.errors import HashscanError, TargetError, UnreachableError
+from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
+from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.az_login import AzureLogin
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
@@ -87,7 +88,7 @@ class AzureClients:
         if status:
             return self.refused(status, code)
         # Of an identity or a token; the text may hold parts of them.
-        return TargetError(
+        return CredentialsError(
             f"there are no usable credentials for az://{self.container} ({type(error).__name__})",
             advice="Mend what the AZURE_ variables say, or say --anonymous.",
         )
@@ -110,7 +111,7 @@ class AzureClients:
                 f"no right to list {where}",
                 advice="Grant the role Storage Blob Data Reader, or a signature that may list and read.",
             )
-        return TargetError(
+        return CredentialsError(
             f"the credentials for {where} are refused: {said}",
             advice="Renew AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or the identity; see that the account's "
             "network rules let this machine in.",
@@ -134,7 +135,12 @@ def answer_of(error: Any) -> tuple[int, str]:
 
 def trouble_of(error: Any, *, begun: bool = False) -> FileTrouble | Transient:
     """What an error says of one blob, or of a listing under way."""
+    from azure.core.exceptions import ClientAuthenticationError
+
     status, code = answer_of(error)
+    if not status and isinstance(error, ClientAuthenticationError):
+        words = f"credentials could not be renewed ({type(error).__name__})"
+        return Transient(words, reason=Reason.CREDENTIALS)
     if not status:
         return Transient(f"the connection failed ({type(error).__name__})")
     return refused_object(status, code, begun=begun)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hashscan.errors import TargetError
+from hashscan.errors import CredentialsError, TargetError
 from hashscan.model import Access
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def find_login(container: str, access: Access) -> AzureLogin:
         account = _account_of(url)
     if not url:
         if not account:
-            raise TargetError(
+            raise CredentialsError(
                 f"no storage account is named for az://{container}",
                 advice=f"Set AZURE_STORAGE_ACCOUNT or {_CONNECTION}, or name the service with --endpoint.",
             )
@@ -102,7 +102,7 @@ def find_login(container: str, access: Access) -> AzureLogin:
     try:
         from azure.identity import DefaultAzureCredential
     except ModuleNotFoundError:
-        raise TargetError(f"there are no credentials for az://{container}", advice=_ADVICE) from None
+        raise CredentialsError(f"there are no credentials for az://{container}", advice=_ADVICE) from None
     return AzureLogin(url, account, identity=DefaultAzureCredential())
 
 

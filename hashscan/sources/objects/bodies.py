@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from hashscan.model import Item
+from hashscan.model import Item, Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.store import Chunk, Reading, Transient
@@ -119,7 +119,10 @@ def trouble_of(error: Exception, *, begun: bool) -> FileTrouble | Transient | Ex
     status = _STATUS.search(text)
     if status is not None:
         return refused(int(status[1]), _code(text), begun=begun)
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+    if isinstance(error, UnauthenticatedError):
+        # No server said so: what we gave it to ask for credentials has failed.
+        return Transient("credentials could not be renewed", reason=Reason.CREDENTIALS)
+    if isinstance(error, PermissionDeniedError):
         return refused(403, "", begun=begun)
     if isinstance(error, PreconditionError):
         return refused(412, "", begun=begun)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from hashscan.model import Access, Batch, FileStat, Item, Reason
+from hashscan.errors import CredentialsError, UnreachableError
+from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
-from hashscan.sources.objects.spool import Spool
-from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore, Reading, Transient
-from hashscan.sources.objects.tries import Tries
+from hashscan.sources.objects.received import KeptObject, PassingObject
+from hashscan.sources.objects.receiving import GivenUp, Receiver
+from hashscan.sources.objects.spool import NoRoom, Spool
+from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
 
 FILE_SHARE = 4
 """An object larger than this part of the memory goes to a file."""
@@ -22,9 +25,11 @@ FILE_SHARE = 4
 UNKNOWN_BYTES = 256 << 10
 """Memory taken for an object of unknown size before it grows."""
 
-
-class _GivenUp(Exception):
-    """Nobody waits for this download any more."""
+CREDENTIALS_TRIES = 3
+CREDENTIALS_PAUSE = 0.5
+"""Seconds before they are looked for again: a machine's service for them may be busy."""
+CREDENTIALS_SECONDS = 60.0
+"""How long after that they are taken for missing, so that not every batch waits for them."""
 
 
 class ObjectOpener(Opener):
@@ -40,6 +45,8 @@ class ObjectOpener(Opener):
         self._make_store = make_store
         self._access = access
         self._stores: dict[bytes, ObjectStore] = {}
+        self._refused: dict[bytes, tuple[float, FileTrouble]] = {}
+        """Targets without credentials: until when none are looked for, and what is said meanwhile."""
         self._crew = _Crew(access.in_flight)
 
     @contextmanager
@@ -47,15 +54,37 @@ class ObjectOpener(Opener):
         """Get ready for a batch.
 
         Raises:
-            TargetError: this process lacks a library or credentials.
+            FileTrouble: this process has no credentials for it.
+            TargetError: this process lacks a library.
         """
-        if batch.target not in self._stores:
-            self._stores[batch.target] = self._make_store(batch.target)
-        folder = _Folder(self._stores[batch.target], self._crew, self._access)
+        folder = _Folder(self._store(batch.target), self._crew, self._access)
         try:
             yield folder
         finally:
             folder.close()
+            if folder.refused is not None:
+                self._refuse(batch.target, folder.refused)
+
+    def _store(self, target: bytes) -> ObjectStore:
+        """The store of a target; where there are no credentials now, there may be a moment later."""
+        until, refused = self._refused.get(target, (0.0, None))
+        if refused is not None and time.monotonic() < until:
+            raise refused
+        tries = 0
+        while target not in self._stores:
+            try:
+                self._stores[target] = self._make_store(target)
+            except (CredentialsError, UnreachableError) as error:
+                tries += 1
+                if tries == CREDENTIALS_TRIES:
+                    trouble = FileTrouble(Reason.CREDENTIALS, str(error))
+                    self._refuse(target, trouble)
+                    raise trouble from error
+                time.sleep(CREDENTIALS_PAUSE)
+        return self._stores[target]
+
+    def _refuse(self, target: bytes, trouble: FileTrouble) -> None:
+        self._refused[target] = time.monotonic() + CREDENTIALS_SECONDS, trouble
 
     def close(self) -> None:
         """Let threads and connections go."""
@@ -99,27 +128,37 @@ class _Download:
     item: Item
     begun: bool = False
     done: bool = False
-    in_memory: bool = True
-    reserved: int = 0
+    to_memory: bool = True
+    in_memory: int = 0
     """Bytes of memory set aside for it."""
-    file: _ObjectFile | None = None
+    on_disk: int = 0
+    """Bytes of disk set aside for it."""
+    file: OpenFile | None = None
     error: BaseException | None = None
 
 
 class _Folder(OpenFolder):
-    """The downloads of one batch."""
+    """The downloads of one batch.
+
+    Those that are fetched ahead share a limit of memory and one of disk. The one that is being opened may
+    exceed the latter: the worker waits for it, and nobody else would set anything free.
+    """
 
     def __init__(self, store: ObjectStore, crew: _Crew, access: Access) -> None:
         self._store = store
         self._crew = crew
         self._in_flight = access.in_flight
-        self._left = access.memory_bytes
+        self._memory_left = access.memory_bytes
+        self._disk_left = access.disk_bytes
         self._file_from = access.memory_bytes // FILE_SHARE
         self._change = threading.Condition()
         self._closing = threading.Event()
         self._announced: dict[int, _Download] = {}
         self._waiting: deque[_Download] = deque()
+        self._awaited: _Download | None = None
         self._running = 0
+        self.refused: FileTrouble | None = None
+        """What was said of the last object for want of credentials."""
 
     def announce(self, items: Sequence[Item]) -> None:
         downloads = [_Download(item) for item in items]
@@ -129,25 +168,26 @@ class _Folder(OpenFolder):
             self._begin_more()
 
     def open(self, item: Item) -> OpenFile:
-        """Wait for an object; its memory is set free when it is closed.
+        """Wait for an object; what was set aside for it is set free when it is closed.
 
         Raises:
             FileTrouble: it can't be read, or is not what was listed.
-            OutputError: the temporary file for a large one failed.
+            OutputError: the temporary file for a large one failed, but not for want of room.
         """
         with self._change:
             download = self._announced.pop(id(item), None) or _Download(item)
-            ours = not download.begun
+            self._awaited = download
+            while download.begun and not download.done:
+                self._change.wait()
+            # Begun and then given up for want of room, or not begun for the same reason: those before it
+            # won't set any free.
+            ours = not download.done
             if ours:
-                # There was no memory for it yet, and those before it won't set any free: it must not wait.
                 if download in self._waiting:
                     self._waiting.remove(download)
-                self._begin(download, in_memory=self._reserve(download))
+                self._begin(download, to_memory=self._reserve_memory(download))
         if ours:
             self._run(download)
-        with self._change:
-            while not download.done:
-                self._change.wait()
         if download.error is not None:
             raise download.error
         assert download.file is not None
@@ -167,179 +207,120 @@ class _Folder(OpenFolder):
                 download.file.close()
 
     def _begin_more(self) -> None:
-        """Hand out downloads in order, as far as threads and memory go; under the lock."""
+        """Hand out downloads in order, as far as threads and room go; under the lock."""
         while self._waiting and self._running < self._in_flight and not self._closing.is_set():
             download = self._waiting[0]
             large = download.item.stat.size > self._file_from
-            if not large and not self._reserve(download):
+            if not (self._reserve_disk if large else self._reserve_memory)(download):
                 return
             self._waiting.popleft()
-            self._begin(download, in_memory=not large)
+            self._begin(download, to_memory=not large)
             self._crew.do(partial(self._run, download))
 
-    def _begin(self, download: _Download, *, in_memory: bool) -> None:
+    def _begin(self, download: _Download, *, to_memory: bool) -> None:
         download.begun = True
-        download.in_memory = in_memory
+        download.to_memory = to_memory
         self._running += 1
 
-    def _reserve(self, download: _Download) -> bool:
+    def _reserve_memory(self, download: _Download) -> bool:
         """Set memory aside for an object as it was listed, if there is enough; under the lock."""
         size = download.item.stat.size
         size = UNKNOWN_BYTES if size == UNKNOWN_SIZE else size
-        if size > min(self._left, self._file_from):
+        if size > min(self._memory_left, self._file_from):
             return False
-        download.reserved = size
-        self._left -= size
+        download.in_memory = size
+        self._memory_left -= size
+        return True
+
+    def _reserve_disk(self, download: _Download) -> bool:
+        """Set disk aside for a large object as it was listed, if there is enough; under the lock."""
+        size = download.item.stat.size
+        if size > self._disk_left:
+            return False
+        download.on_disk = size
+        self._disk_left -= size
         return True
 
     def _may_grow(self, download: _Download, size: int) -> bool:
         """Set memory aside for an object that turns out to have so many bytes."""
         with self._change:
-            more = size - download.reserved
-            if more > self._left or size > self._file_from:
+            more = size - download.in_memory
+            if more > self._memory_left or size > self._file_from:
                 return False
             if more > 0:
-                download.reserved += more
-                self._left -= more
+                download.in_memory += more
+                self._memory_left -= more
             return True
 
-    def free(self, download: _Download) -> None:
-        """Take back the memory of an object that was closed."""
+    def _may_fill(self, download: _Download, size: int) -> bool:
+        """Set disk aside for an object that turns out to have so many bytes."""
         with self._change:
-            self._left += download.reserved
-            download.reserved = 0
+            self._memory_left += download.in_memory
+            download.in_memory = 0
+            more = size - download.on_disk
+            if more > self._disk_left and download is not self._awaited:
+                return False
+            if more > 0:
+                download.on_disk += more
+                self._disk_left -= more
+            return True
+
+    def _free(self, download: _Download) -> None:
+        """Take back what was set aside; under the lock."""
+        self._memory_left += download.in_memory
+        self._disk_left += download.on_disk
+        download.in_memory = download.on_disk = 0
+
+    def _closed(self, download: _Download) -> None:
+        with self._change:
+            self._free(download)
             self._begin_more()
 
     def _run(self, download: _Download) -> None:
         """Download one object; what goes wrong is raised where the object is opened."""
         try:
             download.file = self._fetch(download)
+        except NoRoom:
+            pass
         except BaseException as error:
             download.error = error
+            if isinstance(error, FileTrouble) and error.reason is Reason.CREDENTIALS:
+                self.refused = error
         with self._change:
-            if download.error is not None:
-                self._left += download.reserved
-                download.reserved = 0
-            download.done = True
+            if download.file is None:
+                self._free(download)
+            if download.file is None and download.error is None:
+                if download is self._awaited:
+                    # Whoever opens it reads it as it comes, and can't see all of a picture at once.
+                    download.file = PassingObject(Receiver(self._store, download.item, self._pause))
+                else:
+                    # There may be room when its turn comes.
+                    download.begun = False
+            download.done = download.begun
             self._running -= 1
             self._begin_more()
             self._change.notify_all()
 
-    def _fetch(self, download: _Download) -> _ObjectFile:
-        item = download.item
-        spool = Spool(in_memory=download.in_memory, may_grow=partial(self._may_grow, download))
-        tries = Tries(self._pause)
+    def _fetch(self, download: _Download) -> OpenFile:
+        if self.refused is not None:
+            # After all its tries: each of the others' would take as long.
+            raise self.refused
+        spool = Spool(
+            in_memory=download.to_memory,
+            may_grow=partial(self._may_grow, download),
+            may_fill=partial(self._may_fill, download),
+            expected=max(download.item.stat.size, 0),
+        )
+        receiver = Receiver(self._store, download.item, self._pause, spool.restart)
         try:
-            while True:
-                start = spool.size
-                try:
-                    item, proven = self._receive(item, spool)
-                    break
-                except Transient as trouble:
-                    resumable = bool(item.etag or item.version)
-                    # What is read again from the start is no progress.
-                    tries.failed(trouble, spool.size - start if resumable else 0)
-                    if not resumable:
-                        # Nothing says that what follows would be of the same object.
-                        spool.restart()
+            for chunk in receiver.chunks():
+                spool.write(chunk)
         except BaseException:
             spool.close()
             raise
-        return _ObjectFile(spool, item.stat, self, download, None if proven else item)
-
-    def _receive(self, item: Item, spool: Spool) -> tuple[Item, bool]:
-        """Read an object from where the spool ends.
-
-        Returns:
-            The item with what the store said of it now, and whether that is known to hold for all its bytes.
-        """
-        reading = self._store.read(item, spool.size)
-        try:
-            item = _expect(item, reading, begun=spool.size > 0)
-            size = item.stat.size if reading.size == UNKNOWN_SIZE else reading.size
-            for chunk in reading.chunks:
-                if self._closing.is_set():
-                    raise _GivenUp
-                if size != UNKNOWN_SIZE and spool.size + len(chunk) > size:
-                    raise FileTrouble(Reason.IO_ERROR, "the store sends more bytes than it says")
-                spool.write(chunk)
-        finally:
-            reading.close()
-        if size != UNKNOWN_SIZE and spool.size < size:
-            raise Transient(f"the connection ended after {spool.size} of {size} bytes")
-        return item, reading.proven
+        return KeptObject(receiver, spool, partial(self._closed, download))
 
     def _pause(self, seconds: float) -> None:
-        if self._closing.wait(seconds):
-            raise _GivenUp
-
-    def check(self, item: Item) -> None:
-        """Ask the store whether an object is as it was when read."""
-        tries = Tries(self._pause)
-        while True:
-            try:
-                self._store.check(item)
-            except Transient as trouble:
-                tries.failed(trouble)
-            else:
-                return
-
-
-def _expect(item: Item, reading: Reading, *, begun: bool) -> Item:
-    """Compare what is about to be read with what was listed, or with what was begun to be read.
-
-    Returns:
-        The item, with etag and version where only the answer has them: what follows must have the same.
-
-    Raises:
-        FileTrouble: it is another object.
-    """
-    listed = item.stat.size
-    same_size = UNKNOWN_SIZE in {listed, reading.size} or listed == reading.size
-    known = bool(item.etag and reading.etag)
-    if (known and bare(item.etag) != bare(reading.etag)) or (
-        item.version and reading.version and item.version != reading.version
-    ):
-        raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
-    if not same_size:
-        detail = f"listed with {listed} bytes, sent with {reading.size}"
-        raise FileTrouble(Reason.IO_ERROR if known else Reason.REPLACED, detail)
-    return replace(item, etag=item.etag or reading.etag, version=item.version or reading.version)
-
-
-def bare(etag: str) -> str:
-    """An etag without what some answers of one store put around it and others don't."""
-    return etag.removeprefix("W/").strip('"')
-
-
-class _ObjectFile(OpenFile):
-    """A downloaded object."""
-
-    def __init__(
-        self, spool: Spool, stat: FileStat, folder: _Folder, download: _Download, unproven: Item | None
-    ) -> None:
-        self._spool = spool
-        self.stat = stat if stat.size == spool.size else stat._replace(size=spool.size)
-        self._folder = folder
-        self._download = download
-        self._unproven = unproven
-        self._closed = False
-
-    @property
-    def descriptor(self) -> int:
-        return self._spool.descriptor
-
-    @property
-    def content(self) -> memoryview | None:
-        return self._spool.content
-
-    def check_unchanged(self) -> None:
-        # The bytes lie in a place of our own; what can have changed is what they were read from.
-        if self._unproven is not None:
-            self._folder.check(self._unproven)
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._spool.close()
-            self._folder.free(self._download)
+        # Without a lock where there is nothing to wait for: it is asked at every piece.
+        if self._closing.wait(seconds) if seconds else self._closing.is_set():
+            raise GivenUp

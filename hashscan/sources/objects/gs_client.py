@@ -21,8 +21,8 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
-from hashscan.errors import HashscanError, TargetError, UnreachableError
-from hashscan.model import Access
+from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
+from hashscan.model import Access, Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
 from hashscan.sources.objects.refusals import refused
@@ -69,7 +69,7 @@ class GoogleClients:
             self._credentials, project = google.auth.default(scopes=_SCOPES)
         except GoogleAuthError:
             # Its text may hold parts of a file with keys.
-            raise TargetError(
+            raise CredentialsError(
                 f"there are no credentials for gs://{bucket}",
                 advice="Set GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth application-default login`, "
                 "or say --anonymous.",
@@ -160,7 +160,7 @@ class GoogleClients:
             )
         if status and status != 401:
             return TargetError(f"{where} can't be listed: {status}", advice="Mend the URL, or --endpoint.")
-        return TargetError(
+        return CredentialsError(
             f"the credentials for {where} are refused ({status or type(error).__name__})",
             advice="Renew them: GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`.",
         )
@@ -178,7 +178,8 @@ def trouble_of(error: Exception, *, begun: bool = False) -> FileTrouble | Transi
     if status:
         return refused(status, "", begun=begun)
     if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
-        return refused(401, "", begun=begun)
+        words = f"credentials could not be renewed ({type(error).__name__})"
+        return Transient(words, reason=Reason.CREDENTIALS)
     return Transient(f"the connection failed ({type(error).__name__})")
 
 

@@ -12,7 +12,7 @@ from hashscan.model import Access, FolderReason, Item, Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
-from hashscan.sources.objects.s3_client import S3Clients, answer_of, explained
+from hashscan.sources.objects.s3_client import S3Clients, about_credentials, answer_of, explained
 from hashscan.sources.objects.s3_listing import attach, following, is_listing, objects_of, prefixes_of
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
@@ -167,7 +167,11 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
     except ClientError as error:
         raise refused(*answer_of(error), begun=offset > 0) from error
     except BotoCoreError as error:
-        raise Transient(f"the download failed ({type(error).__name__})") from error
+        kind = type(error).__name__
+        if about_credentials(error):
+            words = f"credentials could not be renewed ({kind})"
+            raise Transient(words, reason=Reason.CREDENTIALS) from error
+        raise Transient(f"the download failed ({kind})") from error
     body = answer["Body"]
     size = int(answer["ContentLength"]) + (offset if "ContentRange" in answer else 0)
     if offset and "ContentRange" not in answer:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from hashscan.errors import HashscanError, TargetError, UnreachableError
+from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
 from hashscan.model import Access
 from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
 from hashscan.sources.objects.listing import THREADS
@@ -49,7 +49,7 @@ class S3Clients:
             factory.set_parser_defaults(timestamp_parser=str)
             self._credentials = None if access.anonymous else self._session.get_credentials()
             if self._credentials is None and not access.anonymous:
-                raise TargetError(
+                raise CredentialsError(
                     f"there are no credentials for s3://{bucket}",
                     advice="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret, or say --anonymous.",
                 )
@@ -173,6 +173,20 @@ def explained(bucket: str, access: Access) -> Iterator[None]:
         raise TargetError("--endpoint is no URL", advice="Write http:// or https:// and a host.") from None
 
 
+def about_credentials(error: Exception) -> bool:
+    """Whether there is no answer because there were no credentials to ask with."""
+    import botocore.exceptions as failures
+
+    return isinstance(
+        error,
+        failures.CredentialRetrievalError
+        | failures.NoCredentialsError
+        | failures.PartialCredentialsError
+        | failures.TokenRetrievalError
+        | failures.SSOError,
+    )
+
+
 def answer_of(error: Any) -> tuple[int, str]:
     """Status and code of an answer that botocore made an error of."""
     response = error.response
@@ -199,7 +213,7 @@ def _refused(bucket: str, access: Access, status: int, code: str) -> HashscanErr
         )
         return TargetError(f"no right to list s3://{bucket}", advice=advice)
     if status in {400, 401, 403}:
-        return TargetError(
+        return CredentialsError(
             f"the credentials for s3://{bucket} are refused: {said}",
             advice="Renew them; see which are used with `aws sts get-caller-identity`.",
         )
@@ -218,7 +232,7 @@ def _failed(bucket: str, access: Access, error: Exception) -> HashscanError:
     if isinstance(error, failures.ParamValidationError | failures.InvalidRegionError):
         return TargetError(f"s3://{bucket} names no bucket or region", advice="Mend the URL.")
     # Of a profile, a role, a token or a metadata service; the text may hold parts of them.
-    return TargetError(
+    return CredentialsError(
         f"there are no usable credentials for s3://{bucket} ({type(error).__name__})",
         advice="Mend what `aws configure list` shows, or say --anonymous.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -12,6 +13,12 @@ from hashscan.sources.objects.store import Chunk
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class NoRoom(Exception):
+    """The object can't be kept: there is no room for a file so large."""
+
 
 class Spool:
     """Takes bytes; then gives them as they are, or a descriptor from which they can be read but not changed.
@@ -20,18 +27,30 @@ class Spool:
     others read through it.
     """
 
-    def __init__(self, *, in_memory: bool, may_grow: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        in_memory: bool,
+        may_grow: Callable[[int], bool],
+        may_fill: Callable[[int], bool] = lambda _: True,
+        expected: int = 0,
+    ) -> None:
         """Start empty.
 
         Args:
             in_memory: whether to begin in memory.
             may_grow: asked before more bytes are kept in memory than before, with how many in all; where it
                 says no, everything goes to a file.
+            may_fill: asked before more bytes go to a file, with how many in all.
+            expected: bytes that are to come, as far as is known.
 
         Raises:
+            NoRoom: there is none for a temporary file.
             OutputError: a temporary file can't be made.
         """
         self._may_grow = may_grow
+        self._may_fill = may_fill
+        self._expected = expected
         self.size = 0
         self._only: Chunk | None = b""
         """All bytes, as long as they came in one piece and are in memory."""
@@ -40,7 +59,11 @@ class Spool:
         self._file = -1
         self._reading = -1
         if not in_memory:
-            self._move_to_file()
+            try:
+                self._move_to_file()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def content(self) -> memoryview | None:
@@ -52,6 +75,7 @@ class Spool:
         """To read all bytes by; its offset is 0. Nothing may be written any more.
 
         Raises:
+            NoRoom: there is none for a temporary file.
             OutputError: a temporary file can't be made or written.
         """
         if self._file < 0 and not self._gather(b""):
@@ -67,6 +91,7 @@ class Spool:
         """Add bytes at the end.
 
         Raises:
+            NoRoom: there is none for so many; nothing can be added any more.
             OutputError: the temporary file can't be made or written.
         """
         if self._file < 0:
@@ -78,6 +103,8 @@ class Spool:
                     self.size += len(chunk)
                     return
             self._move_to_file()
+        if not self._may_fill(self.size + len(chunk)):
+            raise NoRoom
         self._append(chunk)
 
     def restart(self) -> None:
@@ -116,12 +143,18 @@ class Spool:
             self._memory = -1
 
     def _move_to_file(self) -> None:
+        if not self._may_fill(self.size):
+            raise NoRoom
         try:
             self._file, path = tempfile.mkstemp(prefix="hashscan-", dir=temporary_folder())
             try:
                 self._reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             finally:
                 os.unlink(path)
+            room = os.fstatvfs(self._file)
+            if self._expected > room.f_bavail * room.f_frsize:
+                # Not to fill up the disk of others before that is found out.
+                raise NoRoom
             if self._only is not None:
                 _write(self._file, self._only, 0)
             else:
@@ -159,7 +192,9 @@ def temporary_folder() -> str:
     return tempfile.gettempdir()
 
 
-def _trouble(error: OSError) -> OutputError:
+def _trouble(error: OSError) -> OutputError | NoRoom:
+    if error.errno in _NO_ROOM:
+        return NoRoom()
     return OutputError(
         f"a temporary file in {temporary_folder()} for a large object failed: {error.strerror or error}",
         advice="Free some space there, or name another folder in TMPDIR.",

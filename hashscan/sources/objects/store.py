@@ -26,9 +26,11 @@ class Transient(Exception):
     The message goes into reports when no try helped, so it holds words of ours and codes only.
     """
 
-    def __init__(self, detail: str, wait_seconds: float = 0.0) -> None:
+    def __init__(self, detail: str, wait_seconds: float = 0.0, reason: Reason = Reason.IO_ERROR) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.reason = reason
+        """What it comes to when no try helps."""
         self.wait_seconds = wait_seconds
         """What the server asks for; 0 where it says nothing."""
 

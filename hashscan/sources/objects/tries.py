@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.store import Transient
 
@@ -38,7 +37,7 @@ class Tries:
             self._failed = 0
         self._failed += 1
         if self._failed >= TRIES:
-            raise FileTrouble(Reason.IO_ERROR, f"{trouble.detail}; {self._failed} tries") from trouble
+            raise FileTrouble(trouble.reason, f"{trouble.detail}; {self._failed} tries") from trouble
         pause = _FIRST_PAUSE * 2 ** (self._failed - 1)
         # Not all at once: many downloads meet a busy server at the same moment.
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - nothing to guess

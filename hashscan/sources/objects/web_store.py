@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from hashscan.errors import UnreachableError
 from hashscan.model import Item, Reason
 from hashscan.sources.base import FileTrouble
-from hashscan.sources.objects.download import bare
+from hashscan.sources.objects.receiving import bare
 from hashscan.sources.objects.store import (
     UNKNOWN_SIZE,
     Chunk,

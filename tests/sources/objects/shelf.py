@@ -45,6 +45,7 @@ class Shelf(ObjectStore):
     page: int = 10
     level_limit: int = 20
     on_read: Callable[[bytes], None] = lambda key: None
+    on_piece: Callable[[bytes], None] = lambda key: None
     reads: list[tuple[bytes, int]] = field(default_factory=list)
     most_at_a_time: int = 0
     pages_told: int = 0
@@ -102,11 +103,13 @@ class Shelf(ObjectStore):
         end = offset + (len(content) - offset) // 2 if cut else len(content)
         size = len(content) if self.says_size else UNKNOWN_SIZE
         return Reading(
-            self._pieces(content, offset, end, cut=cut), size, self.etags.get(key, ""), proven=self.proven
+            self._pieces(key, offset, end, cut=cut), size, self.etags.get(key, ""), proven=self.proven
         )
 
-    def _pieces(self, content: bytes, offset: int, end: int, *, cut: bool) -> Iterator[Chunk]:
+    def _pieces(self, key: bytes, offset: int, end: int, *, cut: bool) -> Iterator[Chunk]:
+        content = self.objects[key]
         for start in range(offset, end, PIECE):
+            self.on_piece(key)
             yield content[start : min(start + PIECE, end)]
         if cut:
             raise Transient("cut")

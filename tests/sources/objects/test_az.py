@@ -214,10 +214,10 @@ def test_what_is_wrong_is_found_before_listing(service: Azurite) -> None:
     assert "no container az://missing" in refusal(**service.environment)
     for key in (wrong, "no base64!"):
         said = refusal(named, AZURE_STORAGE_ACCOUNT=ACCOUNT, AZURE_STORAGE_KEY=key)
-        assert said.startswith("TargetError: the credentials for az://missing are refused")
+        assert said.startswith("CredentialsError: the credentials for az://missing are refused")
         assert key not in said
     said = refusal(named, AZURE_STORAGE_ACCOUNT=ACCOUNT, AZURE_STORAGE_SAS_TOKEN=f"sv=2021-10-04&sig={wrong}")
-    assert said.startswith("TargetError: the credentials for az://missing are refused")
+    assert said.startswith("CredentialsError: the credentials for az://missing are refused")
     assert wrong not in said
     assert "no storage account is named" in refusal()
     assert "no credentials for az://missing" in refusal(AZURE_STORAGE_ACCOUNT=ACCOUNT)

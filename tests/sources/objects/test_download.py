@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from hashscan.errors import OutputError
+from hashscan.errors import CredentialsError, OutputError
 from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
-from hashscan.sources.objects import tries
-from hashscan.sources.objects.download import ObjectOpener, bare
+from hashscan.sources.objects import download, tries
+from hashscan.sources.objects.download import ObjectOpener
+from hashscan.sources.objects.receiving import bare
+from hashscan.sources.objects.store import Transient
 
 from .shelf import Shelf
 
@@ -145,7 +148,7 @@ def test_a_large_one_goes_to_a_file_that_has_no_name() -> None:
             assert read(file) == shelf.objects[items[0].name]
 
 
-def test_no_room_for_a_large_one_ends_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_large_ones_that_is_none_ends_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = Shelf(some(1, 200_000))
     monkeypatch.setattr("hashscan.sources.objects.spool.temporary_folder", lambda: "/nowhere/at/all")
     items = shelf.items()
@@ -154,6 +157,113 @@ def test_no_room_for_a_large_one_ends_the_sweep(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(OutputError, match="/nowhere/at/all") as caught:
             folder.open(items[0])
     assert "TMPDIR" in caught.value.remedy
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """No file can be larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+@pytest.mark.parametrize("etag", ["x", ""])
+def test_what_there_is_no_room_for_passes_by(says_size: bool, etag: str) -> None:
+    shelf = Shelf(
+        {b"0": os.urandom(5000), b"1": os.urandom(200_000), b"2": os.urandom(5000)}, says_size=says_size
+    )
+    shelf.etags = {b"1": etag}
+    items = shelf.items()
+    with files_up_to(150_000), opened(shelf, items, memory_bytes=400_000) as folder:
+        folder.announce(items)
+        for item in items:
+            with closing(folder.open(item)) as file:
+                if item.name == b"1":
+                    assert file.pieces is not None
+                    assert b"".join(file.pieces) == shelf.objects[b"1"]
+                    file.check_unchanged()
+                    assert file.stat.size == 200_000
+                else:
+                    assert file.pieces is None
+                    assert read(file) == shelf.objects[item.name]
+
+
+@pytest.mark.parametrize("etag", ["x", ""])
+def test_a_cut_in_what_passes_by(etag: str) -> None:
+    """It is read on where that can be done; what has passed by can't be taken back."""
+    shelf = Shelf(some(1, 200_000), etags={b"0": etag})
+    items = shelf.items()
+    with (
+        files_up_to(150_000),
+        opened(shelf, items, memory_bytes=400_000) as folder,
+        closing(folder.open(items[0])) as file,
+    ):
+        shelf.cuts = {b"0": 1}
+        assert file.pieces is not None
+        if etag:
+            assert b"".join(file.pieces) == shelf.objects[b"0"]
+        else:
+            with pytest.raises(FileTrouble, match="cut"):
+                b"".join(file.pieces)
+
+
+def test_a_disk_is_not_filled_to_find_out_that_it_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf(some(1, 200_000))
+    items = shelf.items()
+    room = os.statvfs("/var/tmp")
+    small = os.statvfs_result([*room[:4], 100_000 // room.f_frsize, *room[5:]])
+    monkeypatch.setattr(os, "fstatvfs", lambda descriptor: small)
+    with opened(shelf, items, memory_bytes=400_000) as folder, closing(folder.open(items[0])) as file:
+        assert file.pieces is not None
+        assert not shelf.reads
+        assert b"".join(file.pieces) == shelf.objects[b"0"]
+
+
+def on_disk() -> int:
+    """Bytes in files without a name that this process has open."""
+    found = {}
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            if "/hashscan-" in os.readlink(f"/proc/self/fd/{descriptor}"):
+                stat = os.stat(f"/proc/self/fd/{descriptor}")
+                found[stat.st_ino] = stat.st_size
+        except OSError:
+            continue
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+@pytest.mark.parametrize("held", [1, 3])
+def test_disk_is_bounded(says_size: bool, held: int) -> None:
+    """However large objects turn out to be, and whatever the worker keeps open meanwhile."""
+    shelf = Shelf(some(18, 400_000), says_size=says_size)
+    items = shelf.items()
+    most = pieces = 0
+
+    def measure(key: bytes) -> None:
+        nonlocal most, pieces
+        pieces += 1
+        if pieces % 20 == 0:
+            most = max(most, on_disk())
+
+    shelf.on_piece = measure
+    with opened(shelf, items, in_flight=8, memory_bytes=1_100_000, disk_bytes=2_000_000) as folder:
+        folder.announce(items)
+        # Time to fetch ahead as much as is allowed.
+        time.sleep(0.3)
+        kept: list[OpenFile] = []
+        for item in items:
+            kept.append(folder.open(item))
+            assert read(kept[-1]) == shelf.objects[item.name]
+            if len(kept) == held:
+                while kept:
+                    kept.pop().close()
+    assert 800_000 <= most <= 2_000_000 + (held + 1) * 400_000
+    assert not on_disk()
 
 
 def test_a_busy_server_is_asked_again() -> None:
@@ -240,3 +350,72 @@ def test_a_batch_given_up_waits_for_nothing() -> None:
 @pytest.mark.parametrize("etag", ['"x"', "x", 'W/"x"'])
 def test_etags_with_and_without_quotes_are_the_same(etag: str) -> None:
     assert bare(etag) == "x"
+
+
+def test_no_credentials_cost_the_objects_of_a_batch_and_are_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = Shelf(some(3))
+    asked: list[bytes] = []
+    clock = [1000.0]
+    monkeypatch.setattr(download.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+
+    def make(url: bytes) -> Shelf:
+        asked.append(url)
+        if len(asked) <= download.CREDENTIALS_TRIES:
+            raise CredentialsError("there are no credentials for shelf://x")
+        return shelf
+
+    batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(shelf.items()))
+    with closing(ObjectOpener(make, Access())) as opener:
+        for _ in range(2):
+            with pytest.raises(FileTrouble) as caught, opener.reopen(batch):
+                pass
+            assert caught.value.reason is Reason.CREDENTIALS
+            assert "shelf://x" in caught.value.detail
+        # Not for every batch anew.
+        assert len(asked) == download.CREDENTIALS_TRIES
+        clock[0] += download.CREDENTIALS_SECONDS + 1
+        with opener.reopen(batch) as folder, closing(folder.open(batch.items[0])) as file:
+            assert read(file) == shelf.objects[b"0"]
+
+
+def test_credentials_that_end_cost_objects() -> None:
+    """After all tries for one object, others of its batch and the next ones are given up at once."""
+    shelf = Shelf(some(40))
+    tried: list[bytes] = []
+
+    def end(key: bytes) -> None:
+        if int(key) >= 2:
+            tried.append(key)
+            raise Transient("credentials could not be renewed", reason=Reason.CREDENTIALS)
+
+    shelf.on_read = end
+    items = shelf.items()
+    batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(items))
+    found: list[Reason | None] = []
+    with closing(ObjectOpener(lambda url: shelf, Access(in_flight=2))) as opener:
+        with opener.reopen(batch) as folder:
+            folder.announce(items)
+            for item in items:
+                try:
+                    folder.open(item).close()
+                    found.append(None)
+                except FileTrouble as trouble:
+                    found.append(trouble.reason)
+        assert len(tried) <= 2 * tries.TRIES
+        with pytest.raises(FileTrouble, match="renewed"), opener.reopen(batch):
+            pass
+    assert found == [None] * 2 + [Reason.CREDENTIALS] * 38
+
+
+def test_a_store_that_wants_other_credentials_costs_its_object() -> None:
+    shelf = Shelf(some(3))
+
+    def refuse(key: bytes) -> None:
+        if key == b"2":
+            raise CredentialsError("the credentials for shelf://x are refused")
+
+    shelf.on_read = refuse
+    assert reasons(shelf) == [None, None, Reason.CREDENTIALS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import threading
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from hashscan.model import Reason
 from tests.cli.conftest import COMMAND
 from tests.object_server import object_server, pattern
 
 from .buckets import credentials
+from .sweeping import UPLOADS
 
 GIGABYTE = 1_000_000_000
 
@@ -101,3 +104,41 @@ def test_a_large_object_has_the_digests_of_its_bytes(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     (found,) = (line for line in map(json.loads, done.stdout.splitlines()) if line["type"] == "finding")
     assert found["path"] == "s3://bucket/cut1/000000"
+
+
+def test_no_room_for_some_costs_no_other_and_their_exact_digests_are_checked(tmp_path: Path) -> None:
+    """A picture there is no room for can't be decoded; everything else is told of every object."""
+    size = 40_000_000
+    entries = tmp_path / "entries.csv"
+    large = hashlib.sha256(b"".join(pattern(b"large/000000", size))).hexdigest()
+    photo = UPLOADS / "bob" / "shop" / "banner.jpg"
+    padded = photo.read_bytes() + bytes(30_000_000)
+    (tmp_path / "padded").write_bytes(padded)
+    (tmp_path / "listed").write_bytes(padded + b"1")
+    entries.write_text(
+        "id,algorithm,value,category\n"
+        f"large,sha256,{large},A1\n"
+        f"listed,md5,{hashlib.md5(padded + b'1', usedforsecurity=False).hexdigest()},A1\n"
+    )
+    served = object_server(
+        "large/:2:40000000",
+        "fine/:5:100",
+        files={b"padded.jpg": tmp_path / "padded", b"listed.jpg": tmp_path / "listed"},
+    )
+    with credentials() as environment, served as url:
+        environment["HASHSCAN_STATE"] = str(tmp_path / "state")
+        subprocess.run([*COMMAND, "lists", "import", entries, "--name", "l"], env=environment, check=True)
+        command = [*COMMAND, "scan", "s3://bucket", "--endpoint", url, "--report", "-", "--workers", "1"]
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))  # noqa: E731
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, preexec_fn=limit
+        )
+    assert done.returncode == 1, done.stderr
+    *records, summary = map(json.loads, done.stdout.splitlines())
+    told = {record["path"]: (record["verdict"], record.get("reason")) for record in records[1:]}
+    assert told == {
+        "s3://bucket/large/000000": ("match", None),
+        "s3://bucket/listed.jpg": ("match", Reason.NO_ROOM.value),
+        "s3://bucket/padded.jpg": ("undecoded", Reason.NO_ROOM.value),
+    }
+    assert summary["verdicts"]["clean"] == 6

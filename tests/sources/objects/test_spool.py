@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.sources.objects.spool import Spool, temporary_folder
+from hashscan.sources.objects.spool import NoRoom, Spool
 
 CHUNKS = [b"a" * 10, b"b" * 3000, b"", b"c"]
 WHOLE = b"".join(CHUNKS)
@@ -68,17 +68,42 @@ def test_the_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_our_own_trouble() -> None:
+def test_no_room_is_told_apart_from_other_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with closing(spool(in_memory=False)) as kept:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
         try:
             kept.write(WHOLE)
-            with pytest.raises(OutputError, match=temporary_folder()) as caught:
+            with pytest.raises(NoRoom):
                 kept.write(WHOLE)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    monkeypatch.setattr("hashscan.sources.objects.spool.temporary_folder", lambda: "/nowhere/at/all")
+    with pytest.raises(OutputError, match="/nowhere/at/all") as caught:
+        spool(in_memory=False)
     assert "TMPDIR" in caught.value.remedy
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_what_is_not_allowed_to_the_file_is_no_room(in_memory: bool) -> None:
+    asked: list[int] = []
+
+    def may_fill(size: int) -> bool:
+        asked.append(size)
+        return size <= 4000
+
+    kept = Spool(in_memory=in_memory, may_grow=lambda size: size <= 100, may_fill=may_fill)
+    with closing(kept):
+        kept.write(b"x" * 50)
+        kept.write(b"x" * 3000)
+        with pytest.raises(NoRoom):
+            kept.write(b"x" * 1000)
+    assert asked[-2:] == [3050, 4050]
+
+
+def test_more_than_the_disk_has_is_not_begun() -> None:
+    with pytest.raises(NoRoom):
+        Spool(in_memory=False, may_grow=lambda size: True, expected=1 << 60)
 
 
 def test_without_files_in_memory_it_is_one_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,62 @@
+"""One file that a worker has under way: what is known of it before it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hashscan.hashing.formats import PictureFormat
+from hashscan.hashing.variants import DigestRun
+from hashscan.model import ALGORITHMS, Digest, Item, Match, Picture, Reason
+from hashscan.sandbox.client import Begun
+from hashscan.scan.matcher import Query
+from hashscan.sources.base import FileTrouble, OpenFile
+
+
+@dataclass(slots=True)
+class Checked:
+    """One file under way."""
+
+    item: Item
+    opened: OpenFile | None = None
+    kind: PictureFormat | None = None
+    exact: dict[str, bytes] = field(default_factory=dict)
+    """Digests of its bytes, by algorithm."""
+    digests: dict[str, Digest] = field(default_factory=dict)
+    """Of the picture as it is stored, by algorithm."""
+    variants: tuple[DigestRun, ...] = ()
+    """Of the picture, as it is stored and otherwise."""
+    picture: Picture | None = None
+    begun: Begun | None = None
+    """What a decoder was asked of it and hasn't been taken from it."""
+    reply: bytes = b""
+    """What a decoder said of it and may say of equal content, once checked."""
+    reason: Reason | None = None
+    detail: str = ""
+    unreadable: bool = False
+    matches: list[Match] = field(default_factory=list)
+    bytes_read: int = 0
+
+    def fail(self, trouble: FileTrouble) -> None:
+        """Its bytes can't be relied on: forget what was computed."""
+        self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
+        self.exact = {}
+        self.digests.clear()
+        self.variants = ()
+        self.matches.clear()
+        self.close()
+
+    def queries(self, name: str) -> list[Query]:
+        """What the lists are to be asked about it, by one algorithm."""
+        algorithm = ALGORITHMS[name]
+        if not algorithm.of_picture:
+            return [Query(self.exact[name])] if name in self.exact else []
+        least = algorithm.min_quality
+        return [
+            Query(run.values, run) for run in self.variants if run.algorithm == name and run.quality >= least
+        ]
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self.opened is not None:
+            self.opened.close()
+            self.opened = None

@@ -67,6 +67,12 @@ class ZygoteError(HashscanError):
     advice = "A decoder plug-in or its libraries are broken; see the traceback above and reinstall them."
 
 
+class WorkersError(HashscanError):
+    """The processes that read files can't be started, or all die at once."""
+
+    advice = "See what was said above; the machine may have no memory or no processes left (ulimit -u)."
+
+
 class TargetError(UsageError):
     """A target can't be swept at all."""
 

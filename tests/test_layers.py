@@ -36,7 +36,6 @@ OWNERS: dict[str, frozenset[str]] = {
     "imagehash": frozenset({"hashing"}),
     "xxhash": frozenset({"hashing", "lists", "scan"}),
     "numpy": frozenset({"hashing", "lists", "scan"}),
-    "pebble": frozenset({"scan"}),
     "dask": frozenset({"scan"}),
     "distributed": frozenset({"scan"}),
     "tuf": frozenset({"lists"}),

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any
-
-from pebble import ProcessExpired
-from pebble import ProcessPool as PebblePool
-from pebble.pool.process import PoolManager
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.reports.base import Record
@@ -25,6 +18,7 @@ from hashscan.scan.background import follow
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.orphans import die_with_parent
 from hashscan.scan.pace import Pace
+from hashscan.scan.processes import ProcessDied, Processes
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.wire import (
     PackedBatch,
@@ -38,6 +32,9 @@ from hashscan.scan.worker import Worker
 
 MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""
+
+
+_LIGHT_BYTES = 4 << 20
 
 
 class Pool(ABC):
@@ -97,12 +94,8 @@ class ProcessPool(Pool):
         """
         self.workers = workers
         self._answers = Answers()
-        self._pool = _PatientPool(
-            max_workers=workers,
-            initializer=_start,
-            initargs=(setup, make, self._answers, pace),
-            context=warm_up(),
-        )
+        arguments = (setup, make, self._answers, pace)
+        self._processes = Processes(workers, _run, _start, arguments, warm_up())
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
         """Check a batch in one of the processes."""
@@ -112,13 +105,15 @@ class ProcessPool(Pool):
         return outer
 
     def _schedule(self, batch: Batch) -> Future[PackedResults]:
-        future: Future[PackedResults] = self._pool.schedule(_run, args=(pack_batch(batch),))
-        return future
+        sizes = [item.stat.size for item in batch.items]
+        # What takes long, or nobody knows how long, must not lie with a busy worker while another is idle.
+        light = min(sizes) >= 0 and sum(sizes) <= _LIGHT_BYTES
+        return self._processes.submit(pack_batch(batch), light=light)
 
     def _settle(self, batch: Batch, outer: Future[BatchResult], inner: Future[PackedResults]) -> None:
         try:
             outer.set_result(unpack_results(batch, inner.result()))
-        except ProcessExpired:
+        except ProcessDied:
             retry = _Retry(len(batch.items), outer)
             for position, item in enumerate(batch.items):
                 alone = replace(batch, items=(item,))
@@ -128,50 +123,12 @@ class ProcessPool(Pool):
 
     def processes(self) -> list[int]:
         """The workers' process ids."""
-        return list(self._pool._pool_manager.worker_manager.workers)
+        return self._processes.pids()
 
     def close(self) -> None:
         """Stop the processes."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        self._processes.close()
         self._answers.close()
-
-
-class _PatientPool(PebblePool):
-    """Pebble's pool, but for one race.
-
-    A worker that dies in the moment it has taken a task may be found dead before its word of having taken it
-    was heard. Pebble then takes it for an idle one: the task is never answered, or the whole pool given up.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._pool_manager = _PatientManager(self._context, options["context"])
-
-
-class _PatientManager(PoolManager):
-    """Waits for a dead worker's word before it says which task died with it."""
-
-    _PATIENCE_SECONDS = 1.0
-    _IDLE_DEATHS_ALLOWED = 8
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._idle_deaths = 0
-
-    def handle_worker_expiration(self, expiration: tuple[int, int]) -> None:
-        """Settle the task of a dead worker; words from workers are heard by another thread meanwhile."""
-        deadline = time.monotonic() + self._PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            if any(task.worker_id == expiration[0] for task in list(self.task_manager.tasks.values())):
-                self._idle_deaths = 0
-                super().handle_worker_expiration(expiration)
-                return
-            time.sleep(0.01)
-        # It had no task, and is replaced. Workers that can't even start must not be replaced for ever.
-        self._idle_deaths += 1
-        if self._idle_deaths > self._IDLE_DEATHS_ALLOWED:
-            raise BrokenProcessPool("workers die before they have a task")
 
 
 class _Retry:
@@ -186,8 +143,8 @@ class _Retry:
         """Take the answer for one file; the last one completes the batch."""
         try:
             answer = unpack_results(batch, inner.result())
-        except ProcessExpired as expired:
-            answer = _died(batch, expired)
+        except ProcessDied as died:
+            answer = _died(batch, died)
         except BaseException as error:  # a defect in a worker, handed to whoever waits
             with self._lock:
                 if not self._outer.done():
@@ -213,8 +170,8 @@ def joined(answers: list[BatchResult]) -> BatchResult:
     )
 
 
-def _died(batch: Batch, expired: ProcessExpired) -> BatchResult:
-    code = expired.exitcode
+def _died(batch: Batch, died: ProcessDied) -> BatchResult:
+    code = died.exit_code
     how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
     return BatchResult(
         results=tuple(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hashscan.errors import SandboxError
+from hashscan.errors import SandboxError, WorkersError
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, Reason, SandboxLevel, Verdict
 from hashscan.reports.base import Record
@@ -95,7 +94,7 @@ def test_a_sweep_ends_though_every_file_kills_its_worker(tmp_path: Path, workers
 
 def test_workers_that_can_not_start_end_the_sweep(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(WorkersError, match="exit code 1"):
         sweep(tmp_path, SETUP, stillborn)
 
 

@@ -1,0 +1,169 @@
+"""Processes that are killed at any moment lose no answer, and hold up no other."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from hashscan.errors import WorkersError
+from hashscan.scan.forkserver import warm_up
+from hashscan.scan.processes import ProcessDied, Processes
+
+
+@contextmanager
+def processes(
+    number: int, function: Callable[[Any], Any], start: Callable[..., None] = print, *arguments: object
+) -> Iterator[Processes]:
+    pool = Processes(number, function, start, arguments or ("",), warm_up())
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def twice(task: bytes) -> bytes:
+    return task * 2
+
+
+def twice_at_leisure(task: bytes) -> bytes:
+    time.sleep(0.01)
+    return task * 2
+
+
+def nap(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def fails(task: object) -> None:
+    raise ValueError(task)
+
+
+class Unsent(Exception):
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("not to be pickled")
+
+
+def fails_oddly(task: object) -> None:
+    raise Unsent("what it was")
+
+
+def dies(task: int) -> int:
+    if task % 5 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def test_long_tasks_and_answers_hold_up_nobody() -> None:
+    """Both longer than a pipe takes, so that each side would wait for the other if they were sent blindly."""
+    with processes(2, twice) as pool:
+        sizes = [random.Random(1).choice((10, 3_000, 70_000, 1 << 20)) for _ in range(200)]
+        futures = [pool.submit(b"x" * size, light=True) for size in sizes]
+        assert [len(future.result(60)) for future in futures] == [2 * size for size in sizes]
+
+
+def test_what_kills_its_process_is_told_from_what_was_behind_it() -> None:
+    with processes(2, dies) as pool:
+        futures = [pool.submit(number, light=True) for number in range(60)]
+        for number, future in enumerate(futures):
+            if number % 5:
+                assert future.result(60) == number
+            else:
+                with pytest.raises(ProcessDied) as caught:
+                    future.result(60)
+                assert caught.value.exit_code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("size", [8, 300_000])
+def test_killed_from_outside_at_any_moment(size: int) -> None:
+    """In the middle of taking a task and of writing an answer, too."""
+    chance = random.Random(size)
+    task = b"%d" % chance.getrandbits(64) * (size // 8)
+    futures = []
+    with processes(2, twice_at_leisure) as pool:
+        assert pool.submit(task, light=True).result(60) == task * 2
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            futures += [pool.submit(task, light=True) for _ in range(chance.randrange(20))]
+            time.sleep(chance.random() * 0.05)
+            if chance.random() < 0.3 and (pids := pool.pids()):
+                with suppress(ProcessLookupError):
+                    os.kill(chance.choice(pids), signal.SIGKILL)
+        for future in futures:
+            error = future.exception(60)
+            assert error is None or isinstance(error, ProcessDied), repr(error)
+            assert error or future.result() == task * 2
+    assert any(future.exception() for future in futures)
+
+
+def test_a_long_task_is_not_put_behind_another() -> None:
+    with processes(2, nap) as pool:
+        first = [pool.submit(0.0, light=True) for _ in range(2)]
+        assert all(future.result(60) for future in first)
+        slow = pool.submit(1.0, light=False)
+        others = [pool.submit(0.01, light=False) for _ in range(5)]
+        pids = {future.result(60) for future in others}
+        assert not slow.done()
+        assert slow.result(60) not in pids
+
+
+def test_an_error_comes_back_with_where_it_was_raised() -> None:
+    with processes(1, fails) as pool, pytest.raises(ValueError, match="7") as caught:
+        pool.submit(7, light=True).result(60)
+    assert "in fails" in caught.value.__notes__[0]
+    with processes(1, fails_oddly) as pool, pytest.raises(RuntimeError, match="what it was"):
+        pool.submit(7, light=True).result(60)
+
+
+def ends(*arguments: object) -> None:
+    sys.exit(9)
+
+
+def test_processes_that_can_not_start_are_not_tried_for_ever() -> None:
+    with processes(2, nap, ends) as pool:
+        early = [pool.submit(0.0, light=True) for _ in range(5)]
+        for future in early:
+            with pytest.raises(WorkersError, match="exit code 9"):
+                future.result(60)
+        with pytest.raises(WorkersError):
+            pool.submit(0.0, light=True).result(60)
+
+
+def test_closing_waits_for_no_task() -> None:
+    with processes(2, nap) as pool:
+        busy = [pool.submit(30.0, light=True) for _ in range(4)]
+        while len(pids := pool.pids()) < 2:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        before = time.monotonic()
+    assert time.monotonic() - before < 10
+    assert not any(future.done() for future in busy)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_they_end_with_whoever_started_them() -> None:
+    code = (
+        "import os, time\n"
+        "from hashscan.scan.forkserver import warm_up\n"
+        "from hashscan.scan.processes import Processes\n"
+        "pool = Processes(2, time.sleep, print, ('',), warm_up())\n"
+        "[pool.submit(0.0, light=True).result() for _ in range(4)]\n"
+        "print(*pool.pids(), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    pids = done.stdout.split()
+    assert len(pids) == 2
+    deadline = time.monotonic() + 10
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -50,7 +50,7 @@ class S3Clients:
             # And to look into the folders of four hundred services whether they hold what is asked for, a
             # fifth of the time that a client takes; it finds out what is missing when it reads.
             loader = self._session.get_component("data_loader")
-            loader.list_available_services = lambda type_name: _folders(loader.search_paths)
+            loader.list_available_services = lambda *_, **__: _folders(loader.search_paths)
             self._credentials = None if access.anonymous else self._session.get_credentials()
             if self._credentials is None and not access.anonymous:
                 raise CredentialsError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashscan.errors import CredentialsError, HashscanError, TargetError, UnreachableError
 from hashscan.model import Access
-from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
+from hashscan.sources.objects.bodies import CLIENT, ONE_TRY, READ_SECONDS
 from hashscan.sources.objects.listing import THREADS
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class S3Clients:
         access = self._access
         config = botocore.config.Config(
             connect_timeout=10,
-            read_timeout=60,
+            read_timeout=READ_SECONDS,
             retries={"total_max_attempts": tries, "mode": "standard"},
             max_pool_connections=access.in_flight + THREADS,
             signature_version=UNSIGNED if access.anonymous else None,

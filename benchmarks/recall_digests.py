@@ -27,7 +27,7 @@ def hashscan() -> Way:
     from hashscan.hashing.formats import PREFIX_SIZE, sniff
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
     from hashscan.hashing.variants import DOUBTS
-    from hashscan.scan.matcher import Query
+    from hashscan.scan.matcher import is_tight
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
 
@@ -43,7 +43,13 @@ def hashscan() -> Way:
         if not isinstance(answer, DecodedPicture):
             return []
         return [
-            [d.value.hex(), d.quality, d.variant, Query(d.value, d).tight, DOUBTS[d.doubt]]
+            [
+                d.value.hex(),
+                d.quality,
+                d.variant,
+                is_tight(d.rendering, d.turn, d.turn if d.shown else 0),
+                DOUBTS[d.doubt],
+            ]
             for d in answer.digests
         ]
 

@@ -5,28 +5,29 @@ was checked. Neither Pillow nor numpy is imported here: a worker has no need of 
 
 A request is two bytes, the place of the sniffed format in `formats.FORMATS`, and 1 where the decoder may take
 more time than usual, so that it comes at least as far as the one before it. A reply is, little-endian, a
-header and as many records as it says, at most `RECORDS_MAX`:
+header and runs, which hold as many digests as it says, at most `RECORDS_MAX`:
 
 | bytes | what |
 | --- | --- |
 | 1 | 0, or one more than the place in `FAILURES` of the reason why all or a part was not decoded |
 | 1 | the place of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
-| 2 | number of records |
+| 2 | number of digests |
 | 4 | digests that were left out, because there were more than `RECORDS_MAX` |
 
-Each record is one digest:
+Each run is of one rendering of one picture by one algorithm. It has a head and the digests of its turns, one
+behind the other:
 
 | bytes | what |
 | --- | --- |
 | 4 | number of the frame, page or preview; 0 for what is not counted |
-| 1, 1, 1 | kind of picture, rendering and turn (see `variants`) |
-| 1 | 1 where the turn is the one that EXIF orientation asks for, else 0 |
+| 1, 1 | kind of picture and rendering (see `variants`) |
+| 1 | the turn that EXIF orientation asks for; 0 for none |
 | 1 | the place of the algorithm among those asked for |
 | 1, 1 | quality 0 to 100, and doubt (see `variants`) |
-| 32 | the digest, with zeros behind it where it is shorter |
+| 2 | a bit for each turn, the lowest for the first |
 
-The first records are the file's first picture as it is stored, by each algorithm asked for, in that order;
+The first runs are the file's first picture as it is stored, by each algorithm asked for, in that order;
 but where that one couldn't be decoded, those of a preview or a later one.
 Where nothing was decoded there are none, and all of the header but the first byte is 0.
 """
@@ -34,7 +35,7 @@ Where nothing was decoded there are none, and all of the header but the first by
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,16 +60,12 @@ RECORDS_MAX = 1024
 entries. A still picture has 8 to 32."""
 
 _HEADER = struct.Struct("<BBIIHI")
+_HEAD = struct.Struct("<I6BH")
 _DIGEST_MAX = max(ALGORITHMS[name].size for name in COMPUTED if ALGORITHMS[name].of_picture)
-_HEAD = struct.Struct("<I7B")
-_RECORD = struct.Struct(f"<I7B{_DIGEST_MAX}s")
-_HALVES = struct.Struct(f"{_HEAD.size}s{_DIGEST_MAX}s")
-_PIECES = 4
-"""Of which a record is put together."""
 _MAX_SIDE = 2**31 - 1
 _LEFT_OUT_MAX = 2**32 - 1
 
-REPLY_MAX = _HEADER.size + RECORDS_MAX * _RECORD.size
+REPLY_MAX = _HEADER.size + RECORDS_MAX * (_HEAD.size + _DIGEST_MAX)
 """Length in bytes of the longest reply."""
 
 
@@ -77,20 +74,29 @@ class DecodedPicture:
     """What a decoder found out about a picture."""
 
     picture: Picture
-    digests: tuple[PictureDigest, ...]
+    runs: tuple[DigestRun, ...]
     """First those of the picture as it is stored, in the order in which the algorithms were asked for."""
     damage: Reason | None = None
     """Why the digests are of a part of the picture only; None where they are of all of it."""
     left_out: int = 0
     """Digests that found no room."""
 
+    @property
+    def digests(self) -> tuple[PictureDigest, ...]:
+        """Each digest by itself."""
+        return tuple(digest for run in self.runs for digest in run.digests())
+
     def stored(self, algorithms: Sequence[str]) -> dict[str, Digest]:
         """The digests of the picture as it is stored, by algorithm."""
         # Only algorithms that are matched from some quality on have the notion of it.
         return {
-            name: Digest(name, found.value, found.quality if ALGORITHMS[name].min_quality else None)
-            for name, found in zip(algorithms, self.digests, strict=False)
-            if found.plain
+            name: Digest(
+                name,
+                run.values[: ALGORITHMS[name].size],
+                run.quality if ALGORITHMS[name].min_quality else None,
+            )
+            for name, run in zip(algorithms, self.runs, strict=False)
+            if run.plain
         }
 
 
@@ -120,28 +126,24 @@ def pack_picture(
         width: as stored, in pixels.
         height: as stored, in pixels.
         algorithms: those asked for.
-        runs: first those of the picture as it is stored, by each algorithm in its order. What is beyond
-            `RECORDS_MAX` is counted, and is a damage where there is no other.
+        runs: first those of the picture as it is stored, by each algorithm in its order, with their turns in
+            ascending order. What is beyond `RECORDS_MAX` is counted, and is a damage where there is no other.
         damage: why only a part of it was decoded.
     """
     pieces = [b""]
     count = 0
     for part, rendering, turns, shown, algorithm, values, quality, doubt in runs:
-        number = part.number.to_bytes(4, "little")
-        judged = bytes((quality, doubt))
-        size = len(values) // len(turns)
-        for place, head in enumerate(_heads(part.kind, rendering, turns, shown, algorithms.index(algorithm))):
-            value = values[place * size : (place + 1) * size]
-            pieces += (
-                number,
-                head,
-                judged,
-                value if size == _DIGEST_MAX else value.ljust(_DIGEST_MAX, b"\0"),
-            )
+        kept = turns[: max(0, RECORDS_MAX - count)]
         count += len(turns)
+        if not kept:
+            continue
+        place = algorithms.index(algorithm)
+        pieces.append(
+            _HEAD.pack(part.number, part.kind, rendering, shown, place, quality, doubt, _bits_of(kept))
+        )
+        pieces.append(values if kept == turns else values[: len(values) // len(turns) * len(kept)])
     left_out = max(0, min(count - RECORDS_MAX, _LEFT_OUT_MAX))
     if left_out:
-        del pieces[1 + _PIECES * RECORDS_MAX :]
         damage = Reason.TOO_MANY if damage is None else damage
     status = 0 if damage is None else 1 + FAILURES.index(damage)
     pieces[0] = _HEADER.pack(
@@ -151,9 +153,10 @@ def pack_picture(
 
 
 @lru_cache(maxsize=1024)
-def _heads(kind: int, rendering: int, turns: tuple[int, ...], shown: int, place: int) -> list[bytes]:
-    """What is the same in each picture's records of some turns."""
-    return [bytes((kind, rendering, turn, turn == shown != 0, place)) for turn in turns]
+def _bits_of(turns: tuple[int, ...]) -> int:
+    if list(turns) != sorted(set(turns)):
+        raise ValueError("turns are given once each, in ascending order")
+    return sum(1 << turn for turn in turns)
 
 
 def pack_failure(reason: Reason) -> bytes:
@@ -181,14 +184,14 @@ def unpack_reply(
         raise ValueError("reply of wrong length")
     status: int
     status, index, width, height, count, left_out = _HEADER.unpack_from(reply)
-    if count > RECORDS_MAX or len(reply) != _HEADER.size + count * _RECORD.size:
+    if count > RECORDS_MAX:
         raise ValueError("reply of wrong length")
     damage = None
     if status:
         if status > len(FAILURES):
             raise ValueError("reply with an unknown failure")
         damage = FAILURES[status - 1]
-        if not any(reply[1:]):
+        if len(reply) == _HEADER.size and not any(reply[1:]):
             return damage
     if index >= len(FORMATS) or FORMATS[index] != picture_format:
         raise ValueError("reply for another format")
@@ -196,41 +199,51 @@ def unpack_reply(
         raise ValueError("reply with an impossible size")
     if left_out and (damage is None or count < RECORDS_MAX):
         raise ValueError("reply that leaves out what it has room for")
-    digests = tuple(_unpacked(reply, tuple(algorithms)))
-    first = [digest.algorithm for digest in digests[: len(algorithms)] if digest.plain]
+    runs = tuple(_unpacked(reply, count, tuple(algorithms)))
+    first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]
     # Only of a picture with a damage the others may be all there is.
     if first != list(algorithms) and (first or damage is None):
         raise ValueError("reply without the picture as it is stored")
-    return DecodedPicture(Picture(picture_format.name, width, height), digests, damage, left_out)
+    return DecodedPicture(Picture(picture_format.name, width, height), runs, damage, left_out)
 
 
-def _unpacked(reply: bytes, algorithms: tuple[str, ...]) -> Iterable[PictureDigest]:
-    """The records of a reply, each checked.
+def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator[DigestRun]:
+    """The runs of a reply, each checked.
 
     Raises:
-        ValueError: one is not of the kind that our decoder gives.
+        ValueError: one is not of the kind that our decoder gives, or they don't hold `count` digests.
     """
-    for head, value in _HALVES.iter_unpack(memoryview(reply)[_HEADER.size :]):
-        before, behind, size = _described(head, algorithms)
-        if size < _DIGEST_MAX and any(value[size:]):
-            raise ValueError("reply with a digest that is too long")
-        yield PictureDigest(*before, value[:size], *behind)
+    place = _HEADER.size
+    while count:
+        first = place + _HEAD.size
+        if first > len(reply):
+            raise ValueError("reply of wrong length")
+        part, rendering, turns, shown, name, quality, doubt = _described(reply[place:first], algorithms)
+        place = first + len(turns) * ALGORITHMS[name].size
+        count -= len(turns)
+        if count < 0 or place > len(reply):
+            raise ValueError("reply of wrong length")
+        yield DigestRun(part, rendering, turns, shown, name, reply[first:place], quality, doubt)
+    if place != len(reply):
+        raise ValueError("reply of wrong length")
 
 
-# Most pictures have digests of the same kinds, and most of their qualities come again, too.
+# Most pictures have runs of the same kinds, and most of their qualities come again, too.
 @lru_cache(maxsize=4096)
 def _described(
     head: bytes, algorithms: tuple[str, ...]
-) -> tuple[tuple[Part, int, int, bool, str], tuple[int, int], int]:
-    """What stands in a record before the digest, and the digest's length.
+) -> tuple[Part, int, tuple[int, ...], int, str, int, int]:
+    """What stands before the digests of a run: all of `DigestRun` but they.
 
     Raises:
         ValueError: see `_unpacked`.
     """
-    number, kind, rendering, turn, shown, place, quality, doubt = _HEAD.unpack(head)
+    number, kind, rendering, shown, place, quality, doubt, bits = _HEAD.unpack(head)
     kinds = tuple(Kind)
-    if kind >= len(kinds) or rendering >= len(RENDERINGS) or turn >= len(TURNS) or shown > 1:
+    if kind >= len(kinds) or rendering >= len(RENDERINGS) or shown >= len(TURNS) or bits >> len(TURNS):
         raise ValueError("reply with an unknown variant")
+    if not bits:
+        raise ValueError("reply with a run of nothing")
     if number and kind == Kind.PICTURE:
         raise ValueError("reply with a number for what is not counted")
     if place >= len(algorithms):
@@ -240,5 +253,5 @@ def _described(
     if doubt >= len(DOUBTS):
         raise ValueError("reply with an unknown doubt")
     part = Part(kinds[kind], number) if kind or number else WHOLE
-    name = algorithms[place]
-    return (part, rendering, turn, bool(shown), name), (quality, doubt), ALGORITHMS[name].size
+    turns = tuple(turn for turn in range(len(TURNS)) if bits >> turn & 1)
+    return part, rendering, turns, shown, algorithms[place], quality, doubt

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+RENDERING_VERSION: Final = 1
+"""Raised whenever pictures are decoded or rendered otherwise, so that kept digests of them are of no use."""
+
 VARIANTS: Final = {
     "512x512": "large pictures hashed as PDQ's program for files does",
     "enlarged": "small pictures enlarged first",
@@ -138,6 +141,11 @@ class DigestRun(NamedTuple):
     """The digests, turn by turn."""
     quality: int
     doubt: int
+
+    @property
+    def plain(self) -> bool:
+        """Whether the first is of the file's first picture as it is stored."""
+        return self.part == WHOLE and not self.rendering and not self.turns[0]
 
     def digests(self) -> Iterator[PictureDigest]:
         """Each by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hashscan.hashing.formats import PictureFormat
-from hashscan.hashing.variants import PictureDigest
+from hashscan.hashing.variants import DigestRun
 from hashscan.model import ALGORITHMS, Digest, Item, Match, Picture, Reason
 from hashscan.sandbox.client import Begun
 from hashscan.scan.matcher import Query
@@ -23,7 +23,7 @@ class Checked:
     """Digests of its bytes, by algorithm."""
     digests: dict[str, Digest] = field(default_factory=dict)
     """Of the picture as it is stored, by algorithm."""
-    variants: tuple[PictureDigest, ...] = ()
+    variants: tuple[DigestRun, ...] = ()
     """Of the picture, as it is stored and otherwise."""
     picture: Picture | None = None
     begun: Begun | None = None
@@ -33,6 +33,10 @@ class Checked:
     reason: Reason | None = None
     detail: str = ""
     unreadable: bool = False
+    as_listed: bool = False
+    """Whether it was still what had been listed when it was opened."""
+    confirmed: bool = False
+    """Whether `reply` is that of a fresh decoder, made for this file alone."""
     matches: list[Match] = field(default_factory=list)
     bytes_read: int = 0
 
@@ -52,9 +56,7 @@ class Checked:
             return [Query(self.exact[name])] if name in self.exact else []
         least = algorithm.min_quality
         return [
-            Query(variant.value, variant)
-            for variant in self.variants
-            if variant.algorithm == name and variant.quality >= least
+            Query(run.values, run) for run in self.variants if run.algorithm == name and run.quality >= least
         ]
 
     def close(self) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
 
-from hashscan.hashing.variants import DOUBTS, TRIMMED, PictureDigest
+from hashscan.hashing.variants import DOUBTS, TRIMMED, DigestRun
 from hashscan.lists.columns import ListHandle
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
@@ -30,29 +33,30 @@ def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
     return {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
 
 
+def is_tight(rendering: int, turn: int, shown: int) -> bool:
+    """Whether only entries within `TIGHT_THRESHOLD` count for a digest, given the turn that EXIF asks for."""
+    return turn not in {0, shown} or rendering >= TRIMMED
+
+
 class Query(NamedTuple):
-    """One digest to be asked about."""
+    """Digests to be asked about, all of one algorithm and of one file."""
 
-    value: bytes
-    rendered: PictureDigest | None = None
-    """What it is of, where it is of a picture."""
-
-    @property
-    def tight(self) -> bool:
-        """Whether only entries within `TIGHT_THRESHOLD` count."""
-        found = self.rendered
-        return found is not None and bool((found.turn and not found.shown) or found.rendering >= TRIMMED)
+    values: bytes
+    """One, or those of `run`."""
+    run: DigestRun | None = None
+    """What they are of, where they are of a picture."""
 
     @property
     def doubt(self) -> str:
         """Why likeness alone says little of the picture, if it does."""
-        return DOUBTS[self.rendered.doubt] if self.rendered is not None else ""
+        return DOUBTS[self.run.doubt] if self.run is not None else ""
 
-    def match(self, found: Match) -> Match:
-        """A match, with what there is to say of the picture."""
-        if self.rendered is None:
+    def match(self, place: int, found: Match) -> Match:
+        """A match of one of the digests, with what there is to say of the picture."""
+        if self.run is None:
             return found
-        return replace(found, variant=self.rendered.variant, doubt=self.doubt)
+        (digest,) = islice(self.run.digests(), place, place + 1)
+        return replace(found, variant=digest.variant, doubt=self.doubt)
 
 
 class Matcher:
@@ -63,6 +67,7 @@ class Matcher:
         lists: Sequence[ListHandle],
         review_threshold: int | None = None,
         excepted: Iterable[ExceptedEntry] = (),
+        thresholds: Mapping[str, int] | None = None,
     ) -> None:
         """Map the lists.
 
@@ -72,9 +77,10 @@ class Matcher:
                 a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
                 have none.
             excepted: entries of the lists whose matches are withheld.
+            thresholds: by algorithm, where these lists are only a part of those they follow from.
         """
         self._index = CompiledIndex.open(lists)
-        self.thresholds = thresholds_of_lists(lists)
+        self.thresholds = thresholds_of_lists(lists) if thresholds is None else thresholds
         self._review_threshold = review_threshold
         self._excepted = {(entry.list_name, entry.entry_id): entry for entry in excepted}
 
@@ -98,22 +104,22 @@ class Matcher:
             return
         full = self.thresholds[name]
         tight = min(full, TIGHT_THRESHOLD)
-        limits = [tight if query.tight else full for query in queries]
+        limits = np.frombuffer(b"".join(_limits(query.run, full, tight) for query in queries), np.int64)
         reach = limits
         if self._review_threshold is not None and name == "pdq":
-            reach = [
-                limit if query.tight or query.doubt else max(limit, self._review_threshold)
-                for query, limit in zip(queries, limits, strict=True)
-            ]
-        found = self._index.query(
-            name,
-            np.frombuffer(b"".join(query.value for query in queries), dtype=np.uint8).reshape(
-                len(queries), -1
-            ),
-            np.array(reach, dtype=np.int64),
-        )
-        for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
-            yield row, queries[row].match(self._match(name, entry, distance, limits[row]))
+            near = max(full, self._review_threshold)
+            wide = [_limits(query.run, full if query.doubt else near, tight) for query in queries]
+            reach = np.frombuffer(b"".join(wide), np.int64)
+        values = np.frombuffer(b"".join(query.values for query in queries), np.uint8)
+        found = self._index.query(name, values.reshape(len(limits), -1), reach)
+        rows, entries, distances = (column.tolist() for column in found)
+        if not rows:
+            return
+        first = list(accumulate((len(q.run.turns) if q.run else 1 for q in queries), initial=0))
+        for row, entry, distance in zip(rows, entries, distances, strict=True):
+            asked = bisect_right(first, row) - 1
+            match = self._match(name, entry, distance, int(limits[row]))
+            yield asked, queries[asked].match(row - first[asked], match)
 
     def _match(self, name: str, entry: int, distance: int, threshold: int) -> Match:
         """A match with an entry, as the index counts it; withheld where just this entry is excepted."""
@@ -122,6 +128,19 @@ class Matcher:
         if excepted and excepted.fingerprint != fingerprint(name, self._index.value(name, entry)):
             excepted = None
         return Match(list_name, entry_id, name, category, distance, threshold, excepted=excepted)
+
+
+def _limits(run: DigestRun | None, full: int, tight: int) -> bytes:
+    """The largest distance for each digest of a run, 8 bytes each."""
+    if run is None:
+        return _limits_of(0, (0,), 0, full, tight)
+    return _limits_of(run.rendering, run.turns, run.shown, full, tight)
+
+
+@lru_cache(maxsize=1024)
+def _limits_of(rendering: int, turns: tuple[int, ...], shown: int, full: int, tight: int) -> bytes:
+    limits = [tight if is_tight(rendering, turn, shown) else full for turn in turns]
+    return np.array(limits, np.int64).tobytes()
 
 
 def closest_of_each(matches: Iterable[Match]) -> list[Match]:

@@ -30,7 +30,7 @@ from tests.hashing.runs import runs
 
 OF_PICTURES = [name for name in COMPUTED if ALGORITHMS[name].of_picture]
 JPEG = FORMATS[0]
-HEADER, RECORD = 16, 43
+HEADER, HEAD = 16, 12
 """Bytes, as the module's documentation adds up to."""
 
 some_algorithms = st.lists(st.sampled_from(OF_PICTURES), unique=True)
@@ -80,10 +80,11 @@ def test_pictures_come_back(
     if algorithms:
         digests += data.draw(st.lists(any_variant(algorithms), max_size=20))
     reply = pack_picture(picture_format, width, height, algorithms, runs(digests))
-    assert len(reply) == HEADER + RECORD * len(digests)
+    assert len(reply) == HEADER + sum(HEAD + len(digest.value) for digest in digests)
     answer = unpack_reply(reply, picture_format, algorithms)
-    assert answer == DecodedPicture(Picture(picture_format.name, width, height), tuple(digests))
+    assert answer == DecodedPicture(Picture(picture_format.name, width, height), tuple(runs(digests)))
     assert isinstance(answer, DecodedPicture)
+    assert answer.digests == tuple(digests)
     assert answer.stored(algorithms) == {
         name: Digest(name, bytes(range(ALGORITHMS[name].size)), 77 if name == "pdq" else None)
         for name in algorithms
@@ -111,34 +112,47 @@ def test_what_is_beyond_the_limit_is_counted() -> None:
     assert cut == replace(answer, damage=Reason.TRUNCATED, left_out=5)
 
 
-def test_a_run_is_packed_like_its_digests_one_by_one() -> None:
-    values = bytes(range(96))
-    run = DigestRun(WHOLE, 2, (0, 4, 7), 4, "pdq", values, 61, 1)
+def test_runs_come_back() -> None:
+    run = DigestRun(WHOLE, 2, (0, 4, 7), 4, "pdq", bytes(range(96)), 61, 1)
     first, others = run.parted()
     assert [*first.digests(), *others.digests()] == list(run.digests())
     assert [(digest.turn, digest.shown) for digest in run.digests()] == [(0, False), (4, True), (7, False)]
-    packed = pack_picture(JPEG, 640, 480, ["phash", "pdq"], [run])
-    assert packed == pack_picture(JPEG, 640, 480, ["phash", "pdq"], [first, others])
-    assert packed == pack_picture(JPEG, 640, 480, ["phash", "pdq"], runs(run.digests()))
-    assert [packed[HEADER + RECORD * place + 11 :][:32] for place in range(3)] == [
-        values[:32],
-        values[32:64],
-        values[64:],
+    plain = next(runs([stored("pdq")]))
+    packed = pack_picture(JPEG, 640, 480, ["pdq"], [plain, run])
+    answer = unpack_reply(packed, JPEG, ["pdq"])
+    assert isinstance(answer, DecodedPicture)
+    assert answer.runs == (plain, run)
+    assert packed.endswith(bytes(range(96)))
+
+
+def test_a_run_is_cut_where_there_is_no_more_room() -> None:
+    many = [
+        DigestRun(WHOLE, 0, tuple(range(9)), 0, "pdq", bytes((number,)) * 9 * 32, 61, 1)
+        for number in range(RECORDS_MAX // 9 + 3)
     ]
+    answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], many), JPEG, ["pdq"])
+    assert isinstance(answer, DecodedPicture)
+    assert answer.left_out == 9 * len(many) - RECORDS_MAX
+    assert answer.digests == tuple(digest for run in many for digest in run.digests())[:RECORDS_MAX]
 
 
-GOOD = pack_picture(
-    JPEG,
-    640,
-    480,
-    ["phash", "pdq"],
-    runs([stored("phash", quality=100), stored("pdq"), stored("pdq")._replace(turn=4)]),
+def test_turns_are_given_once_in_order() -> None:
+    for turns in ((4, 0), (1, 1)):
+        with pytest.raises(ValueError, match="ascending"):
+            pack_picture(JPEG, 9, 9, ["pdq"], [DigestRun(WHOLE, 0, turns, 0, "pdq", bytes(64), 61, 1)])
+
+
+RUNS = (
+    *runs([stored("phash", quality=100), stored("pdq")]),
+    DigestRun(WHOLE, 0, (1, 4, 5), 0, "pdq", bytes(range(96)), 77, 0),
 )
+STARTS = (HEADER, HEADER + HEAD + 8, HEADER + HEAD + 8 + HEAD + 32)
+GOOD = pack_picture(JPEG, 640, 480, ["phash", "pdq"], RUNS)
 
 
-def at(place: int, value: int, *, record: int | None = None) -> bytes:
-    """The good reply with another byte in its header or in one of its records."""
-    start = place if record is None else HEADER + RECORD * record + place
+def at(place: int, value: int, *, run: int | None = None) -> bytes:
+    """The good reply with another byte in its header or in one of its runs."""
+    start = place if run is None else STARTS[run] + place
     return GOOD[:start] + bytes((value,)) + GOOD[start + 1 :]
 
 
@@ -150,10 +164,11 @@ def at(place: int, value: int, *, record: int | None = None) -> bytes:
         GOOD[: HEADER - 1],
         GOOD[:-1],
         GOOD + b"\0",
-        # More and fewer records than are there; more than there may be.
+        # More and fewer digests than are there; more than there may be.
+        at(10, 6),
         at(10, 4),
         at(10, 2),
-        struct.pack("<BBIIHI", 0, 0, 640, 480, RECORDS_MAX + 1, 0) + bytes(RECORD * (RECORDS_MAX + 1)),
+        struct.pack("<BBIIHI", 0, 0, 640, 480, RECORDS_MAX + 1, 0) + GOOD[HEADER:],
         bytes((len(FAILURES) + 1,)) + bytes(HEADER - 1),
         b"\xff" + bytes(HEADER - 1),
         bytes(HEADER),
@@ -167,23 +182,26 @@ def at(place: int, value: int, *, record: int | None = None) -> bytes:
         # Something left out although there was room.
         at(12, 1),
         # A number for what has none; unknown kinds, renderings and turns.
-        at(0, 1, record=2),
-        at(4, len(Kind), record=2),
-        at(5, len(RENDERINGS), record=2),
-        at(6, len(TURNS), record=2),
-        at(7, 2, record=2),
-        # An algorithm that wasn't asked for.
-        at(8, 2, record=2),
-        at(9, 101, record=2),
-        at(10, len(DOUBTS), record=2),
-        # A digest of 64 bits with something behind it.
-        at(RECORD - 1, 1, record=0),
-        # The first records are not the picture as it is stored, by each algorithm.
-        at(5, 1, record=0),
-        at(6, 4, record=1),
-        at(8, 0, record=1),
-        at(4, 1, record=0),
-        GOOD[:10] + b"\1\0" + GOOD[12 : HEADER + RECORD],
+        at(0, 1, run=2),
+        at(4, len(Kind), run=2),
+        at(5, len(RENDERINGS), run=2),
+        at(6, len(TURNS), run=2),
+        at(11, 2, run=2),
+        # A run of no turn; of one more than there are digests, and of one less.
+        at(10, 0, run=2),
+        at(10, 0b110011, run=2),
+        at(10, 0b010010, run=2),
+        # An algorithm that wasn't asked for; one whose digests are shorter.
+        at(7, 2, run=2),
+        at(7, 0, run=2),
+        at(8, 101, run=2),
+        at(9, len(DOUBTS), run=2),
+        # The first runs are not the picture as it is stored, by each algorithm.
+        at(5, 1, run=0),
+        at(10, 0b10000, run=1),
+        at(7, 0, run=1),
+        at(4, 1, run=0),
+        GOOD[:10] + b"\1\0" + GOOD[12 : STARTS[1]],
     ],
 )
 def test_replies_that_our_decoder_never_gives(reply: bytes) -> None:
@@ -197,15 +215,23 @@ def test_replies_that_our_decoder_never_gives(reply: bytes) -> None:
     st.one_of(
         st.binary(max_size=200),
         st.builds(
-            lambda status, index, records, rest: (
-                struct.pack("<BBIIHI", status, index, 1, 1, records, 0) + rest[: records * RECORD]
+            lambda status, index, digests, rest: (
+                struct.pack("<BBIIHI", status, index, 1, 1, digests, 0) + b"".join(rest)
             ),
             st.integers(0, 3),
             st.integers(0, 1),
             st.integers(0, 4),
-            st.binary(min_size=4 * RECORD, max_size=4 * RECORD),
+            st.lists(
+                st.builds(
+                    lambda head, bits, rest: bytes(head) + struct.pack("<H", bits) + rest,
+                    st.tuples(*[st.integers(0, 3)] * 10),
+                    st.integers(0, 1 << 10),
+                    st.sampled_from([b"", bytes(8), bytes(32), bytes(64)]),
+                ),
+                max_size=4,
+            ),
         ),
-        st.builds(at, st.integers(0, RECORD - 1), st.integers(0, 255), record=st.integers(0, 2)),
+        st.builds(at, st.integers(0, HEAD - 1), st.integers(0, 255), run=st.integers(0, 2)),
     ),
     some_format,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, Kind, Part, PictureDigest
+from hashscan.hashing.variants import DOUBTS, RENDERINGS, TURNS, WHOLE, DigestRun, Kind, Part
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, Match
 from hashscan.scan.matcher import TIGHT_THRESHOLD, Matcher, Query, closest_of_each
@@ -25,10 +25,11 @@ def apart(bits: int) -> bytes:
 def query(
     bits: int, *, rendering: str = "", turn: str = "", shown: bool = False, part: Part = WHOLE, doubt: int = 0
 ) -> Query:
-    digest = PictureDigest(
-        part, RENDERINGS.index(rendering), TURNS.index(turn), shown, "pdq", apart(bits), 100, doubt
+    place = TURNS.index(turn)
+    run = DigestRun(
+        part, RENDERINGS.index(rendering), (place,), place if shown else 0, "pdq", apart(bits), 100, doubt
     )
-    return Query(digest.value, digest)
+    return Query(run.values, run)
 
 
 @contextmanager
@@ -73,6 +74,21 @@ def test_near_misses_are_of_pictures_that_were_not_turned_or_trimmed(tmp_path: P
         queries += [query(40, doubt=1), query(40, rendering="borders trimmed")]
         found = {row: (m.distance, m.threshold, m.near_miss) for row, m in asked.ask("pdq", queries)}
     assert found == {0: (50, 31, True), 2: (31, 31, False), 4: (40, 31, True)}
+
+
+def test_each_digest_of_a_run_is_asked_about(tmp_path: Path) -> None:
+    turns = (0, 1, 2, 6, 8)
+    distances = (32, 21, 22, 31, 21)
+    values = b"".join(map(apart, distances))
+    runs = [DigestRun(WHOLE, 0, turns, shown, "pdq", values, 100, 0) for shown in (0, 6, 2)]
+    with matcher(tmp_path) as asked:
+        found = asked.ask("pdq", [query(32), *(Query(values, run) for run in runs), query(3)])
+        assert [(place, match.distance, match.variant) for place, match in found] == [
+            *((1, 21, "turned 90"), (1, 21, "inverted")),
+            *((2, 21, "turned 90"), (2, 31, "as shown"), (2, 21, "inverted")),
+            *((3, 21, "turned 90"), (3, 22, "as shown"), (3, 21, "inverted")),
+            (4, 3, "as stored"),
+        ]
 
 
 def test_a_doubt_is_said(tmp_path: Path) -> None:

@@ -268,9 +268,7 @@ class Worker:
             file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
             return False
         if isinstance(answer, DecodedPicture):
-            file.picture = answer.picture
-            file.digests.update(answer.stored(self._pictures))
-            file.variants = answer.runs
+            file.decoded = answer
             if answer.damage is not None:
                 file.reason = answer.damage
                 file.detail = f"{file.kind.name}, matched by what was decoded of it"
@@ -317,8 +315,7 @@ class Worker:
         self._match([again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
-            file.digests.update(again.digests)
-            file.variants = again.variants
+            file.decoded = again.decoded
             return
         file.matches = exact
         file.reason = again.reason or Reason.UNCONFIRMED
@@ -332,7 +329,7 @@ class Worker:
             verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
             return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
         verdict, because = judge(file.matches, file.reason)
-        pdq = file.digests.get("pdq")
+        decoded = file.decoded
         result = FileResult(
             file.item.name,
             stat,
@@ -341,22 +338,24 @@ class Worker:
             detail=file.detail,
             because=because,
             only_test=only_test(file.matches),
-            low_quality=pdq is not None and (pdq.quality or 0) < ALGORITHMS["pdq"].min_quality,
+            low_quality=decoded is not None and decoded.is_poor("pdq"),
         )
         if verdict is Verdict.CLEAN and not self.setup.with_digests:
             return result
-        digests = {name: Digest(name, value) for name, value in file.exact.items()} | file.digests
+        digests = {name: Digest(name, value) for name, value in file.exact.items()}
+        if decoded is not None:
+            digests |= decoded.stored(self._pictures)
         return replace(
             result,
             matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
             digests=tuple(digests[name] for name in self.setup.algorithms if name in digests),
-            picture=file.picture,
-            augmented=tuple(self._augmented(file)) if self.setup.augment else (),
+            picture=None if decoded is None else decoded.picture,
+            augmented=tuple(self._augmented(decoded)) if self.setup.augment and decoded is not None else (),
         )
 
-    def _augmented(self, file: Checked) -> Iterator[VariantDigest]:
+    def _augmented(self, decoded: DecodedPicture) -> Iterator[VariantDigest]:
         kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
-        for run in file.variants:
+        for run in decoded.runs:
             if run.part.kind in kinds and not run.rendering and not run.turns[0]:
                 found = next(run.digests())
                 yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import socket
@@ -23,6 +24,7 @@ SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", re.ASCII)
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 SUGGESTED_REVIEW_THRESHOLD = 52
 """Bits of PDQ. Four of five photos lie so near after 5 % was cropped from them or 15 % covered by a caption,
@@ -141,6 +143,34 @@ def _on_this_machine(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class NeighbourSettings:
+    """How a sweep gives way to what else runs on the machine."""
+
+    background: bool = False
+    """Take processors and disks only when nobody else wants them."""
+    limit_rate: int | None = None
+    """Bytes a second, all workers together."""
+    limit_files: float | None = None
+    """Files a second, all workers together."""
+    max_load: float | None = None
+    """Wait while the load average of others over a minute is higher."""
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--limit-rate", self.limit_rate),
+            ("--limit-files", self.limit_files),
+            ("--max-load", self.max_load),
+        ):
+            if value is not None:
+                _positive(option, value)
+
+    @property
+    def paced(self) -> bool:
+        """Whether workers have to ask before they read."""
+        return any(limit is not None for limit in (self.limit_rate, self.limit_files, self.max_load))
+
+
+@dataclass(frozen=True, slots=True)
 class SweepSettings:
     """Everything `hashscan scan` was told."""
 
@@ -157,6 +187,7 @@ class SweepSettings:
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """None has the work done on this machine."""
+    neighbour: NeighbourSettings = NeighbourSettings()
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
     one_file_system: bool = False
@@ -169,6 +200,10 @@ class SweepSettings:
     """The part of the sweep that is to be done; None is all of it."""
     files_from: Path | None = None
     """A list of the files to sweep, beneath the targets if there are any; `-` is standard input."""
+    time_budget: float | None = None
+    """Seconds after which to begin nothing more; the next sweep goes on."""
+    accept_shrink: bool = False
+    """Believe that a target which has far fewer files than last time is all there."""
     inventory: bytes | None = None
     """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
 
@@ -181,8 +216,15 @@ class SweepSettings:
         _positive("--in-flight", self.access.in_flight)
         if self.access.endpoint is not None:
             _check_endpoint(self.access.endpoint)
+        if self.time_budget is not None:
+            _positive("--time-budget", self.time_budget)
         if self.max_file_size is not None:
             _positive("--max-file-size", self.max_file_size)
+        if self.cluster is not None and self.neighbour.paced:
+            raise UsageError(
+                "with --cluster, other machines do the reading",
+                advice="Give --limit-rate, --limit-files and --max-load to each `hashscan worker`.",
+            )
         if sum(report.path is None for report in self.reports) > 1:
             raise UsageError("two reports can't both go to standard output")
         paths = [report.path for report in self.reports if report.path is not None]
@@ -203,7 +245,7 @@ def _check_endpoint(url: str) -> None:
 
 
 def _positive(option: str, value: float) -> None:
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise UsageError(f"{option} must be more than 0, not {value}")
 
 
@@ -234,6 +276,20 @@ def parse_size(text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
     return int(digits) * factor
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from a number with an optional suffix s, m, h or d.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"{text!r} is no duration", advice="Write a number and s, m, h or d, such as 90m or 6h."
+        )
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def parse_shard(text: str) -> Shard:

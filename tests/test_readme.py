@@ -1,4 +1,4 @@
-"""Runs every command that the README shows, in its order, with its example addresses put on this machine."""
+"""Runs every command that README and docs/ show, with their example addresses put on this machine."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ from tests.sources.objects.buckets import credentials, moto_url, stored
 from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.web import served
 
-README = Path(__file__).parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)\n```", TEXT, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+NAMES = ("matching", "lists", "publishing", "buckets", "scale", "speed")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
+"""In the order in which their commands are run, on one and the same state."""
+
+TEXT = PAGES[0].read_text(encoding="utf-8")
+ALL = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+BLOCKS = re.findall(r"```sh\n(.*?)\n```", ALL, re.DOTALL)
 SETUP = 3
 """How many of the first blocks are the set-up, which `.ci/readme` runs as it stands."""
 
@@ -151,7 +156,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         assert done.returncode == (command in FOUND), f"{command}\n{done.stdout}{done.stderr}"
         seen.add(command)
     assert len(lasting) == len(LASTING)
-    assert seen >= {*FOUND, STAGED}, "a command of the list above is not in the README any more"
+    assert seen >= {*FOUND, STAGED}, "a command of the list above is not shown any more"
     assert (here / "hashscan.jsonl").read_text().splitlines()[-1].startswith('{"type":"summary"')
 
 
@@ -185,3 +190,10 @@ def test_exit_codes_and_verdicts_are_all_explained() -> None:
         assert re.search(rf"^\| (\d+, )?{code}(, \d+)? \|", TEXT, re.MULTILINE), code
     for verdict in Verdict:
         assert f"| {verdict.value} |" in TEXT
+
+
+def test_pages_are_all_here_and_point_at_what_exists() -> None:
+    assert sorted(PAGES[1:]) == sorted((ROOT / "docs").glob("*.md"))
+    for page in (*PAGES, ROOT / "SECURITY.md"):
+        for target in re.findall(r"\]\(([^):]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} points at {target}"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hashscan.cli.base import (
+    Duration,
     HashscanCommand,
     Size,
     decoding_options,
@@ -18,10 +19,12 @@ from hashscan.cli.base import (
     state_option,
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
-from hashscan.cli.screen import human_bytes, say, show_findings
+from hashscan.cli.neighbour import neighbour_of, neighbour_options
+from hashscan.cli.screen import human_bytes, say, show_findings, show_standing
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
+from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
@@ -124,6 +127,17 @@ class ShardParam(click.ParamType[Shard]):
     show_default=True,
     help="Downloads at a time, in each worker.",
 )
+@neighbour_options
+@click.option(
+    "--time-budget",
+    type=Duration(),
+    help="Begin nothing more after this time, such as 6h; exit 3, and the next sweep goes on from there.",
+)
+@click.option(
+    "--accept-shrink",
+    is_flag=True,
+    help="Believe that what is gone is gone, where a target has lost more than a fifth of its files.",
+)
 @fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
@@ -152,6 +166,10 @@ def command(
     endpoint: str | None,
     anonymous: bool,
     in_flight: int,
+    background: bool | None,
+    limit_rate: int | None,
+    limit_files: float | None,
+    max_load: float | None,
     cluster: str | None,
     cluster_ca: Path | None,
     cluster_cert: Path | None,
@@ -171,6 +189,7 @@ def command(
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
+        neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
         **options,
     )
@@ -183,6 +202,9 @@ def sweep(settings: SweepSettings) -> int:
     Returns:
         The exit code.
     """
+    if settings.neighbour.background:
+        # First of all: what is started inherits it.
+        step_back()
     if settings.cluster is None:
         # Workers get ready while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
@@ -192,12 +214,16 @@ def sweep(settings: SweepSettings) -> int:
     with Watcher() as watcher:
         outcome = run_sweep(settings, watcher)
     show_findings(watcher.findings, outcome.summary.findings)
+    show_standing(watcher.standing)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
     part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
+    unread = outcome.summary.recalled
+    unchanged = f" ({unread} of them unchanged)" if unread else ""
     say(
-        f"hashscan: {part}{outcome.summary.files} files, {human_bytes(outcome.summary.bytes_read)} "
-        f"in {outcome.seconds:.1f} s: {counts}; exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
+        f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
+        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
+        f"exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
     )
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hashscan.model import ListInfo
@@ -19,8 +22,27 @@ def printable(text: str) -> str:
 
 def say(text: str = "") -> None:
     """Write a line to standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    with patient_with_terminal():
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def patient_with_terminal() -> Iterator[None]:
+    """Write to a terminal; if it has been closed, nobody misses what is said there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        let_go_of_terminal()
+
+
+def let_go_of_terminal() -> None:
+    """Let what is said on standard error go nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, sys.stderr.fileno())
+    os.close(nowhere)
 
 
 def human_bytes(number: float) -> str:
@@ -61,6 +83,16 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
         ("verdict", "path", "because"),
         ((str(f["verdict"]), str(f["path"]), str(f["because"])) for f in findings),
     )
+
+
+def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the first of the earlier findings that a sweep did not come by."""
+    if standing:
+        show_table(
+            "earlier findings that stand, though this sweep did not come by them",
+            ("verdict", "path", "because", "last found"),
+            ((str(f["was"]), str(f["path"]), str(f["because"]), str(f["last"])) for f in standing),
+        )
 
 
 def show_counts(info: ListInfo) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 from hashscan.cli.exceptions import say_exceptions
 from hashscan.cli.progress import Progress
-from hashscan.cli.screen import ROWS_SHOWN, say
+from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_terminal, say
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.base import Record
+from hashscan.scan.pause import pause
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.sweep import Observer
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Watcher(Observer):
@@ -25,10 +28,13 @@ class Watcher(Observer):
 
     def __init__(self) -> None:
         self.findings: list[Record] = []
+        self.standing: list[Record] = []
         self._progress = Progress()
         self._run: Sweep | None = None
         self._exit_code: int | None = None
         self._handlers: dict[int, Any] = {}
+        # One that was closed no longer says that it was one.
+        self._at_terminal = sys.stderr.isatty()
 
     def opened(self, lists: Sequence[ListInfo]) -> None:
         """Say what is to be known about the lists."""
@@ -54,12 +60,17 @@ class Watcher(Observer):
         """Start to show progress and to heed signals."""
         self._run = run
         self._progress.watch(run.summary)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._handle)
+        self._heed(signal.SIGINT, self._handle)
+        self._heed(signal.SIGTERM, self._handle)
+        # Under nohup the former is ignored, and a script may have chosen to ignore the latter.
+        for number, handle in ((signal.SIGHUP, self._hang_up), (signal.SIGTSTP, self._pause)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._heed(number, handle)
 
     def tick(self) -> None:
         """Show progress."""
-        self._progress.tick()
+        with patient_with_terminal():
+            self._progress.tick()
 
     def record(self, record: Record) -> None:
         """Keep the first findings; say how old an inventory is."""
@@ -68,6 +79,8 @@ class Watcher(Observer):
             say(f"hashscan: the inventory is of {created}; what came later is not swept")
         if record["type"] == "finding" and len(self.findings) < ROWS_SHOWN:
             self.findings.append(record)
+        if record["type"] == "standing" and len(self.standing) < ROWS_SHOWN:
+            self.standing.append(record)
 
     def stopped_with(self) -> int | None:
         """The exit code of the signal that stopped the sweep."""
@@ -78,7 +91,24 @@ class Watcher(Observer):
             # Asked twice: whoever asks does not want to wait for anything.
             sys.stderr.write("\nhashscan: stopped at once; the report stays unfinished\n")
             raise KeyboardInterrupt
-        self._exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        self._stop(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        """The terminal was closed; shell and kernel may both say so."""
+        if self._at_terminal:
+            let_go_of_terminal()
+        if self._exit_code is None:
+            self._stop(EXIT_TERMINATED)
+
+    def _pause(self, number: int, frame: FrameType | None) -> None:
+        if self._run is not None:
+            pause(self._run.processes)
+
+    def _heed(self, number: signal.Signals, handle: Handler) -> None:
+        self._handlers[number] = signal.signal(number, handle)
+
+    def _stop(self, exit_code: int) -> None:
+        self._exit_code = exit_code
         if self._run is not None:
             self._run.stop()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import xxhash
@@ -82,13 +82,15 @@ class ExactReader:
         self._file = -1, 0, 0
         self._content: memoryview | None = None
         self._pieces: Iterator[bytes | memoryview] | None = None
+        self._ask: Callable[[int], None] | None = None
 
-    def begin(self, descriptor: int, size: int) -> memoryview:
+    def begin(self, descriptor: int, size: int, ask: Callable[[int], None] | None = None) -> memoryview:
         """Read a file's first bytes.
 
         Args:
             descriptor: open for reading, of a regular file.
             size: what fstat says of it.
+            ask: called with a number of bytes before they are read; returns when they may be.
 
         Returns:
             256 KiB, or all there is; it changes when the file is read on.
@@ -96,6 +98,8 @@ class ExactReader:
         Raises:
             OSError: the file can't be read.
         """
+        if ask is not None:
+            ask(min(size, _BUFFER_SIZE))
         count = os.preadv(descriptor, [self._buffer], 0)
         # Some file systems give less than there is.
         while count < min(size, _BUFFER_SIZE):
@@ -105,6 +109,7 @@ class ExactReader:
             count += more
         self._file = descriptor, size, count
         self._content = self._pieces = None
+        self._ask = ask
         return self._buffer[:count]
 
     def begin_content(self, content: memoryview) -> memoryview:
@@ -170,5 +175,9 @@ class ExactReader:
             for _, hasher in running:
                 hasher.update(filled)
             # A file of the size it was said to have ends here, which a look at its size tells as well.
-            count = 0 if offset == size < _BUFFER_SIZE else os.preadv(descriptor, [self._buffer], offset)
+            if offset == size < _BUFFER_SIZE:
+                break
+            if self._ask is not None and offset < size:
+                self._ask(min(size - offset, _BUFFER_SIZE))
+            count = os.preadv(descriptor, [self._buffer], offset)
         return {name: hasher.digest() for name, hasher in running}, offset

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hashscan.sandbox import landlock, seccomp
+from hashscan.sandbox.autogroup import carry_niceness
 from hashscan.sandbox.libc import capabilities, clear_capabilities, prctl
 from hashscan.sandbox.protocol import DECODER_SOCKET, EXIT_ORPHANED, Hello
 
@@ -86,6 +87,7 @@ def confine(confinement: Confinement) -> Hello:
         What is in force. It is for the worker to say whether that is enough.
     """
     os.setsid()
+    carry_niceness()
     on = confinement.mode != "off"
     limits = _errno(lambda: _limit(confinement.memory_bytes, confinement.cpu_seconds))
     uid = dropped = _SWITCHED_OFF

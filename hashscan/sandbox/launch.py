@@ -11,11 +11,13 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from io import FileIO
 from pathlib import Path
 
 from hashscan.errors import ZygoteError
 from hashscan.sandbox.protocol import ANSWER, COMMAND, END, SPAWN, ZygoteConfig
+from hashscan.sandbox.waiting import wait
 
 START_SECONDS = 120.0
 """For the plug-in's imports, which a cold and busy disk makes slow."""
@@ -181,7 +183,7 @@ class ZygoteProcess:
         return value, flag
 
     def _receive(self, seconds: float) -> bytes:
-        if not self._poll.poll(seconds * 1000):
+        if not wait(self._poll, time.monotonic() + seconds):
             raise ZygoteGone
         try:
             message = self._control.recv(64, socket.MSG_DONTWAIT)

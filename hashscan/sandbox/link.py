@@ -6,10 +6,10 @@ import array
 import os
 import select
 import socket
-import time
 from collections import deque
 
 from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
+from hashscan.sandbox.waiting import wait
 
 # As a number: the flag's own type takes longer to compare than the reply to receive.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
@@ -64,7 +64,7 @@ class DecoderLink:
     def receive(self, deadline: float) -> bytes:
         """Wait for the answer to the first request under way until time.monotonic() is `deadline`.
 
-        One that came in time is taken even when we look late.
+        Time in which we were stopped doesn't count. One that came in time is taken even when we look late.
 
         Raises:
             DecoderSilent, DecoderClosed, DecoderMisbehaved: see there.
@@ -89,7 +89,7 @@ class DecoderLink:
         return Hello.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
     def _take(self, deadline: float) -> int:
-        if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if not wait(self._poll, deadline):
             raise DecoderSilent
         try:
             size, flags = self._receive()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import threading
 from collections.abc import Iterable
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+
+_FROM_TERMINALS = (signal.SIGHUP, signal.SIGTSTP)
+"""SIGINT is ignored by multiprocessing itself."""
 
 
 def warm_up(modules: Iterable[str] = ()) -> ForkServerContext:
@@ -18,6 +23,14 @@ def warm_up(modules: Iterable[str] = ()) -> ForkServerContext:
         The context to start workers with.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hashscan.scan.worker", *modules])
-    forkserver.ensure_running()
+    # It would end with the thread that starts it, which shall be none but the last.
+    end = ["hashscan.scan.forked"] if threading.current_thread() is threading.main_thread() else []
+    context.set_forkserver_preload([*end, "hashscan.scan.worker", *modules])
+    # What a terminal sends goes to all of its processes. The sweep alone decides what becomes of the workers:
+    # neither they nor the process they are forked from, whose end would be theirs, ever see it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import threading
 import time
@@ -23,7 +21,10 @@ from pebble.pool.process import PoolManager
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.reports.base import Record
 from hashscan.scan.answers import Answers
+from hashscan.scan.background import follow
 from hashscan.scan.forkserver import warm_up
+from hashscan.scan.orphans import die_with_parent
+from hashscan.scan.pace import Pace
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.wire import (
     PackedBatch,
@@ -37,8 +38,6 @@ from hashscan.scan.worker import Worker
 
 MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Pool(ABC):
@@ -56,6 +55,10 @@ class Pool(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop at once; batches that are under way are given up."""
+
+    def processes(self) -> list[int]:
+        """Those of this machine that read files."""
+        return []
 
     def messages(self) -> Iterator[str]:
         """What a person should know of the workers, and was not told yet."""
@@ -81,13 +84,23 @@ class ProcessPool(Pool):
     unreadable, with the reason that the worker died.
     """
 
-    def __init__(self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker) -> None:
+    def __init__(
+        self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker, pace: Pace | None = None
+    ) -> None:
+        """Start the processes.
+
+        Args:
+            setup: what to do.
+            workers: how many.
+            make: makes the worker of each.
+            pace: how fast they may read together; not closed with the pool.
+        """
         self.workers = workers
         self._answers = Answers()
         self._pool = _PatientPool(
             max_workers=workers,
             initializer=_start,
-            initargs=(setup, make, self._answers),
+            initargs=(setup, make, self._answers, pace),
             context=warm_up(),
         )
 
@@ -112,6 +125,10 @@ class ProcessPool(Pool):
                 self._schedule(alone).add_done_callback(partial(retry.take, position, alone))
         except BaseException as error:  # a defect in a worker, handed to whoever waits
             outer.set_exception(error)
+
+    def processes(self) -> list[int]:
+        """The workers' process ids."""
+        return list(self._pool._pool_manager.worker_manager.workers)
 
     def close(self) -> None:
         """Stop the processes."""
@@ -189,6 +206,10 @@ def joined(answers: list[BatchResult]) -> BatchResult:
         results=tuple(result for answer in answers for result in answer.results),
         bytes_read=sum(answer.bytes_read for answer in answers),
         sandbox=next((a.sandbox for a in answers if a.sandbox is not None), None),
+        # A worker that died kept nothing.
+        kept=tuple(k for answer in answers for k in answer.kept or (None,) * len(answer.results))
+        if any(answer.kept for answer in answers)
+        else (),
     )
 
 
@@ -207,19 +228,15 @@ _worker: Worker | None = None
 """The one worker of a pool's process."""
 
 
-def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers) -> None:
+def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers, pace: Pace | None) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
-    _die_with_parent()
+    # A sweep that is killed must not leave workers behind, reading on.
+    die_with_parent()
     _worker = make(setup, answers)
-
-
-def _die_with_parent() -> None:
-    """A sweep that is killed must not leave workers behind, reading on."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if pace is not None:
+        _worker.keep_pace(pace.spend)
+    # Last, since it may have to wait, and the sandbox is being started meanwhile.
+    follow()
 
 
 def _run(packed: PackedBatch) -> PackedResults:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from operator import attrgetter
 
-from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, SandboxLevel, Verdict
+from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Kept, SandboxLevel, Verdict
 
 _MORE = attrgetter(
     *(field.name for field in fields(FileResult) if field.name not in {"name", "stat", "verdict"})
@@ -18,7 +18,8 @@ _MORE = attrgetter(
 PackedBatch = tuple[
     str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
 ]
-PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None]
+PackedKept = tuple[tuple[bytes, ...], int, bytes, bool]
+PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None, list[PackedKept | None]]
 
 
 def pack_batch(batch: Batch) -> PackedBatch:
@@ -49,7 +50,8 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         None if _is_no_news(item, result) else result
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
-    return results, answer.bytes_read, answer.sandbox
+    kept = [None if k is None else (k.exact, k.kind, k.reply, k.confirmed) for k in answer.kept]
+    return results, answer.bytes_read, answer.sandbox, kept
 
 
 def _is_no_news(item: Item, result: FileResult) -> bool:
@@ -64,7 +66,7 @@ def _is_no_news(item: Item, result: FileResult) -> bool:
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
     """The answer that was sent."""
-    results, bytes_read, sandbox = packed
+    results, bytes_read, sandbox, kept = packed
     return BatchResult(
         tuple(
             FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
@@ -72,4 +74,5 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         ),
         bytes_read,
         sandbox,
+        tuple(None if k is None else Kept._make(k) for k in kept),
     )

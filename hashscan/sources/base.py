@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -86,6 +86,15 @@ def without_secrets(url: bytes) -> bytes:
     return scheme + separator + host.rpartition(b"@")[2] + slash + path
 
 
+Spend = Callable[[int, int], None]
+"""Called with how many files are about to be opened and how many bytes to be read; returns when they may be.
+May be called from several threads."""
+
+
+def unlimited(files: int, size: int) -> None:
+    """Let everything be read at once."""
+
+
 class FileTrouble(Exception):
     """A file that can't be read; becomes the verdict unreadable with this reason."""
 
@@ -118,6 +127,9 @@ class OpenFile(ABC):
 
     stat: FileStat
     """What fstat said just after opening; of an object that comes in pieces, its size is known at last."""
+
+    fetched: ClassVar[bool] = False
+    """Whether its bytes have come from elsewhere, and were asked for then; to read them costs nothing."""
 
     @abstractmethod
     def check_unchanged(self) -> None:
@@ -218,5 +230,11 @@ class Source(ABC):
 
     @classmethod
     @abstractmethod
-    def opener(cls, access: Access) -> Opener:
-        """What opens the files of this source's batches, in any process."""
+    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
+        """What opens the files of this source's batches, in any process.
+
+        Args:
+            access: how to reach what is not on this machine.
+            spend: asked before each file is opened, and before bytes are fetched from elsewhere. Bytes of
+                files on this machine are for whoever reads them to ask for.
+        """

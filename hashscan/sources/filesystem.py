@@ -14,11 +14,14 @@ from hashscan.sources.base import (
     OpenFile,
     OpenFolder,
     Source,
+    Spend,
     shown_path,
+    unlimited,
 )
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.named import NamedFiles
 from hashscan.sources.options import ListingOptions
+from hashscan.sources.page_cache import absent_ranges, let_go
 from hashscan.sources.posix import expect, file_stat, file_trouble
 from hashscan.sources.regular import open_regular
 from hashscan.sources.targets import resolve
@@ -78,13 +81,16 @@ class FilesystemSource(Source):
         return self._named.listings(names)
 
     @classmethod
-    def opener(cls, access: Access) -> Opener:  # noqa: ARG003
+    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:  # noqa: ARG003
         """What opens files by descriptor."""
-        return _Opener()
+        return _Opener(spend)
 
 
 class _Opener(Opener):
     """Keeps nothing from batch to batch."""
+
+    def __init__(self, spend: Spend) -> None:
+        self._spend = spend
 
     def close(self) -> None:
         pass
@@ -105,7 +111,7 @@ class _Opener(Opener):
             raise file_trouble(error) from error
         expect(descriptor, batch.device, batch.inode)
         try:
-            yield _Folder(descriptor)
+            yield _Folder(descriptor, self._spend)
         finally:
             os.close(descriptor)
 
@@ -113,13 +119,15 @@ class _Opener(Opener):
 class _Folder(OpenFolder):
     """A folder held open by descriptor."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, spend: Spend) -> None:
         self._descriptor = descriptor
+        self._spend = spend
 
     def announce(self, items: Sequence[Item]) -> None:
         pass
 
     def open(self, item: Item) -> OpenFile:
+        self._spend(1, 0)
         descriptor, status = open_regular(self._descriptor, item.name, item.stat.device, item.stat.inode)
         return _File(descriptor, status)
 
@@ -130,6 +138,7 @@ class _File(OpenFile):
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
         self._descriptor = descriptor
         self.stat = file_stat(status)
+        self._absent = absent_ranges(descriptor, status.st_size)
 
     @property
     def descriptor(self) -> int:
@@ -154,4 +163,5 @@ class _File(OpenFile):
     def close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
+            let_go(descriptor, self._absent)
             os.close(descriptor)

@@ -38,7 +38,8 @@ Run = Callable[..., Ran]
 
 def environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HASHSCAN_")}
-    return {**kept, "HASHSCAN_STATE": str(state), **(extra or {})}
+    # Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
+    return {**kept, "HASHSCAN_STATE": str(state), "HASHSCAN_BACKGROUND": "no", **(extra or {})}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from functools import partial
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Access, Batch, Item, Reason
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
 from hashscan.sources.objects.received import KeptObject, PassingObject
 from hashscan.sources.objects.receiving import GivenUp, Receiver
 from hashscan.sources.objects.spool import NoRoom, Spool
@@ -35,15 +35,19 @@ CREDENTIALS_SECONDS = 60.0
 class ObjectOpener(Opener):
     """Stores and downloading threads, which last from batch to batch."""
 
-    def __init__(self, make_store: Callable[[bytes], ObjectStore], access: Access) -> None:
+    def __init__(
+        self, make_store: Callable[[bytes], ObjectStore], access: Access, spend: Spend = unlimited
+    ) -> None:
         """Start nothing yet.
 
         Args:
             make_store: makes the store of a batch's target.
             access: how many downloads, and how much memory.
+            spend: asked before an object is fetched, and for its bytes as they come.
         """
         self._make_store = make_store
         self._access = access
+        self._spend = spend
         self._stores: dict[bytes, ObjectStore] = {}
         self._refused: dict[bytes, tuple[float, FileTrouble]] = {}
         """Targets without credentials: until when none are looked for, and what is said meanwhile."""
@@ -57,7 +61,7 @@ class ObjectOpener(Opener):
             FileTrouble: this process has no credentials for it.
             TargetError: this process lacks a library.
         """
-        folder = _Folder(self._store(batch.target), self._crew, self._access)
+        folder = _Folder(self._store(batch.target), self._crew, self._access, self._spend)
         try:
             yield folder
         finally:
@@ -144,8 +148,9 @@ class _Folder(OpenFolder):
     exceed the latter: the worker waits for it, and nobody else would set anything free.
     """
 
-    def __init__(self, store: ObjectStore, crew: _Crew, access: Access) -> None:
+    def __init__(self, store: ObjectStore, crew: _Crew, access: Access, spend: Spend) -> None:
         self._store = store
+        self._spend = spend
         self._crew = crew
         self._in_flight = access.in_flight
         self._memory_left = access.memory_bytes
@@ -292,7 +297,9 @@ class _Folder(OpenFolder):
             if download.file is None and download.error is None:
                 if download is self._awaited:
                     # Whoever opens it reads it as it comes, and can't see all of a picture at once.
-                    download.file = PassingObject(Receiver(self._store, download.item, self._pause))
+                    download.file = PassingObject(
+                        Receiver(self._store, download.item, self._pause, spend=self._spend)
+                    )
                 else:
                     # There may be room when its turn comes.
                     download.begun = False
@@ -311,7 +318,7 @@ class _Folder(OpenFolder):
             may_fill=partial(self._may_fill, download),
             expected=max(download.item.stat.size, 0),
         )
-        receiver = Receiver(self._store, download.item, self._pause, spool.restart)
+        receiver = Receiver(self._store, download.item, self._pause, spool.restart, self._spend)
         try:
             for chunk in receiver.chunks():
                 spool.write(chunk)

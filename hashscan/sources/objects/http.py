@@ -14,7 +14,17 @@ from typing import ClassVar
 
 from hashscan.errors import TargetError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
-from hashscan.sources.base import Listing, LostFile, Opener, Passed, SkippedFile, Source, without_secrets
+from hashscan.sources.base import (
+    Listing,
+    LostFile,
+    Opener,
+    Passed,
+    SkippedFile,
+    Source,
+    Spend,
+    unlimited,
+    without_secrets,
+)
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.sifting import Sieve
@@ -145,9 +155,9 @@ class HttpSource(Source):
             client.close()
 
     @classmethod
-    def opener(cls, access: Access) -> Opener:
+    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
         """What downloads objects."""
-        return ObjectOpener(partial(WebStore, client=WebClient(access.in_flight)), access)
+        return ObjectOpener(partial(WebStore, client=WebClient(access.in_flight)), access, spend)
 
 
 class HttpsSource(HttpSource):

@@ -14,6 +14,8 @@ from hashscan.sources.objects.store import Chunk
 class KeptObject(OpenFile):
     """One whose bytes lie in a place of ours."""
 
+    fetched = True
+
     def __init__(self, receiver: Receiver, spool: Spool, free: Callable[[], None]) -> None:
         """Take over what was received.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Item, Reason
-from hashscan.sources.base import FileTrouble
+from hashscan.sources.base import FileTrouble, Spend, unlimited
 from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk, ObjectStore, Reading, Transient
 from hashscan.sources.objects.tries import Tries
 
@@ -16,8 +16,29 @@ LONGEST_SECONDS = 24 * 3600.0
 """For one object, all tries together: whatever a server does, a sweep comes to an end."""
 
 
+_ASKED_AT_FIRST = 1 << 20
+"""Bytes of an object that are asked for with it: small ones come in one piece, many at a time."""
+
+
 class GivenUp(Exception):
     """Nobody waits for this object any more."""
+
+
+class _Bill:
+    """What one object's bytes are still to be asked for."""
+
+    def __init__(self, spend: Spend, listed: int) -> None:
+        """Ask for an object, and for its first bytes if it is known how many it has."""
+        self._spend = spend
+        self._paid = max(0, min(listed, _ASKED_AT_FIRST))
+        spend(1, self._paid)
+
+    def add(self, size: int) -> None:
+        """Ask for what has come; the next bytes come when this returns."""
+        covered = min(size, self._paid)
+        self._paid -= covered
+        if size > covered:
+            self._spend(0, size - covered)
 
 
 class Receiver:
@@ -29,6 +50,7 @@ class Receiver:
         item: Item,
         pause: Callable[[float], None],
         restart: Callable[[], None] | None = None,
+        spend: Spend = unlimited,
     ) -> None:
         """Ask for nothing yet.
 
@@ -37,6 +59,7 @@ class Receiver:
             item: as it was listed.
             pause: waits so many seconds; raises GivenUp when nobody waits for the object any more.
             restart: forgets what was received; None where that can't be done.
+            spend: asked before the object is fetched, and for its bytes as they come.
         """
         self.item = item
         """With what the store said of it once it was asked."""
@@ -47,6 +70,7 @@ class Receiver:
         self._store = store
         self._pause = pause
         self._restart = restart
+        self._spend = spend
         self._tries = Tries(pause)
         self._ends = time.monotonic() + LONGEST_SECONDS
 
@@ -57,10 +81,13 @@ class Receiver:
             FileTrouble: they can't be had.
             GivenUp: from `pause`.
         """
+        bill = _Bill(self._spend, self.item.stat.size)
         while True:
             start = self.received
             try:
-                yield from self._once()
+                for chunk in self._once():
+                    yield chunk
+                    bill.add(len(chunk))
             except Transient as trouble:
                 resumable = bool(self.item.etag or self.item.version)
                 # What is read again from the start is no progress.

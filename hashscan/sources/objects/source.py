@@ -19,6 +19,8 @@ from hashscan.sources.base import (
     Passed,
     SkippedFile,
     Source,
+    Spend,
+    unlimited,
     without_secrets,
 )
 from hashscan.sources.gathering import Gathering
@@ -227,9 +229,9 @@ class ObjectSource(Source):
             yield Batch(self.name, url, b"", 0, 0, tuple(items))
 
     @classmethod
-    def opener(cls, access: Access) -> Opener:
+    def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
         """What downloads objects."""
-        return ObjectOpener(partial(_store_of_url, cls, access=access), access)
+        return ObjectOpener(partial(_store_of_url, cls, access=access), access, spend)
 
 
 def _store_of_url(source: type[ObjectSource], url: bytes, *, access: Access) -> ObjectStore:

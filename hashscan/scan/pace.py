@@ -1,0 +1,121 @@
+"""How fast all workers of a sweep together may read.
+
+They share one small table in memory: until when the bytes, and the files, of the past have used up what they
+may. Whoever wants to read takes the next place in that time, and sleeps until it comes. The lock is one that
+the system undoes when its holder is killed; a killed worker costs the sweep no more than its place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+import threading
+import time
+from multiprocessing.reduction import DupFd
+from types import TracebackType
+from typing import Any
+
+from hashscan.errors import OutputError
+
+BURST_SECONDS = 0.1
+"""How much of unused time may be made up for: processes wake late, and that must not make a sweep slower
+than it may be."""
+
+_LOOK_SECONDS = 0.1
+"""How long it may take until workers that are held see that they may go on."""
+
+_UNTIL = struct.Struct("<QQ")
+"""When the bytes and the files taken so far are used up, in nanoseconds of the clock that only runs."""
+_HELD_AT = _UNTIL.size
+_SIZE = _HELD_AT + 1
+
+
+class Pace:
+    """The table; may be handed to other processes as they start, by pickling it."""
+
+    def __init__(
+        self, bytes_per_second: float | None, files_per_second: float | None, *, descriptor: int | None = None
+    ) -> None:
+        """Make a table, or map the one behind a descriptor.
+
+        Args:
+            bytes_per_second: None is as many as there are.
+            files_per_second: None is as many as there are.
+            descriptor: of a table, owned from now on.
+
+        Raises:
+            OutputError: the system has no memory to share.
+        """
+        self._rates = bytes_per_second, files_per_second
+        self._bytes_ns = 1e9 / bytes_per_second if bytes_per_second else 0.0
+        self._files_ns = 1e9 / files_per_second if files_per_second else 0.0
+        if descriptor is None:
+            try:
+                descriptor = os.memfd_create("hashscan-pace")
+                os.ftruncate(descriptor, _SIZE)
+            except OSError as error:
+                raise OutputError(f"can't share memory with the workers: {error.strerror}") from error
+        self._descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, _SIZE)
+        # A record lock keeps out other processes, not this one's other threads.
+        self._threads = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (*self._rates, DupFd(self._descriptor))
+
+    @property
+    def held(self) -> bool:
+        """Whether nobody may read for the time being."""
+        return bool(self._memory[_HELD_AT])
+
+    @held.setter
+    def held(self, value: bool) -> None:
+        self._memory[_HELD_AT] = value
+
+    def spend(self, files: int, size: int) -> None:
+        """Wait until so many files may be opened and so many bytes be read."""
+        while self._memory[_HELD_AT]:
+            time.sleep(_LOOK_SECONDS)
+        if not self._bytes_ns and not self._files_ns:
+            return
+        place = self._take(int(files * self._files_ns), int(size * self._bytes_ns))
+        while (left := place - time.monotonic_ns()) > 0:
+            time.sleep(left / 1e9)
+
+    def _take(self, files_ns: int, bytes_ns: int) -> int:
+        """Take the next place, and say when it comes."""
+        with self._threads:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            try:
+                bytes_until, files_until = _UNTIL.unpack_from(self._memory, 0)
+                earliest = time.monotonic_ns() - int(BURST_SECONDS * 1e9)
+                bytes_place = max(bytes_until, earliest) if bytes_ns else 0
+                files_place = max(files_until, earliest) if files_ns else 0
+                _UNTIL.pack_into(
+                    self._memory,
+                    0,
+                    bytes_place + bytes_ns if bytes_ns else bytes_until,
+                    files_place + files_ns if files_ns else files_until,
+                )
+            finally:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        return max(bytes_place, files_place)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._memory.close()
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Pace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _received(bytes_per_second: float | None, files_per_second: float | None, passed: Any) -> Pace:
+    return Pace(bytes_per_second, files_per_second, descriptor=passed.detach())

@@ -299,8 +299,7 @@ class Worker:
         match_all(self.matcher, self.setup.algorithms, [again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
-            file.digests.update(again.digests)
-            file.variants = again.variants
+            file.decoded = again.decoded
             # All that is kept must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True
             return

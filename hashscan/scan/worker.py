@@ -146,6 +146,9 @@ class Worker:
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
             try:
                 self._read(file, opened)
+                if opened.compressed and file.reason is None:
+                    # Exact digests are of what is stored; what is shown hasn't been looked at.
+                    file.reason, file.detail = Reason.COMPRESSED, opened.compressed
             finally:
                 if file.item.stat.size < 0:
                     # Not every store says beforehand how large an object is.
@@ -295,8 +298,7 @@ class Worker:
         match_all(self.matcher, self.setup.algorithms, [again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
-            file.digests.update(again.digests)
-            file.variants = again.variants
+            file.decoded = again.decoded
             # All that is kept must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True
             return

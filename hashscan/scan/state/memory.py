@@ -203,7 +203,7 @@ class SweepMemory:
         if filesystem is None:
             return None
         row, listing, in_pieces = self._rows.find(path, filesystem)
-        later = row is not None and self._scopes.checked(self._rows.turn(row), path)
+        later = row is not None and self._scopes.checked(self._rows, row, path)
         folder = _Folder(path, filesystem, row, KeptListing(listing, weak=self._weak), later)
         folder.changed = in_pieces
         self._open[path, device] = folder

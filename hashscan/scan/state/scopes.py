@@ -111,15 +111,16 @@ class Scopes:
         number, turn = (0, 0) if target is None else self._numbers[target]
         return number, self._sweep, turn
 
-    def checked(self, before: tuple[int, int] | None, path: bytes) -> bool:
+    def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
         """Whether a folder was checked in a turn that goes on.
 
         Args:
-            before: scope and turn in which it was checked last.
+            rows: the folders.
+            row: of the folder.
             path: of the folder.
         """
-        target = self._target(path)
-        return target in self._goes_on and target is not None and before == self._numbers[target]
+        target = self._target(path) if self._goes_on else None
+        return target in self._goes_on and target is not None and rows.turn(row) == self._numbers[target]
 
     def finish(
         self,

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"
+    COMPRESSED = "stored compressed, shown decompressed"
     NO_ROOM = "no room in TMPDIR to decode it"
     # skipped: left out on purpose
     EXCLUDED = "excluded"

@@ -147,6 +147,9 @@ class Worker:
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
             try:
                 self._read(file, opened)
+                if opened.compressed and file.reason is None:
+                    # Exact digests are of what is stored; what is shown hasn't been looked at.
+                    file.reason, file.detail = Reason.COMPRESSED, opened.compressed
             finally:
                 if file.item.stat.size < 0:
                     # Not every store says beforehand how large an object is.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -153,7 +152,7 @@ class Worker:
             finally:
                 if file.item.stat.size < 0:
                     # Not every store says beforehand how large an object is.
-                    file.item = replace(file.item, stat=opened.stat)
+                    file.item = file.item._replace(stat=opened.stat)
         except FileTrouble as trouble:
             # A decoder that has it may have to be given it again.
             self._settle(0 if file.begun is not None else _AHEAD)

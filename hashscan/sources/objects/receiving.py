@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Item, Reason
@@ -173,7 +172,7 @@ def expect(item: Item, reading: Reading, *, begun: bool) -> Item:
     if not same_size:
         detail = f"listed with {listed} bytes, sent with {reading.size}"
         raise FileTrouble(Reason.IO_ERROR if known else Reason.REPLACED, detail)
-    return replace(item, etag=item.etag or reading.etag, version=item.version or reading.version)
+    return item._replace(etag=item.etag or reading.etag, version=item.version or reading.version)
 
 
 def compression_of(encoding: str) -> str:

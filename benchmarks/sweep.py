@@ -160,7 +160,16 @@ class Hashscan:
             return {"undecoded": verdicts["undecoded"], "sandbox": last.get("sandbox", {}).get("level")}
 
         command = [
-            *(*HASHSCAN, "scan", str(over.folder), "--list", "bench", "--workers", str(workers)),
+            *(
+                *HASHSCAN,
+                "scan",
+                "--foreground",
+                str(over.folder),
+                "--list",
+                "bench",
+                "--workers",
+                str(workers),
+            ),
             *("--state", str(self.state), "--report", str(self.report), *more),
         ]
         return Contender(command, over, check, prepare=self.prepare)

@@ -160,16 +160,9 @@ class Hashscan:
             return {"undecoded": verdicts["undecoded"], "sandbox": last.get("sandbox", {}).get("level")}
 
         command = [
-            *(
-                *HASHSCAN,
-                "scan",
-                "--foreground",
-                str(over.folder),
-                "--list",
-                "bench",
-                "--workers",
-                str(workers),
-            ),
+            # Without a terminal it would step back behind whatever else runs.
+            *(*HASHSCAN, "scan", "--foreground", str(over.folder), "--list", "bench"),
+            *("--workers", str(workers)),
             *("--state", str(self.state), "--report", str(self.report), *more),
         ]
         return Contender(command, over, check, prepare=self.prepare)

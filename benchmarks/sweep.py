@@ -162,6 +162,8 @@ class Hashscan:
         command = [
             *(*HASHSCAN, "scan", str(over.folder), "--list", "bench", "--workers", str(workers)),
             *("--state", str(self.state), "--report", str(self.report), *more),
+            # The peers don't step back either.
+            "--foreground",
         ]
         return Contender(command, over, check, prepare=self.prepare)
 

@@ -39,6 +39,7 @@ from hashscan.scan.cluster.messages import (
     version_of,
     with_lists,
 )
+from hashscan.scan.pace import Pace
 from hashscan.scan.pool import MakeWorker
 from hashscan.scan.wire import PackedBatch, unpack_batch
 from hashscan.scan.worker import Worker
@@ -67,6 +68,8 @@ class NodeSettings:
     state: Path
     make: MakeWorker = Worker
     version: str = __version__
+    pace: tuple[Path, float | None, float | None] | None = None
+    """A file that the processes share, bytes a second, files a second; None where nothing is limited."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ class Node:
         self._host = socket.gethostname()
         self._sweeps: OrderedDict[str, _Prepared] = OrderedDict()
         self._busy = threading.Lock()
+        self._pace = None if settings.pace is None else Pace.at(*settings.pace)
 
     def prepare(self, token: str, job: bytes) -> Greeting:
         """Open the lists and start the sandbox for a sweep, or say why that can't be."""
@@ -137,6 +141,8 @@ class Node:
             _compare(job, lists)
             answers = undo.enter_context(Answers())
             worker = undo.enter_context(self._settings.make(with_lists(job, lists.handles), answers))
+            if self._pace is not None:
+                worker.keep_pace(self._pace.spend)
             # So that no sandbox is waited for, or found lacking, when the first picture comes.
             worker.sandbox.start()
             undo.pop_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -117,6 +118,44 @@ def test_a_cluster_finds_what_a_sweep_here_finds(
         program.signal(signal.SIGTERM)
         assert program.wait() == 143
         assert "Traceback" not in "".join(program.said)
+
+
+def test_a_node_keeps_one_pace_for_all_its_processes(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    limits = {"HASHSCAN_LIMIT_FILES": "20", "HASHSCAN_LIMIT_RATE": "100M", "HASHSCAN_MAX_LOAD": "100000"}
+    here.nodes(here.start_node(state, 2, environment=limits))
+    code, said = sweep(state, folder, tmp_path / "r.jsonl", *here.options)
+    assert code == 1, said
+    summary = json.loads((tmp_path / "r.jsonl").read_text().splitlines()[-1])
+    assert summary["files"] == 60
+    assert summary["seconds"] >= 60 / 20 - 0.2
+
+
+def test_a_busy_machine_s_node_waits(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, state = pictures
+    node = here.start_node(state, 1, environment={"HASHSCAN_MAX_LOAD": "0.0001"})
+    node.wait_for("waiting")
+    node.wait_for("are ready at")
+    begun = subprocess.Popen(
+        [
+            *NODE[:-1],
+            "scan",
+            str(folder),
+            "--state",
+            str(state),
+            "--report",
+            str(tmp_path / "r"),
+            *here.options,
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        begun.wait(6)
+    begun.terminate()
+    assert begun.wait(30) == 143
+    assert json.loads((tmp_path / "r").read_text().splitlines()[-1])["files"] == 0
 
 
 def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:

@@ -104,6 +104,9 @@ class Algorithm:
     min_quality: int = 0
     """Digests of lower quality (0 to 100) are not matched, only counted."""
 
+    version: int = 1
+    """Raised whenever hashscan computes another digest of the same content; kept ones are then of no use."""
+
     @property
     def size(self) -> int:
         """Length of a digest in bytes."""
@@ -379,8 +382,23 @@ class FileResult:
     """True when the picture's PDQ was too poor to be matched."""
     only_test: bool = False
     """True for a finding that nothing but test entries speak for."""
+    content: int | None = None
+    """Number of its content in the sweep's state, where it is kept."""
     augmented: tuple[VariantDigest, ...] = ()
     """Of what is in the picture or could be made of it; only where asked for, to make a list."""
+
+
+class Kept(NamedTuple):
+    """What reading a file gave: all that its verdict follows from, whatever the lists say."""
+
+    exact: tuple[bytes, ...]
+    """Digests of the bytes, in the order of the algorithms asked for."""
+    kind: int
+    """Place among the known picture formats of the one it has; -1 where it has none."""
+    reply: bytes
+    """What its decoder said, checked; empty where it had none."""
+    confirmed: bool
+    """Whether that was a fresh decoder, made to confirm what another had said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +409,8 @@ class BatchResult:
     bytes_read: int = 0
     sandbox: SandboxLevel | None = None
     """The level the worker's decoders achieved, once one was needed."""
+    kept: tuple[Kept | None, ...] = ()
+    """For each item what to keep of it, if anything; empty where nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)

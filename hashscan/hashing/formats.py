@@ -289,3 +289,8 @@ _BEGINS_LIKE_NONE = frozenset(range(256)) - {
     for offset, magic in signature
     if offset == 0
 }
+
+
+def extras_here() -> tuple[str, ...]:
+    """The extras of this package that decode further formats and can be used here."""
+    return tuple(extra for extra, modules in _MODULES.items() if all(find_spec(m) for m in modules))

@@ -77,3 +77,33 @@ def _places(turn: int) -> NDArray[np.int64]:
 
 
 _PLACES = np.array([_places(turn) for turn in range(DIHEDRAL)])
+
+
+def likely_turned(digest: bytes, turns: Sequence[int]) -> NDArray[np.uint8]:
+    """What the digests of a turned picture would be if each median were zero; most bits come out right.
+
+    Args:
+        digest: of the picture as it is.
+        turns: places in `variants.TURNS`.
+
+    Returns:
+        Shape (turns, 32).
+    """
+    bits = np.zeros(FREQUENCIES * FREQUENCIES, np.uint8)
+    bits[_PLACES[0]] = np.unpackbits(np.frombuffer(digest, np.uint8))
+    everywhere = (bits ^ _SIGNS).ravel()
+    plain = everywhere[_PLACES[0]]
+    rows = [everywhere[_PLACES[turn]] if turn < DIHEDRAL else plain ^ 1 for turn in turns]
+    return np.packbits(np.array(rows, np.uint8).reshape(len(turns), -1), axis=1)
+
+
+def _signs() -> NDArray[np.uint8]:
+    """Where the four mirrorings change the sign of a frequency, ordered as in `_places`, shape (4, 256)."""
+    odd = (np.arange(1, FREQUENCIES + 1) % 2).astype(np.uint8)
+    return np.array(
+        [np.add.outer(odd * below, odd * beside).ravel() % 2 for beside in range(2) for below in range(2)],
+        np.uint8,
+    )
+
+
+_SIGNS = _signs()

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+RENDERING_VERSION: Final = 1
+"""Raised whenever pictures are decoded or rendered otherwise, so that kept digests of them are of no use."""
+
 VARIANTS: Final = {
     "512x512": "large pictures hashed as PDQ's program for files does",
     "enlarged": "small pictures enlarged first",

@@ -227,6 +227,29 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
     return record
 
 
+def standing_record(path: bytes, result: FileResult, first: str, last: str) -> Record:
+    """The record of an earlier finding that this sweep did not come by, and that stands until one does.
+
+    Args:
+        path: of the file.
+        result: what is to be said of it by today's lists.
+        first: when it was found first, RFC 3339.
+        last: when it was found last.
+    """
+    record: dict[str, Any] = {
+        "type": "standing",
+        "schema": SCHEMA,
+        **path_fields(path),
+        "was": result.verdict.value,
+        "because": result.because,
+        "first": first,
+        "last": last,
+    }
+    if result.matches:
+        record["matches"] = [match_fields(match) for match in result.matches]
+    return record
+
+
 def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[Match]) -> Record:
     """The record of a digest that was asked about by itself."""
     record: dict[str, Any] = {

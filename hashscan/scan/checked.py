@@ -33,6 +33,10 @@ class Checked:
     reason: Reason | None = None
     detail: str = ""
     unreadable: bool = False
+    as_listed: bool = False
+    """Whether it was still what had been listed when it was opened."""
+    confirmed: bool = False
+    """Whether `reply` is that of a fresh decoder, made for this file alone."""
     matches: list[Match] = field(default_factory=list)
     bytes_read: int = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, islice
@@ -67,6 +67,7 @@ class Matcher:
         lists: Sequence[ListHandle],
         review_threshold: int | None = None,
         excepted: Iterable[ExceptedEntry] = (),
+        thresholds: Mapping[str, int] | None = None,
     ) -> None:
         """Map the lists.
 
@@ -76,9 +77,10 @@ class Matcher:
                 a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
                 have none.
             excepted: entries of the lists whose matches are withheld.
+            thresholds: by algorithm, where these lists are only a part of those they follow from.
         """
         self._index = CompiledIndex.open(lists)
-        self.thresholds = thresholds_of_lists(lists)
+        self.thresholds = thresholds_of_lists(lists) if thresholds is None else thresholds
         self._review_threshold = review_threshold
         self._excepted = {(entry.list_name, entry.entry_id): entry for entry in excepted}
 

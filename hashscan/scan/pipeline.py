@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
-from hashscan.reports.records import folder_record, lost_record, result_record
+from hashscan.reports.records import FINDINGS, folder_record, lost_record, result_record
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
+from hashscan.scan.spool import Spool
+from hashscan.scan.state.memory import SweepMemory
 from hashscan.scan.summary import Summary
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
 
@@ -42,19 +45,38 @@ class Sweep:
         with_digests: bool = False,
         own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
+        memory: SweepMemory | None = None,
+        deadline: float | None = None,
     ) -> None:
+        """Get ready for a run.
+
+        Args:
+            listings: what is to be swept.
+            pool: of workers.
+            with_digests: whether to name the digests of findings.
+            own: device and inode of files that the sweep itself writes.
+            tick: called often.
+            memory: what earlier sweeps remember, and this one is to.
+            deadline: when to hand out no more, by the monotonic clock.
+        """
+        self.listed = False
+        """Whether all there is to be listed has been."""
+        self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
-        self.targets_with_files: set[bytes] = set()
         self._listings = listings
         self._pool = pool
         self._with_digests = with_digests
         self._own = own
         self._tick = tick
+        self._memory = memory
+        self._later = Spool()
         self._links = LinkMemory()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
         self._ready: deque[Batch] = deque()
+        self._deadline = deadline
         self._stopping = False
+        self._all_taken = False
 
     def stop(self) -> None:
         """End the iteration soon; safe to call from a signal handler.
@@ -72,16 +94,41 @@ class Sweep:
         """Whether the sweep was asked to end before its end."""
         return self._stopping
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether something of what there is was not checked, for whatever reason."""
+        return self._stopping or not self._all_taken or bool(self._ready)
+
+    @property
+    def targets_with_files(self) -> set[bytes]:
+        """Targets that files were met of."""
+        return set(self.files_by_target)
+
     def __iter__(self) -> Iterator[Record]:
         """Run the sweep."""
-        with contextlib.closing(self._links):
+        with contextlib.closing(self._links), contextlib.closing(self._later):
             for listing in self._listings:
-                self._tick()
+                self._look_around()
                 yield from self._take(listing)
                 yield from self._advance(leave=self._capacity - 1)
-                if self._stopping or self._pool.failure:
+                if self._over or self._pool.failure:
                     break
+            else:
+                self.listed = True
+                for batch in self._later.batches():
+                    self._ready.append(batch)
+                    yield from self._advance(leave=self._capacity - 1)
+                    if self._over or self._pool.failure:
+                        break
+                else:
+                    self._all_taken = True
             yield from self._advance(leave=0)
+
+    @property
+    def _over(self) -> bool:
+        """Whether no more is to be handed out."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._stopping or late
 
     @property
     def _capacity(self) -> int:
@@ -91,51 +138,70 @@ class Sweep:
     def _take(self, listing: Listing) -> Iterator[Record]:
         match listing:
             case Batch():
-                self.targets_with_files.add(listing.target)
+                self.files_by_target[listing.target] += len(listing.items)
                 yield from self._take_batch(listing)
             case SkippedFile(target, folder, item, reason):
-                self.targets_with_files.add(target)
+                self.files_by_target[target] += 1
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
-                yield from self._conclude(shown_path(target, folder, item.name), result, item)
+                self.summary.add(result)
+                path = shown_path(target, folder, item.name)
+                yield result_record(path, result, with_digests=self._with_digests, item=item)
             case LostFile(target, folder, name, reason, detail):
-                self.targets_with_files.add(target)
+                self.files_by_target[target] += 1
                 self.summary.count(Verdict.UNREADABLE, reason)
                 yield lost_record(shown_path(target, folder, name), reason, detail)
             case ClosedFolder(target, folder, closed_because, detail):
                 self.summary.close_folder(closed_because)
+                if self._memory is not None:
+                    self._memory.break_off(target, folder)
                 yield folder_record(shown_path(target, folder), closed_because, detail)
             case Passed():
                 self.summary.add_passed(listing)
 
     def _take_batch(self, batch: Batch) -> Iterator[Record]:
+        """Give the files of a batch that have not changed their verdict, and have the others read."""
+        if self._memory is None:
+            yield from self._sort_out(batch, later=False)
+            return
+        known = self._memory.recall(batch)
+        self.summary.add_quiet(known.quiet, low_quality=known.low)
+        for item, result in known.answers:
+            self.summary.recalled += 1
+            yield from self._tell(batch, result, item)
+        if known.reading:
+            yield from self._sort_out(replace(batch, items=tuple(known.reading)), later=known.later)
+
+    def _sort_out(self, batch: Batch, *, later: bool) -> Iterator[Record]:
         """Make a batch ready, less those of its files that are known under another name."""
         reading: list[Item] = []
         for item in batch.items:
             if (item.stat.device, item.stat.inode) in self._own:
                 # A report that grows in a target would be found to change while it is read.
                 ours = FileResult(item.name, item.stat, Verdict.SKIPPED, Reason.OWN)
-                yield from self._conclude(shown_path(batch.target, batch.folder, item.name), ours, item)
+                yield from self._conclude(batch, ours, item)
                 continue
             if item.stat.links > 1:
                 read, result = self._links.meet(batch, item)
                 if result is not None:
-                    path = shown_path(batch.target, batch.folder, item.name)
-                    yield from self._conclude(path, result, item)
+                    yield from self._conclude(batch, result, item)
                 if not read:
                     continue
             reading.append(item)
-        if reading:
+        if reading and later:
+            self._later.put(replace(batch, items=tuple(reading)))
+        elif reading:
             self._ready.append(replace(batch, items=tuple(reading)))
 
     def _advance(self, *, leave: int) -> Iterator[Record]:
         """Hand out batches and take answers in, until no more than `leave` are outstanding."""
         while True:
-            while self._ready and self._outstanding < self._capacity and not self._stopping:
+            over = self._over
+            while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._ready.popleft())
             try:
                 batch, future = self._answers.get(timeout=0.0)
             except queue.Empty:
-                if self._stopping or (self._outstanding <= leave and not self._ready):
+                if self._stopping or (self._outstanding <= leave and (over or not self._ready)):
                     return
                 waited = self._wait()
                 if waited is None:
@@ -144,8 +210,13 @@ class Sweep:
             self._outstanding -= 1
             yield from self._receive(batch, future.result())
 
-    def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
+    def _look_around(self) -> None:
         self._tick()
+        if self._memory is not None:
+            self._memory.tick()
+
+    def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
+        self._look_around()
         try:
             return self._answers.get(timeout=POLL_SECONDS)
         except queue.Empty:
@@ -160,13 +231,13 @@ class Sweep:
             raise AssertionError("a worker's answer does not cover its batch")
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
-        for item, result in zip(batch.items, answer.results, strict=True):
-            if result.verdict is Verdict.CLEAN:
-                self.summary.add(result)
-            else:
-                yield from self._conclude(shown_path(batch.target, batch.folder, item.name), result, item)
+        results = answer.results if self._memory is None else self._memory.keep(answer)
+        for item, result in zip(batch.items, results, strict=True):
+            yield from self._conclude(batch, result, item)
             if item.stat.links > 1:
                 yield from self._settle(item, result)
+        if self._memory is not None:
+            self._memory.answered(batch)
 
     def _settle(self, item: Item, result: FileResult) -> Iterator[Record]:
         """Give the other names of a file their verdict."""
@@ -176,10 +247,19 @@ class Sweep:
                 self._ready.append(again)
             return
         for batch, other in self._links.settle(item.stat, result):
-            path = shown_path(batch.target, batch.folder, other.name)
-            yield from self._conclude(path, replace(result, name=other.name), other)
+            yield from self._conclude(batch, replace(result, name=other.name), other)
 
-    def _conclude(self, path: bytes, result: FileResult, item: Item) -> Iterator[Record]:
+    def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
+        """Give a file of a batch its verdict, and remember it."""
+        if self._memory is not None:
+            self._memory.settle(batch, item, result.content)
+        yield from self._tell(batch, result, item)
+
+    def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
+        """Count a file, and tell of it where there is something to tell."""
         self.summary.add(result)
         if result.verdict is not Verdict.CLEAN:
+            path = shown_path(batch.target, batch.folder, item.name)
+            if self._memory is not None and result.verdict in FINDINGS:
+                self._memory.found(batch.source, path, result)
             yield result_record(path, result, with_digests=self._with_digests, item=item)

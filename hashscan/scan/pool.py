@@ -206,6 +206,10 @@ def joined(answers: list[BatchResult]) -> BatchResult:
         results=tuple(result for answer in answers for result in answer.results),
         bytes_read=sum(answer.bytes_read for answer in answers),
         sandbox=next((a.sandbox for a in answers if a.sandbox is not None), None),
+        # A worker that died kept nothing.
+        kept=tuple(k for answer in answers for k in answer.kept or (None,) * len(answer.results))
+        if any(answer.kept for answer in answers)
+        else (),
     )
 
 

@@ -38,6 +38,8 @@ class WorkerSetup:
     """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
     with_digests: bool = False
     """Send the digests of all files back, not only of findings."""
+    keep: bool = False
+    """Send back of every file what its verdict follows from, for the state."""
     augment: tuple[str, ...] = ()
     """Some of `AUGMENTATIONS`, whose digests to send back with those."""
     decoder: str = DECODER

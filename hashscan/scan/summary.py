@@ -27,6 +27,8 @@ class Summary:
         self.folder_reasons: Counter[FolderReason] = Counter()
         self.passed: Counter[str] = Counter()
         self.bytes_read = 0
+        self.recalled = 0
+        """Files that were not read, since they have not changed since they were."""
         self.low_quality = 0
         self.test_findings = 0
         self.sandbox: SandboxLevel | None = None
@@ -47,6 +49,12 @@ class Summary:
         self.count(result.verdict, result.reason)
         self.low_quality += result.low_quality
         self.test_findings += result.only_test
+
+    def add_quiet(self, files: int, *, low_quality: int) -> None:
+        """Count files that have not changed since they were found to be clean."""
+        self.verdicts[Verdict.CLEAN] += files
+        self.recalled += files
+        self.low_quality += low_quality
 
     def count(self, verdict: Verdict, reason: Reason | None) -> None:
         """Count one file of which there is no more than the verdict."""
@@ -84,6 +92,7 @@ class Summary:
         self.test_findings += number(fields["test_findings"])
         self.low_quality += number(fields["low_quality_pictures"])
         self.bytes_read += number(fields["bytes"])
+        self.recalled += number(fields["unchanged"])
 
     def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
         """Why the sweep is incomplete, in words; empty when it is complete."""
@@ -131,6 +140,7 @@ class Summary:
             "test_findings": self.test_findings,
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
+            "unchanged": self.recalled,
         }
 
 

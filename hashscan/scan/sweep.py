@@ -14,7 +14,14 @@ from itertools import chain
 from pathlib import Path
 
 from hashscan import __version__
-from hashscan.errors import EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE, NoUsableListError, OutputError
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_FOUND,
+    EXIT_FOUND_INCOMPLETE,
+    EXIT_INCOMPLETE,
+    NoUsableListError,
+    OutputError,
+)
 from hashscan.lists.exceptions import Exceptions, exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
@@ -34,6 +41,8 @@ from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
+from hashscan.scan.state.memory import Ending
+from hashscan.scan.state.opening import open_memory
 from hashscan.scan.summary import Summary
 from hashscan.settings import DecodingLimits, NeighbourSettings, ReportTarget, SweepSettings
 from hashscan.sources.base import Listing, Source
@@ -186,8 +195,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             excepted=exceptions.in_force,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
+            # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
+            keep=settings.state is not None and settings.cluster is None,
         )
         pace, gate = _restraint(settings.neighbour, stack)
+        memory = None
+        if setup.keep:
+            memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
         with _pool(settings, setup, infos, pace) as pool:
             emit(
                 sweep_record(
@@ -220,6 +234,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 with_digests=settings.with_digests,
                 own=frozenset(sink.identity for sink in sinks),
                 tick=_ticker(pool, gate, observer),
+                memory=memory,
+                deadline=None if settings.time_budget is None else clock + settings.time_budget,
             )
             observer.begun(run)
             for record in run:
@@ -227,7 +243,19 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             _ticker(pool, None, observer)()
             failure, cluster = pool.failure, pool.fields()
         summary = run.summary
-        if not run.stopped and not failure and settings.files_from is None:
+        whole = not run.cut_short and not failure
+        ending = Ending([], [])
+        if memory is not None:
+            ending = memory.finish(
+                run.files_by_target,
+                listed=run.listed,
+                whole=whole,
+                closed=bool(summary.folder_reasons),
+                accept_shrink=settings.accept_shrink,
+            )
+            for record in ending.standing:
+                emit(record)
+        if whole and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
             met = run.targets_with_files if shard is None else shard.targets_with_files
@@ -237,6 +265,17 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if failure:
             shortcomings.append(failure)
             exit_code = EXIT_FOUND_INCOMPLETE if summary.found(settings.fail_on) else EXIT_INCOMPLETE
+        for target, before, found in ending.shrunken:
+            shortcomings.append(
+                f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
+                "without --accept-shrink"
+            )
+        if ending.standing:
+            shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
+        if run.cut_short and not run.stopped and not failure:
+            shortcomings.append("the time budget is used up; the next sweep goes on")
+        if shortcomings and exit_code in {EXIT_CLEAN, EXIT_FOUND}:
+            exit_code = EXIT_INCOMPLETE if exit_code == EXIT_CLEAN else EXIT_FOUND_INCOMPLETE
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
@@ -245,7 +284,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             summary_record(
                 {
                     **summary.fields(),
-                    **({} if shard is None or run.stopped else shard.fields()),
+                    **({} if shard is None or run.cut_short else shard.fields()),
                     **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                     **({"cluster": cluster} if cluster else {}),
                     "incomplete": shortcomings,

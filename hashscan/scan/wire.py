@@ -6,12 +6,13 @@ more to say of them; of these an answer says just that, and the receiver puts in
 
 from __future__ import annotations
 
-from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, SandboxLevel, Verdict
+from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Kept, SandboxLevel, Verdict
 
 PackedBatch = tuple[
     str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
 ]
-PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None]
+PackedKept = tuple[tuple[bytes, ...], int, bytes, bool]
+PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None, list[PackedKept | None]]
 
 
 def pack_batch(batch: Batch) -> PackedBatch:
@@ -42,12 +43,13 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         None if result == FileResult(item.name, item.stat, Verdict.CLEAN) else result
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
-    return results, answer.bytes_read, answer.sandbox
+    kept = [None if k is None else (k.exact, k.kind, k.reply, k.confirmed) for k in answer.kept]
+    return results, answer.bytes_read, answer.sandbox, kept
 
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
     """The answer that was sent."""
-    results, bytes_read, sandbox = packed
+    results, bytes_read, sandbox, kept = packed
     return BatchResult(
         tuple(
             FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
@@ -55,4 +57,5 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         ),
         bytes_read,
         sandbox,
+        tuple(None if k is None else Kept._make(k) for k in kept),
     )

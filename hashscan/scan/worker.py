@@ -13,30 +13,20 @@ from functools import partial
 from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
-from hashscan.hashing.formats import PREFIX_SIZE, advice, sniff
-from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, unpack_reply
-from hashscan.model import (
-    ALGORITHMS,
-    Batch,
-    BatchResult,
-    Digest,
-    FileResult,
-    Reason,
-    VariantDigest,
-    Verdict,
-)
+from hashscan.hashing.formats import PREFIX_SIZE, sniff
+from hashscan.hashing.records import REPLY_MAX, pack_request
+from hashscan.hashing.variants import Kind
+from hashscan.model import ALGORITHMS, Batch, BatchResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.answers import Answers
 from hashscan.scan.checked import Checked
-from hashscan.scan.matcher import Matcher, closest_of_each
-from hashscan.scan.policy import closeness, judge, only_test
+from hashscan.scan.judging import match_all, result_of, take_reply, take_undecodable, to_keep
+from hashscan.scan.matcher import Matcher
+from hashscan.scan.policy import closeness
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
 from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
-
-MATCHES_KEPT = 32
-"""A list may hold thousands of copies of one hash; a finding names the closest."""
 
 _AHEAD = 16
 """Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
@@ -66,6 +56,7 @@ class Worker:
         self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
+        self._augmented = frozenset[Kind]().union(*(AUGMENTATIONS[name] for name in setup.augment))
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
@@ -113,7 +104,16 @@ class Worker:
             for file in files:
                 file.fail(trouble)
         return BatchResult(
-            results=tuple(self._result(file) for file in files),
+            results=tuple(
+                result_of(
+                    file,
+                    self.setup.algorithms,
+                    with_digests=self.setup.with_digests,
+                    augment=self._augmented,
+                )
+                for file in files
+            ),
+            kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
             bytes_read=sum(file.bytes_read for file in files),
             sandbox=self.sandbox.level,
         )
@@ -144,6 +144,7 @@ class Worker:
         """Read one file; it stays open if it may have to be decoded again to confirm a match."""
         try:
             opened = file.opened = folder.open(file.item)
+            file.as_listed = opened.stat[:5] == file.item.stat[:5]
             try:
                 self._read(file, opened)
             finally:
@@ -160,7 +161,7 @@ class Worker:
     def _conclude(self, files: Sequence[Checked]) -> None:
         """Match files that were read, confirm what was found, let them go."""
         self._settle(0)
-        self._match(files)
+        match_all(self.matcher, self.setup.algorithms, files)
         for file in files:
             if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
                 self._confirm(file)
@@ -193,7 +194,7 @@ class Worker:
             if not self._recall(file, opened):
                 self._ask(file, opened)
         if file.kind is not None and file.kind.pillow is None:
-            file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
+            take_undecodable(file)
         if file.begun is None:
             opened.check_unchanged()
 
@@ -246,7 +247,10 @@ class Worker:
             return False
         reply = self.answers.recall(opened.stat.uid, sha256)
         # It was found to make sense before it was kept.
-        return reply is not None and self._take(file, reply)
+        if reply is None or not take_reply(file, reply, self._pictures):
+            return False
+        file.reply = reply
+        return True
 
     def _begin(self, file: Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
@@ -263,46 +267,11 @@ class Worker:
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             return
-        if not self._take(file, reply):
+        if not take_reply(file, reply, self._pictures):
             self.sandbox.discard()
         elif file.reason not in {Reason.MEMORY, Reason.TIMEOUT}:
             # Those hang on what else the machine is doing; everything else follows from the content.
             file.reply = reply
-
-    def _take(self, file: Checked, reply: bytes) -> bool:
-        """Check a reply and put it down; False where it makes no sense, which is put down too."""
-        assert file.kind is not None
-        try:
-            answer = unpack_reply(reply, file.kind, self._pictures)
-        except ValueError as error:
-            file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
-            return False
-        if isinstance(answer, DecodedPicture):
-            file.picture = answer.picture
-            file.digests.update(answer.stored(self._pictures))
-            file.variants = answer.runs
-            if answer.damage is not None:
-                file.reason = answer.damage
-                file.detail = f"{file.kind.name}, matched by what was decoded of it"
-                if answer.left_out:
-                    file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
-        else:
-            file.reason, file.detail = answer, file.kind.name
-            if answer is Reason.UNSUPPORTED:
-                file.detail += advice(file.kind)
-        return True
-
-    def _match(self, files: Sequence[Checked]) -> None:
-        """Ask the index for all files at once, algorithm by algorithm."""
-        for name in self.setup.algorithms:
-            if name not in self.matcher.algorithms:
-                continue
-            asking = [(file, query) for file in files for query in file.queries(name)]
-            for row, match in self.matcher.ask(name, [query for _, query in asking]):
-                asking[row][0].matches.append(match)
-        for file in files:
-            if file.matches:
-                file.matches = sorted(closest_of_each(file.matches), key=closeness)
 
     def _confirm(self, file: Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
@@ -324,52 +293,17 @@ class Worker:
         if again.reply and "sha256" in file.exact:
             # In the place of the first one's answer, which it may contradict.
             self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
-        self._match([again])
+        match_all(self.matcher, self.setup.algorithms, [again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
             file.digests.update(again.digests)
             file.variants = again.variants
+            # All that is kept must be of one decoder, and of this one.
+            file.reply, file.confirmed = again.reply, True
             return
-        file.matches = exact
+        file.matches, file.reply = exact, b""
         file.reason = again.reason or Reason.UNCONFIRMED
         file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
-
-    def _result(self, file: Checked) -> FileResult:
-        stat = file.item.stat
-        if file.unreadable:
-            # Not every store says in a listing what it won't let be read.
-            archived = file.reason is Reason.ARCHIVED
-            verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
-            return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
-        verdict, because = judge(file.matches, file.reason)
-        pdq = file.digests.get("pdq")
-        result = FileResult(
-            file.item.name,
-            stat,
-            verdict,
-            reason=file.reason,
-            detail=file.detail,
-            because=because,
-            only_test=only_test(file.matches),
-            low_quality=pdq is not None and (pdq.quality or 0) < ALGORITHMS["pdq"].min_quality,
-        )
-        if verdict is Verdict.CLEAN and not self.setup.with_digests:
-            return result
-        digests = {name: Digest(name, value) for name, value in file.exact.items()} | file.digests
-        return replace(
-            result,
-            matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
-            digests=tuple(digests[name] for name in self.setup.algorithms if name in digests),
-            picture=file.picture,
-            augmented=tuple(self._augmented(file)) if self.setup.augment else (),
-        )
-
-    def _augmented(self, file: Checked) -> Iterator[VariantDigest]:
-        kinds = frozenset().union(*(AUGMENTATIONS[name] for name in self.setup.augment))
-        for run in file.variants:
-            if run.part.kind in kinds and not run.rendering and not run.turns[0]:
-                found = next(run.digests())
-                yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
 
     def close(self) -> None:
         """End the sandbox, and let connections go."""

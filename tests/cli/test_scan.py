@@ -301,11 +301,9 @@ def test_a_report_that_can_not_be_written(run: Run, uploads: Path, local_list: s
     assert "No space left" in ran.err
 
 
-def test_a_disk_that_fills_up_keeps_what_was_written(
-    uploads: Path, local_list: str, state: Path, tmp_path: Path
-) -> None:
+def test_a_disk_that_fills_up_keeps_what_was_written(uploads: Path, tmp_path: Path) -> None:
     for number in range(300):
-        (uploads / f"copy{number}.jpg").write_bytes((uploads / "listed.jpg").read_bytes())
+        (uploads / f"cut{number}.jpg").write_bytes((uploads / "listed.jpg").read_bytes()[:200])
     report = tmp_path / "r.jsonl"
     done = subprocess.run(
         [
@@ -316,10 +314,13 @@ def test_a_disk_that_fills_up_keeps_what_was_written(
             *COMMAND,
             "scan",
             str(uploads),
+            "--no-state",
+            "--list",
+            "demo",
             "--report",
             str(report),
         ],
-        env=environment(state),
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
         timeout=60,
@@ -331,6 +332,20 @@ def test_a_disk_that_fills_up_keeps_what_was_written(
     whole = report.with_name("r.jsonl.partial").read_bytes().splitlines()[:-1]
     assert len(whole) > 10
     assert all(json.loads(line) for line in whole)
+
+
+def test_no_room_for_the_state_is_said_to_be_that(uploads: Path, local_list: str, state: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 64; exec "$@"', "sh", *COMMAND, "scan", str(uploads), "--report", "-"],
+        env=environment(state),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (12, ""), done.stderr
+    assert str(state / "sweep") in done.stderr
+    assert "Check free space" in done.stderr
 
 
 def test_two_sweeps_at_once(run: Run, uploads: Path, local_list: str, state: Path) -> None:

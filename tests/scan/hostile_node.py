@@ -46,13 +46,28 @@ class Trap:
         return os.mkdir, (self._folder,)
 
 
+def hinder() -> None:
+    """Whatever the environment asks for besides."""
+    from hashscan.scan.cluster import node
+
+    if kept := os.environ.get("SWEEPS_KEPT"):
+        node.SWEEPS_KEPT = int(kept)
+    if idle := os.environ.get("IDLE_SECONDS"):
+        node.IDLE_SECONDS = float(idle)
+    if (deadly := os.environ.get("DIE_PREPARING")) and os.path.exists(deadly):
+        with open(deadly, "a") as stream:
+            stream.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def mortal(setup: WorkerSetup, answers: Answers) -> Worker:
     """Makes a worker in a node's process, whose decoder is hostile, too."""
+    hinder()
     if folder := os.environ.get("TRAP"):
         from hashscan.scan.cluster import node
 
         node.check = lambda token, packed: Trap(folder)  # type: ignore[assignment,return-value]
-    return Machine(replace(setup, decoder="tests.scan.hostile:load"), answers)
+    return Machine(replace(setup, decoder=os.environ.get("DECODER", "tests.scan.hostile:load")), answers)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
     summary = {
         "type": "summary", "schema": 1, "verdicts": {"clean": 5}, "reasons": {}, "folders_not_entered": {},
         "empty_targets": 0, "passed": PASSED, "test_findings": 0, "low_quality_pictures": 0,
-        "bytes": 7, "incomplete": [], "only_test_entries": False, "listed": 10, "listed_sum": "a5",
+        "bytes": 7, "unchanged": 0, "incomplete": [], "only_test_entries": False,
+        "listed": 10, "listed_sum": "a5",
         "exit_code": 0,
         "ended": "2026-11-25T10:00:01+00:00",
     }  # fmt: skip

@@ -154,9 +154,15 @@ class Cluster:
         self.programs.append(program)
         return program
 
-    def node(self, state: Path, processes: int = 1, command: Sequence[str] = tuple(NODE)) -> Program:
+    def node(
+        self,
+        state: Path,
+        processes: int = 1,
+        command: Sequence[str] = tuple(NODE),
+        environment: dict[str, str] | None = None,
+    ) -> Program:
         """A node that is ready."""
-        program = self.start_node(state, processes, command)
+        program = self.start_node(state, processes, command, environment)
         program.wait_for("are ready at")
         return program
 

@@ -20,10 +20,11 @@ from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
 from hashscan.scan.checked import Checked
+from hashscan.scan.judging import MATCHES_KEPT
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
-from hashscan.scan.worker import MATCHES_KEPT, Worker
+from hashscan.scan.worker import Worker
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns

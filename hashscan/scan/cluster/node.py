@@ -9,8 +9,11 @@ import contextlib
 import os
 import socket
 import threading
+import time
 import traceback
+import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,19 +29,19 @@ from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import Batch
 from hashscan.scan.answers import Answers
 from hashscan.scan.cluster.messages import (
-    Answer,
+    Busy,
     Defect,
     Greeting,
     Job,
     Ready,
     Refused,
     Unprepared,
-    pack_answer,
     pack_greeting,
     unpack_job,
     version_of,
     with_lists,
 )
+from hashscan.scan.cluster.results import Answer, pack_answer
 from hashscan.scan.pace import Pace
 from hashscan.scan.pool import MakeWorker
 from hashscan.scan.wire import PackedBatch, unpack_batch
@@ -50,7 +53,12 @@ if TYPE_CHECKING:
     import distributed
 
 SWEEPS_KEPT = 16
-"""Sweeps that a worker is ready for at a time; each costs a sandbox. The one asked least lately goes."""
+"""Sweeps that a worker is ready for at a time; each costs a sandbox. Idle ones make room for others."""
+
+IDLE_SECONDS = 30.0
+"""A sweep is idle that had nothing to ask while the worker was free for so long in all,"""
+IDLE_TASKS = 4 * SWEEPS_KEPT
+"""or while it did so much for others: each may have two batches waiting here, which come in turn."""
 
 FILES = "file"
 """The source whose targets are paths of the machine."""
@@ -77,6 +85,10 @@ class _Prepared:
     lists: OpenedLists
     answers: Answers
     worker: Worker
+    done: int
+    """What the worker had done in all when it was last asked for this sweep,"""
+    free: float
+    """and for how many seconds it had been free."""
 
     def close(self) -> None:
         self.worker.close()
@@ -89,32 +101,38 @@ class Node:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._host = socket.gethostname()
+        self._process = uuid.uuid4().hex
         self._sweeps: OrderedDict[str, _Prepared] = OrderedDict()
+        """The one asked least lately first."""
         self._busy = threading.Lock()
+        self._done = 0
+        self._free = 0.0
+        self._left = time.monotonic()
         self._pace = None if settings.pace is None else Pace.at(*settings.pace)
 
     def prepare(self, token: str, job: bytes) -> Greeting:
         """Open the lists and start the sandbox for a sweep, or say why that can't be."""
-        with self._busy:
+        with self._turn():
             try:
                 if (theirs := version_of(job)) != self._settings.version:
                     raise RefusalError(f"it has hashscan {self._settings.version}, not {theirs}")
                 if token not in self._sweeps:
+                    if not self._has_room():
+                        return Busy(self._host)
                     self._sweeps[token] = self._opened(unpack_job(job))
-                self._sweeps.move_to_end(token)
-                while len(self._sweeps) > SWEEPS_KEPT:
-                    self._sweeps.popitem(last=False)[1].close()
+                self._asked(token)
             except (RefusalError, HashscanError, OSError) as refused:
                 return Refused(self._host, _words(refused))
-            return Ready(self._settings.identity, self._host, self._settings.version)
+            return Ready(self._settings.identity, self._host, self._settings.version, self._process)
 
     def check(self, token: str, batch: Batch) -> Answer:
         """Check a batch for a sweep."""
-        with self._busy:
+        with self._turn():
             prepared = self._sweeps.get(token)
             if prepared is None:
-                return Unprepared()
-            self._sweeps.move_to_end(token)
+                return Unprepared(self._process)
+            self._done += 1
+            self._asked(token)
             try:
                 return prepared.worker.check(located(batch))
             except HashscanError as error:
@@ -124,7 +142,7 @@ class Node:
 
     def release(self, token: str) -> None:
         """Let go of what a sweep needed."""
-        with self._busy:
+        with self._turn():
             if token in self._sweeps:
                 self._sweeps.pop(token).close()
 
@@ -133,6 +151,30 @@ class Node:
         if self._busy.acquire(timeout=1):
             while self._sweeps:
                 self._sweeps.popitem()[1].close()
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._busy:
+            self._free += time.monotonic() - self._left
+            try:
+                yield
+            finally:
+                self._left = time.monotonic()
+
+    def _asked(self, token: str) -> None:
+        prepared = self._sweeps[token]
+        prepared.done, prepared.free = self._done, self._free
+        self._sweeps.move_to_end(token)
+
+    def _has_room(self) -> bool:
+        """Whether there is room for one more sweep, made by forgetting idle ones."""
+        while len(self._sweeps) >= SWEEPS_KEPT:
+            token, oldest = next(iter(self._sweeps.items()))
+            if self._free - oldest.free <= IDLE_SECONDS and self._done - oldest.done <= IDLE_TASKS:
+                return False
+            del self._sweeps[token]
+            oldest.close()
+        return True
 
     def _opened(self, job: Job) -> _Prepared:
         with contextlib.ExitStack() as undo:
@@ -146,7 +188,7 @@ class Node:
             # So that no sandbox is waited for, or found lacking, when the first picture comes.
             worker.sandbox.start()
             undo.pop_all()
-            return _Prepared(lists, answers, worker)
+            return _Prepared(lists, answers, worker, self._done, self._free)
 
 
 def _compare(job: Job, lists: OpenedLists) -> None:

@@ -35,6 +35,8 @@ ARRIVE_SECONDS = 20.0
 """For the first worker to be there."""
 READY_SECONDS = 120.0
 """For a worker that was there from the beginning to be ready, where no other is."""
+LOOK_SECONDS = 0.2
+"""Between two looks at who is there."""
 OTHERS_SECONDS = 5.0
 """For the others, once one is."""
 CLOSE_SECONDS = 10.0
@@ -140,16 +142,9 @@ class ClusterPool(Pool):
 
     async def _gather(self, dispatcher: Dispatcher) -> None:
         """Wait for workers."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        preparing = dispatcher.preparing
         try:
-            while True:
-                await dispatcher.look()
-                waiting = READY_SECONDS if not dispatcher.slots else OTHERS_SECONDS
-                await dispatcher.settle_in(waiting)
-                if dispatcher.slots or dispatcher.refused or loop.time() - begun > ARRIVE_SECONDS:
-                    break
-                await asyncio.sleep(0.2)
+            await self._arrive(dispatcher)
         except (OSError, TimeoutError) as error:
             raise UnreachableError(
                 f"the scheduler {self._cluster.scheduler} went away: {_first_line(error)}",
@@ -159,16 +154,44 @@ class ClusterPool(Pool):
             raise RuntimeError(dispatcher.failure)
         if dispatcher.slots:
             return
-        if not dispatcher.refused:
-            raise UnreachableError(
-                f"the scheduler {self._cluster.scheduler} has no worker that answers",
-                advice="Start `hashscan worker` on the machines that are to read the files.",
+        if any(host not in preparing.dying for host, _ in preparing.refused):
+            raise NoUsableListError(
+                f"no worker of the cluster can take part: {preparing.troubles()}",
+                advice="Give all machines the same version of hashscan and of the lists.",
             )
-        reasons = "; ".join(f"{host}: {why}" for host, why in dispatcher.refused)
-        raise NoUsableListError(
-            f"no worker of the cluster can take part: {reasons}",
-            advice="Give all machines the same version of hashscan and of the lists.",
+        if preparing.dying or preparing.busy:
+            raise UnreachableError(
+                f"no worker of the cluster can take part: {preparing.troubles()}",
+                advice="See what `hashscan worker` says there, or start it on more machines.",
+            )
+        raise UnreachableError(
+            f"the scheduler {self._cluster.scheduler} has no worker that answers",
+            advice="Start `hashscan worker` on the machines that are to read the files.",
         )
+
+    async def _arrive(self, dispatcher: Dispatcher) -> None:
+        """Look who is there until there is nobody worth waiting for."""
+        loop = asyncio.get_running_loop()
+        preparing = dispatcher.preparing
+        begun = last_asked = loop.time()
+        first_ready: float | None = None
+        while True:
+            await dispatcher.look()
+            # Not longer, or it would go unnoticed that one died which is waited for.
+            await preparing.settle_in(LOOK_SECONDS)
+            now = loop.time()
+            if preparing:
+                last_asked = now
+            if dispatcher.slots:
+                first_ready = now if first_ready is None else first_ready
+                if not preparing or now - first_ready > OTHERS_SECONDS:
+                    return
+            else:
+                alone = not preparing.busy and now - last_asked > ARRIVE_SECONDS
+                if alone or now - begun > READY_SECONDS or (preparing.refused and not preparing):
+                    return
+            if not preparing:
+                await asyncio.sleep(LOOK_SECONDS)
 
     def _changed(self, dispatcher: Dispatcher) -> None:
         self.workers = len(dispatcher.slots)
@@ -177,7 +200,7 @@ class ClusterPool(Pool):
     async def _fields(self) -> Record:
         dispatcher = self._dispatcher
         nodes = Counter((ready.host, ready.version) for ready in dispatcher.met.values())
-        refused = [{"host": host, "why": why} for host, why in sorted(dispatcher.refused)]
+        refused = [{"host": host, "why": why} for host, why in sorted(dispatcher.preparing.refused)]
         return {
             "scheduler": self._cluster.scheduler,
             "nodes": [

@@ -75,3 +75,8 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._broken(error)
+
+
+def first_line(error: BaseException) -> str:
+    """What kind of error it is, and the beginning of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -2,96 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hashscan.lists.store import ListStore
 from hashscan.model import Entry
-from tests.pictures import encoded, scene
+from tests.scan.cluster.sweeping import IMPATIENT, command, draw, killing, state_with, stop, story, sweep
 from tests.scan.hostile import MARKS
 from tests.scan.hostile_node import MACHINE
-from tests.scan.nodes import HOSTILE_NODE, NODE, Cluster, Program, cluster, records_of, until, workers_of
+from tests.scan.nodes import HOSTILE_NODE, NODE, Cluster, cluster, records_of, until, workers_of
+from tests.web import served
 
 pytest.importorskip("distributed")
-
-LISTED = 7
-"""Every so many pictures one is on the list."""
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Cluster]:
-    with cluster(tmp_path / "cluster") as made:
-        yield made
-
-
-def draw(folder: Path, number: int, distinct: int = 12) -> list[Entry]:
-    """Pictures in two folders, and entries for some of them, by bytes and by likeness."""
-    contents = [encoded(scene(seed, 320, 240)) for seed in range(distinct)]
-    entries = []
-    for position in range(number):
-        inside = folder / f"part-{position % 2}"
-        inside.mkdir(parents=True, exist_ok=True)
-        content = contents[position % distinct] + b"%d" % position
-        (inside / f"{position:04}.jpg").write_bytes(content)
-        if position % LISTED == 0:
-            entries.append(Entry(f"e-{position}", "sha256", hashlib.sha256(content).digest(), "A1"))
-    return entries
-
-
-def state_with(folder: Path, entries: list[Entry]) -> Path:
-    folder.mkdir(mode=0o700)
-    ListStore(folder / "lists").import_entries("ours", entries, "test")
-    return folder
-
-
-HASHSCAN = [sys.executable, "-m", "hashscan"]
-
-
-def command(
-    state: Path, target: Path, report: Path, *options: str, program: Sequence[str] = HASHSCAN
-) -> list[str]:
-    scan = [*program, "scan", str(target), "--state", str(state)]
-    return [*scan, "--report", str(report), *options]
-
-
-def sweep(
-    state: Path, target: Path, report: Path, *options: str, program: Sequence[str] = HASHSCAN
-) -> tuple[int, str]:
-    scan = command(state, target, report, *options, program=program)
-    done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
-    assert not re.search("Traceback|Task was", done.stderr), done.stderr
-    return done.returncode, done.stderr
-
-
-Story = dict[str, Any]
-
-
-def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
-    """The sweep's record, what was found by path, and the counts."""
-    first, *middle, last = records_of(report)
-    assert (first["type"], last["type"]) == ("sweep", "summary")
-    counts = {key: last[key] for key in ("files", "verdicts", "reasons", "bytes", "exit_code")}
-    by_path = {str(record["path"]): record for record in middle}
-    assert len(by_path) == len(middle)
-    return first, by_path, counts
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> tuple[Path, Path]:
-    """A folder of pictures, and a state folder whose list has some of them."""
-    folder = tmp_path / "pictures"
-    return folder, state_with(tmp_path / "state", draw(folder, 60))
 
 
 def test_a_cluster_finds_what_a_sweep_here_finds(
@@ -120,42 +49,26 @@ def test_a_cluster_finds_what_a_sweep_here_finds(
         assert "Traceback" not in "".join(program.said)
 
 
-def test_a_node_keeps_one_pace_for_all_its_processes(
+def test_what_was_learnt_by_reading_is_told_from_afar_too(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    """Of what a list names, the size is known only when it was read."""
     folder, state = pictures
-    limits = {"HASHSCAN_LIMIT_FILES": "20", "HASHSCAN_LIMIT_RATE": "100M", "HASHSCAN_MAX_LOAD": "100000"}
-    here.nodes(here.start_node(state, 2, environment=limits))
-    code, said = sweep(state, folder, tmp_path / "r.jsonl", *here.options)
-    assert code == 1, said
-    summary = json.loads((tmp_path / "r.jsonl").read_text().splitlines()[-1])
-    assert summary["files"] == 60
-    assert summary["seconds"] >= 60 / 20 - 0.2
-
-
-def test_a_busy_machine_s_node_waits(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
-    folder, state = pictures
-    node = here.start_node(state, 1, environment={"HASHSCAN_MAX_LOAD": "0.0001"})
-    node.wait_for("waiting")
-    node.wait_for("are ready at")
-    begun = subprocess.Popen(
-        [
-            *NODE[:-1],
-            "scan",
-            str(folder),
-            "--state",
-            str(state),
-            "--report",
-            str(tmp_path / "r"),
-            *here.options,
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        begun.wait(6)
-    begun.terminate()
-    assert begun.wait(30) == 143
-    assert json.loads((tmp_path / "r").read_text().splitlines()[-1])["files"] == 0
+    (folder / "cut.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+    node = here.node(state)
+    with served(folder) as address:
+        paths = [*sorted((folder / "part-0").iterdir()), folder / "cut.jpg"]
+        names = tmp_path / "names"
+        names.write_text("".join(f"{address}/{path.relative_to(folder)}\n" for path in paths))
+        options = ("--files-from", str(names), "--with-digests")
+        local = sweep(state, None, tmp_path / "local.jsonl", *options)
+        far = sweep(state, None, tmp_path / "far.jsonl", *options, *here.options)
+    assert local[0] == far[0] == 1, far[1]
+    _, found, counts = story(tmp_path / "local.jsonl")
+    assert {record["type"] for record in found.values()} == {"finding", "undecoded"}
+    assert all(record["size"] > 0 for record in found.values())
+    assert story(tmp_path / "far.jsonl")[1:] == (found, counts)
+    stop([node])
 
 
 def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path], tmp_path: Path) -> None:
@@ -173,24 +86,6 @@ def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path
     assert story(tmp_path / "far.jsonl")[1:] == story(tmp_path / "local.jsonl")[1:]
     assert records_of(tmp_path / "far.jsonl")[-1]["cluster"]["workers_lost"] == 1  # type: ignore[index]
     stop(nodes)
-
-
-def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
-    """Run a sweep, and do something to the cluster as soon as the first finding is written."""
-    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
-    kill()
-    _, said = running.communicate(timeout=200)
-    assert not re.search("Traceback|Task was", said), said
-    assert re.search("lost|gone|out of reach", said), f"the sweep had ended before: {said}"
-    return running.returncode, said
-
-
-def stop(nodes: list[Program]) -> None:
-    for node in nodes:
-        node.signal(signal.SIGTERM)
-    for node in nodes:
-        assert node.wait() == 143, node.said
 
 
 def test_files_that_kill_cost_one_verdict_each(here: Cluster, tmp_path: Path) -> None:
@@ -290,14 +185,6 @@ def test_no_scheduler_and_no_workers(here: Cluster, tmp_path: Path) -> None:
     assert code == 13, said
     assert "has no worker" in said
     assert not (tmp_path / "report.jsonl").exists()
-
-
-IMPATIENT = [
-    sys.executable,
-    "-c",
-    "import sys; from hashscan.scan.cluster import pool; pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0\n"
-    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
-]
 
 
 @pytest.mark.slow

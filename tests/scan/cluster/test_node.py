@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import pytest
 from hashscan.model import Batch, BatchResult, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.worker import Worker
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
 pytest.importorskip("distributed")
 
-from hashscan.scan.cluster.messages import Job, Ready, Refused, Unprepared
+from hashscan.scan.cluster import node as sweeps
+from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared
 from hashscan.scan.cluster.node import SWEEPS_KEPT, Node, NodeSettings, located
 
 SETUP = WorkerSetup(
@@ -76,16 +79,66 @@ def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, f
     node.close()
 
 
-def test_sweeps_make_room_for_each_other(tmp_path: Path, folder: Path) -> None:
+JOB = Job("0.1.0", (), SETUP).to_bytes()
+
+
+def test_idle_sweeps_make_room_for_others(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node, batch = Node(NodeSettings("n", tmp_path)), batch_of(folder)
-    job = Job("0.1.0", (), SETUP).to_bytes()
-    for number in range(SWEEPS_KEPT + 1):
-        assert isinstance(node.prepare(str(number), job), Ready)
-    assert isinstance(node.check("0", batch), Unprepared)
+    for number in range(SWEEPS_KEPT):
+        assert isinstance(node.prepare(str(number), JOB), Ready)
+    # All may have batches on their way, so whoever comes now must wait.
+    assert isinstance(node.prepare("new", JOB), Busy)
+    assert isinstance(node.check("0", batch), BatchResult)
+    monkeypatch.setattr(sweeps, "IDLE_SECONDS", 0.05)
+    time.sleep(0.1)
+    assert isinstance(node.check("1", batch), BatchResult)
+    ready = node.prepare("new", JOB)
+    assert isinstance(ready, Ready)
+    # The one asked least lately had to go, and it is said that this process has forgotten it.
+    assert node.check("2", batch) == Unprepared(ready.process)
     assert isinstance(node.check("1", batch), BatchResult)
     node.release("1")
     assert isinstance(node.check("1", batch), Unprepared)
     node.close()
+
+
+def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is to do for them may wait behind others' batches."""
+    node, batch = Node(NodeSettings("n", tmp_path, Slow)), batch_of(folder)
+    monkeypatch.setattr(sweeps, "SWEEPS_KEPT", 2)
+    monkeypatch.setattr(sweeps, "IDLE_SECONDS", 0.25)
+    monkeypatch.setattr(sweeps, "IDLE_TASKS", 3)
+    assert isinstance(node.prepare("waits", JOB), Ready)
+    assert isinstance(node.prepare("asks", JOB), Ready)
+    for _ in range(3):
+        assert isinstance(node.check("asks", batch), BatchResult)
+        assert isinstance(node.prepare("new", JOB), Busy)
+    # But one that does not come up for so long has nothing here.
+    assert isinstance(node.check("asks", batch), BatchResult)
+    assert isinstance(node.prepare("new", JOB), Ready)
+    assert isinstance(node.check("waits", batch), Unprepared)
+    node.close()
+
+
+class Slow(Worker):
+    def check(self, batch: Batch) -> BatchResult:
+        time.sleep(0.3)
+        return super().check(batch)
+
+
+def test_processes_of_one_node_are_told_apart(tmp_path: Path) -> None:
+    nodes = [Node(NodeSettings("n", tmp_path)) for _ in range(2)]
+    first, second = (node.prepare("t", JOB) for node in nodes)
+    assert isinstance(first, Ready)
+    assert isinstance(second, Ready)
+    assert first.node == second.node
+    assert first.process != second.process
+    for node in nodes:
+        node.close()
 
 
 def test_what_a_node_lacks_is_said(tmp_path: Path) -> None:

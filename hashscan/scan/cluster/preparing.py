@@ -1,0 +1,168 @@
+"""Has the workers of a cluster prepare for a sweep, and bears in mind which can't."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from distributed import Future
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
+
+from hashscan.scan.cluster import node
+from hashscan.scan.cluster.messages import AnswerError, Busy, Ready, Refused, unpack_greeting
+from hashscan.scan.cluster.tasks import Tasks, first_line
+
+PREPARE_SECONDS = 600.0
+"""For a worker to prepare, behind what it has to do for others."""
+BUSY_SECONDS = 5.0
+"""Until a worker is asked again that has as many sweeps under way as it can."""
+DEATHS_MAX = 3
+"""Times that workers of one machine may die as they prepare before no more of them are asked."""
+
+
+class Preparing:
+    """Workers that are asked to prepare; for one event loop."""
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        token: str,
+        job: bytes,
+        ready: Callable[[str, Ready], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """Begin with nobody.
+
+        Args:
+            tasks: of the sweep.
+            token: names the sweep.
+            job: what each worker is told.
+            ready: called with the address of a worker and its answer, once it is ready.
+            say: takes messages for a person.
+        """
+        self.refused: dict[tuple[str, str], int] = {}
+        """Host and reason of workers that can't take part, and how many there are."""
+        self.busy: dict[str, str] = {}
+        """Host of workers that have no room for this sweep now, by address."""
+        self.dying: set[str] = set()
+        """Machines of which no more workers are asked, since they died of it."""
+        self._tasks = tasks
+        self._token = token
+        self._job = job
+        self._ready = ready
+        self._say = say
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, Future[Any]] = {}
+        """Who is asked to prepare, and Dask's word for the answer."""
+        self._present: frozenset[str] = frozenset()
+        self._settled: set[str] = set()
+        """Of those that are there, whom there is nothing to ask: they are ready, refused or busy."""
+        self._deaths: dict[str, int] = {}
+        """Looks at which workers had died as they prepared, since one was ready, by machine."""
+        self._died: set[str] = set()
+        """Machines of which workers did so since the last look."""
+
+    def __bool__(self) -> bool:
+        return bool(self._running)
+
+    def look(self, present: frozenset[str]) -> None:
+        """Ask whoever is new.
+
+        Args:
+            present: the addresses of all workers of the scheduler.
+        """
+        for address in self._asked.keys() - present:
+            self._died.add(machine_of(address))
+            self._asked[address].release()
+        for machine in self._died:
+            # However many at once, as when the machine goes.
+            self._count_death(machine)
+        self._died.clear()
+        self._present = present
+        self._settled &= present
+        self.busy = {address: host for address, host in self.busy.items() if address in present}
+        for address in present - self._settled - self._running.keys():
+            if machine_of(address) not in self.dying:
+                self._running[address] = self._tasks.start(self._prepare(address))
+
+    def again(self, address: str) -> None:
+        """A worker is to be asked once more, as soon as somebody looks."""
+        self._settled.discard(address)
+
+    def forget_all(self) -> None:
+        """The scheduler went away; whoever is there afterwards is new."""
+        self._settled.clear()
+        self.busy.clear()
+
+    async def settle_in(self, seconds: float) -> None:
+        """Wait until those that are asked have answered."""
+        if self._running:
+            await asyncio.wait(set(self._running.values()), timeout=seconds)
+
+    def refuse(self, refused: Refused) -> None:
+        """Say of somebody, once, that it can't take part."""
+        key = refused.host, refused.why
+        self.refused[key] = self.refused.get(key, 0) + 1
+        if self.refused[key] == 1:
+            self._say(f"node {refused.host} takes no part: {refused.why}")
+
+    def troubles(self) -> str:
+        """Why there are not more workers, in words."""
+        reasons = [f"{host}: {why}" for host, why in self.refused]
+        reasons += [f"{host}: busy with other sweeps" for host in sorted(set(self.busy.values()))]
+        return "; ".join(reasons)
+
+    async def _prepare(self, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        future = self._tasks.send(address, node.prepare, self._token, self._job)
+        self._asked[address] = future
+        late = loop.call_later(PREPARE_SECONDS, future.release)
+        until = late.when()
+        try:
+            answer = unpack_greeting(await self._tasks.answer(future))
+        except AnswerError as error:
+            answer = Refused(address, f"its answer makes no sense: {error}")
+        except (KilledWorker, FutureCancelledError) as error:
+            if isinstance(error, KilledWorker):
+                self._died.add(machine_of(address))
+            if loop.time() < until:
+                # Its worker or the scheduler went away. Where it is still there, it is asked again.
+                return
+            answer = Refused(address, f"it did not get ready within {PREPARE_SECONDS:.0f} s")
+        except Exception as error:
+            answer = Refused(address, f"it can't run hashscan's tasks: {first_line(error)}")
+        finally:
+            late.cancel()
+            del self._running[address], self._asked[address]
+        if address not in self._present:
+            return
+        self._settled.add(address)
+        self.busy.pop(address, None)
+        match answer:
+            case Refused():
+                self.refuse(answer)
+            case Busy(host):
+                self._wait(address, host)
+            case Ready():
+                self._deaths.pop(machine_of(address), None)
+                self._ready(address, answer)
+
+    def _wait(self, address: str, host: str) -> None:
+        if host not in self.busy.values():
+            self._say(f"node {host} has as many other sweeps as it can; it is asked again")
+        self.busy[address] = host
+        asyncio.get_running_loop().call_later(BUSY_SECONDS, self.again, address)
+
+    def _count_death(self, machine: str) -> None:
+        self._deaths[machine] = self._deaths.get(machine, 0) + 1
+        if self._deaths[machine] == DEATHS_MAX:
+            self.dying.add(machine)
+            self.refuse(Refused(machine, f"its workers died {DEATHS_MAX} times as they prepared"))
+
+
+def machine_of(address: str) -> str:
+    """The host in the address of a worker, which is the same for all workers of a node."""
+    return urlsplit(address).hostname or address

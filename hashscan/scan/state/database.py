@@ -1,0 +1,157 @@
+"""The database of the state: opened, made, or set aside where it is of no use."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hashscan.errors import OutputError
+from hashscan.scan.state.columns import DamagedColumnError
+from hashscan.scan.state.filesystems import NETWORK_TYPES, type_of
+
+FORMAT = 1
+"""Raised whenever an older hashscan could misunderstand what is stored."""
+FOLDER, FILE = "sweep", "state.sqlite"
+_MARK = "damaged"
+_PAGES_IN_MEMORY = -32_768  # SQLite counts negative cache sizes in KiB
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE filesystems (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
+CREATE TABLE profiles (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE heads (id INTEGER PRIMARY KEY, heads BLOB NOT NULL UNIQUE);
+-- Columns: how many rows count, and how many of them are on the disk for certain.
+CREATE TABLE columns (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, synced INTEGER NOT NULL) WITHOUT ROWID;
+-- Contents by the first eight bytes of their SHA-256, as a signed number, up to the row `indexed`.
+CREATE TABLE contents (prefix INTEGER, content INTEGER, PRIMARY KEY (prefix, content)) WITHOUT ROWID;
+-- Folders whose files of one filesystem are kept; a shard is '' or INDEX/COUNT.
+CREATE TABLE folders (
+  id INTEGER PRIMARY KEY, path BLOB NOT NULL, shard TEXT NOT NULL, filesystem INTEGER NOT NULL,
+  listing BLOB NOT NULL,
+  UNIQUE (path, shard, filesystem)
+);
+-- What was read of a folder since its listing was written.
+CREATE TABLE pieces (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, listing BLOB NOT NULL);
+CREATE INDEX pieces_folder ON pieces (folder);
+-- When a folder was last checked to its end: in which sweep and turn of which scope, in seconds since 1970.
+CREATE TABLE seen (
+  folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
+  at INTEGER NOT NULL
+);
+-- Folders of which not all contents are in places yet.
+CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
+CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
+CREATE TABLE hits (content INTEGER PRIMARY KEY);
+-- Contents that a power cut has taken before they were on the disk.
+CREATE TABLE lost (content INTEGER PRIMARY KEY);
+-- Up to which content all were compared with the entries of a part of a list.
+CREATE TABLE matched (part TEXT PRIMARY KEY, contents INTEGER NOT NULL) WITHOUT ROWID;
+-- What is swept as one: a target with a shard and with what is left out.
+CREATE TABLE scopes (
+  id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
+  turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
+);
+CREATE TABLE sweeps (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER);
+-- Every finding there was: of which sweep the last was, and since when the file is gone.
+CREATE TABLE findings (
+  path BLOB PRIMARY KEY, scope INTEGER NOT NULL, content INTEGER, verdict TEXT NOT NULL,
+  because TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER
+) WITHOUT ROWID;
+"""
+
+
+class NewerStateError(OutputError):
+    """The state was written by a newer hashscan."""
+
+    advice = "Use that version, or another --state folder."
+
+
+def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
+    """Open the state beneath a folder, whose lock the caller holds; make it where there is none.
+
+    Returns:
+        The database, the folder with the columns, and in words what was set aside, if anything.
+
+    Raises:
+        NewerStateError: it must be left alone.
+        OutputError: it can't be read or written, or lies on a network filesystem.
+    """
+    kind = type_of(os.fsencode(state))
+    if kind in NETWORK_TYPES:
+        raise OutputError(
+            f"the state folder {state} lies on a network filesystem ({kind}), where what a sweep remembers "
+            "would be damaged sooner or later",
+            advice="Name a --state folder on a disk of this machine.",
+        )
+    folder, remark = state / FOLDER, ""
+    try:
+        if (folder / _MARK).exists():
+            remark = _set_aside(folder, "it was found damaged by the last sweep")
+        try:
+            return _open(folder), folder, remark
+        except (sqlite3.DatabaseError, DamagedColumnError) as error:
+            if isinstance(error, sqlite3.OperationalError) and not _means_damage(error):
+                raise
+            remark = _set_aside(folder, str(error))
+            return _open(folder), folder, remark
+    except (OSError, sqlite3.Error) as error:
+        raise OutputError(f"can't use what sweeps remember in {folder}: {error}") from error
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / FILE
+    # Made by us and not by SQLite, whose files others may read.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA page_size = 8192")
+        database.execute("PRAGMA journal_mode = WAL")
+        # Each commit survives our death. What a power cut may take is read again.
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(f"PRAGMA cache_size = {_PAGES_IN_MEMORY}")
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise NewerStateError(f"{path} was written by a newer version of hashscan")
+        if not found:
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        database.execute("SELECT count(*) FROM columns").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _means_damage(error: sqlite3.Error) -> bool:
+    """Whether it isn't the disk or a permission, but what is written there."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+
+
+def _set_aside(folder: Path, why: str) -> str:
+    aside = folder.with_name(
+        f"{folder.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
+    )
+    folder.rename(aside)
+    return f"what earlier sweeps remembered can't be used ({why}) and is kept as {aside}; all is read again"
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn trouble with the state, while it is in use, into an error that ends the command."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
+        if not isinstance(error, sqlite3.Error) or _means_damage(error):
+            with suppress(OSError):
+                (folder / _MARK).touch(mode=0o600)
+            raise OutputError(
+                f"what sweeps remember in {folder} is damaged: {error}",
+                advice="Sweep again: it is set aside then, and everything is read again.",
+            ) from error
+        raise OutputError(f"can't write what sweeps remember in {folder}: {error}") from error
+    except OSError as error:
+        raise OutputError(f"can't write what sweeps remember in {folder}: {error.strerror}") from error

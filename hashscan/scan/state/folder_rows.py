@@ -1,0 +1,137 @@
+"""The folders of the database: what is kept of each, and when it was checked last."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from hashscan.scan.state.filesystems import name_of
+from hashscan.scan.state.listings import Listing, from_bytes, joined
+
+
+class FolderRows:
+    """All of them, of one shard."""
+
+    def __init__(self, database: sqlite3.Connection, shard: str) -> None:
+        self._database = database
+        self._shard = shard
+        self._filesystems: dict[int, int | None] = {}
+
+    def filesystem(self, path: bytes, device: int) -> int | None:
+        """The number of the filesystem that files of a folder are on; None where it can't be told."""
+        if device not in self._filesystems:
+            name = name_of(path, device)
+            if name is None:
+                return None
+            self._database.execute("INSERT OR IGNORE INTO filesystems (name) VALUES (?)", (name,))
+            found = self._database.execute("SELECT id FROM filesystems WHERE name=?", (name,)).fetchone()
+            self._filesystems[device] = found[0]
+        return self._filesystems[device]
+
+    @property
+    def filesystems(self) -> set[int]:
+        """Those met."""
+        return {number for number in self._filesystems.values() if number is not None}
+
+    def find(self, path: bytes, filesystem: int) -> tuple[int | None, Listing, bool]:
+        """Look up a folder.
+
+        Returns:
+            Its row, where there is one; what is kept of it, later pieces behind the listing; and whether that
+            stands in several places.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        found: int | None = None
+        listings: list[Listing] = []
+        rows = self._database.execute(
+            "SELECT id, shard, listing FROM folders WHERE path=? AND filesystem=?", (path, filesystem)
+        )
+        for number, shard, listing in rows.fetchall():
+            # What another division into shards has read serves as well.
+            if shard == self._shard:
+                found = number
+            listings.append(from_bytes(listing))
+            pieces = self._database.execute(
+                "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
+            )
+            listings.extend(from_bytes(piece) for (piece,) in pieces)
+        return found, joined(listings), len(listings) > 1
+
+    def find_or_make(self, path: bytes, filesystem: int) -> int:
+        """The row of a folder, which may be a new, empty one."""
+        found = self._database.execute(
+            "SELECT id FROM folders WHERE path=? AND shard=? AND filesystem=?",
+            (path, self._shard, filesystem),
+        ).fetchone()
+        if found is not None:
+            return int(found[0])
+        cursor = self._database.execute(
+            "INSERT INTO folders (path, shard, filesystem, listing) VALUES (?, ?, ?, ?)",
+            (path, self._shard, filesystem, joined([]).to_bytes()),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def add_piece(self, folder: int, listing: Listing) -> None:
+        """Add to what is kept of a folder."""
+        self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
+        self._database.execute(
+            "INSERT INTO pieces (folder, listing) VALUES (?, ?)", (folder, listing.to_bytes())
+        )
+
+    def write(self, folder: int, listing: Listing) -> None:
+        """Put a listing in the place of all that is kept of a folder."""
+        self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
+        self._database.execute("UPDATE folders SET listing=? WHERE id=?", (listing.to_bytes(), folder))
+        self._database.execute("DELETE FROM pieces WHERE folder=?", (folder,))
+
+    def place(self) -> None:
+        """Say of all contents in which folders they are."""
+        pairs: set[tuple[int, int]] = set()
+        for (folder,) in self._database.execute("SELECT folder FROM unplaced").fetchall():
+            for query in (
+                "SELECT listing FROM folders WHERE id=?",
+                "SELECT listing FROM pieces WHERE folder=?",
+            ):
+                for (listing,) in self._database.execute(query, (folder,)):
+                    pairs.update((content, folder) for content in from_bytes(listing).contents.tolist())
+        # All at once and in order: one by one, each would change another page.
+        self._database.executemany("INSERT OR IGNORE INTO places VALUES (?, ?)", sorted(pairs))
+        self._database.execute("DELETE FROM unplaced")
+
+    def see(self, folders: list[tuple[int, int, int, int, int]]) -> None:
+        """Say of folders in which scope, sweep and turn, and when, they were checked."""
+        self._database.executemany(
+            "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT (folder) DO UPDATE SET "
+            "scope=excluded.scope, sweep=excluded.sweep, turn=excluded.turn, at=excluded.at",
+            folders,
+        )
+
+    def turn(self, folder: int) -> tuple[int, int] | None:
+        """In which scope and turn a folder was checked last."""
+        row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def forget(self, scope: int, sweep: int) -> int:
+        """Forget the folders that a complete sweep of their scope did not meet.
+
+        Those on filesystems that it did not meet stay.
+
+        Returns:
+            How many.
+        """
+        marks = ",".join(str(number) for number in sorted(self.filesystems))
+        gone = self._database.execute(
+            "SELECT id FROM folders JOIN seen ON folder=id "  # noqa: S608 - numbers only
+            f"WHERE scope=? AND sweep<? AND filesystem IN ({marks})",
+            (scope, sweep),
+        ).fetchall()
+        # Their places stay: who follows one sees that there is no such folder, or that it has no such file.
+        for statement in (
+            "DELETE FROM folders WHERE id=?",
+            "DELETE FROM pieces WHERE folder=?",
+            "DELETE FROM seen WHERE folder=?",
+        ):
+            self._database.executemany(statement, gone)
+        return len(gone)

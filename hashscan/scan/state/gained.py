@@ -1,0 +1,121 @@
+"""Compares kept contents with what the lists have gained since they were compared last."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hashscan.lists.columns import ColumnFiles, ListHandle
+from hashscan.model import ALGORITHMS, FileStat, Item
+from hashscan.scan.checked import Checked
+from hashscan.scan.matcher import Matcher, Query, thresholds_of_lists
+from hashscan.scan.state.contents import COLUMN_DIGESTS, STALE, Contents
+from hashscan.scan.state.recollection import recalled
+
+_BLOCK = 1 << 13
+_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+
+
+class Gains:
+    """What each part of each list was compared with."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        contents: Contents,
+        lists: Sequence[ListHandle],
+        review: int | None,
+    ) -> None:
+        """Look up what was compared with what.
+
+        Args:
+            database: of the state.
+            contents: those kept.
+            lists: of the sweep.
+            review: distance in bits up to which near misses are for review.
+        """
+        self._database = database
+        self._contents = contents
+        self._review = review
+        self._lists = lists
+        self._thresholds = thresholds_of_lists(lists)
+        self._parts = [
+            (handle, files, self._label(handle, files)) for handle in lists for files in handle.columns
+        ]
+
+    def _label(self, handle: ListHandle, files: ColumnFiles) -> str:
+        """Tells a part of a list, asked in this way, from all others.
+
+        A part that has fewer entries withdrawn than it had is another one.
+        """
+        name = files.algorithm
+        reach = self._thresholds[name] if ALGORITHMS[name].metric == "hamming" else 0
+        if name == "pdq" and self._review is not None:
+            reach = max(reach, self._review)
+        return f"{name} {reach} {files.content or f'{handle.name} {handle.version}'} {files.withdrawn_rows}"
+
+    def take(self) -> int:
+        """Compare what wasn't yet, and put down which contents came near to an entry.
+
+        Returns:
+            How many contents were compared.
+        """
+        done = dict(self._database.execute("SELECT part, contents FROM matched"))
+        compared = 0
+        by_start: dict[int, list[tuple[ListHandle, ColumnFiles]]] = {}
+        for handle, files, label in self._parts:
+            if ALGORITHMS[files.algorithm].matched and done.get(label, 0) < self._contents.rows:
+                by_start.setdefault(done.get(label, 0), []).append((handle, files))
+        for start, parts in by_start.items():
+            matcher = Matcher(
+                [
+                    replace(handle, columns=tuple(f for h, f in parts if h is handle))
+                    for handle in self._lists
+                    if any(h is handle for h, _ in parts)
+                ],
+                self._review,
+                thresholds=self._thresholds,
+            )
+            for row in self._near(matcher, start):
+                self._contents.hit(row)
+            compared = max(compared, self._contents.rows - start)
+        return compared
+
+    def commit(self) -> None:
+        """Say in the open transaction that all contents were compared with all parts.
+
+        Those kept were by `take`, and those that were read since by whoever read them.
+        """
+        self._database.executemany(
+            "INSERT INTO matched VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET contents=excluded.contents",
+            [(label, self._contents.rows) for _, _, label in self._parts],
+        )
+
+    def _near(self, matcher: Matcher, start: int) -> Iterator[int]:
+        """Rows from `start` on that came near to an entry; some may come several times."""
+        contents = self._contents
+        exact = [name for name in COLUMN_DIGESTS if name in matcher.algorithms]
+        others = matcher.algorithms - set(COLUMN_DIGESTS)
+        for first in range(start, contents.rows, _BLOCK):
+            for name in exact:
+                values = contents.columns[name].read(first, _BLOCK)
+                queries = [Query(bytes(value)) for value in values]
+                yield from (first + place for place, _ in matcher.ask(name, queries))
+            if others:
+                yield from self._near_further(matcher, others, first)
+
+    def _near_further(self, matcher: Matcher, names: frozenset[str], first: int) -> Iterator[int]:
+        """The same by digests that have no column, of a block."""
+        contents = self._contents
+        about = contents.columns["about"].read(first, _BLOCK)
+        stale = (contents.attention[first : first + len(about)] & STALE) != 0
+        rows = first + np.flatnonzero((about["further"] != (1 << 64) - 1) & ~stale)
+        checked: list[tuple[int, Checked]] = [
+            (row, recalled(contents.load(row), _NOWHERE)) for row in rows.tolist()
+        ]
+        for name in names:
+            asking = [(row, query) for row, file in checked for query in file.queries(name)]
+            yield from (asking[place][0] for place, _ in matcher.ask(name, [q for _, q in asking]))

@@ -1,0 +1,203 @@
+"""The files of a folder as one blob, and what of them has not changed since.
+
+| bytes | what |
+| --- | --- |
+| 4 | number of files |
+| 8 each | inodes, then sizes, mtimes, ctimes, each in a row of its own; times in nanoseconds |
+| 4 each | number of the content |
+| 1 each | flags |
+| the rest | names, with a slash between them |
+
+All numbers are little-endian and cut to their lowest bits: inodes beyond 2⁶³ and times in the year 2400 don't
+fit into a signed number of eight bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.model import FileStat, Item
+
+YOUNG_CTIME, YOUNG_MTIME = 1, 2
+"""Changed so shortly before it was listed that a later change may have left the time as it is."""
+RACY_NS = 2_000_000_000
+
+_COUNT = struct.Struct("<I")
+_FILE_BYTES = 4 * 8 + 4 + 1
+_LOWEST = (1 << 64) - 1
+_TOP = 1 << 63
+NONE = -1
+"""In place of a content where there is none."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """Some files of a folder."""
+
+    identities: NDArray[np.int64]
+    """Shape (4, files): inode, size, mtime, ctime."""
+    contents: NDArray[np.int64]
+    """Shape (files,); NONE for a file of which nothing is kept."""
+    flags: NDArray[np.uint8]
+    names: bytes
+    """With slashes between."""
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def some(self, places: Sequence[int]) -> Listing:
+        """Only some of the files."""
+        names = self.names.split(b"/")
+        chosen = b"/".join([names[place] for place in places])
+        return Listing(self.identities[:, places], self.contents[places], self.flags[places], chosen)
+
+    def to_bytes(self) -> bytes:
+        """As it is stored, without files of which nothing is kept."""
+        keep = self.contents != NONE
+        if not keep.all():
+            return self.some(np.flatnonzero(keep).tolist()).to_bytes()
+        return b"".join(
+            (
+                _COUNT.pack(len(self)),
+                self.identities.astype("<i8").tobytes(),
+                self.contents.astype("<u4").tobytes(),
+                self.flags.tobytes(),
+                self.names,
+            )
+        )
+
+
+def from_bytes(data: bytes) -> Listing:
+    """What `to_bytes` made.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if len(data) < _COUNT.size:
+        raise ValueError("a folder's list is cut short")
+    (count,) = _COUNT.unpack_from(data)
+    contents_at = _COUNT.size + 32 * count
+    names_at = _COUNT.size + _FILE_BYTES * count
+    names = data[names_at:]
+    if len(data) < names_at or (names.count(b"/") + 1 != count if count else names):
+        raise ValueError("a folder's list contradicts itself")
+    return Listing(
+        np.frombuffer(data, "<i8", 4 * count, _COUNT.size).reshape(4, count).astype(np.int64, copy=False),
+        np.frombuffer(data, "<u4", count, contents_at).astype(np.int64),
+        np.frombuffer(data, np.uint8, count, names_at - count),
+        names,
+    )
+
+
+def joined(listings: Sequence[Listing]) -> Listing:
+    """One after another."""
+    if len(listings) == 1:
+        return listings[0]
+    if not listings:
+        return Listing(np.zeros((4, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8), b"")
+    return Listing(
+        np.concatenate([listing.identities for listing in listings], axis=1),
+        np.concatenate([listing.contents for listing in listings]),
+        np.concatenate([listing.flags for listing in listings]),
+        b"/".join(listing.names for listing in listings if len(listing)),
+    )
+
+
+def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]:
+    """What was listed just now, without contents.
+
+    Args:
+        items: of one folder, at least one.
+        now_ns: the time, not later than that of reading them.
+
+    Returns:
+        It, and the device that all files are on; None where they are on several.
+    """
+    fields = len(FileStat._fields)
+    stats = [item.stat for item in items]
+    device = stats[0].device
+    try:
+        flat = array("q", chain.from_iterable(stats))
+    except OverflowError:
+        flat = array("q", (_wrapped(number) for number in chain.from_iterable(stats)))
+    table = np.frombuffer(flat, np.int64).reshape(-1, fields)
+    identities = np.ascontiguousarray(table[:, 1:5].T)
+    recent = now_ns - RACY_NS
+    flags = (identities[3] > recent) * np.uint8(YOUNG_CTIME) + (identities[2] > recent) * np.uint8(
+        YOUNG_MTIME
+    )
+    listing = Listing(
+        identities,
+        np.full(len(items), NONE, np.int64),
+        flags.astype(np.uint8),
+        b"/".join([item.name for item in items]),
+    )
+    return listing, device if (table[:, 0] == table[0, 0]).all() else None
+
+
+def _wrapped(number: int) -> int:
+    number &= _LOWEST
+    return number - (1 << 64) if number >= _TOP else number
+
+
+class KeptListing:
+    """What is kept of a folder, asked about while it is listed again."""
+
+    def __init__(self, listing: Listing, *, weak: bool) -> None:
+        """Ask `listing`.
+
+        Args:
+            listing: the latest of several files with one identity last.
+            weak: whether a file whose ctime alone has changed counts as unchanged.
+        """
+        self.listing = listing
+        self._fields = 3 if weak else 4
+        self._young = (listing.flags & (YOUNG_MTIME if weak else YOUNG_CTIME)) != 0
+        self._weak = weak
+        self._next = 0
+        self._offset = 0
+        self._order: NDArray[np.int64] | None = None
+
+    def take_next(self, listed: Listing) -> slice | None:
+        """Where `listed` stands in it, name by name and unchanged, right behind what was taken last."""
+        start, end = self._next, self._next + len(listed)
+        kept = self.listing
+        offset = self._offset + len(listed.names)
+        if (
+            end > len(kept)
+            or kept.names[self._offset : offset] != listed.names
+            or kept.names[offset : offset + 1] not in {b"/", b""}
+            or not np.array_equal(
+                kept.identities[: self._fields, start:end], listed.identities[: self._fields]
+            )
+            or self._young[start:end].any()
+        ):
+            return None
+        self._next, self._offset = end, offset + 1
+        return slice(start, end)
+
+    @property
+    def taken(self) -> bool:
+        """Whether all of it was taken, in order."""
+        return self._next == len(self.listing)
+
+    def find(self, listed: Listing) -> NDArray[np.int64]:
+        """The content of each file by its identity; NONE where it isn't known or has changed."""
+        kept = self.listing
+        if not len(kept):
+            return np.full(len(listed), NONE, np.int64)
+        if self._order is None:
+            self._order = np.argsort(kept.identities[0], kind="stable")
+        sorted_inodes = kept.identities[0][self._order]
+        # The last of equal ones is the latest.
+        place = np.searchsorted(sorted_inodes, listed.identities[0], side="right") - 1
+        rows = self._order[np.maximum(place, 0)]
+        same = (kept.identities[: self._fields, rows] == listed.identities[: self._fields]).all(axis=0)
+        return np.where(same & ~self._young[rows], kept.contents[rows], NONE)

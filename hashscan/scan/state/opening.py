@@ -1,0 +1,46 @@
+"""Opens the state for a sweep, as its settings want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.state.memory import SweepMemory
+from hashscan.scan.state.scopes import Scopes
+from hashscan.settings import SweepSettings
+from hashscan.sources.base import Source
+from hashscan.sources.filesystem import FilesystemSource
+
+
+def open_memory(
+    settings: SweepSettings, setup: WorkerSetup, sources: Sequence[Source], told: Callable[[str], None]
+) -> SweepMemory:
+    """What earlier sweeps remember of the targets that are on this machine.
+
+    Args:
+        settings: of the sweep, with a state folder.
+        setup: of its workers.
+        sources: of its targets.
+        told: called with what a person should know.
+
+    Raises:
+        OutputError: it can't be used.
+    """
+    assert settings.state is not None
+    files = [source for source in sources if isinstance(source, FilesystemSource)]
+    lone = [t for source in files for t, p in zip(source.targets, source.paths, strict=True) if t != p]
+    shard = settings.shard
+    left_out = {
+        "exclude": settings.exclude,
+        "ignore_file": None if settings.ignore_file is None else str(settings.ignore_file),
+        "one_file_system": settings.one_file_system,
+        "max_file_size": settings.max_file_size,
+    }
+    scopes = Scopes(
+        [target for source in files for target in source.targets],
+        "" if shard is None else f"{shard.index}/{shard.count}",
+        left_out,
+        lone=lone,
+        named=settings.files_from is not None,
+    )
+    return SweepMemory(settings.state, setup, scopes, with_digests=settings.with_digests, told=told)

@@ -1,0 +1,157 @@
+"""Makes a decoder's reply small: the digests of a turned picture follow from one another, but for some bits.
+
+A reply (see `records`) is taken apart into the first digest, which goes to a column of its own, the heads of
+its runs, which are the same for thousands of pictures and are kept once, and the rest: its own head, then for
+each further digest how it differs from what `likely_turned` guesses from the first one of the same picture.
+
+| first byte | what follows |
+| --- | --- |
+| 0 to 28 | so many bytes, each the place of a bit that differs |
+| 254 | eight bytes: the digest, of an algorithm whose digests are so long |
+| 255 | 32 bytes: the digest |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hashscan.hashing.pdq_turns import likely_turned
+from hashscan.model import ALGORITHMS
+
+HEAD, RUN_HEAD = 16, 12
+"""Bytes of a reply's head, and of a run's."""
+_ALGORITHM, _TURNS = 7, slice(10, 12)
+_MOST_BITS = 28
+_SHORT, _WHOLE = 254, 255
+_SIZES = {_SHORT: 8, _WHOLE: 32}
+_ALL_TURNS = 9
+
+
+class Packed(NamedTuple):
+    """A reply taken apart."""
+
+    first: bytes
+    """The first digest; empty where there is none."""
+    heads: bytes
+    """Of all runs."""
+    rest: bytes
+
+
+def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
+    """Take a reply apart, that was found to make sense.
+
+    Args:
+        reply: of a decoder.
+        algorithms: those it was asked for.
+    """
+    heads, first, pieces = [], b"", [reply[:HEAD]]
+    guesses = _Guesses()
+    at = HEAD
+    while at < len(reply):
+        head = reply[at : at + RUN_HEAD]
+        heads.append(head)
+        at += RUN_HEAD
+        size = ALGORITHMS[algorithms[head[_ALGORITHM]]].size
+        for turn in _turns_of(head):
+            value = reply[at : at + size]
+            at += size
+            guess = guesses.of(head, turn)
+            if not first:
+                first = value
+            elif guess is None:
+                pieces.append(_raw(value))
+            else:
+                pieces.append(_difference(guess, value))
+            guesses.learn(head, turn, value)
+    return Packed(first, b"".join(heads), b"".join(pieces))
+
+
+def unpack(packed: Packed) -> bytes:
+    """The reply.
+
+    Raises:
+        ValueError: it is not what `pack` made.
+    """
+    first, heads, rest = packed
+    if len(heads) % RUN_HEAD or bool(heads) != bool(first):
+        raise ValueError("a kept reply has impossible heads")
+    pieces = [rest[:HEAD]]
+    guesses = _Guesses()
+    at = HEAD
+    for place in range(0, len(heads), RUN_HEAD):
+        head = heads[place : place + RUN_HEAD]
+        pieces.append(head)
+        for turn in _turns_of(head):
+            if first:
+                value, first = first, b""
+            else:
+                value, at = _next(rest, at, guesses.of(head, turn))
+            guesses.learn(head, turn, value)
+            pieces.append(value)
+    if at < len(rest) or len(rest) < HEAD:
+        raise ValueError("a kept reply is too long or too short")
+    return b"".join(pieces)
+
+
+def _next(rest: bytes, at: int, guess: bytes | None) -> tuple[bytes, int]:
+    """The digest that stands at a place, and the next place."""
+    if at >= len(rest):
+        raise ValueError("a kept reply is cut short")
+    mark = rest[at]
+    at += 1
+    end = at + _SIZES.get(mark, mark)
+    found = rest[at:end]
+    if len(found) != end - at:
+        raise ValueError("a kept reply is cut short")
+    if mark in _SIZES:
+        return found, end
+    if guess is None:
+        raise ValueError("a kept reply refers to a digest that it hasn't")
+    bits = np.unpackbits(np.frombuffer(guess, np.uint8))
+    bits[np.frombuffer(found, np.uint8)] ^= 1
+    return np.packbits(bits).tobytes(), end
+
+
+class _Guesses:
+    """What the digests of each picture are likely to be, given its first."""
+
+    def __init__(self) -> None:
+        self._by_picture: dict[bytes, list[bytes]] = {}
+
+    def learn(self, head: bytes, turn: int, value: bytes) -> None:
+        """Take the first digest of a picture that was not turned."""
+        if turn or len(value) != _SIZES[_WHOLE]:
+            return
+        picture = _picture(head)
+        if picture not in self._by_picture:
+            self._by_picture[picture] = [row.tobytes() for row in likely_turned(value, range(_ALL_TURNS))]
+
+    def of(self, head: bytes, turn: int) -> bytes | None:
+        """The guess, where there is one."""
+        guesses = self._by_picture.get(_picture(head))
+        return None if guesses is None or turn >= _ALL_TURNS else guesses[turn]
+
+
+def _picture(head: bytes) -> bytes:
+    """Number and kind of the picture, and the algorithm."""
+    return head[:5] + head[_ALGORITHM : _ALGORITHM + 1]
+
+
+def _turns_of(head: bytes) -> list[int]:
+    bits = int.from_bytes(head[_TURNS], "little")
+    return [turn for turn in range(16) if bits >> turn & 1]
+
+
+def _raw(value: bytes) -> bytes:
+    return bytes((_SHORT if len(value) == _SIZES[_SHORT] else _WHOLE,)) + value
+
+
+def _difference(guess: bytes, value: bytes) -> bytes:
+    if len(value) != len(guess):
+        return _raw(value)
+    other = np.frombuffer(guess, np.uint8) ^ np.frombuffer(value, np.uint8)
+    places = np.flatnonzero(np.unpackbits(other))
+    return bytes((len(places), *places.tolist())) if len(places) <= _MOST_BITS else _raw(value)

@@ -1,0 +1,169 @@
+"""What is swept as one: targets, each with the shard and with what is left out, in turns.
+
+A turn ends with a sweep that reaches its end. What an interrupted one has checked stands; the next sweep goes
+on with the same turn, and takes what was checked in it last.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hashscan.scan.state.findings import Findings, Standing
+from hashscan.scan.state.folder_rows import FolderRows
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_BELIEVED = 0.8
+"""A target with a smaller part of the files that it had is probably not all there."""
+
+
+class Shrunken(NamedTuple):
+    """A target with far fewer files than last time."""
+
+    target: bytes
+    before: int
+    found: int
+
+
+class Scopes:
+    """Those of one sweep."""
+
+    def __init__(
+        self,
+        targets: Sequence[bytes],
+        shard: str,
+        options: Mapping[str, Any],
+        *,
+        lone: Collection[bytes] = (),
+        named: bool = False,
+    ) -> None:
+        """Describe a sweep.
+
+        Args:
+            targets: paths of folders.
+            shard: '' or INDEX/COUNT.
+            options: what is left out.
+            lone: folders of which only a single file is a target.
+            named: whether only files are looked at that somebody has named.
+        """
+        self.shard = shard
+        self._lone = frozenset(lone)
+        self._named = named
+        self.rebooted = False
+        """Whether the machine has started anew since the state was last used."""
+        # The longest first, so that what lies beneath two is the inner one's.
+        self._targets = sorted(set(targets) - self._lone, key=len, reverse=True)
+        self._options = json.dumps(options, sort_keys=True)
+        self._numbers: dict[bytes, tuple[int, int]] = {}
+        self._goes_on: set[bytes] = set()
+        self._sweep = 0
+        self._database: sqlite3.Connection | None = None
+
+    def begin(self, database: sqlite3.Connection) -> None:
+        """Open a sweep in the database."""
+        self._database = database
+        started = int(time.time())
+        cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
+        assert cursor.lastrowid is not None
+        self._sweep = cursor.lastrowid
+        for target in self._targets:
+            key = target, self.shard, self._options
+            found = database.execute(
+                "SELECT id, turn, sweep FROM scopes WHERE target=? AND shard=? AND options=?", key
+            ).fetchone()
+            if found is None:
+                cursor = database.execute(
+                    "INSERT INTO scopes (target, shard, options, turn, sweep) VALUES (?, ?, ?, 1, 0)", key
+                )
+                assert cursor.lastrowid is not None
+                number, turn = cursor.lastrowid, 1
+            else:
+                number, turn, ended = found
+                if ended:
+                    turn += 1
+                    database.execute("UPDATE scopes SET turn=?, sweep=0 WHERE id=?", (turn, number))
+                else:
+                    self._goes_on.add(target)
+            self._numbers[target] = number, turn
+        boot = _BOOT_ID.read_text(encoding="ascii") if _BOOT_ID.exists() else ""
+        before = database.execute("SELECT value FROM meta WHERE key='boot'").fetchone()
+        self.rebooted = before is not None and before[0] != boot
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
+
+    def _target(self, path: bytes) -> bytes | None:
+        for target in self._targets:
+            if path == target or path.startswith(target if target.endswith(b"/") else target + b"/"):
+                return target
+        return None
+
+    def only_some_of(self, path: bytes) -> bool:
+        """Whether some files of a folder are not looked at, so that nothing can be said of them."""
+        return self._named or path in self._lone
+
+    def mark(self, path: bytes) -> tuple[int, int, int]:
+        """Scope, sweep and turn in which a folder is checked now."""
+        target = self._target(path)
+        number, turn = (0, 0) if target is None else self._numbers[target]
+        return number, self._sweep, turn
+
+    def checked(self, before: tuple[int, int] | None, path: bytes) -> bool:
+        """Whether a folder was checked in a turn that goes on.
+
+        Args:
+            before: scope and turn in which it was checked last.
+            path: of the folder.
+        """
+        target = self._target(path)
+        return target in self._goes_on and target is not None and before == self._numbers[target]
+
+    def finish(
+        self,
+        rows: FolderRows,
+        findings: Findings,
+        files: Mapping[bytes, int],
+        *,
+        whole: bool,
+        closed: bool,
+        accept_shrink: bool,
+    ) -> tuple[list[Shrunken], list[Standing]]:
+        """End the sweep, and forget what is gone.
+
+        Args:
+            rows: the folders.
+            findings: those of all sweeps.
+            files: how many were met of each target.
+            whole: whether all that was listed has been checked.
+            closed: whether folders could not be listed.
+            accept_shrink: believe that what isn't there any more is gone.
+
+        Returns:
+            The targets that have shrunk too much to be believed, and the findings that stand although the
+            sweep did not come by their files.
+        """
+        assert self._database is not None
+        shrunken: list[Shrunken] = []
+        standing: list[Standing] = []
+        now = int(time.time())
+        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
+        for target, (number, _) in self._numbers.items():
+            if self._named:
+                continue
+            before = self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
+            found = files.get(target, 0)
+            shrunk = whole and before is not None and found < before * _BELIEVED and not accept_shrink
+            if shrunk:
+                shrunken.append(Shrunken(target, before, found))
+            elif whole:
+                findings.settle(number, self._sweep)
+                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self._sweep, number))
+                if not closed:
+                    rows.forget(number, self._sweep)
+                    findings.settle(number, self._sweep)
+                    self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
+            standing.extend(findings.standing(number, self._sweep))
+        return shrunken, standing

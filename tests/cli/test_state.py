@@ -1,0 +1,181 @@
+"""Sweeps that remember: each is compared with one that doesn't."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Run
+from tests.pictures import encoded, scene
+
+Records = list[dict[str, Any]]
+
+
+def of_this_sweep(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what is of one sweep only."""
+    left_out = {"uuid", "started", "ended", "seconds", "bytes", "unchanged", "sandbox", "path_b64"}
+    return {key: value for key, value in record.items() if key not in left_out}
+
+
+def comparable(records: Records) -> list[str]:
+    return sorted(json.dumps(of_this_sweep(record), sort_keys=True) for record in records)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, uploads: Path) -> Path:
+    """All kinds of files, old enough to be believed."""
+    moving = [scene(seed) for seed in (5, 20, 21)]
+    deep = uploads / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "moving.gif").write_bytes(encoded(moving[1], "GIF", save_all=True, append_images=moving))
+    (deep / "turned.png").write_bytes(encoded(scene(5).transpose(Image.Transpose.ROTATE_90), "PNG"))
+    (deep / "cut.jpg").write_bytes((uploads / "listed.jpg").read_bytes()[:-3000])
+    (deep / "broken.png").write_bytes(encoded(scene(6), "PNG")[:200])
+    (deep / "flat.png").write_bytes(encoded(Image.new("RGB", (300, 300), "grey"), "PNG"))
+    (uploads / "drawing.psd").write_bytes(b"8BPS\0\1" + bytes(100))
+    (uploads / "text").write_bytes(b"words")
+    (uploads / "empty").touch()
+    (uploads / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"latin")
+    os.link(uploads / "listed.jpg", deep / "linked.jpg")
+    shutil.copy(uploads / "listed.jpg", deep / "copied.jpg")
+    os.utime(uploads / "text", (13_569_465_600, 13_569_465_600))
+    time.sleep(2.1)
+    return uploads
+
+
+@pytest.fixture
+def sweep(run: Run, local_list: str, tmp_path: Path) -> Callable[..., tuple[int, Records]]:
+    def sweep(*arguments: object, expect: str = "") -> tuple[int, Records]:
+        report = tmp_path / "report.jsonl"
+        ran = run("scan", *arguments, "--list", local_list, "--report", report)
+        assert expect in ran.err
+        return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
+
+    return sweep
+
+
+Sweep = Callable[..., tuple[int, Records]]
+
+
+def fresh(run: Run, tree: Path, state: Path, tmp_path: Path, *arguments: object) -> tuple[int, Records]:
+    """A sweep that knows nothing, with the same lists."""
+    other = tmp_path / "fresh"
+    shutil.rmtree(other, ignore_errors=True)
+    shutil.copytree(state / "lists", other / "lists", symlinks=True)
+    report = tmp_path / "fresh.jsonl"
+    ran = run(
+        "scan", tree, "--list", "ours", "--report", report, *arguments, env={"HASHSCAN_STATE": str(other)}
+    )
+    return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("options", [[], ["--with-digests", "--review-threshold", "60"]])
+def test_a_second_sweep_reads_nothing_and_says_the_same(sweep: Sweep, tree: Path, options: list[str]) -> None:
+    code, first = sweep(tree, *options)
+    again, second = sweep(tree, *options, expect="(14 of them unchanged)")
+    assert (code, again) == (1, 1)
+    assert (first[-1]["unchanged"], second[-1]["unchanged"], second[-1]["bytes"]) == (0, 14, 0)
+    assert {record["verdict"] for record in first[1:-1]} >= {"match", "undecoded"}
+    assert comparable(second) == comparable(first)
+
+
+@pytest.mark.slow
+def test_only_what_has_changed_is_read(
+    sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    sweep(tree)
+    (tree / "new.jpg").write_bytes((tree / "listed.jpg").read_bytes())
+    (tree / "other.jpg").unlink()
+    (tree / "empty").rename(tree / "a" / "moved")
+    # Of the same size and with its old times: only ctime tells.
+    status = (tree / "text").stat()
+    (tree / "text").write_bytes(b"WORDS")
+    os.utime(tree / "text", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tree / "c").mkdir()
+    (tree / "c" / "text").write_bytes(b"more")
+    code, records = sweep(tree)
+    assert records[-1]["unchanged"] == 14 - 3
+    assert records[-1]["files"] == 15
+    assert (code, comparable(records)) == (1, comparable(fresh(run, tree, state, tmp_path)[1]))
+    # What was made just before is not believed yet.
+    time.sleep(2.1)
+    sweep(tree)
+    assert sweep(tree)[1][-1]["unchanged"] == 15
+
+
+@pytest.mark.slow
+def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
+    sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    sweep(tree)
+    (hashed,) = run("hash", tree / "other.jpg").lines
+    gained = tmp_path / "gained.csv"
+    gained.write_text(
+        "id,algorithm,value,category\n"
+        f"g-md5,md5,{hashed['digests']['md5']},A1\n"
+        f"g-pdq,pdq,{hashed['digests']['pdq']},B1\n"
+    )
+    assert run("lists", "import", gained, "--name", "ours").code == 0
+    code, records = sweep(tree)
+    assert (code, comparable(records)) == (1, comparable(fresh(run, tree, state, tmp_path)[1]))
+    # A likeness that no fresh decoder has confirmed yet is confirmed, which takes reading; and only then.
+    assert records[-1]["unchanged"] == 13
+    assert sweep(tree)[1][-1]["unchanged"] == 14
+
+
+@pytest.mark.slow
+def test_what_a_list_no_longer_says_is_no_finding(sweep: Sweep, run: Run, tree: Path, tmp_path: Path) -> None:
+    sweep(tree)
+    other = tmp_path / "other.csv"
+    other.write_text(f"id,algorithm,value,category\nx,md5,{'0' * 32},A1\n")
+    assert run("lists", "import", other, "--name", "ours").code == 0
+    code, records = sweep(tree)
+    assert (code, records[-1]["unchanged"]) == (0, 14)
+
+
+@pytest.mark.slow
+def test_other_ways_of_hashing_have_pictures_read_again(
+    sweep: Sweep, run: Run, tree: Path, state: Path, tmp_path: Path
+) -> None:
+    sweep(tree)
+    _, records = sweep(tree, "--skip-variant", "turned")
+    assert 0 < records[-1]["unchanged"] < 10
+    expected = fresh(run, tree, state, tmp_path, "--skip-variant", "turned")[1]
+    assert comparable(records) == comparable(expected)
+
+
+@pytest.mark.slow
+def test_names_that_are_given_change_nothing_of_the_rest(sweep: Sweep, tree: Path, tmp_path: Path) -> None:
+    sweep(tree)
+    names = tmp_path / "names"
+    names.write_bytes(os.fsencode(tree / "text") + b"\0")
+    assert sweep("--files-from", names)[1][-1]["unchanged"] == 1
+    assert sweep(tree / "empty")[1][-1]["unchanged"] == 1
+    assert sweep(tree)[1][-1]["unchanged"] == 14
+
+
+@pytest.mark.slow
+def test_each_shard_knows_its_own(sweep: Sweep, tree: Path) -> None:
+    for shard in ("1/2", "2/2"):
+        sweep(tree, "--shard", shard)
+    known = [sweep(tree, "--shard", shard)[1][-1] for shard in ("1/2", "2/2")]
+    assert sum(summary["unchanged"] for summary in known) == 14
+    assert sum(summary["bytes"] for summary in known) == 0
+    assert sweep(tree)[1][-1]["unchanged"] == 14
+
+
+@pytest.mark.slow
+def test_a_damaged_state_is_set_aside_and_all_is_read(sweep: Sweep, tree: Path, state: Path) -> None:
+    _, first = sweep(tree)
+    (state / "sweep" / "state.sqlite").write_bytes(b"no database" * 1000)
+    _, second = sweep(tree, expect="is kept as")
+    assert (second[-1]["unchanged"], comparable(second)) == (0, comparable(first))
+    assert sweep(tree)[1][-1]["unchanged"] == 14

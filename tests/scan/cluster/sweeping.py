@@ -1,0 +1,99 @@
+"""Sweeps by command, here and on a cluster, and what their reports tell."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hashscan.lists.store import ListStore
+from hashscan.model import Entry
+from tests.pictures import encoded, scene
+from tests.scan.nodes import Program, records_of, until
+
+LISTED = 7
+"""Every so many pictures one is on the list."""
+
+
+def draw(folder: Path, number: int, distinct: int = 12) -> list[Entry]:
+    """Pictures in two folders, and entries for some of them, by bytes and by likeness."""
+    contents = [encoded(scene(seed, 320, 240)) for seed in range(distinct)]
+    entries = []
+    for position in range(number):
+        inside = folder / f"part-{position % 2}"
+        inside.mkdir(parents=True, exist_ok=True)
+        content = contents[position % distinct] + b"%d" % position
+        (inside / f"{position:04}.jpg").write_bytes(content)
+        if position % LISTED == 0:
+            entries.append(Entry(f"e-{position}", "sha256", hashlib.sha256(content).digest(), "A1"))
+    return entries
+
+
+def state_with(folder: Path, entries: list[Entry]) -> Path:
+    folder.mkdir(mode=0o700)
+    ListStore(folder / "lists").import_entries("ours", entries, "test")
+    return folder
+
+
+HASHSCAN = [sys.executable, "-m", "hashscan"]
+
+
+def command(
+    state: Path, target: Path | None, report: Path, *options: str, program: Sequence[str] = HASHSCAN
+) -> list[str]:
+    """A sweep of a target, or of what the options name."""
+    targets = [] if target is None else [str(target)]
+    return [*program, "scan", *targets, "--state", str(state), "--report", str(report), *options]
+
+
+def sweep(
+    state: Path, target: Path | None, report: Path, *options: str, program: Sequence[str] = HASHSCAN
+) -> tuple[int, str]:
+    scan = command(state, target, report, *options, program=program)
+    done = subprocess.run(scan, capture_output=True, text=True, timeout=200, check=False)
+    assert not re.search("Traceback|Task was", done.stderr), done.stderr
+    return done.returncode, done.stderr
+
+
+Story = dict[str, Any]
+
+
+def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
+    """The sweep's record, what was found by path, and the counts."""
+    first, *middle, last = records_of(report)
+    assert (first["type"], last["type"]) == ("sweep", "summary")
+    counts = {key: last[key] for key in ("files", "verdicts", "reasons", "bytes", "exit_code")}
+    by_path = {str(record["path"]): record for record in middle}
+    assert len(by_path) == len(middle)
+    return first, by_path, counts
+
+
+def killing(kill: Callable[[], None], scan: list[str], partial: Path) -> tuple[int, str]:
+    """Run a sweep, and do something to the cluster as soon as the first finding is written."""
+    running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    until(lambda: partial.exists() and partial.read_text().count("\n") > 1)
+    kill()
+    _, said = running.communicate(timeout=200)
+    assert not re.search("Traceback|Task was", said), said
+    assert re.search("lost|gone|out of reach", said), f"the sweep had ended before: {said}"
+    return running.returncode, said
+
+
+def stop(nodes: list[Program]) -> None:
+    for node in nodes:
+        node.signal(signal.SIGTERM)
+    for node in nodes:
+        assert node.wait() == 143, node.said
+
+
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "import sys; from hashscan.scan.cluster import pool; pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0\n"
+    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
+]

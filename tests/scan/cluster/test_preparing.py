@@ -1,0 +1,112 @@
+"""Workers that can't get ready, or have no room: no sweep waits for ever, and no file is to blame."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from tests.scan.cluster.sweeping import command, draw, killing, state_with, stop, story, sweep
+from tests.scan.nodes import HOSTILE_NODE, Cluster, until, workers_of
+
+SOON_LONELY = [
+    sys.executable,
+    "-c",
+    "import sys; from hashscan.scan.cluster import dispatch; dispatch.LONELY_SECONDS = 5.0\n"
+    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
+]
+
+
+def test_workers_that_die_as_they_prepare_are_given_up(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    deadly = tmp_path / "deadly"
+    deadly.touch()
+    node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly)})
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 13, said
+    assert (
+        "no worker of the cluster can take part: 127.0.0.1: its workers died 3 times as they prepared" in said
+    )
+    assert deadly.stat().st_size == 3
+    # What is well goes on, and is not held up.
+    well = here.node(state)
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
+    assert code == 1, said
+    assert story(tmp_path / "far.jsonl")[2]["files"] == 60
+    stop([node, well])
+
+
+def test_a_sweep_ends_when_workers_die_as_they_prepare_in_its_midst(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    draw(folder, 700)
+    deadly = tmp_path / "deadly"
+    node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly)})
+
+    def kill() -> None:
+        deadly.touch()
+        os.kill(workers_of(node)[0], signal.SIGKILL)
+
+    code, said = killing(
+        kill,
+        command(state, folder, tmp_path / "far.jsonl", *here.options, program=SOON_LONELY),
+        tmp_path / "far.jsonl.partial",
+    )
+    assert code == 4, said
+    assert deadly.stat().st_size == 3
+    assert "no worker is left: 127.0.0.1: its workers died 3 times as they prepared" in said
+    _, _, counts = story(tmp_path / "far.jsonl")
+    assert counts["reasons"]["unreadable"] == {"worker died": counts["verdicts"]["unreadable"]}
+    assert counts["files"] == sum(counts["verdicts"].values())
+    stop([node])
+
+
+def running(scan: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+@pytest.mark.parametrize("idle_seconds", ["30", "0"])
+def test_two_sweeps_where_there_is_room_for_one(
+    idle_seconds: str, here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The second waits; or, if the first is taken for idle, both are forgotten again and again."""
+    folder, state = pictures
+    entries = draw(folder, 500)[:9]
+    other = state_with(tmp_path / "other", entries)
+    room = {"SWEEPS_KEPT": "1", "IDLE_SECONDS": idle_seconds}
+    node = here.node(state, 1, HOSTILE_NODE, room)
+    # So that what is asked for first knows of the limits.
+    assert sweep(state, folder / "part-0", tmp_path / "before.jsonl", *here.options)[0] == 1
+    reports = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    sweeps = [running(command(state, folder, reports[0], *here.options))]
+    until(lambda: (tmp_path / "first.jsonl.partial").exists())
+    sweeps.append(running(command(other, folder, reports[1], *here.options)))
+    said = [one.communicate(timeout=200)[1] for one in sweeps]
+    assert [one.returncode for one in sweeps] == [1, 1], said
+    assert ("it is asked again" in said[1]) is (idle_seconds == "30")
+    for report, words in zip(reports, said, strict=True):
+        _, _, counts = story(report)
+        assert (counts["files"], counts["verdicts"]["unreadable"]) == (500, 0)
+        assert "lost a worker" not in words
+    stop([node])
+
+
+def test_a_node_that_can_start_no_decoder_is_refused(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, state = pictures
+    node = here.node(state, 1, HOSTILE_NODE, {"DECODER": "tests.scan.nothing:load"})
+    scan = running(command(state, folder, tmp_path / "far.jsonl", *here.options))
+    _, said = scan.communicate(timeout=100)
+    assert scan.returncode == 10, said
+    assert "tests.scan.nothing:load can't be loaded" in said
+    stop([node])

@@ -109,9 +109,11 @@ def speed(way: str, seconds: float, files: list[Path]) -> float:
 
 
 def sweep_command(tree: Path, scratch: Path, *more: str) -> list[str]:
-    """A sweep as cron would start it."""
-    state = ("--state", str(scratch / "state"), "--report", str(scratch / "report.jsonl"))
-    return [*HASHSCAN, "scan", str(tree), "--list", "demo", *state, *more]
+    """A sweep as cron would start it, but for one thing: it knows no file yet, so that it reads all."""
+    return [
+        *(*HASHSCAN, "scan", str(tree), "--list", "demo", "--no-state"),
+        *("--report", str(scratch / "report.jsonl"), *more),
+    ]
 
 
 def contenders(tree: Path, scratch: Path) -> dict[str, list[str] | None]:

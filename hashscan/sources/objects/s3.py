@@ -177,7 +177,14 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
     if offset and "ContentRange" not in answer:
         body.close()
         raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of objects")
-    return Reading(_pieces(body), size, answer.get("ETag", ""), answer.get("VersionId", ""), close=body.close)
+    return Reading(
+        _pieces(body),
+        size,
+        answer.get("ETag", ""),
+        answer.get("VersionId", ""),
+        encoding=answer.get("ContentEncoding", ""),
+        close=body.close,
+    )
 
 
 def _pieces(body: Any) -> Iterator[Chunk]:

@@ -14,7 +14,7 @@ import pytest
 from hashscan.errors import CredentialsError, OutputError
 from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
-from hashscan.sources.objects import download, tries
+from hashscan.sources.objects import download, receiving, tries
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.receiving import bare
 from hashscan.sources.objects.store import Transient
@@ -444,3 +444,17 @@ def test_objects_and_their_bytes_are_asked_for(says_size: bool) -> None:
                 read(file)
     assert sum(files for files, _ in spent) == 3
     assert sum(size for _, size in spent) == (3 << 20) + 70_000
+
+
+def test_no_object_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much progress it makes."""
+    monkeypatch.setattr(receiving, "LONGEST_SECONDS", -1.0)
+    assert reasons(Shelf(some(2))) == [Reason.SLOW] * 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compressed"),
+    [("", ""), ("gzip", "gzip"), ("aws-chunked, GZip ", "gzip"), ("identity", ""), ("br,zstd", "br, zstd")],
+)
+def test_what_viewers_decompress(encoding: str, compressed: str) -> None:
+    assert receiving.compression_of(encoding) == compressed

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hashscan.model import (
@@ -201,7 +200,7 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         "verdict": result.verdict.value,
         # How large an object is may have become known only as it was read.
         **_identity_fields(
-            Item(result.name, result.stat) if item is None else replace(item, stat=result.stat)
+            Item(result.name, result.stat) if item is None else item._replace(stat=result.stat)
         ),
     }
     if result.reason is not None:

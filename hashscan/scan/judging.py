@@ -127,6 +127,9 @@ def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
     """
     if file.unreadable or not file.exact or not file.as_listed:
         return None
+    if file.reason is Reason.COMPRESSED:
+        # So its store says, and not its content.
+        return None
     decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
     if decodable and not file.reply:
         return None

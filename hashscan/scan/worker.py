@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -147,10 +146,13 @@ class Worker:
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
             try:
                 self._read(file, opened)
+                if opened.compressed and file.reason is None:
+                    # Exact digests are of what is stored; what is shown hasn't been looked at.
+                    file.reason, file.detail = Reason.COMPRESSED, opened.compressed
             finally:
                 if file.item.stat.size < 0:
                     # Not every store says beforehand how large an object is.
-                    file.item = replace(file.item, stat=opened.stat)
+                    file.item = file.item._replace(stat=opened.stat)
         except FileTrouble as trouble:
             # A decoder that has it may have to be given it again.
             self._settle(0 if file.begun is not None else _AHEAD)

@@ -230,7 +230,7 @@ def located(batch: Batch) -> Batch:
     if found.st_dev == batch.device:
         return batch
     items = tuple(
-        replace(item, stat=item.stat._replace(device=found.st_dev))
+        item._replace(stat=item.stat._replace(device=found.st_dev))
         if item.stat.device == batch.device
         else item
         for item in batch.items

@@ -41,7 +41,7 @@ def batch_of(folder: Path) -> Batch:
 
 def elsewhere(batch: Batch) -> Batch:
     """As a machine lists it that gives the same storage another number."""
-    items = tuple(replace(item, stat=item.stat._replace(device=4711)) for item in batch.items)
+    items = tuple(item._replace(stat=item.stat._replace(device=4711)) for item in batch.items)
     return replace(batch, device=4711, items=items)
 
 
@@ -67,7 +67,7 @@ def test_another_machine_s_device_number_does_not_matter(tmp_path: Path, folder:
 
 def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, folder: Path) -> None:
     batch = elsewhere(batch_of(folder))
-    mounted_file = replace(batch.items[0], stat=batch.items[0].stat._replace(device=4712))
+    mounted_file = batch.items[0]._replace(stat=batch.items[0].stat._replace(device=4712))
     assert located(replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
     node = Node(NodeSettings("n", tmp_path))
     node.prepare("t", Job("0.1.0", (), SETUP).to_bytes())

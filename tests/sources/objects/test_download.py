@@ -14,7 +14,7 @@ import pytest
 from hashscan.errors import CredentialsError, OutputError
 from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
-from hashscan.sources.objects import download, tries
+from hashscan.sources.objects import download, receiving, tries
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.receiving import bare
 from hashscan.sources.objects.store import Transient
@@ -419,3 +419,17 @@ def test_a_store_that_wants_other_credentials_costs_its_object() -> None:
 
     shelf.on_read = refuse
     assert reasons(shelf) == [None, None, Reason.CREDENTIALS]
+
+
+def test_no_object_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much progress it makes."""
+    monkeypatch.setattr(receiving, "LONGEST_SECONDS", -1.0)
+    assert reasons(Shelf(some(2))) == [Reason.SLOW] * 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compressed"),
+    [("", ""), ("gzip", "gzip"), ("aws-chunked, GZip ", "gzip"), ("identity", ""), ("br,zstd", "br, zstd")],
+)
+def test_what_viewers_decompress(encoding: str, compressed: str) -> None:
+    assert receiving.compression_of(encoding) == compressed

@@ -164,6 +164,8 @@ class Hashscan:
             *(*HASHSCAN, "scan", "--foreground", str(over.folder), "--list", "bench"),
             *("--workers", str(workers)),
             *("--state", str(self.state), "--report", str(self.report), *more),
+            # The peers don't step back either.
+            "--foreground",
         ]
         return Contender(command, over, check, prepare=self.prepare)
 

@@ -13,7 +13,14 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.s3_client import S3Clients, about_credentials, answer_of, explained
-from hashscan.sources.objects.s3_listing import attach, following, is_listing, objects_of, prefixes_of
+from hashscan.sources.objects.s3_listing import (
+    ATTRIBUTES,
+    attach,
+    following,
+    is_listing,
+    objects_of,
+    prefixes_of,
+)
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
@@ -108,7 +115,11 @@ class S3Store(ObjectStore):
         try:
             # Named here, so that botocore leaves it to us to decode keys: it replaces what is no UTF-8.
             page: Mapping[str, Any] = ask(
-                Bucket=self._bucket, Prefix=prefix.decode("utf-8"), EncodingType="url", **more
+                Bucket=self._bucket,
+                Prefix=prefix.decode("utf-8"),
+                EncodingType="url",
+                OptionalObjectAttributes=ATTRIBUTES,
+                **more,
             )
         except UnicodeDecodeError:
             raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None

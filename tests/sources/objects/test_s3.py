@@ -173,6 +173,8 @@ EXPECTED: dict[str, Reason | None] = {
     "expired": Reason.PERMISSION,
     "archived": Reason.ARCHIVED,
     "glacier": Reason.ARCHIVED,
+    "restoring": Reason.ARCHIVED,
+    "restored": None,
     "shorter": Reason.IO_ERROR,
 }
 

@@ -1,18 +1,27 @@
 """What a sweep of a very large bucket costs, on paper: machines, hours and requests by measured rates.
 
-Prints the README's paragraph. Nothing is measured here: the rate comes from `benchmarks/objects.py`, or from
-the summary of a sweep of a part of the bucket (files by seconds by workers). Prices are the provider's, and
-only counted where they are given:
+Prints the README's paragraph. Nothing is measured here. Rates come from `benchmarks/bucket_rates.py`:
+
+    python benchmarks/bucket_rates.py CORPUS --json rates.json
+    python benchmarks/billion.py --rates rates.json --share 0.9 --size 120K --cores 16 --network 10 --hours 24
+
+or from the summary of a sweep of a part of the bucket (files by seconds by workers):
 
     python benchmarks/billion.py --rate 110 --size 120K --cores 16 --network 10 --hours 24
+
+Prices are the provider's, and only counted where they are given. What a decoder does with a picture that is
+larger than those of `bucket_rates.py` is not known from there; its further bytes count as bytes to digest.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 GETS_PER_PREFIX = 5500
 """Requests a second that S3 documents for each prefix that it has made a partition of."""
@@ -30,7 +39,7 @@ class Plan:
     objects: int
     rate: float
     """Objects a second that one core reads, digests and matches."""
-    size: int
+    size: float
     """Average bytes of an object."""
     cores: int
     """Of one machine."""
@@ -40,6 +49,8 @@ class Plan:
     """In which it shall be done."""
     prefixes: int | None = None
     """Partitions of the bucket that serve requests side by side; None is as many as it takes."""
+    listed: float | None = None
+    """Keys a second that one core lists, where that was measured; one process lists a bucket."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +71,30 @@ class Bill:
     lists: int
     """List requests of one machine that lists everything, as each shard does."""
     terabytes: float
+    listing_hours: float | None
+    """Of a process that lists everything; None where it is not known."""
 
     @property
     def lists_of_all(self) -> int:
         """List requests where every machine is a shard."""
         return self.lists * self.machines
+
+
+def rate_of(rates: Mapping[str, float], share: float, size: float | None) -> tuple[float, float]:
+    """What one core does of a mixture of pictures and other objects.
+
+    Args:
+        rates: the `rates` that `bucket_rates.py` wrote.
+        share: of pictures among the objects, 0 to 1.
+        size: average bytes of an object, or None for that of the objects which were measured.
+
+    Returns:
+        Objects a second, and their average size in bytes.
+    """
+    measured = share * rates["picture_bytes"] + (1 - share) * rates["plain_bytes"]
+    size = measured if size is None else size
+    seconds = share / rates["pictures"] + (1 - share) / rates["plain"]
+    return 1 / (seconds + max(0.0, size - measured) / rates["bytes"]), size
 
 
 def bill(plan: Plan) -> Bill:
@@ -90,6 +120,7 @@ def bill(plan: Plan) -> Bill:
         plan.objects,
         math.ceil(plan.objects / KEYS_PER_LIST),
         plan.objects * plan.size / 1e12,
+        None if plan.listed is None else plan.objects / plan.listed / 3600,
     )
 
 
@@ -99,7 +130,7 @@ def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
     number = "1 machine" if cost.machines == 1 else f"{cost.machines} machines"
     first = (
         f"{count} objects of {_size(plan.size)} on average take {number} of {plan.cores} cores "
-        f"{cost.hours:,.1f} hours: {plan.rate:g} objects a second and core were measured."
+        f"{cost.hours:,.1f} hours: {plan.rate:,.0f} objects a second and core were measured."
     )
     together = cost.machines * cost.per_machine
     if cost.bound_by == "network":
@@ -127,6 +158,13 @@ def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
         "to none."
     )
     said = [first, machine, store, requests]
+    if cost.listing_hours is not None:
+        lists = (
+            f"A process that lists everything takes {cost.listing_hours:,.1f} hours of a core for that alone"
+        )
+        if cost.listing_hours > cost.hours:
+            lists += ", longer than the reading: take an inventory, or give each machine prefixes of its own"
+        said.append(f"{lists}.")
     if prices:
         total = (
             prices.get("get", 0) * cost.gets / 1e6
@@ -139,11 +177,11 @@ def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
     return " ".join(said)
 
 
-def _size(number: int) -> str:
+def _size(number: float) -> str:
     for factor, unit in ((1000**3, "GB"), (1000**2, "MB"), (1000, "kB")):
         if number >= factor:
-            return f"{number / factor:g} {unit}"
-    return f"{number} bytes"
+            return f"{number / factor:.3g} {unit}"
+    return f"{number:.0f} bytes"
 
 
 def _bytes(text: str) -> int:
@@ -165,14 +203,24 @@ def _amount(text: str) -> float:
     return number
 
 
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--objects", type=_count, default=10**9, help="how many there are; a billion by default")
-    add("--rate", type=_amount, required=True, help="objects a second and core, as measured")
-    add("--size", type=_bytes, required=True, help="average bytes of an object, such as 120K")
+    rate = parser.add_mutually_exclusive_group(required=True)
+    rate.add_argument("--rate", type=_amount, help="objects a second and core, as measured")
+    rate.add_argument("--rates", type=Path, metavar="FILE", help="what bucket_rates.py wrote with --json")
+    add("--share", type=_share, default=1.0, help="with --rates: pictures among the objects, from 0 to 1")
+    add("--size", type=_bytes, help="average bytes of an object, such as 120K; with --rates, as measured")
     add("--cores", type=_count, required=True, help="cores of a machine")
     add("--network", type=_amount, required=True, help="Gbit a second of a machine")
     add("--hours", type=_amount, required=True, help="in which it shall be done")
@@ -184,6 +232,13 @@ def main() -> None:
     prices = {
         what: given[key] for what in ("get", "list", "machine") if given[key := f"price_{what}"] is not None
     }
+    file, share = given.pop("rates"), given.pop("share")
+    if file is not None:
+        rates = json.loads(file.read_text())["rates"]
+        given["rate"], given["size"] = rate_of(rates, share, given["size"])
+        given["listed"] = rates["listed"]
+    elif given["size"] is None:
+        parser.error("--rate needs --size")
     plan = Plan(**{key: value for key, value in given.items() if not key.startswith("price_")})
     print(paragraph(plan, bill(plan), prices))
 

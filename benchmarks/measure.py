@@ -44,8 +44,13 @@ def adopt_orphans() -> None:
 
 
 def environment(extra: dict[str, str]) -> dict[str, str]:
-    """This process's environment, without what pins code to a processor."""
-    return {key: value for key, value in os.environ.items() if key not in PINNED} | extra
+    """This process's environment, without what pins code to a processor or keeps it from being compiled once.
+
+    Peers are installed with their bytecode; a source tree that may not keep its own would be compiled in each
+    run, for a fifth of a second.
+    """
+    left_out = {*PINNED, "PYTHONDONTWRITEBYTECODE"}
+    return {key: value for key, value in os.environ.items() if key not in left_out} | extra
 
 
 def _children() -> float:

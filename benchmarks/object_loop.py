@@ -1,10 +1,10 @@
 """The least a sweep of a bucket must do: obstore downloads, one loop digests; `objects.py` times it.
 
-    python benchmarks/object_loop.py URL AT_A_TIME
+    python benchmarks/object_loop.py URL AT_A_TIME [PREFIX]
 
-Lists the bucket `bucket` of the service at URL through obstore, downloads every object with so many requests
-at a time, and computes md5, sha1 and sha256 of each. Prints a JSON line: how many objects there were and the
-seconds it took; what the process took beyond that is its start-up.
+Lists the bucket `bucket` of the service at URL through obstore, or what is in it under a prefix, downloads
+every object with so many requests at a time, and computes md5, sha1 and sha256 of each. Prints a JSON line:
+how many objects there were and the seconds it took; what the process took beyond that is its start-up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def digest(content: memoryview) -> None:
 
 def main() -> None:
     """Download and digest everything."""
-    url, at_a_time = sys.argv[1], int(sys.argv[2])
+    url, at_a_time, prefix = sys.argv[1], int(sys.argv[2]), "".join(sys.argv[3:4])
     start = time.monotonic()
     store = S3Store(
         "bucket",
@@ -47,7 +47,7 @@ def main() -> None:
     under_way: deque[Future[memoryview]] = deque()
     # Threads, since obstore's way with asyncio is a third slower.
     with ThreadPoolExecutor(at_a_time) as crew:
-        for page in obstore.list(store, chunk_size=1000):
+        for page in obstore.list(store, prefix or None, chunk_size=1000):
             for found in page:
                 under_way.append(crew.submit(download, found["path"]))
                 if len(under_way) > 2 * at_a_time:

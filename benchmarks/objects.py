@@ -67,13 +67,17 @@ RATIOS = (
 
 
 @contextmanager
-def served(objects: str, latency: float) -> Iterator[str]:
+def served(latency: float, *contents: str) -> Iterator[str]:
     """The server with a bucket; gives its URL.
+
+    Args:
+        latency: seconds before every answer.
+        contents: what is in it, as the server's own options say.
 
     To be started before orphans are adopted: as the child of a process that ends it is nobody's here, or
     every command would be found to have left it behind.
     """
-    command = [sys.executable, str(SERVER), "--objects", objects, "--latency", str(latency), "--until-eof"]
+    command = [sys.executable, str(SERVER), *contents, "--latency", str(latency), "--until-eof"]
     start = ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- &', "sh", *command]
     with subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -185,8 +189,8 @@ def main() -> int:
     options = arguments()
     try:
         with (
-            served(f"customers/:{options.objects}:{options.size}", 0.0) as near_url,
-            served(f"customers/:{options.far}:{options.size}", options.latency) as far_url,
+            served(0.0, f"--objects=customers/:{options.objects}:{options.size}") as near_url,
+            served(options.latency, f"--objects=customers/:{options.far}:{options.size}") as far_url,
             tempfile.TemporaryDirectory(prefix="hashscan-bench-") as folder,
         ):
             measure.adopt_orphans()

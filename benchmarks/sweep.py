@@ -160,8 +160,12 @@ class Hashscan:
             return {"undecoded": verdicts["undecoded"], "sandbox": last.get("sandbox", {}).get("level")}
 
         command = [
-            *(*HASHSCAN, "scan", str(over.folder), "--list", "bench", "--workers", str(workers)),
+            # Without a terminal it would step back behind whatever else runs.
+            *(*HASHSCAN, "scan", "--foreground", str(over.folder), "--list", "bench"),
+            *("--workers", str(workers)),
             *("--state", str(self.state), "--report", str(self.report), *more),
+            # The peers don't step back either.
+            "--foreground",
         ]
         return Contender(command, over, check, prepare=self.prepare)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -45,6 +45,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"
+    COMPRESSED = "stored compressed, shown decompressed"
     NO_ROOM = "no room in TMPDIR to decode it"
     # skipped: left out on purpose
     EXCLUDED = "excluded"
@@ -246,9 +247,11 @@ class FileStat(NamedTuple):
         return not (self.device or self.inode)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One file of a batch: its name in the folder and what it looked like when listed."""
+class Item(NamedTuple):
+    """One file of a batch: its name in the folder and what it looked like when listed.
+
+    A named tuple for the same reason as `FileStat`.
+    """
 
     name: bytes
     stat: FileStat
@@ -256,8 +259,11 @@ class Item:
     """For objects: what the store says identifies the content; never taken for a digest."""
     version: str = ""
     """For objects of a versioned bucket: which version."""
-    hidden: str = field(default="", repr=False)
+    hidden: str = ""
     """For signed web addresses: the query it takes to read the object. It is a credential and never shown."""
+
+    def __repr__(self) -> str:
+        return f"Item({self.name!r}, {self.stat!r}, {self.etag!r}, {self.version!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", re.ASCII)
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 SUGGESTED_REVIEW_THRESHOLD = 52
 """Bits of PDQ. Four of five photos lie so near after 5 % was cropped from them or 15 % covered by a caption,
@@ -199,6 +200,10 @@ class SweepSettings:
     """The part of the sweep that is to be done; None is all of it."""
     files_from: Path | None = None
     """A list of the files to sweep, beneath the targets if there are any; `-` is standard input."""
+    time_budget: float | None = None
+    """Seconds after which to begin nothing more; the next sweep goes on."""
+    accept_shrink: bool = False
+    """Believe that a target which has far fewer files than last time is all there."""
     inventory: bytes | None = None
     """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
 
@@ -211,6 +216,8 @@ class SweepSettings:
         _positive("--in-flight", self.access.in_flight)
         if self.access.endpoint is not None:
             _check_endpoint(self.access.endpoint)
+        if self.time_budget is not None:
+            _positive("--time-budget", self.time_budget)
         if self.max_file_size is not None:
             _positive("--max-file-size", self.max_file_size)
         if self.cluster is not None and self.neighbour.paced:
@@ -269,6 +276,20 @@ def parse_size(text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
     return int(digits) * factor
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from a number with an optional suffix s, m, h or d.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"{text!r} is no duration", advice="Write a number and s, m, h or d, such as 90m or 6h."
+        )
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def parse_shard(text: str) -> Shard:

@@ -37,6 +37,8 @@ FAULTS = {
     "expired": "400 ExpiredToken",
     "archived": "403 InvalidObjectState",
     "glacier": "listed in the class GLACIER, and 403 InvalidObjectState",
+    "restoring": "the same, and said to be on its way back to where asked whether it is",
+    "restored": "listed in the class GLACIER, and said to be restored where asked whether it is",
     "shorter": "ten bytes less than listed, under the same etag",
     "stalled": "half of the object, then nothing more",
 }
@@ -88,8 +90,8 @@ class Bucket:
     def etag(self, key: bytes) -> str:
         return f'"{len(key):x}-{self.sizes[key]:x}"'
 
-    def page(self, asked: dict[str, str]) -> bytes:
-        """The answer to ListObjectsV2."""
+    def page(self, asked: dict[str, str], *, restored: bool) -> bytes:
+        """The answer to ListObjectsV2; with what was restored where that was asked."""
         prefix = asked.get("prefix", "").encode()
         delimiter = asked.get("delimiter", "").encode()
         after = bytes.fromhex(asked["continuation-token"]) if "continuation-token" in asked else b""
@@ -109,11 +111,18 @@ class Bucket:
                 last = common + b"\xff"
                 at = bisect_left(self.keys, last)
                 continue
-            storage = "GLACIER" if b"glacier/" in key else "STANDARD"
+            glacial = any(part in key for part in (b"glacier/", b"restoring/", b"restored/"))
+            storage = "GLACIER" if glacial else "STANDARD"
+            status = ""
+            if restored and b"restor" in key:
+                going_on = "true" if b"restoring/" in key else "false"
+                status = (
+                    f"<RestoreStatus><IsRestoreInProgress>{going_on}</IsRestoreInProgress></RestoreStatus>"
+                )
             contents.append(
                 f"<Contents><Key>{quote(key)}</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified>"
                 f"<ETag>{self.etag(key).replace(chr(34), '&quot;')}</ETag><Size>{self.sizes[key]}</Size>"
-                f"<StorageClass>{storage}</StorageClass></Contents>"
+                f"<StorageClass>{storage}</StorageClass>{status}</Contents>"
             )
             last = key
             at += 1
@@ -184,6 +193,7 @@ class Connection(asyncio.Protocol):
             self.answer(200, b"", extra="x-amz-bucket-region: us-east-1\r\n")
         else:
             self.counts["lists"] += 1
+            wanted = headers.get(b"x-amz-optional-object-attributes", b"")
             asked = dict(parse_qsl(query.decode(), keep_blank_values=True))
             folders = asked.get("prefix", "").split("/")[:-1]
             if "unlistable" in folders:
@@ -193,7 +203,7 @@ class Connection(asyncio.Protocol):
             elif "jamming" in folders and "continuation-token" in asked:
                 self.refuse(503, "SlowDown")
             else:
-                self.answer(200, self.bucket.page(asked))
+                self.answer(200, self.bucket.page(asked, restored=b"RestoreStatus" in wanted))
 
     def answer(self, status: int, content: bytes, extra: str = "") -> None:
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n{extra}\r\n"
@@ -222,6 +232,7 @@ class Connection(asyncio.Protocol):
             ("expired", 400, "ExpiredToken"),
             ("archived", 403, "InvalidObjectState"),
             ("glacier", 403, "InvalidObjectState"),
+            ("restoring", 403, "InvalidObjectState"),
         ):
             if folder in folders:
                 self.refuse(status, code)

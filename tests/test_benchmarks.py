@@ -415,6 +415,80 @@ class TestBillion:
         assert "take 6 machines of 10 cores 50.5 hours" in said
         assert "The bucket binds before them" in said
 
+    def test_rates_that_were_measured(self, tmp_path: Path) -> None:
+        # Nine pictures and one other object take 9/100 + 1/1000 s, and 10 kB more of each, at 10 MB/s, 10 ms.
+        measured = {
+            "pictures": 100, "picture_bytes": 50_000, "plain": 1000, "plain_bytes": 10_000, "bytes": 10e6,
+            "listed": 5000,
+        }  # fmt: skip
+        rates = tmp_path / "rates.json"
+        rates.write_text(json.dumps({"rates": measured}))
+        machine = ("--cores", "10", "--network", "100", "--hours", "100", "--rates", str(rates))
+        said = self.paragraph(*machine, "--share", "0.9", "--size", "56K")
+        assert (
+            "A billion objects of 56 kB on average take 3 machines of 10 cores 93.5 hours: 99 objects" in said
+        )
+        # 10⁹ by 5,000 are 55.6 hours.
+        assert "A process that lists everything takes 55.6 hours of a core for that alone." in said
+        said = self.paragraph(*machine[:-3], "10", *machine[-2:])
+        assert "objects of 50 kB on average take 28 machines of 10 cores 9.9 hours: 100 objects" in said
+        assert (
+            "alone, longer than the reading: take an inventory, or give each machine prefixes of its" in said
+        )
+
+
+def test_what_a_core_does_follows_from_processor_time_without_the_start_up(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        import bucket_rates, results
+        def result(what, files, size, cpu):
+            made = results.Result(f"hashscan {what}", files, files * size)
+            # However long it took by the clock, and whatever others did meanwhile.
+            made.add(measure.Sample(100.0, cpu, 50.0, ""), {"start-up": 2.0})
+            return made.name, made
+        found = dict((
+            result("pictures", 1000, 30_000, 3.0),
+            result("plain", 1000, bucket_rates.PLAIN_BYTES, 2.2),
+            result("large", 10, bucket_rates.LARGE_BYTES, 2.402),
+            result("keys", 100_000, 1000, 4.0),
+        ))
+        print(json.dumps(bucket_rates.rates(found)))
+        """,
+        tmp_path,
+    )
+    assert json.loads(said) == {
+        "pictures": pytest.approx(1000),
+        "picture_bytes": 30_000,
+        "plain": pytest.approx(5000),
+        "plain_bytes": 2000,
+        # 40.2 ms for one, of which 0.2 are not for its bytes.
+        "bytes": pytest.approx(7_998_000 / 0.04),
+        "listed": pytest.approx(50_000),
+    }
+
+
+@pytest.mark.slow
+def test_a_bucket_s_rates_can_be_reckoned_with(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    few = ["--pictures", "1000", "--plain", "8000", "--large", "40", "--keys", "80000", "--runs", "1"]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "bucket_rates.py", UPLOADS, *few, "--json", report],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert all(rate > 0 for rate in found["rates"].values())
+    assert [result["files"] for result in found["results"]] == [1000, 1000, 8000, 8000, 40, 40, 80000]
+    assert "pictures: hashscan CPU / obstore and a loop CPU" in done.stdout
+    assert "keys that are only listed" in done.stdout
+    plan = ["--cores", "16", "--network", "10", "--hours", "24", "--rates", report]
+    said = subprocess.run(
+        [sys.executable, BENCHMARKS / "billion.py", *plan], capture_output=True, text=True, check=True
+    ).stdout
+    assert "A billion objects of " in said
+
 
 def test_a_cluster_is_timed_with_all_its_processes(tmp_path: Path) -> None:
     report = tmp_path / "report.json"

@@ -28,7 +28,7 @@ from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.web import served
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("matching", "lists", "publishing", "buckets", "scale", "speed")
+NAMES = ("matching", "lists", "publishing", "buckets", "scale", "neighbour", "speed")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 
@@ -127,6 +127,8 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HASHSCAN_STATE": str(tmp_path / "state"),
         "HASHSCAN_PASSPHRASE": "a passphrase",
+        # Without a terminal sweeps would step back behind whatever else runs here.
+        "HASHSCAN_BACKGROUND": "no",
     }
     seen = set()
     lasting: list[Program] = []

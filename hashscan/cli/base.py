@@ -10,7 +10,14 @@ import click
 
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.settings import SUGGESTED_REVIEW_THRESHOLD, Matching, default_state, parse_size, read_file
+from hashscan.settings import (
+    SUGGESTED_REVIEW_THRESHOLD,
+    Matching,
+    default_state,
+    parse_duration,
+    parse_size,
+    read_file,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,6 +142,21 @@ class Size(click.ParamType[int]):
             return value
         try:
             return parse_size(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+class Duration(click.ParamType[float]):
+    """A time, with s, m, h or d behind it if one likes."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the time."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse_duration(str(value))
         except UsageError as error:
             self.fail(f"{error}. {error.remedy}", param, ctx)
 

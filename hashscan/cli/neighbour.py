@@ -1,4 +1,4 @@
-"""The options by which a sweep gives way to what else runs on the machine."""
+"""The options by which a sweep, or a node of a cluster, gives way to what else runs on the machine."""
 
 from __future__ import annotations
 

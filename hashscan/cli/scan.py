@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hashscan.cli.base import (
+    Duration,
     HashscanCommand,
     Size,
     decoding_options,
@@ -19,7 +20,7 @@ from hashscan.cli.base import (
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
-from hashscan.cli.screen import human_bytes, say, show_findings
+from hashscan.cli.screen import human_bytes, say, show_findings, show_standing
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
 from hashscan.registry import REPORT_FORMATS
@@ -127,6 +128,16 @@ class ShardParam(click.ParamType[Shard]):
     help="Downloads at a time, in each worker.",
 )
 @neighbour_options
+@click.option(
+    "--time-budget",
+    type=Duration(),
+    help="Begin nothing more after this time, such as 6h; exit 3, and the next sweep goes on from there.",
+)
+@click.option(
+    "--accept-shrink",
+    is_flag=True,
+    help="Believe that what is gone is gone, where a target has lost more than a fifth of its files.",
+)
 @fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
@@ -203,6 +214,7 @@ def sweep(settings: SweepSettings) -> int:
     with Watcher() as watcher:
         outcome = run_sweep(settings, watcher)
     show_findings(watcher.findings, outcome.summary.findings)
+    show_standing(watcher.standing)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
     part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "

@@ -85,6 +85,16 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
     )
 
 
+def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the first of the earlier findings that a sweep did not come by."""
+    if standing:
+        show_table(
+            "earlier findings that stand, though this sweep did not come by them",
+            ("verdict", "path", "because", "last found"),
+            ((str(f["was"]), str(f["path"]), str(f["because"]), str(f["last"])) for f in standing),
+        )
+
+
 def show_counts(info: ListInfo) -> None:
     """Say how many entries a list has of each algorithm and category."""
     by_algorithm: dict[str, list[str]] = {}

@@ -28,6 +28,7 @@ class Watcher(Observer):
 
     def __init__(self) -> None:
         self.findings: list[Record] = []
+        self.standing: list[Record] = []
         self._progress = Progress()
         self._run: Sweep | None = None
         self._exit_code: int | None = None
@@ -78,6 +79,8 @@ class Watcher(Observer):
             say(f"hashscan: the inventory is of {created}; what came later is not swept")
         if record["type"] == "finding" and len(self.findings) < ROWS_SHOWN:
             self.findings.append(record)
+        if record["type"] == "standing" and len(self.standing) < ROWS_SHOWN:
+            self.standing.append(record)
 
     def stopped_with(self) -> int | None:
         """The exit code of the signal that stopped the sweep."""

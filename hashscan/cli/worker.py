@@ -8,8 +8,10 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.cluster import certificate_options
+from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
+from hashscan.scan.background import step_back
 from hashscan.settings import ClusterSettings, default_workers
 
 EXIT_CODES = (2, 12, 13, 70, 130, 143)
@@ -30,6 +32,7 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
     metavar="ADDRESS",
     help="Where the other machines reach this one. Without it: the address it reaches the scheduler from.",
 )
+@neighbour_options
 @state_option
 def command(
     scheduler: str,
@@ -38,6 +41,10 @@ def command(
     cluster_key: Path | None,
     processes: int,
     host: str | None,
+    background: bool | None,
+    limit_rate: int | None,
+    limit_files: float | None,
+    max_load: float | None,
     state: Path,
 ) -> int:
     """Take part in a cluster until a signal comes.
@@ -48,8 +55,12 @@ def command(
     if processes < 1:
         raise UsageError(f"--processes must be more than 0, not {processes}")
     cluster = ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)
+    neighbour = neighbour_of(background, limit_rate, limit_files, max_load)
+    if neighbour.background:
+        # First of all: what is started inherits it.
+        step_back()
     from hashscan.scan.cluster.host import HostSettings, prepared, run_host
 
-    settings = HostSettings(cluster, state, processes, host)
+    settings = HostSettings(cluster, state, processes, host, neighbour)
     say(f"hashscan: {prepared(settings)}")
     return run_host(settings, lambda words: say(f"hashscan: {words}"))

@@ -52,7 +52,6 @@ typedef struct {
         (sums).part[part] += (weight) * values_;           \
     }
 
-typedef uint8_t EightBytes __attribute__((vector_size(8)));
 typedef int32_t EightInts __attribute__((vector_size(32)));
 
 #if defined(__has_builtin)
@@ -155,7 +154,9 @@ static void in_order(const float *small, const float *dct, float *out)
 #pragma GCC target("avx2")
 #endif
 #define FOR(name) name##_avx2
+#define WIDENS /* In one instruction; without it, this way would take twice as long. */
 #include "_pdq_loops.h"
+#undef WIDENS
 #undef FOR
 #ifdef __clang__
 #pragma clang attribute pop

@@ -31,6 +31,15 @@ INLINE void FOR(turn)(const Eight *rows, float *out, int64_t apart)
 
 INLINE void FOR(add_row)(const uint8_t *row, float weight, Eight *sums)
 {
+#ifdef WIDENS
+    for (int part = 0; part < WIDE / 8; part++) {
+        /* Written so, eight bytes become eight numbers as they are read. */
+        EightInts bytes;
+        for (int place = 0; place < 8; place++)
+            bytes[place] = row[8 * part + place];
+        sums[part] += weight * __builtin_convertvector(bytes, Eight);
+    }
+#else
     float values[WIDE];
     /* All in one loop, or they would be converted one by one. */
     for (int place = 0; place < WIDE; place++)
@@ -40,6 +49,7 @@ INLINE void FOR(add_row)(const uint8_t *row, float weight, Eight *sums)
         memcpy(&eight, values + 8 * part, sizeof eight);
         sums[part] += weight * eight;
     }
+#endif
 }
 
 /* out[place across][place down] = sums of the plane by both tables of weights. */

@@ -101,7 +101,7 @@ def _decoder(
             for frame in decode_frames(PreadFile(descriptor), picture_format, more if patient else limits):
                 found = runs_of(frame, hashes, wanted)
                 plain = list(islice(found, len(hashes)))
-                repeated = repeats.adds_nothing([digest for run in plain for digest in run.digests()])
+                repeated = repeats.adds_nothing([next(run.digests()) for run in plain])
                 if repeated and frame.part != WHOLE:
                     continue
                 if not runs:

@@ -187,11 +187,10 @@ class CKernel(Kernel):
         from hashscan.hashing import _pdq
 
         luma = _with_rows(luma)
-        height, width = stored or luma.shape
+        height, width = luma.shape
         places = places_of(turns)
-        for ways in groups:
-            down, across = taps(height, luma.shape[0], ways), taps(width, luma.shape[1], ways)
-            yield _judged(_pdq.hashed(luma, *down, *across, _DCT, _LIMITS, places, slack))
+        for tables in _tables_of(stored or luma.shape, height, width, groups):
+            yield _judged(_pdq.hashed(luma, *tables, _DCT, _LIMITS, places, slack))
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Eight rows at a time."""
@@ -227,6 +226,21 @@ class CKernel(Kernel):
 def taps(length: int, kept: int, ways: tuple[Way, ...]) -> Taps:
     """What reduces a side of `length`, of which `kept` pixels are left, to 64 places."""
     return (_taps if kept <= REMEMBERED else _taps.__wrapped__)(length, kept, ways)
+
+
+def _tables_of(
+    stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[Way, ...], ...]
+) -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
+    """What each group of ways reduces a picture by."""
+    remembered = max(height, width) <= REMEMBERED
+    return (_tables if remembered else _tables.__wrapped__)(stored, height, width, groups)
+
+
+@lru_cache(maxsize=64)
+def _tables(
+    stored: tuple[int, ...], height: int, width: int, groups: tuple[tuple[Way, ...], ...]
+) -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
+    return tuple((*taps(stored[0], height, ways), *taps(stored[1], width, ways)) for ways in groups)
 
 
 @lru_cache(maxsize=256)

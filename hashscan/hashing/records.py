@@ -99,6 +99,11 @@ class DecodedPicture:
             if run.plain
         }
 
+    def is_poor(self, algorithm: str) -> bool:
+        """Whether the picture as it is stored has too low a quality to be matched by an algorithm."""
+        least = ALGORITHMS[algorithm].min_quality
+        return any(run.quality < least and run.algorithm == algorithm and run.plain for run in self.runs)
+
 
 def pack_request(picture_format: PictureFormat, *, patient: bool = False) -> bytes:
     """Ask for a file to be decoded as a picture of this format and no other."""
@@ -193,7 +198,7 @@ def unpack_reply(
         damage = FAILURES[status - 1]
         if len(reply) == _HEADER.size and not any(reply[1:]):
             return damage
-    if index >= len(FORMATS) or FORMATS[index] != picture_format:
+    if index >= len(FORMATS) or FORMATS[index] is not picture_format:
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("reply with an impossible size")
@@ -218,12 +223,12 @@ def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator
         first = place + _HEAD.size
         if first > len(reply):
             raise ValueError("reply of wrong length")
-        part, rendering, turns, shown, name, quality, doubt = _described(reply[place:first], algorithms)
-        place = first + len(turns) * ALGORITHMS[name].size
-        count -= len(turns)
+        before, behind, digests, size = _described(reply[place:first], algorithms)
+        place = first + size
+        count -= digests
         if count < 0 or place > len(reply):
             raise ValueError("reply of wrong length")
-        yield DigestRun(part, rendering, turns, shown, name, reply[first:place], quality, doubt)
+        yield DigestRun(*before, reply[first:place], *behind)
     if place != len(reply):
         raise ValueError("reply of wrong length")
 
@@ -232,8 +237,8 @@ def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator
 @lru_cache(maxsize=4096)
 def _described(
     head: bytes, algorithms: tuple[str, ...]
-) -> tuple[Part, int, tuple[int, ...], int, str, int, int]:
-    """What stands before the digests of a run: all of `DigestRun` but they.
+) -> tuple[tuple[Part, int, tuple[int, ...], int, str], tuple[int, int], int, int]:
+    """What `DigestRun` has before and behind the digests; their number, and their length in bytes together.
 
     Raises:
         ValueError: see `_unpacked`.
@@ -254,4 +259,6 @@ def _described(
         raise ValueError("reply with an unknown doubt")
     part = Part(kinds[kind], number) if kind or number else WHOLE
     turns = tuple(turn for turn in range(len(TURNS)) if bits >> turn & 1)
-    return part, rendering, turns, shown, algorithms[place], quality, doubt
+    name = algorithms[place]
+    size = len(turns) * ALGORITHMS[name].size
+    return (part, rendering, turns, shown, name), (quality, doubt), len(turns), size

@@ -34,7 +34,8 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
             dozens of digests of each of hundreds of frames.
 
     Yields:
-        First the picture as it is stored, by each algorithm in their order.
+        First the picture as it is stored, by each algorithm in their order. Where there are several, the
+        turned ones come behind; of one alone, its first run holds them too.
     """
     shown = TURN_OF_ORIENTATION.get(picture.orientation, 0) if "as-shown" in wanted else 0
     whole = picture.part == WHOLE
@@ -42,20 +43,24 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
     if not whole:
         wanted = [name for name in wanted if name != "enlarged"]
 
+    part = picture.part
+
     def named(algorithm: PictureHash, run: HashedRun, trim: int = 0) -> DigestRun:
         rendering, turns, values, quality, doubt = run
-        return DigestRun(picture.part, rendering + trim, turns, shown, algorithm.name, values, quality, doubt)
+        return DigestRun(part, rendering + trim, turns, shown, algorithm.name, values, quality, doubt)
 
     running = [
         (algorithm, algorithm.runs(picture.luma, picture.blocks_of, turns, wanted)) for algorithm in hashes
     ]
     others = []
     for algorithm, found in running:
-        first, more = named(algorithm, next(found)).parted()
+        first = named(algorithm, next(found))
+        if len(hashes) > 1:
+            first, more = first.parted()
+            others.append(more)
         yield first
-        others.append(more)
-    for (algorithm, found), more in zip(running, others, strict=True):
-        if more.turns:
+    for algorithm, found in running:
+        if others and (more := others.pop(0)).turns:
             yield more
         for run in found:
             yield named(algorithm, run)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hashscan.model import (
@@ -201,7 +200,7 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         "verdict": result.verdict.value,
         # How large an object is may have become known only as it was read.
         **_identity_fields(
-            Item(result.name, result.stat) if item is None else replace(item, stat=result.stat)
+            Item(result.name, result.stat) if item is None else item._replace(stat=result.stat)
         ),
     }
     if result.reason is not None:
@@ -224,6 +223,29 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         quality = {d.algorithm: d.quality for d in result.digests if d.quality is not None}
         if quality:
             record["quality"] = quality
+    return record
+
+
+def standing_record(path: bytes, result: FileResult, first: str, last: str) -> Record:
+    """The record of an earlier finding that this sweep did not come by, and that stands until one does.
+
+    Args:
+        path: of the file.
+        result: what is to be said of it by today's lists.
+        first: when it was found first, RFC 3339.
+        last: when it was found last.
+    """
+    record: dict[str, Any] = {
+        "type": "standing",
+        "schema": SCHEMA,
+        **path_fields(path),
+        "was": result.verdict.value,
+        "because": result.because,
+        "first": first,
+        "last": last,
+    }
+    if result.matches:
+        record["matches"] = [match_fields(match) for match in result.matches]
     return record
 
 

@@ -39,6 +39,9 @@ def step_back() -> None:
     if number is not None:
         with contextlib.suppress(OSError):
             syscall(number, _OF_PROCESS, 0, _IDLE)
+    if os.getsid(0) == os.getpid():
+        # A service: nobody else is in its session.
+        carry_niceness()
 
 
 def follow() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hashscan.hashing.formats import PictureFormat
-from hashscan.hashing.variants import DigestRun
-from hashscan.model import ALGORITHMS, Digest, Item, Match, Picture, Reason
+from hashscan.hashing.records import DecodedPicture
+from hashscan.model import ALGORITHMS, Item, Match, Reason
 from hashscan.sandbox.client import Begun
 from hashscan.scan.matcher import Query
 from hashscan.sources.base import FileTrouble, OpenFile
@@ -21,11 +21,8 @@ class Checked:
     kind: PictureFormat | None = None
     exact: dict[str, bytes] = field(default_factory=dict)
     """Digests of its bytes, by algorithm."""
-    digests: dict[str, Digest] = field(default_factory=dict)
-    """Of the picture as it is stored, by algorithm."""
-    variants: tuple[DigestRun, ...] = ()
-    """Of the picture, as it is stored and otherwise."""
-    picture: Picture | None = None
+    decoded: DecodedPicture | None = None
+    """What a decoder found out about the picture, once checked."""
     begun: Begun | None = None
     """What a decoder was asked of it and hasn't been taken from it."""
     reply: bytes = b""
@@ -44,8 +41,7 @@ class Checked:
         """Its bytes can't be relied on: forget what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
         self.exact = {}
-        self.digests.clear()
-        self.variants = ()
+        self.decoded = None
         self.matches.clear()
         self.close()
 
@@ -54,9 +50,13 @@ class Checked:
         algorithm = ALGORITHMS[name]
         if not algorithm.of_picture:
             return [Query(self.exact[name])] if name in self.exact else []
+        if self.decoded is None:
+            return []
         least = algorithm.min_quality
         return [
-            Query(run.values, run) for run in self.variants if run.algorithm == name and run.quality >= least
+            Query(run.values, run)
+            for run in self.decoded.runs
+            if run.algorithm == name and run.quality >= least
         ]
 
     def close(self) -> None:

@@ -6,6 +6,10 @@ are paused, or held by their pace, would never notice that there is no sweep any
 
 from __future__ import annotations
 
+import os
+
 from hashscan.scan.orphans import die_with_parent
 
 die_with_parent()
+# A worker may be paused before it has done anything of its own.
+os.register_at_fork(after_in_child=die_with_parent)

@@ -32,9 +32,7 @@ def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
         file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
         return False
     if isinstance(answer, DecodedPicture):
-        file.picture = answer.picture
-        file.digests.update(answer.stored(pictures))
-        file.variants = answer.runs
+        file.decoded = answer
         if answer.damage is not None:
             file.reason = answer.damage
             file.detail = f"{file.kind.name}, matched by what was decoded of it"
@@ -88,7 +86,7 @@ def result_of(
         verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
         return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
     verdict, because = judge(file.matches, file.reason)
-    pdq = file.digests.get("pdq")
+    decoded = file.decoded
     result = FileResult(
         file.item.name,
         stat,
@@ -97,22 +95,24 @@ def result_of(
         detail=file.detail,
         because=because,
         only_test=only_test(file.matches),
-        low_quality=pdq is not None and (pdq.quality or 0) < ALGORITHMS["pdq"].min_quality,
+        low_quality=decoded is not None and decoded.is_poor("pdq"),
     )
     if verdict is Verdict.CLEAN and not with_digests:
         return result
-    digests = {name: Digest(name, value) for name, value in file.exact.items()} | file.digests
+    digests = {name: Digest(name, value) for name, value in file.exact.items()}
+    if decoded is not None:
+        digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
     return replace(
         result,
         matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
         digests=tuple(digests[name] for name in algorithms if name in digests),
-        picture=file.picture,
-        augmented=tuple(_augmented(file, augment)) if augment else (),
+        picture=None if decoded is None else decoded.picture,
+        augmented=() if decoded is None or not augment else tuple(_augmented(decoded, augment)),
     )
 
 
-def _augmented(file: Checked, kinds: frozenset[Kind]) -> Iterator[VariantDigest]:
-    for run in file.variants:
+def _augmented(decoded: DecodedPicture, kinds: frozenset[Kind]) -> Iterator[VariantDigest]:
+    for run in decoded.runs:
         if run.part.kind in kinds and not run.rendering and not run.turns[0]:
             found = next(run.digests())
             yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
@@ -126,6 +126,9 @@ def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
         pictures: the algorithms that pictures were to be hashed by.
     """
     if file.unreadable or not file.exact or not file.as_listed:
+        return None
+    if file.reason is Reason.COMPRESSED:
+        # So its store says, and not its content.
         return None
     decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
     if decodable and not file.reply:

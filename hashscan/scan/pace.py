@@ -14,6 +14,7 @@ import struct
 import threading
 import time
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -61,6 +62,20 @@ class Pace:
         self._memory = mmap.mmap(descriptor, _SIZE)
         # A record lock keeps out other processes, not this one's other threads.
         self._threads = threading.Lock()
+
+    @classmethod
+    def at(cls, path: Path, bytes_per_second: float | None, files_per_second: float | None) -> Pace:
+        """The table in a file, which is made if need be, for processes that can only be told a name.
+
+        Raises:
+            OutputError: the file can't be made.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.ftruncate(descriptor, _SIZE)
+        except OSError as error:
+            raise OutputError(f"can't use {path}: {error.strerror}") from error
+        return cls(bytes_per_second, files_per_second, descriptor=descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _received, (*self._rates, DupFd(self._descriptor))

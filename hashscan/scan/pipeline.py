@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
-from hashscan.reports.records import folder_record, lost_record, result_record
+from hashscan.reports.records import FINDINGS, folder_record, lost_record, result_record
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -45,11 +46,23 @@ class Sweep:
         own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
         memory: SweepMemory | None = None,
+        deadline: float | None = None,
     ) -> None:
+        """Get ready for a run.
+
+        Args:
+            listings: what is to be swept.
+            pool: of workers.
+            with_digests: whether to name the digests of findings.
+            own: device and inode of files that the sweep itself writes.
+            tick: called often.
+            memory: what earlier sweeps remember, and this one is to.
+            deadline: when to hand out no more, by the monotonic clock.
+        """
         self.listed = False
         """Whether all there is to be listed has been."""
+        self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
-        self.targets_with_files: set[bytes] = set()
         self._listings = listings
         self._pool = pool
         self._with_digests = with_digests
@@ -61,7 +74,9 @@ class Sweep:
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
         self._ready: deque[Batch] = deque()
+        self._deadline = deadline
         self._stopping = False
+        self._all_taken = False
 
     def stop(self) -> None:
         """End the iteration soon; safe to call from a signal handler.
@@ -79,6 +94,16 @@ class Sweep:
         """Whether the sweep was asked to end before its end."""
         return self._stopping
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether something of what there is was not checked, for whatever reason."""
+        return self._stopping or not self._all_taken or bool(self._ready)
+
+    @property
+    def targets_with_files(self) -> set[bytes]:
+        """Targets that files were met of."""
+        return set(self.files_by_target)
+
     def __iter__(self) -> Iterator[Record]:
         """Run the sweep."""
         with contextlib.closing(self._links), contextlib.closing(self._later):
@@ -86,16 +111,24 @@ class Sweep:
                 self._look_around()
                 yield from self._take(listing)
                 yield from self._advance(leave=self._capacity - 1)
-                if self._stopping or self._pool.failure:
+                if self._over or self._pool.failure:
                     break
             else:
                 self.listed = True
                 for batch in self._later.batches():
                     self._ready.append(batch)
                     yield from self._advance(leave=self._capacity - 1)
-                    if self._stopping or self._pool.failure:
+                    if self._over or self._pool.failure:
                         break
+                else:
+                    self._all_taken = True
             yield from self._advance(leave=0)
+
+    @property
+    def _over(self) -> bool:
+        """Whether no more is to be handed out."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._stopping or late
 
     @property
     def _capacity(self) -> int:
@@ -105,16 +138,16 @@ class Sweep:
     def _take(self, listing: Listing) -> Iterator[Record]:
         match listing:
             case Batch():
-                self.targets_with_files.add(listing.target)
+                self.files_by_target[listing.target] += len(listing.items)
                 yield from self._take_batch(listing)
             case SkippedFile(target, folder, item, reason):
-                self.targets_with_files.add(target)
+                self.files_by_target[target] += 1
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
                 self.summary.add(result)
                 path = shown_path(target, folder, item.name)
                 yield result_record(path, result, with_digests=self._with_digests, item=item)
             case LostFile(target, folder, name, reason, detail):
-                self.targets_with_files.add(target)
+                self.files_by_target[target] += 1
                 self.summary.count(Verdict.UNREADABLE, reason)
                 yield lost_record(shown_path(target, folder, name), reason, detail)
             case ClosedFolder(target, folder, closed_because, detail):
@@ -134,7 +167,7 @@ class Sweep:
         self.summary.add_quiet(known.quiet, low_quality=known.low)
         for item, result in known.answers:
             self.summary.recalled += 1
-            yield from self._conclude(batch, result, item)
+            yield from self._tell(batch, result, item)
         if known.reading:
             yield from self._sort_out(replace(batch, items=tuple(known.reading)), later=known.later)
 
@@ -162,12 +195,13 @@ class Sweep:
     def _advance(self, *, leave: int) -> Iterator[Record]:
         """Hand out batches and take answers in, until no more than `leave` are outstanding."""
         while True:
-            while self._ready and self._outstanding < self._capacity and not self._stopping:
+            over = self._over
+            while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._ready.popleft())
             try:
                 batch, future = self._answers.get(timeout=0.0)
             except queue.Empty:
-                if self._stopping or (self._outstanding <= leave and not self._ready):
+                if self._stopping or (self._outstanding <= leave and (over or not self._ready)):
                     return
                 waited = self._wait()
                 if waited is None:
@@ -216,10 +250,16 @@ class Sweep:
             yield from self._conclude(batch, replace(result, name=other.name), other)
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
-        """Count a file of a batch, remember it, and tell of it where there is something to tell."""
-        self.summary.add(result)
+        """Give a file of a batch its verdict, and remember it."""
         if self._memory is not None:
             self._memory.settle(batch, item, result.content)
+        yield from self._tell(batch, result, item)
+
+    def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
+        """Count a file, and tell of it where there is something to tell."""
+        self.summary.add(result)
         if result.verdict is not Verdict.CLEAN:
             path = shown_path(batch.target, batch.folder, item.name)
+            if self._memory is not None and result.verdict in FINDINGS:
+                self._memory.found(batch.source, path, result)
             yield result_record(path, result, with_digests=self._with_digests, item=item)

@@ -173,6 +173,10 @@ def _count(counted: Summary, record: Record) -> None:
     if record["type"] == "folder":
         counted.close_folder(FolderReason(text(record["reason"])))
         return
+    if record["type"] == "standing":
+        # Of an earlier sweep, and so of none of this one's files.
+        _one_of(record["was"], tuple(FINDINGS))
+        return
     verdict, reason = Verdict(text(record["verdict"])), record.get("reason")
     if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
         raise WrongValueError("its verdict is of another type")

@@ -14,7 +14,14 @@ from itertools import chain
 from pathlib import Path
 
 from hashscan import __version__
-from hashscan.errors import EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE, NoUsableListError, OutputError
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_FOUND,
+    EXIT_FOUND_INCOMPLETE,
+    EXIT_INCOMPLETE,
+    NoUsableListError,
+    OutputError,
+)
 from hashscan.lists.exceptions import Exceptions, exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
@@ -34,6 +41,7 @@ from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
+from hashscan.scan.state.memory import Ending
 from hashscan.scan.state.opening import open_memory
 from hashscan.scan.summary import Summary
 from hashscan.settings import DecodingLimits, NeighbourSettings, ReportTarget, SweepSettings
@@ -227,6 +235,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 own=frozenset(sink.identity for sink in sinks),
                 tick=_ticker(pool, gate, observer),
                 memory=memory,
+                deadline=None if settings.time_budget is None else clock + settings.time_budget,
             )
             observer.begun(run)
             for record in run:
@@ -234,10 +243,19 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             _ticker(pool, None, observer)()
             failure, cluster = pool.failure, pool.fields()
         summary = run.summary
+        whole = not run.cut_short and not failure
+        ending = Ending([], [])
         if memory is not None:
-            whole = run.listed and not run.stopped and not failure
-            memory.finish(listed=run.listed, complete=whole and not summary.folder_reasons)
-        if not run.stopped and not failure and settings.files_from is None:
+            ending = memory.finish(
+                run.files_by_target,
+                listed=run.listed,
+                whole=whole,
+                closed=bool(summary.folder_reasons),
+                accept_shrink=settings.accept_shrink,
+            )
+            for record in ending.standing:
+                emit(record)
+        if whole and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
             met = run.targets_with_files if shard is None else shard.targets_with_files
@@ -247,6 +265,17 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if failure:
             shortcomings.append(failure)
             exit_code = EXIT_FOUND_INCOMPLETE if summary.found(settings.fail_on) else EXIT_INCOMPLETE
+        for target, before, found in ending.shrunken:
+            shortcomings.append(
+                f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
+                "without --accept-shrink"
+            )
+        if ending.standing:
+            shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
+        if run.cut_short and not run.stopped and not failure:
+            shortcomings.append("the time budget is used up; the next sweep goes on")
+        if shortcomings and exit_code in {EXIT_CLEAN, EXIT_FOUND}:
+            exit_code = EXIT_INCOMPLETE if exit_code == EXIT_CLEAN else EXIT_FOUND_INCOMPLETE
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
@@ -255,7 +284,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             summary_record(
                 {
                     **summary.fields(),
-                    **({} if shard is None or run.stopped else shard.fields()),
+                    **({} if shard is None or run.cut_short else shard.fields()),
                     **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                     **({"cluster": cluster} if cluster else {}),
                     "incomplete": shortcomings,

@@ -6,7 +6,14 @@ more to say of them; of these an answer says just that, and the receiver puts in
 
 from __future__ import annotations
 
+from dataclasses import fields
+from operator import attrgetter
+
 from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Kept, SandboxLevel, Verdict
+
+_MORE = attrgetter(
+    *(field.name for field in fields(FileResult) if field.name not in {"name", "stat", "verdict"})
+)
 
 PackedBatch = tuple[
     str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
@@ -40,11 +47,21 @@ def unpack_batch(packed: PackedBatch) -> Batch:
 def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
     """The answer to a batch as it is sent."""
     results = [
-        None if result == FileResult(item.name, item.stat, Verdict.CLEAN) else result
+        None if _is_no_news(item, result) else result
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
     kept = [None if k is None else (k.exact, k.kind, k.reply, k.confirmed) for k in answer.kept]
     return results, answer.bytes_read, answer.sandbox, kept
+
+
+def _is_no_news(item: Item, result: FileResult) -> bool:
+    """Whether a result says nothing but that the file is as it was listed, and clean."""
+    return (
+        result.verdict is Verdict.CLEAN
+        and result.name == item.name
+        and result.stat == item.stat
+        and not any(_MORE(result))
+    )
 
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -147,10 +146,13 @@ class Worker:
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
             try:
                 self._read(file, opened)
+                if opened.compressed and file.reason is None:
+                    # Exact digests are of what is stored; what is shown hasn't been looked at.
+                    file.reason, file.detail = Reason.COMPRESSED, opened.compressed
             finally:
                 if file.item.stat.size < 0:
                     # Not every store says beforehand how large an object is.
-                    file.item = replace(file.item, stat=opened.stat)
+                    file.item = file.item._replace(stat=opened.stat)
         except FileTrouble as trouble:
             # A decoder that has it may have to be given it again.
             self._settle(0 if file.begun is not None else _AHEAD)
@@ -296,8 +298,7 @@ class Worker:
         match_all(self.matcher, self.setup.algorithms, [again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
-            file.digests.update(again.digests)
-            file.variants = again.variants
+            file.decoded = again.decoded
             # All that is kept must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True
             return

@@ -125,6 +125,11 @@ class OpenFile(ABC):
         """
         return None
 
+    @property
+    def compressed(self) -> str:
+        """What viewers decompress its bytes by before they show them; empty where they don't."""
+        return ""
+
     stat: FileStat
     """What fstat said just after opening; of an object that comes in pieces, its size is known at last."""
 

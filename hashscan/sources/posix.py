@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from operator import attrgetter
 
 from hashscan.model import FileStat, FolderReason, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble
@@ -38,17 +39,13 @@ def kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
 
 
+_STAT_FIELDS = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink", "st_uid")
+"""As `FileStat` has them. Named one by one and counted again by its constructor, they take twice as long."""
+
+
 def file_stat(status: os.stat_result) -> FileStat:
     """What identifies the content of a file."""
-    return FileStat(
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_nlink,
-        status.st_uid,
-    )
+    return tuple.__new__(FileStat, _STAT_FIELDS(status))
 
 
 def file_trouble(error: OSError) -> FileTrouble:

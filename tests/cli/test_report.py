@@ -428,6 +428,27 @@ def test_file_lists_of_one_length_but_other_names(tmp_path: Path, run: Run) -> N
         assert [w.split(": ")[-1] for w in ran.lines[-1]["incomplete"]] == words
 
 
+def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
+    """Half of a target is gone, and so may be what was found there: each shard says it from its own state."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(12):
+        (tree / f"{number}.pgm").write_bytes(canary(str(number)))
+    reports = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for left in (12, 4):
+        for number in range(left, 12):
+            (tree / f"{number}.pgm").unlink()
+        for index, report in enumerate(reports, start=1):
+            state = tmp_path / f"state{index}"
+            run("scan", tree, "--list", "demo", "--state", state, "--shard", f"{index}/2", "--report", report)
+    ran = run("report", "merge", *reports, "--output", "-")
+    assert ran.code == 4, ran.err
+    kinds = Counter(record["type"] for record in ran.lines)
+    assert (kinds["finding"], kinds["standing"]) == (4, 8)
+    assert ran.lines[-1]["files"] == 4
+    assert any("earlier findings stand" in words for words in ran.lines[-1]["incomplete"])
+
+
 def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) -> None:
     one = clean(tmp_path / "1", 1, 3, started="2026-11-25T01:00:00+00:00", ended="2026-11-25T02:00:00+00:00")
     left = clean(tmp_path / "2", 2, 3, started="2026-11-24T01:00:00+00:00", ended="2026-11-24T02:00:00+00:00")

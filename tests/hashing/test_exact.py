@@ -150,3 +150,19 @@ def test_what_passes_by_has_the_same_digests(size: int, piece: int) -> None:
     reader.begin_pieces(pieces)
     reader.begin_content(memoryview(b"other"))
     assert reader.finish()[0]["sha256"] == hashlib.sha256(b"other").digest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 256 * 1024, 700_000])
+def test_bytes_are_asked_for_before_they_are_read(size: int) -> None:
+    asked: list[int] = []
+    descriptor = in_memory(os.urandom(size))
+    reader = ExactReader([MD5()])
+    reader.begin(descriptor, size, asked.append)
+    assert sum(asked) == min(size, 256 * 1024)
+    assert reader.finish()[1] == sum(asked) == size
+    assert max(asked) <= 256 * 1024
+    # The next one need not.
+    reader.begin(descriptor, size)
+    reader.finish()
+    assert sum(asked) == size
+    os.close(descriptor)

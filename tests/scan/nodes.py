@@ -35,7 +35,8 @@ class Program:
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**kept, **(environment or {})},
+            # Without a terminal it would step back behind whatever else runs here, and tests time out.
+            env={**kept, "HASHSCAN_BACKGROUND": "no", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -125,6 +125,18 @@ def test_shards_that_there_can_not_be(shard: object, tmp_path: Path) -> None:
     assert str(two) in str(refused.value)
 
 
+def test_what_stands_from_earlier_sweeps_is_no_file_of_this_one(tmp_path: Path) -> None:
+    one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
+    two.write_bytes(record(type="standing", was="match", because="md5 equal")(two.read_bytes()))
+    joined, records = merged(one, two)
+    assert [r["path"] for r in records if r["type"] == "standing"] == ["/t/x"]
+    assert joined.exit_code == 0
+    for was in ("clean", [], None):
+        two.write_bytes(record(type="standing", was=was)(clean(two, 2, 2).read_bytes()))
+        with pytest.raises(UsageError, match="doesn't understand"):
+            merged(one, two)
+
+
 def test_very_many_missing_shards(tmp_path: Path) -> None:
     joined, _ = merged(clean(tmp_path / "1", 7, 999_999))
     (words,) = joined.shortcomings

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,19 @@ from hashscan.lists.store import ListStore
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.answers import Answers
 from hashscan.scan.cluster.dask import require_dask, security_of
+from hashscan.scan.load import LoadGate
+from hashscan.scan.pace import Pace
 from hashscan.scan.pool import MakeWorker
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.worker import Worker
-from hashscan.settings import ClusterSettings
+from hashscan.settings import ClusterSettings, NeighbourSettings
 
 if TYPE_CHECKING:
     from distributed import Nanny, Security
 
 START_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class HostSettings:
     processes: int
     host: str | None = None
     """Where the other machines reach this one; None is the address it reaches the scheduler from."""
+    neighbour: NeighbourSettings = field(default_factory=NeighbourSettings)
+    """For all its processes together."""
 
 
 def prepared(settings: HostSettings) -> str:
@@ -85,6 +90,7 @@ def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorke
     Raises:
         UsageError: the certificates can't be used, or Dask is not installed.
         UnreachableError: the scheduler can't be reached, or has gone.
+        OutputError: there is no room for a file of a few bytes.
     """
     require_dask("error")
     security = security_of(settings.cluster)
@@ -107,7 +113,14 @@ async def _run(
 
     for number, code in ((signal.SIGTERM, EXIT_TERMINATED), (signal.SIGINT, EXIT_INTERRUPTED)):
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
-    nannies = _nannies(settings, security, scratch, make)
+    neighbour = settings.neighbour
+    limits = scratch / "pace", neighbour.limit_rate, neighbour.limit_files
+    nannies = _nannies(settings, security, scratch, make, limits if neighbour.paced else None)
+    looking = None
+    if neighbour.max_load is not None:
+        # Closed with the process.
+        gate = LoadGate(neighbour.max_load, Pace.at(*limits))
+        looking = asyncio.ensure_future(_look(gate, say))
     starting: asyncio.Future[Any] = asyncio.gather(*(nanny.start() for nanny in nannies))
     try:
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,13 +143,28 @@ async def _run(
             advice="Start this again when it is back.",
         )
     finally:
+        if looking is not None:
+            looking.cancel()
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await starting
         await asyncio.gather(*(n.close(timeout=CLOSE_SECONDS) for n in nannies), return_exceptions=True)
 
 
-def _nannies(settings: HostSettings, security: Security, scratch: Path, make: MakeWorker) -> list[Nanny]:
+async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
+    while True:
+        if word := gate.look():
+            say(word)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _nannies(
+    settings: HostSettings,
+    security: Security,
+    scratch: Path,
+    make: MakeWorker,
+    pace: tuple[Path, float | None, float | None] | None,
+) -> list[Nanny]:
     from distributed import Nanny
 
     from hashscan.scan.cluster.node import NodePlugin, NodeSettings
@@ -144,7 +172,7 @@ def _nannies(settings: HostSettings, security: Security, scratch: Path, make: Ma
     # Dask would listen everywhere; in the clear that is for this machine alone.
     host = settings.host if settings.cluster.encrypted else urlsplit(settings.cluster.scheduler).hostname
     identity = uuid.uuid4().hex
-    node = NodeSettings(identity, settings.state.absolute(), make, __version__)
+    node = NodeSettings(identity, settings.state.absolute(), make, __version__, pace)
     return [
         Nanny(
             settings.cluster.scheduler,

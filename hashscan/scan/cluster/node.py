@@ -42,6 +42,7 @@ from hashscan.scan.cluster.messages import (
     with_lists,
 )
 from hashscan.scan.cluster.results import Answer, pack_answer
+from hashscan.scan.pace import Pace
 from hashscan.scan.pool import MakeWorker
 from hashscan.scan.wire import PackedBatch, unpack_batch
 from hashscan.scan.worker import Worker
@@ -75,6 +76,8 @@ class NodeSettings:
     state: Path
     make: MakeWorker = Worker
     version: str = __version__
+    pace: tuple[Path, float | None, float | None] | None = None
+    """A file that the processes share, bytes a second, files a second; None where nothing is limited."""
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class Node:
         self._done = 0
         self._free = 0.0
         self._left = time.monotonic()
+        self._pace = None if settings.pace is None else Pace.at(*settings.pace)
 
     def prepare(self, token: str, job: bytes) -> Greeting:
         """Open the lists and start the sandbox for a sweep, or say why that can't be."""
@@ -179,6 +183,8 @@ class Node:
             _compare(job, lists)
             answers = undo.enter_context(Answers())
             worker = undo.enter_context(self._settings.make(with_lists(job, lists.handles), answers))
+            if self._pace is not None:
+                worker.keep_pace(self._pace.spend)
             # So that no sandbox is waited for, or found lacking, when the first picture comes.
             worker.sandbox.start()
             undo.pop_all()
@@ -230,7 +236,7 @@ def located(batch: Batch) -> Batch:
     if found.st_dev == batch.device:
         return batch
     items = tuple(
-        replace(item, stat=item.stat._replace(device=found.st_dev))
+        item._replace(stat=item.stat._replace(device=found.st_dev))
         if item.stat.device == batch.device
         else item
         for item in batch.items

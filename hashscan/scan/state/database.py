@@ -55,10 +55,10 @@ CREATE TABLE scopes (
   turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
 );
 CREATE TABLE sweeps (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER);
--- Every finding there was; it stands as long as it isn't gone.
+-- Every finding there was: of which sweep the last was, and since when the file is gone.
 CREATE TABLE findings (
-  path BLOB PRIMARY KEY, scope INTEGER NOT NULL, verdict TEXT NOT NULL, record BLOB NOT NULL,
-  first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER
+  path BLOB PRIMARY KEY, scope INTEGER NOT NULL, content INTEGER, verdict TEXT NOT NULL,
+  because TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER
 ) WITHOUT ROWID;
 """
 

@@ -15,6 +15,8 @@ class FolderRows:
         self._database = database
         self._shard = shard
         self._filesystems: dict[int, int | None] = {}
+        self._in_pieces = {row for (row,) in database.execute("SELECT DISTINCT folder FROM pieces")}
+        """Few, so that most folders need not be looked up among them."""
 
     def filesystem(self, path: bytes, device: int) -> int | None:
         """The number of the filesystem that files of a folder are on; None where it can't be told."""
@@ -52,6 +54,8 @@ class FolderRows:
             if shard == self._shard:
                 found = number
             listings.append(from_bytes(listing))
+            if number not in self._in_pieces:
+                continue
             pieces = self._database.execute(
                 "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
             )
@@ -75,6 +79,7 @@ class FolderRows:
 
     def add_piece(self, folder: int, listing: Listing) -> None:
         """Add to what is kept of a folder."""
+        self._in_pieces.add(folder)
         self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
         self._database.execute(
             "INSERT INTO pieces (folder, listing) VALUES (?, ?)", (folder, listing.to_bytes())

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
-from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
+from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Reason, Verdict
+from hashscan.reports.base import Record
+from hashscan.reports.records import FINDINGS, standing_record
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, LACKING, LOW, ODD, QUIET, STALE, Contents
 from hashscan.scan.state.database import explained, open_database
+from hashscan.scan.state.findings import Findings, Standing
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.gained import Gains
 from hashscan.scan.state.listings import NONE, KeptListing, Listing, joined, listing_of
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.recollection import result_of
-from hashscan.scan.state.scopes import Scopes
+from hashscan.scan.state.scopes import Scopes, Shrunken
 from hashscan.sources.base import shown_path
 
 _FILES = "file"
 _COMMIT_SECONDS = 1.0
 _SYNC_SECONDS = 20.0
+_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+
+
+class Ending(NamedTuple):
+    """What is to be said at the end of a sweep."""
+
+    shrunken: list[Shrunken]
+    """Targets with far fewer files than last time, of which nothing was forgotten."""
+    standing: list[Record]
+    """Earlier findings that the sweep did not come by."""
 
 
 class Recalled(NamedTuple):
@@ -111,6 +125,7 @@ class SweepMemory:
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
                 told(f"{lost} files are read again, since a power cut took what was remembered of them")
+            self._findings = Findings(self._database)
             self._rows = FolderRows(self._database, scopes.shard)
             self._gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
             self._gains.take()
@@ -188,7 +203,7 @@ class SweepMemory:
         if filesystem is None:
             return None
         row, listing, in_pieces = self._rows.find(path, filesystem)
-        later = row is not None and self._scopes.checked(self._rows.turn(row), path)
+        later = row is not None and self._scopes.checked(self._rows, row, path)
         folder = _Folder(path, filesystem, row, KeptListing(listing, weak=self._weak), later)
         folder.changed = in_pieces
         self._open[path, device] = folder
@@ -223,7 +238,7 @@ class SweepMemory:
                 lacking = result.reason is Reason.UNSUPPORTED
                 flags = LOW * result.low_quality | ODD * (result.reason is not None) | LACKING * lacking
                 content = self._contents.add(kept, flags, now)
-                if result.verdict in {Verdict.MATCH, Verdict.HELD, Verdict.REVIEW}:
+                if result.verdict in FINDINGS:
                     self._contents.hit(content)
                 results.append(replace(result, content=content))
         return results
@@ -332,12 +347,24 @@ class SweepMemory:
         self._database.execute("BEGIN IMMEDIATE")
         self._committed = now
 
-    def finish(self, *, listed: bool, complete: bool) -> None:
+    def found(self, source: str, path: bytes, result: FileResult) -> None:
+        """Put down a finding."""
+        if source == _FILES:
+            with explained(self._folder):
+                scope, sweep, _ = self._scopes.mark(path)
+                self._findings.put(path, result, scope, sweep)
+
+    def finish(
+        self, files: Mapping[bytes, int], *, listed: bool, whole: bool, closed: bool, accept_shrink: bool
+    ) -> Ending:
         """End the sweep.
 
         Args:
+            files: how many were met of each target.
             listed: whether the last folder was listed to its end.
-            complete: whether every folder of its scopes was; what was not met is gone then.
+            whole: whether all that there is was checked, as far as folders could be listed.
+            closed: whether some couldn't.
+            accept_shrink: believe that what isn't there any more is gone.
         """
         with explained(self._folder):
             self._leave(whole=listed)
@@ -345,10 +372,26 @@ class SweepMemory:
                 self._add_pieces(folder)
             self._rows.see(self._seen)
             self._seen.clear()
-            self._scopes.finish(self._rows, complete=complete)
+            shrunken, standing = self._scopes.finish(
+                self._rows, self._findings, files, whole=whole, closed=closed, accept_shrink=accept_shrink
+            )
             self._rows.place()
             self._contents.sync()
             self._commit()
+            return Ending(shrunken, [record for found in standing for record in self._standing(found)])
+
+    def _standing(self, found: Standing) -> Iterator[Record]:
+        """What is to be said of a finding that stands; nothing where today's lists don't say it any more."""
+        result: FileResult | None = None
+        if found.content is not None:
+            result = self._derive(found.content, _NOWHERE)
+            if result is not None and result.verdict not in FINDINGS:
+                return
+        if result is None:
+            stat = _NOWHERE.stat
+            result = FileResult(b"", stat, Verdict(found.verdict), because=found.because)
+        times = [datetime.fromtimestamp(seconds, UTC).isoformat() for seconds in (found.first, found.last)]
+        yield standing_record(found.path, result, *times)
 
     def close(self) -> None:
         """Let the state go; what was not committed is lost."""

@@ -2,7 +2,8 @@
 
 A reply (see `records`) is taken apart into the first digest, which goes to a column of its own, the heads of
 its runs, which are the same for thousands of pictures and are kept once, and the rest: its own head, then for
-each further digest how it differs from what `likely_turned` guesses from the first one of the same picture.
+each further digest how it differs from what `likely_turned` guesses from the first one of the same
+rendering, or of the same picture.
 
 | first byte | what follows |
 | --- | --- |
@@ -116,28 +117,33 @@ def _next(rest: bytes, at: int, guess: bytes | None) -> tuple[bytes, int]:
 
 
 class _Guesses:
-    """What the digests of each picture are likely to be, given its first."""
+    """What the digests of each picture are likely to be, given its first, and the first of each rendering."""
 
     def __init__(self) -> None:
-        self._by_picture: dict[bytes, list[bytes]] = {}
+        self._known: dict[bytes, list[bytes]] = {}
 
     def learn(self, head: bytes, turn: int, value: bytes) -> None:
-        """Take the first digest of a picture that was not turned."""
+        """Take the first digest of a rendering, if it was not turned."""
         if turn or len(value) != _SIZES[_WHOLE]:
             return
-        picture = _picture(head)
-        if picture not in self._by_picture:
-            self._by_picture[picture] = [row.tobytes() for row in likely_turned(value, range(_ALL_TURNS))]
+        turned = [row.tobytes() for row in likely_turned(value, range(_ALL_TURNS))]
+        for key in (_rendering(head), _picture(head)):
+            self._known.setdefault(key, turned)
 
     def of(self, head: bytes, turn: int) -> bytes | None:
         """The guess, where there is one."""
-        guesses = self._by_picture.get(_picture(head))
+        guesses = self._known.get(_rendering(head)) or self._known.get(_picture(head))
         return None if guesses is None or turn >= _ALL_TURNS else guesses[turn]
 
 
 def _picture(head: bytes) -> bytes:
     """Number and kind of the picture, and the algorithm."""
     return head[:5] + head[_ALGORITHM : _ALGORITHM + 1]
+
+
+def _rendering(head: bytes) -> bytes:
+    """The same, and the rendering."""
+    return head[:6] + head[_ALGORITHM : _ALGORITHM + 1]
 
 
 def _turns_of(head: bytes) -> list[int]:
@@ -152,6 +158,14 @@ def _raw(value: bytes) -> bytes:
 def _difference(guess: bytes, value: bytes) -> bytes:
     if len(value) != len(guess):
         return _raw(value)
-    other = np.frombuffer(guess, np.uint8) ^ np.frombuffer(value, np.uint8)
-    places = np.flatnonzero(np.unpackbits(other))
-    return bytes((len(places), *places.tolist())) if len(places) <= _MOST_BITS else _raw(value)
+    # As whole numbers: for so few bits numpy would take more than twice as long.
+    other = int.from_bytes(guess) ^ int.from_bytes(value)
+    if other.bit_count() > _MOST_BITS:
+        return _raw(value)
+    last = 8 * len(value) - 1
+    places = []
+    while other:
+        bit = other.bit_length() - 1
+        other ^= 1 << bit
+        places.append(last - bit)
+    return bytes((len(places), *places))

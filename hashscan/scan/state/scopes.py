@@ -11,11 +11,23 @@ import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from hashscan.scan.state.findings import Findings, Standing
 from hashscan.scan.state.folder_rows import FolderRows
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_BELIEVED = 0.8
+"""A target with a smaller part of the files that it had is probably not all there."""
+
+
+class Shrunken(NamedTuple):
+    """A target with far fewer files than last time."""
+
+    target: bytes
+    before: int
+    found: int
 
 
 class Scopes:
@@ -99,22 +111,60 @@ class Scopes:
         number, turn = (0, 0) if target is None else self._numbers[target]
         return number, self._sweep, turn
 
-    def checked(self, before: tuple[int, int] | None, path: bytes) -> bool:
+    def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
         """Whether a folder was checked in a turn that goes on.
 
         Args:
-            before: scope and turn in which it was checked last.
+            rows: the folders.
+            row: of the folder.
             path: of the folder.
         """
-        target = self._target(path)
-        return target in self._goes_on and target is not None and before == self._numbers[target]
+        target = self._target(path) if self._goes_on else None
+        return target in self._goes_on and target is not None and rows.turn(row) == self._numbers[target]
 
-    def finish(self, rows: FolderRows, *, complete: bool) -> None:
-        """End the sweep, and forget what is gone."""
+    def finish(
+        self,
+        rows: FolderRows,
+        findings: Findings,
+        files: Mapping[bytes, int],
+        *,
+        whole: bool,
+        closed: bool,
+        accept_shrink: bool,
+    ) -> tuple[list[Shrunken], list[Standing]]:
+        """End the sweep, and forget what is gone.
+
+        Args:
+            rows: the folders.
+            findings: those of all sweeps.
+            files: how many were met of each target.
+            whole: whether all that was listed has been checked.
+            closed: whether folders could not be listed.
+            accept_shrink: believe that what isn't there any more is gone.
+
+        Returns:
+            The targets that have shrunk too much to be believed, and the findings that stand although the
+            sweep did not come by their files.
+        """
         assert self._database is not None
-        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (int(time.time()), self._sweep))
-        if not complete or self._named:
-            return
-        for number, _ in self._numbers.values():
-            rows.forget(number, self._sweep)
-            self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self._sweep, number))
+        shrunken: list[Shrunken] = []
+        standing: list[Standing] = []
+        now = int(time.time())
+        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
+        for target, (number, _) in self._numbers.items():
+            if self._named:
+                continue
+            before = self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
+            found = files.get(target, 0)
+            shrunk = whole and before is not None and found < before * _BELIEVED and not accept_shrink
+            if shrunk:
+                shrunken.append(Shrunken(target, before, found))
+            elif whole:
+                findings.settle(number, self._sweep)
+                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self._sweep, number))
+                if not closed:
+                    rows.forget(number, self._sweep)
+                    findings.settle(number, self._sweep)
+                    self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
+            standing.extend(findings.standing(number, self._sweep))
+        return shrunken, standing

@@ -204,9 +204,10 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
     from azure.core import MatchConditions
     from azure.core.exceptions import AzureError
 
-    options: dict[str, Any] = {}
+    # What is stored compressed is digested as it is, and never unpacked by a process that isn't shut in.
+    options: dict[str, Any] = {"decompress": False}
     if item.etag:
-        options = {"etag": item.etag, "match_condition": MatchConditions.IfNotModified}
+        options |= {"etag": item.etag, "match_condition": MatchConditions.IfNotModified}
     try:
         answer = _blob_of(container, item).download_blob(offset=offset or None, max_concurrency=1, **options)
     except UnicodeDecodeError:
@@ -215,7 +216,8 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
         raise trouble_of(error, begun=offset > 0) from None
     found = answer.properties
     # The size is that of what is left from the offset on.
-    return Reading(_pieces(answer), found.size + offset, found.etag or "", item.version)
+    encoding = found.content_settings.content_encoding or ""
+    return Reading(_pieces(answer), found.size + offset, found.etag or "", item.version, encoding=encoding)
 
 
 def _pieces(answer: Any) -> Iterator[Chunk]:

@@ -10,7 +10,7 @@ from hashscan.errors import CredentialsError, HashscanError, TargetError, Unreac
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.az_login import AzureLogin
-from hashscan.sources.objects.bodies import CLIENT, ONE_TRY
+from hashscan.sources.objects.bodies import CLIENT, ONE_TRY, READ_SECONDS
 from hashscan.sources.objects.refusals import refused as refused_object
 from hashscan.sources.objects.store import Transient
 
@@ -69,7 +69,7 @@ class AzureClients:
             retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=tries - 1),
             transport=RequestsTransport(session=PlainSession(), session_owner=False),
             connection_timeout=10,
-            read_timeout=60,
+            read_timeout=READ_SECONDS,
             max_single_get_size=_PIECE,
             max_chunk_get_size=_PIECE,
         )

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 ONE_TRY: RetryConfig = {"max_retries": 0}
 """To retry is the engine's part, which counts the tries."""
 
+READ_SECONDS = 60
+"""For each next piece of an answer."""
+
 CLIENT: ClientConfig = {
     "connect_timeout": timedelta(seconds=10),
-    "read_timeout": timedelta(seconds=60),
+    "read_timeout": timedelta(seconds=READ_SECONDS),
     # Of a whole download, however large.
     "timeout": timedelta(days=1),
     "pool_idle_timeout": timedelta(seconds=20),
@@ -91,7 +94,8 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
         )
     except Exception as error:
         raise trouble_of(error, begun=offset > 0) from error
-    return Reading(chunks, size, meta.get("e_tag") or "", meta.get("version") or "")
+    encoding = str(answer.attributes.get("Content-Encoding") or "")
+    return Reading(chunks, size, meta.get("e_tag") or "", meta.get("version") or "", encoding=encoding)
 
 
 def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:

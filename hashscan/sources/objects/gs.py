@@ -44,7 +44,7 @@ _COMPRESSED = " stored compressed"
 """After the generation in an etag: such objects are not read through obstore, which must know sizes."""
 
 _PIECE = 1 << 20
-_SECONDS = (10, 60)
+_SECONDS = (10, bodies.READ_SECONDS)
 """To connect, and for each next piece of an answer."""
 
 

@@ -85,7 +85,7 @@ class HttpSource(Source):
         bytes_waiting: dict[bytes, int] = {}
         for address, stored in self._looked():
             origin = address.origin
-            item = replace(item_of(stored, owner_of(origin)), hidden=address.query)
+            item = item_of(stored, owner_of(origin))._replace(hidden=address.query)
             # Patterns are about paths; what stands for a query is no part of one.
             reason = sieve.reason(replace(stored, key=address.path))
             if reason is not None:
@@ -125,7 +125,7 @@ class HttpSource(Source):
                 continue
             origin = address.origin
             stored = StoredObject(address.name, UNKNOWN_SIZE, 0)
-            item = replace(item_of(stored, owner_of(origin)), hidden=address.query)
+            item = item_of(stored, owner_of(origin))._replace(hidden=address.query)
             reason = sieve.reason(replace(stored, key=address.path))
             if reason is not None:
                 yield SkippedFile(origin, b"", item, reason)

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Sequence
 
+from hashscan.model import FolderReason
 from hashscan.sources.objects.store import ListingTrouble, ObjectStore, StoredObject
 
 THREADS = 8
@@ -16,6 +17,9 @@ _PAGES_WAITING = 2 * THREADS
 
 _SPLITS = 64
 """Levels looked at in search of prefixes to share out; past these, what there is has to do."""
+
+EMPTY_PAGES = 100_000
+"""One after the other, after which a listing is given up."""
 
 Failure = tuple[bytes, ListingTrouble]
 """A prefix under which not everything could be listed, and why."""
@@ -33,6 +37,40 @@ def list_parallel(store: ObjectStore, prefix: bytes, *, all_versions: bool) -> G
         Pages of objects; for what can't be listed, the prefix and the trouble.
     """
     yield from _Listing(store, prefix, all_versions=all_versions).run()
+
+
+class Circle:
+    """Notices that a listing tells the same again, in constant memory: it would never end.
+
+    One page in twice as many each time is remembered (Brent's algorithm), so that a circle is noticed before
+    it was gone round a third time.
+    """
+
+    def __init__(self) -> None:
+        self._pages = 0
+        self._remembered_at = 1
+        self._remembered: tuple[bytes, str] | None = None
+        self._empty = 0
+
+    def note(self, page: Sequence[StoredObject]) -> None:
+        """Look at the next page.
+
+        Raises:
+            ListingTrouble: it was told before, or there is nothing in very many pages.
+        """
+        if not page:
+            # Of versions, thousands may be delete markers, page after page.
+            self._empty += 1
+            if self._empty > EMPTY_PAGES:
+                raise ListingTrouble(FolderReason.IO_ERROR, "the server sends empty pages without an end")
+            return
+        self._empty = 0
+        first = page[0].key, page[0].version
+        if first == self._remembered:
+            raise ListingTrouble(FolderReason.IO_ERROR, "the server lists the same objects again and again")
+        self._pages += 1
+        if self._pages == self._remembered_at:
+            self._remembered, self._remembered_at = first, 2 * self._remembered_at
 
 
 class _Listing:
@@ -99,7 +137,9 @@ class _Listing:
             self._splits += split
         level = self._store.level(prefix, all_versions=self._all_versions) if split else None
         if level is None:
+            circle = Circle()
             for page in self._store.pages(prefix, all_versions=self._all_versions):
+                circle.note(page)
                 if not self._put(page):
                     return
             return

@@ -43,6 +43,11 @@ class KeptObject(OpenFile):
         """All of it, where it came in one piece."""
         return self._spool.content
 
+    @property
+    def compressed(self) -> str:
+        """As its store tells viewers."""
+        return self._receiver.compressed
+
     def check_unchanged(self) -> None:
         """Ask the store, where its answers prove nothing."""
         # What can have changed is what they were read from.
@@ -73,6 +78,11 @@ class PassingObject(OpenFile):
     def pieces(self) -> Iterator[Chunk]:
         """All of it, once."""
         return self._pieces
+
+    @property
+    def compressed(self) -> str:
+        """As its store tells viewers."""
+        return self._receiver.compressed
 
     def check_unchanged(self) -> None:
         """Ask the store, where its answers prove nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Item, Reason
@@ -14,6 +13,9 @@ from hashscan.sources.objects.tries import Tries
 
 LONGEST_SECONDS = 24 * 3600.0
 """For one object, all tries together: whatever a server does, a sweep comes to an end."""
+
+COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz"})
+"""By the names that IANA has registered for HTTP."""
 
 
 _ASKED_AT_FIRST = 1 << 20
@@ -67,6 +69,8 @@ class Receiver:
         """Bytes."""
         self.proven = True
         """Whether what the store said is known to hold for all bytes."""
+        self.compressed = ""
+        """What viewers decompress the bytes by; empty where they show them as they are."""
         self._store = store
         self._pause = pause
         self._restart = restart
@@ -109,6 +113,7 @@ class Receiver:
         reading = self._begin()
         try:
             item = self.item = expect(self.item, reading, begun=self.received > 0)
+            self.compressed = compression_of(reading.encoding)
             size = item.stat.size if reading.size == UNKNOWN_SIZE else reading.size
             for chunk in reading.chunks:
                 self._pause(0.0)
@@ -167,7 +172,13 @@ def expect(item: Item, reading: Reading, *, begun: bool) -> Item:
     if not same_size:
         detail = f"listed with {listed} bytes, sent with {reading.size}"
         raise FileTrouble(Reason.IO_ERROR if known else Reason.REPLACED, detail)
-    return replace(item, etag=item.etag or reading.etag, version=item.version or reading.version)
+    return item._replace(etag=item.etag or reading.etag, version=item.version or reading.version)
+
+
+def compression_of(encoding: str) -> str:
+    """What a viewer decompresses by that is told this encoding; what it doesn't know it leaves as it is."""
+    names = [name.strip().lower() for name in encoding.split(",")]
+    return ", ".join(name for name in names if name in COMPRESSIONS)
 
 
 def bare(etag: str) -> str:

@@ -13,7 +13,14 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import bodies
 from hashscan.sources.objects.refusals import refused
 from hashscan.sources.objects.s3_client import S3Clients, about_credentials, answer_of, explained
-from hashscan.sources.objects.s3_listing import attach, following, is_listing, objects_of, prefixes_of
+from hashscan.sources.objects.s3_listing import (
+    ATTRIBUTES,
+    attach,
+    following,
+    is_listing,
+    objects_of,
+    prefixes_of,
+)
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
     Chunk,
@@ -108,7 +115,11 @@ class S3Store(ObjectStore):
         try:
             # Named here, so that botocore leaves it to us to decode keys: it replaces what is no UTF-8.
             page: Mapping[str, Any] = ask(
-                Bucket=self._bucket, Prefix=prefix.decode("utf-8"), EncodingType="url", **more
+                Bucket=self._bucket,
+                Prefix=prefix.decode("utf-8"),
+                EncodingType="url",
+                OptionalObjectAttributes=ATTRIBUTES,
+                **more,
             )
         except UnicodeDecodeError:
             raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
@@ -177,7 +188,14 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
     if offset and "ContentRange" not in answer:
         body.close()
         raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of objects")
-    return Reading(_pieces(body), size, answer.get("ETag", ""), answer.get("VersionId", ""), close=body.close)
+    return Reading(
+        _pieces(body),
+        size,
+        answer.get("ETag", ""),
+        answer.get("VersionId", ""),
+        encoding=answer.get("ContentEncoding", ""),
+        close=body.close,
+    )
 
 
 def _pieces(body: Any) -> Iterator[Chunk]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -113,7 +112,7 @@ class S3Inventory(S3Source):
             return
         if not item.version:
             # Whatever is there now is to be read, and it may have another size by now.
-            item = replace(item, stat=item.stat._replace(size=UNKNOWN_SIZE))
+            item = item._replace(stat=item.stat._replace(size=UNKNOWN_SIZE))
         full = gathering.add(head, item)
         if full is not None:
             yield full

@@ -13,8 +13,12 @@ from hashscan.sources.objects.store import StoredObject
 _ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Their objects must be restored first. Intelligent tiering doesn't say so before an object is asked for."""
 
+ATTRIBUTES = ["RestoreStatus"]
+"""What listings are to tell besides: whether there is a restored copy, which can be read until it expires."""
+
 _ENTRIES = ("Contents", "Version")
 _FOUND = "hashscan"
+_RESTORING = "IsRestoreInProgress"
 
 
 def attach(client: Any) -> None:
@@ -43,7 +47,7 @@ def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
             _nanoseconds(entry.get("LastModified") or ""),
             entry.get("ETag") or "",
             entry.get("VersionId") or "",
-            entry.get("StorageClass") in _ARCHIVE_CLASSES,
+            entry.get("StorageClass") in _ARCHIVE_CLASSES and entry.get(_RESTORING) != "false",
         )
         for entry in page.get(_FOUND, ())
     ]
@@ -85,9 +89,14 @@ def _take_over(
     cut = len(space)
     names = {space + name for name in (*_ENTRIES, "DeleteMarker")}
     entries = {space + name for name in _ENTRIES}
-    customized_response_dict[_FOUND] = [
-        {field.tag[cut:]: field.text for field in entry} for entry in root if entry.tag in entries
-    ]
+    found: list[dict[str, str | None]] = []
+    for entry in root:
+        if entry.tag in entries:
+            fields = {field.tag[cut:]: field.text for field in entry}
+            if "RestoreStatus" in fields:
+                fields[_RESTORING] = entry.findtext(f"{space}RestoreStatus/{space}{_RESTORING}")
+            found.append(fields)
+    customized_response_dict[_FOUND] = found
     rest = ElementTree.Element(root.tag)
     rest.extend(part for part in root if part.tag not in names)
     response_dict["body"] = ElementTree.tostring(rest)

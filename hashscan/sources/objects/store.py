@@ -88,6 +88,8 @@ class Reading:
     proven: bool = True
     """The answer's own headers say that all chunks are of the object that `etag` or `version` names;
     otherwise `check` is asked once they have been read."""
+    encoding: str = ""
+    """How the bytes are encoded, as a viewer is told; it decodes them first (RFC 9110, 8.4)."""
     close: Callable[[], None] = lambda: None
     """Gives up what was not read."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
 from hashscan.sources.base import FileTrouble
@@ -11,6 +12,9 @@ from hashscan.sources.objects.store import Transient
 TRIES = 6
 """Without progress between them; with the pauses below some 6 seconds in all, after which a busy server has
 either slowed us down or won't serve us."""
+
+PATIENCE_SECONDS = 120.0
+"""After the first of several failures without progress, no other try: each may take a minute to fail."""
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
@@ -26,6 +30,7 @@ class Tries:
         """Take what waits a number of seconds; it may raise to give up."""
         self._pause = pause
         self._failed = 0
+        self._since = 0.0
 
     def failed(self, trouble: Transient, progress_bytes: int = 0) -> None:
         """Count a failure, and wait before the next try.
@@ -36,7 +41,10 @@ class Tries:
         if progress_bytes >= PROGRESS_BYTES:
             self._failed = 0
         self._failed += 1
-        if self._failed >= TRIES:
+        now = time.monotonic()
+        if self._failed == 1:
+            self._since = now
+        if self._failed >= TRIES or now - self._since > PATIENCE_SECONDS:
             raise FileTrouble(trouble.reason, f"{trouble.detail}; {self._failed} tries") from trouble
         pause = _FIRST_PAUSE * 2 ** (self._failed - 1)
         # Not all at once: many downloads meet a busy server at the same moment.

@@ -27,11 +27,14 @@ from hashscan.errors import HashscanError
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.timed_socket import TimedSocket, TimedTlsSocket, TooSlowError, timed
 from hashscan.sources.objects.web_address import WebAddress, parse
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 """For each next piece of an answer."""
+ANSWER_SECONDS = 60.0
+"""For all of an answer's header."""
 REDIRECTS = 5
 _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 
@@ -67,7 +70,16 @@ class _Asking(HTTPConnection):
         if self.public_only and not self.reached_public:
             connected.close()
             raise _PrivateAddress
-        return connected
+        return timed(connected)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        # A connection that is to be closed forgets its socket with the header's end.
+        connected = self.sock
+        if isinstance(connected, TimedSocket | TimedTlsSocket):
+            connected.allow(ANSWER_SECONDS)
+        response = super().getresponse()
+        response.timed_socket = connected  # type: ignore[attr-defined]
+        return response
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         headers = dict(headers)
@@ -112,6 +124,7 @@ class WebClient:
             connections: kept for each host at most.
         """
         context = ssl.create_default_context()
+        context.sslsocket_class = TimedTlsSocket
         self._anywhere = urllib3.PoolManager(maxsize=connections, ssl_context=context)
         self._anywhere.pool_classes_by_scheme = {"http": _Pool, "https": _SafePool}
         self._public = urllib3.PoolManager(maxsize=connections, ssl_context=context)
@@ -179,6 +192,10 @@ class WebClient:
             raise FileTrouble(
                 Reason.IO_ERROR, "a public host redirects to one of a private network, which is not asked"
             ) from None
+        except TooSlowError:
+            raise FileTrouble(
+                Reason.SLOW, f"an answer's header took more than {ANSWER_SECONDS:.0f} seconds"
+            ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # Their texts hold the address, which may be signed.
             trouble = trouble_of(error)
@@ -208,6 +225,24 @@ class WebClient:
                     # The manager leaves this to the garbage collector.
                     pool.close()
             manager.clear()
+
+
+def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    """The next bytes of an answer's body; none at its end.
+
+    Raises:
+        FileTrouble: they came too slowly.
+        Transient: worth another try.
+    """
+    connected = getattr(response, "timed_socket", None)
+    if connected is not None:
+        connected.allow(READ_SECONDS)
+    try:
+        return response.read1(size, decode_content=False)
+    except TooSlowError:
+        raise FileTrouble(Reason.SLOW, f"nothing whole came for {READ_SECONDS:.0f} seconds") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise trouble_of(error) from None
 
 
 class _Unconnected(Transient):

@@ -29,7 +29,7 @@ from hashscan.sources.objects.store import (
 from hashscan.sources.objects.tries import Tries
 from hashscan.sources.objects.unsized import bounded
 from hashscan.sources.objects.web_address import WebAddress, parse
-from hashscan.sources.objects.web_client import READ_SECONDS, WebClient, said, trouble_of
+from hashscan.sources.objects.web_client import READ_SECONDS, WebClient, next_piece, said
 
 if TYPE_CHECKING:
     import urllib3
@@ -88,6 +88,9 @@ class WebStore(ObjectStore):
                 else:
                     return
         except FileTrouble as trouble:
+            if trouble.reason is Reason.SLOW:
+                # It may answer more quickly where other objects are concerned.
+                return
             raise UnreachableError(
                 f"{self._origin.origin.decode()} can't be asked: {trouble.detail}",
                 advice="Check the address, the network and, for https, the server's certificate.",
@@ -136,12 +139,12 @@ class WebStore(ObjectStore):
     ) -> Iterator[Chunk]:
         window = 0
         began = time.monotonic()
-        while chunk := _next_chunk(response):
+        while chunk := next_piece(response, CHUNK):
             window += len(chunk)
             now = time.monotonic()
             if now - began >= READ_SECONDS:
                 if window < SLOWEST * (now - began):
-                    raise FileTrouble(Reason.IO_ERROR, f"it came slower than {SLOWEST} bytes a second")
+                    raise FileTrouble(Reason.SLOW, f"it came slower than {SLOWEST} bytes a second")
                 began, window = now, 0
             if skip >= len(chunk):
                 skip -= len(chunk)
@@ -199,15 +202,6 @@ class WebStore(ObjectStore):
     def close(self) -> None:
         """Let connections go, those to other hosts too."""
         self._client.close()
-
-
-def _next_chunk(response: urllib3.BaseHTTPResponse) -> bytes:
-    import urllib3
-
-    try:
-        return response.read1(CHUNK, decode_content=False)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise trouble_of(error) from None
 
 
 def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Known, int]:

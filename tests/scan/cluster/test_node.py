@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from hashscan.lists.fingerprint import fingerprinted
+from hashscan.lists.store import ListStore
 from hashscan.model import Batch, BatchResult, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.setup import WorkerSetup
@@ -20,7 +23,7 @@ from hashscan.sources.patterns import Patterns
 pytest.importorskip("distributed")
 
 from hashscan.scan.cluster import node as sweeps
-from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared
+from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared, WantedList
 from hashscan.scan.cluster.node import SWEEPS_KEPT, Node, NodeSettings, located
 
 SETUP = WorkerSetup(
@@ -38,7 +41,7 @@ def batch_of(folder: Path) -> Batch:
 
 def elsewhere(batch: Batch) -> Batch:
     """As a machine lists it that gives the same storage another number."""
-    items = tuple(replace(item, stat=item.stat._replace(device=4711)) for item in batch.items)
+    items = tuple(item._replace(stat=item.stat._replace(device=4711)) for item in batch.items)
     return replace(batch, device=4711, items=items)
 
 
@@ -64,7 +67,7 @@ def test_another_machine_s_device_number_does_not_matter(tmp_path: Path, folder:
 
 def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, folder: Path) -> None:
     batch = elsewhere(batch_of(folder))
-    mounted_file = replace(batch.items[0], stat=batch.items[0].stat._replace(device=4712))
+    mounted_file = batch.items[0]._replace(stat=batch.items[0].stat._replace(device=4712))
     assert located(replace(batch, items=(mounted_file,))).items[0].stat.device == 4712
     node = Node(NodeSettings("n", tmp_path))
     node.prepare("t", Job("0.1.0", (), SETUP).to_bytes())
@@ -147,3 +150,23 @@ def test_what_a_node_lacks_is_said(tmp_path: Path) -> None:
     answer = node.prepare("t", other)
     assert isinstance(answer, Refused)
     assert answer.why == "it has hashscan 0.1.0, not 9.9"
+
+
+def test_another_version_of_a_signed_list_is_refused(tmp_path: Path) -> None:
+    with ListStore(tmp_path / "lists").open(["demo"], datetime.now(UTC)) as opened:
+        (info,) = fingerprinted(opened)
+    node = Node(NodeSettings("n", tmp_path))
+    same = WantedList("demo", info.version, False, info.fingerprint)
+    newer = replace(same, version=info.version + 1)
+    assert isinstance(node.prepare("same", Job("0.1.0", (same,), SETUP).to_bytes()), Ready)
+    answer = node.prepare("newer", Job("0.1.0", (newer,), SETUP).to_bytes())
+    assert isinstance(answer, Refused)
+    assert answer.why == (
+        f"it has version {info.version} of the list demo, not {newer.version}: "
+        "run `hashscan lists pull demo` where it is older"
+    )
+    other = Job("0.1.0", (replace(same, fingerprint="0" * 64),), SETUP).to_bytes()
+    answer = node.prepare("other", other)
+    assert isinstance(answer, Refused)
+    assert "its list demo has other entries" in answer.why
+    node.close()

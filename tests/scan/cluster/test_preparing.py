@@ -12,15 +12,19 @@ import pytest
 
 pytest.importorskip("distributed")
 
+from hashscan.model import Entry
 from tests.scan.cluster.sweeping import command, draw, killing, state_with, stop, story, sweep
 from tests.scan.nodes import HOSTILE_NODE, Cluster, until, workers_of
 
-SOON_LONELY = [
-    sys.executable,
-    "-c",
-    "import sys; from hashscan.scan.cluster import dispatch; dispatch.LONELY_SECONDS = 5.0\n"
-    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
-]
+
+def patched(change: str) -> list[str]:
+    """The program, but that something of its dispatcher's is otherwise."""
+    code = (
+        "import sys; from hashscan.scan.cluster.dask import require_dask; require_dask()\n"
+        f"from hashscan.scan.cluster import dispatch; dispatch.{change}\n"
+        "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))"
+    )
+    return [sys.executable, "-c", code]
 
 
 def test_workers_that_die_as_they_prepare_are_given_up(
@@ -44,6 +48,7 @@ def test_workers_that_die_as_they_prepare_are_given_up(
     stop([node, well])
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_when_workers_die_as_they_prepare_in_its_midst(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -58,7 +63,9 @@ def test_a_sweep_ends_when_workers_die_as_they_prepare_in_its_midst(
 
     code, said = killing(
         kill,
-        command(state, folder, tmp_path / "far.jsonl", *here.options, program=SOON_LONELY),
+        command(
+            state, folder, tmp_path / "far.jsonl", *here.options, program=patched("LONELY_SECONDS = 5.0")
+        ),
         tmp_path / "far.jsonl.partial",
     )
     assert code == 4, said
@@ -74,7 +81,7 @@ def running(scan: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
-@pytest.mark.parametrize("idle_seconds", ["30", "0"])
+@pytest.mark.parametrize("idle_seconds", ["30", pytest.param("0", marks=pytest.mark.slow)])
 def test_two_sweeps_where_there_is_room_for_one(
     idle_seconds: str, here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -110,3 +117,29 @@ def test_a_node_that_can_start_no_decoder_is_refused(
     assert scan.returncode == 10, said
     assert "tests.scan.nothing:load can't be loaded" in said
     stop([node])
+
+
+def test_the_exit_code_when_the_scheduler_is_gone(
+    here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Nothing on the list was met by then: incomplete, and the node says what it misses."""
+    folder, _ = pictures
+    draw(folder, 900)
+    state = state_with(tmp_path / "other", [Entry("x", "md5", bytes(16), "A1")])
+    for number in range(2):
+        # The first thing that is written.
+        (folder / f"cut-{number}.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
+    node = here.node(state)
+    code, said = killing(
+        lambda: here.scheduler.signal(signal.SIGKILL),
+        command(
+            state, folder, tmp_path / "far.jsonl", *here.options, program=patched("SCHEDULER_SECONDS = 2.0")
+        ),
+        tmp_path / "far.jsonl.partial",
+    )
+    assert code == 3, said
+    assert "the scheduler is gone" in said
+    _, _, counts = story(tmp_path / "far.jsonl")
+    assert counts["verdicts"]["undecoded"] == 2
+    assert counts["verdicts"]["unreadable"] > 0
+    assert node.wait() == 13

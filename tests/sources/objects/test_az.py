@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from unittest import mock
 
 import pytest
 
 from hashscan.errors import TargetError, UnreachableError
-from hashscan.model import Access, Reason
+from hashscan.model import DIRECT, Access, Reason
 from hashscan.sources.base import ClosedFolder, SkippedFile
 from hashscan.sources.objects import tries
 from hashscan.sources.objects.az import AzureSource
@@ -171,6 +172,22 @@ def test_archived(container: Container) -> None:
         url(container, "/later"): Reason.ARCHIVED,
         url(container, "/a//later"): Reason.ARCHIVED,
     }
+
+
+@pytest.mark.parametrize("key", ["f", "a//f"])
+def test_what_is_stored_compressed_is_known(container: Container, key: str) -> None:
+    from azure.storage.blob import ContentSettings
+
+    settings = ContentSettings(content_encoding="gzip")
+    container.client.upload_blob(key, gzip.compress(b"page"), content_settings=settings)
+    (batch,) = batches_of(source(container))
+    with (
+        closing(AzureSource.opener(DIRECT)) as opener,
+        opener.reopen(batch) as folder,
+        closing(folder.open(batch.items[0])) as file,
+    ):
+        assert file.compressed == "gzip"
+        assert gzip.decompress(os.pread(file.descriptor, 1000, 0)) == b"page"
 
 
 @pytest.mark.parametrize("key", ["f", "a//f"])

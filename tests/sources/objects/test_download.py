@@ -14,7 +14,7 @@ import pytest
 from hashscan.errors import CredentialsError, OutputError
 from hashscan.model import Access, Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, OpenFile, OpenFolder
-from hashscan.sources.objects import download, tries
+from hashscan.sources.objects import download, receiving, tries
 from hashscan.sources.objects.download import ObjectOpener
 from hashscan.sources.objects.receiving import bare
 from hashscan.sources.objects.store import Transient
@@ -419,3 +419,42 @@ def test_a_store_that_wants_other_credentials_costs_its_object() -> None:
 
     shelf.on_read = refuse
     assert reasons(shelf) == [None, None, Reason.CREDENTIALS]
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+def test_objects_and_their_bytes_are_asked_for(says_size: bool) -> None:
+    """Each object once and before it is fetched, however often its connection is cut."""
+    shelf = Shelf({b"large": bytes(3 << 20), b"small": bytes(70_000), b"empty": b""}, says_size=says_size)
+    shelf.etags = dict.fromkeys(shelf.objects, "e")
+    shelf.cuts = {b"small": 1}
+    spent: list[tuple[int, int]] = []
+
+    def spend(files: int, size: int) -> None:
+        spent.append((files, size))
+
+    items = shelf.items()
+    batch = Batch("shelf", b"shelf://x", b"", 0, 0, tuple(items))
+    with (
+        closing(ObjectOpener(lambda url: shelf, Access(in_flight=1), spend)) as opener,
+        opener.reopen(batch) as folder,
+    ):
+        for item in items:
+            with closing(folder.open(item)) as file:
+                assert file.fetched
+                read(file)
+    assert sum(files for files, _ in spent) == 3
+    assert sum(size for _, size in spent) == (3 << 20) + 70_000
+
+
+def test_no_object_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much progress it makes."""
+    monkeypatch.setattr(receiving, "LONGEST_SECONDS", -1.0)
+    assert reasons(Shelf(some(2))) == [Reason.SLOW] * 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compressed"),
+    [("", ""), ("gzip", "gzip"), ("aws-chunked, GZip ", "gzip"), ("identity", ""), ("br,zstd", "br, zstd")],
+)
+def test_what_viewers_decompress(encoding: str, compressed: str) -> None:
+    assert receiving.compression_of(encoding) == compressed

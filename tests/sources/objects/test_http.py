@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -350,8 +351,74 @@ def test_a_trickle_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch
     url = objects.put("/f", b"x" * 1000)
     objects.answers["/f"] = trickle
     began = time.monotonic()
-    assert fetch(listed(url)) == {url: Reason.IO_ERROR}
+    assert fetch(listed(url)) == {url: Reason.SLOW}
     assert time.monotonic() - began < 3
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+DRIPPING = {
+    "status": (b"", b"HTTP/1.1 200 "),
+    "header": (b"HTTP/1.1 200 OK\r\n", b"X-A: bcdefghij\r\n"),
+    "piece": (_CHUNKED, b"1;abcdefg"),
+    "trailer": (_CHUNKED + b"0\r\n", b"X-A: bcdefghij\r\n"),
+}
+"""What is sent at once, and what is sent byte by byte after that, again and again."""
+
+
+@pytest.mark.parametrize("where", DRIPPING)
+def test_what_drips_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Each byte is in time, all of them never are."""
+    monkeypatch.setattr(web_client, "READ_SECONDS", 0.4)
+    monkeypatch.setattr(web_client, "ANSWER_SECONDS", 0.4)
+    start, drops = DRIPPING[where]
+    ended = threading.Event()
+
+    def drip(request: BaseHTTPRequestHandler) -> bool:
+        if where in {"piece", "trailer"} and request.command == "HEAD":
+            return refuse(request, 403)
+        request.close_connection = True
+        request.wfile.write(start)
+        for number in range(500):
+            request.wfile.write(drops[number % len(drops) :][:1])
+            if ended.wait(0.02):
+                break
+        return True
+
+    url = objects.put("/f", b"x")
+    other = objects.put("/other", b"other")
+    objects.answers["/f"] = drip
+    began = time.monotonic()
+    try:
+        assert fetch(listed(url, other)) == {url: Reason.SLOW, other: b"other"}
+    finally:
+        ended.set()
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_falls_silent_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of an object, at each try."""
+    monkeypatch.setattr(web_client, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(tries, "PATIENCE_SECONDS", 0.5)
+    ended = threading.Event()
+
+    def half(request: BaseHTTPRequestHandler) -> bool:
+        if request.command == "GET":
+            request.send_response(200)
+            request.send_header("Content-Length", "1000")
+            request.end_headers()
+            request.wfile.write(b"x" * 500)
+            ended.wait(10)
+        return False
+
+    url = objects.put("/f", b"x" * 1000)
+    objects.answers["/f"] = half
+    began = time.monotonic()
+    try:
+        assert fetch(listed(url)) == {url: Reason.IO_ERROR}
+    finally:
+        ended.set()
+    assert time.monotonic() - began < 5
+    assert 2 <= objects.count("GET", "/f") <= 4
 
 
 def test_the_only_host_does_not_answer() -> None:

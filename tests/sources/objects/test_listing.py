@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, islice
 
 import pytest
 
 from hashscan.model import FolderReason
+from hashscan.sources.objects import listing
 from hashscan.sources.objects.listing import THREADS, list_parallel
+from hashscan.sources.objects.store import ListingTrouble, StoredObject
 
 from .shelf import Shelf
 
@@ -76,3 +80,55 @@ def test_a_defect_is_raised_and_not_waited_for() -> None:
     shelf.pages = lambda prefix, *, all_versions: 1 / 0  # type: ignore[method-assign, assignment]
     with pytest.raises(ZeroDivisionError):
         list(list_parallel(shelf, b"", all_versions=False))
+
+
+def noted(pages: Iterator[list[StoredObject]]) -> tuple[int, str]:
+    """How many pages a listing has until it is given up, and why."""
+    circle = listing.Circle()
+    told = 0
+    try:
+        for page in pages:
+            circle.note(page)
+            told += 1
+    except ListingTrouble as trouble:
+        return told, trouble.detail
+    return told, ""
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+@pytest.mark.parametrize("around", [1, 2, 3, 7, 100])
+def test_a_circle_is_noticed(before: int, around: int) -> None:
+    """Whatever goes before it, and however long it is."""
+    numbers = chain(range(before), islice(cycle(range(before, before + around)), 10_000))
+    told, why = noted([StoredObject(b"%d" % number, 1, 1), StoredObject(b"last", 1, 1)] for number in numbers)
+    assert told <= 3 * (before + around) + 1
+    assert "again and again" in why
+
+
+def test_a_circle_ends_a_listing() -> None:
+    class Circling(Shelf):
+        def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
+            while True:
+                yield from super().pages(prefix, all_versions=all_versions)
+
+    keys: Counter[bytes] = Counter()
+    failures = []
+    for found in list_parallel(Circling(dict.fromkeys(KEYS["flat"], b"")), b"", all_versions=False):
+        if isinstance(found, tuple):
+            failures.append((found[0], found[1].detail))
+        else:
+            keys.update(stored.key for stored in found)
+    assert set(keys) == set(KEYS["flat"])
+    assert failures == [(b"", "the server lists the same objects again and again")]
+
+
+def test_versions_of_one_key_are_no_circle() -> None:
+    pages = ([StoredObject(b"key", 1, 1, version=str(number))] for number in range(1000))
+    assert noted(pages) == (1000, "")
+
+
+def test_empty_pages_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "EMPTY_PAGES", 10)
+    few = [*([[]] * 10), [StoredObject(b"1", 1, 1)], *([[]] * 10), [StoredObject(b"2", 1, 1)]]
+    assert noted(iter(few)) == (22, "")
+    assert noted(iter([*few, *([[]] * 11)]))[1] == "the server sends empty pages without an end"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,13 +16,14 @@ import pytest
 from hashscan.errors import TargetError, UnreachableError
 from hashscan.model import Access, Batch, FolderReason, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, SkippedFile, shown_path
-from hashscan.sources.objects import bodies, tries
+from hashscan.sources.objects import bodies, s3_client, tries
 from hashscan.sources.objects.s3 import S3Source
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from tests.object_server import FAULTS, object_server, statistics
 
 from .buckets import KEY_ID, SECRET, TestBucket, credentials, moto_url
+from .sweeping import sweep, uploads
 
 ODD = [
     b"a//b",
@@ -169,6 +173,8 @@ EXPECTED: dict[str, Reason | None] = {
     "expired": Reason.PERMISSION,
     "archived": Reason.ARCHIVED,
     "glacier": Reason.ARCHIVED,
+    "restoring": Reason.ARCHIVED,
+    "restored": None,
     "shorter": Reason.IO_ERROR,
 }
 
@@ -326,3 +332,56 @@ def test_nobody_answers() -> None:
         listed([b"s3://b"], Access(endpoint="http://127.0.0.1:1"))
     assert SECRET not in str(caught.value)
     assert "--endpoint" in caught.value.remedy
+
+
+@pytest.mark.parametrize("odd", [b"", b"./"], ids=["obstore", "botocore"])
+def test_a_server_that_falls_silent_is_given_up(odd: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of an object, at each try; it costs no other object."""
+    monkeypatch.setitem(bodies.CLIENT, "read_timeout", timedelta(seconds=0.3))
+    monkeypatch.setattr(s3_client, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(tries, "PATIENCE_SECONDS", 0.5)
+    began = time.monotonic()
+    stalled = odd.decode() + "stalled"
+    with object_server(f"{stalled}/:2:100000", f"{stalled}/large/:1:3000000", "fine/:3:1000") as url:
+        access = Access(endpoint=url)
+        found = outcomes(listed([b"s3://bucket"], access), access)
+        asked = statistics(url)
+    assert Counter(outcome for outcome in found.values() if isinstance(outcome, Reason)) == {
+        Reason.IO_ERROR: 3
+    }
+    assert len(found) == 6
+    assert asked["reads"] < 3 + 3 * tries.TRIES
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("key", [b"page.html", b"./page.html"], ids=["obstore", "botocore"])
+def test_what_is_stored_compressed_is_known(bucket: TestBucket, key: bytes) -> None:
+    bucket.put(key, gzip.compress(b"page"), ContentEncoding="gzip")
+    bucket.put(b"x" + key, b"page", ContentEncoding="UTF-8")
+    found = {}
+    with closing(S3Source.opener(bucket.access)) as opener:
+        for batch in listed([bucket.url], bucket.access):
+            assert isinstance(batch, Batch)
+            with opener.reopen(batch) as folder:
+                for item in batch.items:
+                    with closing(folder.open(item)) as file:
+                        found[item.name] = (file.compressed, os.pread(file.descriptor, 1000, 0))
+    assert found.pop(b"x" + key) == ("", b"page")
+    (compressed,) = found.values()
+    assert compressed[0] == "gzip"
+    assert gzip.decompress(compressed[1]) == b"page"
+
+
+def test_nothing_stored_compressed_passes_in_silence(bucket: TestBucket) -> None:
+    """Its exact digests are checked as it is stored; that what viewers see isn't looked at is counted."""
+    listed_upload = next(content for path, content in uploads().items() if path.endswith("banner.jpg"))
+    bucket.put(b"hidden.jpg", gzip.compress(listed_upload), ContentEncoding="gzip")
+    bucket.put(b"plain.txt", b"text")
+    with credentials() as environment:
+        for options, code in (((), 0), (("--strict",), 3)):
+            swept = sweep(bucket.url, environment=environment, options=("--endpoint", moto_url(), *options))
+            assert swept.code == code, swept.words
+            (told,) = swept.by_path(f"{bucket.url.decode()}/").items()
+            assert told[0] == "hidden.jpg"
+            assert (told[1]["verdict"], told[1]["reason"]) == ("undecoded", Reason.COMPRESSED.value)
+            assert swept.summary["verdicts"]["clean"] == 1

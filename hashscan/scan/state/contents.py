@@ -5,18 +5,27 @@ from __future__ import annotations
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.model import Kept
 from hashscan.scan.state.columns import AppendedColumn
-from hashscan.scan.state.packing import Packed, pack, unpack
-from hashscan.scan.state.profile import Profile, from_text
+from hashscan.scan.state.packing import Packed, pack
+from hashscan.scan.state.profile import Profile
+from hashscan.scan.state.stored_contents import (
+    ABOUT,
+    COLUMN_DIGESTS,
+    DTYPES,
+    FURTHER,
+    NONE,
+    NOTHING,
+    StoredContents,
+    checksum_of,
+    columns_folder,
+    prefix_of,
+)
 
 LOW, ODD, CONFIRMED, LACKING = 1, 2, 4, 8
 """Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in
@@ -28,48 +37,13 @@ HIT, STALE = 64, 128
 QUIET = LOW | CONFIRMED
 """With no other flag a content has nothing to report."""
 
-COLUMN_DIGESTS = ("sha256", "md5", "sha1")
-_ABOUT = np.dtype(
-    [
-        ("profile", "<u2"),
-        ("flags", "u1"),
-        ("kind", "i1"),
-        ("since", "<u4"),
-        ("further", "<u8"),
-        ("crc", "<u4"),
-    ]
-)
-_DIGESTS = {name: np.dtype((np.void, size)) for name, size in (("sha256", 32), ("md5", 16), ("sha1", 20))}
-_PDQ = np.dtype((np.void, 32))
-_PICTURES = np.dtype("<u4")
-_BYTE = np.dtype("u1")
-_FURTHER = struct.Struct("<IIIII")
-"""Row in `pdq`, number of the heads, and three lengths: of what stands before the rest (the first digest, and
-above the lowest eight bits the heads, where they stand here), of the rest, and of other digests."""
-_NONE = (1 << 32) - 1
-_NOTHING = (1 << 64) - 1
 _BLOCK = 1 << 20
 _LATEST_MAX = 10_000
 _HEADS_MAX = 20_000
 """Heads kept once; of pictures with others they stand beside the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """One of them."""
-
-    row: int
-    exact: dict[str, bytes]
-    kind: PictureFormat | None
-    reply: bytes
-    """Of its decoder; empty where it had none."""
-    profile: Profile
-    flags: int
-    since: int
-    """When it was first read, in seconds since 1970."""
-
-
-class Contents:
+class Contents(StoredContents):
     """All of them; for the state's one writer."""
 
     def __init__(self, database: sqlite3.Connection, folder: Path, wanted: Profile) -> None:
@@ -84,18 +58,17 @@ class Contents:
             DamagedColumnError: a column is shorter than what was committed.
             OSError: a column can't be opened.
         """
-        self._database = database
         found = database.execute("SELECT name, rows, synced FROM columns")
         rows = {name: (committed, synced) for name, committed, synced in found}
-        dtypes = {**_DIGESTS, "about": _ABOUT, "pdq": _PDQ, "pictures": _PICTURES, "further": _BYTE}
-        self.columns = {
-            name: AppendedColumn(folder / name, dtype, *rows.get(name, (0, 0)))
-            for name, dtype in dtypes.items()
+        beside = columns_folder(database, folder)
+        columns = {
+            name: AppendedColumn(beside / name, dtype, *rows.get(name, (0, 0)))
+            for name, dtype in DTYPES.items()
         }
         self._wanted = wanted
         text = wanted.to_text()
         database.execute("INSERT OR IGNORE INTO profiles (text) VALUES (?)", (text,))
-        self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
+        super().__init__(database, columns)
         self._profile = next(i for i, profile in self._profiles.items() if profile.to_text() == text)
         self._heads: dict[bytes, int] = {h: i for i, h in database.execute("SELECT id, heads FROM heads")}
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
@@ -103,16 +76,11 @@ class Contents:
         """Rows by the prefix of their SHA-256, as far as they are not in the database yet."""
         for start in range(0 if indexed is None else indexed[0], self.rows, _BLOCK):
             for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
-                self._waiting.setdefault(_prefix(bytes(value)), []).append(start + place)
+                self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
         self._latest: dict[tuple[tuple[bytes, ...], bytes, bool], int] = {}
         """Of equal files many may come one after another."""
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
         self._survey()
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-        return self.columns["about"].rows
 
     @property
     def attention(self) -> NDArray[np.uint8]:
@@ -191,12 +159,12 @@ class Contents:
                 return row
         row = self.rows
         further = self._add_further(kept, exact, row)
-        fields = self._profile, flags, kept.kind, max(0, min(now, _NONE)), further
-        crc = _checksum(fields, exact)
-        self.columns["about"].append(np.array([(*fields, crc)], _ABOUT).tobytes())
+        fields = self._profile, flags, kept.kind, max(0, min(now, NONE)), further
+        crc = checksum_of(fields, exact)
+        self.columns["about"].append(np.array([(*fields, crc)], ABOUT).tobytes())
         for name in COLUMN_DIGESTS:
             self.columns[name].append(exact[name])
-        self._waiting.setdefault(_prefix(exact["sha256"]), []).append(row)
+        self._waiting.setdefault(prefix_of(exact["sha256"]), []).append(row)
         if row >= len(self._attention):
             self._attention = np.concatenate((self._attention, np.zeros(len(self._attention), np.uint8)))
         self._attention[row] = flags
@@ -210,30 +178,10 @@ class Contents:
 
     def find(self, sha256: bytes) -> list[int]:
         """The rows of all contents with this digest."""
-        prefix = _prefix(sha256)
+        prefix = prefix_of(sha256)
         found = self._database.execute("SELECT content FROM contents WHERE prefix=?", (prefix,))
         rows = [row for (row,) in found.fetchall()] + self._waiting.get(prefix, [])
         return [row for row in rows if bytes(self.columns["sha256"].read(row, 1)[0]) == sha256]
-
-    def load(self, row: int) -> Content:
-        """One of them.
-
-        Raises:
-            ValueError: what is stored contradicts itself.
-        """
-        about = self.columns["about"].read(row, 1)[0]
-        fields = tuple(int(about[name]) for name in ("profile", "flags", "kind", "since", "further"))
-        exact = {name: bytes(self.columns[name].read(row, 1)[0]) for name in COLUMN_DIGESTS}
-        if _checksum(fields, exact) != about["crc"]:
-            raise ValueError(f"content {row} has another checksum")
-        number, flags, kind, since, at = fields
-        reply = b""
-        if at != _NOTHING:
-            reply, others = self._further(at)
-            exact |= others
-        return Content(
-            row, exact, FORMATS[kind] if kind >= 0 else None, reply, self._profiles[number], flags, since
-        )
 
     def _add_further(self, kept: Kept, exact: dict[str, bytes], row: int) -> int:
         """Put in what has no column; where that begins."""
@@ -243,11 +191,11 @@ class Contents:
             if name not in COLUMN_DIGESTS
         )
         if not kept.reply and not others:
-            return _NOTHING
+            return NOTHING
         first, heads, rest = Packed(b"", b"", b"")
         if kept.reply:
             first, heads, rest = pack(kept.reply, self._wanted.picture_names)
-        picture, known, elsewhere = _NONE, _NONE, b""
+        picture, known, elsewhere = NONE, NONE, b""
         if first and self._wanted.picture_names[heads[7]] == "pdq" and not any(heads[:6]) and heads[10] & 1:
             picture = self.columns["pdq"].rows
             self.columns["pdq"].append(first)
@@ -256,45 +204,22 @@ class Contents:
         if heads:
             known = self._known_heads(heads)
         at = self.columns["further"].rows
-        beside = heads if known == _NONE else b""
-        record = _FURTHER.pack(picture, known, len(first) + (len(beside) << 8), len(rest), len(others))
+        beside = heads if known == NONE else b""
+        record = FURTHER.pack(picture, known, len(first) + (len(beside) << 8), len(rest), len(others))
         body = first + beside + rest + others
         crc = zlib.crc32(elsewhere, zlib.crc32(body))
         self.columns["further"].append(record + body + crc.to_bytes(4, "little"))
-        return at
-
-    def _further(self, at: int) -> tuple[bytes, dict[str, bytes]]:
-        """A reply and other digests."""
-        column = self.columns["further"]
-        picture, known, before, rest, others = _FURTHER.unpack(column.read(at, _FURTHER.size).tobytes())
-        first, beside = before & 0xFF, before >> 8
-        length = first + beside + rest + others
-        body = column.read(at + _FURTHER.size, length + 4).tobytes()
-        elsewhere = b"" if picture == _NONE else b"".join(map(bytes, self.columns["pdq"].read(picture, 1)))
-        crc = zlib.crc32(elsewhere, zlib.crc32(body[:-4]))
-        if len(body) != length + 4 or crc != int.from_bytes(body[-4:], "little"):
-            raise ValueError("what is kept of a picture has another checksum")
-        value = elsewhere or body[:first]
-        heads = body[first : first + beside] if known == _NONE else self._heads_of(known)
-        packed = body[first + beside : first + beside + rest]
-        reply = unpack(Packed(value, heads, packed)) if rest else b""
-        return reply, dict(_others(body[first + beside + rest : -4]))
+        return int(at)
 
     def _known_heads(self, heads: bytes) -> int:
         number = self._heads.get(heads)
         if number is None:
             if len(self._heads) >= _HEADS_MAX:
-                return _NONE
+                return NONE
             cursor = self._database.execute("INSERT INTO heads (heads) VALUES (?)", (heads,))
             assert cursor.lastrowid is not None
             number = self._heads[heads] = cursor.lastrowid
         return number
-
-    def _heads_of(self, number: int) -> bytes:
-        row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()
-        if row is None:
-            raise ValueError("the heads of a kept reply are gone")
-        return bytes(row[0])
 
     def commit(self) -> None:
         """Hand all rows to the system and say in the open transaction how many there are."""
@@ -323,21 +248,3 @@ class Contents:
         """Let the files go."""
         for column in self.columns.values():
             column.close()
-
-
-def _prefix(sha256: bytes) -> int:
-    return int.from_bytes(sha256[:8], "big", signed=True)
-
-
-def _checksum(fields: tuple[int, ...], exact: Mapping[str, bytes]) -> int:
-    digests = b"".join(exact[name] for name in COLUMN_DIGESTS)
-    return zlib.crc32(digests, zlib.crc32(repr(fields).encode("ascii")))
-
-
-def _others(data: bytes) -> Iterator[tuple[str, bytes]]:
-    at = 0
-    while at < len(data):
-        middle = at + 1 + data[at]
-        end = middle + 1 + data[middle]
-        yield data[at + 1 : middle].decode("ascii"), data[middle + 1 : end]
-        at = end

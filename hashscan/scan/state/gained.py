@@ -12,8 +12,9 @@ from hashscan.lists.columns import ColumnFiles, ListHandle
 from hashscan.model import ALGORITHMS, FileStat, Item
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, Query, thresholds_of_lists
-from hashscan.scan.state.contents import COLUMN_DIGESTS, STALE, Contents
+from hashscan.scan.state.contents import STALE, Contents
 from hashscan.scan.state.recollection import recalled
+from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
 
 _BLOCK = 1 << 13
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))

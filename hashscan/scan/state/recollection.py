@@ -9,7 +9,8 @@ from hashscan.scan.checked import Checked
 from hashscan.scan.judging import match_all, take_reply, take_undecodable
 from hashscan.scan.judging import result_of as judged
 from hashscan.scan.matcher import Matcher
-from hashscan.scan.state.contents import CONFIRMED, Content
+from hashscan.scan.state.contents import CONFIRMED
+from hashscan.scan.state.stored_contents import Content
 
 
 def recalled(content: Content, item: Item) -> Checked:

@@ -401,8 +401,8 @@ class Kept(NamedTuple):
     """Digests of the bytes, in the order of the algorithms asked for."""
     kind: int
     """Place among the known picture formats of the one it has; -1 where it has none."""
-    reply: bytes
-    """What its decoder said, checked; empty where it had none."""
+    packed: tuple[bytes, bytes, bytes] | None
+    """What its decoder said, checked and made small (see `scan.state.packing`); None where it had none."""
     confirmed: bool
     """Whether that was a fresh decoder, made to confirm what another had said."""
 

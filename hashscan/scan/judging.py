@@ -12,6 +12,7 @@ from hashscan.model import ALGORITHMS, Digest, FileResult, Kept, Reason, Variant
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
+from hashscan.scan.state.packing import pack
 
 MATCHES_KEPT = 32
 """A list may hold thousands of copies of one hash; a finding names the closest."""
@@ -134,4 +135,6 @@ def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
     if decodable and not file.reply:
         return None
     kind = -1 if file.kind is None else FORMATS.index(file.kind)
-    return Kept(tuple(file.exact.values()), kind, file.reply, file.confirmed)
+    # Here, and not by the one process that writes it down for all workers.
+    packed = pack(file.reply, pictures) if file.reply else None
+    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed)

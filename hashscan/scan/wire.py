@@ -18,7 +18,7 @@ _MORE = attrgetter(
 PackedBatch = tuple[
     str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
 ]
-PackedKept = tuple[tuple[bytes, ...], int, bytes, bool]
+PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool]
 PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None, list[PackedKept | None]]
 
 
@@ -50,7 +50,10 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         None if _is_no_news(item, result) else result
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
-    kept = [None if k is None else (k.exact, k.kind, k.reply, k.confirmed) for k in answer.kept]
+    kept = [
+        None if k is None else (k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed)
+        for k in answer.kept
+    ]
     return results, answer.bytes_read, answer.sandbox, kept
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from hashscan.model import Kept
 from hashscan.scan.state.columns import AppendedColumn
-from hashscan.scan.state.packing import Packed, pack
+from hashscan.scan.state.packing import NO_REPLY
 from hashscan.scan.state.profile import Profile
 from hashscan.scan.state.stored_contents import (
-    ABOUT,
+    ABOUT_ROW,
     COLUMN_DIGESTS,
     DTYPES,
     FURTHER,
@@ -77,7 +77,7 @@ class Contents(StoredContents):
         for start in range(0 if indexed is None else indexed[0], self.rows, _BLOCK):
             for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
                 self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
-        self._latest: dict[tuple[tuple[bytes, ...], bytes, bool], int] = {}
+        self._latest: dict[Kept, int] = {}
         """Of equal files many may come one after another."""
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
         self._survey()
@@ -136,14 +136,13 @@ class Contents(StoredContents):
         exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
         if kept.confirmed:
             flags |= CONFIRMED
-        key = kept.exact, kept.reply, kept.confirmed
-        known_row = self._latest.get(key)
+        known_row = self._latest.get(kept)
         if known_row is not None:
             return known_row
         row = self._add(kept, exact, flags, now)
         if len(self._latest) >= _LATEST_MAX:
             self._latest.clear()
-        self._latest[key] = row
+        self._latest[kept] = row
         return row
 
     def _add(self, kept: Kept, exact: dict[str, bytes], flags: int, now: int) -> int:
@@ -153,7 +152,7 @@ class Contents(StoredContents):
             known = self.load(row)
             if (
                 known.exact.items() >= exact.items()
-                and known.reply == kept.reply
+                and known.packed == kept.packed
                 and (known.flags & CONFIRMED or not kept.confirmed)
             ):
                 return row
@@ -161,7 +160,7 @@ class Contents(StoredContents):
         further = self._add_further(kept, exact, row)
         fields = self._profile, flags, kept.kind, max(0, min(now, NONE)), further
         crc = checksum_of(fields, exact)
-        self.columns["about"].append(np.array([(*fields, crc)], ABOUT).tobytes())
+        self.columns["about"].append(ABOUT_ROW.pack(*fields, crc))
         for name in COLUMN_DIGESTS:
             self.columns[name].append(exact[name])
         self._waiting.setdefault(prefix_of(exact["sha256"]), []).append(row)
@@ -190,11 +189,9 @@ class Contents(StoredContents):
             for name, value in exact.items()
             if name not in COLUMN_DIGESTS
         )
-        if not kept.reply and not others:
+        if kept.packed is None and not others:
             return NOTHING
-        first, heads, rest = Packed(b"", b"", b"")
-        if kept.reply:
-            first, heads, rest = pack(kept.reply, self._wanted.picture_names)
+        first, heads, rest = kept.packed or NO_REPLY
         picture, known, elsewhere = NONE, NONE, b""
         if first and self._wanted.picture_names[heads[7]] == "pdq" and not any(heads[:6]) and heads[10] & 1:
             picture = self.columns["pdq"].rows

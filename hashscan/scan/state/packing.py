@@ -41,6 +41,9 @@ class Packed(NamedTuple):
     rest: bytes
 
 
+NO_REPLY = Packed(b"", b"", b"")
+
+
 def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
     """Take a reply apart, that was found to make sense.
 

@@ -16,9 +16,9 @@ from hashscan.scan.state.stored_contents import Content
 def recalled(content: Content, item: Item) -> Checked:
     """A file of this content, as far as lists have no part in it."""
     checked = Checked(item, kind=content.kind, exact=content.exact)
-    if content.reply:
+    if reply := content.reply:
         # What was accepted once is checked again all the same; it lay on a disk meanwhile.
-        take_reply(checked, content.reply, content.profile.picture_names)
+        take_reply(checked, reply, content.profile.picture_names)
     elif content.kind is not None and content.kind.pillow is None:
         take_undecodable(checked)
     checked.confirmed = bool(content.flags & CONFIRMED)

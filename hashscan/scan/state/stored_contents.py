@@ -28,6 +28,8 @@ ABOUT = np.dtype(
         ("crc", "<u4"),
     ]
 )
+ABOUT_ROW = struct.Struct("<HBbIQI")
+"""The same, to make a single row."""
 DTYPES: dict[str, np.dtype[Any]] = {
     "sha256": np.dtype((np.void, 32)),
     "md5": np.dtype((np.void, 16)),
@@ -66,12 +68,21 @@ class Content:
     row: int
     exact: dict[str, bytes]
     kind: PictureFormat | None
-    reply: bytes
-    """Of its decoder; empty where it had none."""
+    packed: Packed | None
+    """The reply of its decoder; None where it had none."""
     profile: Profile
     flags: int
     since: int
     """When it was first read, in seconds since 1970."""
+
+    @property
+    def reply(self) -> bytes:
+        """Of its decoder; empty where it had none.
+
+        Raises:
+            ValueError: what is stored makes no sense.
+        """
+        return b"" if self.packed is None else unpack(self.packed)
 
 
 def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:
@@ -116,16 +127,16 @@ class StoredContents:
         if checksum_of(fields, exact) != about["crc"]:
             raise ValueError(f"content {row} has another checksum")
         number, flags, kind, since, at = fields
-        reply = b""
+        packed = None
         if at != NOTHING:
-            reply, others = self._further(at)
+            packed, others = self._further(at)
             exact |= others
         return Content(
-            row, exact, FORMATS[kind] if kind >= 0 else None, reply, self._profiles[number], flags, since
+            row, exact, FORMATS[kind] if kind >= 0 else None, packed, self._profiles[number], flags, since
         )
 
-    def _further(self, at: int) -> tuple[bytes, dict[str, bytes]]:
-        """A reply and other digests."""
+    def _further(self, at: int) -> tuple[Packed | None, dict[str, bytes]]:
+        """A reply, if there is one, and other digests."""
         column = self.columns["further"]
         picture, known, before, rest, others = FURTHER.unpack(column.read(at, FURTHER.size).tobytes())
         first, beside = before & 0xFF, before >> 8
@@ -137,9 +148,8 @@ class StoredContents:
             raise ValueError("what is kept of a picture has another checksum")
         value = elsewhere or body[:first]
         heads = body[first : first + beside] if known == NONE else self._heads_of(known)
-        packed = body[first + beside : first + beside + rest]
-        reply = unpack(Packed(value, heads, packed)) if rest else b""
-        return reply, dict(_others(body[first + beside + rest : -4]))
+        packed = Packed(value, heads, body[first + beside : first + beside + rest]) if rest else None
+        return packed, dict(_others(body[first + beside + rest : -4]))
 
     def _heads_of(self, number: int) -> bytes:
         row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()

@@ -204,13 +204,17 @@ class SweepSettings:
     """Seconds after which to begin nothing more; the next sweep goes on."""
     accept_shrink: bool = False
     """Believe that a target which has far fewer files than last time is all there."""
+    known: bool = False
+    """Look at no file; match what earlier sweeps have read."""
     inventory: bytes | None = None
     """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
 
     def __post_init__(self) -> None:
         if self.inventory is not None and self.files_from is not None:
             raise UsageError("--inventory and --files-from exclude each other")
-        if not self.targets and self.files_from is None and self.inventory is None:
+        if self.known:
+            self._check_known()
+        if not self.targets and self.files_from is None and self.inventory is None and not self.known:
             raise UsageError("no target given", advice="Name at least one folder or file.")
         _positive("--workers", self.workers)
         _positive("--in-flight", self.access.in_flight)
@@ -230,6 +234,25 @@ class SweepSettings:
         paths = [report.path for report in self.reports if report.path is not None]
         if len({os.path.abspath(path) for path in paths}) < len(paths):
             raise UsageError("two reports can't go to the same file")
+
+    def _check_known(self) -> None:
+        """Refuse what says which files to read, and how."""
+        if self.state is None:
+            raise UsageError("--known asks what the state folder remembers, and --no-state has none")
+        for option, value in (
+            ("--files-from", self.files_from),
+            ("--inventory", self.inventory),
+            ("--shard", self.shard),
+            ("--cluster", self.cluster),
+            ("--time-budget", self.time_budget),
+            ("--exclude", self.exclude or None),
+            ("--ignore-file", self.ignore_file),
+        ):
+            if value is not None:
+                raise UsageError(
+                    f"--known and {option} exclude each other",
+                    advice="Name targets to keep to a part of what is known.",
+                )
 
 
 def _check_endpoint(url: str) -> None:

@@ -83,6 +83,13 @@ class ShardParam(click.ParamType[Shard]):
     "listing it; TARGET may name prefixes.",
 )
 @click.option(
+    "--known",
+    is_flag=True,
+    help="Look at no file, and match what earlier sweeps have read (beneath TARGET, if any is given) against "
+    "today's lists: quick, right after `lists pull`. A likeness that no second decoder has confirmed yet is "
+    "`review` until the next sweep confirms it.",
+)
+@click.option(
     "--shard",
     type=ShardParam(),
     metavar="INDEX/COUNT",
@@ -179,7 +186,7 @@ def command(
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
-    TARGET may be left out with --files-from or --inventory.
+    TARGET may be left out with --files-from, --inventory or --known.
     """
     settings = SweepSettings(
         targets=targets,
@@ -205,21 +212,22 @@ def sweep(settings: SweepSettings) -> int:
     if settings.neighbour.background:
         # First of all: what is started inherits it.
         step_back()
-    if settings.cluster is None:
+    if settings.cluster is None and not settings.known:
         # Workers get ready while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
     from hashscan.cli.watcher import Watcher
+    from hashscan.scan.known import run_known
     from hashscan.scan.sweep import run_sweep
 
     with Watcher() as watcher:
-        outcome = run_sweep(settings, watcher)
+        outcome = (run_known if settings.known else run_sweep)(settings, watcher)
     show_findings(watcher.findings, outcome.summary.findings)
     show_standing(watcher.standing)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
     part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
     unread = outcome.summary.recalled
-    unchanged = f" ({unread} of them unchanged)" if unread else ""
+    unchanged = f" ({unread} of them unchanged)" if unread and not settings.known else ""
     say(
         f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
         f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
@@ -228,6 +236,8 @@ def sweep(settings: SweepSettings) -> int:
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"
         say(f"hashscan: --files-from named no file{where}, so there was nothing to check")
+    if settings.known:
+        say("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
     if outcome.shortcomings:
         say(f"hashscan: incomplete: {', '.join(outcome.shortcomings)}")
     if outcome.only_test:

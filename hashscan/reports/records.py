@@ -110,8 +110,12 @@ def sweep_record(
     inventory: tuple[bytes, str] | None,
     started: str,
     cluster: Record | None = None,
+    known: bool = False,
 ) -> Record:
-    """The first record: what was asked for, and with what; where a cluster does the work, which one."""
+    """The first record: what was asked for, and with what; where a cluster does the work, which one.
+
+    With `known` no file is looked at: all that follows is of what earlier sweeps have read.
+    """
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
     part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
     names: dict[str, Any] = {} if files_from is None else {"files_from": path_fields(files_from)}
@@ -123,6 +127,7 @@ def sweep_record(
         "uuid": uuid,
         "version": version,
         "host": host,
+        **({"known": True} if known else {}),
         "targets": [path_fields(target) for target in targets],
         **names,
         **part,
@@ -224,6 +229,12 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         if quality:
             record["quality"] = quality
     return record
+
+
+def known_record(path: bytes, result: FileResult, item: Item, *, with_digests: bool) -> Record:
+    """The record of one file as an earlier sweep has read it, without what only a look at it would tell."""
+    record = result_record(path, result, with_digests=with_digests, item=item)
+    return {key: value for key, value in record.items() if key not in {"uid", "links", "device"}}
 
 
 def standing_record(path: bytes, result: FileResult, first: str, last: str) -> Record:

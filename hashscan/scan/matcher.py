@@ -11,6 +11,7 @@ from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashscan.hashing.variants import DOUBTS, TRIMMED, DigestRun
 from hashscan.lists.columns import ListHandle
@@ -68,6 +69,8 @@ class Matcher:
         review_threshold: int | None = None,
         excepted: Iterable[ExceptedEntry] = (),
         thresholds: Mapping[str, int] | None = None,
+        *,
+        many: bool = False,
     ) -> None:
         """Map the lists.
 
@@ -78,8 +81,9 @@ class Matcher:
                 have none.
             excepted: entries of the lists whose matches are withheld.
             thresholds: by algorithm, where these lists are only a part of those they follow from.
+            many: whether it will be asked about so many digests that small lists are worth an index, too.
         """
-        self._index = CompiledIndex.open(lists)
+        self._index = CompiledIndex.open(lists, many=many)
         self.thresholds = thresholds_of_lists(lists) if thresholds is None else thresholds
         self._review_threshold = review_threshold
         self._excepted = {(entry.list_name, entry.entry_id): entry for entry in excepted}
@@ -120,6 +124,24 @@ class Matcher:
             asked = bisect_right(first, row) - 1
             match = self._match(name, entry, distance, int(limits[row]))
             yield asked, queries[asked].match(row - first[asked], match)
+
+    def near(self, name: str, values: NDArray[np.uint8], *, tight: bool = False) -> NDArray[np.int64]:
+        """Which of many digests of one algorithm are near any entry, for a match or for a look.
+
+        Args:
+            name: of the algorithm.
+            values: shape (digests, size).
+            tight: whether they are of pictures for which only entries within `TIGHT_THRESHOLD` count.
+
+        Returns:
+            Their places; some may be named although the picture they are of is too doubtful for a look.
+        """
+        limit = self.thresholds[name]
+        if tight:
+            limit = min(limit, TIGHT_THRESHOLD)
+        elif self._review_threshold is not None and name == "pdq":
+            limit = max(limit, self._review_threshold)
+        return np.unique(self._index.query(name, values, np.full(len(values), limit, np.int64))[0])
 
     def _match(self, name: str, entry: int, distance: int, threshold: int) -> Match:
         """A match with an entry, as the index counts it; withheld where just this entry is excepted."""

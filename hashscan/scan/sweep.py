@@ -178,14 +178,14 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
-        reports = settings.reports or (_default_report(settings.state, started, identity),)
+        reports = settings.reports or (default_report(settings.state, started, identity),)
         sinks = [
             stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path)) for report in reports
         ]
         for sink in sinks:
             if sink.set_aside is not None:
                 observer.set_aside(sink.set_aside)
-        emit = _emitter(sinks, observer)
+        emit = emitter(sinks, observer)
         setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(settings.decoding),
@@ -335,7 +335,9 @@ def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[
     return tick
 
 
-def _emitter(sinks: Sequence[ReportSink], observer: Observer) -> Callable[[Record], None]:
+def emitter(sinks: Sequence[ReportSink], observer: Observer) -> Callable[[Record], None]:
+    """What hands a record to all who want it."""
+
     def emit(record: Record) -> None:
         for sink in sinks:
             sink.write(record)
@@ -352,7 +354,12 @@ def _identities(state: Path | None) -> frozenset[tuple[int, int]]:
     return frozenset({(found.st_dev, found.st_ino)})
 
 
-def _default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:
+def default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:
+    """Where the report goes if nobody says.
+
+    Raises:
+        OutputError: its folder can't be made.
+    """
     if state is None:
         return ReportTarget("jsonl", None)
     folder = state / "reports"

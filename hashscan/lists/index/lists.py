@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from hashscan.model import ALGORITHMS
 
 SMALL = 20_000
 """Below so many entries a segment is made in memory when it is opened: that takes a few milliseconds."""
+
+_LEAST_INDEXED = 256
+"""Below so many, a scan is as good as an index however many questions there are."""
 
 
 def compiled(handle: ListHandle) -> tuple[ColumnFiles, ...]:
@@ -79,10 +83,14 @@ class CompiledIndex(Index):
         self._parts = parts
 
     @classmethod
-    def open(cls, handles: Sequence[ListHandle]) -> CompiledIndex:
+    def open(cls, handles: Sequence[ListHandle], *, many: bool = False) -> CompiledIndex:
         """Map the lists behind the handles, which were verified and compiled before.
 
         What is small, or can't be used as it was compiled, is made in memory.
+
+        Args:
+            handles: of the lists.
+            many: whether so many questions will be asked that what is small is worth an index of its own.
 
         Raises:
             ColumnError: a file is not what its handle says.
@@ -96,7 +104,9 @@ class CompiledIndex(Index):
                 of_algorithm = parts.setdefault(files.algorithm, [])
                 start = of_algorithm[-1].end if of_algorithm else 0
                 columns = open_columns(handle.folder, files)
-                of_algorithm.append(_Part(handle, start, files, columns, _segment(handle, files, columns)))
+                of_algorithm.append(
+                    _Part(handle, start, files, columns, _segment(handle, files, columns, many))
+                )
         return cls(parts)
 
     @property
@@ -154,12 +164,12 @@ class CompiledIndex(Index):
         return part, row
 
 
-def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> Segment:
-    segment = _whole_segment(handle, files, columns)
+def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns, many: bool) -> Segment:
+    segment = _whole_segment(handle, files, columns, many)
     return Withdrawn(segment, withdrawn_rows(handle.folder, files)) if files.withdrawn_rows else segment
 
 
-def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> Segment:
+def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns, many: bool) -> Segment:
     """The segment of all rows, withdrawn ones among them."""
     if handle.index is not None and files.entries >= SMALL:
         try:
@@ -167,7 +177,13 @@ def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns) -> 
         except (DamagedIndexError, OSError):
             # Looked at and said so when the list was opened; exact all the same, only slower.
             pass
-    return strategy_of(files.algorithm).plain(columns.value)
+    strategy = strategy_of(files.algorithm)
+    if many and _LEAST_INDEXED <= files.entries < SMALL:
+        blocks: dict[str, list[NDArray[Any]]] = {}
+        for name, block in strategy.blocks(columns.value):
+            blocks.setdefault(name, []).append(block)
+        return strategy.open(columns.value, {name: np.concatenate(found) for name, found in blocks.items()})
+    return strategy.plain(columns.value)
 
 
 def _compiled_segment(

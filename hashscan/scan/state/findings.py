@@ -6,9 +6,15 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from hashscan.model import FileResult
+from hashscan.model import FileResult, FileStat, Verdict
+from hashscan.reports.base import Record
+from hashscan.reports.records import standing_record
+
+NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
+"""Of a file that nobody has looked at."""
 
 
 class Standing(NamedTuple):
@@ -61,3 +67,24 @@ class Findings:
             (scope, sweep),
         )
         yield from (Standing(*row) for row in rows.fetchall())
+
+    def all_standing(self) -> Iterator[Standing]:
+        """Findings of all scopes that are not gone."""
+        rows = self._database.execute(
+            "SELECT path, content, verdict, because, first, last FROM findings "
+            "WHERE gone IS NULL ORDER BY path"
+        )
+        yield from (Standing(*row) for row in rows.fetchall())
+
+
+def standing_record_of(found: Standing, result: FileResult | None) -> Record:
+    """The record of an earlier finding.
+
+    Args:
+        found: what was put down.
+        result: what today's lists say of its content, where that is kept.
+    """
+    if result is None:
+        result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
+    times = [datetime.fromtimestamp(seconds, UTC).isoformat() for seconds in (found.first, found.last)]
+    return standing_record(found.path, result, *times)

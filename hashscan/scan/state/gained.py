@@ -7,16 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashscan.lists.columns import ColumnFiles, ListHandle
 from hashscan.model import ALGORITHMS, FileStat, Item
 from hashscan.scan.checked import Checked
-from hashscan.scan.matcher import Matcher, Query, thresholds_of_lists
+from hashscan.scan.matcher import Matcher, is_tight, thresholds_of_lists
 from hashscan.scan.state.contents import STALE, Contents
 from hashscan.scan.state.recollection import recalled
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
+from hashscan.scan.state.unpacking import Beyond, unpacked
 
-_BLOCK = 1 << 13
+_BLOCK = 1 << 16
+_MANY = 10_000
+"""Contents for which an index of few entries pays."""
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
@@ -79,6 +83,7 @@ class Gains:
                 ],
                 self._review,
                 thresholds=self._thresholds,
+                many=self._contents.rows - start >= _MANY,
             )
             for row in self._near(matcher, start):
                 self._contents.hit(row)
@@ -98,24 +103,38 @@ class Gains:
     def _near(self, matcher: Matcher, start: int) -> Iterator[int]:
         """Rows from `start` on that came near to an entry; some may come several times."""
         contents = self._contents
-        exact = [name for name in COLUMN_DIGESTS if name in matcher.algorithms]
         others = matcher.algorithms - set(COLUMN_DIGESTS)
+        of_bytes = frozenset(name for name in others if not ALGORITHMS[name].of_picture)
         for first in range(start, contents.rows, _BLOCK):
-            for name in exact:
-                values = contents.columns[name].read(first, _BLOCK)
-                queries = [Query(bytes(value)) for value in values]
-                yield from (first + place for place, _ in matcher.ask(name, queries))
-            if others:
-                yield from self._near_further(matcher, others, first)
+            count = min(_BLOCK, contents.rows - first)
+            for name in matcher.algorithms.intersection(COLUMN_DIGESTS):
+                values = contents.columns[name].read(first, count).view(np.uint8).reshape(count, -1)
+                yield from (first + matcher.near(name, values)).tolist()
+            if not others:
+                continue
+            rows = first + np.flatnonzero((contents.attention[first : first + count] & STALE) == 0)
+            if of_bytes:
+                yield from self._near_one_by_one(matcher, of_bytes, rows)
+            if others > of_bytes and rows.size:
+                yield from self._near_pictures(matcher, others - of_bytes, rows)
 
-    def _near_further(self, matcher: Matcher, names: frozenset[str], first: int) -> Iterator[int]:
-        """The same by digests that have no column, of a block."""
-        contents = self._contents
-        about = contents.columns["about"].read(first, _BLOCK)
-        stale = (contents.attention[first : first + len(about)] & STALE) != 0
-        rows = first + np.flatnonzero((about["further"] != (1 << 64) - 1) & ~stale)
+    def _near_pictures(
+        self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
+    ) -> Iterator[int]:
+        """The same by digests of pictures, of some rows."""
+        for found in unpacked(self._contents, rows):
+            if isinstance(found, Beyond):
+                yield from self._near_one_by_one(matcher, names, found.rows)
+            elif found.algorithm in names:
+                tight = is_tight(found.rendering, found.turn, found.shown)
+                yield from found.rows[matcher.near(found.algorithm, found.values, tight=tight)].tolist()
+
+    def _near_one_by_one(
+        self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
+    ) -> Iterator[int]:
+        """The same by digests that can't be taken from columns, of some rows."""
         checked: list[tuple[int, Checked]] = [
-            (row, recalled(contents.load(row), _NOWHERE)) for row in rows.tolist()
+            (row, recalled(self._contents.load(row), _NOWHERE)) for row in rows.tolist()
         ]
         for name in names:
             asking = [(row, query) for row, file in checked for query in file.queries(name)]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
-from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Reason, Verdict
+from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
 from hashscan.reports.base import Record
-from hashscan.reports.records import FINDINGS, standing_record
+from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, LACKING, LOW, ODD, QUIET, STALE, Contents
 from hashscan.scan.state.database import explained, open_database
-from hashscan.scan.state.findings import Findings, Standing
+from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.gained import Gains
 from hashscan.scan.state.listings import NONE, KeptListing, Listing, joined, listing_of
@@ -31,7 +30,7 @@ from hashscan.sources.base import shown_path
 _FILES = "file"
 _COMMIT_SECONDS = 1.0
 _SYNC_SECONDS = 20.0
-_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+_NOWHERE = Item(b"", NO_STAT)
 
 
 class Ending(NamedTuple):
@@ -387,11 +386,7 @@ class SweepMemory:
             result = self._derive(found.content, _NOWHERE)
             if result is not None and result.verdict not in FINDINGS:
                 return
-        if result is None:
-            stat = _NOWHERE.stat
-            result = FileResult(b"", stat, Verdict(found.verdict), because=found.because)
-        times = [datetime.fromtimestamp(seconds, UTC).isoformat() for seconds in (found.first, found.last)]
-        yield standing_record(found.path, result, *times)
+        yield standing_record_of(found, result)
 
     def close(self) -> None:
         """Let the state go; what was not committed is lost."""

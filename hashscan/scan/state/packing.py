@@ -25,10 +25,10 @@ from hashscan.model import ALGORITHMS
 HEAD, RUN_HEAD = 16, 12
 """Bytes of a reply's head, and of a run's."""
 _ALGORITHM, _TURNS = 7, slice(10, 12)
-_MOST_BITS = 28
+MOST_BITS = 28
 _SHORT, _WHOLE = 254, 255
-_SIZES = {_SHORT: 8, _WHOLE: 32}
-_ALL_TURNS = 9
+SIZES = {_SHORT: 8, _WHOLE: 32}
+ALL_TURNS = 9
 
 
 class Packed(NamedTuple):
@@ -59,7 +59,7 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
         heads.append(head)
         at += RUN_HEAD
         size = ALGORITHMS[algorithms[head[_ALGORITHM]]].size
-        for turn in _turns_of(head):
+        for turn in digests_in(head):
             value = reply[at : at + size]
             at += size
             guess = guesses.of(head, turn)
@@ -88,7 +88,7 @@ def unpack(packed: Packed) -> bytes:
     for place in range(0, len(heads), RUN_HEAD):
         head = heads[place : place + RUN_HEAD]
         pieces.append(head)
-        for turn in _turns_of(head):
+        for turn in digests_in(head):
             if first:
                 value, first = first, b""
             else:
@@ -106,11 +106,11 @@ def _next(rest: bytes, at: int, guess: bytes | None) -> tuple[bytes, int]:
         raise ValueError("a kept reply is cut short")
     mark = rest[at]
     at += 1
-    end = at + _SIZES.get(mark, mark)
+    end = at + SIZES.get(mark, mark)
     found = rest[at:end]
     if len(found) != end - at:
         raise ValueError("a kept reply is cut short")
-    if mark in _SIZES:
+    if mark in SIZES:
         return found, end
     if guess is None:
         raise ValueError("a kept reply refers to a digest that it hasn't")
@@ -127,16 +127,16 @@ class _Guesses:
 
     def learn(self, head: bytes, turn: int, value: bytes) -> None:
         """Take the first digest of a rendering, if it was not turned."""
-        if turn or len(value) != _SIZES[_WHOLE]:
+        if turn or len(value) != SIZES[_WHOLE]:
             return
-        turned = [row.tobytes() for row in likely_turned(value, range(_ALL_TURNS))]
+        turned = [row.tobytes() for row in likely_turned(value, range(ALL_TURNS))]
         for key in (_rendering(head), _picture(head)):
             self._known.setdefault(key, turned)
 
     def of(self, head: bytes, turn: int) -> bytes | None:
         """The guess, where there is one."""
         guesses = self._known.get(_rendering(head)) or self._known.get(_picture(head))
-        return None if guesses is None or turn >= _ALL_TURNS else guesses[turn]
+        return None if guesses is None or turn >= ALL_TURNS else guesses[turn]
 
 
 def _picture(head: bytes) -> bytes:
@@ -149,13 +149,14 @@ def _rendering(head: bytes) -> bytes:
     return head[:6] + head[_ALGORITHM : _ALGORITHM + 1]
 
 
-def _turns_of(head: bytes) -> list[int]:
+def digests_in(head: bytes) -> list[int]:
+    """The turns of which a run has digests."""
     bits = int.from_bytes(head[_TURNS], "little")
     return [turn for turn in range(16) if bits >> turn & 1]
 
 
 def _raw(value: bytes) -> bytes:
-    return bytes((_SHORT if len(value) == _SIZES[_SHORT] else _WHOLE,)) + value
+    return bytes((_SHORT if len(value) == SIZES[_SHORT] else _WHOLE,)) + value
 
 
 def _difference(guess: bytes, value: bytes) -> bytes:
@@ -163,7 +164,7 @@ def _difference(guess: bytes, value: bytes) -> bytes:
         return _raw(value)
     # As whole numbers: for so few bits numpy would take more than twice as long.
     other = int.from_bytes(guess) ^ int.from_bytes(value)
-    if other.bit_count() > _MOST_BITS:
+    if other.bit_count() > MOST_BITS:
         return _raw(value)
     last = 8 * len(value) - 1
     places = []

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from hashscan.model import ALGORITHMS, FileResult, Item
+from hashscan.model import ALGORITHMS, FileResult, Item, Verdict
 from hashscan.scan.checked import Checked
 from hashscan.scan.judging import match_all, take_reply, take_undecodable
 from hashscan.scan.judging import result_of as judged
 from hashscan.scan.matcher import Matcher
+from hashscan.scan.policy import judge
 from hashscan.scan.state.contents import CONFIRMED
 from hashscan.scan.state.stored_contents import Content
+
+UNCONFIRMED = "not yet confirmed by a second decoder, which the next sweep does"
 
 
 def recalled(content: Content, item: Item) -> Checked:
@@ -46,3 +50,20 @@ def result_of(
         if not checked.confirmed and any(ALGORITHMS[m.algorithm].of_picture for m in checked.matches):
             return None
     return judged(checked, algorithms, with_digests=with_digests)
+
+
+def known_result_of(
+    content: Content, item: Item, matcher: Matcher | None, algorithms: Sequence[str], *, with_digests: bool
+) -> FileResult:
+    """The same where nothing can be read: a likeness that no fresh decoder has confirmed is for review."""
+    result = result_of(content, item, matcher, algorithms, with_digests=with_digests)
+    if result is not None:
+        return result
+    assert matcher is not None
+    checked = recalled(content, item)
+    match_all(matcher, algorithms, [checked])
+    result = judged(checked, algorithms, with_digests=with_digests)
+    exact = [match for match in checked.matches if not ALGORITHMS[match.algorithm].of_picture]
+    if result.verdict is not Verdict.MATCH or judge(exact, checked.reason)[0] is Verdict.MATCH:
+        return result
+    return replace(result, verdict=Verdict.REVIEW, because=f"{result.because}; {UNCONFIRMED}")

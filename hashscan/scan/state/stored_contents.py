@@ -147,11 +147,12 @@ class StoredContents:
         if len(body) != length + 4 or crc != int.from_bytes(body[-4:], "little"):
             raise ValueError("what is kept of a picture has another checksum")
         value = elsewhere or body[:first]
-        heads = body[first : first + beside] if known == NONE else self._heads_of(known)
+        heads = body[first : first + beside] if known == NONE else self.heads_of(known)
         packed = Packed(value, heads, body[first + beside : first + beside + rest]) if rest else None
         return packed, dict(_others(body[first + beside + rest : -4]))
 
-    def _heads_of(self, number: int) -> bytes:
+    def heads_of(self, number: int) -> bytes:
+        """The heads of runs that are kept once for many pictures."""
         row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()
         if row is None:
             raise ValueError("the heads of a kept reply are gone")

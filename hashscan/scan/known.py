@@ -1,0 +1,142 @@
+"""`scan --known` from settings to exit code: what is known is matched against today's lists, unread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from hashscan import __version__
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
+from hashscan.lists.exceptions import exceptions_at
+from hashscan.lists.fingerprint import fingerprinted
+from hashscan.lists.store import ListStore
+from hashscan.registry import REPORT_FORMATS
+from hashscan.reports.records import known_record, summary_record, sweep_record
+from hashscan.reports.sink import ReportSink
+from hashscan.scan.lock import SweepLock
+from hashscan.scan.matcher import thresholds_of_lists
+from hashscan.scan.selection import selection_fields
+from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
+from hashscan.scan.state.knowing import KnownFiles
+from hashscan.scan.summary import Summary
+from hashscan.scan.sweep import (
+    Observer,
+    Outcome,
+    default_report,
+    emitter,
+    only_test_entries,
+    require_usable,
+    sandbox_options,
+)
+from hashscan.settings import SweepSettings
+from hashscan.sources.patterns import Patterns
+
+
+def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
+    """Match what earlier sweeps have read against today's lists.
+
+    Raises:
+        NoUsableListError: there is no list to match against.
+        LockedError: a sweep uses the state folder or writes the report.
+        OutputError: the state or a report can't be read or written.
+    """
+    assert settings.state is not None
+    identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
+    # What is known of a target may be asked when it isn't there.
+    targets = [target if b"://" in target else os.path.realpath(target) for target in settings.targets]
+    with ExitStack() as stack:
+        stack.enter_context(SweepLock(settings.state))
+        opened = stack.enter_context(ListStore(settings.state / "lists").open(settings.lists, started))
+        observer.opened(opened.infos)
+        require_usable(opened)
+        infos = fingerprinted(opened)
+        exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
+        observer.excepted(exceptions)
+        algorithms = algorithms_of_lists(opened.handles)
+        reports = settings.reports or (default_report(settings.state, started, identity),)
+        sinks = [stack.enter_context(ReportSink(REPORT_FORMATS[r.format], r.path)) for r in reports]
+        for sink in sinks:
+            if sink.set_aside is not None:
+                observer.set_aside(sink.set_aside)
+        emit = emitter(sinks, observer)
+        setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=sandbox_options(settings.decoding),
+            algorithms=algorithms,
+            max_pixels=settings.decoding.max_pixels,
+            excepted=exceptions.in_force,
+            variants=settings.matching.variants,
+            review_threshold=settings.matching.review_threshold,
+        )
+        known = stack.enter_context(
+            KnownFiles(settings.state, setup, with_digests=settings.with_digests, told=observer.told)
+        )
+        emit(
+            sweep_record(
+                uuid=identity,
+                version=__version__,
+                host=socket.gethostname(),
+                targets=targets,
+                lists=infos,
+                excepted=exceptions.in_force,
+                algorithms=algorithms,
+                thresholds=thresholds_of_lists(opened.handles),
+                variants=settings.matching.variants,
+                review_threshold=settings.matching.review_threshold,
+                selection=selection_fields(settings, Patterns.compile((), None)),
+                sandbox_mode=settings.decoding.sandbox,
+                fail_on=settings.fail_on,
+                strict=settings.strict,
+                shard=None,
+                files_from=None,
+                inventory=None,
+                started=started.isoformat(),
+                known=True,
+            )
+        )
+        summary, standing = Summary(), 0
+        for path, item, result in known.answers(targets, summary):
+            emit(known_record(path, result, item, with_digests=settings.with_digests))
+        for record in known.standing(targets):
+            standing += 1
+            emit(record)
+        known.finish()
+        shortcomings = summary.shortcomings(infos, strict=settings.strict)
+        if not summary.files:
+            shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))
+        if known.unmatched:
+            shortcomings.append(f"{known.unmatched} files must be read again, which the next sweep does")
+        if standing:
+            shortcomings.append(f"{standing} earlier findings stand of which nothing else is known")
+        found = summary.found(settings.fail_on)
+        if shortcomings:
+            exit_code = EXIT_FOUND_INCOMPLETE if found else EXIT_INCOMPLETE
+        else:
+            exit_code = EXIT_FOUND if found else EXIT_CLEAN
+        seconds = time.monotonic() - clock
+        emit(
+            summary_record(
+                {
+                    **summary.fields(),
+                    "incomplete": shortcomings,
+                    "only_test_entries": only_test_entries(infos),
+                    "seconds": round(seconds, 3),
+                    "ended": datetime.now(UTC).isoformat(),
+                    "exit_code": exit_code,
+                }
+            )
+        )
+        for sink in sinks:
+            sink.finish()
+        return Outcome(
+            exit_code,
+            summary,
+            infos,
+            tuple(shortcomings),
+            seconds,
+            tuple(report.path for report in reports if report.path is not None),
+        )

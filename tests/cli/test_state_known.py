@@ -1,0 +1,120 @@
+"""What earlier sweeps have read, matched without looking at any file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Ran, Run
+
+Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def swept(run: Run, local_list: str, uploads: Path) -> Path:
+    (uploads / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (uploads / "text").write_bytes(b"words")
+    (uploads / "sub").mkdir()
+    shutil.copy(uploads / "listed.jpg", uploads / "sub" / "copied.jpg")
+    assert run("scan", uploads, "--list", local_list).code == 1
+    return uploads
+
+
+@pytest.fixture
+def known(run: Run, tmp_path: Path) -> Known:
+    def known(*arguments: object) -> tuple[Ran, list[dict[str, Any]]]:
+        report = tmp_path / "known.jsonl"
+        ran = run("scan", "--known", "--list", "ours", *arguments, "--report", report)
+        return ran, [json.loads(line) for line in report.read_text().splitlines()]
+
+    return known
+
+
+def found(records: list[dict[str, Any]]) -> dict[str, str]:
+    return {Path(r["path"]).name: r["verdict"] for r in records if r["type"] == "finding"}
+
+
+def gain(run: Run, tmp_path: Path, *entries: str) -> None:
+    table = tmp_path / "gained.csv"
+    table.write_text("\n".join(("id,algorithm,value,category", *entries)) + "\n")
+    assert run("lists", "import", table, "--name", "ours").code == 0
+
+
+def test_findings_are_told_although_nothing_is_there_to_be_read(
+    run: Run, known: Known, swept: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "swept.jsonl"
+    run("scan", swept, "--list", "ours", "--report", report)
+    first = [json.loads(line) for line in report.read_text().splitlines()]
+    swept.rename(tmp_path / "unmounted")
+    ran, records = known()
+    assert ran.code == 1
+    assert "no file was looked at" in ran.err
+    assert found(records) == found(first)
+    assert set(found(records)) >= {"listed.jpg", "copied.jpg"}
+    assert records[0]["known"] is True
+    assert records[-1]["verdicts"] == first[-1]["verdicts"]
+    ours = {"uid", "links", "device"}
+    expected = {r["path"]: {k: v for k, v in r.items() if k not in ours} for r in first[1:-1]}
+    assert {r["path"]: r for r in records[1:-1]} == expected
+
+
+def test_targets_keep_it_to_a_part(known: Known, swept: Path) -> None:
+    assert found(known(swept / "sub")[1]) == {"copied.jpg": "match"}
+    assert found(known(swept / "listed.jpg")[1]) == {"listed.jpg": "match"}
+    ran, records = known(swept / "text")
+    assert (ran.code, records[-1]["files"]) == (0, 1)
+    ran, records = known(swept / "nothing")
+    assert ran.code == 3
+    assert "nothing is known of any file of these targets" in ran.err
+
+
+def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
+    run: Run, known: Known, swept: Path, tmp_path: Path
+) -> None:
+    (hashed,) = run("hash", swept / "other.jpg").lines
+    digests = hashed["digests"]
+    gain(run, tmp_path, f"g,md5,{digests['md5']},A1")
+    assert found(known()[1]) == {"other.jpg": "match"}
+    # Nobody but a fresh decoder may accuse a picture of a likeness.
+    gain(run, tmp_path, f"g,pdq,{digests['pdq']},B1")
+    ran, records = known()
+    assert (ran.code, found(records)) == (0, {"other.jpg": "review"})
+    (because,) = (r["because"] for r in records if r["type"] == "finding")
+    assert "the next sweep" in because
+    assert run("scan", "--known", "--list", "ours", "--fail-on", "review").code == 1
+    time.sleep(2.1)
+    assert run("scan", swept, "--list", "ours").code == 1
+    ran, records = known()
+    assert (ran.code, found(records)) == (1, {"other.jpg": "match"})
+    gain(run, tmp_path, f"g,md5,{'0' * 32},A1")
+    ran, records = known()
+    assert (ran.code, found(records)) == (0, {})
+
+
+def test_files_that_can_not_be_answered_for_make_it_incomplete(
+    run: Run, known: Known, swept: Path, tmp_path: Path
+) -> None:
+    gain(run, tmp_path, f"g,sha512,{'0' * 128},A1")
+    ran, _ = known()
+    assert ran.code == 3
+    assert "6 files must be read again" in ran.err
+
+
+def test_a_state_that_knows_nothing_says_so(run: Run, local_list: str) -> None:
+    ran = run("scan", "--known", "--list", local_list)
+    assert ran.code == 3
+    assert "nothing is known of any file" in ran.err
+
+
+@pytest.mark.parametrize("option", [["--no-state"], ["--shard", "1/2"], ["--exclude", "*.txt"]])
+def test_what_says_which_files_to_read_is_refused(run: Run, option: list[str]) -> None:
+    ran = run("scan", "--known", *option)
+    assert ran.code == 2
+    assert option[0] in ran.err

@@ -140,6 +140,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above."""
     assert set(COMMANDS) - set(SWEEPING) == {
         "hash",
+        "lookup",
         "lists",
         "publish",
         "report",

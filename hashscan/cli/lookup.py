@@ -90,9 +90,8 @@ def command(
                     count += 1
                     _write(record, as_json=as_json)
             known = known or count > 0
-            say(
-                f"hashscan: {printable(os.fsdecode(item))}: {count or 'no'} known file{'' if count == 1 else 's'}"
-            )
+            files = "1 known file" if count == 1 else f"{count or 'no'} known files"
+            say(f"hashscan: {printable(os.fsdecode(item))}: {files}")
     if known:
         return EXIT_FOUND if complete else EXIT_FOUND_INCOMPLETE
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE

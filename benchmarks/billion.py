@@ -1,6 +1,6 @@
 """What a sweep of a very large bucket costs, on paper: machines, hours and requests by measured rates.
 
-Prints the README's paragraph. Nothing is measured here. Rates come from `benchmarks/bucket_rates.py`:
+Prints a paragraph for docs/speed.md. Nothing is measured here. Rates come from `benchmarks/bucket_rates.py`:
 
     python benchmarks/bucket_rates.py CORPUS --json rates.json
     python benchmarks/billion.py --rates rates.json --share 0.9 --size 120K --cores 16 --network 10 --hours 24
@@ -125,7 +125,7 @@ def bill(plan: Plan) -> Bill:
 
 
 def paragraph(plan: Plan, cost: Bill, prices: dict[str, float]) -> str:
-    """The words for the README."""
+    """The words of the paragraph."""
     count = f"{plan.objects:,}" if plan.objects != 10**9 else "A billion"
     number = "1 machine" if cost.machines == 1 else f"{cost.machines} machines"
     first = (

@@ -34,7 +34,7 @@ MakeWorker = Callable[[WorkerSetup, Answers], Worker]
 """Makes a worker in its own process; must be importable there."""
 
 
-_LIGHT_BYTES = 4 << 20
+_LIGHT_BYTES = 64 << 20
 
 
 class Pool(ABC):

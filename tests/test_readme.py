@@ -28,7 +28,7 @@ from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.web import served
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("matching", "lists", "publishing", "buckets", "scale", "neighbour", "speed")
+NAMES = ("matching", "lists", "publishing", "buckets", "scale", "neighbour", "state", "speed")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 
@@ -43,6 +43,7 @@ COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 FOUND = {
     "hashscan scan /var/www",
     "hashscan check photo.jpg",
+    "hashscan lookup --distance 20 photo.jpg",
     "hashscan lists pull national && hashscan scan /var/www --one-file-system "
     "--report /var/lib/hashscan/last.jsonl",
 }

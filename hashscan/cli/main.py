@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("hashscan.cli.scan", "Sweep folders and files against hash lists."),
     "check": ("hashscan.cli.check", "Ask the lists about single files or digests."),
     "hash": ("hashscan.cli.hash", "Print the digests a sweep would compute."),
+    "lookup": ("hashscan.cli.lookup", "Look up which files, known from sweeps, have a digest or are alike."),
     "lists": ("hashscan.cli.lists", "Add, pull and look at hash lists."),
     "publish": ("hashscan.cli.publish", "The list owner's side: make and sign a hash list."),
     "report": ("hashscan.cli.report", "Join the reports of a sweep's shards."),

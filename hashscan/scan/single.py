@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hashscan.errors import TargetError
-from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Match, Reason, Verdict
+from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Kept, Match, Reason, Verdict
 from hashscan.scan.matcher import Query
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import Worker
@@ -27,15 +27,22 @@ def check_file(worker: Worker, path: bytes) -> FileResult:
     Raises:
         TargetError: there is no such file, or it is none.
     """
+    return read_file(worker, path)[0]
+
+
+def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
+    """The same, and what the verdict follows from, where the worker keeps that and there is something."""
     if os.path.isdir(path):
         raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
     source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
     for listing in source.listings():
         if isinstance(listing, Batch):
-            return worker.check(listing).results[0]
+            answer = worker.check(listing)
+            return answer.results[0], answer.kept[0] if answer.kept else None
         if isinstance(listing, LostFile):
-            return FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
-    return FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, Reason.VANISHED)
+            lost = FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
+            return lost, None
+    return FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, Reason.VANISHED), None
 
 
 def algorithms_of(text: str) -> dict[str, bytes]:

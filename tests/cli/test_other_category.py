@@ -15,7 +15,7 @@ from typing import Any
 import click
 import pytest
 
-from hashscan.cli.base import HashscanCommand, Size, option_key
+from hashscan.cli.base import Duration, HashscanCommand, Size, option_key
 from hashscan.cli.entries import entries_of
 from hashscan.cli.main import COMMANDS
 from hashscan.errors import UsageError
@@ -85,6 +85,8 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
             return list(option.type.choices)
         case Size():
             return ["1G"]
+        case Duration():
+            return ["6h"]
         case click.types.IntParamType():
             return [1000]
         case click.types.FloatParamType():
@@ -140,6 +142,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above."""
     assert set(COMMANDS) - set(SWEEPING) == {
         "hash",
+        "lookup",
         "lists",
         "publish",
         "report",

@@ -16,7 +16,8 @@ from hashscan.scan.state.filesystems import NETWORK_TYPES, type_of
 FORMAT = 1
 """Raised whenever an older hashscan could misunderstand what is stored."""
 FOLDER, FILE = "sweep", "state.sqlite"
-_MARK = "damaged"
+MARK = "damaged"
+"""A file of this name says that the next sweep is to set the state aside."""
 _PAGES_IN_MEMORY = -32_768  # SQLite counts negative cache sizes in KiB
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -88,12 +89,12 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
         )
     folder, remark = state / FOLDER, ""
     try:
-        if (folder / _MARK).exists():
+        if (folder / MARK).exists():
             remark = _set_aside(folder, "it was found damaged by the last sweep")
         try:
             return _open(folder), folder, remark
         except (sqlite3.DatabaseError, DamagedColumnError) as error:
-            if isinstance(error, sqlite3.OperationalError) and not _means_damage(error):
+            if isinstance(error, sqlite3.OperationalError) and not means_damage(error):
                 raise
             remark = _set_aside(folder, str(error))
             return _open(folder), folder, remark
@@ -125,7 +126,7 @@ def _open(folder: Path) -> sqlite3.Connection:
     return database
 
 
-def _means_damage(error: sqlite3.Error) -> bool:
+def means_damage(error: sqlite3.Error) -> bool:
     """Whether it isn't the disk or a permission, but what is written there."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
@@ -145,9 +146,9 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
-        if not isinstance(error, sqlite3.Error) or _means_damage(error):
+        if not isinstance(error, sqlite3.Error) or means_damage(error):
             with suppress(OSError):
-                (folder / _MARK).touch(mode=0o600)
+                (folder / MARK).touch(mode=0o600)
             raise OutputError(
                 f"what sweeps remember in {folder} is damaged: {error}",
                 advice="Sweep again: it is set aside then, and everything is read again.",

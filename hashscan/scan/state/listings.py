@@ -126,7 +126,7 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
     try:
         flat = array("q", chain.from_iterable(stats))
     except OverflowError:
-        flat = array("q", (_wrapped(number) for number in chain.from_iterable(stats)))
+        flat = array("q", (wrapped(number) for number in chain.from_iterable(stats)))
     table = np.frombuffer(flat, np.int64).reshape(-1, fields)
     identities = np.ascontiguousarray(table[:, 1:5].T)
     recent = now_ns - RACY_NS
@@ -142,7 +142,8 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
     return listing, device if (table[:, 0] == table[0, 0]).all() else None
 
 
-def _wrapped(number: int) -> int:
+def wrapped(number: int) -> int:
+    """A number cut to 64 signed bits, as it is stored."""
     number &= _LOWEST
     return number - (1 << 64) if number >= _TOP else number
 

@@ -14,6 +14,7 @@ from hashscan.scan.checked import Checked
 from hashscan.scan.judging import take_reply
 from hashscan.scan.matcher import TIGHT_THRESHOLD, is_tight
 from hashscan.scan.state.contents import LOW
+from hashscan.scan.state.packing import Packed, unpack
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.recollection import recalled
 from hashscan.scan.state.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING, Content
@@ -64,10 +65,10 @@ def sought_of_file(
             more tightly.
     """
     sought = [Sought("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
-    if not kept.reply:
+    if kept.packed is None:
         return sought
     checked = Checked(_NOWHERE, kind=FORMATS[kept.kind])
-    take_reply(checked, kept.reply, pictures)
+    take_reply(checked, unpack(Packed(*kept.packed)), pictures)
     full = ALGORITHMS["pdq"].threshold if distance is None else distance
     for query in checked.queries("pdq"):
         assert query.run is not None

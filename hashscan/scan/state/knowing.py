@@ -170,7 +170,7 @@ class KnownFiles:
             self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         try:
             kept = self._contents.load(content)
-        except ValueError:
+        except (ValueError, KeyError, IndexError):
             if near & STALE:
                 return None
             raise

@@ -261,5 +261,5 @@ class Sweep:
         if result.verdict is not Verdict.CLEAN:
             path = shown_path(batch.target, batch.folder, item.name)
             if self._memory is not None and result.verdict in FINDINGS:
-                self._memory.found(batch.source, path, result)
+                self._memory.found(path, result)
             yield result_record(path, result, with_digests=self._with_digests, item=item)

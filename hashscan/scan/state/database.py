@@ -42,6 +42,11 @@ CREATE TABLE seen (
   folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
   at INTEGER NOT NULL
 );
+-- Objects: as they were listed when they were read, and in which sweep of which scope they were seen last.
+CREATE TABLE objects (
+  store INTEGER, key BLOB, version TEXT, etag TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+  content INTEGER NOT NULL, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, PRIMARY KEY (store, key, version)
+) WITHOUT ROWID;
 -- Folders of which not all contents are in places yet.
 CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
 CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;

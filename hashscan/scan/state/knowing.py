@@ -25,6 +25,7 @@ from hashscan.scan.state.database import explained, open_database
 from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
 from hashscan.scan.state.gained import Gains
 from hashscan.scan.state.listings import Listing, from_bytes, joined
+from hashscan.scan.state.objects import KnownObject, ObjectRows
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.recollection import known_result_of
 from hashscan.scan.summary import Summary
@@ -105,6 +106,18 @@ class KnownFiles:
                 if names is None or names:
                     yield from self._of_folder(path, list(group), names, summary)
 
+            for known in ObjectRows(self._database, None).all():
+                path = shown_path(known.container, b"", known.item.name)
+                if not targets or any(path.startswith(t) for t in targets if b"://" in t):
+                    yield from self._of_object(path, known, summary)
+
+    def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
+        attention = int(self._contents.attention[known.content])
+        if attention & ~QUIET:
+            yield from self._of_file(path, known.scope, known.item, known.content, attention, summary)
+        else:
+            summary.add_quiet(1, low_quality=bool(attention & LOW))
+
     def _of_folder(
         self, path: bytes, rows: list[Row], wanted: frozenset[bytes] | None, summary: Summary
     ) -> Iterator[Answer]:
@@ -141,26 +154,30 @@ class KnownFiles:
     ) -> Iterator[Answer]:
         names = listing.names.split(b"/")
         for place in loud.tolist():
-            if attention[place] & STALE:
-                self.unmatched += 1
-                if not attention[place] & HIT:
-                    continue
-            content = int(listing.contents[place])
             inode, size, mtime, ctime = listing.identities[:, place].tolist()
             stat = FileStat(_NOBODY, inode, size, mtime, ctime, _NOBODY, _NOBODY)
+            full, content = shown_path(path, b"", names[place]), int(listing.contents[place])
             item = Item(names[place], stat)
-            result = self._derive(content, item)
-            if result is None:
-                continue
-            summary.recalled += 1
-            summary.add(result)
-            if result.verdict is Verdict.CLEAN:
-                continue
-            full = shown_path(path, b"", item.name)
-            if result.verdict in FINDINGS:
-                self._met.add(full)
-                self._findings.put(full, result, scope, self._sweep)
-            yield Answer(full, item, result)
+            yield from self._of_file(full, scope, item, content, int(attention[place]), summary)
+
+    def _of_file(
+        self, path: bytes, scope: int, item: Item, content: int, attention: int, summary: Summary
+    ) -> Iterator[Answer]:
+        if attention & STALE:
+            self.unmatched += 1
+            if not attention & HIT:
+                return
+        result = self._derive(content, item)
+        if result is None:
+            return
+        summary.recalled += 1
+        summary.add(result)
+        if result.verdict is Verdict.CLEAN:
+            return
+        if result.verdict in FINDINGS:
+            self._met.add(path)
+            self._findings.put(path, result, scope, self._sweep)
+        yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item) -> FileResult | None:
         """The verdict for a file; None where what is kept of it is lost, and it must be read again."""

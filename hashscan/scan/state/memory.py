@@ -22,6 +22,7 @@ from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_r
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.gained import Gains
 from hashscan.scan.state.listings import NONE, KeptListing, Listing, joined, listing_of
+from hashscan.scan.state.objects import ObjectRows
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.recollection import result_of
 from hashscan.scan.state.scopes import Scopes, Shrunken
@@ -126,6 +127,7 @@ class SweepMemory:
                 told(f"{lost} files are read again, since a power cut took what was remembered of them")
             self._findings = Findings(self._database)
             self._rows = FolderRows(self._database, scopes.shard)
+            self._objects = ObjectRows(self._database, setup.access.endpoint)
             self._gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
             self._gains.take()
             self._commit()
@@ -136,7 +138,8 @@ class SweepMemory:
         Batches of one folder come one after another, until it has been listed to its end.
         """
         if batch.source != _FILES:
-            return Recalled(0, 0, [], list(batch.items), False)
+            with explained(self._folder):
+                return self._recall_objects(batch)
         with explained(self._folder):
             path = shown_path(batch.target, batch.folder)
             if path != self._current:
@@ -156,6 +159,27 @@ class SweepMemory:
                 [item for part in found for item in part.reading],
                 all(part.later for part in found),
             )
+
+    def _recall_objects(self, batch: Batch) -> Recalled:
+        if not self._scopes.knows(batch.target):
+            return Recalled(0, 0, [], list(batch.items), False)
+        answers: list[tuple[Item, FileResult]] = []
+        reading: list[Item] = []
+        quiet = low = 0
+        scope, sweep, _ = self._scopes.mark(batch.target)
+        for item, content in zip(batch.items, self._objects.find(batch), strict=True):
+            attention = STALE if content == NONE else int(self._contents.attention[content])
+            result = None
+            if not attention & ~QUIET:
+                quiet += 1
+                low += bool(attention & LOW)
+            elif not attention & STALE and (result := self._derive(content, item)) is not None:
+                answers.append((item, result))
+            else:
+                reading.append(item)
+                continue
+            self._objects.see(batch, item, scope, sweep)
+        return Recalled(quiet, low, answers, reading, False)
 
     def _recall(self, path: bytes, device: int, items: Sequence[Item], listed: Listing) -> Recalled:
         folder = self._open.get((path, device)) or self._enter(path, device)
@@ -251,6 +275,10 @@ class SweepMemory:
             content: what was kept of it, if anything.
         """
         if batch.source != _FILES:
+            if content is not None and self._scopes.knows(batch.target):
+                with explained(self._folder):
+                    scope, sweep, _ = self._scopes.mark(batch.target)
+                    self._objects.put(batch, item, content, scope, sweep)
             return
         path, device = shown_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
@@ -317,6 +345,8 @@ class SweepMemory:
     def answered(self, batch: Batch) -> None:
         """Say that all files of a batch are settled; what was kept of them survives our death from now on."""
         if batch.source != _FILES:
+            with explained(self._folder):
+                self._commit()
             return
         with explained(self._folder):
             path = shown_path(batch.target, batch.folder)
@@ -335,6 +365,7 @@ class SweepMemory:
     def _commit(self) -> None:
         self._rows.see(self._seen)
         self._seen.clear()
+        self._objects.commit()
         now = time.monotonic()
         if now - self._synced > _SYNC_SECONDS:
             self._rows.place()
@@ -346,12 +377,11 @@ class SweepMemory:
         self._database.execute("BEGIN IMMEDIATE")
         self._committed = now
 
-    def found(self, source: str, path: bytes, result: FileResult) -> None:
+    def found(self, path: bytes, result: FileResult) -> None:
         """Put down a finding."""
-        if source == _FILES:
-            with explained(self._folder):
-                scope, sweep, _ = self._scopes.mark(path)
-                self._findings.put(path, result, scope, sweep)
+        with explained(self._folder):
+            scope, sweep, _ = self._scopes.mark(path)
+            self._findings.put(path, result, scope, sweep)
 
     def finish(
         self, files: Mapping[bytes, int], *, listed: bool, whole: bool, closed: bool, accept_shrink: bool
@@ -372,7 +402,13 @@ class SweepMemory:
             self._rows.see(self._seen)
             self._seen.clear()
             shrunken, standing = self._scopes.finish(
-                self._rows, self._findings, files, whole=whole, closed=closed, accept_shrink=accept_shrink
+                self._rows,
+                self._objects,
+                self._findings,
+                files,
+                whole=whole,
+                closed=closed,
+                accept_shrink=accept_shrink,
             )
             self._rows.place()
             self._contents.sync()

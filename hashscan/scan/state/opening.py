@@ -10,12 +10,13 @@ from hashscan.scan.state.scopes import Scopes
 from hashscan.settings import SweepSettings
 from hashscan.sources.base import Source
 from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.objects.source import ObjectSource
 
 
 def open_memory(
     settings: SweepSettings, setup: WorkerSetup, sources: Sequence[Source], told: Callable[[str], None]
 ) -> SweepMemory:
-    """What earlier sweeps remember of the targets that are on this machine.
+    """What earlier sweeps remember of files and objects.
 
     Args:
         settings: of the sweep, with a state folder.
@@ -36,11 +37,22 @@ def open_memory(
         "one_file_system": settings.one_file_system,
         "max_file_size": settings.max_file_size,
     }
+    containers: dict[bytes, list[str]] = {}
+    if settings.inventory is None:
+        # An inventory is days old, and says nothing of what has changed since.
+        for source in sources:
+            if isinstance(source, ObjectSource):
+                for target, path in zip(source.containers, source.paths, strict=True):
+                    containers.setdefault(target, []).append(path.decode(errors="backslashreplace"))
     scopes = Scopes(
         [target for source in files for target in source.targets],
         "" if shard is None else f"{shard.index}/{shard.count}",
         left_out,
         lone=lone,
         named=settings.files_from is not None,
+        containers={
+            target: {"prefixes": sorted(paths), "all_versions": settings.all_versions}
+            for target, paths in containers.items()
+        },
     )
     return SweepMemory(settings.state, setup, scopes, with_digests=settings.with_digests, told=told)

@@ -11,10 +11,12 @@ import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hashscan.scan.state.findings import Findings, Standing
 from hashscan.scan.state.folder_rows import FolderRows
+from hashscan.scan.state.objects import ObjectRows
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -41,6 +43,7 @@ class Scopes:
         *,
         lone: Collection[bytes] = (),
         named: bool = False,
+        containers: Mapping[bytes, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         """Describe a sweep.
 
@@ -49,6 +52,7 @@ class Scopes:
             shard: '' or INDEX/COUNT.
             options: what is left out.
             lone: folders of which only a single file is a target.
+            containers: of objects, by their URLs, with what else tells what is swept of them.
             named: whether only files are looked at that somebody has named.
         """
         self.shard = shard
@@ -57,8 +61,12 @@ class Scopes:
         self.rebooted = False
         """Whether the machine has started anew since the state was last used."""
         # The longest first, so that what lies beneath two is the inner one's.
-        self._targets = sorted(set(targets) - self._lone, key=len, reverse=True)
-        self._options = json.dumps(options, sort_keys=True)
+        self._targets = sorted((set(targets) - self._lone) | set(containers), key=len, reverse=True)
+        self._containers = frozenset(containers)
+        self._options = {
+            target: json.dumps({**options, **containers.get(target, {})}, sort_keys=True)
+            for target in self._targets
+        }
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._goes_on: set[bytes] = set()
         self._sweep = 0
@@ -72,7 +80,7 @@ class Scopes:
         assert cursor.lastrowid is not None
         self._sweep = cursor.lastrowid
         for target in self._targets:
-            key = target, self.shard, self._options
+            key = target, self.shard, self._options[target]
             found = database.execute(
                 "SELECT id, turn, sweep FROM scopes WHERE target=? AND shard=? AND options=?", key
             ).fetchone()
@@ -111,6 +119,10 @@ class Scopes:
         number, turn = (0, 0) if target is None else self._numbers[target]
         return number, self._sweep, turn
 
+    def knows(self, container: bytes) -> bool:
+        """Whether what is met of a container of objects is kept."""
+        return container in self._containers
+
     def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
         """Whether a folder was checked in a turn that goes on.
 
@@ -125,6 +137,7 @@ class Scopes:
     def finish(
         self,
         rows: FolderRows,
+        objects: ObjectRows,
         findings: Findings,
         files: Mapping[bytes, int],
         *,
@@ -136,6 +149,7 @@ class Scopes:
 
         Args:
             rows: the folders.
+            objects: those of all buckets.
             findings: those of all sweeps.
             files: how many were met of each target.
             whole: whether all that was listed has been checked.
@@ -159,11 +173,12 @@ class Scopes:
             shrunk = whole and before is not None and found < before * _BELIEVED and not accept_shrink
             if shrunk:
                 shrunken.append(Shrunken(target, before, found))
-            elif whole:
+            elif whole and not (closed and target in self._containers):
                 findings.settle(number, self._sweep)
                 self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self._sweep, number))
                 if not closed:
                     rows.forget(number, self._sweep)
+                    objects.forget(number, self._sweep)
                     findings.settle(number, self._sweep)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
             standing.extend(findings.standing(number, self._sweep))

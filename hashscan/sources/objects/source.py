@@ -119,6 +119,11 @@ class ObjectSource(Source):
         return tuple(dict.fromkeys(self.url(target.container) for target in self._found))
 
     @property
+    def containers(self) -> tuple[bytes, ...]:
+        """The container of each of `paths`."""
+        return tuple(self.url(target.container) for target in self._found)
+
+    @property
     def paths(self) -> tuple[bytes, ...]:
         """The URLs that are swept."""
         return tuple(self.url(target.container, target.prefix) for target in self._found)

@@ -1,0 +1,106 @@
+"""Sweeps of buckets that remember."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.sources.objects.buckets import TestBucket, credentials
+
+Records = list[dict[str, Any]]
+Sweep = Callable[..., tuple[int, Records]]
+
+
+@pytest.fixture
+def bucket(uploads: Path) -> Iterator[TestBucket]:
+    with TestBucket() as made:
+        for key, name in ((b"a//b", "listed.jpg"), (b"a/b/c", "alike.jpg"), (b"z\xc3\xa9", "other.jpg")):
+            made.put(key, (uploads / name).read_bytes())
+        made.put(b"broken.png", b"\x89PNG\r\n\x1a\n" + bytes(100))
+        made.put(b"text", b"words")
+        yield made
+
+
+@pytest.fixture
+def sweep(run: Run, bucket: TestBucket, local_list: str, tmp_path: Path) -> Sweep:
+    def sweep(*options: object, prefix: str = "") -> tuple[int, Records]:
+        report = tmp_path / "report.jsonl"
+        at = () if "--known" in options else ("--endpoint", bucket.access.endpoint)
+        with credentials() as env:
+            ran = run(
+                *("scan", f"s3://{bucket.name}{prefix}", *at),
+                *("--list", local_list, "--report", report, *options),
+                env=env,
+            )
+        return ran.code, [json.loads(line) for line in report.read_text().splitlines()]
+
+    return sweep
+
+
+def told(records: Records) -> list[str]:
+    return sorted(json.dumps(record, sort_keys=True) for record in records[1:-1])
+
+
+def counts(records: Records) -> tuple[int, int]:
+    """How many were there, and how many of them were not read."""
+    summary = records[-1]
+    assert (summary["bytes"] == 0) == (summary["files"] == summary["unchanged"])
+    return summary["files"], summary["unchanged"]
+
+
+def test_a_second_sweep_downloads_nothing_and_says_the_same(sweep: Sweep) -> None:
+    code, first = sweep()
+    assert (code, counts(first)) == (1, (5, 0))
+    again, second = sweep()
+    assert (again, counts(second)) == (1, (5, 5))
+    assert told(second) == told(first)
+    assert second[-1]["verdicts"] == first[-1]["verdicts"]
+    code, known = sweep("--known")
+    assert (code, told(known), counts(known)) == (1, told(first), (5, 5))
+    assert sweep("--known", prefix="/a/")[1][-1]["files"] == 2
+
+
+def test_only_what_has_changed_is_read(sweep: Sweep, bucket: TestBucket, uploads: Path) -> None:
+    sweep()
+    bucket.put(b"text", b"WORDS")
+    bucket.put(b"new", (uploads / "listed.jpg").read_bytes())
+    bucket.client.delete_object(Bucket=bucket.name, Key="a//b")
+    _, records = sweep()
+    assert counts(records) == (5, 3)
+    found = {record["path"].rpartition("/")[2] for record in records if record["type"] == "finding"}
+    assert "new" in found
+    assert "b" not in found
+    _, records = sweep()
+    assert counts(records) == (5, 5)
+    assert not [record for record in records if record["type"] == "standing"]
+    # It was forgotten.
+    assert not [record for record in sweep("--known")[1] if record.get("path", "").endswith("a//b")]
+
+
+def test_a_prefix_says_nothing_of_the_rest(sweep: Sweep) -> None:
+    sweep()
+    assert counts(sweep(prefix="/a/")[1]) == (2, 2)
+    assert counts(sweep()[1]) == (5, 5)
+
+
+def test_a_shard_says_nothing_of_the_others(sweep: Sweep) -> None:
+    sweep()
+    shards = [counts(sweep("--shard", f"{index}/2")[1]) for index in (1, 2)]
+    assert sum(files for files, _ in shards) == sum(unchanged for _, unchanged in shards) == 5
+    assert counts(sweep()[1]) == (5, 5)
+
+
+def test_each_version_is_known_by_itself(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> None:
+    with TestBucket(versioned=True) as bucket, credentials() as env:
+        for content in (b"words", (uploads / "listed.jpg").read_bytes(), b"words"):
+            bucket.put(b"key", content)
+        report = tmp_path / "report.jsonl"
+        where = f"s3://{bucket.name}", "--endpoint", bucket.access.endpoint, "--report", report
+        for unchanged in (0, 3):
+            assert run("scan", *where, "--all-versions", "--list", local_list, env=env).code == 1
+            assert json.loads(report.read_text().splitlines()[-1])["unchanged"] == unchanged

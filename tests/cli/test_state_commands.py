@@ -17,7 +17,7 @@ from tests.cli.conftest import Run
 
 @pytest.fixture
 def swept(run: Run, local_list: str, uploads: Path) -> Path:
-    (uploads / "=cmd|' /C calc'!A0").write_bytes(b"words")
+    (uploads / "=cmd|' C calc'!A0").write_bytes(b"words")
     (uploads / os.fsdecode(b"caf\xe9,\n.txt")).write_bytes(b"more words")
     assert run("scan", uploads, "--list", local_list, "--report", uploads.parent / "r.jsonl").code == 1
     return uploads
@@ -74,7 +74,7 @@ def test_export(run: Run, swept: Path, tmp_path: Path) -> None:
     by_digest = {row["sha256"]: row for row in rows}
     assert len(rows) == 5
     words = by_digest[hashlib.sha256(b"words").hexdigest()]
-    assert words["path"] == f"{swept}/=cmd|' /C calc'!A0"
+    assert words["path"] == f"{swept}/=cmd|' C calc'!A0"
     assert words["size"] == "5"
     assert by_digest[hashlib.sha256(b"more words").hexdigest()]["path_b64"]
     assert run("state", "export", "--output", tmp_path / "no" / "where").code == 12

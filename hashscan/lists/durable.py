@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,15 +50,29 @@ def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
     Raises:
         OSError: it could not be written; the old file stands.
     """
+    replace_stream(path, (data,), mode)
+
+
+def replace_stream(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
+    """The same with data that comes in pieces.
+
+    Args:
+        path: an existing file is replaced.
+        pieces: the content, in order; where that raises anything, the old file stands.
+        mode: permissions of the new file, before the umask.
+
+    Raises:
+        OSError: it could not be written; the old file stands.
+    """
     aside = temporary_name(path)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             aside.unlink()
         raise

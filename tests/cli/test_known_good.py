@@ -27,7 +27,9 @@ def good(accused: dict[str, dict[str, str]], name: str, algorithm: str) -> Entry
 def verdicts(run: Run, uploads: Path, **options: dict[str, str]) -> tuple[int, dict[str, str], list[str]]:
     ran = run("scan", uploads, "--report", "-", **options)
     assert ran.lines, ran.err
-    findings = {Path(line["path"]).name: line["verdict"] for line in ran.lines[1:-1]}
+    findings = {
+        Path(line["path"]).name: line["verdict"] for line in ran.lines[1:-1] if line["type"] != "standing"
+    }
     return ran.code, findings, [info["state"] for info in ran.lines[0]["lists"]]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hashscan.model import Reason
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 from tests.object_server import object_server
 from tests.pictures import encoded, scene
@@ -99,7 +100,8 @@ def test_every_fault_is_counted_and_no_verdict_lost(run: Run, uploads: Path, loc
         expected[reason.value] = expected.get(reason.value, 0) + 2
     skipped = summary["reasons"]["skipped"]
     assert {**summary["reasons"]["unreadable"], **skipped} == expected
-    assert skipped == {"in a storage class that can't be read": 4}
+    archived = Reason.ARCHIVED
+    assert skipped == {archived.value: 2 * list(EXPECTED.values()).count(archived)}
     told = [line for line in ran.lines if line["type"] in {"unreadable", "skipped"}]
     assert len(told) == sum(expected.values())
 
@@ -161,8 +163,8 @@ def test_no_room_for_a_large_object(run: Run, local_list: str) -> None:
 
     with object_server("large/:1:30000000") as url:
         ran = scan(run, url, preexec_fn=cramped)
-    assert ran.code == 12
-    assert "TMPDIR" in ran.err
+    assert ran.code == 0
+    assert ran.lines[-1]["verdicts"]["clean"] == ran.lines[-1]["files"] == 1
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "x", f"http://{KEY_ID}:{SECRET}@127.0.0.1:1"])

@@ -82,6 +82,18 @@ def test_only_what_has_changed_is_read(sweep: Sweep, bucket: TestBucket, uploads
     assert not [record for record in sweep("--known")[1] if record.get("path", "").endswith("a//b")]
 
 
+def test_what_is_known_of_objects_outlives_a_vacuum(sweep: Sweep, run: Run, bucket: TestBucket) -> None:
+    _, first = sweep()
+    bucket.put(b"a//b", b"no picture any more")
+    sweep()
+    bucket.put(b"a/b/c", b"nor this")
+    _, before = sweep()
+    assert told(before) != told(first)
+    assert run("state", "vacuum").code == 0
+    _, after = sweep()
+    assert (counts(after), told(after)) == ((5, 5), told(before))
+
+
 def test_a_prefix_says_nothing_of_the_rest(sweep: Sweep) -> None:
     sweep()
     assert counts(sweep(prefix="/a/")[1]) == (2, 2)

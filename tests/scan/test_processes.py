@@ -95,9 +95,11 @@ def test_killed_from_outside_at_any_moment(size: int) -> None:
         while time.monotonic() < end:
             futures += [pool.submit(task, light=True) for _ in range(chance.randrange(20))]
             time.sleep(chance.random() * 0.05)
-            if chance.random() < 0.3 and (pids := pool.pids()):
-                with suppress(ProcessLookupError):
-                    os.kill(chance.choice(pids), signal.SIGKILL)
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(pool.pids()[0], signal.SIGKILL)
+            # Or they would be killed before they are ready, until no more are started.
+            futures.append(pool.submit(task, light=True))
+            futures[-1].exception(60)
         for future in futures:
             error = future.exception(60)
             assert error is None or isinstance(error, ProcessDied), repr(error)

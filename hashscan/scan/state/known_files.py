@@ -104,12 +104,13 @@ class KnownFiles:
             # They are put in places several at a time; until then somebody has to look.
             unplaced = self._database.execute("SELECT folder FROM unplaced").fetchall()
             self._unplaced = {
-                folder: frozenset(self._listing(folder).contents.tolist()) for (folder,) in unplaced
+                folder: frozenset(self.listing(folder).contents.tolist()) for (folder,) in unplaced
             }
         found.update(folder for folder, contents in self._unplaced.items() if contents & wanted)
         return found
 
-    def _listing(self, folder: int) -> Listing:
+    def listing(self, folder: int) -> Listing:
+        """All that is kept of a folder, what was read later behind."""
         parts: list[Listing] = []
         for query in (
             "SELECT listing FROM folders WHERE id=?",
@@ -119,7 +120,7 @@ class KnownFiles:
         return joined(parts)
 
     def _of_folder(self, folder: int, path: bytes, wanted: Collection[int] | None) -> Iterator[KnownFile]:
-        listing = self._listing(folder)
+        listing = self.listing(folder)
         if wanted is not None and not np.isin(listing.contents, list(wanted)).any():
             return
         row = self._database.execute("SELECT at FROM seen WHERE folder=?", (folder,)).fetchone()

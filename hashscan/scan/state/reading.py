@@ -89,7 +89,12 @@ class StateReader:
             raise
         self.contents = StoredContents(database, self.columns)
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
-        self._indexed = 0 if indexed is None else int(indexed[0])
+        self.indexed = 0 if indexed is None else int(indexed[0])
+        """Contents that the database has by their SHA-256."""
+
+    def condemn(self) -> None:
+        """Have the next sweep set the state aside."""
+        (self.folder / MARK).touch(mode=0o600)
 
     @contextmanager
     def reading(self) -> Iterator[StateReader]:
@@ -103,8 +108,8 @@ class StateReader:
         column = self.columns["sha256"]
         rows = [row for (row,) in found if bytes(column.read(row, 1)[0]) == value]
         # Whoever writes indexes several at a time.
-        last = column.read(self._indexed, column.rows - self._indexed)
-        rows.extend(self._indexed + row for row in np.flatnonzero(last == np.void(value)).tolist())
+        last = column.read(self.indexed, column.rows - self.indexed)
+        rows.extend(self.indexed + row for row in np.flatnonzero(last == np.void(value)).tolist())
         return rows
 
     def lost(self, row: int) -> bool:

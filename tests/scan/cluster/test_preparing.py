@@ -89,7 +89,8 @@ def test_two_sweeps_where_there_is_room_for_one(
     folder, state = pictures
     entries = draw(folder, 500)[:9]
     other = state_with(tmp_path / "other", entries)
-    room = {"SWEEPS_KEPT": "1", "IDLE_SECONDS": idle_seconds}
+    # Slowed down, so that the first sweep isn't over before the second has begun.
+    room = {"SWEEPS_KEPT": "1", "IDLE_SECONDS": idle_seconds, "HASHSCAN_LIMIT_FILES": "100"}
     node = here.node(state, 1, HOSTILE_NODE, room)
     # So that what is asked for first knows of the limits.
     assert sweep(state, folder / "part-0", tmp_path / "before.jsonl", *here.options)[0] == 1

@@ -78,7 +78,8 @@ def _rewrite(database: sqlite3.Connection, folder: Path) -> NDArray[np.bool_]:
         _drop(database, folder, used)
     _rebuild_places(database)
     database.execute(
-        "DELETE FROM filesystems WHERE id NOT IN (SELECT filesystem FROM folders UNION SELECT store FROM objects)"
+        "DELETE FROM filesystems WHERE id NOT IN "
+        "(SELECT filesystem FROM folders UNION SELECT store FROM objects)"
     )
     database.execute("COMMIT")
     return used

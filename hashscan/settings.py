@@ -25,6 +25,7 @@ SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", re.ASCII)
+_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%", re.ASCII)
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 SUGGESTED_REVIEW_THRESHOLD = 52
 """Bits of PDQ. Four of five photos lie so near after 5 % was cropped from them or 15 % covered by a caption,
@@ -204,6 +205,10 @@ class SweepSettings:
     """Seconds after which to begin nothing more; the next sweep goes on."""
     accept_shrink: bool = False
     """Believe that a target which has far fewer files than last time is all there."""
+    weak_change_check: bool = False
+    """Believe that a file is unchanged although its ctime has changed."""
+    reread: float = 0.0
+    """Share of the unchanged files that is read all the same, 0 to 1."""
     known: bool = False
     """Look at no file; match what earlier sweeps have read."""
     inventory: bytes | None = None
@@ -245,6 +250,7 @@ class SweepSettings:
             ("--shard", self.shard),
             ("--cluster", self.cluster),
             ("--time-budget", self.time_budget),
+            ("--reread", self.reread or None),
             ("--exclude", self.exclude or None),
             ("--ignore-file", self.ignore_file),
         ):
@@ -313,6 +319,18 @@ def parse_duration(text: str) -> float:
             f"{text!r} is no duration", advice="Write a number and s, m, h or d, such as 90m or 6h."
         )
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def parse_share(text: str) -> float:
+    """A share from a percentage such as `1%` or `0.5%`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _PERCENTAGE.fullmatch(text.strip())
+    if found is None or not 0 <= float(found[1]) <= 100:
+        raise UsageError(f"{text!r} is no share", advice="Write a percentage, such as 1%.")
+    return float(found[1]) / 100
 
 
 def parse_shard(text: str) -> Shard:

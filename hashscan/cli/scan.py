@@ -27,7 +27,14 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
-from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings, default_workers, parse_shard
+from hashscan.settings import (
+    DecodingLimits,
+    ReportTarget,
+    SweepSettings,
+    default_workers,
+    parse_shard,
+    parse_share,
+)
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
@@ -49,6 +56,21 @@ class ReportParam(click.ParamType[ReportTarget]):
         if not path:
             self.fail("no file is named.", param, ctx)
         return ReportTarget(form, None if path == "-" else Path(path))
+
+
+class ShareParam(click.ParamType[float]):
+    """A percentage."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_share(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
 class ShardParam(click.ParamType[Shard]):
@@ -144,6 +166,20 @@ class ShardParam(click.ParamType[Shard]):
     "--accept-shrink",
     is_flag=True,
     help="Believe that what is gone is gone, where a target has lost more than a fifth of its files.",
+)
+@click.option(
+    "--reread",
+    type=ShareParam(),
+    default=0.0,
+    metavar="PERCENT",
+    help="Read this share of the unchanged files all the same, chosen at random, such as 1%; one whose "
+    "content has changed in silence is told of, and makes the sweep incomplete.",
+)
+@click.option(
+    "--weak-change-check",
+    is_flag=True,
+    help="Take files for unchanged although their ctime has changed, for filesystems that change it by "
+    "themselves. DANGER: whoever owns a file can then exchange its content unseen: its mtime can be set.",
 )
 @fail_on_option
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")

@@ -92,6 +92,7 @@ class SweepMemory:
         *,
         with_digests: bool = False,
         weak: bool = False,
+        reread: float = 0.0,
         told: Callable[[str], None],
     ) -> None:
         """Open the state, and compare what is kept with what the lists have gained.
@@ -102,12 +103,20 @@ class SweepMemory:
             scopes: what is swept.
             with_digests: tell the digests of clean files, too.
             weak: whether a file whose ctime alone has changed counts as unchanged.
+            reread: share of the unchanged files that is to be read all the same.
             told: called with what a person should know.
         """
         self._began_ns = time.time_ns()
         self._setup = setup
         self._scopes = scopes
         self._weak = weak
+        self._reread = reread
+        self._random = np.random.default_rng()
+        self._rereading: dict[tuple[bytes, bytes], int] = {}
+        """By folder and name, what was known of files that are read all the same."""
+        self.changed_in_silence = 0
+        """How many of these had other content, though by all signs they had not changed."""
+        self._told = told
         self._with_digests = with_digests
         self._database, self._folder, remark = open_database(state)
         if remark:
@@ -201,6 +210,11 @@ class SweepMemory:
             if self._contents.rows
             else np.full(len(items), STALE, np.uint8)
         )
+        if self._reread:
+            chosen = (listed.contents != NONE) & (self._random.random(len(items)) < self._reread)
+            attention[chosen] |= STALE
+            for place in np.flatnonzero(chosen).tolist():
+                self._rereading[path, items[place].name] = int(listed.contents[place])
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         low = int(np.count_nonzero(attention & LOW))
         if not loud.size:
@@ -284,6 +298,9 @@ class SweepMemory:
         folder = self._open.get((path, device))
         found = None if folder is None else folder.waiting.pop(item.name, None)
         with explained(self._folder):
+            before = self._rereading.pop((path, item.name), None)
+            if before is not None and content is not None:
+                self._compare(shown_path(path, b"", item.name), before, content)
             if found is None:
                 if content is not None:
                     self._add_late(path, item, content)
@@ -295,6 +312,16 @@ class SweepMemory:
                 folder.fresh.setdefault(id(block), (block, []))[1].append(place)
             if folder.ended and not folder.waiting:
                 self._finish(folder, device)
+
+    def _compare(self, path: bytes, before: int, content: int) -> None:
+        """Tell of a file that has changed although nothing but its content says so."""
+        column = self._contents.columns["sha256"]
+        if bytes(column.read(before, 1)[0]) != bytes(column.read(content, 1)[0]):
+            self.changed_in_silence += 1
+            self._told(
+                f"{path.decode(errors='backslashreplace')!r} has other content than when it was read before, "
+                "though its size and times are the same: the disk may be failing, or somebody hides a change"
+            )
 
     def _add_late(self, path: bytes, item: Item, content: int) -> None:
         """Keep a file that was read after its folder had been left."""

@@ -55,4 +55,12 @@ def open_memory(
             for target, paths in containers.items()
         },
     )
-    return SweepMemory(settings.state, setup, scopes, with_digests=settings.with_digests, told=told)
+    return SweepMemory(
+        settings.state,
+        setup,
+        scopes,
+        with_digests=settings.with_digests,
+        weak=settings.weak_change_check,
+        reread=settings.reread,
+        told=told,
+    )

@@ -1,0 +1,71 @@
+"""How far a sweep believes that files are unchanged."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Ran, Run
+
+Sweep = Callable[..., tuple[Ran, dict[str, Any]]]
+
+
+@pytest.fixture
+def sweep(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> Sweep:
+    (uploads / "text").write_bytes(b"words")
+    time.sleep(2.1)
+
+    def sweep(*options: object) -> tuple[Ran, dict[str, Any]]:
+        report = tmp_path / "report.jsonl"
+        ran = run("scan", uploads, "--list", local_list, "--report", report, *options)
+        return ran, json.loads(report.read_text().splitlines()[-1])
+
+    return sweep
+
+
+def exchange(path: Path, content: bytes) -> None:
+    """Write other content of the same size, and set the times back that can be."""
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_files_are_read_again_and_found_to_be_the_same(sweep: Sweep) -> None:
+    _, first = sweep()
+    ran, again = sweep("--reread", "100%")
+    assert (ran.code, again["unchanged"], again["bytes"]) == (1, 0, first["bytes"])
+    assert again["verdicts"] == first["verdicts"]
+    assert again["incomplete"] == []
+    assert sweep("--reread", "0.000000001%")[1]["unchanged"] == sweep()[1]["unchanged"] == 4
+
+
+def test_what_has_changed_in_silence_is_told(sweep: Sweep, uploads: Path) -> None:
+    sweep()
+    exchange(uploads / "text", b"WORDS")
+    assert sweep("--weak-change-check")[1]["unchanged"] == 4
+    ran, summary = sweep("--weak-change-check", "--reread", "100%")
+    assert (ran.code, summary["incomplete"]) == (4, ["1 files have changed in silence"])
+    assert "text' has other content than when it was read before" in ran.err
+    # What it is now is known from now on.
+    assert sweep("--weak-change-check", "--reread", "100%")[1]["incomplete"] == []
+
+
+def test_ctime_counts_otherwise(sweep: Sweep, uploads: Path) -> None:
+    sweep()
+    exchange(uploads / "text", b"WORDS")
+    ran, summary = sweep()
+    assert (summary["unchanged"], summary["incomplete"]) == (3, [])
+    assert "has other content" not in ran.err
+
+
+@pytest.mark.parametrize("share", ["1", "101%", "-1%", "all"])
+def test_a_share_is_a_percentage(run: Run, share: str) -> None:
+    ran = run("scan", "/nowhere", "--reread", share)
+    assert ran.code == 2
+    assert "Write a percentage" in ran.err

@@ -53,12 +53,20 @@ def activate(names: tuple[str, ...], drop: bool, state: Path) -> int:
 @click.option(
     "--entries", is_flag=True, help="Write what came and went to standard output, a JSON line each."
 )
+@click.option(
+    "--would-hit",
+    is_flag=True,
+    help="Say which files, known from sweeps, the new entries are of or like; the first ones on standard "
+    "output, a JSON line each.",
+)
 @state_option
-def diff(names: tuple[str, ...], entries: bool, state: Path) -> int:
+def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) -> int:
     """Compare the version in use with the one that `pull --stage` keeps aside; all when none is named.
 
     Shows by algorithm and category what came and what went. An entry changed under its id counts as both.
+    Likeness, for --would-hit, is that of pictures as they are stored; a sweep tries other variants, too.
     """
+    from hashscan.cli.would_hit import say_hits
     from hashscan.lists.difference import difference
     from hashscan.lists.store import ListStore
 
@@ -66,6 +74,8 @@ def diff(names: tuple[str, ...], entries: bool, state: Path) -> int:
     for name in names or _staged(store):
         with difference(store, name) as compared:
             _show(name, compared, write_entries=entries)
+            if would_hit:
+                say_hits(name, compared, state)
     return EXIT_CLEAN
 
 

@@ -50,6 +50,8 @@ class Change:
     algorithm: str
     category: str
     raw_ids: NDArray[np.bytes_]
+    values: NDArray[np.uint8]
+    """Shape (entries, size)."""
 
     def __len__(self) -> int:
         """How many entries."""
@@ -227,11 +229,11 @@ class _Candidates:
                 at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
                 rows = rows[known[at] != hashes]  # noqa: PLW2901 - the rest of them
             if rows.size:
-                ids, category, _ = shard.block()
+                ids, category, value = shard.block()
                 numbers = category[rows]
                 for number in np.unique(numbers).tolist():
-                    chosen = ids[rows[numbers == number]]
-                    yield Change(came, algorithm, shard.categories[number], chosen)
+                    chosen = rows[numbers == number]
+                    yield Change(came, algorithm, shard.categories[number], ids[chosen], value[chosen])
 
 
 def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -15,7 +15,7 @@ from hashscan.lists.difference import difference
 from hashscan.lists.pulling import client
 from hashscan.lists.pulling.activation import activate, discard
 from hashscan.lists.store import ListStore
-from hashscan.model import Entry
+from hashscan.model import ALGORITHMS, Entry
 
 from .builders import Owner, some_entries
 from .parts import PartwiseOwner
@@ -39,6 +39,7 @@ def found(store: ListStore) -> tuple[Counter[str], Counter[str]]:
     with difference(store, "mine") as compared:
         for change in compared.changes():
             assert len(change) == len(change.ids)
+            assert change.values.shape == (len(change), ALGORITHMS[change.algorithm].size)
             names = [f"{change.algorithm} {change.category} {name}" for name in change.ids]
             (came if change.came else went).update(names)
     return went, came

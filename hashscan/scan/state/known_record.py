@@ -9,6 +9,7 @@ from hashscan.reports.records import path_fields
 from hashscan.scan.state.asking import Near
 from hashscan.scan.state.known_files import KnownFile, KnownFinding
 from hashscan.scan.state.stored_contents import Content
+from hashscan.scan.state.would_hit import Hit
 
 
 def known_record(item: str, near: Near, content: Content, file: KnownFile) -> dict[str, Any]:
@@ -41,6 +42,19 @@ def known_record(item: str, near: Near, content: Content, file: KnownFile) -> di
     if file.finding is not None:
         record |= finding_fields(file.finding)
     return record
+
+
+def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
+    """A file that a new entry of a list is of or like."""
+    return {
+        "type": "would-hit",
+        "entry": hit.entry_id,
+        "algorithm": hit.algorithm,
+        "category": hit.category,
+        "distance": hit.distance,
+        **path_fields(file.path),
+        "presence": file.presence,
+    }
 
 
 def finding_fields(finding: KnownFinding) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""What new entries of a list are of or like, among the contents of a state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from hashscan.lists.difference import Change
+from hashscan.model import ALGORITHMS
+from hashscan.scan.state.contents import LOW
+from hashscan.scan.state.reading import StateReader
+from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
+
+
+class Hit(NamedTuple):
+    """One entry that a content has, or lies near."""
+
+    distance: int
+    algorithm: str
+    category: str
+    entry_id: str
+
+
+@dataclass(slots=True)
+class Hits:
+    """All of them."""
+
+    nearest: dict[int, Hit] = field(default_factory=dict)
+    """By content; of several entries the nearest."""
+    entries: int = 0
+    """How many entries hit any."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Entries, by algorithm, whose digests the state has in no column."""
+
+
+def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
+    """Look new entries up.
+
+    Exact digests are sought in their columns, and PDQ is compared with pictures as they are stored, unless
+    their PDQ is too poor.
+
+    Args:
+        reader: the state.
+        changes: what came.
+    """
+    hits = Hits()
+    by_algorithm: dict[str, list[Change]] = {}
+    for change in changes:
+        by_algorithm.setdefault(change.algorithm, []).append(change)
+    for name, some in by_algorithm.items():
+        if name in COLUMN_DIGESTS or name == "pdq":
+            _look_up(reader, name, some, hits)
+        else:
+            hits.left_out[name] += sum(map(len, some))
+    return hits
+
+
+def _look_up(reader: StateReader, name: str, changes: list[Change], hits: Hits) -> None:
+    values = np.concatenate([change.values for change in changes])
+    starts = np.cumsum([0, *map(len, changes)])
+    if name == "pdq":
+        limits = np.full(len(values), ALGORITHMS[name].threshold, np.int64)
+        numbers, pictures, distances = reader.columns[name].near(values, limits)
+        contents = [int(reader.columns["pictures"].read(row, 1)[0]) for row in pictures.tolist()]
+    else:
+        numbers, rows, distances = reader.columns[name].equal(values)
+        contents = rows.tolist()
+    about = reader.columns["about"]
+    met = set()
+    for number, content, distance in zip(numbers.tolist(), contents, distances.tolist(), strict=True):
+        if name == "pdq" and about.read(content, 1)[0]["flags"] & LOW:
+            continue
+        met.add(number)
+        place = int(np.searchsorted(starts, number, "right")) - 1
+        change = changes[place]
+        entry = bytes(change.raw_ids[number - starts[place]]).decode("ascii")
+        hit = Hit(distance, name, change.category, entry)
+        hits.nearest[content] = min(hit, hits.nearest.get(content, hit))
+    hits.entries += len(met)

@@ -41,6 +41,8 @@ SETUP = 3
 COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 
 FOUND = {
+    "hashscan lists pull && hashscan scan --known",
+    "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
     "hashscan check photo.jpg",
     "hashscan lookup --distance 20 photo.jpg",

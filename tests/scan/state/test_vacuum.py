@@ -23,7 +23,7 @@ from tests.scan.state.test_reading import put
 
 KEPT = {b"/f/0": b"0", b"/f/3": b"3", b"/g/5": b"5", b"/g/9": b"9"}
 """Files that are there in the end, and what is in them."""
-REFERRING = {"contents", "places", "hits", "lost", "findings", "folders", "pieces", "matched"}
+REFERRING = {"objects", "contents", "places", "hits", "lost", "findings", "folders", "pieces", "matched"}
 """Tables that name contents, or count them."""
 OTHERS = {"meta", "filesystems", "profiles", "heads", "columns", "seen", "unplaced", "scopes", "sweeps"}
 

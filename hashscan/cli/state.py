@@ -69,7 +69,7 @@ def status(state: Path) -> int:
 def check(state: Path) -> int:
     """Look through all of it for damage; the next sweep sets a damaged state aside and reads everything.
 
-    Reads all that is kept, some tens of thousands of contents a second, and may run beside a sweep.
+    Reads all that is kept, some ten thousand contents a second, and may run beside a sweep.
     """
     from hashscan.scan.state.reading import StateReader
     from hashscan.scan.state.verifying import damages

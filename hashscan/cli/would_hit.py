@@ -35,4 +35,6 @@ def say_hits(name: str, compared: Difference, state: Path) -> None:
     for algorithm, entries in sorted(hits.left_out.items()):
         say(f"hashscan: list {name}: {entries} new entries of {algorithm} were not looked up")
     shown = f", the first {_FILES_SHOWN} of them shown" if count > _FILES_SHOWN else ""
-    say(f"hashscan: list {name}: {hits.entries} new entries hit {count} known files{shown}")
+    entries_hit = "entry hits" if hits.entries == 1 else "entries hit"
+    files = "1 known file" if count == 1 else f"{count} known files"
+    say(f"hashscan: list {name}: {hits.entries} new {entries_hit} {files}{shown}")

@@ -43,4 +43,4 @@ def test_new_entries_hit_known_files_and_old_ones_are_not_asked(
     (hit,) = ran.lines
     assert (hit["entry"], hit["category"], hit["presence"]) == ("n-md5", "B1", "gone")
     assert "1 new entries of sha512 were not looked up" in ran.err
-    assert "1 new entries hit 1 known files" in ran.err
+    assert "1 new entry hits 1 known file" in ran.err

@@ -83,6 +83,17 @@ def test_what_was_committed_is_found(tmp_path: Path, written: Written, indexed: 
     database.execute("ROLLBACK")
 
 
+def test_what_is_not_indexed_yet_is_found_behind_what_is(tmp_path: Path, written: Written) -> None:
+    _, _, contents, _ = written
+    contents.add(kept(b"a"), 0, 5)
+    contents.sync()
+    row = contents.add(kept(b"b"), 0, 5)
+    contents.commit()
+    with StateReader(tmp_path) as reader:
+        assert reader.by_sha256(hashlib.sha256(b"b").digest()) == [row]
+        assert reader.by_sha256(hashlib.sha256(b"a").digest()) == [row - 1]
+
+
 def test_of_a_file_that_was_read_again_the_latest_counts(tmp_path: Path, written: Written) -> None:
     _, _, contents, rows = written
     first, second = contents.add(kept(b"a"), 0, 5), contents.add(kept(b"b"), 0, 5)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.cli.test_lists import published, root, url  # noqa: F401 - fixtures
 
 
+@pytest.mark.slow
 def test_new_entries_hit_known_files_and_old_ones_are_not_asked(
     run: Run,
     url: str,  # noqa: F811

@@ -75,7 +75,9 @@ def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path
     folder, state = pictures
     draw(folder, 700)
     assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
-    nodes = here.nodes(here.start_node(state), here.start_node(state))
+    # Slowed down, so that the sweep isn't over before the worker is killed.
+    slow = {"HASHSCAN_LIMIT_FILES": "60"}
+    nodes = here.nodes(*(here.start_node(state, environment=slow) for _ in range(2)))
     code, said = killing(
         lambda: os.kill(workers_of(nodes[0])[0], signal.SIGKILL),
         command(state, folder, tmp_path / "far.jsonl", *here.options),

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "--state": "the list is kept there",
     "--files-from": "it says what is swept",
     "--inventory": "it says what is swept",
+    "--known": "it takes few other options",
     "--cluster": "it says where",
     "--cluster-ca": "of a cluster",
     "--cluster-cert": "of a cluster",
@@ -75,6 +76,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--in-flight": [1],
         "--endpoint": ["http://127.0.0.1:9"],
         "--shard": ["1/1"],
+        "--reread": ["100%"],
     }
     if option.opts[0] in particular:
         return particular[option.opts[0]]

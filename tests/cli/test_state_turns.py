@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def tree(tmp_path: Path, uploads: Path) -> Path:
 
 def kept(state: Path) -> int:
     """How many files are remembered."""
-    with sqlite3.connect(state / "sweep" / "state.sqlite") as database:
+    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
         found = database.execute("SELECT listing FROM folders UNION ALL SELECT listing FROM pieces")
         return sum(len(from_bytes(listing)) for (listing,) in found)
 
@@ -167,7 +168,7 @@ def test_what_is_gone_is_forgotten_and_no_finding_any_more(
     ran, records = sweep(run, tree, tmp_path)
     assert (ran.code, len(names(records)), names(records, "standing")) == (1, 10, [])
     assert kept(state) == 413 - 6
-    with sqlite3.connect(state / "sweep" / "state.sqlite") as database:
+    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
         gone = database.execute("SELECT count(*) FROM findings WHERE gone IS NOT NULL").fetchone()
     assert gone == (2,)
 

@@ -146,6 +146,16 @@ def _set_aside(folder: Path, why: str) -> str:
 
 
 @contextmanager
+def closed_on_failure(database: sqlite3.Connection) -> Iterator[None]:
+    """Close a database whose user comes to nothing."""
+    try:
+        yield
+    except BaseException:
+        database.close()
+        raise
+
+
+@contextmanager
 def explained(folder: Path) -> Iterator[None]:
     """Turn trouble with the state, while it is in use, into an error that ends the command."""
     try:

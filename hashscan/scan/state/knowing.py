@@ -21,7 +21,7 @@ from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, LOW, QUIET, STALE, Contents
-from hashscan.scan.state.database import explained, open_database
+from hashscan.scan.state.database import closed_on_failure, explained, open_database
 from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
 from hashscan.scan.state.gained import Gains
 from hashscan.scan.state.listings import Listing, from_bytes, joined
@@ -72,7 +72,7 @@ class KnownFiles:
             told(remark)
         self._met: set[bytes] = set()
         self._matcher: Matcher | None = None
-        with explained(self._folder):
+        with closed_on_failure(self._database), explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
             self._findings = Findings(self._database)

@@ -17,7 +17,7 @@ from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, LACKING, LOW, ODD, QUIET, STALE, Contents
-from hashscan.scan.state.database import explained, open_database
+from hashscan.scan.state.database import closed_on_failure, explained, open_database
 from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.gained import Gains
@@ -128,7 +128,7 @@ class SweepMemory:
         self._seen: list[tuple[int, int, int, int, int]] = []
         self._matcher: Matcher | None = None
         self._committed = self._synced = time.monotonic()
-        with explained(self._folder):
+        with closed_on_failure(self._database), explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
             scopes.begin(self._database)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,6 @@ def test_all_digests_come_out(contents: Contents) -> None:
 
 @given(data=st.data())
 def test_any_runs_come_out(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    database, folder, _ = open_database(tmp_path_factory.mktemp("state"))
-    contents = Contents(database, folder, PROFILE)
     turns = st.sets(st.integers(0, 8), min_size=1).map(lambda some: tuple(sorted(some)))
     drawn = st.builds(
         run_of,
@@ -123,11 +122,12 @@ def test_any_runs_come_out(tmp_path_factory: pytest.TempPathFactory, data: st.Da
         st.integers(0, 60),
         st.integers(0, 100),
     )
-    for _ in range(data.draw(st.integers(1, 4))):
-        add(contents, *data.draw(st.lists(drawn, min_size=1, max_size=4)))
-    assert at_once(contents) == one_by_one(contents, list(range(contents.rows)))
-    contents.close()
-    database.close()
+    pictures = data.draw(st.lists(st.lists(drawn, min_size=1, max_size=4), min_size=1, max_size=4))
+    database, folder, _ = open_database(tmp_path_factory.mktemp("state"))
+    with closing(database), closing(Contents(database, folder, PROFILE)) as contents:
+        for runs in pictures:
+            add(contents, *runs)
+        assert at_once(contents) == one_by_one(contents, list(range(contents.rows)))
 
 
 def test_heads_without_a_number_are_unpacked_one_by_one(

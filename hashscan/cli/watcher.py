@@ -16,9 +16,9 @@ from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.base import Record
+from hashscan.scan.observer import Observer
 from hashscan.scan.pause import pause
 from hashscan.scan.pipeline import Sweep
-from hashscan.scan.sweep import Observer
 
 Handler = Callable[[int, FrameType | None], None]
 

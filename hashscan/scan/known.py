@@ -10,28 +10,19 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from hashscan import __version__
-from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
-from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.records import known_record, summary_record, sweep_record
-from hashscan.reports.sink import ReportSink
+from hashscan.reports.records import known_record, sweep_record
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
+from hashscan.scan.observer import Observer
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.state.knowing import KnownFiles
-from hashscan.scan.summary import Summary
-from hashscan.scan.sweep import (
-    Observer,
-    Outcome,
-    default_report,
-    emitter,
-    only_test_entries,
-    require_usable,
-    sandbox_options,
-)
+from hashscan.scan.summary import Summary, exit_code_of
+from hashscan.scan.sweep import require_usable, sandbox_options
+from hashscan.scan.writing import Outcome, Writing, default_report
 from hashscan.settings import SweepSettings
 from hashscan.sources.patterns import Patterns
 
@@ -58,11 +49,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
-        sinks = [stack.enter_context(ReportSink(REPORT_FORMATS[r.format], r.path)) for r in reports]
-        for sink in sinks:
-            if sink.set_aside is not None:
-                observer.set_aside(sink.set_aside)
-        emit = emitter(sinks, observer)
+        writing = stack.enter_context(Writing(reports, observer))
+        emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(settings.decoding),
@@ -112,31 +100,5 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings.append(f"{known.unmatched} files must be read again, which the next sweep does")
         if standing:
             shortcomings.append(f"{standing} earlier findings stand of which nothing else is known")
-        found = summary.found(settings.fail_on)
-        if shortcomings:
-            exit_code = EXIT_FOUND_INCOMPLETE if found else EXIT_INCOMPLETE
-        else:
-            exit_code = EXIT_FOUND if found else EXIT_CLEAN
-        seconds = time.monotonic() - clock
-        emit(
-            summary_record(
-                {
-                    **summary.fields(),
-                    "incomplete": shortcomings,
-                    "only_test_entries": only_test_entries(infos),
-                    "seconds": round(seconds, 3),
-                    "ended": datetime.now(UTC).isoformat(),
-                    "exit_code": exit_code,
-                }
-            )
-        )
-        for sink in sinks:
-            sink.finish()
-        return Outcome(
-            exit_code,
-            summary,
-            infos,
-            tuple(shortcomings),
-            seconds,
-            tuple(report.path for report in reports if report.path is not None),
-        )
+        exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
+        return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock)

@@ -17,9 +17,10 @@ from hashscan.lists.store import ListHandle, ListStore
 from hashscan.model import FileResult, ListInfo, TrustState
 from hashscan.scan.canary import canary
 from hashscan.scan.lock import SweepLock
+from hashscan.scan.observer import Observer
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import check_file
-from hashscan.scan.sweep import Observer, run_sweep, sandbox_options
+from hashscan.scan.sweep import run_sweep, sandbox_options
 from hashscan.scan.worker import Worker
 from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
 

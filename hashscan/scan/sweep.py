@@ -8,32 +8,24 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
 from hashscan import __version__
 from hashscan.errors import (
-    EXIT_CLEAN,
-    EXIT_FOUND,
-    EXIT_FOUND_INCOMPLETE,
-    EXIT_INCOMPLETE,
     NoUsableListError,
-    OutputError,
 )
-from hashscan.lists.exceptions import Exceptions, exceptions_at
+from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
-from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
-from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.base import Record
-from hashscan.reports.records import sandbox_fields, summary_record, sweep_record
-from hashscan.reports.sink import ReportSink
+from hashscan.model import ListInfo
+from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
+from hashscan.scan.observer import Observer
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pace import Pace
 from hashscan.scan.pipeline import Sweep
@@ -43,66 +35,13 @@ from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.shards import ShardFilter
 from hashscan.scan.state.memory import Ending
 from hashscan.scan.state.opening import open_memory
-from hashscan.scan.summary import Summary
-from hashscan.settings import DecodingLimits, NeighbourSettings, ReportTarget, SweepSettings
+from hashscan.scan.summary import exit_code_of
+from hashscan.scan.writing import Outcome, Writing, default_report
+from hashscan.settings import DecodingLimits, NeighbourSettings, SweepSettings
 from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
-
-
-class Observer:
-    """Told of a sweep's progress; this one does nothing with it."""
-
-    def opened(self, lists: Sequence[ListInfo]) -> None:
-        """The lists were looked at; some may not be usable."""
-
-    def excepted(self, exceptions: Exceptions) -> None:
-        """Which of the lists' entries are withheld, and which no longer are."""
-
-    def set_aside(self, path: Path) -> None:
-        """An earlier, killed sweep left an unfinished report, which is kept here."""
-
-    def told(self, message: str) -> None:
-        """Something about the workers that a person should know."""
-
-    def begun(self, run: Sweep) -> None:
-        """The sweep is about to read; it may be stopped from now on."""
-
-    def tick(self) -> None:
-        """Called often while the sweep runs."""
-
-    def record(self, record: Record) -> None:
-        """Called with every record of the report."""
-
-    def stopped_with(self) -> int | None:
-        """The exit code to end with where the sweep was stopped from outside."""
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a sweep ended."""
-
-    exit_code: int
-    summary: Summary
-    lists: tuple[ListInfo, ...]
-    shortcomings: tuple[str, ...]
-    """Why it is incomplete, in words."""
-    seconds: float
-    reports: tuple[Path, ...]
-    """The files that hold the report."""
-
-    @property
-    def only_test(self) -> bool:
-        """Whether all lists held nothing but test entries."""
-        return only_test_entries(self.lists)
-
-
-def only_test_entries(lists: Sequence[ListInfo]) -> bool:
-    """Whether there was nothing real to find."""
-    found = {category for info in lists for category in info.categories}
-    return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
@@ -179,13 +118,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
-        sinks = [
-            stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path)) for report in reports
-        ]
-        for sink in sinks:
-            if sink.set_aside is not None:
-                observer.set_aside(sink.set_aside)
-        emit = emitter(sinks, observer)
+        writing = stack.enter_context(Writing(reports, observer))
+        emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(settings.decoding),
@@ -232,7 +166,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 listings,
                 pool,
                 with_digests=settings.with_digests,
-                own=frozenset(sink.identity for sink in sinks),
+                own=writing.identities,
                 tick=_ticker(pool, gate, observer),
                 memory=memory,
                 deadline=None if settings.time_budget is None else clock + settings.time_budget,
@@ -261,10 +195,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
-        exit_code = summary.exit_code(infos, fail_on=settings.fail_on, strict=settings.strict)
         if failure:
             shortcomings.append(failure)
-            exit_code = EXIT_FOUND_INCOMPLETE if summary.found(settings.fail_on) else EXIT_INCOMPLETE
         for target, before, found in ending.shrunken:
             shortcomings.append(
                 f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
@@ -276,36 +208,21 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
         if run.cut_short and not run.stopped and not failure:
             shortcomings.append("the time budget is used up; the next sweep goes on")
-        if shortcomings and exit_code in {EXIT_CLEAN, EXIT_FOUND}:
-            exit_code = EXIT_INCOMPLETE if exit_code == EXIT_CLEAN else EXIT_FOUND_INCOMPLETE
+        exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
-        seconds = time.monotonic() - clock
-        emit(
-            summary_record(
-                {
-                    **summary.fields(),
-                    **({} if shard is None or run.cut_short else shard.fields()),
-                    **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
-                    **({"cluster": cluster} if cluster else {}),
-                    "incomplete": shortcomings,
-                    "only_test_entries": only_test_entries(infos),
-                    "seconds": round(seconds, 3),
-                    "ended": datetime.now(UTC).isoformat(),
-                    "exit_code": exit_code,
-                }
-            )
-        )
-        for sink in sinks:
-            sink.finish()
-        return Outcome(
-            exit_code,
+        return writing.conclude(
             summary,
             infos,
-            tuple(shortcomings),
-            seconds,
-            tuple(report.path for report in reports if report.path is not None),
+            exit_code,
+            shortcomings,
+            time.monotonic() - clock,
+            {
+                **({} if shard is None or run.cut_short else shard.fields()),
+                **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
+                **({"cluster": cluster} if cluster else {}),
+            },
         )
 
 
@@ -337,36 +254,9 @@ def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[
     return tick
 
 
-def emitter(sinks: Sequence[ReportSink], observer: Observer) -> Callable[[Record], None]:
-    """What hands a record to all who want it."""
-
-    def emit(record: Record) -> None:
-        for sink in sinks:
-            sink.write(record)
-        observer.record(record)
-
-    return emit
-
-
 def _identities(state: Path | None) -> frozenset[tuple[int, int]]:
     """Device and inode of the folders that no sweep enters."""
     if state is None:
         return frozenset()
     found = os.stat(state)
     return frozenset({(found.st_dev, found.st_ino)})
-
-
-def default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:
-    """Where the report goes if nobody says.
-
-    Raises:
-        OutputError: its folder can't be made.
-    """
-    if state is None:
-        return ReportTarget("jsonl", None)
-    folder = state / "reports"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
-    return ReportTarget("jsonl", folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}.jsonl")

@@ -1,0 +1,43 @@
+"""Who is told of a sweep as it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashscan.lists.exceptions import Exceptions
+from hashscan.model import ListInfo
+from hashscan.reports.base import Record
+
+if TYPE_CHECKING:
+    from hashscan.scan.pipeline import Sweep
+
+
+class Observer:
+    """Told of a sweep's progress; this one does nothing with it."""
+
+    def opened(self, lists: Sequence[ListInfo]) -> None:
+        """The lists were looked at; some may not be usable."""
+
+    def excepted(self, exceptions: Exceptions) -> None:
+        """Which of the lists' entries are withheld, and which no longer are."""
+
+    def set_aside(self, path: Path) -> None:
+        """An earlier, killed sweep left an unfinished report, which is kept here."""
+
+    def told(self, message: str) -> None:
+        """Something about the workers that a person should know."""
+
+    def begun(self, run: Sweep) -> None:
+        """The sweep is about to read; it may be stopped from now on."""
+
+    def tick(self) -> None:
+        """Called often while the sweep runs."""
+
+    def record(self, record: Record) -> None:
+        """Called with every record of the report."""
+
+    def stopped_with(self) -> int | None:
+        """The exit code to end with where the sweep was stopped from outside."""
+        return None

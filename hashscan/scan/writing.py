@@ -1,0 +1,143 @@
+"""The reports of a sweep, from where they go to their summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from hashscan.errors import OutputError
+from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
+from hashscan.registry import REPORT_FORMATS
+from hashscan.reports.base import Record
+from hashscan.reports.records import summary_record
+from hashscan.reports.sink import ReportSink
+from hashscan.scan.observer import Observer
+from hashscan.scan.summary import Summary
+from hashscan.settings import ReportTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a sweep ended."""
+
+    exit_code: int
+    summary: Summary
+    lists: tuple[ListInfo, ...]
+    shortcomings: tuple[str, ...]
+    """Why it is incomplete, in words."""
+    seconds: float
+    reports: tuple[Path, ...]
+    """The files that hold the report."""
+
+    @property
+    def only_test(self) -> bool:
+        """Whether all lists held nothing but test entries."""
+        return only_test_entries(self.lists)
+
+
+def only_test_entries(lists: Sequence[ListInfo]) -> bool:
+    """Whether there was nothing real to find."""
+    found = {category for info in lists for category in info.categories}
+    return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
+
+
+class Writing:
+    """All reports of one sweep, which get the same records."""
+
+    def __init__(self, reports: Sequence[ReportTarget], observer: Observer) -> None:
+        """Begin them.
+
+        Args:
+            reports: where they go.
+            observer: told of every record, too.
+
+        Raises:
+            LockedError: another sweep writes one of them.
+            OutputError: one can't be written.
+        """
+        self._observer = observer
+        self._paths = tuple(report.path for report in reports if report.path is not None)
+        with ExitStack() as stack:
+            self._sinks = [
+                stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path))
+                for report in reports
+            ]
+            self._stack = stack.pop_all()
+        for sink in self._sinks:
+            if sink.set_aside is not None:
+                observer.set_aside(sink.set_aside)
+
+    @property
+    def identities(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of the files that grow."""
+        return frozenset(sink.identity for sink in self._sinks)
+
+    def emit(self, record: Record) -> None:
+        """Hand a record to all who want it."""
+        for sink in self._sinks:
+            sink.write(record)
+        self._observer.record(record)
+
+    def conclude(
+        self,
+        summary: Summary,
+        lists: tuple[ListInfo, ...],
+        exit_code: int,
+        shortcomings: Sequence[str],
+        seconds: float,
+        further: Record | None = None,
+    ) -> Outcome:
+        """Write the summary, and give the reports their names.
+
+        Args:
+            summary: what was counted.
+            lists: that were matched against.
+            exit_code: of the sweep.
+            shortcomings: why it is incomplete, in words.
+            seconds: that it took.
+            further: what the summary says besides.
+        """
+        self.emit(
+            summary_record(
+                {
+                    **summary.fields(),
+                    **(further or {}),
+                    "incomplete": list(shortcomings),
+                    "only_test_entries": only_test_entries(lists),
+                    "seconds": round(seconds, 3),
+                    "ended": datetime.now(UTC).isoformat(),
+                    "exit_code": exit_code,
+                }
+            )
+        )
+        for sink in self._sinks:
+            sink.finish()
+        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, self._paths)
+
+    def __enter__(self) -> Writing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:
+    """Where the report goes if nobody says.
+
+    Raises:
+        OutputError: its folder can't be made.
+    """
+    if state is None:
+        return ReportTarget("jsonl", None)
+    folder = state / "reports"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
+    return ReportTarget("jsonl", folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}.jsonl")

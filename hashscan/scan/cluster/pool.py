@@ -40,6 +40,7 @@ LOOK_SECONDS = 0.2
 OTHERS_SECONDS = 5.0
 """For the others, once one is."""
 CLOSE_SECONDS = 10.0
+_GIVE_UP_SECONDS = 1.0
 
 
 class ClusterPool(Pool):
@@ -102,8 +103,10 @@ class ClusterPool(Pool):
         """Leave the cluster."""
         if self._loop.is_closed():
             return
-        with contextlib.suppress(TimeoutError):
+        try:
             self._on_loop(self._leave()).result(CLOSE_SECONDS)
+        except TimeoutError:
+            self._on_loop(_give_up()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -220,6 +223,15 @@ class ClusterPool(Pool):
             with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
                 # close() would wait for a scheduler that is lost.
                 await self._client._close(fast=True)
+
+
+async def _give_up() -> None:
+    """Cancel whatever is still under way, or asyncio complains of it as the loop goes."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
 
 
 def _wanted(setup: WorkerSetup, infos: Iterable[ListInfo]) -> Iterator[WantedList]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 GOOGLES_OWN = "https://storage.googleapis.com"
 _EMULATOR = "STORAGE_EMULATOR_HOST"
+_NO_ASIDES = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 _NOBODY = "none"
 
@@ -79,6 +80,8 @@ class GoogleClients:
     @cached_property
     def lister(self) -> storage.Client:
         """Google's own client."""
+        # Or it asks about the bucket besides, in a thread that nobody ends, for which our role need not do.
+        os.environ.setdefault(_NO_ASIDES, "true")
         return storage.Client(
             project=self._project,
             credentials=self._credentials,

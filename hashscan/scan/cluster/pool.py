@@ -39,6 +39,8 @@ LOOK_SECONDS = 0.2
 """Between two looks at who is there."""
 OTHERS_SECONDS = 5.0
 """For the others, once one is."""
+REFUSED_SECONDS = 2.0
+"""How long nobody may have come or be asked before a sweep ends because those that came were refused."""
 CLOSE_SECONDS = 10.0
 _GIVE_UP_SECONDS = 1.0
 
@@ -183,7 +185,7 @@ class ClusterPool(Pool):
             # Not longer, or it would go unnoticed that one died which is waited for.
             await preparing.settle_in(LOOK_SECONDS)
             now = loop.time()
-            if preparing:
+            if preparing or preparing.unsettled:
                 last_asked = now
             if dispatcher.slots:
                 first_ready = now if first_ready is None else first_ready
@@ -191,7 +193,9 @@ class ClusterPool(Pool):
                     return
             else:
                 alone = not preparing.busy and now - last_asked > ARRIVE_SECONDS
-                if alone or now - begun > READY_SECONDS or (preparing.refused and not preparing):
+                # Nodes that were started together don't arrive together.
+                refused = bool(preparing.refused) and now - last_asked > REFUSED_SECONDS
+                if alone or refused or now - begun > READY_SECONDS:
                     return
             if not preparing:
                 await asyncio.sleep(LOOK_SECONDS)

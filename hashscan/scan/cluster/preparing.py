@@ -68,6 +68,11 @@ class Preparing:
     def __bool__(self) -> bool:
         return bool(self._running)
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether somebody is there who is still to answer, or to be asked again."""
+        return any(machine_of(address) not in self.dying for address in self._present - self._settled)
+
     def look(self, present: frozenset[str]) -> None:
         """Ask whoever is new.
 

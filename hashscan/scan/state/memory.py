@@ -404,11 +404,19 @@ class SweepMemory:
         self._database.execute("BEGIN IMMEDIATE")
         self._committed = now
 
-    def found(self, path: bytes, result: FileResult) -> None:
-        """Put down a finding."""
+    @property
+    def findings_stand(self) -> bool:
+        """Whether it has to be told of clean files, too."""
+        return self._findings.any_stand
+
+    def judged(self, path: bytes, version: str, result: FileResult) -> None:
+        """Put down what was found of a file, or of a version of an object."""
         with explained(self._folder):
-            scope, sweep, _ = self._scopes.mark(path)
-            self._findings.put(path, result, scope, sweep)
+            self._findings.judge(path, version, result, self._scopes.sweep)
+
+    def left(self, path: bytes, version: str = "") -> None:
+        """Say that something is there which was not checked."""
+        self._findings.leave(path, version)
 
     def finish(
         self, files: Mapping[bytes, int], *, listed: bool, whole: bool, closed: bool, accept_shrink: bool

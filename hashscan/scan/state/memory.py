@@ -21,7 +21,7 @@ from hashscan.scan.state.database import closed_on_failure, explained, open_data
 from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.gained import Gains
-from hashscan.scan.state.listings import NONE, KeptListing, Listing, joined, listing_of
+from hashscan.scan.state.listings import NONE, YOUNG_CTIME, KeptListing, Listing, joined, listing_of
 from hashscan.scan.state.objects import ObjectRows
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.recollection import result_of
@@ -200,6 +200,9 @@ class SweepMemory:
         else:
             folder.changed = True
             listed.contents[:] = folder.kept.find(listed)
+        if self._weak:
+            # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
+            listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
         attention = (
             np.where(

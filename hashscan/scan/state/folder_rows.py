@@ -118,6 +118,21 @@ class FolderRows:
         row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def checked_in(self, path: bytes, sweep: int) -> bool | None:
+        """Whether a sweep has checked a folder to its end.
+
+        Returns:
+            None where it is not there any more, or was not kept.
+        """
+        kept = self._database.execute(
+            "SELECT filesystem, coalesce(sweep, 0) FROM folders LEFT JOIN seen ON folder=id WHERE path=?",
+            (path,),
+        ).fetchall()
+        if any(last >= sweep for _, last in kept):
+            return True
+        # What another scope has left of a folder says nothing, if its filesystem is there.
+        return False if any(number not in self.filesystems for number, _ in kept) else None
+
     def forget(self, scope: int, sweep: int) -> int:
         """Forget the folders that a complete sweep of their scope did not meet.
 

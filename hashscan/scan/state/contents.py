@@ -93,6 +93,20 @@ class Contents(StoredContents):
         """Flags of each, with those beside, shape (rows,); a view that holds until the next `add`."""
         return self._attention[: self.rows]
 
+    def is_whole(self, row: int) -> bool:
+        """Whether a content is not one that a power cut has taken.
+
+        Raises:
+            ValueError: it is damaged otherwise.
+        """
+        try:
+            self.load(row)
+        except ValueError:
+            if self.attention[row] & STALE:
+                return False
+            raise
+        return True
+
     def _survey(self) -> None:
         """Find out which can't be used as they are."""
         serves = np.zeros(1 << 16, bool)

@@ -456,7 +456,7 @@ class SweepMemory:
     def _standing(self, found: Standing) -> Iterator[Record]:
         """What is to be said of a finding that stands; nothing where today's lists don't say it any more."""
         result: FileResult | None = None
-        if found.content is not None:
+        if found.content is not None and self._contents.is_whole(found.content):
             result = self._derive(found.content, _NOWHERE)
             if result is not None and result.verdict not in FINDINGS:
                 return

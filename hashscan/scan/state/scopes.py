@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -198,8 +199,10 @@ class Scopes:
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
                 self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.sweep, number))
+                rows.forget(
+                    number, self.sweep, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
+                )
                 if not closed:
-                    rows.forget(number, self.sweep)
                     objects.forget(number, self.sweep)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
                 earlier = [
@@ -220,6 +223,9 @@ class Scopes:
                 return False
         container = self._containers.get(target)
         return container is None or found.path.startswith(container.paths)
+
+    def _is_of(self, target: bytes, path: bytes) -> bool:
+        return self._target(path) == target
 
     def _is_gone(self, found: Standing, target: bytes, rows: FolderRows, *, closed: bool) -> bool:
         """Whether a sweep that has checked all there is, and that did not meet a finding, shows it gone."""

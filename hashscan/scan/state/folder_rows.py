@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
+from collections.abc import Callable, Sequence
 
 from hashscan.scan.state.filesystems import name_of
 from hashscan.scan.state.listings import Listing, from_bytes, joined
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class FolderRows:
@@ -118,20 +124,48 @@ class FolderRows:
         row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
         return None if row is None else (row[0], row[1])
 
-    def forget(self, scope: int, sweep: int) -> int:
-        """Forget the folders that a complete sweep of their scope did not meet.
+    def checked_in(self, path: bytes, sweep: int) -> bool | None:
+        """Whether a sweep has checked a folder to its end.
 
-        Those on filesystems that it did not meet stay.
+        Returns:
+            None where it is not there any more, or was not kept.
+        """
+        kept = self._database.execute(
+            "SELECT filesystem, coalesce(sweep, 0) FROM folders LEFT JOIN seen ON folder=id WHERE path=?",
+            (path,),
+        ).fetchall()
+        if any(last >= sweep for _, last in kept):
+            return True
+        # What another scope has left of a folder says nothing, if its filesystem is there.
+        return False if any(number not in self.filesystems for number, _ in kept) else None
+
+    def forget(
+        self, scope: int, sweep: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
+    ) -> int:
+        """Forget the folders of a target that its complete sweep shows to be gone.
+
+        Those that it did not meet and that its own scope came by last are gone, unless some could not be
+        entered. Others may only be left out now, and are looked for.
+
+        Args:
+            scope: of the target.
+            sweep: which one.
+            beneath: whether a folder is the target's.
+            closed: whether some folders could not be entered.
+            everywhere: also those on filesystems that are not there; else these stay.
 
         Returns:
             How many.
         """
-        marks = ",".join(str(number) for number in sorted(self.filesystems))
-        gone = self._database.execute(
-            "SELECT id FROM folders JOIN seen ON folder=id "  # noqa: S608 - numbers only
-            f"WHERE scope=? AND sweep<? AND filesystem IN ({marks})",
-            (scope, sweep),
-        ).fetchall()
+        rows = self._unmet(sweep)
+        there = self.filesystems | self._mounted(rows)
+        gone = [
+            (number,)
+            for number, path, filesystem, last in rows
+            if beneath(path)
+            and (everywhere or filesystem in there)
+            and ((last == scope and not closed) or is_gone(path))
+        ]
         # Their places stay: who follows one sees that there is no such folder, or that it has no such file.
         for statement in (
             "DELETE FROM folders WHERE id=?",
@@ -140,3 +174,46 @@ class FolderRows:
         ):
             self._database.executemany(statement, gone)
         return len(gone)
+
+    def _unmet(self, sweep: int) -> list[tuple[int, bytes, int, int]]:
+        """Row, path, filesystem and last scope of all folders that a sweep has not checked to their end."""
+        query = (
+            "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE sweep<? "
+            "UNION ALL SELECT id, path, filesystem, 0 FROM folders WHERE id NOT IN (SELECT folder FROM seen)"
+        )
+        return self._database.execute(query, (sweep,)).fetchall()
+
+    def _mounted(self, rows: Sequence[tuple[int, bytes, int, int]]) -> set[int]:
+        """Which filesystems are there although a sweep has met no file on them."""
+        paths: dict[int, set[bytes]] = {}
+        for _, path, number, _ in rows:
+            if number not in self.filesystems:
+                known = paths.setdefault(number, set())
+                # What is mounted at one place has all folders beneath that; a few are enough to find it.
+                paths[number] = {min({*known, path}), max({*known, path})}
+        return {
+            number for number, some in paths.items() if any(self._nearest(path) == number for path in some)
+        }
+
+    def _nearest(self, path: bytes) -> int | None:
+        """The filesystem that a folder is on, or would be if it were there."""
+        while True:
+            try:
+                descriptor = open_absolute(path, PASS_FLAGS)
+            except OSError:
+                if path == os.path.dirname(path):
+                    return None
+                path = os.path.dirname(path)
+                continue
+            device = os.fstat(descriptor).st_dev
+            os.close(descriptor)
+            return self.filesystem(path, device)
+
+
+def is_gone(folder: bytes) -> bool:
+    """Whether there is no such folder any more, or something else in its place."""
+    try:
+        os.close(open_absolute(folder, PASS_FLAGS))
+    except OSError as error:
+        return error.errno in _GONE
+    return False

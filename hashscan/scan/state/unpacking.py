@@ -26,6 +26,7 @@ _GROUP = 1 << 13
 _QUALITY, _DOUBT = 8, 9
 _PDQ_BYTES = ALGORITHMS["pdq"].size
 
+
 class Unpacked(NamedTuple):
     """One digest of each of some contents."""
 
@@ -141,9 +142,7 @@ def _block(contents: StoredContents, rows: Rows, profiles: NDArray[np.uint16], b
         # A structure is that of heads without their qualities and doubts.
         key = masked(heads.get(known, b"")), contents.profiles[profile].picture_names
         of_pair[number] = places.setdefault(key, len(places))
-    return Block(
-        rows, of_pair[back], list(places), heads, at, header, data, _stored(contents, header[:, 0])
-    )
+    return Block(rows, of_pair[back], list(places), heads, at, header, data, _stored(contents, header[:, 0]))
 
 
 def _of_block(block: Block) -> Iterator[Unpacked | Beyond]:
@@ -214,10 +213,10 @@ def _of_structure(
                 values = records.first
             else:
                 guess = guesses.of(head, turn)
-                values = guess
-                if values is None or values.shape[1] != ALGORITHMS[algorithm].size:
-                    values = np.empty((len(at), ALGORITHMS[algorithm].size), np.uint8)
-                loops.step(records.data, at, values, guessed=guess is values)
+                size = ALGORITHMS[algorithm].size
+                guessed = guess is not None and guess.shape[1] == size
+                values = guess if guess is not None and guessed else np.empty((len(at), size), np.uint8)
+                loops.step(records.data, at, values, guessed=guessed)
             guesses.learn(head, turn, values)
             rendering, shown = head[5], head[6]
             yield Unpacked(records.rows[good], algorithm, values[good], rendering, turn, shown)

@@ -65,7 +65,7 @@ class NumpyLoops(Loops):
         """By zlib, record by record."""
         if len(at) and ((at < 0).any() or (length < 0).any() or (at + length > len(data)).any()):
             raise IndexError("beyond the end")
-        view, whole, crc32 = memoryview(data), values.tobytes(), zlib.crc32
+        view, whole, crc32 = memoryview(data.data), values.tobytes(), zlib.crc32
         size = values.shape[1]
         ends, firsts = (at + length).tolist(), range(0, len(whole), size)
         found = [

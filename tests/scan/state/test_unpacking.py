@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq_turns import likely_turned
@@ -20,7 +21,7 @@ from hashscan.scan.state.contents import Contents
 from hashscan.scan.state.database import open_database
 from hashscan.scan.state.packing import pack
 from hashscan.scan.state.profile import Profile
-from hashscan.scan.state.unpacking import Beyond, unpacked
+from hashscan.scan.state.unpacking import Beyond, Unpacked, blocks_of
 
 NAMES = ("pdq", "phash")
 PROFILE = Profile(
@@ -46,6 +47,11 @@ def run_of(
     for row in rows[1:]:
         row[rng.choice(256, flips, replace=False)] ^= 1
     return DigestRun(part, rendering, turns, 0, "pdq", np.packbits(rows, axis=1).tobytes(), quality, 0)
+
+
+def unpacked(contents: Contents, rows: NDArray[np.int64]) -> Iterator[Unpacked | Beyond]:
+    for block in blocks_of(contents, rows):
+        yield from block.digests()
 
 
 def add(contents: Contents, *runs: DigestRun) -> int:

@@ -49,7 +49,7 @@ def state(tmp_path: Path) -> Path:
     put(rows, b"/g", {b"5": 5})
     put(rows, b"/g", {b"9": 9}, piece=True)
     database.execute("DELETE FROM folders WHERE path=x'2f676f6e65'")
-    database.execute("INSERT INTO findings VALUES (x'2f67', 1, 7, 'match', '', 1, 2, 1, 3)")
+    database.execute("INSERT INTO findings VALUES (x'2f67', '', 7, 'match', '', 1, 2, 1, 3)")
     database.executemany("INSERT INTO hits VALUES (?)", [(1,), (7,), (9,)])
     database.execute("INSERT INTO matched VALUES ('part', 8)")
     contents.sync()

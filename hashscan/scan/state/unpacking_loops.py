@@ -63,7 +63,7 @@ class NumpyLoops(Loops):
 
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
         """By zlib, record by record."""
-        if len(at) and ((at < 0).any() or (length < 0).any() or (at + length > len(data)).any()):
+        if ((at < 0) | (length < 0) | (length > len(data) - at)).any():
             raise IndexError("beyond the end")
         view, whole, crc32 = memoryview(data.data), values.tobytes(), zlib.crc32
         size = values.shape[1]

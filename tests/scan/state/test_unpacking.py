@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -117,6 +117,7 @@ def test_all_digests_come_out(contents: Contents) -> None:
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_any_runs_come_out(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     turns = st.sets(st.integers(0, 8), min_size=1).map(lambda some: tuple(sorted(some)))
     drawn = st.builds(

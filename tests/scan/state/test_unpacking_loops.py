@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.scan.state.unpacking_loops import CLoops, Loops, NumpyLoops, best_loops
@@ -15,6 +15,7 @@ each = pytest.mark.parametrize("loops", LOOPS, ids=lambda loops: loops.name)
 
 @each
 @given(st.binary(min_size=1, max_size=100), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99))))
+@settings(deadline=None)
 def test_sums_are_those_of_zlib(loops: Loops, data: bytes, drawn: list[tuple[int, int]]) -> None:
     places = [(begin, length) for begin, length in drawn if begin + length <= len(data)]
     values = np.random.default_rng(len(places)).integers(0, 256, (len(places), 32), np.uint8)
@@ -52,6 +53,7 @@ def test_sums_stay_within_the_data(loops: Loops, at: int, length: int) -> None:
     st.sampled_from([8, 32]),
     st.booleans(),
 )
+@settings(deadline=None)
 def test_all_make_the_same_of_anything(data: bytes, at: list[int], size: int, guessed: bool) -> None:
     said = []
     for loops in LOOPS:

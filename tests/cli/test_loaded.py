@@ -74,3 +74,20 @@ def test_the_clouds_libraries_can_be_loaded_after_lists_were_opened() -> None:
         "import azure.core.exceptions, boto3"
     )
     subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=True, timeout=60)
+
+
+def test_no_command_starts_threads_to_calculate_with(run: Run, state: Path, files: Path) -> None:
+    assert run("scan", "--list", "demo", files).code == 0
+    code = (
+        "import os, sys; from hashscan.__main__ import main; main(); assert 'numpy' in sys.modules; "
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "lookup", DIGEST],
+        env=environment(state),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "1\n"

@@ -53,6 +53,9 @@ def test_what_has_changed_in_silence_is_told(sweep: Sweep, uploads: Path) -> Non
     ran, summary = sweep("--weak-change-check", "--reread", "100%")
     assert (ran.code, summary["incomplete"]) == (4, ["1 files have changed in silence"])
     assert "text' has other content than when it was read before" in ran.err
+    lines = map(json.loads, (uploads.parent / "report.jsonl").read_text().splitlines())
+    (told,) = (line for line in lines if line["type"] == "silent-change")
+    assert (told["path"], told["size"], "before" in told) == (str(uploads / "text"), 5, False)
     # What it is now is known from now on.
     assert sweep("--weak-change-check", "--reread", "100%")[1]["incomplete"] == []
 

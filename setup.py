@@ -1,7 +1,7 @@
 """Builds the parts in C where there is a compiler.
 
-Without one, numpy's loops hash pictures and search the index, Python looks at folders, and HEIF can't be
-decoded.
+Without one, numpy's loops hash pictures, search the index and unpack kept digests, Python reads folders, and
+HEIF can't be decoded.
 """
 
 from setuptools import Extension, setup
@@ -11,6 +11,14 @@ setup(
         Extension(
             "hashscan.lists.index._probe",
             ["hashscan/lists/index/_probe.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O3"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
+            "hashscan.scan.state._unpack",
+            ["hashscan/scan/state/_unpack.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O3"],
             py_limited_api=True,

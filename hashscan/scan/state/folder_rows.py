@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 
+from hashscan.scan.shards import shard_of
 from hashscan.scan.state.filesystems import name_of
 from hashscan.scan.state.listings import Listing, from_bytes, joined
+from hashscan.scan.state.presence import is_folder_gone
+from hashscan.sources.base import shown_path
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
-
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class FolderRows:
@@ -92,10 +92,45 @@ class FolderRows:
         )
 
     def write(self, folder: int, listing: Listing) -> None:
-        """Put a listing in the place of all that is kept of a folder."""
+        """Put a listing in the place of all that is kept of a folder's files in this shard."""
+        self._put(folder, listing)
+        self._take_over(folder)
+
+    def _put(self, folder: int, listing: Listing) -> None:
         self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
         self._database.execute("UPDATE folders SET listing=? WHERE id=?", (listing.to_bytes(), folder))
         self._database.execute("DELETE FROM pieces WHERE folder=?", (folder,))
+
+    def _take_over(self, folder: int) -> None:
+        """Drop what sweeps that were divided otherwise have kept of a folder's files in this shard."""
+        others = self._database.execute(
+            "SELECT other.id, other.path, other.shard, other.listing FROM folders AS own "
+            "JOIN folders AS other ON other.path=own.path AND other.filesystem=own.filesystem "
+            "AND other.id<>own.id WHERE own.id=?",
+            (folder,),
+        ).fetchall()
+        index, _, count = self._shard.partition("/")
+        for number, path, shard, stored in others:
+            if count and shard.partition("/")[2] == count:
+                continue
+            if not count:
+                self._drop([(number,)])
+                continue
+            pieces = self._database.execute(
+                "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
+            )
+            kept = joined([from_bytes(stored), *(from_bytes(piece) for (piece,) in pieces)])
+            names = kept.names.split(b"/") if len(kept) else []
+            self._put(
+                number,
+                kept.some(
+                    [
+                        place
+                        for place, name in enumerate(names)
+                        if shard_of(shown_path(path, b"", name), int(count)) != int(index)
+                    ]
+                ),
+            )
 
     def place(self) -> None:
         """Say of all contents in which folders they are."""
@@ -164,16 +199,19 @@ class FolderRows:
             for number, path, filesystem, last in rows
             if beneath(path)
             and (everywhere or filesystem in there)
-            and ((last == scope and not closed) or is_gone(path))
+            and ((last == scope and not closed) or is_folder_gone(path))
         ]
+        self._drop(gone)
+        return len(gone)
+
+    def _drop(self, folders: Sequence[tuple[int]]) -> None:
         # Their places stay: who follows one sees that there is no such folder, or that it has no such file.
         for statement in (
             "DELETE FROM folders WHERE id=?",
             "DELETE FROM pieces WHERE folder=?",
             "DELETE FROM seen WHERE folder=?",
         ):
-            self._database.executemany(statement, gone)
-        return len(gone)
+            self._database.executemany(statement, folders)
 
     def _unmet(self, sweep: int) -> list[tuple[int, bytes, int, int]]:
         """Row, path, filesystem and last scope of all folders that a sweep has not checked to their end."""
@@ -208,12 +246,3 @@ class FolderRows:
             device = os.fstat(descriptor).st_dev
             os.close(descriptor)
             return self.filesystem(path, device)
-
-
-def is_gone(folder: bytes) -> bool:
-    """Whether there is no such folder any more, or something else in its place."""
-    try:
-        os.close(open_absolute(folder, PASS_FLAGS))
-    except OSError as error:
-        return error.errno in _GONE
-    return False

@@ -6,7 +6,6 @@ on with the same turn, and takes what was checked in it last.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sqlite3
@@ -22,6 +21,7 @@ from hashscan.scan.shards import shard_of
 from hashscan.scan.state.findings import Findings, Standing
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.objects import ObjectRows
+from hashscan.scan.state.presence import is_file_gone
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -236,13 +236,7 @@ class Scopes:
         if checked is not None or closed:
             return bool(checked)
         # The folder may be gone, or only be left out now.
-        try:
-            os.lstat(found.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError as error:
-            return error.errno == errno.ENAMETOOLONG
-        return False
+        return is_file_gone(found.path)
 
 
 def _has_shrunk(before: int, found: int) -> bool:

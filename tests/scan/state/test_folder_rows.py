@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.model import FileStat, Item
+from hashscan.scan.shards import shard_of
 from hashscan.scan.state.database import open_database
 from hashscan.scan.state.folder_rows import FolderRows
+from hashscan.scan.state.listings import Listing, from_bytes, listing_of
 
 OWN, OTHER = 1, 2
 """Scopes."""
@@ -90,3 +93,32 @@ def test_a_filesystem_that_is_not_there_keeps_its_folders(
     rows = FolderRows(database, "")
     rows.forget(OWN, SWEEP, lambda _: True, closed=False, everywhere=everywhere)
     assert left(database) == expected
+
+
+def named(*names: bytes) -> Listing:
+    items = [Item(name, FileStat(1, number, 1, 1, 1, 1, 0)) for number, name in enumerate(names)]
+    listing, _ = listing_of(items, 10**18)
+    listing.contents[:] = 0
+    return listing
+
+
+def names_by_shard(database: sqlite3.Connection) -> dict[str, set[bytes]]:
+    found = database.execute("SELECT shard, listing FROM folders")
+    return {shard: set(from_bytes(listing).names.split(b"/")) - {b""} for shard, listing in found}
+
+
+def test_what_was_divided_otherwise_is_taken_over(database: sqlite3.Connection) -> None:
+    names = [b"%d" % number for number in range(40)]
+    inner = {name for name in names if shard_of(b"/f/" + name, 2) == 1}
+    whole = FolderRows(database, "")
+    whole.write(whole.find_or_make(b"/f", 1), named(*names[:20]))
+    whole.add_piece(whole.find_or_make(b"/f", 1), named(*names[20:]))
+    for index in (1, 2):
+        rows = FolderRows(database, f"{index}/2")
+        rows.write(rows.find_or_make(b"/f", 1), named(b"new"))
+        if index == 1:
+            # What is in the other shard nobody has looked for yet.
+            assert names_by_shard(database) == {"": set(names) - inner, "1/2": {b"new"}}
+    assert names_by_shard(database) == {"": set(), "1/2": {b"new"}, "2/2": {b"new"}}
+    whole.write(whole.find_or_make(b"/f", 1), named(b"newest"))
+    assert names_by_shard(database) == {"": {b"newest"}}

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.model import FileStat, Item
+from hashscan.sources.columns import ItemColumns
 
 YOUNG_CTIME, YOUNG_MTIME = 1, 2
 """Changed so shortly before it was listed that a later change may have left the time as it is."""
@@ -127,6 +128,10 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
     Returns:
         It, and the device that all files are on; None where they are on several.
     """
+    if isinstance(items, ItemColumns):
+        return _listed(
+            np.frombuffer(items.identities, np.int64).reshape(4, -1), items.names, now_ns
+        ), items.device
     fields = len(FileStat._fields)
     stats = [item.stat for item in items]
     device = stats[0].device
@@ -136,17 +141,17 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
         flat = array("q", (wrapped(number) for number in chain.from_iterable(stats)))
     table = np.frombuffer(flat, np.int64).reshape(-1, fields)
     identities = np.ascontiguousarray(table[:, 1:5].T)
+    names = b"/".join([item.name for item in items])
+    same = (table[:, 0] == table[0, 0]).all()
+    return _listed(identities, names, now_ns), device if same else None
+
+
+def _listed(identities: NDArray[np.int64], names: bytes, now_ns: int) -> Listing:
     recent = now_ns - RACY_NS
     flags = (identities[3] > recent) * np.uint8(YOUNG_CTIME) + (identities[2] > recent) * np.uint8(
         YOUNG_MTIME
     )
-    listing = Listing(
-        identities,
-        np.full(len(items), NONE, np.int64),
-        flags.astype(np.uint8),
-        b"/".join([item.name for item in items]),
-    )
-    return listing, device if (table[:, 0] == table[0, 0]).all() else None
+    return Listing(identities, np.full(identities.shape[1], NONE, np.int64), flags.astype(np.uint8), names)
 
 
 def wrapped(number: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
-from hashscan.reports.records import folder_record, lost_record, result_record
+from hashscan.reports.records import folder_record, lost_record, result_record, silent_change_record
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -281,8 +281,10 @@ class Sweep:
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Give a file of a batch its verdict, and remember it."""
-        if self._memory is not None:
-            self._memory.settle(batch, item, result.content)
+        before = "" if self._memory is None else self._memory.settle(batch, item, result.content)
+        if before:
+            path = shown_path(batch.target, batch.folder, item.name)
+            yield silent_change_record(path, item, before if self._with_digests else "")
         yield from self._tell(batch, result, item)
 
     def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:

@@ -203,8 +203,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
                 "without --accept-shrink"
             )
-        if memory is not None and memory.changed_in_silence:
-            shortcomings.append(f"{memory.changed_in_silence} files have changed in silence")
+        if memory is not None and memory.rereading.changed:
+            shortcomings.append(f"{memory.rereading.changed} files have changed in silence")
         if ending.standing:
             shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
         if run.cut_short and not run.stopped and not failure:

@@ -22,7 +22,7 @@ from hashscan.scan.state.unpacking_loops import Bytes, Rows, best_loops
 BLOCK_BYTES = 16 << 20
 """Of `further`, what is looked at in one go at most, and one record more."""
 
-_GROUP = 1 << 13
+_GROUP = 1 << 12
 _QUALITY, _DOUBT = 8, 9
 _PDQ_BYTES = ALGORITHMS["pdq"].size
 

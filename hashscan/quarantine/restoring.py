@@ -84,23 +84,27 @@ def _restore_within(
 ) -> None:
     quarantine.note(State.RESTORING, item.id, way="rename")
     quarantine.log.sync()
+    before = os.fstat(parent)
     try:
         put_back(file, item.record["file"])
         system.sync(file)
-        _set_in(quarantine, item, place.descriptor, place, parent, name)
+        _set_in(item, place.descriptor, parent, name)
     except (OSError, NotDone) as error:
         seal(file)
         raise _stays(quarantine, item, error) from error
+    _settle(quarantine, item, place, parent, before)
 
 
 def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name: bytes) -> None:
     """Put back what is not opened, since nobody knows what it is."""
     quarantine.note(State.RESTORING, item.id, way="rename")
     quarantine.log.sync()
+    before = os.fstat(parent)
     try:
-        _set_in(quarantine, item, place.descriptor, place, parent, name)
+        _set_in(item, place.descriptor, parent, name)
     except NotDone as error:
         raise _stays(quarantine, item, error) from error
+    _settle(quarantine, item, place, parent, before)
 
 
 def _restore_across(
@@ -108,6 +112,7 @@ def _restore_across(
 ) -> None:
     quarantine.note(State.RESTORING, item.id, way="copy")
     quarantine.log.sync()
+    before = os.fstat(parent)
     try:
         with private_folder(parent, item.id.encode()) as private:
             copy = system.create(private, item.id.encode(), 0o600)
@@ -120,7 +125,7 @@ def _restore_across(
                 # Which file it is, should we die before the next line.
                 quarantine.note(State.RESTORING, item.id, way="copy", inode=os.fstat(copy).st_ino)
                 quarantine.log.sync()
-                _set_in(quarantine, item, private, place, parent, name)
+                _set_in(item, private, parent, name)
             except (OSError, NotDone):
                 system.unlink(private, item.id.encode())
                 raise
@@ -128,21 +133,23 @@ def _restore_across(
                 os.close(copy)
     except (OSError, NotDone) as error:
         raise _stays(quarantine, item, error) from error
+    _settle(quarantine, item, place, parent, before)
 
 
-def _set_in(quarantine: Quarantine, item: Item, source: int, place: Place, parent: int, name: bytes) -> None:
-    """Give the file its name, and the folder the times it had before the file was taken out."""
-    before = os.fstat(parent)
+def _set_in(item: Item, source: int, parent: int, name: bytes) -> None:
     try:
         system.rename(source, item.id.encode(), parent, name)
     except OSError as error:
         raise NotDone(Outcome.REFUSED, f"it can't have its name back: {error.strerror}") from error
+
+
+def _settle(quarantine: Quarantine, item: Item, place: Place, parent: int, before: os.stat_result) -> None:
+    """Give the folder its times back and see that all of it is on the disk."""
     try:
         _times_of_folder(item, parent, before)
         sync_folder(parent)
         finish(quarantine, item, place)
     except OSError as error:
-        # It is back; to seal it now would take it from its owner once more.
         raise OutputError(f"item {item.id} is back, but that may not last: {error.strerror}") from error
 
 

@@ -36,6 +36,7 @@ from hashscan.scan.state.contents import Contents
 from hashscan.scan.state.database import open_database
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.listings import listing_of
+from hashscan.scan.state.packing import pack
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.stored_contents import ABOUT, FURTHER, checksum_of, prefix_of
 
@@ -104,7 +105,7 @@ def _add_one(contents: Contents) -> int:
     run = DigestRun(Part(), 0, (0,), 0, "pdq", bytes(range(32)), 90, 0)
     reply = pack_picture(FORMATS[0], 640, 480, ("pdq",), [run])
     exact = tuple(hashlib.new(name, b"first").digest() for name in ("md5", "sha1", "sha256"))
-    return contents.add(Kept(exact, 0, reply, confirmed=True), 0, NOW)
+    return contents.add(Kept(exact, 0, pack(reply, ("pdq",)), confirmed=True), 0, NOW)
 
 
 def _append(

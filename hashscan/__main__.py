@@ -14,6 +14,9 @@ def main() -> int:
     # Interpreters that are started for workers would else import what lies in the current folder, which may
     # be a customer's.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # numpy's linear algebra would else start a thread for every processor, which spins until it has something
+    # to do; and it has nothing here, since pictures are hashed in the sandbox.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         from hashscan.cli.main import run
 

@@ -165,7 +165,8 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--accept-shrink",
     is_flag=True,
-    help="Believe that what is gone is gone, where a target has lost more than a fifth of its files.",
+    help="Believe that what is gone is gone, where a target has lost more than a fifth of its files, and at "
+    "least ten.",
 )
 @click.option(
     "--reread",

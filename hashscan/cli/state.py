@@ -41,6 +41,20 @@ def status(state: Path) -> int:
             for each in found.filesystems
         ),
     )
+    if found.stores:
+        show_table(
+            "buckets",
+            ("bucket", "service", "objects", "size"),
+            (
+                (
+                    os.fsdecode(each.container),
+                    each.endpoint or "-",
+                    str(each.objects),
+                    human_bytes(each.bytes),
+                )
+                for each in found.stores
+            ),
+        )
     show_table(
         "targets",
         ("target", "shard", "files", "last complete sweep"),
@@ -54,9 +68,11 @@ def status(state: Path) -> int:
             for each in found.targets
         ),
     )
-    each = f", {size / found.files:.0f} bytes a file" if found.files else ""
+    known = found.files + found.objects
+    each = f", {size / known:.0f} bytes a file" if known else ""
+    objects = f"{found.objects} objects, " if found.objects else ""
     say(
-        f"hashscan: {found.files} files, {found.contents} contents, {found.pictures} pictures; "
+        f"hashscan: {found.files} files, {objects}{found.contents} contents, {found.pictures} pictures; "
         f"{human_bytes(size)} on the disk{each}"
     )
     begun = "never" if found.last_begun is None else moment(found.last_begun)
@@ -69,7 +85,7 @@ def status(state: Path) -> int:
 def check(state: Path) -> int:
     """Look through all of it for damage; the next sweep sets a damaged state aside and reads everything.
 
-    Reads all that is kept, some ten thousand contents a second, and may run beside a sweep.
+    Reads all that is kept, some hundred thousand contents a second, and may run beside a sweep.
     """
     from hashscan.scan.state.reading import StateReader
     from hashscan.scan.state.verifying import damages
@@ -124,7 +140,7 @@ def vacuum(state: Path) -> int:
 @click.option("--with-digests", is_flag=True, help="Write sha256, md5 and sha1 of every file, too.")
 @state_option
 def export(form: str, output: Path, with_digests: bool, state: Path) -> int:
-    """Write out every known file: path, size, times, and the verdict of findings."""
+    """Write out every known file and object: path, size, times, and the verdict of findings."""
     from hashscan.scan.state.exporting import FORMATS
     from hashscan.scan.state.reading import StateReader
 

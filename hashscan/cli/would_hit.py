@@ -26,7 +26,7 @@ def say_hits(name: str, compared: Difference, state: Path) -> None:
         hits = hits_of(reader, (change for change in compared.changes() if change.came))
         count = 0
         for file in KnownFiles(reader).having(list(hits.nearest)):
-            if file.identity is None:
+            if file.identity is None and file.finding is not None and file.finding.gone is not None:
                 continue
             count += 1
             if count <= _FILES_SHOWN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 PREFIX_SIZE = 64
@@ -239,7 +240,7 @@ def sniff(prefix: bytes | memoryview) -> PictureFormat | None:
     prefix = bytes(prefix[:PREFIX_SIZE])
     if not prefix or (prefix[0] in _BEGINS_LIKE_NONE and _LATE.match(prefix) is None):
         return None
-    for picture_format in _CANDIDATES[prefix[0]]:
+    for picture_format in _candidates(prefix[0]):
         if picture_format.recognises(prefix):
             return picture_format
     return None
@@ -255,6 +256,8 @@ def advice(picture_format: PictureFormat) -> str:
     return f"; to have it decoded, install hashscan[{picture_format.extra}] with a C compiler at hand"
 
 
+# Every file of a sweep is sniffed, and most are no pictures; but a short command meets few first bytes.
+@cache
 def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:
     """The formats of which a file may be that starts with this byte."""
     return tuple(
@@ -266,9 +269,6 @@ def _candidates(first_byte: int) -> tuple[PictureFormat, ...]:
         )
     )
 
-
-# Every file of a sweep is sniffed, and most are no pictures.
-_CANDIDATES = tuple(_candidates(first_byte) for first_byte in range(256))
 
 _LATE_SIGNATURES = tuple(
     signature

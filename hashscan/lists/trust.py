@@ -20,11 +20,18 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets
-from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
-from tuf.ngclient.config import EnvelopeType, UpdaterConfig
 
 from hashscan.errors import ListTrustError, UsageError
+from hashscan.lists.tuf_api import (
+    EnvelopeType,
+    Metadata,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    TrustedMetadataSet,
+    UpdaterConfig,
+)
 
 ReadMetadata = Callable[[str], bytes | None]
 """Gives the bytes of a metadata file by its name, such as `3.snapshot.json`; None when there is none."""

@@ -237,11 +237,12 @@ def known_record(path: bytes, result: FileResult, item: Item, *, with_digests: b
     return {key: value for key, value in record.items() if key not in {"uid", "links", "device"}}
 
 
-def standing_record(path: bytes, result: FileResult, first: str, last: str) -> Record:
+def standing_record(path: bytes, version: str, result: FileResult, first: str, last: str) -> Record:
     """The record of an earlier finding that this sweep did not come by, and that stands until one does.
 
     Args:
-        path: of the file.
+        path: of the file, or an object's URL.
+        version: of an object, where versions were swept; else empty.
         result: what is to be said of it by today's lists.
         first: when it was found first, RFC 3339.
         last: when it was found last.
@@ -255,6 +256,8 @@ def standing_record(path: bytes, result: FileResult, first: str, last: str) -> R
         "first": first,
         "last": last,
     }
+    if version:
+        record["version"] = version
     if result.matches:
         record["matches"] = [match_fields(match) for match in result.matches]
     return record

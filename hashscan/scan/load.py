@@ -31,13 +31,16 @@ _MINUTE = 60.0
 class LoadGate:
     """Looks at the load from time to time, and holds the workers by their pace."""
 
-    def __init__(self, most: float, pace: Pace, source: Path = LOADAVG) -> None:
+    def __init__(
+        self, most: float, pace: Pace, source: Path = LOADAVG, *, until: float | None = None
+    ) -> None:
         """Look for the first time.
 
         Args:
             most: the load of others up to which the sweep goes on.
             pace: what the workers ask.
             source: the kernel's word for the load.
+            until: when the sweep is to end, by the monotonic clock; from then on nothing is held.
 
         Raises:
             UsageError: there is none.
@@ -45,6 +48,7 @@ class LoadGate:
         self._most = most
         self._pace = pace
         self._source = source
+        self._until = until
         self._own = 0.0
         self._looked = time.monotonic() - _LOOK_SECONDS
         try:
@@ -62,6 +66,10 @@ class LoadGate:
             What to tell a person: that the sweep now waits, or goes on; mostly nothing.
         """
         now = time.monotonic()
+        if self._until is not None and now >= self._until:
+            # Or it would end only when others let it, long after its time.
+            self._pace.held = False
+            return ""
         past = now - self._looked
         if past < _LOOK_SECONDS:
             return ""

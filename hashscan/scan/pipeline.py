@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
-from hashscan.reports.records import FINDINGS, folder_record, lost_record, result_record
+from hashscan.reports.records import folder_record, lost_record, result_record
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -145,11 +145,16 @@ class Sweep:
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
                 self.summary.add(result)
                 path = shown_path(target, folder, item.name)
+                if self._memory is not None:
+                    self._memory.left(path, item.version)
                 yield result_record(path, result, with_digests=self._with_digests, item=item)
             case LostFile(target, folder, name, reason, detail):
                 self.files_by_target[target] += 1
                 self.summary.count(Verdict.UNREADABLE, reason)
-                yield lost_record(shown_path(target, folder, name), reason, detail)
+                path = shown_path(target, folder, name)
+                if self._memory is not None:
+                    self._memory.left(path)
+                yield lost_record(path, reason, detail)
             case ClosedFolder(target, folder, closed_because, detail):
                 self.summary.close_folder(closed_because)
                 if self._memory is not None:
@@ -258,8 +263,11 @@ class Sweep:
     def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Count a file, and tell of it where there is something to tell."""
         self.summary.add(result)
-        if result.verdict is not Verdict.CLEAN:
-            path = shown_path(batch.target, batch.folder, item.name)
-            if self._memory is not None and result.verdict in FINDINGS:
-                self._memory.found(path, result)
+        clean = result.verdict is Verdict.CLEAN
+        if clean and (self._memory is None or not self._memory.findings_stand):
+            return
+        path = shown_path(batch.target, batch.folder, item.name)
+        if self._memory is not None:
+            self._memory.judged(path, item.version, result)
+        if not clean:
             yield result_record(path, result, with_digests=self._with_digests, item=item)

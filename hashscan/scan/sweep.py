@@ -28,7 +28,7 @@ from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.observer import Observer
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pace import Pace
-from hashscan.scan.pipeline import Sweep
+from hashscan.scan.pipeline import BATCHES_PER_WORKER, Sweep
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
@@ -42,6 +42,9 @@ from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
+
+_HANDED_OUT_SECONDS = 1.0
+"""How long a sweep with limits goes on, at most, with what its workers have when its time is over."""
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
@@ -83,6 +86,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
     identity = str(uuid.uuid4())
     started = datetime.now(UTC)
     clock = time.monotonic()
+    deadline = None if settings.time_budget is None else clock + settings.time_budget
     with ExitStack() as stack:
         if settings.state is not None:
             # First of all, because it makes the folder, which must be known to be left out.
@@ -93,6 +97,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
+            **_batch_limits(settings),
         )
         sources: Sequence[Source]
         if settings.inventory is None:
@@ -132,7 +137,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
             keep=settings.state is not None and settings.cluster is None,
         )
-        pace, gate = _restraint(settings.neighbour, stack)
+        pace, gate = _restraint(settings.neighbour, stack, deadline)
         memory = None
         if setup.keep:
             memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
@@ -169,7 +174,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 own=writing.identities,
                 tick=_ticker(pool, gate, observer),
                 memory=memory,
-                deadline=None if settings.time_budget is None else clock + settings.time_budget,
+                deadline=deadline,
             )
             observer.begun(run)
             for record in run:
@@ -226,12 +231,28 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
 
 
-def _restraint(neighbour: NeighbourSettings, stack: ExitStack) -> tuple[Pace | None, LoadGate | None]:
+def _batch_limits(settings: SweepSettings) -> dict[str, int]:
+    """What goes into a batch where a sweep is to be slow, so that what is handed out is soon done."""
+    seconds = _HANDED_OUT_SECONDS / (settings.workers * BATCHES_PER_WORKER)
+    wanted = {
+        "batch_files": settings.neighbour.limit_files,
+        "batch_bytes": settings.neighbour.limit_rate,
+    }
+    return {
+        name: min(getattr(ListingOptions, name), max(1, int(rate * seconds)))
+        for name, rate in wanted.items()
+        if rate is not None
+    }
+
+
+def _restraint(
+    neighbour: NeighbourSettings, stack: ExitStack, deadline: float | None
+) -> tuple[Pace | None, LoadGate | None]:
     """What workers must ask before they read, and what looks at the load; None where nothing is asked for."""
     if not neighbour.paced:
         return None, None
     pace = stack.enter_context(Pace(neighbour.limit_rate, neighbour.limit_files))
-    return pace, None if neighbour.max_load is None else LoadGate(neighbour.max_load, pace)
+    return pace, None if neighbour.max_load is None else LoadGate(neighbour.max_load, pace, until=deadline)
 
 
 def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: Pace | None) -> Pool:

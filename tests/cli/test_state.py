@@ -131,6 +131,24 @@ def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
     assert sweep(tree)[1][-1]["unchanged"] == 14
 
 
+def test_what_a_list_gains_while_other_options_hold_is_found(
+    sweep: Sweep, run: Run, uploads: Path, tmp_path: Path
+) -> None:
+    (uploads / "apart").mkdir()
+    for name in ("listed.jpg", "alike.jpg"):
+        (uploads / name).unlink()
+    (uploads / "apart" / "text").write_bytes(b"words")
+    time.sleep(2.1)
+    assert sweep(uploads)[0] == 0
+    (hashed,) = run("hash", uploads / "other.jpg").lines
+    gained = tmp_path / "gained.csv"
+    gained.write_text(f"id,algorithm,value,category\ng,pdq,{hashed['digests']['pdq']},B1\n")
+    assert run("lists", "import", gained, "--name", "ours").code == 0
+    assert sweep(uploads / "apart", "--max-pixels", "1000000")[0] == 0
+    code, records = sweep(uploads)
+    assert (code, [Path(record["path"]).name for record in records[1:-1]]) == (1, ["other.jpg"])
+
+
 @pytest.mark.slow
 def test_what_a_list_no_longer_says_is_no_finding(sweep: Sweep, run: Run, tree: Path, tmp_path: Path) -> None:
     sweep(tree)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_ctime_counts_otherwise(sweep: Sweep, uploads: Path) -> None:
     ran, summary = sweep()
     assert (summary["unchanged"], summary["incomplete"]) == (3, [])
     assert "has other content" not in ran.err
+
+
+def test_what_a_weak_sweep_did_not_see_a_later_one_does(sweep: Sweep, uploads: Path) -> None:
+    sweep()
+    exchange(uploads / "other.jpg", b"other words".ljust((uploads / "other.jpg").stat().st_size))
+    (uploads / "new").write_bytes(b"new words")
+    time.sleep(2.1)
+    assert sweep("--weak-change-check")[1]["unchanged"] == 4
+    assert sweep("--weak-change-check")[1]["unchanged"] == 5
+    shutil.copy(uploads / "listed.jpg", uploads / "new")
+    _, summary = sweep()
+    assert (summary["unchanged"], summary["verdicts"]["match"]) == (0, 3)
+    assert sweep("--weak-change-check")[1]["verdicts"] == summary["verdicts"]
 
 
 @pytest.mark.parametrize("share", ["1", "101%", "-1%", "all"])

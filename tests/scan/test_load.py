@@ -53,6 +53,16 @@ def test_it_waits_above_the_limit_and_goes_on_well_below(pace: Pace, source: Pat
     ]
 
 
+def test_when_the_time_is_over_nothing_is_held(pace: Pace, source: Path) -> None:
+    source.write_text("9 1 1 1/100 1\n")
+    gate = LoadGate(4, pace, source, until=time.monotonic() + 3600)
+    assert gate.look()
+    assert pace.held
+    gate = LoadGate(4, pace, source, until=time.monotonic())
+    assert not gate.look()
+    assert not pace.held
+
+
 def test_it_looks_from_time_to_time_only(pace: Pace, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 60.0)
     source.write_text("9 1 1 1/100 1\n")

@@ -16,7 +16,7 @@ from hashscan.lists.durable import PRIVATE_FILE, replace_file, sync_folder
 from hashscan.lists.layout import private_folder
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
+    from hashscan.lists.tuf_api import CryptoSigner
 
 ONLINE_ROLES = ("targets", "snapshot", "timestamp")
 """The roles whose keys are in daily use; none of them can sign a new root."""
@@ -49,7 +49,8 @@ def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from securesystemslib.signer import CryptoSigner
+
+    from hashscan.lists.tuf_api import CryptoSigner
 
     encryption = (
         serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
@@ -122,7 +123,8 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from securesystemslib.signer import CryptoSigner
+
+    from hashscan.lists.tuf_api import CryptoSigner
 
     with path.open("rb") as file:
         mode = os.fstat(file.fileno()).st_mode

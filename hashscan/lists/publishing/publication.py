@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets
-
 from hashscan.errors import ListTrustError, UsageError
 from hashscan.lists import trust
 from hashscan.lists.durable import replace_file
@@ -20,6 +18,7 @@ from hashscan.lists.publishing import release
 from hashscan.lists.publishing.keys import load_key
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.repository import METADATA, read_metadata
+from hashscan.lists.tuf_api import MetaFile, Root, Snapshot, TargetFile, Targets
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer

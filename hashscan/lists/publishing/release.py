@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
-
 from hashscan.lists.publishing.publisher_state import Expiry
+from hashscan.lists.tuf_api import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer

@@ -13,7 +13,7 @@ from hashscan.lists.layout import private_folder
 from hashscan.lists.publishing.keys import RETIRED, SUFFIX, Passphrases, new_key, open_key
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
+    from hashscan.lists.tuf_api import CryptoSigner
 
 COUNT_MAX = 100
 """Most keys a root may have; even one key for each of a large body's members stays far below."""

@@ -19,8 +19,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuf.api.metadata import Root
-
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists import trust
 from hashscan.lists.durable import remove_leftovers, replace_file, sync_folder
@@ -37,6 +35,7 @@ from hashscan.lists.publishing.keys import (
 from hashscan.lists.publishing.publication import Publication, publish
 from hashscan.lists.publishing.publisher_state import PublisherState
 from hashscan.lists.publishing.root_keys import RootKey, check_threshold, load_root_keys, make_root_keys
+from hashscan.lists.tuf_api import Root
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer

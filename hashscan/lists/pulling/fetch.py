@@ -16,7 +16,8 @@ from typing import IO
 from urllib.parse import unquote
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
-from tuf.ngclient.fetcher import FetcherInterface
+
+from hashscan.lists.tuf_api import FetcherInterface
 
 FOLDER_URL = "folder:///"
 """Stands for the folder of a `FolderFetcher` in the addresses it is given."""

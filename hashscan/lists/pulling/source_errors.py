@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
-from tuf.api.serialization import DeserializationError
 
 from hashscan.errors import ListTrustError, UnreachableError
 from hashscan.lists.pulling.fetch import TooLongError
+from hashscan.lists.tuf_api import DeserializationError
 
 CHECK_CLOCK = (
     "Check this machine's clock. If it is right, ask the list's owner to release anew; the last good version "

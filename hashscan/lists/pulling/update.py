@@ -30,10 +30,9 @@ from hashscan.lists.repository import (
 from hashscan.model import ListInfo
 
 if TYPE_CHECKING:
-    from tuf.ngclient.updater import Updater
-
     from hashscan.lists.pulling.fetch import StagingFetcher
     from hashscan.lists.trust import SignedTarget, VerifiedMetadata
+    from hashscan.lists.tuf_api import Updater
 
 _ROLES = ("timestamp", "snapshot", "targets")
 _ROOT_HISTORY = "root_history"
@@ -195,9 +194,9 @@ class Update:
     def _updater(self, address: str, fetcher: StagingFetcher) -> Updater:
         """tuf's client, which keeps the metadata it has seen, so that nobody can go back behind it."""
         from tuf.api.exceptions import RepositoryError
-        from tuf.ngclient.updater import Updater
 
         from hashscan.lists import trust
+        from hashscan.lists.tuf_api import Updater
 
         tuf = self._folder.tuf
         private_folder(tuf / _ROOT_HISTORY)
@@ -218,7 +217,7 @@ class Update:
 
     def _stage_metadata(self) -> None:
         """Copy what tuf's client has verified into the new version, named as in a published repository."""
-        from tuf.api.metadata import Metadata, Root
+        from hashscan.lists.tuf_api import Metadata, Root
 
         tuf, staged = self._folder.tuf, self._staging / METADATA
         trusted_version = Metadata[Root].from_bytes(self._root).signed.version

@@ -31,8 +31,9 @@ LOW, ODD, CONFIRMED, LACKING = 1, 2, 4, 8
 """Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in
 full; a fresh decoder has confirmed what is kept; it is of a format that an extra would decode."""
 
-HIT, STALE = 64, 128
-"""Beside them in `attention`: it came near to an entry; it must be read again."""
+OPAQUE, HIT, STALE = 32, 64, 128
+"""Beside them in `attention`: what is kept of it is lost, or means something else today; it came near to an
+entry; it must be read again."""
 
 QUIET = LOW | CONFIRMED
 """With no other flag a content has nothing to report."""
@@ -83,25 +84,46 @@ class Contents(StoredContents):
         self._survey()
 
     @property
+    def wanted(self) -> Profile:
+        """What the sweep would have contents digested by."""
+        return self._wanted
+
+    @property
     def attention(self) -> NDArray[np.uint8]:
-        """The flags of each, with HIT and STALE, shape (rows,); a view that holds until the next `add`."""
+        """Flags of each, with those beside, shape (rows,); a view that holds until the next `add`."""
         return self._attention[: self.rows]
+
+    def is_whole(self, row: int) -> bool:
+        """Whether a content is not one that a power cut has taken.
+
+        Raises:
+            ValueError: it is damaged otherwise.
+        """
+        try:
+            self.load(row)
+        except ValueError:
+            if self.attention[row] & STALE:
+                return False
+            raise
+        return True
 
     def _survey(self) -> None:
         """Find out which can't be used as they are."""
         serves = np.zeros(1 << 16, bool)
-        serves_pictures, same_extras = serves.copy(), serves.copy()
+        serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
         for number, by in self._profiles.items():
             serves[number] = by.serves(self._wanted)
             serves_pictures[number] = by.serves_pictures(self._wanted)
             same_extras[number] = by.extras == self._wanted.extras
+            meant[number] = by.means_the_same(self._wanted)
         for start in range(0, self.rows, _BLOCK):
             about = self.columns["about"].read(start, _BLOCK)
             profile, flags = about["profile"], about["flags"]
             good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
             good &= same_extras[profile] | ((flags & LACKING) == 0)
-            self._attention[start : start + len(about)] = flags | np.where(good, 0, STALE).astype(np.uint8)
-        for table, flag in (("hits", HIT), ("lost", STALE)):
+            apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
+            self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
+        for table, flag in (("hits", HIT), ("lost", OPAQUE | STALE)):
             rows = [row for (row,) in self._database.execute(f"SELECT content FROM {table}")]  # noqa: S608
             self._attention[rows] |= flag
 
@@ -119,7 +141,7 @@ class Contents(StoredContents):
             except (ValueError, KeyError, IndexError, struct.error):
                 lost.append(number)
         self._database.executemany("INSERT OR IGNORE INTO lost VALUES (?)", [(number,) for number in lost])
-        self._attention[lost] |= STALE
+        self._attention[lost] |= OPAQUE | STALE
         return len(lost)
 
     def add(self, kept: Kept, flags: int, now: int) -> int:

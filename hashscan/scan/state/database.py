@@ -47,6 +47,7 @@ CREATE TABLE objects (
   store INTEGER, key BLOB, version TEXT, etag TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
   content INTEGER NOT NULL, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, PRIMARY KEY (store, key, version)
 ) WITHOUT ROWID;
+CREATE INDEX objects_content ON objects (content);
 -- Folders of which not all contents are in places yet.
 CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
 CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
@@ -61,10 +62,11 @@ CREATE TABLE scopes (
   turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
 );
 CREATE TABLE sweeps (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER);
--- Every finding there was: of which sweep the last was, and since when the file is gone.
+-- Every finding there was: of which sweep the last was, and since when the file is gone or harmless.
 CREATE TABLE findings (
-  path BLOB PRIMARY KEY, scope INTEGER NOT NULL, content INTEGER, verdict TEXT NOT NULL,
-  because TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER
+  path BLOB, version TEXT, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
+  first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER,
+  PRIMARY KEY (path, version)
 ) WITHOUT ROWID;
 """
 

@@ -1,36 +1,45 @@
-"""Writes out every file that a state knows, in forms that other programs read."""
+"""Writes out every file and object that a state knows, in forms that other programs read."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from hashscan.reports.records import path_fields
+import numpy as np
+from numpy.typing import NDArray
+
 from hashscan.scan.state.asking import load
-from hashscan.scan.state.known_files import KnownFiles
-from hashscan.scan.state.known_record import finding_fields, moment
+from hashscan.scan.state.checksums import digests_hold, rows_of
+from hashscan.scan.state.known_files import KnownFile, KnownFiles
+from hashscan.scan.state.known_record import address_fields, identity_fields, moment, seen_fields
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
 
-_PLAIN = ("path", "path_b64", "size", "mtime_ns", "first_read", "last_seen", "verdict", "because")
+_PLAIN = (
+    *("path", "path_b64", "version", "size", "mtime_ns", "etag"),
+    *("first_read", "last_seen", "verdict", "because", "gone"),
+)
+_BLOCK = 1 << 14
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 def ndjson(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
-    """A JSON line for each file; paths as in reports.
+    """A JSON line for each file and object; paths as in reports.
 
     Raises:
         ValueError: the state is damaged.
     """
+    encode = json.JSONEncoder(separators=(",", ":")).encode
     for record in _records(reader, with_digests=with_digests):
-        yield json.dumps(record, separators=(",", ":")) + "\n"
+        yield encode(record) + "\n"
 
 
 def comma_separated(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
-    """A header line, then a line for each file.
+    """A header line, then a line for each file and object.
 
     A value that a spreadsheet could take for a formula has an apostrophe before it; so has one that begins
     with an apostrophe.
@@ -51,26 +60,43 @@ FORMATS: dict[str, Callable[..., Iterator[str]]] = {"ndjson": ndjson, "csv": com
 
 
 def _records(reader: StateReader, *, with_digests: bool) -> Iterator[dict[str, Any]]:
-    about = reader.columns["about"]
-    for file in KnownFiles(reader).all():
-        assert file.identity is not None
-        record: dict[str, Any] = {
-            **path_fields(file.path),
-            "size": file.identity[1],
-            "mtime_ns": file.identity[2],
-        }
-        if with_digests:
-            content = load(reader, file.content)
-            if content is None:
-                # A power cut has taken it; the next sweep reads the file again.
+    for files in _in_blocks(KnownFiles(reader).all()):
+        contents = np.array([file.content for file in files], np.int64)
+        about = rows_of(reader.columns["about"], contents)
+        read = map(moment, about["since"].tolist())
+        digests: Iterable[dict[str, str] | None] = (
+            _digests(reader, contents, about) if with_digests else [{}] * len(files)
+        )
+        for file, first, values in zip(files, read, digests, strict=True):
+            # A power cut has taken it; the next sweep reads the file again.
+            if values is None:
                 continue
-            record |= {name: content.exact[name].hex() for name in COLUMN_DIGESTS}
-        record["first_read"] = moment(int(about.read(file.content, 1)[0]["since"]))
-        if file.seen is not None:
-            record["last_seen"] = moment(file.seen)
-        if file.finding is not None:
-            record |= finding_fields(file.finding)
-        yield record
+            yield {
+                **address_fields(file),
+                **identity_fields(file),
+                **values,
+                "first_read": first,
+                **seen_fields(file),
+            }
+
+
+def _digests(
+    reader: StateReader, contents: NDArray[np.int64], about: NDArray[Any]
+) -> Iterator[dict[str, str] | None]:
+    """Those of each content by name; None for one that a power cut has taken."""
+    values = {name: rows_of(reader.columns[name], contents) for name in COLUMN_DIGESTS}
+    hold = digests_hold(about, values).tolist()
+    hexes = [[value.hex() for value in map(bytes, column)] for column in values.values()]
+    for content, good, *each in zip(contents.tolist(), hold, *hexes, strict=True):
+        if good:
+            yield dict(zip(COLUMN_DIGESTS, each, strict=True))
+        elif load(reader, content) is None:
+            yield None
+
+
+def _in_blocks(files: Iterator[KnownFile]) -> Iterator[list[KnownFile]]:
+    while block := list(islice(files, _BLOCK)):
+        yield block
 
 
 def _safe(value: object) -> object:

@@ -1,17 +1,18 @@
-"""The findings of all sweeps: each stands until a sweep comes by its file and finds it gone or harmless."""
+"""The findings of all sweeps: each stands until a sweep finds its file gone or harmless.
+
+A file that a sweep could not or would not read is neither.
+"""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from hashscan.model import FileResult, FileStat, Verdict
 from hashscan.reports.base import Record
-from hashscan.reports.records import standing_record
+from hashscan.reports.records import FINDINGS, standing_record
 
 NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
 """Of a file that nobody has looked at."""
@@ -21,6 +22,8 @@ class Standing(NamedTuple):
     """An earlier finding that a sweep did not come by."""
 
     path: bytes
+    version: str
+    """Of an object, where versions were swept; else empty."""
     content: int | None
     """Its number, where it was kept."""
     verdict: str
@@ -36,45 +39,63 @@ class Findings:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        rows = database.execute("SELECT path, version FROM findings WHERE gone IS NULL")
+        self._open = {(bytes(path), str(version)) for path, version in rows}
+        """Those that stand, so that most files need not be looked up among them."""
+        self._doubtful: set[tuple[bytes, str]] = set()
 
-    def put(self, path: bytes, result: FileResult, scope: int, sweep: int) -> None:
-        """Put down that a sweep has found something."""
+    @property
+    def any_stand(self) -> bool:
+        """Whether a clean file may be one of them."""
+        return bool(self._open)
+
+    def judge(self, path: bytes, version: str, result: FileResult, sweep: int) -> None:
+        """Put down what a sweep has found of a file, or of a version of an object."""
+        if result.verdict in FINDINGS:
+            self._put(path, version, result, sweep)
+        elif result.verdict is not Verdict.CLEAN:
+            self.leave(path, version)
+        elif (path, version) in self._open:
+            self._open.remove((path, version))
+            self._lose(path, version)
+
+    def _put(self, path: bytes, version: str, result: FileResult, sweep: int) -> None:
         now = int(time.time())
+        self._open.add((path, version))
         self._database.execute(
-            "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (path) DO UPDATE SET "
-            "scope=CASE excluded.scope WHEN 0 THEN scope ELSE excluded.scope END, content=excluded.content, "
-            "verdict=excluded.verdict, because=excluded.because, last=excluded.last, "
-            "sweep=excluded.sweep, gone=NULL",
-            (path, scope, result.content, result.verdict.value, result.because, now, now, sweep),
+            "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (path, version) "
+            "DO UPDATE SET content=excluded.content, verdict=excluded.verdict, because=excluded.because, "
+            "last=excluded.last, sweep=excluded.sweep, gone=NULL",
+            (path, version, result.content, result.verdict.value, result.because, now, now, sweep),
         )
 
-    def settle(self, scope: int, sweep: int) -> None:
-        """After a sweep, put down which findings of its scope are gone, in folders that it has checked."""
-        now = int(time.time())
-        for found in list(self.standing(scope, sweep)):
-            folder = os.path.dirname(found.path)
-            checked = self._database.execute(
-                "SELECT max(sweep) FROM folders JOIN seen ON folder=id WHERE path=?", (folder,)
-            ).fetchone()
-            if checked[0] is None or checked[0] >= sweep:
-                self._database.execute("UPDATE findings SET gone=? WHERE path=?", (now, found.path))
+    def leave(self, path: bytes, version: str) -> None:
+        """Say that something is there which was not checked, so that nothing is known of a finding there."""
+        for key in ((path, version), (path, "")):
+            if key in self._open:
+                self._doubtful.add(key)
 
-    def standing(self, scope: int, sweep: int) -> Iterator[Standing]:
-        """Findings of a scope that are not gone, and that a sweep did not come by."""
+    def settle(self, found: Standing) -> bool:
+        """Put down that one is gone which a sweep would have come by; whether that can be believed."""
+        if (found.path, found.version) in self._doubtful:
+            return False
+        self._open.discard((found.path, found.version))
+        self._lose(found.path, found.version)
+        return True
+
+    def _lose(self, path: bytes, version: str) -> None:
+        self._database.execute(
+            "UPDATE findings SET gone=? WHERE path=? AND version=?", (int(time.time()), path, version)
+        )
+
+    def standing(self, sweep: int) -> list[Standing]:
+        """Those that are not gone, and that a sweep did not find again."""
         rows = self._database.execute(
-            "SELECT path, content, verdict, because, first, last FROM findings "
-            "WHERE scope=? AND sweep<? AND gone IS NULL ORDER BY path",
-            (scope, sweep),
+            "SELECT path, version, content, verdict, because, first, last FROM findings "
+            "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
+            (sweep,),
         )
-        yield from (Standing(*row) for row in rows.fetchall())
-
-    def all_standing(self) -> Iterator[Standing]:
-        """Findings of all scopes that are not gone."""
-        rows = self._database.execute(
-            "SELECT path, content, verdict, because, first, last FROM findings "
-            "WHERE gone IS NULL ORDER BY path"
-        )
-        yield from (Standing(*row) for row in rows.fetchall())
+        return [Standing(*row) for row in rows]
 
 
 def standing_record_of(found: Standing, result: FileResult | None) -> Record:
@@ -87,4 +108,4 @@ def standing_record_of(found: Standing, result: FileResult | None) -> Record:
     if result is None:
         result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
     times = [datetime.fromtimestamp(seconds, UTC).isoformat() for seconds in (found.first, found.last)]
-    return standing_record(found.path, result, *times)
+    return standing_record(found.path, found.version, result, *times)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Callable, Sequence
 
+from hashscan.scan.shards import shard_of
 from hashscan.scan.state.filesystems import name_of
 from hashscan.scan.state.listings import Listing, from_bytes, joined
+from hashscan.scan.state.presence import is_folder_gone
+from hashscan.sources.base import shown_path
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 
 
 class FolderRows:
@@ -86,10 +92,45 @@ class FolderRows:
         )
 
     def write(self, folder: int, listing: Listing) -> None:
-        """Put a listing in the place of all that is kept of a folder."""
+        """Put a listing in the place of all that is kept of a folder's files in this shard."""
+        self._put(folder, listing)
+        self._take_over(folder)
+
+    def _put(self, folder: int, listing: Listing) -> None:
         self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
         self._database.execute("UPDATE folders SET listing=? WHERE id=?", (listing.to_bytes(), folder))
         self._database.execute("DELETE FROM pieces WHERE folder=?", (folder,))
+
+    def _take_over(self, folder: int) -> None:
+        """Drop what sweeps that were divided otherwise have kept of a folder's files in this shard."""
+        others = self._database.execute(
+            "SELECT other.id, other.path, other.shard, other.listing FROM folders AS own "
+            "JOIN folders AS other ON other.path=own.path AND other.filesystem=own.filesystem "
+            "AND other.id<>own.id WHERE own.id=?",
+            (folder,),
+        ).fetchall()
+        index, _, count = self._shard.partition("/")
+        for number, path, shard, stored in others:
+            if count and shard.partition("/")[2] == count:
+                continue
+            if not count:
+                self._drop([(number,)])
+                continue
+            pieces = self._database.execute(
+                "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
+            )
+            kept = joined([from_bytes(stored), *(from_bytes(piece) for (piece,) in pieces)])
+            names = kept.names.split(b"/") if len(kept) else []
+            self._put(
+                number,
+                kept.some(
+                    [
+                        place
+                        for place, name in enumerate(names)
+                        if shard_of(shown_path(path, b"", name), int(count)) != int(index)
+                    ]
+                ),
+            )
 
     def place(self) -> None:
         """Say of all contents in which folders they are."""
@@ -118,25 +159,90 @@ class FolderRows:
         row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
         return None if row is None else (row[0], row[1])
 
-    def forget(self, scope: int, sweep: int) -> int:
-        """Forget the folders that a complete sweep of their scope did not meet.
+    def checked_in(self, path: bytes, sweep: int) -> bool | None:
+        """Whether a sweep has checked a folder to its end.
 
-        Those on filesystems that it did not meet stay.
+        Returns:
+            None where it is not there any more, or was not kept.
+        """
+        kept = self._database.execute(
+            "SELECT filesystem, coalesce(sweep, 0) FROM folders LEFT JOIN seen ON folder=id WHERE path=?",
+            (path,),
+        ).fetchall()
+        if any(last >= sweep for _, last in kept):
+            return True
+        # What another scope has left of a folder says nothing, if its filesystem is there.
+        return False if any(number not in self.filesystems for number, _ in kept) else None
+
+    def forget(
+        self, scope: int, sweep: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
+    ) -> int:
+        """Forget the folders of a target that its complete sweep shows to be gone.
+
+        Those that it did not meet and that its own scope came by last are gone, unless some could not be
+        entered. Others may only be left out now, and are looked for.
+
+        Args:
+            scope: of the target.
+            sweep: which one.
+            beneath: whether a folder is the target's.
+            closed: whether some folders could not be entered.
+            everywhere: also those on filesystems that are not there; else these stay.
 
         Returns:
             How many.
         """
-        marks = ",".join(str(number) for number in sorted(self.filesystems))
-        gone = self._database.execute(
-            "SELECT id FROM folders JOIN seen ON folder=id "  # noqa: S608 - numbers only
-            f"WHERE scope=? AND sweep<? AND filesystem IN ({marks})",
-            (scope, sweep),
-        ).fetchall()
+        rows = self._unmet(sweep)
+        there = self.filesystems | self._mounted(rows)
+        gone = [
+            (number,)
+            for number, path, filesystem, last in rows
+            if beneath(path)
+            and (everywhere or filesystem in there)
+            and ((last == scope and not closed) or is_folder_gone(path))
+        ]
+        self._drop(gone)
+        return len(gone)
+
+    def _drop(self, folders: Sequence[tuple[int]]) -> None:
         # Their places stay: who follows one sees that there is no such folder, or that it has no such file.
         for statement in (
             "DELETE FROM folders WHERE id=?",
             "DELETE FROM pieces WHERE folder=?",
             "DELETE FROM seen WHERE folder=?",
         ):
-            self._database.executemany(statement, gone)
-        return len(gone)
+            self._database.executemany(statement, folders)
+
+    def _unmet(self, sweep: int) -> list[tuple[int, bytes, int, int]]:
+        """Row, path, filesystem and last scope of all folders that a sweep has not checked to their end."""
+        query = (
+            "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE sweep<? "
+            "UNION ALL SELECT id, path, filesystem, 0 FROM folders WHERE id NOT IN (SELECT folder FROM seen)"
+        )
+        return self._database.execute(query, (sweep,)).fetchall()
+
+    def _mounted(self, rows: Sequence[tuple[int, bytes, int, int]]) -> set[int]:
+        """Which filesystems are there although a sweep has met no file on them."""
+        paths: dict[int, set[bytes]] = {}
+        for _, path, number, _ in rows:
+            if number not in self.filesystems:
+                known = paths.setdefault(number, set())
+                # What is mounted at one place has all folders beneath that; a few are enough to find it.
+                paths[number] = {min({*known, path}), max({*known, path})}
+        return {
+            number for number, some in paths.items() if any(self._nearest(path) == number for path in some)
+        }
+
+    def _nearest(self, path: bytes) -> int | None:
+        """The filesystem that a folder is on, or would be if it were there."""
+        while True:
+            try:
+                descriptor = open_absolute(path, PASS_FLAGS)
+            except OSError:
+                if path == os.path.dirname(path):
+                    return None
+                path = os.path.dirname(path)
+                continue
+            device = os.fstat(descriptor).st_dev
+            os.close(descriptor)
+            return self.filesystem(path, device)

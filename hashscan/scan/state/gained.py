@@ -13,7 +13,8 @@ from hashscan.lists.columns import ColumnFiles, ListHandle
 from hashscan.model import ALGORITHMS, FileStat, Item
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, is_tight, thresholds_of_lists
-from hashscan.scan.state.contents import STALE, Contents
+from hashscan.scan.state.contents import OPAQUE, Contents
+from hashscan.scan.state.profile import meaning_of
 from hashscan.scan.state.recollection import recalled
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
 from hashscan.scan.state.unpacking import Beyond, unpacked
@@ -46,6 +47,7 @@ class Gains:
         self._contents = contents
         self._review = review
         self._lists = lists
+        self._meaning = meaning_of(contents.wanted)
         self._thresholds = thresholds_of_lists(lists)
         self._parts = [
             (handle, files, self._label(handle, files)) for handle in lists for files in handle.columns
@@ -60,7 +62,8 @@ class Gains:
         reach = self._thresholds[name] if ALGORITHMS[name].metric == "hamming" else 0
         if name == "pdq" and self._review is not None:
             reach = max(reach, self._review)
-        return f"{name} {reach} {files.content or f'{handle.name} {handle.version}'} {files.withdrawn_rows}"
+        part = files.content or f"{handle.name} {handle.version}"
+        return f"{self._meaning} {name} {reach} {part} {files.withdrawn_rows}"
 
     def take(self) -> int:
         """Compare what wasn't yet, and put down which contents came near to an entry.
@@ -112,7 +115,8 @@ class Gains:
                 yield from (first + matcher.near(name, values)).tolist()
             if not others:
                 continue
-            rows = first + np.flatnonzero((contents.attention[first : first + count] & STALE) == 0)
+            # Also what this sweep would digest otherwise: for another it is as good as ever.
+            rows = first + np.flatnonzero((contents.attention[first : first + count] & OPAQUE) == 0)
             if of_bytes:
                 yield from self._near_one_by_one(matcher, of_bytes, rows)
             if others > of_bytes and rows.size:

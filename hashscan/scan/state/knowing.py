@@ -34,7 +34,7 @@ from hashscan.sources.base import shown_path
 _NOBODY = 0
 """In place of what a listing doesn't hold."""
 
-Row = tuple[bytes, int, int, bytes]
+Row = tuple[bytes, int, bytes]
 
 
 class Answer(NamedTuple):
@@ -70,7 +70,6 @@ class KnownFiles:
         self._database, self._folder, remark = open_database(state)
         if remark:
             told(remark)
-        self._met: set[bytes] = set()
         self._matcher: Matcher | None = None
         with closed_on_failure(self._database), explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
@@ -98,14 +97,12 @@ class KnownFiles:
         """
         with explained(self._folder):
             rows = self._database.execute(
-                "SELECT path, folders.id, coalesce(scope, 0), listing FROM folders "
-                "LEFT JOIN seen ON seen.folder=folders.id ORDER BY path, filesystem, folders.id"
+                "SELECT path, id, listing FROM folders ORDER BY path, filesystem, id"
             )
             for path, group in groupby(rows, key=itemgetter(0)):
                 names = _wanted(path, targets)
                 if names is None or names:
                     yield from self._of_folder(path, list(group), names, summary)
-
             for known in ObjectRows(self._database, None).all():
                 path = shown_path(known.container, b"", known.item.name)
                 if not targets or any(path.startswith(t) for t in targets if b"://" in t):
@@ -114,7 +111,7 @@ class KnownFiles:
     def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
         attention = int(self._contents.attention[known.content])
         if attention & ~QUIET:
-            yield from self._of_file(path, known.scope, known.item, known.content, attention, summary)
+            yield from self._of_file(path, known.item, known.content, attention, summary)
         else:
             summary.add_quiet(1, low_quality=bool(attention & LOW))
 
@@ -122,7 +119,7 @@ class KnownFiles:
         self, path: bytes, rows: list[Row], wanted: frozenset[bytes] | None, summary: Summary
     ) -> Iterator[Answer]:
         listings = []
-        for _, number, _, stored in rows:
+        for _, number, stored in rows:
             listings.append(from_bytes(stored))
             pieces = self._database.execute(
                 "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
@@ -141,12 +138,11 @@ class KnownFiles:
         quiet = attention[(attention & ~np.uint8(QUIET)) == 0]
         summary.add_quiet(len(quiet), low_quality=int(np.count_nonzero(quiet & LOW)))
         if loud.size:
-            yield from self._of_loud(path, rows[0][2], listing, loud, attention, summary)
+            yield from self._of_loud(path, listing, loud, attention, summary)
 
     def _of_loud(
         self,
         path: bytes,
-        scope: int,
         listing: Listing,
         loud: NDArray[np.int64],
         attention: NDArray[np.uint8],
@@ -158,10 +154,10 @@ class KnownFiles:
             stat = FileStat(_NOBODY, inode, size, mtime, ctime, _NOBODY, _NOBODY)
             full, content = shown_path(path, b"", names[place]), int(listing.contents[place])
             item = Item(names[place], stat)
-            yield from self._of_file(full, scope, item, content, int(attention[place]), summary)
+            yield from self._of_file(full, item, content, int(attention[place]), summary)
 
     def _of_file(
-        self, path: bytes, scope: int, item: Item, content: int, attention: int, summary: Summary
+        self, path: bytes, item: Item, content: int, attention: int, summary: Summary
     ) -> Iterator[Answer]:
         if attention & STALE:
             self.unmatched += 1
@@ -175,8 +171,7 @@ class KnownFiles:
         if result.verdict is Verdict.CLEAN:
             return
         if result.verdict in FINDINGS:
-            self._met.add(path)
-            self._findings.put(path, result, scope, self._sweep)
+            self._findings.judge(path, item.version, result, self._sweep)
         yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item) -> FileResult | None:
@@ -203,8 +198,8 @@ class KnownFiles:
     def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
         """Findings of earlier sweeps whose files have no answer; to be asked for when all have been given."""
         with explained(self._folder):
-            for found in self._findings.all_standing():
-                if found.path not in self._met and _is_beneath(found.path, targets):
+            for found in self._findings.standing(self._sweep):
+                if _is_beneath(found.path, targets):
                     yield from self._standing(found)
 
     def _standing(self, found: Standing) -> Iterator[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from hashscan.reports.records import path_fields
@@ -13,7 +14,7 @@ from hashscan.scan.state.would_hit import Hit
 
 
 def known_record(item: str, near: Near, content: Content, file: KnownFile) -> dict[str, Any]:
-    """A file that has what was asked for.
+    """A file or an object that has what was asked for.
 
     Args:
         item: what was asked for, as it was named.
@@ -21,7 +22,7 @@ def known_record(item: str, near: Near, content: Content, file: KnownFile) -> di
         content: of the file.
         file: the file.
     """
-    record: dict[str, Any] = {
+    return {
         "type": "known",
         "item": item,
         "algorithm": near.sought.algorithm,
@@ -29,35 +30,48 @@ def known_record(item: str, near: Near, content: Content, file: KnownFile) -> di
         "threshold": near.sought.distance,
         "variant": near.sought.variant,
         "of": near.variant,
-        **path_fields(file.path),
+        **address_fields(file),
         "presence": file.presence,
         "sha256": content.exact["sha256"].hex(),
         "first_read": moment(content.since),
+        **identity_fields(file),
+        **seen_fields(file),
     }
-    if file.identity is not None:
-        record["size"] = file.identity[1]
-        record["mtime_ns"] = file.identity[2]
-    if file.seen is not None:
-        record["last_seen"] = moment(file.seen)
-    if file.finding is not None:
-        record |= finding_fields(file.finding)
-    return record
 
 
 def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
-    """A file that a new entry of a list is of or like."""
+    """A file or an object that a new entry of a list is of or like."""
     return {
         "type": "would-hit",
         "entry": hit.entry_id,
         "algorithm": hit.algorithm,
         "category": hit.category,
         "distance": hit.distance,
-        **path_fields(file.path),
+        **address_fields(file),
         "presence": file.presence,
     }
 
 
-def finding_fields(finding: KnownFinding) -> dict[str, Any]:
+def address_fields(file: KnownFile) -> dict[str, str]:
+    """Where a file is, or which version of which object it is."""
+    return {**path_fields(file.path), **({"version": file.version} if file.version else {})}
+
+
+def identity_fields(file: KnownFile) -> dict[str, Any]:
+    """What tells its state from others."""
+    if file.identity is None:
+        return {}
+    etag = {"etag": file.etag} if file.etag else {}
+    return {"size": file.identity[1], "mtime_ns": file.identity[2], **etag}
+
+
+def seen_fields(file: KnownFile) -> dict[str, Any]:
+    """When a sweep last came by it, and what is said of it."""
+    record = {} if file.seen is None else {"last_seen": moment(file.seen)}
+    return record if file.finding is None else {**record, **_finding_fields(file.finding)}
+
+
+def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
     """What is said of a finding."""
     record: dict[str, Any] = {
         "verdict": finding.verdict,
@@ -70,6 +84,14 @@ def finding_fields(finding: KnownFinding) -> dict[str, Any]:
     return record
 
 
+@lru_cache(maxsize=1 << 12)
 def moment(seconds: int) -> str:
-    """A time as reports write it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
+    """A time as reports write it.
+
+    Raises:
+        ValueError: there is none such.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"the database has the time {seconds}") from error

@@ -21,7 +21,7 @@ from hashscan.scan.state.database import closed_on_failure, explained, open_data
 from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.gained import Gains
-from hashscan.scan.state.listings import NONE, KeptListing, Listing, joined, listing_of
+from hashscan.scan.state.listings import NONE, YOUNG_CTIME, KeptListing, Listing, joined, listing_of
 from hashscan.scan.state.objects import ObjectRows
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.recollection import result_of
@@ -200,6 +200,9 @@ class SweepMemory:
         else:
             folder.changed = True
             listed.contents[:] = folder.kept.find(listed)
+        if self._weak:
+            # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
+            listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
         attention = (
             np.where(
@@ -404,11 +407,19 @@ class SweepMemory:
         self._database.execute("BEGIN IMMEDIATE")
         self._committed = now
 
-    def found(self, path: bytes, result: FileResult) -> None:
-        """Put down a finding."""
+    @property
+    def findings_stand(self) -> bool:
+        """Whether it has to be told of clean files, too."""
+        return self._findings.any_stand
+
+    def judged(self, path: bytes, version: str, result: FileResult) -> None:
+        """Put down what was found of a file, or of a version of an object."""
         with explained(self._folder):
-            scope, sweep, _ = self._scopes.mark(path)
-            self._findings.put(path, result, scope, sweep)
+            self._findings.judge(path, version, result, self._scopes.sweep)
+
+    def left(self, path: bytes, version: str = "") -> None:
+        """Say that something is there which was not checked."""
+        self._findings.leave(path, version)
 
     def finish(
         self, files: Mapping[bytes, int], *, listed: bool, whole: bool, closed: bool, accept_shrink: bool
@@ -445,7 +456,7 @@ class SweepMemory:
     def _standing(self, found: Standing) -> Iterator[Record]:
         """What is to be said of a finding that stands; nothing where today's lists don't say it any more."""
         result: FileResult | None = None
-        if found.content is not None:
+        if found.content is not None and self._contents.is_whole(found.content):
             result = self._derive(found.content, _NOWHERE)
             if result is not None and result.verdict not in FINDINGS:
                 return

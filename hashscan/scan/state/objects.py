@@ -19,7 +19,6 @@ class KnownObject(NamedTuple):
     """Its URL."""
     item: Item
     content: int
-    scope: int
 
 
 class ObjectRows:
@@ -91,9 +90,9 @@ class ObjectRows:
     def all(self) -> Iterator[KnownObject]:
         """All that are kept, at whatever service."""
         rows = self._database.execute(
-            "SELECT name, key, version, etag, size, mtime, content, scope FROM objects "
+            "SELECT name, key, version, etag, size, mtime, content FROM objects "
             "JOIN filesystems ON id=store ORDER BY store, key, version"
         )
-        for name, key, version, etag, size, mtime, content, scope in rows:
+        for name, key, version, etag, size, mtime, content in rows:
             item = Item(key, FileStat(0, 0, size, mtime, 0, 1, 0), etag, version)
-            yield KnownObject(name.partition(b"\n")[0], item, content, scope)
+            yield KnownObject(name.partition(b"\n")[0], item, content)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.memory import SweepMemory
-from hashscan.scan.state.scopes import Scopes
+from hashscan.scan.state.scopes import Container, Scopes
 from hashscan.settings import SweepSettings
 from hashscan.sources.base import Source
 from hashscan.sources.filesystem import FilesystemSource
@@ -37,13 +37,13 @@ def open_memory(
         "one_file_system": settings.one_file_system,
         "max_file_size": settings.max_file_size,
     }
-    containers: dict[bytes, list[str]] = {}
+    containers: dict[bytes, list[bytes]] = {}
     if settings.inventory is None:
         # An inventory is days old, and says nothing of what has changed since.
         for source in sources:
             if isinstance(source, ObjectSource):
                 for target, path in zip(source.containers, source.paths, strict=True):
-                    containers.setdefault(target, []).append(path.decode(errors="backslashreplace"))
+                    containers.setdefault(target, []).append(path)
     scopes = Scopes(
         [target for source in files for target in source.targets],
         "" if shard is None else f"{shard.index}/{shard.count}",
@@ -51,7 +51,7 @@ def open_memory(
         lone=lone,
         named=settings.files_from is not None,
         containers={
-            target: {"prefixes": sorted(paths), "all_versions": settings.all_versions}
+            target: Container(tuple(sorted(paths)), all_versions=settings.all_versions)
             for target, paths in containers.items()
         },
     )

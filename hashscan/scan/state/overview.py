@@ -22,6 +22,19 @@ class FilesystemCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """Of one container of objects."""
+
+    container: bytes
+    """Its URL."""
+    endpoint: str
+    """URL of the service; empty where it is the provider's own."""
+    objects: int
+    bytes: int
+    """All their sizes together."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetCounts:
     """Of one target, as it was swept with one shard and one choice of what is left out."""
 
@@ -46,6 +59,7 @@ class Overview:
     last_begun: int | None
     """When the last sweep began, in seconds since 1970."""
     filesystems: list[FilesystemCounts] = field(default_factory=list)
+    stores: list[StoreCounts] = field(default_factory=list)
     targets: list[TargetCounts] = field(default_factory=list)
 
     @property
@@ -53,31 +67,48 @@ class Overview:
         """On all filesystems together."""
         return sum(each.files for each in self.filesystems)
 
+    @property
+    def objects(self) -> int:
+        """In all containers together."""
+        return sum(each.objects for each in self.stores)
+
 
 def overview_of(reader: StateReader) -> Overview:
-    """Count what is remembered; a file that was read again since its folder was, counts twice until it is."""
-    database = reader.database
-    (findings, gone) = database.execute("SELECT count(*) - count(gone), count(gone) FROM findings").fetchone()
-    (begun,) = database.execute("SELECT max(started) FROM sweeps").fetchone()
+    """Count what is remembered; a file that was read again since its folder was, counts twice until it is.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    rows = reader.rows
+    ((findings, gone),) = rows("SELECT count(*) - count(gone), count(gone) FROM findings", (int, int))
+    ((begun,),) = rows("SELECT max(started) FROM sweeps", (int | None,))
     found = Overview(reader.contents.rows, reader.columns["pdq"].rows, findings, gone, begun)
     counts = {
-        number: FilesystemCounts(bytes(name))
-        for number, name in database.execute("SELECT id, name FROM filesystems ORDER BY name")
+        number: FilesystemCounts(name)
+        for number, name in rows("SELECT id, name FROM filesystems ORDER BY name", (int, bytes))
     }
-    for filesystem, listing in database.execute("SELECT filesystem, listing FROM folders"):
-        counts[filesystem].folders += 1
-        _add(counts[filesystem], listing)
-    pieces = "SELECT filesystem, pieces.listing FROM pieces JOIN folders ON folder=folders.id"
-    for filesystem, listing in database.execute(pieces):
-        _add(counts[filesystem], listing)
+    for query, folders in (
+        ("SELECT filesystem, listing FROM folders", 1),
+        ("SELECT filesystem, pieces.listing FROM pieces JOIN folders ON folder=folders.id", 0),
+    ):
+        for filesystem, listing in rows(query, (int, bytes)):
+            if filesystem not in counts:
+                raise ValueError("a folder is on a filesystem that isn't there")
+            counts[filesystem].folders += folders
+            _add(counts[filesystem], listing)
     found.filesystems = [each for each in counts.values() if each.folders]
-    found.targets = [
-        TargetCounts(bytes(target), shard, files, ended)
-        for target, shard, files, ended in database.execute(
-            "SELECT target, shard, files, (SELECT max(ended) FROM sweeps WHERE sweeps.id=scopes.sweep) "
-            "FROM scopes ORDER BY target, shard, id"
-        )
-    ]
+    query = (
+        "SELECT name, count(*), sum(max(size, 0)) FROM objects JOIN filesystems ON id=store "
+        "GROUP BY store ORDER BY name"
+    )
+    for name, number, size in rows(query, (bytes, int, int)):
+        container, _, endpoint = name.partition(b"\n")
+        found.stores.append(StoreCounts(container, endpoint.decode(errors="replace"), number, size))
+    query = (
+        "SELECT target, shard, files, (SELECT max(ended) FROM sweeps WHERE sweeps.id=scopes.sweep) "
+        "FROM scopes ORDER BY target, shard, id"
+    )
+    found.targets = [TargetCounts(*row) for row in rows(query, (bytes, str, int | None, int | None))]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -55,6 +56,17 @@ class Profile:
             and (self.variants, self.rendering, self.max_pixels)
             == (wanted.variants, wanted.rendering, wanted.max_pixels)
         )
+
+    def means_the_same(self, wanted: Profile) -> bool:
+        """Whether digests made by it can be matched today, though a sweep may want more or others."""
+        return (self.formats, self.rendering) == (wanted.formats, wanted.rendering) and set(
+            _versioned(ALGORITHMS)
+        ).issuperset((*self.exact, *self.pictures))
+
+
+def meaning_of(wanted: Profile) -> str:
+    """Tells apart versions of hashscan that don't understand each other's digests; a few letters."""
+    return f"{zlib.crc32(repr((wanted.formats, wanted.rendering, _versioned(ALGORITHMS))).encode()):08x}"
 
 
 def profile_of(setup: WorkerSetup) -> Profile:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import TracebackType, UnionType
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,17 @@ class StateReader:
         """Turn trouble with the state into an error that ends the command."""
         with _explained(self.folder):
             yield self
+
+    def rows(self, query: str, kinds: Sequence[type | UnionType], *parameters: object) -> Iterator[Any]:
+        """Rows of the database, whose values are of the kinds that we write.
+
+        Raises:
+            ValueError: one isn't; the database itself would take any.
+        """
+        for row in self.database.execute(query, parameters):
+            if not all(map(isinstance, row, kinds)):
+                raise ValueError(f"the database has a value of another kind in {query}")
+            yield row
 
     def by_sha256(self, value: bytes) -> list[int]:
         """All contents with this digest."""

@@ -7,21 +7,42 @@ on with the same turn, and takes what was checked in it last.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from hashscan.scan.shards import shard_of
 from hashscan.scan.state.findings import Findings, Standing
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.objects import ObjectRows
+from hashscan.scan.state.presence import is_file_gone
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _BELIEVED = 0.8
 """A target with a smaller part of the files that it had is probably not all there."""
+_FEW = 10
+"""So many files may go at once from a small target, unless nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What is swept of a container of objects."""
+
+    paths: tuple[bytes, ...]
+    """URLs that those of the objects begin with."""
+    all_versions: bool
+
+    def fields(self) -> dict[str, Any]:
+        """As it tells one scope from another."""
+        prefixes = [path.decode(errors="backslashreplace") for path in self.paths]
+        return {"prefixes": prefixes, "all_versions": self.all_versions}
 
 
 class Shrunken(NamedTuple):
@@ -43,7 +64,7 @@ class Scopes:
         *,
         lone: Collection[bytes] = (),
         named: bool = False,
-        containers: Mapping[bytes, Mapping[str, Any]] = MappingProxyType({}),
+        containers: Mapping[bytes, Container] = MappingProxyType({}),
     ) -> None:
         """Describe a sweep.
 
@@ -52,8 +73,8 @@ class Scopes:
             shard: '' or INDEX/COUNT.
             options: what is left out.
             lone: folders of which only a single file is a target.
-            containers: of objects, by their URLs, with what else tells what is swept of them.
             named: whether only files are looked at that somebody has named.
+            containers: of objects, by their URLs.
         """
         self.shard = shard
         self._lone = frozenset(lone)
@@ -62,14 +83,17 @@ class Scopes:
         """Whether the machine has started anew since the state was last used."""
         # The longest first, so that what lies beneath two is the inner one's.
         self._targets = sorted((set(targets) - self._lone) | set(containers), key=len, reverse=True)
-        self._containers = frozenset(containers)
+        self._containers = dict(containers)
         self._options = {
-            target: json.dumps({**options, **containers.get(target, {})}, sort_keys=True)
+            target: json.dumps(
+                {**options, **(containers[target].fields() if target in containers else {})}, sort_keys=True
+            )
             for target in self._targets
         }
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._goes_on: set[bytes] = set()
-        self._sweep = 0
+        self.sweep = 0
+        """The number of this sweep."""
         self._database: sqlite3.Connection | None = None
 
     def begin(self, database: sqlite3.Connection) -> None:
@@ -78,7 +102,7 @@ class Scopes:
         started = int(time.time())
         cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
         assert cursor.lastrowid is not None
-        self._sweep = cursor.lastrowid
+        self.sweep = cursor.lastrowid
         for target in self._targets:
             key = target, self.shard, self._options[target]
             found = database.execute(
@@ -117,7 +141,7 @@ class Scopes:
         """Scope, sweep and turn in which a folder is checked now."""
         target = self._target(path)
         number, turn = (0, 0) if target is None else self._numbers[target]
-        return number, self._sweep, turn
+        return number, self.sweep, turn
 
     def knows(self, container: bytes) -> bool:
         """Whether what is met of a container of objects is kept."""
@@ -164,22 +188,57 @@ class Scopes:
         shrunken: list[Shrunken] = []
         standing: list[Standing] = []
         now = int(time.time())
-        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
+        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self.sweep))
         for target, (number, _) in self._numbers.items():
             if self._named:
                 continue
             before = self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
             found = files.get(target, 0)
-            shrunk = whole and before is not None and found < before * _BELIEVED and not accept_shrink
-            if shrunk:
+            earlier = [one for one in findings.standing(self.sweep) if self._would_come_by(target, one)]
+            if whole and before is not None and _has_shrunk(before, found) and not accept_shrink:
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
-                findings.settle(number, self._sweep)
-                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self._sweep, number))
+                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.sweep, number))
+                rows.forget(
+                    number, self.sweep, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
+                )
                 if not closed:
-                    rows.forget(number, self._sweep)
-                    objects.forget(number, self._sweep)
-                    findings.settle(number, self._sweep)
+                    objects.forget(number, self.sweep)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
-            standing.extend(findings.standing(number, self._sweep))
+                earlier = [
+                    one
+                    for one in earlier
+                    if not self._is_gone(one, target, rows, closed=closed) or not findings.settle(one)
+                ]
+            standing.extend(earlier)
         return shrunken, standing
+
+    def _would_come_by(self, target: bytes, found: Standing) -> bool:
+        """Whether a finding lies in what is swept of a target, by whatever sweep it was found."""
+        if self._target(found.path) != target:
+            return False
+        if self.shard:
+            index, _, count = self.shard.partition("/")
+            if shard_of(found.path, int(count)) != int(index):
+                return False
+        container = self._containers.get(target)
+        return container is None or found.path.startswith(container.paths)
+
+    def _is_of(self, target: bytes, path: bytes) -> bool:
+        return self._target(path) == target
+
+    def _is_gone(self, found: Standing, target: bytes, rows: FolderRows, *, closed: bool) -> bool:
+        """Whether a sweep that has checked all there is, and that did not meet a finding, shows it gone."""
+        container = self._containers.get(target)
+        if container is not None:
+            return container.all_versions or not found.version
+        checked = rows.checked_in(os.path.dirname(found.path), self.sweep)
+        if checked is not None or closed:
+            return bool(checked)
+        # The folder may be gone, or only be left out now.
+        return is_file_gone(found.path)
+
+
+def _has_shrunk(before: int, found: int) -> bool:
+    """Whether a target has so few files that it is probably not all there."""
+    return found < before * _BELIEVED and (before - found >= _FEW or not found)

@@ -151,6 +151,11 @@ class StoredContents:
         packed = Packed(value, heads, body[first + beside : first + beside + rest]) if rest else None
         return packed, dict(_others(body[first + beside + rest : -4]))
 
+    @property
+    def all_heads(self) -> list[int]:
+        """The numbers of the heads that are kept once."""
+        return [number for (number,) in self._database.execute("SELECT id FROM heads")]
+
     def heads_of(self, number: int) -> bytes:
         """The heads of runs that are kept once for many pictures."""
         row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()

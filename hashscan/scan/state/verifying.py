@@ -2,16 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from types import UnionType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.scan.state.asking import load
-from hashscan.scan.state.known_files import KnownFiles
+from hashscan.scan.state.checksums import sound
+from hashscan.scan.state.listings import from_bytes
 from hashscan.scan.state.reading import StateReader
 
 _BLOCK = 1 << 16
+
+TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
+    "meta": {"key": str},
+    "filesystems": {"id": int, "name": bytes},
+    "profiles": {"id": int, "text": str},
+    "heads": {"id": int, "heads": bytes},
+    "seen": {"folder": int, "scope": int, "sweep": int, "turn": int, "at": int},
+    "objects": {
+        "store": int,
+        "key": bytes,
+        "version": str,
+        "etag": str,
+        "size": int,
+        "mtime": int,
+        "content": int,
+        "scope": int,
+        "sweep": int,
+    },
+    "unplaced": {"folder": int},
+    "places": {"content": int, "folder": int},
+    "hits": {"content": int},
+    "lost": {"content": int},
+    "matched": {"part": str, "contents": int},
+    "scopes": {
+        "id": int,
+        "target": bytes,
+        "shard": str,
+        "options": str,
+        "turn": int,
+        "sweep": int,
+        "files": int | None,
+    },
+    "sweeps": {"id": int, "started": int, "ended": int | None},
+    "findings": {
+        "path": bytes,
+        "version": str,
+        "content": int | None,
+        "verdict": str,
+        "because": str,
+        "first": int,
+        "last": int,
+        "sweep": int,
+        "gone": int | None,
+    },
+}
+"""What is in the database beside the folders, and of which kind, which SQLite doesn't look at by itself."""
 
 
 def damages(reader: StateReader) -> Iterator[str]:
@@ -29,44 +78,67 @@ def damages(reader: StateReader) -> Iterator[str]:
             yield f"{name} has {reader.columns[name].rows} rows for {count} contents"
     if reader.columns["pictures"].rows != reader.columns["pdq"].rows:
         yield "pdq and pictures have different numbers of rows"
-    for row in range(count):
+    for start in range(0, count, _BLOCK):
+        for row in (start + np.flatnonzero(~sound(reader.contents, start, _BLOCK))).tolist():
+            try:
+                load(reader, row)
+            except ValueError as error:
+                yield str(error)
+    for part in (_pictures, _tables, _folders, _index):
         try:
-            load(reader, row)
+            yield from part(reader)
         except ValueError as error:
             yield str(error)
-    yield from _references(reader, count)
-    yield from _index(reader)
 
 
-def _references(reader: StateReader, count: int) -> Iterator[str]:
+def _pictures(reader: StateReader) -> Iterator[str]:
     pictures = reader.columns["pictures"]
     for start in range(0, pictures.rows, _BLOCK):
-        if (pictures.read(start, _BLOCK) >= count).any():
+        if (pictures.read(start, _BLOCK) >= reader.contents.rows).any():
             yield f"a picture from {start} on is of a content that isn't there"
-    for table in ("places", "hits", "lost", "findings"):
-        (most,) = reader.database.execute(f"SELECT max(content) FROM {table}").fetchone()  # noqa: S608
-        if most is not None and most >= count:
-            yield f"{table} names content {most} of {count}"
-    files = KnownFiles(reader)
-    for number, path in reader.database.execute("SELECT id, path FROM folders"):
-        try:
-            contents = files.listing(number).contents
-        except ValueError as error:
-            yield f"folder {bytes(path)!r}: {error}"
-            continue
-        if contents.size and contents.max() >= count:
-            yield f"folder {bytes(path)!r} has a content that isn't there"
+
+
+def _tables(reader: StateReader) -> Iterator[str]:
+    for table, columns in TABLES.items():
+        query = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 - our own names
+        place = list(columns).index("content") if "content" in columns else None
+        wrong = 0
+        for row in reader.rows(query, tuple(columns.values())):
+            content = None if place is None else row[place]
+            wrong += content is not None and not 0 <= content < reader.contents.rows
+        if wrong:
+            yield f"{table} names {wrong} contents that aren't there"
+    (lost,) = reader.database.execute(
+        "SELECT count(*) FROM objects WHERE store NOT IN (SELECT id FROM filesystems)"
+    ).fetchone()
+    if lost:
+        yield f"{lost} objects are of a store that isn't there"
+
+
+def _folders(reader: StateReader) -> Iterator[str]:
+    for table, query in (
+        ("folders", "SELECT path, listing FROM folders"),
+        ("pieces", "SELECT path, pieces.listing FROM pieces JOIN folders ON folder=folders.id"),
+    ):
+        for path, blob in reader.rows(query, (bytes, bytes)):
+            try:
+                contents = from_bytes(blob).contents
+            except ValueError as error:
+                yield f"{table}, {path!r}: {error}"
+                continue
+            if contents.size and contents.max() >= reader.contents.rows:
+                yield f"{table}, {path!r}: it has a content that isn't there"
 
 
 def _index(reader: StateReader) -> Iterator[str]:
     """Whether each content is found by its SHA-256."""
     sha256 = reader.columns["sha256"]
     found = np.zeros(min(reader.indexed, sha256.rows), bool)
-    cursor = reader.database.execute("SELECT content, prefix FROM contents ORDER BY prefix")
+    rows = reader.rows("SELECT content, prefix FROM contents ORDER BY prefix", (int, int))
     beginnings = _beginnings(reader)
-    while rows := cursor.fetchmany(_BLOCK):
-        pairs = np.array(rows, np.int64)
-        inside = pairs[pairs[:, 0] < len(found)]
+    while some := list(islice(rows, _BLOCK)):
+        pairs = np.array(some, np.int64)
+        inside = pairs[(pairs[:, 0] >= 0) & (pairs[:, 0] < len(found))]
         found[inside[beginnings[inside[:, 0]] == inside[:, 1], 0]] = True
     if not found.all():
         yield f"{np.count_nonzero(~found)} contents are not found by their sha256"

@@ -148,4 +148,5 @@ def test_what_a_power_cut_took_is_stale(opened: tuple[sqlite3.Connection, Path])
     contents = Contents(*opened, PROFILE)
     assert contents.recover() == 1
     assert [bool(flags & STALE) for flags in contents.attention.tolist()] == [False, True]
+    assert [contents.is_whole(row) for row in range(2)] == [True, False]
     contents.close()

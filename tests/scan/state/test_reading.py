@@ -114,7 +114,7 @@ def test_a_place_that_leads_nowhere_any_more_is_no_file(tmp_path: Path, written:
     rows.place()
     contents.commit()
     assert paths(tmp_path, [first]) == []
-    database.execute("INSERT INTO findings VALUES (?, 1, ?, 'match', 'it is', 3, 4, 1, 9)", (b"/f/x", first))
+    database.execute("INSERT INTO findings VALUES (?, '', ?, 'match', 'it is', 3, 4, 1, 9)", (b"/f/x", first))
     with StateReader(tmp_path) as reader:
         (file,) = KnownFiles(reader).having([first])
     assert (file.path, file.presence) == (b"/f/x", GONE)

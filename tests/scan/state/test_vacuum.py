@@ -49,7 +49,7 @@ def state(tmp_path: Path) -> Path:
     put(rows, b"/g", {b"5": 5})
     put(rows, b"/g", {b"9": 9}, piece=True)
     database.execute("DELETE FROM folders WHERE path=x'2f676f6e65'")
-    database.execute("INSERT INTO findings VALUES (x'2f67', 1, 7, 'match', '', 1, 2, 1, 3)")
+    database.execute("INSERT INTO findings VALUES (x'2f67', '', 7, 'match', '', 1, 2, 1, 3)")
     database.executemany("INSERT INTO hits VALUES (?)", [(1,), (7,), (9,)])
     database.execute("INSERT INTO matched VALUES ('part', 8)")
     contents.sync()
@@ -196,8 +196,8 @@ def damaged(statement: str) -> Callable[[Path], None]:
     [
         (break_column, "content 0"),
         (damaged("DELETE FROM contents WHERE content=3"), "1 contents are not found by their sha256"),
-        (damaged("INSERT INTO hits VALUES (77)"), "hits names content 77 of 10"),
-        (damaged("UPDATE folders SET listing=x'01' WHERE path=x'2f67'"), "folder b'/g'"),
+        (damaged("INSERT INTO hits VALUES (77)"), "hits names 1 contents that aren't there"),
+        (damaged("UPDATE folders SET listing=x'01' WHERE path=x'2f67'"), "folders, b'/g'"),
     ],
 )
 def test_damage_is_found(state: Path, damage: Callable[[Path], None], said: str) -> None:

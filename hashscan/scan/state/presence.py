@@ -1,0 +1,35 @@
+"""Whether what a sweep has left by a path is gone, as far as another sweep would see."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+
+
+def is_folder_gone(path: bytes) -> bool:
+    """Whether there is no such folder any more; one that is reached by a link is another."""
+    try:
+        os.close(open_absolute(path, PASS_FLAGS))
+    except OSError as error:
+        return error.errno in _GONE
+    return False
+
+
+def is_file_gone(path: bytes) -> bool:
+    """Whether there is no such file any more; one that is reached by a link is another."""
+    folder, name = os.path.split(path)
+    try:
+        descriptor = open_absolute(folder, PASS_FLAGS)
+    except OSError as error:
+        return error.errno in _GONE
+    try:
+        return not stat.S_ISREG(os.lstat(name, dir_fd=descriptor).st_mode)
+    except OSError as error:
+        return error.errno in _GONE
+    finally:
+        os.close(descriptor)

@@ -45,7 +45,8 @@ def main(tree: Path, outside: Path) -> None:
         exchange(tree / "d" / name, tree / "folder")
 
     tricks: list[Callable[[str], None]] = [linked, soft, swapped, moved, filled]
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     while True:
         with suppress(OSError):
             chance.choice(tricks)(str(chance.randrange(8)))

@@ -99,6 +99,5 @@ def test_three_seconds_of_racing(room: Room, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_minute_of_racing(room: Room, tmp_path: Path) -> None:
     outcomes = race(room, tmp_path / "outside", 60)
-    print(outcomes)
     assert outcomes[Outcome.DONE]
     assert outcomes[Outcome.RACED]

@@ -1,6 +1,7 @@
 """Builds the parts in C where there is a compiler.
 
-Without one, numpy's loops hash pictures and search the index, and HEIF can't be decoded.
+Without one, numpy's loops hash pictures, search the index and unpack kept digests, Python reads folders, and
+HEIF can't be decoded.
 """
 
 from setuptools import Extension, setup
@@ -16,12 +17,28 @@ setup(
             optional=True,
         ),
         Extension(
+            "hashscan.scan.state._unpack",
+            ["hashscan/scan/state/_unpack.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O3"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
             "hashscan.hashing._pdq",
             ["hashscan/hashing/_pdq.c"],
             depends=["hashscan/hashing/_pdq_loops.h", "hashscan/hashing/_pdq_weights.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             # Elsewhere than on x86-64, gcc would fuse what the reference rounds twice.
             extra_compile_args=["-O3", "-ffp-contract=off"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
+            "hashscan.sources._look",
+            ["hashscan/sources/_look.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O2"],
             py_limited_api=True,
             optional=True,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -312,7 +313,8 @@ class Batch:
     device: int
     inode: int
     """Identity of the folder when it was listed."""
-    items: tuple[Item, ...]
+    items: Sequence[Item]
+    """Not to be changed."""
 
 
 @dataclass(frozen=True, slots=True)

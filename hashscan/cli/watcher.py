@@ -16,9 +16,8 @@ from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.base import Record
-from hashscan.scan.observer import Observer
+from hashscan.scan.observer import Observer, Run
 from hashscan.scan.pause import pause
-from hashscan.scan.pipeline import Sweep
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -30,7 +29,7 @@ class Watcher(Observer):
         self.findings: list[Record] = []
         self.standing: list[Record] = []
         self._progress = Progress()
-        self._run: Sweep | None = None
+        self._run: Run | None = None
         self._exit_code: int | None = None
         self._handlers: dict[int, Any] = {}
         # One that was closed no longer says that it was one.
@@ -56,7 +55,7 @@ class Watcher(Observer):
         """Say it."""
         self._progress.line(f"hashscan: {message}")
 
-    def begun(self, run: Sweep) -> None:
+    def begun(self, run: Run) -> None:
         """Start to show progress and to heed signals."""
         self._run = run
         self._progress.watch(run.summary)

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from hashscan import __version__
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
+from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
@@ -25,6 +27,42 @@ from hashscan.scan.sweep import require_usable, sandbox_options
 from hashscan.scan.writing import Outcome, Writing, default_report
 from hashscan.settings import SweepSettings
 from hashscan.sources.patterns import Patterns
+
+
+class _Run:
+    """Goes through what is known; iterating gives the records of everything that is not clean."""
+
+    def __init__(
+        self, known: KnownFiles, targets: Sequence[bytes], observer: Observer, *, with_digests: bool
+    ) -> None:
+        self.summary = Summary()
+        self.standing = 0
+        """Earlier findings of which nothing else is known."""
+        self.stopped = False
+        self._known = known
+        self._targets = targets
+        self._observer = observer
+        self._with_digests = with_digests
+
+    def stop(self) -> None:
+        """End the iteration soon."""
+        self.stopped = True
+
+    def processes(self) -> list[int]:
+        """None: nothing is read."""
+        return []
+
+    def __iter__(self) -> Iterator[Record]:
+        """Ends where it is stopped; what was not come to by then has no verdict."""
+        for answer in self._known.answers(self._targets, self.summary):
+            self._observer.tick()
+            if answer is not None:
+                yield known_record(answer.path, answer.result, answer.item, with_digests=self._with_digests)
+            if self.stopped:
+                return
+        for record in self._known.standing(self._targets):
+            self.standing += 1
+            yield record
 
 
 def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
@@ -86,19 +124,21 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
                 known=True,
             )
         )
-        summary, standing = Summary(), 0
-        for path, item, result in known.answers(targets, summary):
-            emit(known_record(path, result, item, with_digests=settings.with_digests))
-        for record in known.standing(targets):
-            standing += 1
+        run = _Run(known, targets, observer, with_digests=settings.with_digests)
+        observer.begun(run)
+        for record in run:
             emit(record)
         known.finish()
+        summary = run.summary
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
-        if not summary.files:
+        if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))
         if known.unmatched:
             shortcomings.append(f"{known.unmatched} files must be read again, which the next sweep does")
-        if standing:
-            shortcomings.append(f"{standing} earlier findings stand of which nothing else is known")
+        if run.standing:
+            shortcomings.append(f"{run.standing} earlier findings stand of which nothing else is known")
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
+        if run.stopped:
+            shortcomings.append("stopped before its end")
+            exit_code = observer.stopped_with() or exit_code
         return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo
 from hashscan.reports.base import Record
+from hashscan.scan.summary import Summary
 
-if TYPE_CHECKING:
-    from hashscan.scan.pipeline import Sweep
+
+class Run(Protocol):
+    """What an observer may ask of a sweep, or of what stands in for one, while it goes on."""
+
+    summary: Summary
+
+    def stop(self) -> None:
+        """End soon; safe to call from a signal handler."""
+
+    def processes(self) -> list[int]:
+        """Those of this machine that read files for it."""
 
 
 class Observer:
@@ -29,7 +39,7 @@ class Observer:
     def told(self, message: str) -> None:
         """Something about the workers that a person should know."""
 
-    def begun(self, run: Sweep) -> None:
+    def begun(self, run: Run) -> None:
         """The sweep is about to read; it may be stopped from now on."""
 
     def tick(self) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hashscan.model import Batch, FolderReason, Item, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.columns import ItemColumns
 from hashscan.sources.evidence import FOLDER_NAME, is_evidence
+from hashscan.sources.gathering import Gathering
+from hashscan.sources.look import Look, looks
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
+from hashscan.sources.patterns import Place
 from hashscan.sources.pending import PendingFolders
 from hashscan.sources.posix import closed_folder, expect, file_stat, file_trouble, kind
 from hashscan.sources.targets import Target
 from hashscan.sources.trail import Trail
-
-_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 def walk(source: str, target: Target, options: ListingOptions) -> Iterator[Listing]:
@@ -140,67 +141,56 @@ class _Walk:
 
     def _list(self, descriptor: int, inode: int, trail: Trail, pending: PendingFolders) -> Iterator[Listing]:
         """Tell of the files of the current folder and note its folders."""
-        source, target, options, exclude = self._source, self._target.path, self._options, self._exclude
+        target, options, exclude = self._target.path, self._options, self._exclude
         folder, device, depth, place = trail.folder, trail.device, trail.depth, trail.place
-        has_patterns = bool(exclude)
-        max_size = options.max_file_size
-        batch_bytes, batch_files = options.batch_bytes, options.batch_files
+        head = Batch(self._source, target, folder, device, inode, ())
         links = specials = excluded = 0
-        items: list[Item] = []
-        total = 0
-        end: ClosedFolder | None = None
-        try:
-            with os.scandir(descriptor) as entries:
-                for entry in entries:
-                    # As os.fsencode does, which takes four times as long.
-                    name = entry.name.encode(_ENCODING, _ERRORS)
-                    try:
-                        if entry.is_file(follow_symlinks=False):
-                            status = entry.stat(follow_symlinks=False)
-                        elif entry.is_dir(follow_symlinks=False):
-                            if has_patterns and exclude.excludes(place, name, is_folder=True):
-                                excluded += 1
-                            else:
-                                pending.push(depth, name)
-                            continue
-                        elif entry.is_symlink():
-                            links += 1
-                            continue
-                        else:
-                            # Some file systems don't say what a name is. There, one that has just vanished
-                            # seems to be none of the above, and this raises.
-                            status = entry.stat(follow_symlinks=False)
-                            if not stat.S_ISREG(status.st_mode):
-                                specials += 1
-                                continue
-                    except OSError as error:
-                        trouble = file_trouble(error)
-                        yield LostFile(target, folder, name, trouble.reason, trouble.detail)
-                        continue
-                    mode = status.st_mode
-                    if not stat.S_ISREG(mode):
-                        yield LostFile(target, folder, name, Reason.REPLACED, f"it is {kind(mode)} now")
-                        continue
-                    found = file_stat(status)
-                    # Past its constructor, which takes twice as long.
-                    item = tuple.__new__(Item, (name, found, "", "", ""))
-                    size = found.size
-                    if has_patterns and exclude.excludes(place, name, is_folder=False):
-                        yield SkippedFile(target, folder, item, Reason.EXCLUDED)
-                    elif max_size is not None and size > max_size:
-                        yield SkippedFile(target, folder, item, Reason.OVER_SIZE)
-                    else:
-                        # A file over the limit is alone in its batch: whatever comes next begins another.
-                        if items and (total + size > batch_bytes or len(items) >= batch_files):
-                            yield Batch(source, target, folder, device, inode, tuple(items))
-                            items.clear()
-                            total = 0
-                        items.append(item)
-                        total += size
-        except OSError as error:
-            end = ClosedFolder(target, folder, FolderReason.IO_ERROR, error.strerror or str(error))
-        if items:
-            yield Batch(source, target, folder, device, inode, tuple(items))
-        if end is not None:
-            yield end
+        for found in looks(descriptor, options.batch_files):
+            links += found.links
+            specials += found.specials
+            for name in found.folders.split(b"/") if found.folders else ():
+                if exclude and exclude.excludes(place, name, is_folder=True):
+                    excluded += 1
+                else:
+                    pending.push(depth, name)
+            for name, number, mode in found.odd:
+                if number:
+                    trouble = file_trouble(OSError(number, os.strerror(number)))
+                    yield LostFile(target, folder, name, trouble.reason, trouble.detail)
+                else:
+                    yield LostFile(target, folder, name, Reason.REPLACED, f"it is {kind(mode)} now")
+            if found.files:
+                yield from self._batches(head, found, place)
+            if found.error:
+                yield ClosedFolder(target, folder, FolderReason.IO_ERROR, os.strerror(found.error))
         yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)
+
+    def _batches(self, head: Batch, found: Look, place: Place) -> Iterator[Listing]:
+        """Tell of files that were looked at."""
+        options = self._options
+        columns = ItemColumns.of(found)
+        if self._exclude or options.max_file_size is not None:
+            yield from self._chosen(head, columns, place)
+        elif found.files <= options.batch_files and found.size <= options.batch_bytes:
+            yield _filled(head, columns)
+        else:
+            for part in columns.parts(options.batch_files, options.batch_bytes):
+                yield _filled(head, part)
+
+    def _chosen(self, head: Batch, items: Sequence[Item], place: Place) -> Iterator[Listing]:
+        """Tell of files, each of which may be left out."""
+        max_size, exclude = self._options.max_file_size, self._exclude
+        gathering = Gathering(self._options)
+        for item in items:
+            if exclude and exclude.excludes(place, item.name, is_folder=False):
+                yield SkippedFile(head.target, head.folder, item, Reason.EXCLUDED)
+            elif max_size is not None and item.stat.size > max_size:
+                yield SkippedFile(head.target, head.folder, item, Reason.OVER_SIZE)
+            elif (full := gathering.add(head, item)) is not None:
+                yield full
+        if (rest := gathering.take()) is not None:
+            yield rest
+
+
+def _filled(head: Batch, items: Sequence[Item]) -> Batch:
+    return Batch(head.source, head.target, head.folder, head.device, head.inode, items)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Ran, Run
+from hashscan.scan.known import run_known
+from hashscan.scan.observer import Observer
+from hashscan.scan.observer import Run as AnyRun
+from hashscan.settings import DecodingLimits, SweepSettings
+from tests.cli.conftest import COMMAND, Ran, Run, environment
 
 Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]
 
@@ -76,7 +81,7 @@ def test_targets_keep_it_to_a_part(known: Known, swept: Path) -> None:
 
 
 def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
-    run: Run, known: Known, swept: Path, tmp_path: Path
+    run: Run, known: Known, swept: Path, tmp_path: Path, age: Callable[[], None]
 ) -> None:
     (hashed,) = run("hash", swept / "other.jpg").lines
     digests = hashed["digests"]
@@ -89,7 +94,7 @@ def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
     (because,) = (r["because"] for r in records if r["type"] == "finding")
     assert "the next sweep" in because
     assert run("scan", "--known", "--list", "ours", "--fail-on", "review").code == 1
-    time.sleep(2.1)
+    age()
     assert run("scan", swept, "--list", "ours").code == 1
     ran, records = known()
     assert (ran.code, found(records)) == (1, {"other.jpg": "match"})
@@ -118,3 +123,62 @@ def test_what_says_which_files_to_read_is_refused(run: Run, option: list[str]) -
     ran = run("scan", "--known", *option)
     assert ran.code == 2
     assert option[0] in ran.err
+
+
+@pytest.fixture
+def many(run: Run, local_list: str, uploads: Path) -> Path:
+    """Six hundred findings: their records are more than a pipe holds."""
+    for number in range(600):
+        shutil.copy(uploads / "listed.jpg", uploads / f"{number}.jpg")
+    report = uploads.parent / "many.jsonl"
+    assert run("scan", uploads, "--list", local_list, "--report", report).code == 1
+    return uploads
+
+
+def test_asked_to_stop(run: Run, many: Path, state: Path) -> None:
+    command = [*COMMAND, "scan", "--known", "--list", "ours", "--report", "-"]
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)):
+        with subprocess.Popen(
+            command, env=environment(state), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        ) as process:
+            assert process.stdout is not None
+            first = [process.stdout.readline() for _ in range(3)]
+            # It can't go on, since nobody reads.
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == code, err
+        lines = [json.loads(line) for line in (*first, *out.splitlines())]
+        assert (lines[-1]["type"], lines[-1]["exit_code"]) == ("summary", code)
+        assert lines[-1]["verdicts"]["match"] == len(lines) - 2 < 600
+        assert lines[-1]["incomplete"] == ["stopped before its end"]
+    assert run("state", "check").code == 0
+    assert run("scan", "--known", "--list", "ours", "--report", "-").lines[-1]["files"] == 603
+
+
+def test_whoever_watches_is_told_how_far_it_is(many: Path, state: Path) -> None:
+    class Watching(Observer):
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def begun(self, run: AnyRun) -> None:
+            self.run = run
+            assert run.processes() == []
+
+        def tick(self) -> None:
+            self.seen.append(self.run.summary.files)
+            if len(self.seen) == 100:
+                self.run.stop()
+
+    watching = Watching()
+    settings = SweepSettings(
+        targets=(),
+        lists=("ours",),
+        reports=(),
+        state=state,
+        workers=1,
+        decoding=DecodingLimits("auto", 1 << 30, 20.0, 64_000_000),
+        known=True,
+    )
+    outcome = run_known(settings, watching)
+    assert watching.seen == sorted(watching.seen)
+    assert 0 < watching.seen[0] < watching.seen[-1] == outcome.summary.files < 603

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from hashscan.model import Batch, FolderReason, Reason
+from hashscan.sources import walk
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed
 from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.look import looks_in_python
 from hashscan.sources.options import ListingOptions
 
 from .children import GETDENTS64, fail_call, in_child, needs_numbers, needs_root, own_mounts
@@ -114,8 +116,9 @@ def test_folders_change_before_they_are_entered(tree: bytes) -> None:
     }
 
 
-def test_files_change_before_they_are_looked_at(tree: bytes) -> None:
-    # The system hands over a bufferful of names at once; looking at each comes later.
+def test_files_change_before_they_are_looked_at(tree: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The system hands over a bufferful of names at once; looking at each comes later, in Python one by one.
+    monkeypatch.setattr(walk, "looks", looks_in_python)
     fill(tree, 300)
     listings = FilesystemSource([tree], ListingOptions(batch_files=1)).listings()
     first = next(listings)
@@ -199,7 +202,8 @@ def test_abandoned_walk_leaves_nothing_open(tree: bytes) -> None:
 
 @needs_root
 @pytest.mark.skipif(not shutil.which("mkfs.ext2"), reason="no mkfs.ext2 here")
-def test_file_system_that_does_not_say_what_a_name_is(tree: bytes) -> None:
+def test_file_system_that_does_not_say_what_a_name_is(tree: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "looks", looks_in_python)
     image = os.fsdecode(tree) + "/image"
     os.mkdir(tree + b"/t")
     with open(image, "wb") as stream:

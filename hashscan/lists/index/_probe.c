@@ -182,6 +182,103 @@ INLINE Outcome probe_query(
     return FINE;
 }
 
+/* Buckets in which each entry stands under its own key and under all that are one bit away; see halo.py. */
+typedef struct {
+    const uint64_t *words;
+    const uint32_t *starts, *pairs; /* Of pairs, the first is the sketch, the second the row. */
+    const uint16_t *first; /* The next chunk of the first eight pairs of each bucket, or anything. */
+    const unsigned char *crowded; /* A bit for each bucket: whether it has more pairs than that. */
+    const int64_t *limits; /* Two for each chunk: of the next chunk, and of the next two; below 0 for none. */
+    uint64_t entries;
+    int64_t size, chunks, threshold;
+} Halo;
+
+#define HALO_KEYS 65536
+#define HALO_BITS 16
+#define HALO_FIRST 8
+#define HALO_AHEAD 16 /* Buckets fetched ahead. */
+
+/* Whether any of the first pairs of a bucket may be meant. Without a branch, since none could be foretold. */
+#if defined(__GNUC__) || defined(__clang__)
+typedef uint16_t Eight __attribute__((vector_size(2 * HALO_FIRST)));
+
+INLINE int may_be_near(const uint16_t *first, uint32_t of_query, uint32_t limit)
+{
+    Eight bits;
+    uint64_t near[2];
+    memcpy(&bits, first, sizeof bits);
+    bits ^= (uint16_t)of_query;
+    bits -= (bits >> 1) & 0x5555;
+    bits = (bits & 0x3333) + ((bits >> 2) & 0x3333);
+    bits = (bits + (bits >> 4)) & 0x0f0f;
+    bits = (bits + (bits >> 8)) & 0x1f;
+    /* The highest bit is left where there are no more than the limit. */
+    bits = ((uint16_t)(0x8000 + limit) - bits) & 0x8000;
+    memcpy(near, &bits, sizeof near);
+    return (near[0] | near[1]) != 0;
+}
+#else
+INLINE int may_be_near(const uint16_t *first, uint32_t of_query, uint32_t limit)
+{
+    int near = 0;
+    for (int place = 0; place < HALO_FIRST; place++)
+        near |= POPCOUNT32((first[place] ^ of_query) & (HALO_KEYS - 1)) <= (int64_t)limit;
+    return near;
+}
+#endif
+
+INLINE Outcome probe_halo(
+    const Halo *halo, const uint64_t *queries, uint64_t count, uint64_t budget, uint64_t *spent, Hits *hits)
+{
+    uint64_t every = halo->entries * (HALO_BITS + 1);
+    /* Chunk by chunk, so that the buckets of one stay in the cache. */
+    for (int64_t chunk = 0; chunk < halo->chunks; chunk++) {
+        int64_t of_next = halo->limits[2 * chunk], of_both = halo->limits[2 * chunk + 1];
+        const uint32_t *table = halo->starts + chunk * (HALO_KEYS + 1);
+        const uint32_t *pairs = halo->pairs + 2 * (uint64_t)chunk * every;
+        const uint16_t *beginnings = halo->first + chunk * HALO_KEYS * HALO_FIRST;
+        const unsigned char *crowded = halo->crowded + chunk * HALO_KEYS / 8;
+        int64_t following = (chunk + 1) % halo->chunks * HALO_BITS;
+        int64_t word = chunk / 4, shift = chunk % 4 * HALO_BITS;
+        int64_t word_after = following / 64, shift_after = following % 64;
+        if (of_both < 0)
+            continue;
+        for (uint64_t query_row = 0; query_row < count; query_row++) {
+            const uint64_t *query = queries + query_row * (uint64_t)halo->size;
+            uint32_t key = query[word] >> shift & (HALO_KEYS - 1);
+            uint32_t of_query = query[word_after] >> shift_after & (HALO_KEYS - 1);
+            if (query_row + HALO_AHEAD < count)
+                FETCH(beginnings + (query[word + HALO_AHEAD * halo->size] >> shift & (HALO_KEYS - 1)) * HALO_FIRST);
+            if (!may_be_near(beginnings + (uint64_t)key * HALO_FIRST, of_query, (uint32_t)of_next)
+                && !(crowded[key >> 3] >> (key & 7) & 1))
+                continue;
+            uint64_t first = table[key], last = table[key + 1];
+            if (first > last || last > every)
+                return DAMAGED;
+            if (first == last || spent[query_row] > budget)
+                continue;
+            spent[query_row] += last - first;
+            uint32_t sketch = cut(query, halo->size, following, SKETCH_BITS);
+            for (uint64_t place = first; place < last; place++) {
+                uint32_t differing = pairs[2 * place] ^ sketch;
+                if (POPCOUNT32(differing) > of_both || POPCOUNT32(differing & (HALO_KEYS - 1)) > of_next)
+                    continue;
+                uint64_t row = pairs[2 * place + 1];
+                if (row >= halo->entries)
+                    return DAMAGED;
+                spent[query_row] += SURVIVOR_COST;
+                const uint64_t *value = halo->words + row * (uint64_t)halo->size;
+                int64_t distance = 0;
+                for (int64_t word = 0; word < halo->size; word++)
+                    distance += POPCOUNT64(value[word] ^ query[word]);
+                if (distance <= halo->threshold && !add_hit(hits, query_row, row, distance))
+                    return NO_MEMORY;
+            }
+        }
+    }
+    return FINE;
+}
+
 #define SCAN_BLOCK 2048
 
 INLINE Outcome scan_all(
@@ -212,6 +309,7 @@ INLINE Outcome scan_all(
 
 typedef Outcome ProbeQuery(
     const Tables *, const uint64_t *, uint64_t, int64_t, uint64_t, Hits *, unsigned char *);
+typedef Outcome ProbeHalo(const Halo *, const uint64_t *, uint64_t, uint64_t, uint64_t *, Hits *);
 typedef Outcome ScanAll(
     const uint64_t *, uint64_t, int64_t, const uint64_t *, uint64_t, const int64_t *, Hits *);
 
@@ -219,6 +317,12 @@ static Outcome probe_plain(
     const Tables *t, const uint64_t *q, uint64_t r, int64_t h, uint64_t b, Hits *out, unsigned char *g)
 {
     return probe_query(t, q, r, h, b, out, g);
+}
+
+static Outcome halo_plain(
+    const Halo *h, const uint64_t *q, uint64_t c, uint64_t b, uint64_t *s, Hits *out)
+{
+    return probe_halo(h, q, c, b, s, out);
 }
 
 static Outcome scan_plain(
@@ -232,6 +336,12 @@ WITH_POPCNT static Outcome probe_popcnt(
     const Tables *t, const uint64_t *q, uint64_t r, int64_t h, uint64_t b, Hits *out, unsigned char *g)
 {
     return probe_query(t, q, r, h, b, out, g);
+}
+
+WITH_POPCNT static Outcome halo_popcnt(
+    const Halo *h, const uint64_t *q, uint64_t c, uint64_t b, uint64_t *s, Hits *out)
+{
+    return probe_halo(h, q, c, b, s, out);
 }
 
 WITH_POPCNT static Outcome scan_popcnt(
@@ -257,6 +367,15 @@ static ProbeQuery *best_probe(void)
         return probe_popcnt;
 #endif
     return probe_plain;
+}
+
+static ProbeHalo *best_halo(void)
+{
+#if CHECKS_POPCNT
+    if (has_popcnt())
+        return halo_popcnt;
+#endif
+    return halo_plain;
 }
 
 static ScanAll *best_scan(void)
@@ -389,6 +508,60 @@ done:
     return result;
 }
 
+static PyObject *halo(PyObject *module, PyObject *arguments)
+{
+    static const char *const names[7] = {"words", "starts", "pairs", "first", "crowded", "limits", "queries"};
+    static const size_t items[7] = {8, 4, 4, 2, 1, 8, 8};
+    PyObject *given[7], *result = NULL, *found = NULL, *marks = NULL;
+    Py_buffer view[7];
+    long long threshold, budget;
+    int taken = 0;
+    Hits hits = {NULL, 0, 0};
+    uint64_t *spent = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOLL", &given[0], &given[1], &given[2], &given[3], &given[4],
+                          &given[5], &given[6], &threshold, &budget))
+        return NULL;
+    for (; taken < 7; taken++)
+        if (!take(given[taken], &view[taken], items[taken], names[taken]))
+            goto done;
+    {
+        size_t chunks = (size_t)view[5].len / 16, size = chunks / 4, count, entries;
+        Outcome outcome;
+        ProbeHalo *ask = best_halo();
+        if (!size || size > WORDS_MAX || chunks % 4 || (size_t)view[5].len != chunks * 16
+            || (size_t)view[0].len % (size * 8) || (size_t)view[6].len % (size * 8) || threshold < 0
+            || budget < 0 || (entries = (size_t)view[0].len / (size * 8)) > UINT32_MAX / (HALO_BITS + 1)
+            || (count = (size_t)view[6].len / (size * 8)) > UINT32_MAX
+            || (size_t)view[1].len / 4 != chunks * (HALO_KEYS + 1)
+            || (size_t)view[3].len != chunks * HALO_KEYS * HALO_FIRST * 2
+            || (size_t)view[4].len != chunks * HALO_KEYS / 8 || (size_t)view[2].len / 8 != chunks * entries * (HALO_BITS + 1) || (size_t)view[2].len % 8) {
+            PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
+            goto done;
+        }
+        Halo tables = {view[0].buf, view[1].buf, view[2].buf, view[3].buf, view[4].buf, view[5].buf, entries, (int64_t)size, (int64_t)chunks, threshold};
+        if (!(spent = calloc(count ? count : 1, sizeof *spent))) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        outcome = ask(&tables, view[6].buf, count, (uint64_t)budget, spent, &hits);
+        Py_END_ALLOW_THREADS
+        found = answer(outcome, &hits);
+        marks = found ? PyBytes_FromStringAndSize((const char *)spent, (Py_ssize_t)(count * sizeof *spent)) : NULL;
+        if (marks)
+            result = PyTuple_Pack(2, found, marks);
+    }
+done:
+    Py_XDECREF(found);
+    Py_XDECREF(marks);
+    free(hits.numbers);
+    free(spent);
+    while (taken > 0)
+        PyBuffer_Release(&view[--taken]);
+    return result;
+}
+
 static PyObject *scan(PyObject *module, PyObject *arguments)
 {
     static const char *const names[3] = {"words", "queries", "thresholds"};
@@ -440,6 +613,7 @@ static int prepare(PyObject *module)
 
 static PyMethodDef methods[] = {
     {"probe", probe, METH_VARARGS, "Search by chunks: hits as bytes, and a byte for each query that was given up."},
+    {"halo", halo, METH_VARARGS, "Search by halo: hits as bytes, and what each query cost, in 8 bytes."},
     {"scan", scan, METH_VARARGS, "Compare with every entry: hits as bytes."},
     {NULL, NULL, 0, NULL},
 };

@@ -17,4 +17,16 @@ def probe(
     budget: int,
     /,
 ) -> tuple[bytes, bytes]: ...
+def halo(
+    words: NDArray[Any],
+    starts: NDArray[Any],
+    pairs: NDArray[Any],
+    first: NDArray[Any],
+    crowded: NDArray[Any],
+    limits: NDArray[Any],
+    queries: NDArray[Any],
+    threshold: int,
+    budget: int,
+    /,
+) -> tuple[bytes, bytes]: ...
 def scan(words: NDArray[Any], queries: NDArray[Any], thresholds: NDArray[Any], size: int, /) -> bytes: ...

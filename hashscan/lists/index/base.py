@@ -90,6 +90,13 @@ class Strategy(ABC):
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
         """A segment over compiled columns, which may be memory maps."""
 
+    def eager(self, values: NDArray[np.uint8]) -> Segment:
+        """A segment over columns made in memory, for so many questions that they are worth making."""
+        columns: dict[str, list[NDArray[Any]]] = {}
+        for name, block in self.blocks(values):
+            columns.setdefault(name, []).append(block)
+        return self.open(values, {name: np.concatenate(blocks) for name, blocks in columns.items()})
+
     @abstractmethod
     def plain(self, values: NDArray[np.uint8]) -> Segment:
         """A segment over few values, without compiled columns."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hashscan.lists.index.base import Hits, Segment, Strategy
 from hashscan.lists.index.chunks import Chunks
+from hashscan.lists.index.halo import MOST, Halo
 from hashscan.lists.index.kernel import Kernel, Tables, best_kernel, words_of
 
 _WORD_BITS = 64
@@ -61,6 +62,15 @@ class Hamming(Strategy):
         tables = Tables(chunks, words, columns["starts"], columns["rows"], columns["sketch"])
         return _Hamming(words, tables, self._kernel)
 
+    def eager(self, values: NDArray[np.uint8]) -> Segment:
+        """A segment that searches by a halo as far as that reaches, and beyond it by chunks."""
+        if values.shape[1] * 8 % _WORD_BITS or len(values) > MOST:
+            return super().eager(values)
+        segment = super().eager(values)
+        assert isinstance(segment, _Hamming)
+        segment.halo = Halo.of(words_of(values).view(np.uint64))
+        return segment
+
     def plain(self, values: NDArray[np.uint8]) -> Segment:
         """A segment that scans."""
         return _Hamming(words_of(values), None, self._kernel)
@@ -72,25 +82,29 @@ class _Hamming(Segment):
         self._tables = tables
         self._kernel = kernel
         self._pays: dict[int, bool] = {}
+        self.halo: Halo | None = None
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
         """Search each query in the way that costs least, and by a scan when it meets too crowded buckets."""
-        queries = words_of(values)
+        queries: NDArray[Any] = words_of(values)
+        budget = max(int(len(self._words) / self._kernel.candidate_cost), _BUDGET_LEAST)
         scanned = np.zeros(len(values), dtype=bool)
-        for threshold in np.unique(thresholds).tolist():
-            if not self.searches_by_chunks(threshold):
-                scanned |= thresholds == threshold
+        by_chunks = scanned.copy()
         found = []
-        probed = np.flatnonzero(~scanned)
-        if self._tables is not None and probed.size:
-            budget = max(int(len(self._words) / self._kernel.candidate_cost), _BUDGET_LEAST)
-            asked: NDArray[Any] = queries[probed]
-            hits, given_up = self._kernel.probe(self._tables, asked, thresholds[probed], budget)
-            scanned[probed[given_up]] = True
-            # What a query had found before it was given up is found again.
-            query_rows, rows, distances = hits
-            keep = ~scanned[probed[query_rows]]
-            found.append((probed[query_rows[keep]], rows[keep], distances[keep]))
+        for threshold in np.unique(thresholds).tolist():
+            some = thresholds == threshold
+            if self.halo is not None and threshold <= self.halo.reach:
+                asked = np.flatnonzero(some)
+                answer = self._kernel.halo(self.halo, queries[asked], threshold, budget)
+                found.append(_kept(answer, asked, scanned))
+            elif self.searches_by_chunks(threshold):
+                by_chunks |= some
+            else:
+                scanned |= some
+        asked = np.flatnonzero(by_chunks)
+        if self._tables is not None and asked.size:
+            answer = self._kernel.probe(self._tables, queries[asked], thresholds[asked], budget)
+            found.append(_kept(answer, asked, scanned))
         rest = np.flatnonzero(scanned)
         if rest.size:
             query_rows, rows, distances = self._kernel.scan(self._words, queries[rest], thresholds[rest])
@@ -109,6 +123,17 @@ class _Hamming(Segment):
             cost = probes * self._kernel.probe_cost + candidates * self._kernel.candidate_cost
             pays = self._pays[threshold] = cost < len(self._words)
         return pays
+
+
+def _kept(
+    answer: tuple[Hits, NDArray[np.int64]], asked: NDArray[np.int64], scanned: NDArray[np.bool_]
+) -> Hits:
+    """The hits of queries that weren't given up; the others are marked, and are found again by a scan."""
+    (query_rows, rows, distances), given_up = answer
+    scanned[asked[given_up]] = True
+    query_rows = asked[query_rows]
+    keep = ~scanned[query_rows]
+    return query_rows[keep], rows[keep], distances[keep]
 
 
 def _once(hits: list[NDArray[np.int64]], entries: int) -> Hits:

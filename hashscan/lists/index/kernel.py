@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hashscan.lists.index.base import DamagedIndexError, Hits, no_hits
 from hashscan.lists.index.chunks import Chunks, flips
+from hashscan.lists.index.halo import Halo
 
 _SCAN_BLOCK = 1 << 14
 """Entries compared at a time: the numbers in between stay in a core's cache."""
@@ -64,6 +65,16 @@ class Kernel(ABC):
 
         Raises:
             DamagedIndexError: the tables contradict themselves.
+        """
+
+    @abstractmethod
+    def halo(
+        self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Search by a halo; what is given and answered is as in `probe`, but for one threshold in its reach.
+
+        Raises:
+            DamagedIndexError: the halo contradicts itself.
         """
 
     @abstractmethod
@@ -153,6 +164,12 @@ class NumpyKernel(Kernel):
             found.append((query_rows[hit], rows[hit], distances[hit]))
         return found
 
+    def halo(
+        self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Search chunk by chunk, all queries at a time."""
+        return halo.probe(queries, threshold, budget)
+
     def scan(
         self,
         words: NDArray[np.unsignedinteger],
@@ -197,6 +214,30 @@ class CKernel(Kernel):
         except _probe.DamagedError as error:
             raise DamagedIndexError(str(error)) from error
         return _unpacked(hits), np.flatnonzero(np.frombuffer(given_up, dtype=np.uint8))
+
+    def halo(
+        self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Search chunk by chunk."""
+        from hashscan.lists.index import _probe
+
+        limits = halo.limits(threshold)
+        queries = np.ascontiguousarray(queries)
+        try:
+            hits, spent = _probe.halo(
+                halo.words,
+                halo.starts,
+                halo.pairs,
+                halo.first,
+                halo.crowded,
+                limits,
+                queries,
+                threshold,
+                budget,
+            )
+        except _probe.DamagedError as error:
+            raise DamagedIndexError(str(error)) from error
+        return _unpacked(hits), np.flatnonzero(np.frombuffer(spent, np.uint64) > budget)
 
     def scan(
         self,

@@ -6,7 +6,6 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,10 +178,7 @@ def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns, man
             pass
     strategy = strategy_of(files.algorithm)
     if many and _LEAST_INDEXED <= files.entries < SMALL:
-        blocks: dict[str, list[NDArray[Any]]] = {}
-        for name, block in strategy.blocks(columns.value):
-            blocks.setdefault(name, []).append(block)
-        return strategy.open(columns.value, {name: np.concatenate(found) for name, found in blocks.items()})
+        return strategy.eager(columns.value)
     return strategy.plain(columns.value)
 
 

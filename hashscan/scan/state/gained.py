@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +20,14 @@ from hashscan.scan.state.contents import OPAQUE, Contents
 from hashscan.scan.state.profile import meaning_of
 from hashscan.scan.state.recollection import recalled
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
-from hashscan.scan.state.unpacking import Beyond, unpacked
+from hashscan.scan.state.unpacking import Beyond, Block, blocks_of
+from hashscan.scan.state.unpacking_loops import Rows
 
 _BLOCK = 1 << 16
 _MANY = 10_000
 """Contents for which an index of few entries pays."""
+_THREADS_MAX = 8
+"""Each has a block and what is unpacked of it in memory."""
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
@@ -106,32 +112,50 @@ class Gains:
     def _near(self, matcher: Matcher, start: int) -> Iterator[int]:
         """Rows from `start` on that came near to an entry; some may come several times."""
         contents = self._contents
-        others = matcher.algorithms - set(COLUMN_DIGESTS)
-        of_bytes = frozenset(name for name in others if not ALGORITHMS[name].of_picture)
         for first in range(start, contents.rows, _BLOCK):
             count = min(_BLOCK, contents.rows - first)
             for name in matcher.algorithms.intersection(COLUMN_DIGESTS):
                 values = contents.columns[name].read(first, count).view(np.uint8).reshape(count, -1)
                 yield from (first + matcher.near(name, values)).tolist()
-            if not others:
-                continue
-            # Also what this sweep would digest otherwise: for another it is as good as ever.
-            rows = first + np.flatnonzero((contents.attention[first : first + count] & OPAQUE) == 0)
-            if of_bytes:
+        others = matcher.algorithms - set(COLUMN_DIGESTS)
+        of_bytes = frozenset(name for name in others if not ALGORITHMS[name].of_picture)
+        if of_bytes:
+            for rows in self._serving(start):
                 yield from self._near_one_by_one(matcher, of_bytes, rows)
-            if others > of_bytes and rows.size:
-                yield from self._near_pictures(matcher, others - of_bytes, rows)
+        yield from self._near_pictures(matcher, start)
 
-    def _near_pictures(
-        self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
+    def _near_pictures(self, matcher: Matcher, start: int) -> Iterator[int]:
+        """The same by digests of pictures; blocks are unpacked and compared side by side."""
+        names = matcher.algorithms - set(COLUMN_DIGESTS)
+        names = frozenset(name for name in names if ALGORITHMS[name].of_picture)
+        if not names:
+            return
+        threads = min(len(os.sched_getaffinity(0)), _THREADS_MAX)
+        waiting: deque[Future[tuple[list[Rows], list[Rows]]]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            blocks = (block for rows in self._serving(start) for block in blocks_of(self._contents, rows))
+            for block in blocks:
+                waiting.append(pool.submit(_near_of_block, matcher, names, block))
+                if len(waiting) > threads:
+                    yield from self._found(matcher, names, waiting.popleft())
+            while waiting:
+                yield from self._found(matcher, names, waiting.popleft())
+
+    def _found(
+        self, matcher: Matcher, names: frozenset[str], block: Future[tuple[list[Rows], list[Rows]]]
     ) -> Iterator[int]:
-        """The same by digests of pictures, of some rows."""
-        for found in unpacked(self._contents, rows):
-            if isinstance(found, Beyond):
-                yield from self._near_one_by_one(matcher, names, found.rows)
-            elif found.algorithm in names:
-                tight = is_tight(found.rendering, found.turn, found.shown)
-                yield from found.rows[matcher.near(found.algorithm, found.values, tight=tight)].tolist()
+        near, beyond = block.result()
+        for rows in near:
+            yield from rows.tolist()
+        for rows in beyond:
+            yield from self._near_one_by_one(matcher, names, rows)
+
+    def _serving(self, start: int) -> Iterator[Rows]:
+        """Rows from `start` on that can be used, some at a time."""
+        attention = self._contents.attention
+        for first in range(start, self._contents.rows, _BLOCK):
+            # Also what this sweep would digest otherwise: for another it is as good as ever.
+            yield first + np.flatnonzero((attention[first : first + _BLOCK] & OPAQUE) == 0)
 
     def _near_one_by_one(
         self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
@@ -143,3 +167,16 @@ class Gains:
         for name in names:
             asking = [(row, query) for row, file in checked for query in file.queries(name)]
             yield from (asking[place][0] for place, _ in matcher.ask(name, [q for _, q in asking]))
+
+
+def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tuple[list[Rows], list[Rows]]:
+    """Contents of a block that came near to an entry, and those that have to be asked about one by one."""
+    near: list[Rows] = []
+    beyond: list[Rows] = []
+    for found in block.digests():
+        if isinstance(found, Beyond):
+            beyond.append(found.rows)
+        elif found.algorithm in names:
+            tight = is_tight(found.rendering, found.turn, found.shown)
+            near.append(found.rows[matcher.near(found.algorithm, found.values, tight=tight)])
+    return near, beyond

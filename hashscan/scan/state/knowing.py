@@ -33,6 +33,7 @@ from hashscan.sources.base import shown_path
 
 _NOBODY = 0
 """In place of what a listing doesn't hold."""
+_TURN = 1000
 
 Row = tuple[bytes, int, bytes]
 
@@ -85,15 +86,16 @@ class KnownFiles:
             self._database.execute("COMMIT")
             self._database.execute("BEGIN IMMEDIATE")
 
-    def answers(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer]:
-        """Give all files their verdicts.
+    def answers(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer | None]:
+        """Give all files and objects their verdicts.
 
         Args:
             targets: paths of folders and files to which to keep; none for all.
             summary: counts all that are known.
 
         Returns:
-            What is to be said of those that are not clean.
+            What is to be said of those that are not clean; None after each folder and some objects, so that
+            whoever iterates gets a turn.
         """
         with explained(self._folder):
             rows = self._database.execute(
@@ -103,7 +105,10 @@ class KnownFiles:
                 names = _wanted(path, targets)
                 if names is None or names:
                     yield from self._of_folder(path, list(group), names, summary)
-            for known in ObjectRows(self._database, None).all():
+                yield None
+            for number, known in enumerate(ObjectRows(self._database, None).all()):
+                if number % _TURN == 0:
+                    yield None
                 path = shown_path(known.container, b"", known.item.name)
                 if not targets or any(path.startswith(t) for t in targets if b"://" in t):
                     yield from self._of_object(path, known, summary)

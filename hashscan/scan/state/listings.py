@@ -2,6 +2,7 @@
 
 | bytes | what |
 | --- | --- |
+| 4 | CRC-32 of all that follows |
 | 4 | number of files |
 | 8 each | inodes, then sizes, mtimes, ctimes, each in a row of its own; times in nanoseconds |
 | 4 each | number of the content |
@@ -15,6 +16,7 @@ fit into a signed number of eight bytes.
 from __future__ import annotations
 
 import struct
+import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.model import FileStat, Item
+from hashscan.sources.columns import ItemColumns
 
 YOUNG_CTIME, YOUNG_MTIME = 1, 2
 """Changed so shortly before it was listed that a later change may have left the time as it is."""
 RACY_NS = 2_000_000_000
 
-_COUNT = struct.Struct("<I")
+_HEAD = struct.Struct("<II")
+_CHECKED_FROM = 4
 _FILE_BYTES = 4 * 8 + 4 + 1
 _LOWEST = (1 << 64) - 1
 _TOP = 1 << 63
@@ -63,15 +67,16 @@ class Listing:
         keep = self.contents != NONE
         if not keep.all():
             return self.some(np.flatnonzero(keep).tolist()).to_bytes()
-        return b"".join(
+        rows = b"".join(
             (
-                _COUNT.pack(len(self)),
                 self.identities.astype("<i8").tobytes(),
                 self.contents.astype("<u4").tobytes(),
                 self.flags.tobytes(),
                 self.names,
             )
         )
+        head = _HEAD.pack(0, len(self))[_CHECKED_FROM:]
+        return _HEAD.pack(zlib.crc32(rows, zlib.crc32(head)), len(self)) + rows
 
 
 def from_bytes(data: bytes) -> Listing:
@@ -80,16 +85,19 @@ def from_bytes(data: bytes) -> Listing:
     Raises:
         ValueError: it is something else.
     """
-    if len(data) < _COUNT.size:
+    if len(data) < _HEAD.size:
         raise ValueError("a folder's list is cut short")
-    (count,) = _COUNT.unpack_from(data)
-    contents_at = _COUNT.size + 32 * count
-    names_at = _COUNT.size + _FILE_BYTES * count
+    crc, count = _HEAD.unpack_from(data)
+    # The database has no checksums of its own, and another number would be another content.
+    if zlib.crc32(memoryview(data)[_CHECKED_FROM:]) != crc:
+        raise ValueError("a folder's list has another checksum")
+    contents_at = _HEAD.size + 32 * count
+    names_at = _HEAD.size + _FILE_BYTES * count
     names = data[names_at:]
     if len(data) < names_at or (names.count(b"/") + 1 != count if count else names):
         raise ValueError("a folder's list contradicts itself")
     return Listing(
-        np.frombuffer(data, "<i8", 4 * count, _COUNT.size).reshape(4, count).astype(np.int64, copy=False),
+        np.frombuffer(data, "<i8", 4 * count, _HEAD.size).reshape(4, count).astype(np.int64, copy=False),
         np.frombuffer(data, "<u4", count, contents_at).astype(np.int64),
         np.frombuffer(data, np.uint8, count, names_at - count),
         names,
@@ -120,6 +128,10 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
     Returns:
         It, and the device that all files are on; None where they are on several.
     """
+    if isinstance(items, ItemColumns):
+        return _listed(
+            np.frombuffer(items.identities, np.int64).reshape(4, -1), items.names, now_ns
+        ), items.device
     fields = len(FileStat._fields)
     stats = [item.stat for item in items]
     device = stats[0].device
@@ -129,17 +141,17 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
         flat = array("q", (wrapped(number) for number in chain.from_iterable(stats)))
     table = np.frombuffer(flat, np.int64).reshape(-1, fields)
     identities = np.ascontiguousarray(table[:, 1:5].T)
+    names = b"/".join([item.name for item in items])
+    same = (table[:, 0] == table[0, 0]).all()
+    return _listed(identities, names, now_ns), device if same else None
+
+
+def _listed(identities: NDArray[np.int64], names: bytes, now_ns: int) -> Listing:
     recent = now_ns - RACY_NS
     flags = (identities[3] > recent) * np.uint8(YOUNG_CTIME) + (identities[2] > recent) * np.uint8(
         YOUNG_MTIME
     )
-    listing = Listing(
-        identities,
-        np.full(len(items), NONE, np.int64),
-        flags.astype(np.uint8),
-        b"/".join([item.name for item in items]),
-    )
-    return listing, device if (table[:, 0] == table[0, 0]).all() else None
+    return Listing(identities, np.full(identities.shape[1], NONE, np.int64), flags.astype(np.uint8), names)
 
 
 def wrapped(number: int) -> int:

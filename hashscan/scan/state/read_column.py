@@ -126,11 +126,7 @@ class ReadColumn:
         return numbers, rows, distances
 
     def _near_many(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
-        strategy = Hamming()
-        columns: dict[str, list[NDArray[Any]]] = {}
-        for name, piece in strategy.blocks(values):
-            columns.setdefault(name, []).append(piece)
-        segment = strategy.open(values, {name: np.concatenate(pieces) for name, pieces in columns.items()})
+        segment = Hamming().eager(values)
         widest = int(thresholds.max())
         for start, block in self.blocks():
             rows, numbers, distances = segment.query(block, np.full(len(block), widest, np.int64))

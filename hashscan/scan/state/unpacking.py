@@ -6,7 +6,6 @@ runs go together: what the first is to the second digest of one, it is to that o
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,19 +15,16 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.pdq_turns import likely_turned
 from hashscan.model import ALGORITHMS
-from hashscan.scan.state.packing import ALL_TURNS, HEAD, MOST_BITS, RUN_HEAD, SIZES, digests_in
+from hashscan.scan.state.packing import ALL_TURNS, HEAD, RUN_HEAD, digests_in
 from hashscan.scan.state.stored_contents import ABOUT, FURTHER, NONE, NOTHING, StoredContents
+from hashscan.scan.state.unpacking_loops import Bytes, Rows, best_loops
 
 BLOCK_BYTES = 16 << 20
 """Of `further`, what is looked at in one go at most, and one record more."""
 
-_GROUP = 1 << 12
+_GROUP = 1 << 13
 _QUALITY, _DOUBT = 8, 9
 _PDQ_BYTES = ALGORITHMS["pdq"].size
-_HEADER = np.dtype((np.void, FURTHER.size))
-
-Bytes = NDArray[np.uint8]
-Rows = NDArray[np.int64]
 
 
 class Unpacked(NamedTuple):
@@ -65,16 +61,48 @@ class _Records(NamedTuple):
     """The first digests, shape (n, 32)."""
 
 
-def unpacked(contents: StoredContents, rows: Rows) -> Iterator[Unpacked | Beyond]:
-    """All digests of pictures.
+class Block(NamedTuple):
+    """Some of `further`, with all else that it takes to unpack it; in no need of the state any more."""
+
+    rows: Rows
+    keys: Rows
+    """Which of `structures` each is of."""
+    structures: list[tuple[bytes, tuple[str, ...]]]
+    """Heads without qualities and doubts, empty where they have no number, and names of algorithms."""
+    heads: dict[int, bytes]
+    """Those that have a number."""
+    at: Rows
+    """Where each begins in `data`."""
+    header: NDArray[np.uint32]
+    """`FURTHER` of each, shape (n, 5)."""
+    data: Bytes
+    values: Bytes
+    """The digests that stand in `pdq`, zeros for others; shape (n, 32)."""
+
+    def digests(self) -> Iterator[Unpacked | Beyond]:
+        """All digests of pictures.
+
+        Raises:
+            ValueError: what is stored contradicts itself.
+        """
+        try:
+            yield from _of_block(self)
+        except IndexError as error:
+            raise ValueError("what is kept of a picture is cut short") from error
+
+
+def blocks_of(contents: StoredContents, rows: Rows) -> Iterator[Block]:
+    """Read all that is kept of pictures.
 
     Args:
         contents: those kept.
-        rows: of some of them, ascending, at least one.
+        rows: of some of them, ascending.
 
     Raises:
         ValueError: what is stored contradicts itself.
     """
+    if not len(rows):
+        return
     about = contents.columns["about"].read(int(rows[0]), int(rows[-1] - rows[0]) + 1).view(ABOUT)
     about = about[rows - rows[0]]
     there = about["further"] != NOTHING
@@ -85,45 +113,51 @@ def unpacked(contents: StoredContents, rows: Rows) -> Iterator[Unpacked | Beyond
         begins = about["further"].astype(np.int64)
         count = max(1, int(np.searchsorted(begins, begins[0] + BLOCK_BYTES)))
         try:
-            yield from _of_block(contents, rows[:count], about["profile"][:count], begins[:count])
+            yield _block(contents, rows[:count], about["profile"][:count], begins[:count])
         except IndexError as error:
             raise ValueError("what is kept of a picture is cut short") from error
         rows, about = rows[count:], about[count:]
 
 
-def _of_block(
-    contents: StoredContents, rows: Rows, profiles: NDArray[np.uint16], begins: Rows
-) -> Iterator[Unpacked | Beyond]:
+def _block(contents: StoredContents, rows: Rows, profiles: NDArray[np.uint16], begins: Rows) -> Block:
     column, start = contents.columns["further"], int(begins[0])
-    last = FURTHER.unpack(column.read(int(begins[-1]), FURTHER.size).tobytes())
-    end = int(begins[-1]) + FURTHER.size + (last[2] & 0xFF) + (last[2] >> 8) + last[3] + last[4] + 4
+    last = column.read(int(begins[-1]), FURTHER.size).tobytes()
+    if len(last) < FURTHER.size:
+        raise IndexError
+    fields = FURTHER.unpack(last)
+    end = int(begins[-1]) + FURTHER.size + (fields[2] & 0xFF) + (fields[2] >> 8) + fields[3] + fields[4] + 4
     data = column.read(start, end - start)
     at = begins - start
     header = data[at[:, None] + np.arange(FURTHER.size)].view("<u4").reshape(-1, 5)
-    picture, known, before, rest, others = header.T
+    pairs, back = np.unique(
+        profiles.astype(np.int64) << 32 | header[:, 1].astype(np.int64), return_inverse=True
+    )
+    heads: dict[int, bytes] = {}
+    places: dict[tuple[bytes, tuple[str, ...]], int] = {}
+    of_pair = np.empty(len(pairs), np.int64)
+    for number, pair in enumerate(pairs.tolist()):
+        profile, known = pair >> 32, pair & NONE
+        if known != NONE and known not in heads:
+            heads[known] = contents.heads_of(known)
+        # A structure is that of heads without their qualities and doubts.
+        key = masked(heads.get(known, b"")), contents.profiles[profile].picture_names
+        of_pair[number] = places.setdefault(key, len(places))
+    return Block(rows, of_pair[back], list(places), heads, at, header, data, _stored(contents, header[:, 0]))
+
+
+def _of_block(block: Block) -> Iterator[Unpacked | Beyond]:
+    data, at, values = block.data, block.at, block.values
+    picture, known, before, rest, others = block.header.T
     first = (before & 0xFF).astype(np.int64)
     length = first + (before >> 8) + rest + others
-    values = _stored(contents, picture)
     _check(data, at + FURTHER.size, length, values, picture != NONE)
     alike = (known != NONE) & (rest > 0) & ((picture != NONE) | (first == _PDQ_BYTES))
     if not alike.all():
         beyond = ~alike & ((rest > 0) | (others > 0))
         if beyond.any():
-            yield Beyond(rows[beyond])
-    # A structure is that of heads without their qualities and doubts.
-    keys: dict[tuple[int, bytes], list[int]] = {}
-    pairs, group = np.unique(
-        np.stack((profiles.astype(np.int64), known.astype(np.int64))), axis=1, return_inverse=True
-    )
-    structure = np.empty(pairs.shape[1], np.int64)
-    for number, (profile, heads) in enumerate(pairs.T.tolist()):
-        key = profile, b"" if heads == NONE else masked(contents.heads_of(heads))
-        keys.setdefault(key, []).append(number)
-        structure[number] = list(keys).index(key)
-    of_row = structure[group.reshape(-1)]
-    for number, (profile, heads_without) in enumerate(keys):
-        places = np.flatnonzero((of_row == number) & alike)
-        names = contents.profiles[profile].picture_names
+            yield Beyond(block.rows[beyond])
+    for number, (heads, names) in enumerate(block.structures):
+        places = np.flatnonzero((block.keys == number) & alike)
         for begin in range(0, len(places), _GROUP):
             some = places[begin : begin + _GROUP]
             inline = picture[some] == NONE
@@ -131,8 +165,10 @@ def _of_block(
             if inline.any():
                 firsts[inline] = data[at[some[inline], None] + FURTHER.size + np.arange(_PDQ_BYTES)]
             behind = at[some] + FURTHER.size + first[some] + (before[some] >> 8)
-            records = _Records(rows[some], known[some], behind + HEAD, behind + rest[some], data, firsts)
-            yield from _of_structure(contents, records, heads_without, names)
+            records = _Records(
+                block.rows[some], known[some], behind + HEAD, behind + rest[some], data, firsts
+            )
+            yield from _of_structure(block.heads, records, heads, names)
 
 
 def _stored(contents: StoredContents, picture: NDArray[np.uint32]) -> Bytes:
@@ -148,20 +184,8 @@ def _stored(contents: StoredContents, picture: NDArray[np.uint32]) -> Bytes:
 
 def _check(data: Bytes, at: Rows, length: Rows, values: Bytes, elsewhere: NDArray[np.bool_]) -> None:
     """Compare all checksums."""
-    view, whole = memoryview(data.data), values.tobytes()
-    crc32 = zlib.crc32
-    sums = [
-        crc32(whole[place : place + _PDQ_BYTES] if apart else b"", crc32(view[begin:end]))
-        for begin, end, place, apart in zip(
-            at.tolist(),
-            (at + length).tolist(),
-            range(0, len(whole), _PDQ_BYTES),
-            elsewhere.tolist(),
-            strict=True,
-        )
-    ]
-    stored = data[(at + length)[:, None] + np.arange(4)].view("<u4").reshape(-1)
-    if not np.array_equal(stored, np.array(sums, np.uint32)):
+    sums = best_loops().sums(data, at, length, values, elsewhere)
+    if not np.array_equal(data[(at + length)[:, None] + np.arange(4)].reshape(-1), sums):
         raise ValueError("what is kept of a picture has another checksum")
 
 
@@ -173,11 +197,11 @@ def masked(heads: bytes) -> bytes:
 
 
 def _of_structure(
-    contents: StoredContents, records: _Records, heads: bytes, names: tuple[str, ...]
+    known: dict[int, bytes], records: _Records, heads: bytes, names: tuple[str, ...]
 ) -> Iterator[Unpacked]:
     numbers, back = np.unique(records.heads, return_inverse=True)
-    qualities = np.array([list(contents.heads_of(n)[_QUALITY::RUN_HEAD]) for n in numbers.tolist()])[back]
-    at, guesses = records.at.copy(), _Guesses()
+    qualities = np.array([list(known[n][_QUALITY::RUN_HEAD]) for n in numbers.tolist()])[back]
+    at, guesses, loops = records.at.copy(), _Guesses(), best_loops()
     for number, place in enumerate(range(0, len(heads), RUN_HEAD)):
         head = heads[place : place + RUN_HEAD]
         algorithm = names[head[7]]
@@ -188,37 +212,16 @@ def _of_structure(
                     raise ValueError("what is kept of a picture begins with another digest")
                 values = records.first
             else:
-                values, at = _next(records.data, at, guesses.of(head, turn), ALGORITHMS[algorithm].size)
+                guess = guesses.of(head, turn)
+                size = ALGORITHMS[algorithm].size
+                guessed = guess is not None and guess.shape[1] == size
+                values = guess if guess is not None and guessed else np.empty((len(at), size), np.uint8)
+                loops.step(records.data, at, values, guessed=guessed)
             guesses.learn(head, turn, values)
             rendering, shown = head[5], head[6]
             yield Unpacked(records.rows[good], algorithm, values[good], rendering, turn, shown)
     if not np.array_equal(at, records.end):
         raise ValueError("what is kept of a picture is too long or too short")
-
-
-def _next(data: Bytes, at: Rows, guess: Bytes | None, size: int) -> tuple[Bytes, Rows]:
-    """The digests that stand at some places, shape (n, size), and the next places."""
-    marks = data[at].astype(np.int64)
-    raw = marks > MOST_BITS
-    count = np.where(raw, size, marks)
-    if guess is None:
-        if not raw.all():
-            raise ValueError("what is kept of a picture refers to a digest that it hasn't")
-        values = np.empty((len(at), size), np.uint8)
-    else:
-        values = guess
-        differing = np.where(raw, 0, marks)
-        row = np.repeat(np.arange(len(at)), differing)
-        ends = np.cumsum(differing)
-        inside = np.arange(len(row)) - np.repeat(ends - differing - at - 1, differing)
-        places = data[inside]
-        bits = np.left_shift(1, 7 - (places & 7)).astype(np.uint8)
-        np.bitwise_xor.at(values.reshape(-1), row * size + (places >> 3), bits)
-    if raw.any():
-        if not np.isin(marks[raw], [mark for mark, length in SIZES.items() if length == size]).all():
-            raise ValueError("what is kept of a picture has a digest of another length")
-        values[raw] = data[at[raw, None] + 1 + np.arange(size)]
-    return values, at + 1 + count
 
 
 class _Guesses:

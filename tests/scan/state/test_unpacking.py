@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq_turns import likely_turned
@@ -20,7 +21,7 @@ from hashscan.scan.state.contents import Contents
 from hashscan.scan.state.database import open_database
 from hashscan.scan.state.packing import pack
 from hashscan.scan.state.profile import Profile
-from hashscan.scan.state.unpacking import Beyond, unpacked
+from hashscan.scan.state.unpacking import Beyond, Unpacked, blocks_of
 
 NAMES = ("pdq", "phash")
 PROFILE = Profile(
@@ -46,6 +47,11 @@ def run_of(
     for row in rows[1:]:
         row[rng.choice(256, flips, replace=False)] ^= 1
     return DigestRun(part, rendering, turns, 0, "pdq", np.packbits(rows, axis=1).tobytes(), quality, 0)
+
+
+def unpacked(contents: Contents, rows: NDArray[np.int64]) -> Iterator[Unpacked | Beyond]:
+    for block in blocks_of(contents, rows):
+        yield from block.digests()
 
 
 def add(contents: Contents, *runs: DigestRun) -> int:
@@ -111,6 +117,7 @@ def test_all_digests_come_out(contents: Contents) -> None:
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_any_runs_come_out(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     turns = st.sets(st.integers(0, 8), min_size=1).map(lambda some: tuple(sorted(some)))
     drawn = st.builds(

@@ -30,7 +30,7 @@ from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
 from hashscan.sources.beneath import FILE_FLAGS, open_child
 
-_TOGETHER = 64
+_TOGETHER = 200
 """Files whose lines are synced together; each is held open by two descriptors."""
 
 

@@ -10,6 +10,7 @@ from hashscan.model import Batch, FolderReason, Item, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
 from hashscan.sources.columns import ItemColumns
+from hashscan.sources.evidence import FOLDER_NAME, is_evidence
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.look import Look, looks
 from hashscan.sources.mounts import is_pseudo
@@ -94,6 +95,9 @@ class _Walk:
                 depth, name = entry
                 trail.cut(depth)
                 try:
+                    if name == FOLDER_NAME and is_evidence(trail.descriptor(), name):
+                        yield Passed(excluded_folders=1)
+                        continue
                     descriptor, status, refusal = self._enter(trail, name)
                 except FileTrouble as trouble:
                     yield closed_folder(self._target.path, trail.child(name), trouble)

@@ -110,7 +110,7 @@ class KnownFiles:
                 if number % _TURN == 0:
                     yield None
                 path = shown_path(known.container, b"", known.item.name)
-                if not targets or any(path.startswith(t) for t in targets if b"://" in t):
+                if _is_beneath(path, targets):
                     yield from self._of_object(path, known, summary)
 
     def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
@@ -240,9 +240,13 @@ class KnownFiles:
 
 
 def _is_beneath(path: bytes, targets: Sequence[bytes]) -> bool:
-    return not targets or any(
-        path == target or path.startswith(target.rstrip(b"/") + b"/") for target in targets
-    )
+    return not targets or any(path == target or path.startswith(_beginning_of(target)) for target in targets)
+
+
+def _beginning_of(target: bytes) -> bytes:
+    """What the path of everything beneath a target begins with; a prefix of keys may end anywhere."""
+    _, _, rest = target.partition(b"://")
+    return target if b"/" in rest else target.rstrip(b"/") + b"/"
 
 
 def _wanted(folder: bytes, targets: Sequence[bytes]) -> frozenset[bytes] | None:

@@ -204,15 +204,15 @@ class SweepMemory:
             # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
             listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
-        attention = (
-            np.where(
-                listed.contents == NONE,
-                np.uint8(STALE),
-                self._contents.attention[np.maximum(listed.contents, 0)],
-            )
-            if self._contents.rows
-            else np.full(len(items), STALE, np.uint8)
-        )
+        if not self._contents.rows:
+            attention = np.full(len(items), STALE, np.uint8)
+        elif taken is not None:
+            attention = self._contents.attention[listed.contents]
+        else:
+            known = self._contents.attention[np.maximum(listed.contents, 0)]
+            attention = np.where(listed.contents == NONE, np.uint8(STALE), known)
+        if not self._reread and not attention.any():
+            return Recalled(len(items), 0, [], [], False)
         if self._reread:
             chosen = (listed.contents != NONE) & (self._random.random(len(items)) < self._reread)
             attention[chosen] |= STALE

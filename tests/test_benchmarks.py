@@ -526,3 +526,43 @@ def test_sweeps_of_a_bucket_beside_plain_downloads(tmp_path: Path) -> None:
     assert 50e6 < found["memory"] < 500e6
     assert next(line["label"] for line in found["ratios"]) == "hashscan wall / obstore and a loop wall"
     assert "memory of all processes, MB" in done.stdout
+
+
+def test_a_second_sweep_of_a_bucket_downloads_nothing(tmp_path: Path) -> None:
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "unchanged_bucket.py", "--objects", "1500"]
+    done = subprocess.run(
+        [*command, "--again", "1", "--work", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (line.split() for line in done.stdout.splitlines() if line.strip()[:2] in {"1 ", "2 "})
+    assert (first[4], first[5], second[4], second[5]) == ("1,500", "0", "0", "1,500")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_nights_are_counted(tmp_path: Path) -> None:
+    command: list[str | Path] = [sys.executable, BENCHMARKS / "nights.py", "--files", "300"]
+    done = subprocess.run(
+        [*command, "--files-per-second", "100", "--budget", "2", "--work", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    totals = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("all ")]
+    assert totals == [["all", "300"], ["all", "300"]]
+
+
+@pytest.mark.slow
+def test_a_reader_is_timed_alone_and_beside_others(tmp_path: Path) -> None:
+    few = ["--files", "2", "--size", "1000000", "--seconds", "0.5", "--runs", "1"]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "neighbour.py", *few, "--only", "hashscan --limit", "--work", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(", by itself: ") == 2
+    assert done.stdout.count("MB/s ") >= 8
+    assert not list(tmp_path.iterdir())

@@ -173,8 +173,8 @@ class ShardParam(click.ParamType[Shard]):
     type=ShareParam(),
     default=0.0,
     metavar="PERCENT",
-    help="Read this share of the unchanged files all the same, chosen at random, such as 1%; one whose "
-    "content has changed in silence is told of, and makes the sweep incomplete.",
+    help="Read this share of the unchanged files and objects all the same, chosen at random, such as 1%; one "
+    "whose content has changed in silence is told of, and makes the sweep incomplete.",
 )
 @click.option(
     "--weak-change-check",

@@ -263,6 +263,25 @@ def standing_record(path: bytes, version: str, result: FileResult, first: str, l
     return record
 
 
+def silent_change_record(path: bytes, item: Item, before: str) -> Record:
+    """The record of a file that was read though it seemed unchanged, and has other content than it had.
+
+    Args:
+        path: of the file, or an object's URL.
+        item: as it was listed, now and before.
+        before: the SHA-256 that it had, in hex, where digests are to be told; else empty.
+    """
+    record: dict[str, Any] = {
+        "type": "silent-change",
+        "schema": SCHEMA,
+        **path_fields(path),
+        **_identity_fields(item),
+    }
+    if before:
+        record["before"] = {"sha256": before}
+    return record
+
+
 def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[Match]) -> Record:
     """The record of a digest that was asked about by itself."""
     record: dict[str, Any] = {

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
-from hashscan.reports.records import folder_record, lost_record, result_record
+from hashscan.reports.records import folder_record, lost_record, result_record, silent_change_record
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -25,6 +25,9 @@ BATCHES_PER_WORKER = 2
 
 POLL_SECONDS = 0.2
 """How long a stop request or a progress display may have to wait."""
+
+_AT_A_TIME = 16
+"""Objects are downloaded together; with fewer in a batch each would be waited for by itself."""
 
 _ABOUT_THE_NAME = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
 """Reasons that say nothing about the same file under another of its names."""
@@ -75,6 +78,10 @@ class Sweep:
         self._outstanding = 0
         self._ready: deque[Batch] = deque()
         self._deadline = deadline
+        self._begun: float | None = None
+        """When the first batch was handed out."""
+        self._answered = 0
+        """Files of answered batches."""
         self._stopping = False
         self._all_taken = False
 
@@ -202,7 +209,7 @@ class Sweep:
         while True:
             over = self._over
             while self._ready and self._outstanding < self._capacity and not over:
-                self._submit(self._ready.popleft())
+                self._submit(self._next())
             try:
                 batch, future = self._answers.get(timeout=0.0)
             except queue.Empty:
@@ -227,6 +234,23 @@ class Sweep:
         except queue.Empty:
             return None
 
+    def _next(self) -> Batch:
+        """Take a batch, or as much of it as is likely to be done in time."""
+        batch = self._ready.popleft()
+        if self._deadline is None:
+            return batch
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now
+        # Until something is answered, nobody knows how slow this is.
+        pace = self._answered / max(now - self._begun, POLL_SECONDS)
+        least = 1 if batch.source == "file" else _AT_A_TIME
+        most = max(least, int(pace * (self._deadline - now) / self._capacity))
+        if len(batch.items) <= most:
+            return batch
+        self._ready.appendleft(replace(batch, items=batch.items[most:]))
+        return replace(batch, items=batch.items[:most])
+
     def _submit(self, batch: Batch) -> None:
         self._outstanding += 1
         self._pool.submit(batch).add_done_callback(lambda future: self._answers.put((batch, future)))
@@ -234,6 +258,7 @@ class Sweep:
     def _receive(self, batch: Batch, answer: BatchResult) -> Iterator[Record]:
         if [item.name for item in batch.items] != [result.name for result in answer.results]:
             raise AssertionError("a worker's answer does not cover its batch")
+        self._answered += len(batch.items)
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         results = answer.results if self._memory is None else self._memory.keep(answer)
@@ -256,8 +281,10 @@ class Sweep:
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Give a file of a batch its verdict, and remember it."""
-        if self._memory is not None:
-            self._memory.settle(batch, item, result.content)
+        before = "" if self._memory is None else self._memory.settle(batch, item, result.content)
+        if before:
+            path = shown_path(batch.target, batch.folder, item.name)
+            yield silent_change_record(path, item, before if self._with_digests else "")
         yield from self._tell(batch, result, item)
 
     def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:

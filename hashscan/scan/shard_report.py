@@ -177,6 +177,8 @@ def _count(counted: Summary, record: Record) -> None:
         # Of an earlier sweep, and so of none of this one's files.
         _one_of(record["was"], tuple(FINDINGS))
         return
+    if record["type"] == "silent-change":
+        return
     verdict, reason = Verdict(text(record["verdict"])), record.get("reason")
     if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
         raise WrongValueError("its verdict is of another type")

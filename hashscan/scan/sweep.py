@@ -28,7 +28,7 @@ from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.observer import Observer
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pace import Pace
-from hashscan.scan.pipeline import BATCHES_PER_WORKER, Sweep
+from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
@@ -42,9 +42,6 @@ from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
-
-_HANDED_OUT_SECONDS = 1.0
-"""How long a sweep with limits goes on, at most, with what its workers have when its time is over."""
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
@@ -97,7 +94,6 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
-            **_batch_limits(settings),
         )
         sources: Sequence[Source]
         if settings.inventory is None:
@@ -207,8 +203,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 f"{target.decode(errors='replace')} has {found} files and had {before}: nothing is forgotten "
                 "without --accept-shrink"
             )
-        if memory is not None and memory.changed_in_silence:
-            shortcomings.append(f"{memory.changed_in_silence} files have changed in silence")
+        if memory is not None and memory.rereading.changed:
+            shortcomings.append(f"{memory.rereading.changed} files have changed in silence")
         if ending.standing:
             shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
         if run.cut_short and not run.stopped and not failure:
@@ -229,20 +225,6 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({"cluster": cluster} if cluster else {}),
             },
         )
-
-
-def _batch_limits(settings: SweepSettings) -> dict[str, int]:
-    """What goes into a batch where a sweep is to be slow, so that what is handed out is soon done."""
-    seconds = _HANDED_OUT_SECONDS / (settings.workers * BATCHES_PER_WORKER)
-    wanted = {
-        "batch_files": settings.neighbour.limit_files,
-        "batch_bytes": settings.neighbour.limit_rate,
-    }
-    return {
-        name: min(getattr(ListingOptions, name), max(1, int(rate * seconds)))
-        for name, rate in wanted.items()
-        if rate is not None
-    }
 
 
 def _restraint(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.later import CLOCK, seconds_later
 from tests.pictures import encoded, scene
 
 COMMAND = [sys.executable, "-m", "hashscan"]
@@ -38,13 +39,21 @@ Run = Callable[..., Ran]
 
 def environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HASHSCAN_")}
+    clock = state.parent / CLOCK
+    ahead = {"PYTHONPATH": str(clock)} if clock.exists() else {}
     # Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
-    return {**kept, "HASHSCAN_STATE": str(state), "HASHSCAN_BACKGROUND": "no", **(extra or {})}
+    return {**kept, "HASHSCAN_STATE": str(state), "HASHSCAN_BACKGROUND": "no", **ahead, **(extra or {})}
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+@pytest.fixture
+def age(state: Path) -> Callable[[], None]:
+    """Makes what is there old enough for sweeps to believe it, for all commands of the test that follow."""
+    return lambda: seconds_later(state.parent / CLOCK, 3)
 
 
 @pytest.fixture

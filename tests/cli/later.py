@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+CLOCK = "clock"
+"""Beside a test's state, the folder that has its commands see another time, if there is one."""
+
 
 def days_later(folder: Path, days: int) -> dict[str, str]:
     """The variables for a command that is to see a time so many days on.
@@ -22,3 +25,14 @@ def days_later(folder: Path, days: int) -> dict[str, str]:
         "datetime.datetime = Later\n"
     )
     return {"PYTHONPATH": str(folder)}
+
+
+def seconds_later(folder: Path, seconds: int) -> None:
+    """Put into a folder what has commands take the time in nanoseconds for so much later."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        "import time\n"
+        "def later(now=time.time_ns):\n"
+        f"    return now() + {seconds} * 10**9\n"
+        "time.time_ns = later\n"
+    )

@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -340,11 +339,11 @@ def test_a_pull_asked_to_stop(
     run: Run, published: Path, root: Path, state: Path, number: signal.Signals, code: int
 ) -> None:
     """Though the server answers none of the downloads that are under way, and nobody would wait for it."""
-    arrived = threading.Semaphore(0)
+    arrived, go_on = threading.Semaphore(0), threading.Event()
 
     def stuck(request: object) -> None:
         arrived.release()
-        time.sleep(15)
+        go_on.wait(90)
 
     with serving(published) as server:
         run("lists", "add", "national", server.url, "--root", root)
@@ -354,7 +353,8 @@ def test_a_pull_asked_to_stop(
             for _ in range(AT_ONCE):
                 assert arrived.acquire(timeout=30)
             process.send_signal(number)
-            _, words = process.communicate(timeout=3)
+            _, words = process.communicate(timeout=60)
+        go_on.set()
         assert process.returncode == code, words
         assert "Traceback" not in words
         assert "Exception" not in words

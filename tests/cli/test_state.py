@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def comparable(records: Records) -> list[str]:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, uploads: Path) -> Path:
+def tree(tmp_path: Path, uploads: Path, age: Callable[[], None]) -> Path:
     """All kinds of files, old enough to be believed."""
     moving = [scene(seed) for seed in (5, 20, 21)]
     deep = uploads / "a" / "b"
@@ -47,7 +46,7 @@ def tree(tmp_path: Path, uploads: Path) -> Path:
     os.link(uploads / "listed.jpg", deep / "linked.jpg")
     shutil.copy(uploads / "listed.jpg", deep / "copied.jpg")
     os.utime(uploads / "text", (13_569_465_600, 13_569_465_600))
-    time.sleep(2.1)
+    age()
     return uploads
 
 
@@ -105,9 +104,6 @@ def test_only_what_has_changed_is_read(
     assert records[-1]["unchanged"] == 14 - 3
     assert records[-1]["files"] == 15
     assert (code, comparable(records)) == (1, comparable(fresh(run, tree, state, tmp_path)[1]))
-    # What was made just before is not believed yet.
-    time.sleep(2.1)
-    sweep(tree)
     assert sweep(tree)[1][-1]["unchanged"] == 15
 
 
@@ -132,13 +128,13 @@ def test_what_a_list_gains_is_found_without_reading_what_it_can_not_be_alike(
 
 
 def test_what_a_list_gains_while_other_options_hold_is_found(
-    sweep: Sweep, run: Run, uploads: Path, tmp_path: Path
+    sweep: Sweep, run: Run, uploads: Path, tmp_path: Path, age: Callable[[], None]
 ) -> None:
     (uploads / "apart").mkdir()
     for name in ("listed.jpg", "alike.jpg"):
         (uploads / name).unlink()
     (uploads / "apart" / "text").write_bytes(b"words")
-    time.sleep(2.1)
+    age()
     assert sweep(uploads)[0] == 0
     (hashed,) = run("hash", uploads / "other.jpg").lines
     gained = tmp_path / "gained.csv"

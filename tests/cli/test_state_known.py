@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def test_targets_keep_it_to_a_part(known: Known, swept: Path) -> None:
 
 
 def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
-    run: Run, known: Known, swept: Path, tmp_path: Path
+    run: Run, known: Known, swept: Path, tmp_path: Path, age: Callable[[], None]
 ) -> None:
     (hashed,) = run("hash", swept / "other.jpg").lines
     digests = hashed["digests"]
@@ -95,7 +94,7 @@ def test_what_the_list_gained_is_found_and_what_it_lost_is_not(
     (because,) = (r["because"] for r in records if r["type"] == "finding")
     assert "the next sweep" in because
     assert run("scan", "--known", "--list", "ours", "--fail-on", "review").code == 1
-    time.sleep(2.1)
+    age()
     assert run("scan", swept, "--list", "ours").code == 1
     ran, records = known()
     assert (ran.code, found(records)) == (1, {"other.jpg": "match"})

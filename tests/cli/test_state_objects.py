@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,25 @@ def test_only_what_has_changed_is_read(sweep: Sweep, bucket: TestBucket, uploads
     assert not [record for record in records if record["type"] == "standing"]
     # It was forgotten.
     assert not [record for record in sweep("--known")[1] if record.get("path", "").endswith("a//b")]
+
+
+def test_objects_are_read_all_the_same_and_compared(sweep: Sweep, state: Path) -> None:
+    sweep()
+    _, again = sweep("--reread", "100%")
+    assert (counts(again), again[-1]["incomplete"]) == ((5, 0), [])
+    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+        # As if the store had exchanged it behind its etag.
+        other = "(SELECT content FROM objects WHERE key=CAST('broken.png' AS BLOB))"
+        database.execute(f"UPDATE objects SET content={other} WHERE key=CAST('text' AS BLOB)")
+        database.commit()
+    code, records = sweep("--reread", "100%", "--with-digests")
+    (told,) = (record for record in records if record["type"] == "silent-change")
+    assert told["path"].endswith("/text")
+    assert told["etag"]
+    broken = hashlib.sha256(b"\x89PNG\r\n\x1a\n" + bytes(100)).hexdigest()
+    assert told["before"] == {"sha256": broken}
+    assert (code, records[-1]["incomplete"]) == (4, ["1 files have changed in silence"])
+    assert sweep("--reread", "100%")[1][-1]["incomplete"] == []
 
 
 def test_what_is_known_of_objects_outlives_a_vacuum(sweep: Sweep, run: Run, bucket: TestBucket) -> None:

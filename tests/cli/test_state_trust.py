@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ Sweep = Callable[..., tuple[Ran, dict[str, Any]]]
 
 
 @pytest.fixture
-def sweep(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> Sweep:
+def sweep(run: Run, local_list: str, uploads: Path, tmp_path: Path, age: Callable[[], None]) -> Sweep:
     (uploads / "text").write_bytes(b"words")
-    time.sleep(2.1)
+    age()
 
     def sweep(*options: object) -> tuple[Ran, dict[str, Any]]:
         report = tmp_path / "report.jsonl"
@@ -53,6 +52,9 @@ def test_what_has_changed_in_silence_is_told(sweep: Sweep, uploads: Path) -> Non
     ran, summary = sweep("--weak-change-check", "--reread", "100%")
     assert (ran.code, summary["incomplete"]) == (4, ["1 files have changed in silence"])
     assert "text' has other content than when it was read before" in ran.err
+    lines = map(json.loads, (uploads.parent / "report.jsonl").read_text().splitlines())
+    (told,) = (line for line in lines if line["type"] == "silent-change")
+    assert (told["path"], told["size"], "before" in told) == (str(uploads / "text"), 5, False)
     # What it is now is known from now on.
     assert sweep("--weak-change-check", "--reread", "100%")[1]["incomplete"] == []
 
@@ -69,7 +71,6 @@ def test_what_a_weak_sweep_did_not_see_a_later_one_does(sweep: Sweep, uploads: P
     sweep()
     exchange(uploads / "other.jpg", b"other words".ljust((uploads / "other.jpg").stat().st_size))
     (uploads / "new").write_bytes(b"new words")
-    time.sleep(2.1)
     assert sweep("--weak-change-check")[1]["unchanged"] == 4
     assert sweep("--weak-change-check")[1]["unchanged"] == 5
     shutil.copy(uploads / "listed.jpg", uploads / "new")

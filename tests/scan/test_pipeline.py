@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan import pipeline
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool
 from hashscan.scan.setup import WorkerSetup
@@ -101,6 +103,31 @@ def test_every_file_has_one_verdict(tmp_path: Path, worker: Worker) -> None:
     assert sweep.summary.passed["links"] == 1
     assert sweep.summary.passed["specials"] == 1
     assert sweep.targets_with_files == {os.fsencode(tmp_path)}
+
+
+def test_a_deadline_is_kept_however_slow_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1000):
+        (tmp_path / str(number)).write_bytes(b"x")
+    now = 0.0
+
+    class Slow(Vanishing):
+        """Ten files a second."""
+
+        def answer(self, batch: Batch) -> BatchResult:
+            nonlocal now
+            now += 0.1 * len(batch.items)
+            return super().answer(batch)
+
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now))
+    pool = Slow()
+    sweep = Sweep(listings(tmp_path, batch_files=256), pool, deadline=20.0)
+    assert list(sweep) == []
+    assert sweep.cut_short
+    assert 20.0 <= now < 21.0
+    assert sweep.summary.files == sum(len(batch.items) for batch in pool.asked) == pytest.approx(200, abs=10)
+    names = [item.name for batch in pool.asked for item in batch.items]
+    assert len(set(names)) == len(names)
+    assert max(len(batch.items) for batch in pool.asked) > 10
 
 
 def test_hard_links_are_read_once_and_every_name_counts(tmp_path: Path, worker: Worker) -> None:

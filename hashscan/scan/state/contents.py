@@ -123,6 +123,10 @@ class Contents(StoredContents):
             good &= same_extras[profile] | ((flags & LACKING) == 0)
             apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
             self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
+        for table in ("hits", "lost", "objects", "findings"):
+            (most,) = self._database.execute(f"SELECT max(content) FROM {table}").fetchone()  # noqa: S608
+            if most is not None and not 0 <= most < self.rows:
+                raise ValueError(f"{table} names content {most} of {self.rows}")
         for table, flag in (("hits", HIT), ("lost", OPAQUE | STALE)):
             rows = [row for (row,) in self._database.execute(f"SELECT content FROM {table}")]  # noqa: S608
             self._attention[rows] |= flag

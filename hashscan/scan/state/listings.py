@@ -2,6 +2,7 @@
 
 | bytes | what |
 | --- | --- |
+| 4 | CRC-32 of all that follows |
 | 4 | number of files |
 | 8 each | inodes, then sizes, mtimes, ctimes, each in a row of its own; times in nanoseconds |
 | 4 each | number of the content |
@@ -15,6 +16,7 @@ fit into a signed number of eight bytes.
 from __future__ import annotations
 
 import struct
+import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ YOUNG_CTIME, YOUNG_MTIME = 1, 2
 """Changed so shortly before it was listed that a later change may have left the time as it is."""
 RACY_NS = 2_000_000_000
 
-_COUNT = struct.Struct("<I")
+_HEAD = struct.Struct("<II")
+_CHECKED_FROM = 4
 _FILE_BYTES = 4 * 8 + 4 + 1
 _LOWEST = (1 << 64) - 1
 _TOP = 1 << 63
@@ -64,15 +67,16 @@ class Listing:
         keep = self.contents != NONE
         if not keep.all():
             return self.some(np.flatnonzero(keep).tolist()).to_bytes()
-        return b"".join(
+        rows = b"".join(
             (
-                _COUNT.pack(len(self)),
                 self.identities.astype("<i8").tobytes(),
                 self.contents.astype("<u4").tobytes(),
                 self.flags.tobytes(),
                 self.names,
             )
         )
+        head = _HEAD.pack(0, len(self))[_CHECKED_FROM:]
+        return _HEAD.pack(zlib.crc32(rows, zlib.crc32(head)), len(self)) + rows
 
 
 def from_bytes(data: bytes) -> Listing:
@@ -81,16 +85,19 @@ def from_bytes(data: bytes) -> Listing:
     Raises:
         ValueError: it is something else.
     """
-    if len(data) < _COUNT.size:
+    if len(data) < _HEAD.size:
         raise ValueError("a folder's list is cut short")
-    (count,) = _COUNT.unpack_from(data)
-    contents_at = _COUNT.size + 32 * count
-    names_at = _COUNT.size + _FILE_BYTES * count
+    crc, count = _HEAD.unpack_from(data)
+    # The database has no checksums of its own, and another number would be another content.
+    if zlib.crc32(memoryview(data)[_CHECKED_FROM:]) != crc:
+        raise ValueError("a folder's list has another checksum")
+    contents_at = _HEAD.size + 32 * count
+    names_at = _HEAD.size + _FILE_BYTES * count
     names = data[names_at:]
     if len(data) < names_at or (names.count(b"/") + 1 != count if count else names):
         raise ValueError("a folder's list contradicts itself")
     return Listing(
-        np.frombuffer(data, "<i8", 4 * count, _COUNT.size).reshape(4, count).astype(np.int64, copy=False),
+        np.frombuffer(data, "<i8", 4 * count, _HEAD.size).reshape(4, count).astype(np.int64, copy=False),
         np.frombuffer(data, "<u4", count, contents_at).astype(np.int64),
         np.frombuffer(data, np.uint8, count, names_at - count),
         names,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
 from hashscan.reports.base import Record
@@ -25,6 +26,7 @@ from hashscan.scan.state.listings import NONE, YOUNG_CTIME, KeptListing, Listing
 from hashscan.scan.state.objects import ObjectRows
 from hashscan.scan.state.profile import profile_of
 from hashscan.scan.state.recollection import result_of
+from hashscan.scan.state.rereading import Rereading
 from hashscan.scan.state.scopes import Scopes, Shrunken
 from hashscan.sources.base import shown_path
 
@@ -103,20 +105,13 @@ class SweepMemory:
             scopes: what is swept.
             with_digests: tell the digests of clean files, too.
             weak: whether a file whose ctime alone has changed counts as unchanged.
-            reread: share of the unchanged files that is to be read all the same.
+            reread: share of the unchanged files and objects that is to be read all the same.
             told: called with what a person should know.
         """
         self._began_ns = time.time_ns()
         self._setup = setup
         self._scopes = scopes
         self._weak = weak
-        self._reread = reread
-        self._random = np.random.default_rng()
-        self._rereading: dict[tuple[bytes, bytes], int] = {}
-        """By folder and name, what was known of files that are read all the same."""
-        self.changed_in_silence = 0
-        """How many of these had other content, though by all signs they had not changed."""
-        self._told = told
         self._with_digests = with_digests
         self._database, self._folder, remark = open_database(state)
         if remark:
@@ -134,6 +129,7 @@ class SweepMemory:
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
                 told(f"{lost} files are read again, since a power cut took what was remembered of them")
+            self.rereading = Rereading(reread, self._contents, told)
             self._findings = Findings(self._database)
             self._rows = FolderRows(self._database, scopes.shard)
             self._objects = ObjectRows(self._database, setup.access.endpoint)
@@ -176,8 +172,12 @@ class SweepMemory:
         reading: list[Item] = []
         quiet = low = 0
         scope, sweep, _ = self._scopes.mark(batch.target)
-        for item, content in zip(batch.items, self._objects.find(batch), strict=True):
-            attention = STALE if content == NONE else int(self._contents.attention[content])
+        contents = self._objects.find(batch)
+        all_attention = self._attention(np.array(contents, np.int64))
+        for place in self.rereading.choose(all_attention).tolist():
+            item = batch.items[place]
+            self.rereading.expect(shown_path(batch.target, b"", item.name), item.version, contents[place])
+        for item, content, attention in zip(batch.items, contents, all_attention.tolist(), strict=True):
             result = None
             if not attention & ~QUIET:
                 quiet += 1
@@ -204,20 +204,12 @@ class SweepMemory:
             # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
             listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
-        if not self._contents.rows:
-            attention = np.full(len(items), STALE, np.uint8)
-        elif taken is not None:
-            attention = self._contents.attention[listed.contents]
-        else:
-            known = self._contents.attention[np.maximum(listed.contents, 0)]
-            attention = np.where(listed.contents == NONE, np.uint8(STALE), known)
-        if not self._reread and not attention.any():
+        attention = self._attention(listed.contents)
+        for place in self.rereading.choose(attention).tolist():
+            whole = shown_path(path, b"", items[place].name)
+            self.rereading.expect(whole, "", int(listed.contents[place]))
+        if not attention.any():
             return Recalled(len(items), 0, [], [], False)
-        if self._reread:
-            chosen = (listed.contents != NONE) & (self._random.random(len(items)) < self._reread)
-            attention[chosen] |= STALE
-            for place in np.flatnonzero(chosen).tolist():
-                self._rereading[path, items[place].name] = int(listed.contents[place])
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         low = int(np.count_nonzero(attention & LOW))
         if not loud.size:
@@ -237,6 +229,13 @@ class SweepMemory:
             if not folder.later:
                 folder.waiting[item.name] = listed, place
         return Recalled(len(items) - len(loud), low, answers, reading, folder.later)
+
+    def _attention(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """That of files with these contents; whatever has none must be read."""
+        if not self._contents.rows:
+            return np.full(len(contents), STALE, np.uint8)
+        known = self._contents.attention[np.maximum(contents, 0)]
+        return np.where(contents == NONE, np.uint8(STALE), known)
 
     def _enter(self, path: bytes, device: int) -> _Folder | None:
         filesystem = self._rows.filesystem(path, device)
@@ -283,48 +282,42 @@ class SweepMemory:
                 results.append(replace(result, content=content))
         return results
 
-    def settle(self, batch: Batch, item: Item, content: int | None) -> None:
+    def settle(self, batch: Batch, item: Item, content: int | None) -> str:
         """Say that a file which had to be read has its verdict.
 
         Args:
             batch: of its folder.
             item: the file.
             content: what was kept of it, if anything.
+
+        Returns:
+            Where only its content says that it has changed, the SHA-256 that it had, in hex; else nothing.
         """
+        path = shown_path(batch.target, batch.folder, item.name)
+        with explained(self._folder):
+            self._settle(batch, item, content)
+            return self.rereading.compare(path, item.version, content)
+
+    def _settle(self, batch: Batch, item: Item, content: int | None) -> None:
         if batch.source != _FILES:
             if content is not None and self._scopes.knows(batch.target):
-                with explained(self._folder):
-                    scope, sweep, _ = self._scopes.mark(batch.target)
-                    self._objects.put(batch, item, content, scope, sweep)
+                scope, sweep, _ = self._scopes.mark(batch.target)
+                self._objects.put(batch, item, content, scope, sweep)
             return
         path, device = shown_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
         found = None if folder is None else folder.waiting.pop(item.name, None)
-        with explained(self._folder):
-            before = self._rereading.pop((path, item.name), None)
-            if before is not None and content is not None:
-                self._compare(shown_path(path, b"", item.name), before, content)
-            if found is None:
-                if content is not None:
-                    self._add_late(path, item, content)
-                return
-            assert folder is not None
+        if found is None:
             if content is not None:
-                block, place = found
-                block.contents[place] = content
-                folder.fresh.setdefault(id(block), (block, []))[1].append(place)
-            if folder.ended and not folder.waiting:
-                self._finish(folder, device)
-
-    def _compare(self, path: bytes, before: int, content: int) -> None:
-        """Tell of a file that has changed although nothing but its content says so."""
-        column = self._contents.columns["sha256"]
-        if bytes(column.read(before, 1)[0]) != bytes(column.read(content, 1)[0]):
-            self.changed_in_silence += 1
-            self._told(
-                f"{path.decode(errors='backslashreplace')!r} has other content than when it was read before, "
-                "though its size and times are the same: the disk may be failing, or somebody hides a change"
-            )
+                self._add_late(path, item, content)
+            return
+        assert folder is not None
+        if content is not None:
+            block, place = found
+            block.contents[place] = content
+            folder.fresh.setdefault(id(block), (block, []))[1].append(place)
+        if folder.ended and not folder.waiting:
+            self._finish(folder, device)
 
     def _add_late(self, path: bytes, item: Item, content: int) -> None:
         """Keep a file that was read after its folder had been left."""

@@ -150,3 +150,16 @@ def test_what_a_power_cut_took_is_stale(opened: tuple[sqlite3.Connection, Path])
     assert [bool(flags & STALE) for flags in contents.attention.tolist()] == [False, True]
     assert [contents.is_whole(row) for row in range(2)] == [True, False]
     contents.close()
+
+
+@pytest.mark.parametrize("table", ["hits", "lost", "objects", "findings"])
+def test_a_content_that_is_not_there_is_damage(opened: tuple[sqlite3.Connection, Path], table: str) -> None:
+    database, _ = opened
+    if table in {"hits", "lost"}:
+        database.execute(f"INSERT INTO {table} VALUES (7)")
+    elif table == "objects":
+        database.execute("INSERT INTO objects VALUES (1, 'key', '', '', 1, 1, 7, 1, 1)")
+    else:
+        database.execute("INSERT INTO findings VALUES ('path', '', 7, 'match', '', 1, 1, 1, NULL)")
+    with pytest.raises(ValueError, match=f"{table} names content 7 of 0"):
+        Contents(*opened, PROFILE)

@@ -51,6 +51,17 @@ def test_nonsense_is_an_error_and_no_more(data: bytes) -> None:
         from_bytes(data)
 
 
+@given(st.lists(items, min_size=1, max_size=5), st.data())
+def test_a_bit_that_differs_is_noticed(files: list[Item], data: st.DataObject) -> None:
+    listing, _ = listing_of(files, NOW)
+    listing.contents[:] = range(len(files))
+    stored = bytearray(listing.to_bytes())
+    place = data.draw(st.integers(0, 8 * len(stored) - 1))
+    stored[place // 8] ^= 1 << place % 8
+    with pytest.raises(ValueError, match="checksum"):
+        from_bytes(bytes(stored))
+
+
 def test_files_of_which_nothing_is_kept_are_left_out() -> None:
     listing, _ = listing_of([item(b"a"), item(b"b"), item(b"c")], NOW)
     listing.contents[1] = 5

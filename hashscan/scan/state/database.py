@@ -61,6 +61,10 @@ CREATE TABLE scopes (
   id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
   turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
 );
+-- Folders beneath a target that a sweep had not come to when it ended, as the next is to begin with them.
+CREATE TABLE left_over (
+  scope INTEGER, place INTEGER, folder BLOB NOT NULL, PRIMARY KEY (scope, place)
+) WITHOUT ROWID;
 CREATE TABLE sweeps (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER);
 -- Every finding there was: of which sweep the last was, and since when the file is gone or harmless.
 CREATE TABLE findings (

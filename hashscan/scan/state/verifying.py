@@ -47,6 +47,7 @@ TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
         "sweep": int,
         "files": int | None,
     },
+    "left_over": {"scope": int, "place": int, "folder": bytes},
     "sweeps": {"id": int, "started": int, "ended": int | None},
     "findings": {
         "path": bytes,

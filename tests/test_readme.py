@@ -28,7 +28,7 @@ from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.web import served
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("matching", "lists", "publishing", "buckets", "scale", "neighbour", "state", "speed")
+NAMES = ("matching", "lists", "publishing", "buckets", "scale", "neighbour", "state", "quarantine", "speed")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 
@@ -44,6 +44,7 @@ FOUND = {
     "hashscan lists pull && hashscan scan --known",
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
+    "hashscan scan /var/www --report found.jsonl",
     "hashscan check photo.jpg",
     "hashscan lookup --distance 20 photo.jpg",
     "hashscan lists pull national && hashscan scan /var/www --one-file-system "

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lists": ("hashscan.cli.lists", "Add, pull and look at hash lists."),
     "publish": ("hashscan.cli.publish", "The list owner's side: make and sign a hash list."),
     "state": ("hashscan.cli.state", "Look at what sweeps remember, check it, give space back, export it."),
+    "quarantine": (
+        "hashscan.cli.quarantine",
+        "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
+    ),
     "report": ("hashscan.cli.report", "Join the reports of a sweep's shards."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
     "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.beneath import PASS_FLAGS, open_child
+from hashscan.sources.evidence import is_evidence
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
@@ -190,10 +191,12 @@ class NamedFiles:
             folder.descriptor = os.open(b"/", PASS_FLAGS)
             status = self._see(folder, None)
             for part in target:
+                self._shun(folder, part)
                 folder.descend(part)
                 status = self._see(folder, None)
             top = status.st_dev
             for part in beneath:
+                self._shun(folder, part)
                 folder.descend(part)
                 status = self._see(folder, top)
                 if patterns and exclude and exclude.excludes(folder.place, part, is_folder=True):
@@ -208,6 +211,11 @@ class NamedFiles:
                     Reason.NO_FILE, "what should be a folder on its way is none, or a link"
                 )
         return folder
+
+    def _shun(self, folder: _Folder, name: bytes) -> None:
+        """Leave out what lies in a quarantine."""
+        if is_evidence(folder.descriptor, name):
+            folder.skipped = Reason.OWN
 
     def _see(self, folder: _Folder, top: int | None) -> os.stat_result:
         """Look at a folder on the way; `top` is the device of the target, once we are beneath that."""

@@ -11,6 +11,7 @@ from hashscan.model import Batch, FolderReason, Item, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
 from hashscan.sources.columns import ItemColumns
+from hashscan.sources.evidence import FOLDER_NAME, is_evidence
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.look import Look, looks
 from hashscan.sources.mounts import is_pseudo
@@ -190,6 +191,8 @@ class Walk:
     def _step(self, trail: Trail, name: bytes) -> Listing | None:
         """Go down into a folder; or say why not."""
         try:
+            if name == FOLDER_NAME and is_evidence(trail.descriptor(), name):
+                return Passed(excluded_folders=1)
             descriptor, status, refusal = self._enter(trail, name)
         except FileTrouble as trouble:
             return closed_folder(self._target.path, trail.child(name), trouble)

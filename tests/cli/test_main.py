@@ -16,6 +16,7 @@ PATHS = [
     *(("lists", n) for n in ("add", "pull", "status", "import", "remove")),
 ]
 PATHS += [("state", name) for name in ("status", "check", "vacuum", "export")]
+PATHS += [("quarantine", name) for name in ("add", "list", "verify", "restore", "release", "export")]
 PATHS += [
     ("publish", name)
     for name in ("init", "add", "withdraw", "release", "compact", "refresh", "rotate", "status")
@@ -26,7 +27,7 @@ PATHS += [
 def test_every_help_works_and_lists_exit_codes(run: Run, path: tuple[str, ...]) -> None:
     ran = run(*path, "--help")
     assert ran.code == 0
-    if path not in [(), ("lists",), ("publish",), ("report",), ("state",)]:
+    if path not in [(), ("lists",), ("publish",), ("quarantine",), ("report",), ("state",)]:
         assert "Exit codes:" in ran.out
         assert "a defect in hashscan" in ran.out
 

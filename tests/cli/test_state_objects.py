@@ -56,7 +56,9 @@ def counts(records: Records) -> tuple[int, int]:
     return summary["files"], summary["unchanged"]
 
 
-def test_a_second_sweep_downloads_nothing_and_says_the_same(sweep: Sweep) -> None:
+def test_a_second_sweep_downloads_nothing_and_says_the_same(
+    sweep: Sweep, run: Run, bucket: TestBucket, local_list: str
+) -> None:
     code, first = sweep()
     assert (code, counts(first)) == (1, (5, 0))
     again, second = sweep()
@@ -66,6 +68,8 @@ def test_a_second_sweep_downloads_nothing_and_says_the_same(sweep: Sweep) -> Non
     code, known = sweep("--known")
     assert (code, told(known), counts(known)) == (1, told(first), (5, 5))
     assert sweep("--known", prefix="/a/")[1][-1]["files"] == 2
+    # A bucket whose name begins in the same way is another.
+    assert run("scan", "--known", f"s3://{bucket.name[:-1]}", "--list", local_list).code == 3
 
 
 def test_only_what_has_changed_is_read(sweep: Sweep, bucket: TestBucket, uploads: Path) -> None:

@@ -196,7 +196,7 @@ typedef struct {
 #define HALO_KEYS 65536
 #define HALO_BITS 16
 #define HALO_FIRST 8
-#define HALO_AHEAD 16 /* Buckets fetched ahead. */
+#define HALO_AHEAD 32 /* Buckets fetched ahead. */
 
 /* Whether any of the first pairs of a bucket may be meant. Without a branch, since none could be foretold. */
 #if defined(__GNUC__) || defined(__clang__)

@@ -8,6 +8,7 @@ stand its next two chunks, which nearly always show that it isn't meant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +73,7 @@ class Halo:
 
         Shape (chunks, 2).
         """
-        asked = np.where(np.arange(len(self.starts)) <= threshold // 2, 2, 0)
-        of_next = asked + np.roll(asked, -1) - 1
-        both = np.where(asked > 0, of_next + np.roll(asked, -2), -1)
-        return np.stack((of_next, both), axis=1).astype(np.int64)
+        return _limits(len(self.starts), threshold)
 
     def probe(
         self, queries: NDArray[np.uint64], threshold: int, budget: int
@@ -113,6 +111,14 @@ class Halo:
                 found.append((query_rows[near], rows[near], distances[near]))
         query_rows, rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
         return (query_rows, rows, distances), np.flatnonzero(spent > budget)
+
+
+@cache
+def _limits(chunks: int, threshold: int) -> NDArray[np.int64]:
+    asked = np.where(np.arange(chunks) <= threshold // 2, 2, 0)
+    of_next = asked + np.roll(asked, -1) - 1
+    both = np.where(asked > 0, of_next + np.roll(asked, -2), -1)
+    return np.stack((of_next, both), axis=1).astype(np.int64)
 
 
 def _chunks(words: NDArray[np.uint64]) -> NDArray[np.uint16]:

@@ -7,4 +7,14 @@ from numpy.typing import NDArray
 def sums(
     data: NDArray[Any], at: NDArray[Any], length: NDArray[Any], values: NDArray[Any], apart: NDArray[Any], /
 ) -> bytes: ...
-def step(data: NDArray[Any], at: NDArray[Any], values: NDArray[Any], size: int, guessed: bool, /) -> None: ...
+def step(
+    data: NDArray[Any],
+    at: NDArray[Any],
+    values: NDArray[Any],
+    size: int,
+    guessed: bool,
+    known: NDArray[Any],
+    swapped: bool,
+    mask: NDArray[Any],
+    /,
+) -> None: ...

@@ -20,12 +20,14 @@ from hashscan.scan.state.contents import OPAQUE, Contents
 from hashscan.scan.state.profile import meaning_of
 from hashscan.scan.state.recollection import recalled
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
-from hashscan.scan.state.unpacking import Beyond, Block, blocks_of
+from hashscan.scan.state.unpacking import Beyond, Block, Unpacked, blocks_of
 from hashscan.scan.state.unpacking_loops import Rows
 
 _BLOCK = 1 << 16
 _MANY = 10_000
 """Contents for which an index of few entries pays."""
+_AT_ONCE = 1 << 13
+"""Digests that are compared together: each part of an index is fetched once for all of them."""
 _THREADS_MAX = 8
 """Each has a block and what is unpacked of it in memory."""
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
@@ -173,10 +175,20 @@ def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tup
     """Contents of a block that came near to an entry, and those that have to be asked about one by one."""
     near: list[Rows] = []
     beyond: list[Rows] = []
+    waiting: dict[tuple[str, bool], list[Unpacked]] = {}
     for found in block.digests():
         if isinstance(found, Beyond):
             beyond.append(found.rows)
         elif found.algorithm in names:
-            tight = is_tight(found.rendering, found.turn, found.shown)
-            near.append(found.rows[matcher.near(found.algorithm, found.values, tight=tight)])
+            key = found.algorithm, is_tight(found.rendering, found.turn, found.shown)
+            alike = waiting.setdefault(key, [])
+            alike.append(found)
+            if sum(len(some.rows) for some in alike) >= _AT_ONCE:
+                near.append(_near_of(matcher, *key, waiting.pop(key)))
+    near.extend(_near_of(matcher, *key, alike) for key, alike in waiting.items())
     return near, beyond
+
+
+def _near_of(matcher: Matcher, name: str, tight: bool, alike: list[Unpacked]) -> Rows:
+    places = matcher.near(name, np.concatenate([some.values for some in alike]), tight=tight)
+    return np.concatenate([some.rows for some in alike])[places]

@@ -110,11 +110,11 @@ class KnownFiles:
                 if number % _TURN == 0:
                     yield None
                 path = shown_path(known.container, b"", known.item.name)
-                if not targets or any(path.startswith(t) for t in targets if b"://" in t):
+                if _is_beneath(path, targets):
                     yield from self._of_object(path, known, summary)
 
     def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
-        attention = int(self._contents.attention[known.content])
+        attention = int(self._contents.attention_of(np.array([known.content]))[0])
         if attention & ~QUIET:
             yield from self._of_file(path, known.item, known.content, attention, summary)
         else:
@@ -138,7 +138,7 @@ class KnownFiles:
             last = {name: place for place, name in enumerate(listing.names.split(b"/"))}
             places = [place for name, place in last.items() if wanted is None or name in wanted]
             listing = listing.some(sorted(places))
-        attention = self._contents.attention[listing.contents]
+        attention = self._contents.attention_of(listing.contents)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         quiet = attention[(attention & ~np.uint8(QUIET)) == 0]
         summary.add_quiet(len(quiet), low_quality=int(np.count_nonzero(quiet & LOW)))
@@ -187,7 +187,7 @@ class KnownFiles:
             self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         try:
             kept = self._contents.load(content)
-        except (ValueError, KeyError, IndexError):
+        except ValueError:
             if near & STALE:
                 return None
             raise
@@ -240,9 +240,13 @@ class KnownFiles:
 
 
 def _is_beneath(path: bytes, targets: Sequence[bytes]) -> bool:
-    return not targets or any(
-        path == target or path.startswith(target.rstrip(b"/") + b"/") for target in targets
-    )
+    return not targets or any(path == target or path.startswith(_beginning_of(target)) for target in targets)
+
+
+def _beginning_of(target: bytes) -> bytes:
+    """What the path of everything beneath a target begins with; a prefix of keys may end anywhere."""
+    _, _, rest = target.partition(b"://")
+    return target if b"/" in rest else target.rstrip(b"/") + b"/"
 
 
 def _wanted(folder: bytes, targets: Sequence[bytes]) -> frozenset[bytes] | None:

@@ -57,6 +57,16 @@ class ObjectRows:
             found.append(NONE if row is None else int(row[0]))
         return found
 
+    def only_elsewhere(self, container: bytes, path: bytes) -> bool:
+        """Whether an object is known only of containers of the same name at other services."""
+        key = path.removeprefix(container).removeprefix(b"/")
+        stores = self._database.execute(
+            "SELECT store FROM objects JOIN filesystems ON id=store "
+            "WHERE key=? AND substr(name, 1, ?)=? GROUP BY store",
+            (key, len(container) + 1, container + b"\n"),
+        ).fetchall()
+        return bool(stores) and (self._store(container),) not in stores
+
     def put(self, batch: Batch, item: Item, content: int, scope: int, sweep: int) -> None:
         """Keep an object that was read as it was listed."""
         if item.etag or item.version:

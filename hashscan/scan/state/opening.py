@@ -51,7 +51,9 @@ def open_memory(
         lone=lone,
         named=settings.files_from is not None,
         containers={
-            target: Container(tuple(sorted(paths)), all_versions=settings.all_versions)
+            target: Container(
+                tuple(sorted(paths)), all_versions=settings.all_versions, endpoint=settings.access.endpoint
+            )
             for target, paths in containers.items()
         },
     )

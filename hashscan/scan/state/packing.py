@@ -2,8 +2,7 @@
 
 A reply (see `records`) is taken apart into the first digest, which goes to a column of its own, the heads of
 its runs, which are the same for thousands of pictures and are kept once, and the rest: its own head, then for
-each further digest how it differs from what `likely_turned` guesses from the first one of the same
-rendering, or of the same picture.
+each further digest how it differs from what `guesses` make of those before it.
 
 | first byte | what follows |
 | --- | --- |
@@ -18,9 +17,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_turns import likely_turned
 from hashscan.model import ALGORITHMS
+from hashscan.scan.state.guesses import Guess, Guesses
 
 HEAD, RUN_HEAD = 16, 12
 """Bytes of a reply's head, and of a run's."""
@@ -28,7 +28,6 @@ _ALGORITHM, _TURNS = 7, slice(10, 12)
 MOST_BITS = 28
 _SHORT, _WHOLE = 254, 255
 SIZES = {_SHORT: 8, _WHOLE: 32}
-ALL_TURNS = 9
 
 
 class Packed(NamedTuple):
@@ -52,7 +51,7 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
         algorithms: those it was asked for.
     """
     heads, first, pieces = [], b"", [reply[:HEAD]]
-    guesses = _Guesses()
+    guesses = Guesses()
     at = HEAD
     while at < len(reply):
         head = reply[at : at + RUN_HEAD]
@@ -68,8 +67,8 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
             elif guess is None:
                 pieces.append(_raw(value))
             else:
-                pieces.append(_difference(guess, value))
-            guesses.learn(head, turn, value)
+                pieces.append(_difference(guess.made().tobytes(), value))
+            guesses.learn(head, turn, _row(value))
     return Packed(first, b"".join(heads), b"".join(pieces))
 
 
@@ -83,7 +82,7 @@ def unpack(packed: Packed) -> bytes:
     if len(heads) % RUN_HEAD or bool(heads) != bool(first):
         raise ValueError("a kept reply has impossible heads")
     pieces = [rest[:HEAD]]
-    guesses = _Guesses()
+    guesses = Guesses()
     at = HEAD
     for place in range(0, len(heads), RUN_HEAD):
         head = heads[place : place + RUN_HEAD]
@@ -93,14 +92,14 @@ def unpack(packed: Packed) -> bytes:
                 value, first = first, b""
             else:
                 value, at = _next(rest, at, guesses.of(head, turn))
-            guesses.learn(head, turn, value)
+            guesses.learn(head, turn, _row(value))
             pieces.append(value)
     if at < len(rest) or len(rest) < HEAD:
         raise ValueError("a kept reply is too long or too short")
     return b"".join(pieces)
 
 
-def _next(rest: bytes, at: int, guess: bytes | None) -> tuple[bytes, int]:
+def _next(rest: bytes, at: int, guess: Guess | None) -> tuple[bytes, int]:
     """The digest that stands at a place, and the next place."""
     if at >= len(rest):
         raise ValueError("a kept reply is cut short")
@@ -114,45 +113,19 @@ def _next(rest: bytes, at: int, guess: bytes | None) -> tuple[bytes, int]:
         return found, end
     if guess is None:
         raise ValueError("a kept reply refers to a digest that it hasn't")
-    bits = np.unpackbits(np.frombuffer(guess, np.uint8))
+    bits = np.unpackbits(guess.made())
     bits[np.frombuffer(found, np.uint8)] ^= 1
     return np.packbits(bits).tobytes(), end
-
-
-class _Guesses:
-    """What the digests of each picture are likely to be, given its first, and the first of each rendering."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, list[bytes]] = {}
-
-    def learn(self, head: bytes, turn: int, value: bytes) -> None:
-        """Take the first digest of a rendering, if it was not turned."""
-        if turn or len(value) != SIZES[_WHOLE]:
-            return
-        turned = [row.tobytes() for row in likely_turned(value, range(ALL_TURNS))]
-        for key in (_rendering(head), _picture(head)):
-            self._known.setdefault(key, turned)
-
-    def of(self, head: bytes, turn: int) -> bytes | None:
-        """The guess, where there is one."""
-        guesses = self._known.get(_rendering(head)) or self._known.get(_picture(head))
-        return None if guesses is None or turn >= ALL_TURNS else guesses[turn]
-
-
-def _picture(head: bytes) -> bytes:
-    """Number and kind of the picture, and the algorithm."""
-    return head[:5] + head[_ALGORITHM : _ALGORITHM + 1]
-
-
-def _rendering(head: bytes) -> bytes:
-    """The same, and the rendering."""
-    return head[:6] + head[_ALGORITHM : _ALGORITHM + 1]
 
 
 def digests_in(head: bytes) -> list[int]:
     """The turns of which a run has digests."""
     bits = int.from_bytes(head[_TURNS], "little")
     return [turn for turn in range(16) if bits >> turn & 1]
+
+
+def _row(value: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(value, np.uint8)[None]
 
 
 def _raw(value: bytes) -> bytes:

@@ -39,11 +39,13 @@ class Container:
     paths: tuple[bytes, ...]
     """URLs that those of the objects begin with."""
     all_versions: bool
+    endpoint: str | None = None
+    """Of the service; the same name at another is another container."""
 
     def fields(self) -> dict[str, Any]:
         """As it tells one scope from another."""
         prefixes = [path.decode(errors="backslashreplace") for path in self.paths]
-        return {"prefixes": prefixes, "all_versions": self.all_versions}
+        return {"prefixes": prefixes, "all_versions": self.all_versions, "endpoint": self.endpoint}
 
 
 class Shrunken(NamedTuple):
@@ -222,7 +224,12 @@ class Scopes:
                 continue
             before = self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
             found = files.get(target, 0)
-            earlier = [one for one in findings.standing(self.sweep) if self._would_come_by(target, one)]
+            earlier = [
+                one
+                for one in findings.standing(self.sweep)
+                if self._would_come_by(target, one)
+                and not (target in self._containers and objects.only_elsewhere(target, one.path))
+            ]
             if whole and before is not None and _has_shrunk(before, found) and not accept_shrink:
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):

@@ -7,22 +7,21 @@ runs go together: what the first is to the second digest of one, it is to that o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_turns import likely_turned
 from hashscan.model import ALGORITHMS
-from hashscan.scan.state.packing import ALL_TURNS, HEAD, RUN_HEAD, digests_in
+from hashscan.scan.state.guesses import SIZE, Bytes, Guesses
+from hashscan.scan.state.packing import HEAD, RUN_HEAD, digests_in
 from hashscan.scan.state.stored_contents import ABOUT, FURTHER, NONE, NOTHING, StoredContents
-from hashscan.scan.state.unpacking_loops import Bytes, Rows, best_loops
+from hashscan.scan.state.unpacking_loops import Rows, best_loops
 
 BLOCK_BYTES = 16 << 20
 """Of `further`, what is looked at in one go at most, and one record more."""
 
-_GROUP = 1 << 13
+_GROUP = 1 << 12
 _QUALITY, _DOUBT = 8, 9
 _PDQ_BYTES = ALGORITHMS["pdq"].size
 
@@ -201,7 +200,7 @@ def _of_structure(
 ) -> Iterator[Unpacked]:
     numbers, back = np.unique(records.heads, return_inverse=True)
     qualities = np.array([list(known[n][_QUALITY::RUN_HEAD]) for n in numbers.tolist()])[back]
-    at, guesses, loops = records.at.copy(), _Guesses(), best_loops()
+    at, guesses, loops = records.at.copy(), Guesses(), best_loops()
     for number, place in enumerate(range(0, len(heads), RUN_HEAD)):
         head = heads[place : place + RUN_HEAD]
         algorithm = names[head[7]]
@@ -214,46 +213,9 @@ def _of_structure(
             else:
                 guess = guesses.of(head, turn)
                 size = ALGORITHMS[algorithm].size
-                guessed = guess is not None and guess.shape[1] == size
-                values = guess if guess is not None and guessed else np.empty((len(at), size), np.uint8)
-                loops.step(records.data, at, values, guessed=guessed)
+                values = loops.step(records.data, at, guess if size == SIZE else None, size)
             guesses.learn(head, turn, values)
             rendering, shown = head[5], head[6]
             yield Unpacked(records.rows[good], algorithm, values[good], rendering, turn, shown)
     if not np.array_equal(at, records.end):
         raise ValueError("what is kept of a picture is too long or too short")
-
-
-class _Guesses:
-    """As in `packing`, of many pictures at once."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[Bytes, Bytes]] = {}
-        """The first digests of each rendering, and these with their axes swapped."""
-
-    def learn(self, head: bytes, turn: int, values: Bytes) -> None:
-        if turn or values.shape[1] != _PDQ_BYTES:
-            return
-        rendering, picture = head[:6] + head[7:8], head[:5] + head[7:8]
-        if rendering in self._known and picture in self._known:
-            return
-        bits = np.unpackbits(values, axis=1).reshape(-1, 16, 16)
-        swapped = np.packbits(bits.transpose(0, 2, 1).reshape(-1, 256), axis=1)
-        for key in (rendering, picture):
-            self._known.setdefault(key, (values, swapped))
-
-    def of(self, head: bytes, turn: int) -> Bytes | None:
-        known = self._known.get(head[:6] + head[7:8]) or self._known.get(head[:5] + head[7:8])
-        if known is None or turn >= ALL_TURNS:
-            return None
-        swaps, mask = _turning(turn)
-        return known[swaps] ^ mask
-
-
-@lru_cache(maxsize=ALL_TURNS)
-def _turning(turn: int) -> tuple[bool, Bytes]:
-    """Whether `likely_turned` swaps the axes of a digest, and what it flips after that."""
-    mask = likely_turned(bytes(_PDQ_BYTES), (turn,))[0]
-    one = bytes((0x40, *bytes(_PDQ_BYTES - 1)))
-    (moved,) = likely_turned(one, (turn,)) ^ mask
-    return moved.tobytes() != one, mask

@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.scan.state.guesses import Bytes, Guess
 from hashscan.scan.state.packing import MOST_BITS, SIZES
 
-Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
 
@@ -41,17 +41,20 @@ class Loops(ABC):
         """
 
     @abstractmethod
-    def step(self, data: Bytes, at: Rows, values: Bytes, *, guessed: bool) -> None:
-        """Make one digest of each record of what is guessed.
+    def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
+        """One digest of each record.
 
         Args:
             data: with all records.
             at: where each has this digest, shape (n,); set to where it has the next.
-            values: the guesses, shape (n, size); set to the digests.
-            guessed: whether there are guesses, and not anything.
+            guess: for each, where there is one; of digests of 32 bytes.
+            size: of the digests in bytes.
+
+        Returns:
+            Shape (n, size).
 
         Raises:
-            IndexError: something lies beyond `data`, or beyond a digest.
+            IndexError: something lies beyond `data`.
             ValueError: what stands there is no such digest.
         """
 
@@ -74,21 +77,19 @@ class NumpyLoops(Loops):
         ]
         return np.array(found, "<u4").view(np.uint8)
 
-    def step(self, data: Bytes, at: Rows, values: Bytes, *, guessed: bool) -> None:
+    def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
         """All records at a time."""
         if (at < 0).any():
             raise IndexError("beyond the end")
-        size = values.shape[1]
+        values = np.empty((len(at), size), np.uint8) if guess is None else guess.made()
         marks = data[at].astype(np.int64)
         raw = marks > MOST_BITS
         differing = np.where(raw, 0, marks)
-        if not guessed and not raw.all():
+        if guess is None and not raw.all():
             raise ValueError("what is kept of a picture refers to a digest that it hasn't")
         row = np.repeat(np.arange(len(at)), differing)
         inside = np.arange(len(row)) - np.repeat(np.cumsum(differing) - differing - at - 1, differing)
         places = data[inside]
-        if (places >> 3 >= size).any():
-            raise IndexError("beyond the end")
         bits = np.right_shift(0x80, places & 7).astype(np.uint8)
         np.bitwise_xor.at(values.reshape(-1), row * size + (places >> 3), bits)
         if raw.any():
@@ -96,6 +97,7 @@ class NumpyLoops(Loops):
                 raise ValueError("what is kept of a picture has a digest of another length")
             values[raw] = data[at[raw, None] + 1 + np.arange(size)]
         at += 1 + np.where(raw, size, marks)
+        return values
 
 
 class CLoops(Loops):
@@ -109,11 +111,14 @@ class CLoops(Loops):
 
         return np.frombuffer(_unpack.sums(data, at, length, values, apart), np.uint8)
 
-    def step(self, data: Bytes, at: Rows, values: Bytes, *, guessed: bool) -> None:
+    def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
         """In one pass."""
         from hashscan.scan.state import _unpack
 
-        _unpack.step(data, at, values, values.shape[1], guessed)
+        values = np.empty((len(at), size), np.uint8)
+        known, swaps, mask = guess or (values, False, values[:0])
+        _unpack.step(data, at, values, size, guess is not None, known, swaps, mask)
+        return values
 
 
 @cache

@@ -6,12 +6,23 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from hashscan.model import Batch, BatchResult, FileResult, FileStat, FolderReason, Item, Reason, Verdict
+from hashscan.model import (
+    Access,
+    Batch,
+    BatchResult,
+    FileResult,
+    FileStat,
+    FolderReason,
+    Item,
+    Kept,
+    Reason,
+    Verdict,
+)
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.setup import WorkerSetup
@@ -31,16 +42,24 @@ SETUP = WorkerSetup((), SandboxOptions("auto"), ("md5", "sha1", "sha256", "pdq")
 class Scripted(Inline):
     """Gives each file the verdict that is set for its name; else it is clean."""
 
-    def __init__(self, verdicts: dict[bytes, Verdict]) -> None:
+    def __init__(self, verdicts: dict[bytes, Verdict], *, keeps: bool) -> None:
         super().__init__()
         self.verdicts = verdicts
+        self.keeps = keeps
+        """Whether contents are remembered, so that what has not changed is not asked about again."""
+
+    def kept(self, item: Item) -> Kept | None:
+        if self.verdicts.get(item.name) is Verdict.UNREADABLE:
+            return None
+        return Kept((item.name.ljust(16), bytes(20), item.name.ljust(32)), -1, None, confirmed=False)
 
     def answer(self, batch: Batch) -> BatchResult:
         return BatchResult(
             tuple(
                 FileResult(item.name, item.stat, self.verdicts.get(item.name, Verdict.CLEAN))
                 for item in batch.items
-            )
+            ),
+            kept=tuple(map(self.kept, batch.items)) if self.keeps else (),
         )
 
 
@@ -79,9 +98,17 @@ class Site:
             listings(found), Scopes([target], shard, {"some": "option"}), accept_shrink=accept_shrink
         )
 
-    def over(self, listings: list[Listing], scopes: Scopes, *, accept_shrink: bool = False) -> Swept:
-        with SweepMemory(self.state, SETUP, scopes, reread=1.0, told=print) as memory:
-            run = Sweep(listings, Scripted(self.verdicts), memory=memory)
+    def over(
+        self,
+        listings: list[Listing],
+        scopes: Scopes,
+        *,
+        accept_shrink: bool = False,
+        endpoint: str | None = None,
+    ) -> Swept:
+        setup = replace(SETUP, access=Access(endpoint))
+        with SweepMemory(self.state, setup, scopes, reread=1.0, told=print) as memory:
+            run = Sweep(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
             list(run)
             ending = memory.finish(
                 run.files_by_target,
@@ -93,13 +120,18 @@ class Site:
         return Swept({record["path"].encode() for record in ending.standing}, len(ending.shrunken))
 
     def objects(
-        self, *items: Item, closed: bool = False, all_versions: bool = False, at: bytes = b""
+        self,
+        *items: Item,
+        closed: bool = False,
+        all_versions: bool = False,
+        at: bytes = b"",
+        endpoint: str | None = None,
     ) -> Swept:
         listings: list[Listing] = [Batch("s3", BUCKET, b"", 0, 0, items)] if items else []
         if closed:
             listings.append(ClosedFolder(BUCKET, b"", FolderReason.PERMISSION, ""))
-        scopes = Scopes([], "", {}, containers={BUCKET: Container((BUCKET + at,), all_versions=all_versions)})
-        return self.over(listings, scopes)
+        container = Container((BUCKET + at,), all_versions=all_versions, endpoint=endpoint)
+        return self.over(listings, Scopes([], "", {}, containers={BUCKET: container}), endpoint=endpoint)
 
     def gone(self) -> set[bytes]:
         with closing(sqlite3.connect(self.state / "sweep" / "state.sqlite")) as database:
@@ -238,6 +270,15 @@ def test_an_object_stands_until_it_is_gone_or_harmless(site: Site) -> None:
     assert site.gone() == {b"s3://bucket/worse"}
     assert site.objects(item(b"good")).standing == set()
     assert site.gone() == {b"s3://bucket/bad", b"s3://bucket/worse"}
+
+
+def test_a_bucket_of_the_same_name_elsewhere_is_another(site: Site) -> None:
+    listed = [item(b"bad"), item(b"good")]
+    site.objects(*listed, endpoint="http://one")
+    assert site.objects(listed[1], endpoint="http://other") == Swept(set(), 0)
+    assert site.gone() == set()
+    assert site.objects(listed[1], endpoint="http://one") == Swept(set(), 0)
+    assert site.gone() == {b"s3://bucket/bad"}
 
 
 def test_a_harmless_version_does_not_clear_another(site: Site) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashscan.scan.state.guesses import Guess
 from hashscan.scan.state.unpacking_loops import CLoops, Loops, NumpyLoops, best_loops
 
 LOOPS: tuple[Loops, ...] = (NumpyLoops(), CLoops()) if isinstance(best_loops(), CLoops) else (NumpyLoops(),)
@@ -52,14 +53,18 @@ def test_sums_stay_within_the_data(loops: Loops, at: int, length: int) -> None:
     st.lists(st.integers(-2, 125), max_size=5),
     st.sampled_from([8, 32]),
     st.booleans(),
+    st.integers(0, 2**32),
 )
 @settings(deadline=None)
-def test_all_make_the_same_of_anything(data: bytes, at: list[int], size: int, guessed: bool) -> None:
+def test_all_make_the_same_of_anything(data: bytes, at: list[int], size: int, swaps: bool, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    known = random.integers(0, 256, (len(at), 32), np.uint8)
+    guess = Guess(known, swaps, random.integers(0, 256, 32, np.uint8)) if size == 32 and seed % 5 else None
     said = []
     for loops in LOOPS:
-        values, places = np.full((len(at), size), 7, np.uint8), np.array(at, np.int64)
+        places = np.array(at, np.int64)
         try:
-            loops.step(np.frombuffer(data, np.uint8), places, values, guessed=guessed)
+            values = loops.step(np.frombuffer(data, np.uint8), places, guess, size)
             said.append((values.tolist(), places.tolist()))
         except (IndexError, ValueError):
             said.append(([], [-1]))
@@ -67,29 +72,32 @@ def test_all_make_the_same_of_anything(data: bytes, at: list[int], size: int, gu
 
 
 @each
-def test_a_step_is_made_in_place(loops: Loops) -> None:
+def test_a_step_gives_digests_and_goes_on_behind_them(loops: Loops) -> None:
     data = np.array([9, 2, 0, 255, 255, *range(32)], np.uint8)
-    values, at = np.zeros((2, 32), np.uint8), np.array([1, 4])
-    loops.step(data, at, values, guessed=True)
+    guess = Guess(np.zeros((2, 32), np.uint8), False, np.zeros(32, np.uint8))
+    at = np.array([1, 4])
+    values = loops.step(data, at, guess, 32)
     assert values[0].tolist() == [0x80, *[0] * 30, 1]
     assert values[1].tolist() == list(range(32))
     assert at.tolist() == [4, 37]
     with pytest.raises(ValueError, match="hasn't"):
-        loops.step(data, np.array([1]), values[:1], guessed=False)
+        loops.step(data, np.array([1]), None, 32)
     with pytest.raises(ValueError, match="another length"):
-        loops.step(np.array([254, *range(40)], np.uint8), np.array([0]), values[:1], guessed=True)
-    with pytest.raises(IndexError):
-        loops.step(np.array([1, 64], np.uint8), np.array([0]), np.zeros((1, 8), np.uint8), guessed=True)
+        loops.step(np.array([254, *range(40)], np.uint8), np.array([0]), None, 32)
 
 
 def test_the_c_loops_check_what_they_are_given() -> None:
     unpack = pytest.importorskip("hashscan.scan.state._unpack")
     data, at, values = np.zeros(40, np.uint8), np.zeros(2, np.int64), np.zeros((2, 32), np.uint8)
-    unpack.step(data, at, values, 32, True)
+    mask = np.zeros(32, np.uint8)
+    unpack.step(data, at, values, 32, True, values, True, mask)
     for wrong in (
-        (data, at, values, 16, True),
-        (data, at, values[:1], 32, True),
-        (data, np.zeros(9, np.uint8)[1:], values, 32, True),
+        (data, at, values, 16, True, values, True, mask),
+        (data, at, values[:1], 32, True, values[:1], True, mask),
+        (data, at, values, 32, True, values[:1], True, mask),
+        (data, at, values, 32, True, values, True, mask[:31]),
+        (data, at, values.reshape(-1)[:16], 8, True, values, True, mask),
+        (data, np.zeros(9, np.uint8)[1:], values, 32, True, values, True, mask),
     ):
         with pytest.raises(TypeError):
             unpack.step(*wrong)

@@ -1,0 +1,185 @@
+"""Holds an accused file by the descriptor through which its digests are computed."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
+from hashscan.quarantine.custody import Facts, facts_of
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.evidence import FOLDER_NAME
+from hashscan.sources.posix import file_trouble
+from hashscan.sources.regular import open_regular
+
+_BLOCK = 1 << 18
+
+
+class Outcome(StrEnum):
+    """What became of a file that was to be moved or restored."""
+
+    DONE = "done"
+    RACED = "raced"
+    """Something else was put in its place as we looked."""
+    CHANGED = "changed"
+    """It is not what was found."""
+    GONE = "gone"
+    REFUSED = "refused"
+    """The system doesn't allow it, or it would replace something."""
+
+
+class NotDone(Exception):
+    """A file stays where it is."""
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a sweep saw of a file; its device is left out, since that changes when a machine is started."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One file that is to be moved."""
+
+    path: bytes
+    """Absolute, and no link in it is followed."""
+    accusation: Mapping[str, Any]
+    """What speaks against it, for the record; JSON values by key."""
+    sha256: str | None = None
+    """Of the content that was found, in hex."""
+    identity: Identity | None = None
+    """Where the content's digest is not known; without either, whatever is there is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file that was hashed and is still open."""
+
+    request: Request
+    item: str
+    parent_path: bytes
+    name: bytes
+    parent: int
+    """Descriptor that only passes through."""
+    file: int
+    status: os.stat_result
+    facts: Facts
+    digests: Mapping[str, str]
+
+    @property
+    def entry(self) -> bytes:
+        """Its name in quarantine."""
+        return self.item.encode()
+
+
+def split(path: bytes) -> tuple[bytes, bytes]:
+    """The folder of a plain absolute path, and the name in it.
+
+    Raises:
+        NotDone: it is none, or leads into a quarantine.
+    """
+    names = path.split(b"/")
+    if names[0] or len(names) < 2 or {b"", b".", b".."} & set(names[1:]) or b"\0" in path:
+        raise NotDone(Outcome.REFUSED, "not a plain absolute path of a file")
+    if FOLDER_NAME in names:
+        raise NotDone(Outcome.REFUSED, "it lies in a quarantine")
+    return path[: -len(names[-1]) - 1] or b"/", names[-1]
+
+
+@contextmanager
+def hold(request: Request) -> Iterator[Held]:
+    """Open a file beneath the root without following a link, and hash it.
+
+    Raises:
+        NotDone: it can't be read, or is not what was found.
+    """
+    parent_path, name = split(request.path)
+    parent = file = -1
+    try:
+        try:
+            parent = open_absolute(parent_path, PASS_FLAGS)
+            seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            file, _ = open_regular(parent, name, seen.st_dev, seen.st_ino)
+            # To look at evidence must not change when it was read last. Only its owner and root may ask so.
+            if os.geteuid() in (0, seen.st_uid):
+                fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)
+            status = os.fstat(file)
+            facts = facts_of(file, status)
+            reader = ExactReader((MD5(), SHA1(), SHA256()))
+            reader.begin(file, status.st_size)
+            digests = {name: value.hex() for name, value in reader.finish()[0].items()}
+            if not same(status, os.fstat(file)):
+                raise NotDone(Outcome.CHANGED, "it changed while it was read")
+        except OSError as error:
+            raise file_trouble(error) from error
+        _check(request, status, digests["sha256"])
+        item = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
+        yield Held(request, item, parent_path, name, parent, file, status, facts, digests)
+    except FileTrouble as trouble:
+        gone = Outcome.GONE if trouble.reason.name == "VANISHED" else Outcome.REFUSED
+        outcome = Outcome.RACED if trouble.reason.name == "REPLACED" else gone
+        raise NotDone(
+            outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}"
+        ) from trouble
+    finally:
+        for descriptor in (file, parent):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two looks at a file saw the same content."""
+    return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
+        other.st_dev,
+        other.st_ino,
+        other.st_size,
+        other.st_mtime_ns,
+        other.st_ctime_ns,
+    )
+
+
+def sha256_of(descriptor: int, size: int | None = None) -> str:
+    """The digest of a file's content, from its first byte, in hex.
+
+    Args:
+        descriptor: open for reading.
+        size: what it should have; of one that somebody makes longer for ever no more is read than shows that.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    hasher = hashlib.sha256()
+    offset = 0
+    while block := os.pread(descriptor, _BLOCK, offset):
+        if size is not None and offset > size:
+            break
+        hasher.update(block)
+        offset += len(block)
+    return hasher.hexdigest()
+
+
+def _check(request: Request, status: os.stat_result, sha256: str) -> None:
+    if request.sha256 is not None:
+        if request.sha256 != sha256:
+            raise NotDone(Outcome.CHANGED, "its content is not what was found")
+    elif request.identity is not None:
+        seen = Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if seen != request.identity:
+            raise NotDone(Outcome.CHANGED, "it was changed since it was found")

@@ -1,0 +1,93 @@
+"""What the log says of each thing that was, or is, in quarantine."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from hashscan.quarantine.log import Line
+
+
+class State(StrEnum):
+    """Where a thing is; the words stand in the log as the type of the line that says so."""
+
+    MOVING = "moving"
+    MOVED = "moved"
+    DISPLACED = "displaced"
+    """It came along in a file's place, and its own place was taken when it was to go back."""
+    LEFT = "left"
+    """It was not moved, or was put back at once."""
+    RESTORING = "restoring"
+    STAYS = "stays"
+    """It was to be restored and could not be."""
+    RESTORED = "restored"
+    RELEASING = "releasing"
+    RELEASED = "released"
+
+
+KEPT = frozenset({State.MOVED, State.STAYS, State.DISPLACED})
+_STATES = frozenset(State)
+UNFINISHED = frozenset({State.MOVING, State.RESTORING, State.RELEASING})
+
+
+@dataclass(slots=True)
+class Item:
+    """One such thing."""
+
+    id: str
+    state: State
+    path: bytes
+    """Where it was found; absolute."""
+    place: bytes
+    """The folder it is kept in, under its id as its name."""
+    record: Line
+    """Of it as it was found, with its digests and what speaks against it."""
+    latest: Line
+    """What was said of it last."""
+    folder: Mapping[str, int] | None = None
+    """Times of the folder it was in, before and after it was taken out; nanoseconds."""
+    of_another: bool = False
+    """True where it is what came along in a file's place."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its content, in hex."""
+        return str(self.record["digests"]["sha256"])
+
+
+def items_of(lines: Iterable[Line]) -> dict[str, Item]:
+    """Each item by its id, in the order in which they came."""
+    items: dict[str, Item] = {}
+    for line in lines:
+        if "item" not in line:
+            continue
+        name = line["item"]
+        if line["type"] == State.MOVING:
+            items[name] = Item(name, State.MOVING, path_of(line), path_of(line["place"]), line, line)
+        elif line["type"] in _STATES:
+            item = items[name]
+            item.state = State(line["type"])
+            item.latest = line
+            item.folder = line.get("folder", item.folder)
+            if item.state is State.DISPLACED:
+                item.of_another = True
+                item.place = path_of(line["place"])
+    return items
+
+
+def path_fields(path: bytes) -> dict[str, str]:
+    """A path as JSON can carry it: text, beside the bytes in base64 where they are no UTF-8."""
+    try:
+        return {"path": path.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"path": path.decode("utf-8", errors="replace"), "path_b64": base64.b64encode(path).decode()}
+
+
+def path_of(fields: Mapping[str, Any]) -> bytes:
+    """The path that these fields carry."""
+    if "path_b64" in fields:
+        return base64.b64decode(fields["path_b64"])
+    return str(fields["path"]).encode("utf-8")

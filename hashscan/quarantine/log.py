@@ -1,0 +1,256 @@
+"""A log in which every line vouches for the one before it, so that no change to it goes unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hashscan.errors import OutputError, UsageError
+from hashscan.quarantine import system
+
+Line = Mapping[str, Any]
+"""What is said in one line, without what chains it: JSON values by key."""
+
+_FIRST = "0" * 64
+_CHECK = b',"check":"'
+_ENDING = len(_CHECK) + 64 + len(b'"}\n')
+_HEAD = re.compile(r"(0|[1-9][0-9]{0,18}):([0-9a-f]{64})\n?")
+_MODE = 0o600
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a log goes. Kept somewhere else it shows whether the log was cut or written anew."""
+
+    count: int
+    """Lines."""
+    digest: str
+    """sha256 of the last line with its newline, in hex; 64 zeros where there is none."""
+
+    def __str__(self) -> str:
+        return f"{self.count}:{self.digest}"
+
+
+EMPTY = Head(0, _FIRST)
+
+
+def parse_head(text: str) -> Head:
+    """A head from the form in which commands print it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _HEAD.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"{text[:100]!r} is no head of a log",
+            advice="Give it as it was printed: a number, a colon and 64 hex digits.",
+        )
+    return Head(int(found[1]), found[2])
+
+
+class BrokenLogError(OutputError):
+    """A line of the log is not what was written, or is missing."""
+
+    advice = "Keep the folder as it is: compare the log with a copy, or with heads that are kept elsewhere."
+
+    def __init__(self, path: Path, line: int, why: str) -> None:
+        super().__init__(f"{path}, line {line}: {why}")
+        self.line = line
+        """Number of the first bad line; the first is 1."""
+
+
+def read_log(folder: Path, known: Head | None = None) -> Iterator[tuple[Line, Head]]:
+    """The lines of a log from the first on, each with the head up to it.
+
+    What follows the head that is kept beside the log may end in a torn line, which is left out: its writer
+    was killed before anything was done in its name.
+
+    Args:
+        folder: where the log lies, and its head.
+        known: a head that the log must have passed.
+
+    Raises:
+        BrokenLogError: a line was changed, or lines are missing.
+        OutputError: the log can't be read.
+    """
+    path = folder / "log.jsonl"
+    try:
+        kept = _kept_head(folder)
+        with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
+            head = EMPTY
+            passed = {k.count for k in (kept, known) if k is not None and k == head}
+            for raw in stream:
+                number = head.count + 1
+                if not raw.endswith(b"\n") and number > kept.count:
+                    break
+                line = _parse(path, number, raw, head)
+                head = Head(number, hashlib.sha256(raw).hexdigest())
+                for expected in (kept, known):
+                    if expected is not None and expected.count == number:
+                        if expected != head:
+                            raise BrokenLogError(path, number, "it is not the line that was written")
+                        passed.add(number)
+                yield line, head
+    except OSError as error:
+        raise OutputError(f"can't read the log {path}: {error.strerror}") from error
+    for expected in (kept, known):
+        if expected is not None and expected.count not in passed:
+            raise BrokenLogError(
+                path, head.count + 1, f"it is missing; the log had {expected.count} lines or more"
+            )
+
+
+def _kept_head(folder: Path) -> Head:
+    path = folder / "head"
+    with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
+        text = stream.read(200).decode("ascii", errors="replace")
+    found = _HEAD.fullmatch(text)
+    if found is None:
+        raise OutputError(
+            f"{path} is not what was written there",
+            advice="Verify the log against a head that is kept elsewhere.",
+        )
+    return Head(int(found[1]), found[2])
+
+
+def _parse(path: Path, number: int, raw: bytes, before: Head) -> Line:
+    """The content of a line that is whole and follows the one before."""
+    body, ending = raw[:-_ENDING], raw[-_ENDING:]
+    if ending != _ending(body):
+        raise BrokenLogError(path, number, "it was changed")
+    line = json.loads(body + b"}")
+    if line.pop("n") != number or line.pop("previous") != before.digest:
+        raise BrokenLogError(path, number, "it does not follow the line before it")
+    checked: Line = line
+    return checked
+
+
+def _ending(body: bytes) -> bytes:
+    """What closes a line: a checksum of its own, by which a changed line is told from its neighbour."""
+    return _CHECK + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+
+
+class LogWriter:
+    """Adds lines to a log; for the holder of its lock.
+
+    Raises:
+        OutputError: the log can't be written, or is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "log.jsonl"
+        try:
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._begin(folder)
+                self.head = EMPTY
+                for _, head in read_log(folder):
+                    self.head = head
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | _FLAGS)
+                self._cut_torn_line()
+            except BaseException:
+                os.close(self._folder)
+                raise
+        except OSError as error:
+            raise self._trouble(error) from error
+        self._kept = EMPTY
+
+    def _begin(self, folder: Path) -> None:
+        if self._path.exists():
+            return
+        # The head first: a log without a head is one that somebody took the head from.
+        if not (folder / "head").exists():
+            self._keep_head(EMPTY)
+        if _kept_head(folder) == EMPTY:
+            os.close(system.create(self._folder, b"log.jsonl", _MODE))
+            system.sync(self._folder)
+
+    def append(self, line: Line) -> None:
+        """Add a line, which is on the disk only after `sync`.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        chained = {"n": self.head.count + 1, "previous": self.head.digest, **line}
+        body = json.dumps(chained, ensure_ascii=True, separators=(",", ":")).encode("ascii")[:-1]
+        raw = body + _ending(body)
+        try:
+            system.write(self._descriptor, raw)
+        except OSError as error:
+            raise self._trouble(error) from error
+        self.head = Head(self.head.count + 1, hashlib.sha256(raw).hexdigest())
+
+    def sync(self) -> None:
+        """See that all lines survive a power cut.
+
+        Raises:
+            OutputError: they may not.
+        """
+        try:
+            system.sync(self._descriptor)
+        except OSError as error:
+            raise self._trouble(error) from error
+
+    def keep_head(self) -> None:
+        """Write beside the log how far it goes, so that lines cut off at its end are missed.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        if self._kept != self.head:
+            try:
+                self._keep_head(self.head)
+            except OSError as error:
+                raise self._trouble(error) from error
+            self._kept = self.head
+
+    def close(self) -> None:
+        """Let the log go."""
+        os.close(self._descriptor)
+        os.close(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep_head(self, head: Head) -> None:
+        aside = b".tmp-head"
+        with suppress(FileNotFoundError):
+            system.unlink(self._folder, aside)
+        descriptor = system.create(self._folder, aside, _MODE)
+        try:
+            system.write(descriptor, f"{head}\n".encode())
+            system.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        system.replace(self._folder, aside, b"head")
+        system.sync(self._folder)
+
+    def _cut_torn_line(self) -> None:
+        """Remove the half line that a killed writer left; nothing was done in its name."""
+        size = os.fstat(self._descriptor).st_size
+        end = size
+        while end and b"\n" not in (block := os.pread(self._descriptor, min(end, 4096), max(0, end - 4096))):
+            end = max(0, end - 4096)
+        if end:
+            end = max(0, end - 4096) + block.rfind(b"\n") + 1
+        if end != size:
+            system.truncate(self._descriptor, end)
+            system.sync(self._descriptor)
+
+    def _trouble(self, error: OSError) -> OutputError:
+        return OutputError(f"can't write the log {self._path}: {error.strerror}")

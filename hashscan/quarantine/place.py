@@ -1,0 +1,197 @@
+"""The folder of one file system in which what was moved is kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from hashscan.errors import OutputError, UsageError
+from hashscan.quarantine import system
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_again, open_child
+from hashscan.sources.evidence import FOLDER_MODE, FOLDER_NAME
+
+_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
+# Evidence that hashscan keeps; see `hashscan quarantine --help`. Backups leave this folder out.
+"""
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Place:
+    """One such folder, held open."""
+
+    def __init__(self, path: bytes, descriptor: int) -> None:
+        self.path = path
+        """Absolute, of the folder itself."""
+        self.descriptor = descriptor
+        self.mount = mount_of(descriptor)
+
+
+class KnownPlaces:
+    """Opens the folders that earlier records name."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[bytes, Place] = {}
+
+    def at(self, path: bytes) -> Place:
+        """The place at a path.
+
+        Raises:
+            OSError: it is not there or not ours.
+        """
+        if path not in self._by_path:
+            self._by_path[path] = Place(path, _opened(open_absolute(path, LIST_FLAGS)))
+        return self._by_path[path]
+
+    def close(self) -> None:
+        """Let all of them go."""
+        for place in self._by_path.values():
+            os.close(place.descriptor)
+        self._by_path.clear()
+
+
+class Places(KnownPlaces):
+    """Finds, for each mount, where what was found there goes."""
+
+    def __init__(self, own: Path, chosen: Iterable[Path] = ()) -> None:
+        """Open the folder for what can't be kept on its own file system, and those that were chosen.
+
+        Args:
+            own: the quarantine's own folder.
+            chosen: folders to keep things beneath, one for each mount; only root can choose any, since sweeps
+                know other users' by nothing but their name.
+
+        Raises:
+            UsageError: a chosen folder can't be used.
+            OutputError: the first can't be used.
+        """
+        super().__init__()
+        self._by_mount: dict[int, Place | None] = {}
+        try:
+            self._fallback = self._make(os.path.realpath(os.fsencode(own)))
+        except OSError as error:
+            raise OutputError(f"can't keep evidence in {own}: {error.strerror or error}") from error
+        self._by_mount[self._fallback.mount] = self._fallback
+        for folder in chosen:
+            if os.geteuid() != 0:
+                raise UsageError(
+                    "only root can choose where evidence is kept",
+                    advice="Without --place it is kept in the state folder, which sweeps leave out.",
+                )
+            try:
+                place = self._make(os.path.realpath(os.fsencode(folder)))
+            except OSError as error:
+                raise UsageError(
+                    f"can't keep evidence in {folder}: {error.strerror or error}",
+                    advice="Name a folder of root's, in which nobody else can rename anything.",
+                ) from error
+            self._by_mount[place.mount] = place
+
+    def of(self, folder: int) -> Place:
+        """The place for files of a folder; on another mount where there can be none on its own."""
+        mount = mount_of(folder)
+        if mount not in self._by_mount:
+            self._by_mount[mount] = self._at_the_top(mount)
+        return self._by_mount[mount] or self._fallback
+
+    def _at_the_top(self, mount: int) -> Place | None:
+        top = mount_point(mount)
+        if os.geteuid() != 0 or top is None:
+            return None
+        try:
+            place = self._make(top)
+        except OSError:
+            # Read-only, a customer's, or of a file system that has no owners: copies go elsewhere.
+            return None
+        return place if place.mount == mount else None
+
+    def _make(self, above: bytes) -> Place:
+        """Open the place beneath a folder, or make it.
+
+        Raises:
+            OSError: it can't be made, or somebody else could put another in its place.
+        """
+        folder = _safe(above)
+        try:
+            path = above.rstrip(b"/") + b"/" + FOLDER_NAME
+            if path not in self._by_path:
+                with suppress(FileExistsError):
+                    system.make_folder(folder, FOLDER_NAME, FOLDER_MODE)
+                descriptor = _opened(open_child(folder, FOLDER_NAME, LIST_FLAGS))
+                self._by_path[path] = Place(path, descriptor)
+                _tag(descriptor)
+                again = open_again(folder)
+                try:
+                    system.sync(again)
+                finally:
+                    os.close(again)
+            return self._by_path[path]
+        finally:
+            os.close(folder)
+
+
+def mount_of(descriptor: int) -> int:
+    """The kernel's number of the mount that an open file is reached by."""
+    found = _MOUNT_ID.search(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
+    assert found is not None  # since Linux 3.15
+    return int(found[1])
+
+
+def mount_point(mount: int) -> bytes | None:
+    """Where a mount is, if it can be seen from here."""
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split(b" ")
+        if int(fields[0]) == mount:
+            return _OCTAL.sub(lambda code: bytes((int(code[1], 8),)), fields[4])
+    return None
+
+
+def _safe(path: bytes) -> int:
+    """Open a folder in whose path nobody else can rename anything.
+
+    Raises:
+        OSError: it can't be opened, or somebody else can.
+    """
+    trusted = {0, os.geteuid()}
+    current = os.open(b"/", PASS_FLAGS)
+    try:
+        for name in (None, *(name for name in path.split(b"/") if name)):
+            if name is not None:
+                deeper = open_child(current, name, PASS_FLAGS)
+                os.close(current)
+                current = deeper
+            status = os.fstat(current)
+            sticky = status.st_mode & stat.S_ISVTX
+            if status.st_uid not in trusted or (status.st_mode & _OTHERS_WRITE and not sticky):
+                raise PermissionError(errno.EPERM, f"others can rename what lies in {os.fsdecode(path)!r}")
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def _opened(descriptor: int) -> int:
+    """Pass on the descriptor of a folder that is ours alone."""
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != FOLDER_MODE:
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "the folder there is not this user's alone")
+    return descriptor
+
+
+def _tag(folder: int) -> None:
+    try:
+        descriptor = system.create(folder, b"CACHEDIR.TAG", 0o600)
+    except FileExistsError:
+        return
+    try:
+        system.write(descriptor, _TAG)
+        system.sync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,51 @@
+"""Destroys what need not be kept any longer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hashscan.quarantine import system
+from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.items import KEPT, Item, State
+from hashscan.quarantine.restoring import place_of
+from hashscan.quarantine.store import Quarantine
+
+
+def is_due(item: Item) -> bool:
+    """Whether an item should be destroyed by now."""
+    return item.state in KEPT and _moment(item, "destroy_by") <= datetime.now(UTC)
+
+
+def release(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> None:
+    """Destroy one item; its record stays in the log. What lay on the disk is not written over.
+
+    Args:
+        quarantine: what holds it.
+        item: which.
+        reason: why, for the record.
+        override: whether to do so before the shortest term is over.
+
+    Raises:
+        NotDone: it must still be kept, or can't be removed.
+        OutputError: the quarantine can't be written.
+    """
+    if item.state not in KEPT:
+        raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+    if _moment(item, "retain_min") > datetime.now(UTC) and not override:
+        raise NotDone(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
+    place = place_of(quarantine, item)
+    quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
+    quarantine.log.sync()
+    try:
+        system.unlink(place.descriptor, item.id.encode())
+        system.sync(place.descriptor)
+    except OSError as error:
+        quarantine.note(State.STAYS, item.id, detail=error.strerror)
+        quarantine.settle()
+        raise NotDone(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
+    quarantine.note(State.RELEASED, item.id)
+    quarantine.settle()
+
+
+def _moment(item: Item, key: str) -> datetime:
+    return datetime.fromisoformat(item.record[key])

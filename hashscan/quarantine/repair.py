@@ -1,0 +1,238 @@
+"""Finishes what a process that died had begun: each file is in its place or in quarantine, never both."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from hashscan.quarantine import system
+from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
+from hashscan.quarantine.holding import NotDone, sha256_of, split
+from hashscan.quarantine.items import UNFINISHED, Item, State, path_fields
+from hashscan.quarantine.place import Place
+from hashscan.quarantine.restoring import finish, place_of
+from hashscan.quarantine.store import Quarantine
+from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, open_child
+
+
+def repair(quarantine: Quarantine) -> list[str]:
+    """Finish every move, restoration and release that was begun.
+
+    Returns:
+        What could not be finished, in words; the rest is in the log.
+
+    Raises:
+        OutputError: the quarantine can't be written.
+    """
+    troubles = []
+    for item in quarantine.items().values():
+        if item.state not in UNFINISHED:
+            continue
+        try:
+            place = place_of(quarantine, item)
+            _FINISH[item.state](quarantine, item, place)
+        except (OSError, NotDone) as error:
+            troubles.append(f"item {item.id} can't be finished: {error}")
+    quarantine.settle()
+    return troubles
+
+
+def _finish_moving(quarantine: Quarantine, item: Item, place: Place) -> None:
+    if item.record["way"] == "copy":
+        _finish_copy(quarantine, item, place)
+        return
+    entry = item.id.encode()
+    try:
+        found = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        quarantine.note(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
+        return
+    if found.st_ino != item.record["file"]["inode"]:
+        _return(quarantine, item, place, "something else was taken in its place")
+        return
+    file = _open(place.descriptor, entry)
+    try:
+        if sha256_of(file) != item.sha256:
+            put_back(file, item.record["file"])
+            _return(quarantine, item, place, "it was changed as it was moved")
+            return
+        seal(file)
+        system.sync(file)
+        system.sync(place.descriptor)
+        with suppress(NotDone):
+            parent = open_folder(split(item.path)[0])
+            try:
+                sync_folder(parent)
+            finally:
+                os.close(parent)
+        quarantine.note(State.MOVED, item.id, links=os.fstat(file).st_nlink, repaired=True)
+    finally:
+        os.close(file)
+
+
+def _return(quarantine: Quarantine, item: Item, place: Place, why: str) -> None:
+    """Put back what should not have come, or record that it stays."""
+    parent_path, name = split(item.path)
+    try:
+        parent = open_folder(parent_path)
+        try:
+            give_back(place.descriptor, item.id.encode(), parent, name)
+            sync_folder(parent)
+        finally:
+            os.close(parent)
+    except (DisplacedError, NotDone) as error:
+        quarantine.note(State.DISPLACED, item.id, place=path_fields(place.path), detail=f"{why}; {error}")
+    else:
+        quarantine.note(State.LEFT, item.id, outcome="interrupted", detail=f"{why}, and was put back")
+
+
+def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
+    """Keep the copy where the file has left its folder, and else drop it."""
+    parent_path, name = split(item.path)
+    entry = item.id.encode()
+    whole = _is_whole(item, place)
+    parent = -1
+    try:
+        parent = open_folder(parent_path)
+        left = _in_private(parent, entry)
+        if left is not None:
+            with _closing(left):
+                found = os.stat(entry, dir_fd=left, follow_symlinks=False)
+                if whole and found.st_ino == item.record["file"]["inode"]:
+                    system.unlink(left, entry)
+                else:
+                    give_back(left, entry, parent, name)
+        with suppress(OSError):
+            system.remove_folder(parent, private_name(entry))
+        sync_folder(parent)
+        with suppress(FileNotFoundError):
+            there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if there.st_ino == item.record["file"]["inode"]:
+                whole = False
+    except NotDone:
+        if not whole:
+            raise
+    except DisplacedError as error:
+        where = parent_path.rstrip(b"/") + b"/" + private_name(entry)
+        _drop(place, entry)
+        quarantine.note(State.DISPLACED, item.id, place=path_fields(where), detail=str(error))
+        return
+    finally:
+        if parent >= 0:
+            os.close(parent)
+    if whole:
+        file = _open(place.descriptor, entry)
+        with _closing(file):
+            seal(file)
+            system.sync(file)
+        quarantine.note(State.MOVED, item.id, links=0, repaired=True)
+    else:
+        _drop(place, entry)
+        quarantine.note(State.LEFT, item.id, outcome="interrupted", detail="it had not been moved yet")
+
+
+def _finish_restoring(quarantine: Quarantine, item: Item, place: Place) -> None:
+    parent_path, name = split(item.path)
+    entry = item.id.encode()
+    kept = _inode(place.descriptor, entry) is not None
+    if item.latest["way"] == "rename":
+        if kept:
+            _seal_again(quarantine, item, place)
+        else:
+            finish(quarantine, item, place)
+        return
+    try:
+        parent = open_folder(parent_path)
+    except NotDone:
+        _seal_again(quarantine, item, place)
+        return
+    with _closing(parent):
+        there = _inode(parent, name)
+        if there is not None and there == item.latest.get("inode"):
+            finish(quarantine, item, place)
+        else:
+            left = _in_private(parent, entry)
+            if left is not None:
+                with _closing(left):
+                    system.unlink(left, entry)
+            _seal_again(quarantine, item, place)
+        with suppress(OSError):
+            system.remove_folder(parent, private_name(entry))
+
+
+def _seal_again(quarantine: Quarantine, item: Item, place: Place) -> None:
+    detail = "it was interrupted"
+    if item.of_another:
+        quarantine.note(State.DISPLACED, item.id, place=path_fields(item.place), detail=detail)
+        return
+    with _closing(_open(place.descriptor, item.id.encode())) as file:
+        seal(file)
+        system.sync(file)
+    quarantine.note(State.STAYS, item.id, detail=detail)
+
+
+def _finish_releasing(quarantine: Quarantine, item: Item, place: Place) -> None:
+    _drop(place, item.id.encode())
+    quarantine.note(State.RELEASED, item.id)
+
+
+_FINISH = {
+    State.MOVING: _finish_moving,
+    State.RESTORING: _finish_restoring,
+    State.RELEASING: _finish_releasing,
+}
+
+
+class _closing:  # noqa: N801
+    """Closes a descriptor at the end of a block."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _open(folder: int, entry: bytes) -> int:
+    if os.geteuid() != 0:
+        # What its owner may not read, an ordinary user can't open; nobody else can reach it here.
+        os.chmod(entry, 0o400, dir_fd=folder)
+    return open_child(folder, entry, FILE_FLAGS)
+
+
+def _inode(folder: int, name: bytes) -> int | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _in_private(parent: int, entry: bytes) -> int | None:
+    """Our folder beside a file, if it has the file."""
+    try:
+        folder = open_child(parent, private_name(entry), LIST_FLAGS)
+    except OSError:
+        return None
+    status = os.fstat(folder)
+    if status.st_uid == os.geteuid() and not status.st_mode & 0o077 and _inode(folder, entry) is not None:
+        return folder
+    os.close(folder)
+    return None
+
+
+def _is_whole(item: Item, place: Place) -> bool:
+    try:
+        with _closing(_open(place.descriptor, item.id.encode())) as file:
+            return sha256_of(file) == item.sha256
+    except FileNotFoundError:
+        return False
+
+
+def _drop(place: Place, entry: bytes) -> None:
+    with suppress(FileNotFoundError):
+        system.unlink(place.descriptor, entry)
+    system.sync(place.descriptor)

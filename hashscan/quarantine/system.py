@@ -1,0 +1,107 @@
+"""Every call by which the quarantine changes anything on a disk, so that each can be seen by its name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+
+_NOREPLACE = 1  # linux/fs.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+
+
+def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> None:
+    """Give a file another name, which must not be taken.
+
+    Args:
+        folder: descriptor of the folder that has it.
+        name: its name there.
+        new_folder: descriptor of the folder that is to have it, on the same mount.
+        new_name: its name there.
+
+    Raises:
+        OSError: as renameat2(2); EEXIST where the name is taken, EXDEV over mounts, EINVAL where the file
+            system can't promise not to replace anything.
+    """
+    if _libc.renameat2(folder, name, new_folder, new_name, _NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def create(folder: int, name: bytes, mode: int) -> int:
+    """Make a file that is not there yet and open it for writing and reading."""
+    return os.open(
+        name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder
+    )
+
+
+def write(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of it at the file's offset."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def truncate(descriptor: int, size: int) -> None:
+    """Cut a file off."""
+    os.ftruncate(descriptor, size)
+
+
+def replace(folder: int, name: bytes, new_name: bytes) -> None:
+    """Give a file of our own a name in its folder, whoever has it."""
+    os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def unlink(folder: int, name: bytes) -> None:
+    """Remove a name of a file."""
+    os.unlink(name, dir_fd=folder)
+
+
+def make_folder(folder: int, name: bytes, mode: int) -> None:
+    """Make a folder."""
+    os.mkdir(name, mode, dir_fd=folder)
+
+
+def remove_folder(folder: int, name: bytes) -> None:
+    """Remove an empty folder."""
+    os.rmdir(name, dir_fd=folder)
+
+
+def change_owner(descriptor: int, uid: int, gid: int) -> None:
+    """Give a file to an owner and a group."""
+    os.fchown(descriptor, uid, gid)
+
+
+def change_mode(descriptor: int, mode: int) -> None:
+    """Set a file's permissions."""
+    os.fchmod(descriptor, mode)
+
+
+def set_attributes(descriptor: int, values: Mapping[str, bytes], gone: frozenset[str]) -> None:
+    """Set some extended attributes of a file and remove others."""
+    for name in gone:
+        os.removexattr(descriptor, name)
+    for name, value in values.items():
+        os.setxattr(descriptor, name, value)
+
+
+def set_times(descriptor: int, atime_ns: int, mtime_ns: int) -> None:
+    """Set when a file was read and changed last; nanoseconds."""
+    os.utime(descriptor, ns=(atime_ns, mtime_ns))
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Make all that lies on the file system of an open file survive a power cut.
+
+    For many files this is far quicker than to sync each and every folder, also where strangers write much.
+    """
+    if _libc.syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def sync(descriptor: int) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    os.fsync(descriptor)

@@ -1,0 +1,70 @@
+"""Does one thing with a quarantine, over and over, and dies before a later call of the system each time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hashscan.quarantine import system
+from hashscan.quarantine.moving import move
+from hashscan.quarantine.place import Places
+from hashscan.quarantine.restoring import restore
+from hashscan.quarantine.store import Quarantine
+from tests.quarantine.rooms import TERMS, Room, request
+
+CALLS = [
+    name for name, value in vars(system).items() if callable(value) and value.__module__ == system.__name__
+]
+
+
+def main(what: str, base: Path, files: Path, across: bool) -> None:
+    if across:
+        Places._at_the_top = lambda self, mount: None  # type: ignore[method-assign]
+    number = 0
+    while True:
+        room = Room(base / f"{number}", files / f"{number}")
+        path = room.file("a")
+        if what != "move":
+            room.take(path)
+        if child := os.fork():
+            _, status = os.waitpid(child, 0)
+            if os.WIFEXITED(status):
+                sys.exit(os.WEXITSTATUS(status))
+            number += 1
+            continue
+        code = 1
+        try:
+            die_at(number)
+            with Quarantine(room.state) as quarantine:
+                if what == "move":
+                    list(move(quarantine, [request(path)], TERMS))
+                else:
+                    for item in quarantine.items().values():
+                        restore(quarantine, item)
+            code = 0
+        finally:
+            os._exit(code)
+
+
+def die_at(number: int) -> None:
+    left = [number]
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return call(*arguments)
+
+        return called
+
+    for name in CALLS:
+        setattr(system, name, dying(getattr(system, name)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "across")

@@ -1,0 +1,78 @@
+"""A quarantine, a stranger's folder, and whether what happened to them is in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from hashscan.quarantine.holding import Request
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item
+from hashscan.quarantine.moving import Answer, Retention, move
+from hashscan.quarantine.repair import repair
+from hashscan.quarantine.store import Quarantine, read_items
+from hashscan.quarantine.verifying import verify
+
+TERMS = Retention(timedelta(days=90), timedelta(days=365))
+
+
+@dataclass(frozen=True)
+class Room:
+    """A state folder and a folder of files."""
+
+    state: Path
+    files: Path
+
+    def file(self, name: str, content: bytes = b"accused", mode: int = 0o640) -> Path:
+        path = self.files / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+        os.utime(path, ns=(1_000_000_000_123_456_789, 1_100_000_000_987_654_321))
+        return path
+
+    def take(self, *paths: Path) -> list[Answer]:
+        with Quarantine(self.state) as quarantine:
+            return list(move(quarantine, [request(path) for path in paths], TERMS))
+
+    def items(self) -> list[Item]:
+        return list(read_items(self.state).values())
+
+
+def request(path: Path, content: bytes | None = None) -> Request:
+    digest = None if content is None else hashlib.sha256(content).hexdigest()
+    return Request(os.fsencode(path), {"reason": "a test"}, digest)
+
+
+def mended(state: Path) -> list[str]:
+    with Quarantine(state) as quarantine:
+        return repair(quarantine)
+
+
+def in_order(room: Room, path: Path, content: bytes, mode: int) -> str:
+    """Where a file is, after all that was begun has been ended; it is in one place, and whole."""
+    assert mended(room.state) == []
+    assert verify(room.state, None)[2] == []
+    items = room.items()
+    assert not [item for item in items if item.state in UNFINISHED]
+    kept = [item for item in items if item.state in KEPT]
+    for item in kept:
+        entry = Path(os.fsdecode(item.place)) / item.id
+        assert stat.S_IMODE(entry.stat().st_mode) == (0 if os.geteuid() == 0 else 0o400)
+        assert entry.read_bytes() == content
+        assert item.record["file"]["mode"] == mode
+    left = set(os.listdir(room.state / "quarantine" / ".hashscan-quarantine"))
+    assert left - {"CACHEDIR.TAG"} == {item.id for item in kept}
+    assert [name for name in os.listdir(path.parent) if name.startswith(".hashscan-")] == []
+    assert path.exists() is not bool(kept)
+    assert len(kept) <= 1
+    if kept:
+        return "kept"
+    status = path.stat()
+    assert path.read_bytes() == content
+    assert stat.S_IMODE(status.st_mode) == mode
+    assert status.st_mtime_ns == 1_100_000_000_987_654_321
+    return "there"

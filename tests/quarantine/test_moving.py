@@ -1,0 +1,356 @@
+"""What is moved, and what stays when strangers meddle."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.errors import LockedError, OutputError, UsageError
+from hashscan.quarantine import system
+from hashscan.quarantine.holding import Identity, Outcome, Request
+from hashscan.quarantine.items import State
+from hashscan.quarantine.log import LogWriter
+from hashscan.quarantine.moving import move
+from hashscan.quarantine.place import Places
+from hashscan.quarantine.store import Quarantine
+from hashscan.quarantine.verifying import verify
+from tests.quarantine.conftest import needs_root
+from tests.quarantine.rooms import TERMS, Room, in_order, request
+
+
+@pytest.fixture(params=["room", "far_room"])
+def any_room(request: pytest.FixtureRequest) -> Room:
+    room: Room = request.getfixturevalue(request.param)
+    return room
+
+
+def before_rename(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    """Do something once, after the last look at a file and before it is moved."""
+    rename, todo = system.rename, [do]
+
+    def renamed(*arguments: Any) -> None:
+        if todo:
+            todo.pop()()
+        rename(*arguments)
+
+    monkeypatch.setattr(system, "rename", renamed)
+
+
+def test_a_file_is_moved_and_sealed(any_room: Room) -> None:
+    path = any_room.file("a/b")
+    (answer,) = any_room.take(path)
+    assert (answer.outcome, answer.path) == (Outcome.DONE, os.fsencode(path))
+    assert in_order(any_room, path, b"accused", 0o640) == "kept"
+    (item,) = any_room.items()
+    assert item.id == answer.item
+    assert item.id.startswith(item.sha256[:16])
+    entry = (Path(os.fsdecode(item.place)) / item.id).stat()
+    assert entry.st_uid == os.geteuid()
+    assert stat.S_IMODE(Path(os.fsdecode(item.place)).stat().st_mode) == 0o700
+    record = item.record
+    assert set(record["digests"]) == {"md5", "sha1", "sha256"}
+    assert record["file"]["mtime_ns"] == 1_100_000_000_987_654_321
+    assert record["file"]["atime_ns"] == 1_000_000_000_123_456_789
+    assert record["operator"]["uid"] == os.geteuid()
+    assert record["host"] == socket.gethostname()
+
+
+def test_the_place_is_marked_for_backups(room: Room) -> None:
+    room.take(room.file("a"))
+    tag = room.state / "quarantine" / ".hashscan-quarantine" / "CACHEDIR.TAG"
+    assert tag.read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
+def test_equal_files_are_kept_apart(room: Room) -> None:
+    paths = [room.file(f"{n}") for n in range(130)]
+    answers = room.take(*paths)
+    assert len({answer.item for answer in answers}) == 130
+    assert verify(room.state, None)[1:] == (130, [])
+
+
+def test_what_was_found_must_still_be_there(room: Room) -> None:
+    path = room.file("a")
+    seen = path.stat()
+    right = Identity(seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+    with Quarantine(room.state) as quarantine:
+        for wrong in (
+            request(path, b"other"),
+            *(
+                Request(os.fsencode(path), {}, None, Identity(*changed))
+                for changed in (
+                    (right.inode + 1, right.size, right.mtime_ns, right.ctime_ns),
+                    (right.inode, right.size + 1, right.mtime_ns, right.ctime_ns),
+                    (right.inode, right.size, right.mtime_ns + 1, right.ctime_ns),
+                    (right.inode, right.size, right.mtime_ns, right.ctime_ns + 1),
+                )
+            ),
+        ):
+            (answer,) = move(quarantine, [wrong], TERMS)
+            assert answer.outcome is Outcome.CHANGED
+        (answer,) = move(quarantine, [Request(os.fsencode(path), {}, None, right)], TERMS)
+        assert answer.outcome is Outcome.DONE
+
+
+def test_nothing_but_files_beneath_plain_folders_is_moved(room: Room) -> None:
+    path = room.file("real/a")
+    (room.files / "link").symlink_to("real")
+    (room.files / "name").symlink_to("real/a")
+    os.mkfifo(room.files / "fifo")
+    tried = [
+        room.files / "link" / "a",
+        room.files / "name",
+        room.files / "fifo",
+        room.files / "real",
+        room.files / "none",
+        room.files / "none" / "a",
+        room.state / "quarantine" / ".hashscan-quarantine" / "CACHEDIR.TAG",
+        Path("relative"),
+        Path("/"),
+    ]
+    answers = room.take(*tried)
+    assert [answer.path for answer in answers] == [os.fsencode(path) for path in tried]
+    assert not [answer for answer in answers if answer.outcome is Outcome.DONE]
+    assert answers[4].outcome is Outcome.GONE
+    assert path.read_bytes() == b"accused"
+    with Quarantine(room.state) as quarantine:
+        for odd in (b"", b"//a", b"/a/../b", b"/a\0b", b"/" + b"x" * 300, b"/x" * 5000):
+            (answer,) = move(quarantine, [Request(odd, {})], TERMS)
+            assert answer.outcome in {Outcome.REFUSED, Outcome.GONE}
+
+
+def test_a_path_longer_than_the_kernel_takes(room: Room) -> None:
+    names = ["n" * 200] * 22
+    descriptor = os.open(room.files, os.O_RDONLY)
+    for name in names:
+        os.mkdir(name, dir_fd=descriptor)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = deeper
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=descriptor))
+    path = Path(room.files, *names, "file")
+    assert len(os.fsencode(path)) > 4096
+    (answer,) = room.take(path)
+    assert answer.outcome is Outcome.DONE
+    assert os.listdir(descriptor) == []
+    os.close(descriptor)
+
+
+def test_names_that_are_no_text(room: Room) -> None:
+    path = Path(os.fsdecode(os.fsencode(room.files) + b"/\xff\n\x1b[31m"))
+    path.write_bytes(b"accused")
+    (answer,) = room.take(path)
+    assert answer.outcome is Outcome.DONE
+    assert room.items()[0].path == os.fsencode(path)
+
+
+def test_another_file_in_its_place_goes_back(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = any_room.file("a")
+    other = any_room.file("other", b"innocent")
+    before_rename(monkeypatch, lambda: os.replace(other, path))
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.RACED
+    assert in_order(any_room, path, b"innocent", 0o640) == "there"
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("make", [folder, link, os.mkfifo])
+def test_whatever_is_in_its_place_goes_back(
+    make: Callable[[Path], None], any_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = any_room.file("a")
+
+    def swap() -> None:
+        path.rename(any_room.files / "kept")
+        make(path)
+
+    before_rename(monkeypatch, swap)
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.RACED
+    assert not stat.S_ISREG(path.lstat().st_mode)
+    assert sorted(os.listdir(any_room.files)) == ["a", "kept"]
+    assert verify(any_room.state, None)[1:] == (0, [])
+
+
+def test_what_can_not_go_back_is_kept_with_a_record(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = any_room.file("a")
+    other = any_room.file("other", b"innocent")
+    rename, calls = system.rename, []
+
+    def renamed(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            os.replace(other, path)
+        elif len(calls) == 2:
+            path.write_bytes(b"a new one")
+        rename(*arguments)
+
+    monkeypatch.setattr(system, "rename", renamed)
+    (answer,) = any_room.take(path)
+    assert (answer.outcome, "is kept as" in answer.detail) == (Outcome.RACED, True)
+    assert path.read_bytes() == b"a new one"
+    (item,) = any_room.items()
+    assert (item.state, item.id) == (State.DISPLACED, answer.item)
+    assert (Path(os.fsdecode(item.place)) / item.id).read_bytes() == b"innocent"
+    assert verify(any_room.state, None)[1:] == (1, [])
+
+
+def test_its_folder_exchanged_for_a_link(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = any_room.file("d/a")
+    outside = any_room.file("outside/a", b"innocent").parent
+    sync = LogWriter.sync
+
+    def swapped(self: LogWriter) -> None:
+        sync(self)
+        if not path.parent.is_symlink():
+            path.parent.rename(any_room.files / "moved")
+            path.parent.symlink_to(outside)
+
+    monkeypatch.setattr(LogWriter, "sync", swapped)
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.RACED
+    assert (outside / "a").read_bytes() == b"innocent"
+    assert (any_room.files / "moved" / "a").read_bytes() == b"accused"
+    assert os.listdir(any_room.state / "quarantine" / ".hashscan-quarantine") == ["CACHEDIR.TAG"]
+
+
+def test_changed_as_it_is_moved_it_goes_back(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = any_room.file("a")
+    mode = path.stat().st_mode
+    before_rename(monkeypatch, lambda: path.write_bytes(b"changed"))
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.CHANGED
+    assert path.read_bytes() == b"changed"
+    assert path.stat().st_mode == mode
+    assert verify(any_room.state, None)[1:] == (0, [])
+
+
+def test_a_name_that_is_taken_in_quarantine(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = room.file("a")
+    monkeypatch.setattr("secrets.token_hex", lambda number: "0" * 8)
+    room.take(room.file("first"))
+    (answer,) = room.take(path)
+    assert answer.outcome is Outcome.REFUSED
+    assert path.read_bytes() == b"accused"
+
+
+@needs_root
+def test_other_names_of_a_file_open_nothing_any_more(any_room: Room) -> None:
+    path = any_room.file("a", mode=0o644)
+    (any_room.files / "second").hardlink_to(path)
+    (answer,) = any_room.take(path)
+    assert (answer.outcome, answer.links) == (Outcome.DONE, 2)
+    status = (any_room.files / "second").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0)
+
+
+def test_open_writers_are_named(room: Room) -> None:
+    path = room.file("a", mode=0o600)
+    code = "import sys, time; f = open(sys.argv[1], 'r+b'); print('ready', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        (answer,) = room.take(path)
+        writer.communicate(b"")
+    assert [f"(pid {writer.pid})" in program for program in answer.writers] == [True]
+    assert room.items()[0].latest["writers"][0]["pid"] == writer.pid
+
+
+def test_one_process_at_a_time(room: Room) -> None:
+    code = (
+        "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
+        "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(room.state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(LockedError):
+            Quarantine(room.state)
+        holder.kill()
+    Quarantine(room.state).close()
+
+
+def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = far_room.file("a")
+    write = system.write
+
+    def full(descriptor: int, data: bytes) -> None:
+        if data == b"accused":
+            raise OSError(28, "No space left on device")
+        write(descriptor, data)
+
+    monkeypatch.setattr(system, "write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        far_room.take(path)
+    assert in_order(far_room, path, b"accused", 0o640) == "there"
+
+
+@needs_root
+def test_a_place_that_others_could_exchange_is_refused(room: Room, tmp_path: Path) -> None:
+    for mode, owner in ((0o777, 0), (0o755, 12345)):
+        unsafe = tmp_path / f"unsafe{owner}"
+        unsafe.mkdir()
+        unsafe.chmod(mode)
+        os.chown(unsafe, owner, owner)
+        with pytest.raises(UsageError, match="others can rename"):
+            Places(tmp_path, [unsafe])
+    taken = tmp_path / "taken"
+    (taken / ".hashscan-quarantine").mkdir(parents=True)
+    os.chown(taken / ".hashscan-quarantine", 12345, 12345)
+    with pytest.raises(UsageError, match="not this user's alone"):
+        Places(tmp_path, [taken])
+
+
+@needs_root
+def test_a_chosen_place_is_used_for_its_file_system(room: Room, shared: Path) -> None:
+    path = shared / "files" / "a"
+    path.parent.mkdir()
+    path.write_bytes(b"accused")
+    with Quarantine(room.state, [shared]) as quarantine:
+        (answer,) = move(quarantine, [request(path)], TERMS)
+    assert (shared / ".hashscan-quarantine" / answer.item).read_bytes() == b"accused"
+    assert room.items()[0].record["way"] == "rename"
+
+
+@needs_root
+def test_an_immutable_file_stays(room: Room) -> None:
+    path = room.file("a")
+    for flag in ("i", "a"):
+        if subprocess.run(["chattr", f"+{flag}", path], capture_output=True, check=False).returncode:
+            pytest.skip("this file system knows no such flags")
+        (answer,) = room.take(path)
+        subprocess.run(["chattr", f"-{flag}", path], check=True)
+        assert answer.outcome is Outcome.REFUSED
+        assert in_order(room, path, b"accused", 0o640) == "there"
+
+
+@needs_root
+def test_extended_attributes_too_large_for_a_record(room: Room, shared: Path) -> None:
+    path = shared / "a"
+    path.write_bytes(b"accused")
+    try:
+        for number in range(5):
+            os.setxattr(path, f"user.{number}", b"x" * 65_000)
+    except OSError:
+        pytest.skip("this file system keeps no large attributes")
+    (answer,) = room.take(path)
+    assert answer.outcome is Outcome.REFUSED
+    assert path.read_bytes() == b"accused"

@@ -62,7 +62,7 @@ def begin(state: Path) -> None:
 def fill(state: Path, count: int, files: int) -> float:
     """Have a state know so many pictures, `files` of them in each folder; bytes a file when it does.
 
-    Only the first `MODELS` pictures, and of them those whose first digest is the PDQ of what is stored, are taken as models.
+    Of the first `MODELS` contents, pictures whose first digest is the PDQ of what is stored are the models.
     """
     database, folder, _ = open_database(state)
     (text,) = database.execute("SELECT text FROM profiles").fetchone()

@@ -25,7 +25,7 @@ def command() -> None:
 @state_option
 def status(state: Path) -> int:
     """Show how many files and contents are known, on which filesystems, and when targets were last swept."""
-    from hashscan.scan.state.known_record import moment
+    from hashscan.scan.state.moments import moment
     from hashscan.scan.state.overview import overview_of
     from hashscan.scan.state.reading import StateReader
     from hashscan.scan.state.vacuum import size_of

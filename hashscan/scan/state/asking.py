@@ -13,6 +13,7 @@ from hashscan.model import ALGORITHMS, FileStat, Item, Kept
 from hashscan.scan.checked import Checked
 from hashscan.scan.judging import take_reply
 from hashscan.scan.matcher import TIGHT_THRESHOLD, is_tight
+from hashscan.scan.state.checksums import rows_of
 from hashscan.scan.state.contents import LOW
 from hashscan.scan.state.packing import Packed, unpack
 from hashscan.scan.state.reading import StateReader
@@ -117,7 +118,7 @@ def load(reader: StateReader, row: int) -> Content | None:
     """
     try:
         return reader.contents.load(row)
-    except (ValueError, KeyError, IndexError) as error:
+    except ValueError as error:
         if reader.lost(row):
             return None
         raise ValueError(f"content {row}: {error}") from error
@@ -127,13 +128,12 @@ def _near_as_stored(reader: StateReader, asked: Sequence[Sought]) -> Iterator[Ne
     values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
     limits = np.array([one.distance for one in asked], np.int64)
     numbers, pictures, distances = reader.columns["pdq"].near(values, limits)
-    about, contents = reader.columns["about"], reader.columns["pictures"]
-    for number, picture, distance in zip(
-        numbers.tolist(), pictures.tolist(), distances.tolist(), strict=True
+    rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
+    good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
+    for number, row, distance in zip(
+        *(part[good].tolist() for part in (numbers, rows, distances)), strict=True
     ):
-        row = int(contents.read(picture, 1)[0])
-        if not about.read(row, 1)[0]["flags"] & LOW:
-            yield Near(row, asked[number], distance)
+        yield Near(row, asked[number], distance)
 
 
 def _in_further(reader: StateReader, name: str, asked: Sequence[Sought]) -> Iterator[Near]:

@@ -68,7 +68,7 @@ class AppendedColumn:
     def read(self, start: int, count: int) -> NDArray[Any]:
         """Some rows, fewer where it ends before."""
         self.flush()
-        count = max(0, min(count, self.rows - start))
+        count = max(0, min(count, self.rows - start)) if start >= 0 else 0
         wanted, data = count * self.dtype.itemsize, b""
         while len(data) < wanted:
             more = os.pread(self._descriptor, wanted - len(data), start * self.dtype.itemsize + len(data))

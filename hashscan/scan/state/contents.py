@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import struct
 import zlib
 from pathlib import Path
 
@@ -75,7 +74,7 @@ class Contents(StoredContents):
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
         self._waiting: dict[int, list[int]] = {}
         """Rows by the prefix of their SHA-256, as far as they are not in the database yet."""
-        for start in range(0 if indexed is None else indexed[0], self.rows, _BLOCK):
+        for start in range(0 if indexed is None else max(0, int(indexed[0])), self.rows, _BLOCK):
             for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
                 self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
         self._latest: dict[Kept, int] = {}
@@ -92,6 +91,16 @@ class Contents(StoredContents):
     def attention(self) -> NDArray[np.uint8]:
         """Flags of each, with those beside, shape (rows,); a view that holds until the next `add`."""
         return self._attention[: self.rows]
+
+    def attention_of(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """That of some contents.
+
+        Raises:
+            ValueError: one isn't there.
+        """
+        if contents.size and not 0 <= int(contents.min()) <= int(contents.max()) < self.rows:
+            raise ValueError("something has a content that isn't there")
+        return self._attention[contents]
 
     def is_whole(self, row: int) -> bool:
         """Whether a content is not one that a power cut has taken.
@@ -112,6 +121,8 @@ class Contents(StoredContents):
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
         for number, by in self._profiles.items():
+            if not 0 <= number < len(serves):
+                raise ValueError(f"there is a profile {number}")
             serves[number] = by.serves(self._wanted)
             serves_pictures[number] = by.serves_pictures(self._wanted)
             same_extras[number] = by.extras == self._wanted.extras
@@ -124,9 +135,10 @@ class Contents(StoredContents):
             apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
             self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
         for table in ("hits", "lost", "objects", "findings"):
-            (most,) = self._database.execute(f"SELECT max(content) FROM {table}").fetchone()  # noqa: S608
-            if most is not None and not 0 <= most < self.rows:
-                raise ValueError(f"{table} names content {most} of {self.rows}")
+            query = f"SELECT min(content), max(content) FROM {table}"  # noqa: S608 - our own names
+            for named in self._database.execute(query).fetchone():
+                if named is not None and not (isinstance(named, int) and 0 <= named < self.rows):
+                    raise ValueError(f"{table} names content {named!r} of {self.rows}")
         for table, flag in (("hits", HIT), ("lost", OPAQUE | STALE)):
             rows = [row for (row,) in self._database.execute(f"SELECT content FROM {table}")]  # noqa: S608
             self._attention[rows] |= flag
@@ -142,7 +154,7 @@ class Contents(StoredContents):
         for number in range(row[0] if row else 0, self.rows):
             try:
                 self.load(number)
-            except (ValueError, KeyError, IndexError, struct.error):
+            except ValueError:
                 lost.append(number)
         self._database.executemany("INSERT OR IGNORE INTO lost VALUES (?)", [(number,) for number in lost])
         self._attention[lost] |= OPAQUE | STALE

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import UnionType
+from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.scan.state.columns import DamagedColumnError
@@ -70,6 +72,61 @@ CREATE TABLE findings (
 ) WITHOUT ROWID;
 """
 
+TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
+    "meta": {"key": str},
+    "filesystems": {"id": int, "name": bytes},
+    "profiles": {"id": int, "text": str},
+    "heads": {"id": int, "heads": bytes},
+    "columns": {"name": str, "rows": int, "synced": int},
+    "contents": {"prefix": int, "content": int},
+    "folders": {"id": int, "path": bytes, "shard": str, "filesystem": int, "listing": bytes},
+    "pieces": {"id": int, "folder": int, "listing": bytes},
+    "seen": {"folder": int, "scope": int, "sweep": int, "turn": int, "at": int},
+    "objects": {
+        "store": int,
+        "key": bytes,
+        "version": str,
+        "etag": str,
+        "size": int,
+        "mtime": int,
+        "content": int,
+        "scope": int,
+        "sweep": int,
+    },
+    "unplaced": {"folder": int},
+    "places": {"content": int, "folder": int},
+    "hits": {"content": int},
+    "lost": {"content": int},
+    "matched": {"part": str, "contents": int},
+    "scopes": {
+        "id": int,
+        "target": bytes,
+        "shard": str,
+        "options": str,
+        "turn": int,
+        "sweep": int,
+        "files": int | None,
+    },
+    "sweeps": {"id": int, "started": int, "ended": int | None},
+    "findings": {
+        "path": bytes,
+        "version": str,
+        "content": int | None,
+        "verdict": str,
+        "because": str,
+        "first": int,
+        "last": int,
+        "sweep": int,
+        "gone": int | None,
+    },
+}
+"""Of which kind what is in each column is. SQLite itself doesn't look at it."""
+_KINDS: dict[str, type | UnionType] = {}
+"""The same by column alone."""
+for _columns in TABLES.values():
+    for _column, _kind in _columns.items():
+        _KINDS[_column] = _KINDS.get(_column, _kind) | _kind
+
 
 class NewerStateError(OutputError):
     """The state was written by a newer hashscan."""
@@ -126,11 +183,24 @@ def _open(folder: Path) -> sqlite3.Connection:
             raise NewerStateError(f"{path} was written by a newer version of hashscan")
         if not found:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        database.row_factory = checked_row
         database.execute("SELECT count(*) FROM columns").fetchone()
     except BaseException:
         database.close()
         raise
     return database
+
+
+def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row as it is, if its values are of the kinds that we write.
+
+    Raises:
+        ValueError: one isn't.
+    """
+    for value, (column, *_) in zip(row, cursor.description, strict=True):
+        if not isinstance(value, _KINDS.get(column, object)):
+            raise ValueError(f"a value of another kind stands in {column!r}")
+    return row
 
 
 def means_damage(error: sqlite3.Error) -> bool:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from hashscan.scan.state.asking import load
 from hashscan.scan.state.checksums import digests_hold, rows_of
 from hashscan.scan.state.known_files import KnownFile, KnownFiles
-from hashscan.scan.state.known_record import address_fields, identity_fields, moment, seen_fields
+from hashscan.scan.state.known_record import address_fields, identity_fields, seen_fields
+from hashscan.scan.state.moments import moment
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from hashscan.model import FileResult, FileStat, Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS, standing_record
+from hashscan.scan.state.moments import moment
 
 NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
 """Of a file that nobody has looked at."""
@@ -107,5 +107,4 @@ def standing_record_of(found: Standing, result: FileResult | None) -> Record:
     """
     if result is None:
         result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
-    times = [datetime.fromtimestamp(seconds, UTC).isoformat() for seconds in (found.first, found.last)]
-    return standing_record(found.path, found.version, result, *times)
+    return standing_record(found.path, found.version, result, moment(found.first), moment(found.last))

@@ -114,7 +114,7 @@ class KnownFiles:
                     yield from self._of_object(path, known, summary)
 
     def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
-        attention = int(self._contents.attention[known.content])
+        attention = int(self._contents.attention_of(np.array([known.content]))[0])
         if attention & ~QUIET:
             yield from self._of_file(path, known.item, known.content, attention, summary)
         else:
@@ -138,7 +138,7 @@ class KnownFiles:
             last = {name: place for place, name in enumerate(listing.names.split(b"/"))}
             places = [place for name, place in last.items() if wanted is None or name in wanted]
             listing = listing.some(sorted(places))
-        attention = self._contents.attention[listing.contents]
+        attention = self._contents.attention_of(listing.contents)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         quiet = attention[(attention & ~np.uint8(QUIET)) == 0]
         summary.add_quiet(len(quiet), low_quality=int(np.count_nonzero(quiet & LOW)))
@@ -187,7 +187,7 @@ class KnownFiles:
             self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
         try:
             kept = self._contents.load(content)
-        except (ValueError, KeyError, IndexError):
+        except ValueError:
             if near & STALE:
                 return None
             raise

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from hashscan.reports.records import path_fields
 from hashscan.scan.state.asking import Near
 from hashscan.scan.state.known_files import KnownFile, KnownFinding
+from hashscan.scan.state.moments import moment
 from hashscan.scan.state.stored_contents import Content
 from hashscan.scan.state.would_hit import Hit
 
@@ -82,16 +81,3 @@ def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
     if finding.gone is not None:
         record["gone"] = moment(finding.gone)
     return record
-
-
-@lru_cache(maxsize=1 << 12)
-def moment(seconds: int) -> str:
-    """A time as reports write it.
-
-    Raises:
-        ValueError: there is none such.
-    """
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
-    except (OverflowError, OSError) as error:
-        raise ValueError(f"the database has the time {seconds}") from error

@@ -232,7 +232,7 @@ class SweepMemory:
         """That of files with these contents; whatever has none must be read."""
         if not self._contents.rows:
             return np.full(len(contents), STALE, np.uint8)
-        known = self._contents.attention[np.maximum(contents, 0)]
+        known = self._contents.attention_of(np.maximum(contents, 0))
         return np.where(contents == NONE, np.uint8(STALE), known)
 
     def _enter(self, path: bytes, device: int) -> _Folder | None:

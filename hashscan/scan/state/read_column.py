@@ -48,7 +48,7 @@ class ReadColumn:
 
     def read(self, start: int, count: int) -> NDArray[Any]:
         """Some rows, fewer where it ends before."""
-        count = max(0, min(count, self.rows - start))
+        count = max(0, min(count, self.rows - start)) if start >= 0 else 0
         data = bytearray(count * self.dtype.itemsize)
         self._fill(memoryview(data), start)
         return np.frombuffer(data, self.dtype)

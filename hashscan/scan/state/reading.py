@@ -13,7 +13,15 @@ import numpy as np
 
 from hashscan.errors import OutputError
 from hashscan.scan.state.columns import DamagedColumnError
-from hashscan.scan.state.database import FILE, FOLDER, FORMAT, MARK, NewerStateError, means_damage
+from hashscan.scan.state.database import (
+    FILE,
+    FOLDER,
+    FORMAT,
+    MARK,
+    NewerStateError,
+    checked_row,
+    means_damage,
+)
 from hashscan.scan.state.read_column import ReadColumn
 from hashscan.scan.state.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
 
@@ -66,6 +74,7 @@ class StateReader:
         database = self.database
         database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         database.execute("BEGIN")
+        database.row_factory = checked_row
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise NewerStateError(f"{self.folder / FILE} was written by a newer version of hashscan")
@@ -92,6 +101,8 @@ class StateReader:
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
         self.indexed = 0 if indexed is None else int(indexed[0])
         """Contents that the database has by their SHA-256."""
+        # What follows is asked of many rows, and says itself of which kinds they are.
+        database.row_factory = None
 
     def condemn(self) -> None:
         """Have the next sweep set the state aside."""
@@ -116,9 +127,9 @@ class StateReader:
 
     def by_sha256(self, value: bytes) -> list[int]:
         """All contents with this digest."""
-        found = self.database.execute("SELECT content FROM contents WHERE prefix=?", (prefix_of(value),))
+        found = self.rows("SELECT content FROM contents WHERE prefix=?", (int,), prefix_of(value))
         column = self.columns["sha256"]
-        rows = [row for (row,) in found if bytes(column.read(row, 1)[0]) == value]
+        rows = [row for (row,) in found if column.read(row, 1).tobytes() == value]
         # Whoever writes indexes several at a time.
         last = column.read(self.indexed, column.rows - self.indexed)
         rows.extend(self.indexed + row for row in np.flatnonzero(last == np.void(value)).tolist())

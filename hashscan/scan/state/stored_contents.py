@@ -88,6 +88,8 @@ class Content:
 def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:
     """Where the columns are that the database speaks of: in its own folder until they are first rewritten."""
     row = database.execute("SELECT value FROM meta WHERE key=?", (_FOLDER_KEY,)).fetchone()
+    if row is not None and not isinstance(row[0], str):
+        raise ValueError("the database names no folder of columns")
     return folder if row is None else folder / row[0]
 
 
@@ -121,12 +123,16 @@ class StoredContents:
         Raises:
             ValueError: what is stored contradicts itself.
         """
+        if not 0 <= row < min(self.columns[name].rows for name in ("about", *COLUMN_DIGESTS)):
+            raise ValueError(f"there is no content {row}")
         about = self.columns["about"].read(row, 1)[0]
         fields = tuple(int(about[name]) for name in ("profile", "flags", "kind", "since", "further"))
         exact = {name: bytes(self.columns[name].read(row, 1)[0]) for name in COLUMN_DIGESTS}
         if checksum_of(fields, exact) != about["crc"]:
             raise ValueError(f"content {row} has another checksum")
         number, flags, kind, since, at = fields
+        if number not in self._profiles or kind >= len(FORMATS):
+            raise ValueError(f"content {row} was digested in a way that isn't known")
         packed = None
         if at != NOTHING:
             packed, others = self._further(at)
@@ -138,7 +144,10 @@ class StoredContents:
     def _further(self, at: int) -> tuple[Packed | None, dict[str, bytes]]:
         """A reply, if there is one, and other digests."""
         column = self.columns["further"]
-        picture, known, before, rest, others = FURTHER.unpack(column.read(at, FURTHER.size).tobytes())
+        head = column.read(at, FURTHER.size).tobytes()
+        if len(head) < FURTHER.size:
+            raise ValueError("what is kept of a picture isn't there")
+        picture, known, before, rest, others = FURTHER.unpack(head)
         first, beside = before & 0xFF, before >> 8
         length = first + beside + rest + others
         body = column.read(at + FURTHER.size, length + 4).tobytes()
@@ -159,7 +168,7 @@ class StoredContents:
     def heads_of(self, number: int) -> bytes:
         """The heads of runs that are kept once for many pictures."""
         row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()
-        if row is None:
+        if row is None or not isinstance(row[0], bytes):
             raise ValueError("the heads of a kept reply are gone")
         return bytes(row[0])
 

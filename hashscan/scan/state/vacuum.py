@@ -111,6 +111,8 @@ def _used(database: sqlite3.Connection) -> NDArray[np.bool_]:
             used[contents] = True
     for query in ("SELECT content FROM findings WHERE content IS NOT NULL", "SELECT content FROM objects"):
         for (content,) in database.execute(query):
+            if not 0 <= content < len(used):
+                raise ValueError("the database names a content that isn't there")
             used[content] = True
     return used
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from hashscan.lists.difference import Change
 from hashscan.model import ALGORITHMS
+from hashscan.scan.state.checksums import rows_of
 from hashscan.scan.state.contents import LOW
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
@@ -65,15 +66,13 @@ def _look_up(reader: StateReader, name: str, changes: list[Change], hits: Hits) 
     if name == "pdq":
         limits = np.full(len(values), ALGORITHMS[name].threshold, np.int64)
         numbers, pictures, distances = reader.columns[name].near(values, limits)
-        contents = [int(reader.columns["pictures"].read(row, 1)[0]) for row in pictures.tolist()]
+        rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
+        good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
+        numbers, rows, distances = numbers[good], rows[good], distances[good]
     else:
         numbers, rows, distances = reader.columns[name].equal(values)
-        contents = rows.tolist()
-    about = reader.columns["about"]
     met = set()
-    for number, content, distance in zip(numbers.tolist(), contents, distances.tolist(), strict=True):
-        if name == "pdq" and about.read(content, 1)[0]["flags"] & LOW:
-            continue
+    for number, content, distance in zip(numbers.tolist(), rows.tolist(), distances.tolist(), strict=True):
         met.add(number)
         place = int(np.searchsorted(starts, number, "right")) - 1
         change = changes[place]

@@ -48,6 +48,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "azure": frozenset({"sources"}),
     "requests": frozenset({"sources"}),
     "obstore": frozenset({"sources"}),
+    "pyrage": frozenset({"quarantine"}),
     "ijson": frozenset({"lists"}),
     "defusedxml": frozenset({"lists"}),
     "sqlite3": frozenset({"scan"}),

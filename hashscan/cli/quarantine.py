@@ -189,16 +189,12 @@ def restore(items: tuple[str, ...], everything: bool, state: Path) -> int:
 
     Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
     """
-    from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.restoring import restore as put_back
     from hashscan.quarantine.store import Quarantine
 
-    if bool(items) is everything:
-        raise UsageError("nothing to restore is named", advice="Name ITEMs, or say --all.")
     with Quarantine(state) as quarantine:
         _mend(quarantine)
-        known = quarantine.items()
-        chosen = _named(items, known) if items else [i for i in known.values() if i.state in KEPT]
+        chosen = _chosen(items, everything, quarantine.items())
         # The folders' times go back step by step, so the last that was taken comes first.
         return _each(reversed(chosen), quarantine, lambda item: put_back(quarantine, item), "restored")
 
@@ -228,6 +224,45 @@ def release(items: tuple[str, ...], override: bool, reason: str | None, state: P
         )
 
 
+@command.command(exit_codes=(0, 2, 3, 11, 12, 70))
+@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.option("--all", "everything", is_flag=True, help="All files that are in quarantine.")
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    required=True,
+    metavar="KEY",
+    help="Public key of age; repeatable.",
+)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The new file."
+)
+@state_option
+def export(
+    items: tuple[str, ...], everything: bool, recipients: tuple[str, ...], output: Path, state: Path
+) -> int:
+    """Write items and their records into a file that only the recipients can open; `age -d` makes it a tar.
+
+    The items stay in quarantine. Exits 3, and leaves no file, when one is gone or was altered.
+    """
+    from hashscan.quarantine.export import export as write
+    from hashscan.quarantine.holding import NotDone
+    from hashscan.quarantine.store import Quarantine
+
+    with Quarantine(state) as quarantine:
+        _mend(quarantine)
+        chosen = _chosen(items, everything, quarantine.items())
+        try:
+            digest = write(quarantine, chosen, recipients, output)
+        except NotDone as error:
+            say(f"hashscan: nothing was written: {printable(str(error))}")
+            return EXIT_INCOMPLETE
+        click.echo(f"{digest}\t{printable(str(output))}")
+        say(f"hashscan: {len(chosen)} exported; head of the log: {quarantine.head}")
+    return EXIT_CLEAN
+
+
 def _each(items: Iterable[Item], quarantine: Quarantine, do: Any, word: str) -> int:
     """Do something with each item, and say what came of it."""
     from hashscan.quarantine.holding import NotDone
@@ -244,6 +279,15 @@ def _each(items: Iterable[Item], quarantine: Quarantine, do: Any, word: str) -> 
             click.echo(f"{item.id}\t{printable(os.fsdecode(item.path))}")
     say(f"hashscan: {done} {word}, {left} stay; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
+
+
+def _chosen(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
+    """The items that are named, or all that are kept."""
+    from hashscan.quarantine.items import KEPT
+
+    if bool(names) is everything:
+        raise UsageError("it takes ITEMs or --all", advice="Name ITEMs, or say --all.")
+    return _named(names, known) if names else [item for item in known.values() if item.state in KEPT]
 
 
 def _named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:

@@ -115,14 +115,13 @@ def private_folder(parent: int, entry: bytes) -> Iterator[int]:
             system.remove_folder(parent, name)
 
 
-def copy_content(source: int, target: int) -> None:
-    """Copy a file's bytes.
+def copy_content(source: int, target: int, size: int) -> None:
+    """Copy as many of a file's bytes; somebody may make it longer for ever.
 
     Raises:
         OSError: it can't be read or written.
     """
     offset = 0
-    while block := os.pread(source, _BLOCK, offset):
+    while block := os.pread(source, min(_BLOCK, size - offset), offset):
         system.write(target, block)
         offset += len(block)
-    system.sync(target)

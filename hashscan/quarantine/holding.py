@@ -155,8 +155,12 @@ def same(one: os.stat_result, other: os.stat_result) -> bool:
     )
 
 
-def sha256_of(descriptor: int) -> str:
+def sha256_of(descriptor: int, size: int | None = None) -> str:
     """The digest of a file's content, from its first byte, in hex.
+
+    Args:
+        descriptor: open for reading.
+        size: what it should have; of one that somebody makes longer for ever no more is read than shows that.
 
     Raises:
         OSError: it can't be read.
@@ -164,6 +168,8 @@ def sha256_of(descriptor: int) -> str:
     hasher = hashlib.sha256()
     offset = 0
     while block := os.pread(descriptor, _BLOCK, offset):
+        if size is not None and offset > size:
+            break
         hasher.update(block)
         offset += len(block)
     return hasher.hexdigest()

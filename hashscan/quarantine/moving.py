@@ -21,7 +21,6 @@ from hashscan.quarantine.exchange import (
     open_folder,
     private_folder,
     private_name,
-    sync_folder,
     take_out,
 )
 from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
@@ -29,8 +28,9 @@ from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
+from hashscan.sources.beneath import FILE_FLAGS, open_child
 
-_TOGETHER = 64
+_TOGETHER = 200
 """Files whose lines are synced together; each is held open by two descriptors."""
 
 
@@ -92,16 +92,20 @@ def _together(quarantine: Quarantine, requests: list[Request], retention: Retent
             quarantine.log.append(_intent(held, place, retention, within=within))
             begun.append((held, place, within))
         if begun:
-            quarantine.settle()
+            quarantine.log.sync()
         done: list[tuple[Held, dict[str, int]]] = []
+        _keep_copies([(held, place) for held, place, within in begun if not within])
         for held, place, within in begun:
             try:
                 done.append((held, _take(held, place, within=within)))
+                continue
             except NotDone as error:
                 quarantine.note(State.LEFT, held.item, outcome=error.outcome.value, detail=str(error))
                 answers.append(Answer(held.request.path, error.outcome, detail=str(error)))
             except DisplacedError as error:
                 answers.append(_displaced(quarantine, held, place, str(error), within=within))
+            if not within:
+                system.unlink(place.descriptor, held.entry)
         answers += _settled(quarantine, done, begun)
     yield from answers
 
@@ -112,10 +116,9 @@ def _settled(
     """See that moves are on the disk, and only then say in the log that they are done."""
     if not begun:
         return
-    for held, place, _ in begun:
-        system.sync(held.file)
-        sync_folder(held.parent)
-        system.sync(place.descriptor)
+    changed = {held.status.st_dev: held.file for held, _, _ in begun}
+    for descriptor in changed.values():
+        system.sync_file_system(descriptor)
     writers = open_writers({(h.status.st_dev, h.status.st_ino) for h, _ in done}) if done else {}
     for held, folder in done:
         links = os.fstat(held.file).st_nlink
@@ -187,42 +190,53 @@ def _take_within(held: Held, parent: int, place: Place) -> None:
         raise error if isinstance(error, NotDone) else _refused(error) from error
 
 
-def _take_across(held: Held, parent: int, place: Place) -> None:
-    """Keep a copy, and remove the file only once it is proved to be the one that was copied."""
-    try:
-        copy = system.create(place.descriptor, held.entry, 0o600)
+def _keep_copies(files: list[tuple[Held, Place]]) -> None:
+    """Copy files of other file systems, and see that the copies last before any file is removed.
+
+    What is copied while it changes is not what was hashed; it is told from that when the file is taken.
+    """
+    for held, place in files:
         try:
-            copy_content(held.file, copy)
-            whole = sha256_of(copy) == held.digests["sha256"]
-            seal(copy)
-            system.sync(copy)
-        finally:
-            os.close(copy)
-        system.sync(place.descriptor)
-    except OSError as error:
-        raise OutputError(f"can't keep a copy in {os.fsdecode(place.path)}: {error.strerror}") from error
-    try:
-        if not whole:
-            raise NotDone(Outcome.CHANGED, "it changed while it was copied")
-        with private_folder(parent, held.entry) as private:
-            inode = (held.status.st_dev, held.status.st_ino)
-            take_out(parent, held.name, inode, private, held.entry)
+            copy = system.create(place.descriptor, held.entry, 0o600)
             try:
-                _still(held)
-                if held.status.st_nlink > 1:
-                    seal(held.file)
-            except (OSError, NotDone) as error:
-                put_back(held.file, held.facts)
-                give_back(private, held.entry, parent, held.name)
-                raise error if isinstance(error, NotDone) else _refused(error) from error
-            system.unlink(private, held.entry)
-    except BaseException:
-        system.unlink(place.descriptor, held.entry)
-        raise
+                copy_content(held.file, copy, held.status.st_size)
+                seal(copy)
+            finally:
+                os.close(copy)
+        except OSError as error:
+            raise OutputError(f"can't keep a copy in {os.fsdecode(place.path)}: {error.strerror}") from error
+    for place in {place.mount: place for _, place in files}.values():
+        system.sync_file_system(place.descriptor)
+
+
+def _take_across(held: Held, parent: int, place: Place) -> None:
+    """Remove a file of which a copy is kept, once it is proved to be the one that was copied."""
+    if not _is_whole(held, place):
+        raise NotDone(Outcome.CHANGED, "it changed while it was copied")
+    with private_folder(parent, held.entry) as private:
+        inode = (held.status.st_dev, held.status.st_ino)
+        take_out(parent, held.name, inode, private, held.entry)
+        try:
+            _still(held)
+            if held.status.st_nlink > 1:
+                seal(held.file)
+        except (OSError, NotDone) as error:
+            put_back(held.file, held.facts)
+            give_back(private, held.entry, parent, held.name)
+            raise error if isinstance(error, NotDone) else _refused(error) from error
+        system.unlink(private, held.entry)
+
+
+def _is_whole(held: Held, place: Place) -> bool:
+    copy = open_child(place.descriptor, held.entry, FILE_FLAGS)
+    try:
+        return sha256_of(copy) == held.digests["sha256"]
+    finally:
+        os.close(copy)
 
 
 def _still(held: Held) -> None:
-    if sha256_of(held.file) != held.digests["sha256"]:
+    if sha256_of(held.file, held.status.st_size) != held.digests["sha256"]:
         raise NotDone(Outcome.CHANGED, "it was changed as it was moved")
 
 

@@ -117,7 +117,7 @@ def _restore_across(
         with private_folder(parent, item.id.encode()) as private:
             copy = system.create(private, item.id.encode(), 0o600)
             try:
-                copy_content(file, copy)
+                copy_content(file, copy, os.fstat(file).st_size)
                 if sha256_of(copy) != item.sha256:
                     raise NotDone(Outcome.CHANGED, "the copy is not what was kept")
                 put_back(copy, item.record["file"])

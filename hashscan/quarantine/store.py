@@ -16,7 +16,7 @@ from typing import Any, Self
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.items import Item, items_of
-from hashscan.quarantine.log import Head, LogWriter, read_log
+from hashscan.quarantine.log import Head, Line, LogWriter, read_log
 from hashscan.quarantine.place import Places
 
 _NOBODY = 0xFFFFFFFF
@@ -66,9 +66,13 @@ class Quarantine:
         """How far the log goes; to be kept somewhere else, too."""
         return self.log.head
 
+    def lines(self) -> list[Line]:
+        """All that the log says."""
+        return [line for line, _ in read_log(self.folder)]
+
     def items(self) -> dict[str, Item]:
         """Each item by its id."""
-        return items_of(line for line, _ in read_log(self.folder))
+        return items_of(self.lines())
 
     def note(self, kind: str, item: str, **more: Any) -> None:
         """Add a line to the log, with who says so and when."""

@@ -125,6 +125,22 @@ def test_items_that_are_not_named_well(report: Path, run: Run) -> None:
         assert run("quarantine", "restore", *arguments).code == 2
 
 
+def test_export(report: Path, tmp_path: Path, run: Run) -> None:
+    pyrage = pytest.importorskip("pyrage")
+    identity = pyrage.x25519.Identity.generate()
+    target = tmp_path / "evidence.age"
+    options = ("--recipient", identity.to_public(), "--output", target)
+    assert run("quarantine", "add", report, *TERMS).code == 0
+    assert run("quarantine", "export", *options).code == 2
+    ran = run("quarantine", "export", "--all", *options)
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{hashlib.sha256(target.read_bytes()).hexdigest()}\t{target}\n"
+    assert b"accused" in pyrage.decrypt(target.read_bytes(), [identity])
+    assert run("quarantine", "export", "--all", *options).code == 2
+    assert run("quarantine", "restore", "--all").code == 0
+    assert run("quarantine", "verify").code == 0
+
+
 def test_a_second_command_is_locked_out(tmp_path: Path, run: Run, state: Path) -> None:
     code = (
         "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"

@@ -17,6 +17,7 @@ from hashscan.errors import LockedError, OutputError, UsageError
 from hashscan.quarantine import system
 from hashscan.quarantine.holding import Identity, Outcome, Request
 from hashscan.quarantine.items import State
+from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.place import Places
 from hashscan.quarantine.store import Quarantine
@@ -211,19 +212,20 @@ def test_what_can_not_go_back_is_kept_with_a_record(any_room: Room, monkeypatch:
 def test_its_folder_exchanged_for_a_link(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     path = any_room.file("d/a")
     outside = any_room.file("outside/a", b"innocent").parent
-    appended = Quarantine.settle
+    sync = LogWriter.sync
 
-    def swapped(self: Quarantine) -> None:
-        appended(self)
+    def swapped(self: LogWriter) -> None:
+        sync(self)
         if not path.parent.is_symlink():
             path.parent.rename(any_room.files / "moved")
             path.parent.symlink_to(outside)
 
-    monkeypatch.setattr(Quarantine, "settle", swapped)
+    monkeypatch.setattr(LogWriter, "sync", swapped)
     (answer,) = any_room.take(path)
     assert answer.outcome is Outcome.RACED
     assert (outside / "a").read_bytes() == b"innocent"
     assert (any_room.files / "moved" / "a").read_bytes() == b"accused"
+    assert os.listdir(any_room.state / "quarantine" / ".hashscan-quarantine") == ["CACHEDIR.TAG"]
 
 
 def test_changed_as_it_is_moved_it_goes_back(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,145 @@
+"""Hands an item and its record to an authority, so that nobody else can read them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from hashscan.errors import OutputError, UsageError
+from hashscan.quarantine import system
+from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.items import KEPT, Item
+from hashscan.quarantine.restoring import open_item, place_of
+from hashscan.quarantine.store import Quarantine
+
+
+def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[str], target: Path) -> str:
+    """Write items with all that the log says of them into a tar file that only the recipients can open.
+
+    Args:
+        quarantine: what holds them.
+        items: which; they stay in quarantine.
+        recipients: public keys of age, `age1...`.
+        target: the new file, which must not be there.
+
+    Returns:
+        The sha256 of what was written, in hex.
+
+    Raises:
+        UsageError: the extra is not installed, a key is none, or the file is there already.
+        NotDone: an item is not there or was altered; nothing was written.
+        OutputError: the file or the log can't be written.
+    """
+    keys = _keys(recipients)
+    lines = quarantine.lines()
+    try:
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            digest = _write(quarantine, items, keys, folder, os.fsencode(target.name), lines)
+        finally:
+            os.close(folder)
+    except FileExistsError as error:
+        raise UsageError(f"{target} is there already", advice="Name a new file.") from error
+    except OSError as error:
+        raise OutputError(f"can't write {target}: {error.strerror or error}") from error
+    for item in items:
+        quarantine.note("exported", item.id, recipients=list(recipients), sha256=digest)
+    quarantine.settle()
+    return digest
+
+
+def _write(
+    quarantine: Quarantine,
+    items: Sequence[Item],
+    keys: Sequence[Any],
+    folder: int,
+    name: bytes,
+    lines: Sequence[Any],
+) -> str:
+    descriptor = system.create(folder, name, 0o600)
+    try:
+        with os.fdopen(descriptor, "r+b") as output:
+            _encrypt(quarantine, items, keys, output, lines)
+            output.flush()
+            system.sync(output.fileno())
+            output.seek(0)
+            digest = hashlib.file_digest(output, "sha256").hexdigest()
+        system.sync(folder)
+    except BaseException:
+        # Half a container is of no use to anybody.
+        system.unlink(folder, name)
+        raise
+    return digest
+
+
+def _encrypt(
+    quarantine: Quarantine,
+    items: Sequence[Item],
+    keys: Sequence[Any],
+    output: BinaryIO,
+    lines: Sequence[Any],
+) -> None:
+    """Encrypt while the tar file is made, since what is clear must not touch a disk."""
+    import pyrage
+
+    reader, writer = os.pipe()
+    trouble: list[BaseException] = []
+
+    def encrypt() -> None:
+        try:
+            with os.fdopen(reader, "rb") as clear:
+                pyrage.encrypt_io(clear, output, list(keys))
+        except BaseException as error:  # the thread has nobody to tell but its starter
+            trouble.append(error)
+
+    thread = threading.Thread(target=encrypt)
+    thread.start()
+    try:
+        with (
+            os.fdopen(writer, "wb") as clear,
+            tarfile.open(fileobj=cast("Any", clear), mode="w|", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for item in items:
+                if item.state not in KEPT or item.of_another:
+                    raise NotDone(Outcome.REFUSED, f"item {item.id} is not what was found, or not kept")
+                _add(archive, item, quarantine, [line for line in lines if line.get("item") == item.id])
+    finally:
+        thread.join()
+        if trouble:
+            raise OutputError(f"can't encrypt: {trouble[0]}") from trouble[0]
+
+
+def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Sequence[Any]) -> None:
+    record = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    described = tarfile.TarInfo(f"{item.id}/record.jsonl")
+    described.size = len(record)
+    archive.addfile(described, io.BytesIO(record))
+    with os.fdopen(open_item(item, place_of(quarantine, item)), "rb") as content:
+        kept = tarfile.TarInfo(f"{item.id}/content")
+        kept.size = os.fstat(content.fileno()).st_size
+        archive.addfile(kept, content)
+
+
+def _keys(recipients: Sequence[str]) -> list[Any]:
+    try:
+        import pyrage
+    except ImportError as error:
+        raise UsageError(
+            "encryption needs the extra `export`", advice="Install it: pip install 'hashscan[export]'."
+        ) from error
+    keys = []
+    for text in recipients:
+        try:
+            keys.append(pyrage.x25519.Recipient.from_str(text))
+        except pyrage.RecipientError as error:
+            raise UsageError(
+                f"{text[:100]!r} is no public key of age", advice="Give the authority's key: age1..."
+            ) from error
+    return keys

@@ -77,7 +77,7 @@ CREATE TABLE findings (
 """
 
 TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
-    "meta": {"key": str},
+    "meta": {"key": str, "value": int | str},
     "filesystems": {"id": int, "name": bytes},
     "profiles": {"id": int, "text": str},
     "heads": {"id": int, "heads": bytes},
@@ -162,7 +162,7 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
             remark = _set_aside(folder, "it was found damaged by the last sweep")
         try:
             return _open(folder), folder, remark
-        except (sqlite3.DatabaseError, DamagedColumnError) as error:
+        except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
             if isinstance(error, sqlite3.OperationalError) and not means_damage(error):
                 raise
             remark = _set_aside(folder, str(error))

@@ -28,6 +28,8 @@ from hashscan.scan.state.profile import from_text, profile_of
 from hashscan.scan.state.stored_contents import ABOUT, COLUMN_DIGESTS, FURTHER, NONE, checksum_of
 
 BLOCK = 100_000
+MODELS = 200
+"""Contents that others are made after, at most: the first of the state."""
 NOW = 1_700_000_000
 
 
@@ -60,7 +62,7 @@ def begin(state: Path) -> None:
 def fill(state: Path, count: int, files: int) -> float:
     """Have a state know so many pictures, `files` of them in each folder; bytes a file when it does.
 
-    Only pictures whose first digest is the PDQ of what is stored are taken as models.
+    Of the first `MODELS` contents, pictures whose first digest is the PDQ of what is stored are the models.
     """
     database, folder, _ = open_database(state)
     (text,) = database.execute("SELECT text FROM profiles").fetchone()
@@ -110,7 +112,7 @@ def name_of(number: int) -> bytes:
 
 def _models(contents: Contents) -> list[_Model]:
     found = []
-    for about in contents.columns["about"].read(0, contents.rows):
+    for about in contents.columns["about"].read(0, MODELS):
         head = contents.columns["further"].read(int(about["further"]), FURTHER.size).tobytes()
         picture, *lengths = FURTHER.unpack(head) if head else (NONE,)
         if picture == NONE:

@@ -72,10 +72,14 @@ def move(quarantine: Quarantine, requests: Iterable[Request], retention: Retenti
     """
     todo = iter(requests)
     while some := list(islice(todo, _TOGETHER)):
-        yield from _together(quarantine, some, retention)
+        try:
+            answers = _together(quarantine, some, retention)
+        except OSError as error:
+            raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
+        yield from answers
 
 
-def _together(quarantine: Quarantine, requests: list[Request], retention: Retention) -> Iterator[Answer]:
+def _together(quarantine: Quarantine, requests: list[Request], retention: Retention) -> list[Answer]:
     answers: list[Answer] = []
     with ExitStack() as stack:
         begun: list[tuple[Held, Place, bool]] = []
@@ -107,7 +111,7 @@ def _together(quarantine: Quarantine, requests: list[Request], retention: Retent
             if not within:
                 system.unlink(place.descriptor, held.entry)
         answers += _settled(quarantine, done, begun)
-    yield from answers
+    return answers
 
 
 def _settled(

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import chain
@@ -137,6 +137,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         memory = None
         if setup.keep:
             memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
+            left = memory.left_over()
+            for source in sources:
+                source.begin_with(left)
         with _pool(settings, setup, infos, pace) as pool:
             emit(
                 sweep_record(
@@ -187,6 +190,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 whole=whole,
                 closed=bool(summary.folder_reasons),
                 accept_shrink=settings.accept_shrink,
+                left=_left(sources, listed=run.listed) if settings.files_from is None else None,
             )
             for record in ending.standing:
                 emit(record)
@@ -225,6 +229,14 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({"cluster": cluster} if cluster else {}),
             },
         )
+
+
+def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:
+    """By target, the folders to begin with next time."""
+    found: dict[bytes, Sequence[bytes]] = {}
+    for source in () if listed else sources:
+        found.update(source.left())
+    return found
 
 
 def _restraint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -214,6 +214,20 @@ class Source(ABC):
     @abstractmethod
     def listings(self) -> Iterator[Listing]:
         """List the targets: batches of files to read, and everything passed by."""
+
+    def begin_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:  # noqa: B027
+        """Say where to begin, before `listings` is; sources whose listing is quick need not heed it.
+
+        Args:
+            folders: by target, what `left` said when listing was given up last.
+        """
+
+    def left(self) -> Mapping[bytes, Sequence[bytes]]:
+        """By target, which folders beneath it to begin with when listing, given up now, is begun anew.
+
+        To be asked while the iterator of `listings` is still there, and once.
+        """
+        return {}
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """List files by name, instead of looking for what there is.

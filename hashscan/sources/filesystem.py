@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
 from hashscan.sources.base import (
@@ -25,7 +25,7 @@ from hashscan.sources.page_cache import absent_ranges, let_go
 from hashscan.sources.posix import expect, file_stat, file_trouble
 from hashscan.sources.regular import open_regular
 from hashscan.sources.targets import resolve
-from hashscan.sources.walk import walk
+from hashscan.sources.walk import Walk
 
 
 class FilesystemSource(Source):
@@ -45,6 +45,8 @@ class FilesystemSource(Source):
             TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
         """
         self._options = options
+        self._first: Mapping[bytes, Sequence[bytes]] = {}
+        self._walks: list[Walk] | None = None
         self._targets = resolve(
             targets,
             exclude=options.exclude,
@@ -68,13 +70,41 @@ class FilesystemSource(Source):
         return tuple(shown_path(target.path, b"", target.name or b"") for target in self._targets)
 
     def listings(self) -> Iterator[Listing]:
-        """List the targets, one after the other.
+        """List the targets, one after the other; of all of them first what `begin_with` was told.
 
         Raises:
             OutputError: the temporary file for a very large tree failed.
         """
-        for target in self._targets:
-            yield from walk(self.name, target, self._options)
+        walks = self._walks = [
+            Walk(
+                self.name,
+                target,
+                self._options,
+                self._first.get(target.path, ()) if target.name is None else (),
+            )
+            for target in self._targets
+        ]
+        with ExitStack() as stack:
+            for walk in walks:
+                stack.callback(walk.close)
+            order = {target: place for place, target in enumerate(self._first)}
+            for walk in sorted(walks, key=lambda walk: order.get(walk.path, len(order))):
+                yield from walk.first()
+            for walk in walks:
+                yield from walk.rest()
+        self._walks = []
+
+    def begin_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Say where to begin."""
+        self._first = folders
+
+    def left(self) -> Mapping[bytes, Sequence[bytes]]:
+        """By target, which folders to begin with when listing, given up now, is begun anew."""
+        if self._walks is None:
+            return self._first
+        # A folder that never comes to its end would keep the other targets waiting, too.
+        ordered = sorted(self._walks, key=lambda walk: walk.in_folder)
+        return {walk.path: left for walk in ordered if (left := walk.left())}
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
         """Look up files by path, without following a link; see `NamedFiles`."""

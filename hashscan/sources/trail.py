@@ -75,9 +75,15 @@ class Trail:
         """Where the exclude patterns stand in the current folder."""
         return self._places[-1]
 
-    def child(self, name: bytes) -> bytes:
-        """Path beneath the target of a name in the current folder."""
-        return self.folder + b"/" + name if self._path else name
+    @property
+    def inode(self) -> int:
+        """Inode of the current folder."""
+        return self._inodes[-1]
+
+    def child(self, name: bytes, depth: int | None = None) -> bytes:
+        """Path beneath the target of a name in the current folder, or in the one at a depth above it."""
+        folder = self.folder if depth is None else bytes(self._path[: self._ends[depth]])
+        return folder + b"/" + name if folder else name
 
     def push(self, name: bytes, descriptor: int, device: int, inode: int, place: Place) -> None:
         """Go down into a folder; its descriptor is this object's to close from here on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from hashscan.model import Batch, FolderReason, Item, Reason
@@ -20,25 +21,6 @@ from hashscan.sources.pending import PendingFolders
 from hashscan.sources.posix import closed_folder, expect, file_stat, file_trouble, kind
 from hashscan.sources.targets import Target
 from hashscan.sources.trail import Trail
-
-
-def walk(source: str, target: Target, options: ListingOptions) -> Iterator[Listing]:
-    """List what a target holds.
-
-    Memory and descriptors are bounded whatever the tree: folders still to come spill to a file, the current
-    path is kept once, and names are told of as the system hands them over.
-
-    Args:
-        source: name of the source, for the batches.
-        target: the folder to walk, or the file to tell of.
-        options: what is left out.
-
-    Raises:
-        OutputError: the temporary file failed.
-    """
-    if target.name is not None:
-        return _lone_file(source, target, target.name, options)
-    return _Walk(source, target, options).listings()
 
 
 def _lone_file(source: str, target: Target, name: bytes, options: ListingOptions) -> Iterator[Listing]:
@@ -67,16 +49,97 @@ def _lone_file(source: str, target: Target, name: bytes, options: ListingOptions
         yield Batch(source, target.path, b"", device, inode, (item,))
 
 
-class _Walk:
-    """The walk of one folder target."""
+_GONE = frozenset({FolderReason.VANISHED, FolderReason.REPLACED})
 
-    def __init__(self, source: str, target: Target, options: ListingOptions) -> None:
+
+class Walk:
+    """The walk of one target: first of what an earlier one had not come to, then of all the rest.
+
+    Memory and descriptors are bounded whatever the tree: folders still to come spill to a file, the current
+    path is kept once, and names are told of as the system hands them over.
+
+    Raises, in all it does:
+        OutputError: the temporary file failed.
+    """
+
+    def __init__(
+        self, source: str, target: Target, options: ListingOptions, first: Sequence[bytes] = ()
+    ) -> None:
+        """Get ready.
+
+        Args:
+            source: name of the source, for the batches.
+            target: the folder to walk, or the file to tell of.
+            options: what is left out.
+            first: folders beneath the target, in the order in which to begin with them; empty for itself.
+        """
         self._source = source
         self._target = target
         self._options = options
         self._exclude = options.exclude
+        self._waiting = deque(dict.fromkeys(first))
+        """Folders that come first and have not come yet."""
+        self._apart = set(first)
+        """Folders that are never entered from above, since each is a beginning of its own."""
+        self._trail: Trail | None = None
+        self._pending = PendingFolders(options.pending_in_memory)
+        self._listing = b""
+        """The folder that is being listed, where `in_folder` says so."""
+        self.in_folder = False
+        """Whether one is under way."""
+        self._went = self._began = False
 
-    def listings(self) -> Iterator[Listing]:
+    @property
+    def path(self) -> bytes:
+        """Of the target."""
+        return self._target.path
+
+    def first(self) -> Iterator[Listing]:
+        """List what comes first; to be listed to its end before `rest` is begun."""
+        while self._waiting:
+            path = self._waiting.popleft()
+            self._went = True
+            if not path:
+                yield from self.rest()
+            else:
+                yield from self._from(path)
+
+    def rest(self) -> Iterator[Listing]:
+        """List all that hasn't been."""
+        if self._began:
+            return
+        self._began = True
+        if self._target.name is not None:
+            yield from _lone_file(self._source, self._target, self._target.name, self._options)
+        else:
+            yield from self._from(b"")
+
+    def left(self) -> list[bytes]:
+        """Folders to begin with next time, if the walk is given up here; empty where it has come to its end.
+
+        What is beneath another of them is listed with itself, and not with that one. The folder under way
+        comes last, lest one that never comes to its end keep all others waiting.
+        """
+        if self._target.name is not None:
+            return []
+        found = []
+        if self._trail is not None:
+            while (entry := self._pending.pop()) is not None:
+                depth, name = entry
+                found.append(self._trail.child(name, depth))
+        found += self._waiting
+        if not (self._began or self._went):
+            found.append(b"")
+        if self.in_folder:
+            found.append(self._listing)
+        return list(dict.fromkeys(found))
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._pending.close()
+
+    def _from(self, path: bytes) -> Iterator[Listing]:
+        """List a folder beneath the target, and what is beneath that and isn't apart."""
         device, inode = self._target.identity
         try:
             try:
@@ -84,31 +147,61 @@ class _Walk:
             except OSError as error:
                 raise file_trouble(error) from error
         except FileTrouble as trouble:
-            yield closed_folder(self._target.path, b"", trouble)
+            if not path:
+                yield closed_folder(self._target.path, b"", trouble)
             return
-        with (
-            Trail(root, device, inode, self._exclude.start) as trail,
-            PendingFolders(self._options.pending_in_memory) as pending,
-        ):
-            yield from self._list(root, inode, trail, pending)
-            while (entry := pending.pop()) is not None:
+        with Trail(root, device, inode, self._exclude.start) as trail:
+            self._trail = trail
+            if path:
+                yield from self._go_down(trail, path)
+                if trail.folder != path:
+                    return
+                root, inode = trail.descriptor(), trail.inode
+            yield from self._list(root, inode, trail)
+            while (entry := self._pending.pop()) is not None:
                 depth, name = entry
                 trail.cut(depth)
-                try:
-                    if name == FOLDER_NAME and is_evidence(trail.descriptor(), name):
-                        yield Passed(excluded_folders=1)
-                        continue
-                    descriptor, status, refusal = self._enter(trail, name)
-                except FileTrouble as trouble:
-                    yield closed_folder(self._target.path, trail.child(name), trouble)
+                if self._apart and trail.child(name) in self._apart:
                     continue
+                refusal = self._step(trail, name)
                 if refusal is not None:
-                    os.close(descriptor)
                     yield refusal
                     continue
-                place = self._exclude.enter(trail.place, name)
-                trail.push(name, descriptor, status.st_dev, status.st_ino, place)
-                yield from self._list(descriptor, status.st_ino, trail, pending)
+                yield from self._list(trail.descriptor(), trail.inode, trail)
+        self._trail = None
+
+    def _go_down(self, trail: Trail, path: bytes) -> Iterator[Listing]:
+        """Enter folder after folder, as far as that goes."""
+        for name in path.split(b"/"):
+            if self._exclude and self._exclude.excludes(trail.place, name, is_folder=True):
+                break
+            refusal = self._step(trail, name)
+            if refusal is None:
+                continue
+            gone = isinstance(refusal, ClosedFolder) and refusal.reason in _GONE
+            if gone or trail.child(name) != path:
+                break
+            yield refusal
+            return
+        else:
+            return
+        # What there is now in its place, whoever lists the folder above meets.
+        self._apart.discard(path)
+
+    def _step(self, trail: Trail, name: bytes) -> Listing | None:
+        """Go down into a folder; or say why not."""
+        try:
+            if name == FOLDER_NAME and is_evidence(trail.descriptor(), name):
+                return Passed(excluded_folders=1)
+            descriptor, status, refusal = self._enter(trail, name)
+        except FileTrouble as trouble:
+            return closed_folder(self._target.path, trail.child(name), trouble)
+        if refusal is not None:
+            os.close(descriptor)
+            return refusal
+        place = self._exclude.enter(trail.place, name)
+        trail.push(name, descriptor, status.st_dev, status.st_ino, place)
+        return None
 
     def _enter(self, trail: Trail, name: bytes) -> tuple[int, os.stat_result, Listing | None]:
         """Open a folder for listing, and say why it is not to be listed if so.
@@ -139,11 +232,12 @@ class _Walk:
             refusal = ClosedFolder(self._target.path, trail.child(name), FolderReason.LOOP, "")
         return descriptor, status, refusal
 
-    def _list(self, descriptor: int, inode: int, trail: Trail, pending: PendingFolders) -> Iterator[Listing]:
+    def _list(self, descriptor: int, inode: int, trail: Trail) -> Iterator[Listing]:
         """Tell of the files of the current folder and note its folders."""
         target, options, exclude = self._target.path, self._options, self._exclude
         folder, device, depth, place = trail.folder, trail.device, trail.depth, trail.place
         head = Batch(self._source, target, folder, device, inode, ())
+        self._listing, self.in_folder = folder, True
         links = specials = excluded = 0
         for found in looks(descriptor, options.batch_files):
             links += found.links
@@ -152,7 +246,7 @@ class _Walk:
                 if exclude and exclude.excludes(place, name, is_folder=True):
                     excluded += 1
                 else:
-                    pending.push(depth, name)
+                    self._pending.push(depth, name)
             for name, number, mode in found.odd:
                 if number:
                     trouble = file_trouble(OSError(number, os.strerror(number)))
@@ -163,6 +257,7 @@ class _Walk:
                 yield from self._batches(head, found, place)
             if found.error:
                 yield ClosedFolder(target, folder, FolderReason.IO_ERROR, os.strerror(found.error))
+        self.in_folder = False
         yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)
 
     def _batches(self, head: Batch, found: Look, place: Place) -> Iterator[Listing]:

@@ -202,3 +202,25 @@ def test_a_duration_that_is_none(run: Run, tmp_path: Path) -> None:
     ran = run("scan", tmp_path, "--time-budget", "soon")
     assert ran.code == 2
     assert "90m" in ran.err
+
+
+@pytest.mark.slow
+def test_where_looking_alone_outlasts_the_budget_every_folder_has_its_turn(
+    run: Run, local_list: str, tmp_path: Path
+) -> None:
+    wanted = set()
+    for number in range(6):
+        path = tmp_path / "tree" / str(number % 2) / str(number) / f"{number}.txt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"%d" % number)
+        wanted.add(path.name)
+    met: set[str] = set()
+    report = tmp_path / "r.jsonl"
+    # Over before the sweep begins, so that each takes a single step; nothing is read.
+    where = ("scan", tmp_path / "tree", "--exclude", "*.txt", "--time-budget", "0.01s", "--report", report)
+    for _ in range(30):
+        assert run(*where).code == 3
+        met.update(names(read(report), "skipped"))
+        if met == wanted:
+            break
+    assert met == wanted

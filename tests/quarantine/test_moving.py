@@ -303,6 +303,19 @@ def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyP
     assert in_order(far_room, path, b"accused", 0o640) == "there"
 
 
+def test_a_disk_that_fails_as_moves_are_settled(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = any_room.file("a")
+
+    def failing(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "sync_file_system", failing)
+        with pytest.raises(OutputError, match="Input/output error"):
+            any_room.take(path)
+    assert in_order(any_room, path, b"accused", 0o640) in {"kept", "there"}
+
+
 @needs_root
 def test_a_place_that_others_could_exchange_is_refused(room: Room, tmp_path: Path) -> None:
     for mode, owner in ((0o777, 0), (0o755, 12345)):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 _MODE = 0o600
 _FLUSH_BYTES = 1 << 20
+_MOST_ROWS = 1 << 48
 
 
 class DamagedColumnError(Exception):
@@ -41,7 +42,7 @@ class AppendedColumn:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, _MODE)
         size = os.fstat(self._descriptor).st_size
-        if size < synced * dtype.itemsize:
+        if not 0 <= synced <= rows < _MOST_ROWS or size < synced * dtype.itemsize:
             os.close(self._descriptor)
             raise DamagedColumnError(f"{path.name} has {size // dtype.itemsize} rows of {rows}")
         if size != rows * dtype.itemsize:

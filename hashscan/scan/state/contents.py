@@ -69,7 +69,10 @@ class Contents(StoredContents):
         text = wanted.to_text()
         database.execute("INSERT OR IGNORE INTO profiles (text) VALUES (?)", (text,))
         super().__init__(database, columns)
-        self._profile = next(i for i, profile in self._profiles.items() if profile.to_text() == text)
+        numbers = [i for i, profile in self._profiles.items() if profile.to_text() == text]
+        if not numbers:
+            raise ValueError("the database doesn't find what it has of profiles")
+        self._profile = numbers[0]
         self._heads: dict[bytes, int] = {h: i for i, h in database.execute("SELECT id, heads FROM heads")}
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
         self._waiting: dict[int, list[int]] = {}
@@ -79,6 +82,8 @@ class Contents(StoredContents):
                 self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
         self._latest: dict[Kept, int] = {}
         """Of equal files many may come one after another."""
+        if self.rows > NONE:
+            raise ValueError(f"there can't be {self.rows} contents")
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
         self._survey()
 

@@ -63,6 +63,10 @@ CREATE TABLE scopes (
   id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
   turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
 );
+-- Folders beneath a target that a sweep had not come to when it ended, as the next is to begin with them.
+CREATE TABLE left_over (
+  scope INTEGER, place INTEGER, folder BLOB NOT NULL, PRIMARY KEY (scope, place)
+) WITHOUT ROWID;
 CREATE TABLE sweeps (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER);
 -- Every finding there was: of which sweep the last was, and since when the file is gone or harmless.
 CREATE TABLE findings (
@@ -73,7 +77,7 @@ CREATE TABLE findings (
 """
 
 TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
-    "meta": {"key": str},
+    "meta": {"key": str, "value": int | str},
     "filesystems": {"id": int, "name": bytes},
     "profiles": {"id": int, "text": str},
     "heads": {"id": int, "heads": bytes},
@@ -107,6 +111,7 @@ TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
         "sweep": int,
         "files": int | None,
     },
+    "left_over": {"scope": int, "place": int, "folder": bytes},
     "sweeps": {"id": int, "started": int, "ended": int | None},
     "findings": {
         "path": bytes,
@@ -157,7 +162,7 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
             remark = _set_aside(folder, "it was found damaged by the last sweep")
         try:
             return _open(folder), folder, remark
-        except (sqlite3.DatabaseError, DamagedColumnError) as error:
+        except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
             if isinstance(error, sqlite3.OperationalError) and not means_damage(error):
                 raise
             remark = _set_aside(folder, str(error))

@@ -166,7 +166,8 @@ class FolderRows:
             None where it is not there any more, or was not kept.
         """
         kept = self._database.execute(
-            "SELECT filesystem, coalesce(sweep, 0) FROM folders LEFT JOIN seen ON folder=id WHERE path=?",
+            "SELECT filesystem, coalesce(sweep, 0) AS sweep FROM folders LEFT JOIN seen ON folder=id "
+            "WHERE path=?",
             (path,),
         ).fetchall()
         if any(last >= sweep for _, last in kept):

@@ -147,11 +147,13 @@ def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]
 
 
 def _listed(identities: NDArray[np.int64], names: bytes, now_ns: int) -> Listing:
+    files = identities.shape[1]
     recent = now_ns - RACY_NS
-    flags = (identities[3] > recent) * np.uint8(YOUNG_CTIME) + (identities[2] > recent) * np.uint8(
-        YOUNG_MTIME
-    )
-    return Listing(identities, np.full(identities.shape[1], NONE, np.int64), flags.astype(np.uint8), names)
+    flags = np.zeros(files, np.uint8)
+    if (identities[2:] > recent).any():
+        flags |= (identities[3] > recent) * np.uint8(YOUNG_CTIME)
+        flags |= (identities[2] > recent) * np.uint8(YOUNG_MTIME)
+    return Listing(identities, np.full(files, NONE, np.int64), flags, names)
 
 
 def wrapped(number: int) -> int:
@@ -172,7 +174,8 @@ class KeptListing:
         """
         self.listing = listing
         self._fields = 3 if weak else 4
-        self._young = (listing.flags & (YOUNG_MTIME if weak else YOUNG_CTIME)) != 0
+        self._young = listing.flags & np.uint8(YOUNG_MTIME if weak else YOUNG_CTIME)
+        self._some_young = bool(self._young.any())
         self._weak = weak
         self._next = 0
         self._offset = 0
@@ -187,10 +190,8 @@ class KeptListing:
             end > len(kept)
             or kept.names[self._offset : offset] != listed.names
             or kept.names[offset : offset + 1] not in {b"/", b""}
-            or not np.array_equal(
-                kept.identities[: self._fields, start:end], listed.identities[: self._fields]
-            )
-            or self._young[start:end].any()
+            or not (kept.identities[: self._fields, start:end] == listed.identities[: self._fields]).all()
+            or (self._some_young and self._young[start:end].any())
         ):
             return None
         self._next, self._offset = end, offset + 1
@@ -213,4 +214,4 @@ class KeptListing:
         place = np.searchsorted(sorted_inodes, listed.identities[0], side="right") - 1
         rows = self._order[np.maximum(place, 0)]
         same = (kept.identities[: self._fields, rows] == listed.identities[: self._fields]).all(axis=0)
-        return np.where(same & ~self._young[rows], kept.contents[rows], NONE)
+        return np.where(same & (self._young[rows] == 0), kept.contents[rows], NONE)

@@ -137,6 +137,11 @@ class SweepMemory:
             self._gains.take()
             self._commit()
 
+    def left_over(self) -> Mapping[bytes, Sequence[bytes]]:
+        """By target, the folders beneath it that the last sweep had not come to."""
+        with explained(self._folder):
+            return self._scopes.left()
+
     def recall(self, batch: Batch) -> Recalled:
         """What is known of the files of a batch; each that must be read has to be settled later.
 
@@ -208,6 +213,8 @@ class SweepMemory:
         for place in self.rereading.choose(attention).tolist():
             whole = shown_path(path, b"", items[place].name)
             self.rereading.expect(whole, "", int(listed.contents[place]))
+        if not attention.any():
+            return Recalled(len(items), 0, [], [], False)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         low = int(np.count_nonzero(attention & LOW))
         if not loud.size:
@@ -413,7 +420,14 @@ class SweepMemory:
         self._findings.leave(path, version)
 
     def finish(
-        self, files: Mapping[bytes, int], *, listed: bool, whole: bool, closed: bool, accept_shrink: bool
+        self,
+        files: Mapping[bytes, int],
+        *,
+        listed: bool,
+        whole: bool,
+        closed: bool,
+        accept_shrink: bool,
+        left: Mapping[bytes, Sequence[bytes]] | None = None,
     ) -> Ending:
         """End the sweep.
 
@@ -423,9 +437,12 @@ class SweepMemory:
             whole: whether all that there is was checked, as far as folders could be listed.
             closed: whether some couldn't.
             accept_shrink: believe that what isn't there any more is gone.
+            left: by target, the folders beneath it to begin with next time; None where targets aren't walked.
         """
         with explained(self._folder):
             self._leave(whole=listed)
+            if left is not None:
+                self._scopes.leave(left)
             for folder in self._open.values():
                 self._add_pieces(folder)
             self._rows.see(self._seen)

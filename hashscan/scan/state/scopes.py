@@ -1,7 +1,8 @@
 """What is swept as one: targets, each with the shard and with what is left out, in turns.
 
-A turn ends with a sweep that reaches its end. What an interrupted one has checked stands; the next sweep goes
-on with the same turn, and takes what was checked in it last.
+A turn ends with a sweep that reaches its end. What an interrupted one has checked stands. One that had not
+come by all folders leaves the others to the next, which begins a turn with them; one that had, but had not
+read all, goes on with the same turn, and takes what was checked in it last.
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ class Scopes:
                 number, turn = cursor.lastrowid, 1
             else:
                 number, turn, ended = found
-                if ended:
+                left = database.execute("SELECT 1 FROM left_over WHERE scope=?", (number,)).fetchone()
+                # What the last sweep had not come to is walked first; then nothing need be put off besides.
+                if ended or left:
                     turn += 1
                     database.execute("UPDATE scopes SET turn=?, sweep=0 WHERE id=?", (turn, number))
                 else:
@@ -128,6 +131,31 @@ class Scopes:
         before = database.execute("SELECT value FROM meta WHERE key='boot'").fetchone()
         self.rebooted = before is not None and before[0] != boot
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
+
+    def left(self) -> dict[bytes, list[bytes]]:
+        """By target, the folders beneath it that the last sweep had not come to."""
+        assert self._database is not None
+        targets = {number: target for target, (number, _) in self._numbers.items()}
+        found: dict[bytes, list[bytes]] = {}
+        for scope, folder in self._database.execute("SELECT scope, folder FROM left_over ORDER BY place"):
+            if scope in targets:
+                found.setdefault(targets[scope], []).append(folder)
+        return found
+
+    def leave(self, left: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Put down, by target, the folders beneath it that this sweep did not come to."""
+        assert self._database is not None
+        for number, _ in self._numbers.values():
+            self._database.execute("DELETE FROM left_over WHERE scope=?", (number,))
+        pairs = ((target, folder) for target, folders in left.items() for folder in folders)
+        self._database.executemany(
+            "INSERT INTO left_over VALUES (?, ?, ?)",
+            (
+                (self._numbers[target][0], place, folder)
+                for place, (target, folder) in enumerate(pairs)
+                if target in self._numbers
+            ),
+        )
 
     def _target(self, path: bytes) -> bytes | None:
         for target in self._targets:

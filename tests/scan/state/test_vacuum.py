@@ -25,7 +25,18 @@ KEPT = {b"/f/0": b"0", b"/f/3": b"3", b"/g/5": b"5", b"/g/9": b"9"}
 """Files that are there in the end, and what is in them."""
 REFERRING = {"objects", "contents", "places", "hits", "lost", "findings", "folders", "pieces", "matched"}
 """Tables that name contents, or count them."""
-OTHERS = {"meta", "filesystems", "profiles", "heads", "columns", "seen", "unplaced", "scopes", "sweeps"}
+OTHERS = {
+    "meta",
+    "filesystems",
+    "profiles",
+    "heads",
+    "columns",
+    "seen",
+    "left_over",
+    "unplaced",
+    "scopes",
+    "sweeps",
+}
 
 
 def picture(number: int) -> bytes:

@@ -69,7 +69,8 @@ def fill(state: Path, count: int, files: int) -> float:
     database.execute("BEGIN IMMEDIATE")
     contents = Contents(database, folder, from_text(text))
     models = _models(contents)
-    random = np.random.default_rng((7, contents.rows))  # Or a state filled up twice would have pictures twice.
+    # By what is there, or a state filled up twice would have pictures twice.
+    random = np.random.default_rng((7, contents.rows))
     known = contents.rows
     for start in range(known, count, BLOCK):
         _append(contents, models, min(BLOCK, count - start), random)

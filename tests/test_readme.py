@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from hashscan.errors import EXIT_MEANINGS
@@ -131,6 +132,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HASHSCAN_STATE": str(tmp_path / "state"),
         "HASHSCAN_PASSPHRASE": "a passphrase",
+        "AUTHORITY_KEY": str(pyrage.x25519.Identity.generate().to_public()),
         # Without a terminal sweeps would step back behind whatever else runs here.
         "HASHSCAN_BACKGROUND": "no",
     }

@@ -147,6 +147,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
         "lookup",
         "lists",
         "publish",
+        "quarantine",
         "report",
         "selftest",
         "state",

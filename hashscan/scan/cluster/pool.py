@@ -189,7 +189,8 @@ class ClusterPool(Pool):
                 last_asked = now
             if dispatcher.slots:
                 first_ready = now if first_ready is None else first_ready
-                if not preparing or now - first_ready > OTHERS_SECONDS:
+                awaited = bool(preparing) or preparing.unsettled
+                if not awaited or now - first_ready > OTHERS_SECONDS:
                     return
             else:
                 alone = not preparing.busy and now - last_asked > ARRIVE_SECONDS

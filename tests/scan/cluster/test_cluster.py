@@ -41,7 +41,8 @@ def test_a_cluster_finds_what_a_sweep_here_finds(
     assert counts["verdicts"]["match"] == 10
     (node,) = record["cluster"]["nodes"]
     assert record["cluster"]["scheduler"] == here.address
-    assert node["workers"] == 2
+    # One that is slow to get ready is not waited for when the other is.
+    assert node["workers"] in {1, 2}
     assert node["version"] == record["version"]
     for program in (first, second):
         program.signal(signal.SIGTERM)

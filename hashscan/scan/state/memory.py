@@ -298,9 +298,12 @@ class SweepMemory:
         Returns:
             Where only its content says that it has changed, the SHA-256 that it had, in hex; else nothing.
         """
-        path = shown_path(batch.target, batch.folder, item.name)
         with explained(self._folder):
             self._settle(batch, item, content)
+            if not self.rereading.waits:
+                # As in nearly all sweeps: no need to make the path of every file.
+                return ""
+            path = shown_path(batch.target, batch.folder, item.name)
             return self.rereading.compare(path, item.version, content)
 
     def _settle(self, batch: Batch, item: Item, content: int | None) -> None:

@@ -30,6 +30,11 @@ class Rereading:
         self._chosen: dict[tuple[bytes, str], int] = {}
         """By path and version, what was known of those that have no verdict yet."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether some that were chosen have no verdict yet."""
+        return bool(self._chosen)
+
     def choose(self, attention: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Mark some as to be read.
 

@@ -213,7 +213,8 @@ class QuarantineSettings:
         """
         if retain_min is None or destroy_by is None:
             raise UsageError(
-                "how long evidence is kept differs by country, so --retain-min and --destroy-by have no default",
+                "how long evidence is kept differs by country, so --retain-min and --destroy-by have no "
+                "default",
                 advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
                 "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
             )

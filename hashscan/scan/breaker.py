@@ -47,7 +47,7 @@ class Breaker:
                 tally.owners.add(owner)
 
     def judge(self, finding: Record) -> Record:
-        """The record of a finding as it stands in the end: held, where only entries accuse that hit too much."""
+        """The record of a finding in the end: held, where only entries accuse that hit too much."""
         if finding["verdict"] != Verdict.MATCH:
             return finding
         accusing = _accusing(finding)

@@ -22,6 +22,7 @@ from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.breaker import limits_fields
 from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
@@ -119,7 +120,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
-        writing = stack.enter_context(Writing(reports, observer))
+        writing = stack.enter_context(Writing(reports, observer, settings.breaker))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -163,6 +164,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                     if inventory is None or settings.inventory is None
                     else (settings.inventory, inventory.manifest.created.isoformat()),
                     started=started.isoformat(),
+                    breaker=limits_fields(settings.breaker),
                     cluster=pool.fields(),
                 )
             )
@@ -194,6 +196,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             )
             for record in ending.standing:
                 emit(record)
+        further = writing.settle(summary)
         if whole and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
@@ -224,6 +227,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings,
             time.monotonic() - clock,
             {
+                **further,
                 **({} if shard is None or run.cut_short else shard.fields()),
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),

@@ -49,9 +49,7 @@ def only_test_entries(lists: Sequence[ListInfo]) -> bool:
 class Writing:
     """All reports of one sweep, which get the same records."""
 
-    def __init__(
-        self, reports: Sequence[ReportTarget], observer: Observer, breaker: BreakerLimits
-    ) -> None:
+    def __init__(self, reports: Sequence[ReportTarget], observer: Observer, breaker: BreakerLimits) -> None:
         """Begin them.
 
         Args:

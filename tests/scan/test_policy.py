@@ -112,7 +112,9 @@ def test_known_good_alone_accuses_nobody() -> None:
 
 
 def test_because_names_the_closest() -> None:
-    _, because, _ = judge([match("pdq", distance=30, entry="far"), match("pdq", distance=2, entry="near")], None)
+    because = judge(
+        [match("pdq", distance=30, entry="far"), match("pdq", distance=2, entry="near")], None
+    ).because
     assert because == "pdq 2 of 31 bits apart: entry near (A1) of list list and 1 more"
 
 

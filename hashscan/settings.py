@@ -35,6 +35,11 @@ FailOn = Literal["match", "review", "never"]
 SandboxMode = Literal["required", "auto", "off"]
 
 
+def _positive(option: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise UsageError(f"{option} must be more than 0, not {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class ReportTarget:
     """One report that was asked for."""
@@ -344,11 +349,6 @@ def _check_endpoint(url: str) -> None:
             "--endpoint must hold neither a user nor a query",
             advice="Give credentials by the provider's own variables or files.",
         )
-
-
-def _positive(option: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise UsageError(f"{option} must be more than 0, not {value}")
 
 
 def default_state() -> Path:

@@ -128,7 +128,9 @@ class _SettingsFile:
         known = {option_key(o): o.name or "" for o in options if not isinstance(o, TableOption)}
         found = self._take("", self._shared, known)
         for name in {o.table for o in options if isinstance(o, TableOption)}:
-            own = {option_key(o): o.name or "" for o in options if isinstance(o, TableOption) and o.table == name}
+            own = {
+                option_key(o): o.name or "" for o in options if isinstance(o, TableOption) and o.table == name
+            }
             found |= self._take(name, self.tables.get(name, {}), own)
         subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
         name = command.name or ""

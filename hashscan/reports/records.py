@@ -34,7 +34,7 @@ FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 
 def is_accusing(record: Record) -> bool:
     """Whether a record speaks against a file, so that the last word on it is said when the sweep ends."""
-    return record["type"] == "finding" and record["verdict"] == Verdict.MATCH
+    return bool(record["type"] == "finding" and record["verdict"] == Verdict.MATCH)
 
 
 def path_fields(path: bytes) -> dict[str, str]:

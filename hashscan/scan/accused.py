@@ -45,7 +45,8 @@ class Accused:
                 self._breaker.count(record, _owner(record))
         if not ended:
             raise UsageError(
-                f"{report} is of a sweep that did not come to its end, and what an entry hits is known only then",
+                f"{report} is of a sweep that did not come to its end, and only then it is known what an "
+                "entry hits",
                 advice="Sweep again, which does not read again what has not changed; or name files by PATH, "
                 "with --reason.",
             )
@@ -69,7 +70,7 @@ class Accused:
 
 
 def _is_moved(record: Record) -> bool:
-    return record.get("quarantine", {}).get("outcome") == Outcome.DONE
+    return bool(record.get("quarantine", {}).get("outcome") == Outcome.DONE)
 
 
 def _owner(finding: Record) -> Owner | None:

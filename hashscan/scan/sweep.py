@@ -20,6 +20,7 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
+from hashscan.quarantine.standing import standing_fields
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.load import LoadGate
@@ -227,6 +228,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({} if shard is None or run.cut_short else shard.fields()),
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
+                **standing_fields(settings.state),
             },
         )
 

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from hashscan.quarantine.store import Quarantine
 
 
+def told(words: str) -> None:
+    """Say what the quarantine has to say."""
+    say(f"hashscan: {printable(words)}")
+
+
 def mend(quarantine: Quarantine) -> None:
     """Finish what a command that was killed had begun, before anything else is."""
     from hashscan.quarantine.repair import repair
 
     for trouble in repair(quarantine):
-        say(f"hashscan: {printable(trouble)}")
+        told(trouble)
 
 
 def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:

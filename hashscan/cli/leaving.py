@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, each, mend, named
+from hashscan.cli.kept_items import all_or_named, each, mend, named, told
 from hashscan.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def restore(items: tuple[str, ...], everything: bool, state: Path) -> int:
     from hashscan.quarantine.restoring import restore as put_back
     from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state) as quarantine:
+    with Quarantine(state, told=told) as quarantine:
         mend(quarantine)
         chosen = all_or_named(items, everything, quarantine.items())
         # The folders' times go back step by step, so the last that was taken comes first.
@@ -46,7 +46,7 @@ def release(items: tuple[str, ...], override: bool, reason: str | None, state: P
 
     if override and (reason is None or not items):
         raise UsageError("--override needs ITEMs and a --reason", advice="Say which, and why.")
-    with Quarantine(state) as quarantine:
+    with Quarantine(state, told=told) as quarantine:
         mend(quarantine)
         known = quarantine.items()
         chosen = named(items, known) if items else [item for item in known.values() if is_due(item)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from hashscan.cli.exceptions import say_exceptions
 from hashscan.cli.progress import Progress
-from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_terminal, say
+from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_terminal, printable, say
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
@@ -60,7 +60,7 @@ class Watcher(Observer):
 
     def told(self, message: str) -> None:
         """Say it."""
-        self._progress.line(f"hashscan: {message}")
+        self._progress.line(f"hashscan: {printable(message)}")
 
     def begun(self, run: Run) -> None:
         """Start to show progress and to heed signals."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from hashscan.model import (
     ALGORITHMS,
+    Action,
     ExceptedEntry,
     FileResult,
     FolderReason,
@@ -29,6 +30,11 @@ SCHEMA = 1
 """Raised whenever a reader of the older schema could misunderstand the newer."""
 
 FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
+
+
+def is_accusing(record: Record) -> bool:
+    """Whether a record speaks against a file, so that the last word on it is said when the sweep ends."""
+    return bool(record["type"] == "finding" and record["verdict"] == Verdict.MATCH)
 
 
 def path_fields(path: bytes) -> dict[str, str]:
@@ -109,6 +115,7 @@ def sweep_record(
     files_from: bytes | None,
     inventory: tuple[bytes, str] | None,
     started: str,
+    breaker: Record,
     cluster: Record | None = None,
     known: bool = False,
 ) -> Record:
@@ -143,6 +150,7 @@ def sweep_record(
         "sandbox": {"mode": sandbox_mode},
         "fail_on": fail_on,
         "strict": strict,
+        "breaker": dict(breaker),
         "started": started,
         **({"cluster": dict(cluster)} if cluster else {}),
     }
@@ -216,7 +224,8 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         record["matches"] = [match_fields(match) for match in result.matches]
     if result.verdict in FINDINGS:
         record["because"] = result.because
-        record["action"] = "reported"
+    if result.action is not None:
+        record["action"] = result.action.value
     if result.picture is not None:
         record["picture"] = {
             "format": result.picture.format,
@@ -282,7 +291,9 @@ def silent_change_record(path: bytes, item: Item, before: str) -> Record:
     return record
 
 
-def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[Match]) -> Record:
+def digest_record(
+    text: str, verdict: Verdict, because: str, action: Action | None, matches: Sequence[Match]
+) -> Record:
     """The record of a digest that was asked about by itself."""
     record: dict[str, Any] = {
         "type": "finding" if verdict in FINDINGS else verdict.value,
@@ -293,6 +304,8 @@ def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[M
     if verdict in FINDINGS:
         record["matches"] = [match_fields(match) for match in matches]
         record["because"] = because
+    if action is not None:
+        record["action"] = action.value
     return record
 
 

@@ -1,0 +1,55 @@
+"""`hashscan quarantine restore` and `release`: what is kept is put back or destroyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.kept_items import all_or_named, each, mend, named, told
+from hashscan.errors import UsageError
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.option("--all", "everything", is_flag=True, help="All that is in quarantine, the latest first.")
+@state_option
+def restore(items: tuple[str, ...], everything: bool, state: Path) -> int:
+    """Put files back where they were found: content, owner, mode, attributes, ACL and times.
+
+    Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
+    """
+    from hashscan.quarantine.restoring import restore as put_back
+    from hashscan.quarantine.store import Quarantine
+
+    with Quarantine(state, told=told) as quarantine:
+        mend(quarantine)
+        chosen = all_or_named(items, everything, quarantine.items())
+        # The folders' times go back step by step, so the last that was taken comes first.
+        return each(reversed(chosen), quarantine, lambda item: put_back(quarantine, item), "restored")
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.option("--override", is_flag=True, help="Destroy the named items although they must be kept longer.")
+@click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
+@state_option
+def release(items: tuple[str, ...], override: bool, reason: str | None, state: Path) -> int:
+    """Destroy what has passed its --destroy-by, or the named items that have passed their --retain-min.
+
+    The record stays in the log. Exits 3 when a named item must still be kept.
+    """
+    from hashscan.quarantine.releasing import is_due
+    from hashscan.quarantine.releasing import release as destroy
+    from hashscan.quarantine.store import Quarantine
+
+    if override and (reason is None or not items):
+        raise UsageError("--override needs ITEMs and a --reason", advice="Say which, and why.")
+    with Quarantine(state, told=told) as quarantine:
+        mend(quarantine)
+        known = quarantine.items()
+        chosen = named(items, known) if items else [item for item in known.values() if is_due(item)]
+        return each(
+            chosen, quarantine, lambda item: destroy(quarantine, item, reason, override=override), "destroyed"
+        )

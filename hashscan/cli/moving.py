@@ -1,0 +1,98 @@
+"""`hashscan quarantine add`: what was found is moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.kept_items import mend, told
+from hashscan.cli.quarantine_options import quarantine_options
+from hashscan.cli.screen import printable, say
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.settings import BreakerLimits, QuarantineSettings
+
+if TYPE_CHECKING:
+    from hashscan.quarantine.holding import Request
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH...")
+@click.option(
+    "--reason", metavar="TEXT", help="Why files named by PATH are moved; without it, reports are named."
+)
+@quarantine_options
+@click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
+@state_option
+def add(
+    what: tuple[str, ...],
+    reason: str | None,
+    retain_min: float | None,
+    destroy_by: float | None,
+    places: tuple[Path, ...],
+    breaker_owners: int,
+    breaker_files: int,
+    dry_run: bool,
+    state: Path,
+) -> int:
+    """Move the matches of reports, or with --reason the files at PATHs, into quarantine.
+
+    Of a REPORT all that is `match` is moved, and nothing that is held, for review, or matched by test
+    entries or stale lists alone, nor what only an entry accuses that hits too much; a file that has changed
+    since stays. Each file is hashed once more as it is moved. The report must be that of a whole sweep which
+    came to its end. How long a file is kept is for the law to say, so both terms must be given. Exits 3 when
+    a file was not moved.
+    """
+    from hashscan.quarantine.holding import Outcome
+    from hashscan.quarantine.moving import Retention, move
+    from hashscan.quarantine.store import Quarantine
+
+    settings = QuarantineSettings.of(retain_min, destroy_by, places)
+    limits = BreakerLimits(breaker_owners, breaker_files)
+    requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits)
+    if dry_run:
+        for request in requests:
+            click.echo(printable(os.fsdecode(request.path)))
+        return EXIT_CLEAN
+    if os.geteuid() != 0:
+        say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
+    moved = left = 0
+    with Quarantine(state, settings.places, told) as quarantine:
+        mend(quarantine)
+        terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
+        for answer in move(quarantine, requests, terms):
+            path = printable(os.fsdecode(answer.path))
+            if answer.outcome is Outcome.DONE:
+                moved += 1
+                click.echo(f"{answer.item}\t{path}")
+                if answer.links > 1:
+                    say(
+                        f"hashscan: {path} has {answer.links - 1} other names, which can't be opened any more"
+                    )
+                if answer.writers:
+                    say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+            else:
+                left += 1
+                say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+        say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
+    return EXIT_INCOMPLETE if left else EXIT_CLEAN
+
+
+def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
+    from hashscan.quarantine.holding import Request
+
+    return [Request(os.path.abspath(os.fsencode(path)), {"reason": reason}) for path in paths]
+
+
+def _of_reports(names: Iterable[str], limits: BreakerLimits) -> Iterator[Request]:
+    from hashscan.scan.accused import Accused
+
+    accused = Accused([Path(name) for name in names], limits)
+    for words in accused.said():
+        say(f"hashscan: {printable(words)}")
+    return accused.requests()

@@ -14,6 +14,7 @@ from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DecoderLost
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import processes
+from tests.waiting import until
 
 PLUGIN = Plugin("tests.sandbox.plugin:load", (), REPLY.size)
 SECONDS = 1.0
@@ -306,10 +307,7 @@ def test_killed_zygote_is_replaced(file: int) -> None:
         decoder = ask(sandbox, file, "pid")
         (zygote,) = (pid for pid, parent in processes(marker).items() if parent == os.getpid())
         os.kill(zygote, 9)
-        deadline = time.monotonic() + 2
-        while alive(decoder) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not alive(decoder)
+        until(lambda: not alive(decoder))
         assert ask(sandbox, file, "size") == 1234
 
         begun = sandbox.begin(file, b"spin", 1000, fresh=True)

@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep what is found on this folder's file system beneath it; repeatable. Root only.",
 )
+@click.option(
+    "--leave-note",
+    "note",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Leave the text of this file in place of each; it tells the customer that you know.",
+)
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
 def add(
@@ -45,6 +52,7 @@ def add(
     retain_min: float | None,
     destroy_by: float | None,
     places: tuple[Path, ...],
+    note: Path | None,
     dry_run: bool,
     state: Path,
 ) -> int:
@@ -57,6 +65,7 @@ def add(
     """
     from hashscan.quarantine.holding import Outcome
     from hashscan.quarantine.moving import Retention, move
+    from hashscan.quarantine.notes import read_note
     from hashscan.quarantine.store import Quarantine
 
     if retain_min is None or destroy_by is None:
@@ -69,6 +78,7 @@ def add(
         raise UsageError(
             "--destroy-by is shorter than --retain-min", advice="Give the longer term to the former."
         )
+    text = None if note is None else read_note(note)
     requests = _by_hand(what, reason) if reason is not None else _of_reports(map(Path, what))
     if dry_run:
         for request in requests:
@@ -80,7 +90,7 @@ def add(
     with Quarantine(state, places, told) as quarantine:
         mend(quarantine)
         terms = Retention(timedelta(seconds=retain_min), timedelta(seconds=destroy_by))
-        for answer in move(quarantine, requests, terms):
+        for answer in move(quarantine, requests, terms, text):
             path = printable(os.fsdecode(answer.path))
             if answer.outcome is Outcome.DONE:
                 moved += 1
@@ -91,6 +101,8 @@ def add(
                     )
                 if answer.writers:
                     say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+                if answer.no_note:
+                    say(f"hashscan: no note was left at {path}: {answer.no_note}")
             else:
                 left += 1
                 say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.screen import printable, say
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def mend(quarantine: Quarantine) -> None:
-    """Finish what a command that was killed had begun, before anything else is."""
+    """Finish what a command that was killed had begun, before anything else; flag what was withdrawn."""
     from hashscan.quarantine.repair import repair
 
     for trouble in repair(quarantine):
         say(f"hashscan: {printable(trouble)}")
+    say_withdrawn(quarantine.folder.parent, quarantine)
 
 
 def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:

@@ -32,6 +32,11 @@ KEPT = frozenset({State.MOVED, State.STAYS, State.DISPLACED})
 _STATES = frozenset(State)
 UNFINISHED = frozenset({State.MOVING, State.RESTORING, State.RELEASING})
 
+WITHDRAWN = "withdrawn"
+"""Type of the line that says that every entry that accused an item was withdrawn by its list's owner."""
+ACCUSED = "accused"
+"""Of the line that says that an item is accused again, or by fewer entries than before."""
+
 
 @dataclass(slots=True)
 class Item:
@@ -51,6 +56,10 @@ class Item:
     """Times of the folder it was in, before and after it was taken out; nanoseconds."""
     of_another: bool = False
     """True where it is what came along in a file's place."""
+    withdrawals: tuple[Mapping[str, Any], ...] = ()
+    """By list: the version that has some of its accusing entries no more, and which."""
+    withdrawn: bool = False
+    """Whether these are all that accused it."""
 
     @property
     def sha256(self) -> str:
@@ -75,6 +84,9 @@ def items_of(lines: Iterable[Line]) -> dict[str, Item]:
             if item.state is State.DISPLACED:
                 item.of_another = True
                 item.place = path_of(line["place"])
+        elif line["type"] in {WITHDRAWN, ACCUSED}:
+            items[name].withdrawals = tuple(line["withdrawals"])
+            items[name].withdrawn = line["type"] == WITHDRAWN
     return items
 
 

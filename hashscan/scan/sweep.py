@@ -20,6 +20,7 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
+from hashscan.quarantine.withdrawals import Alarm, alarm
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.load import LoadGate
@@ -134,6 +135,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             keep=settings.state is not None and settings.cluster is None,
         )
         pace, gate = _restraint(settings.neighbour, stack, deadline)
+        withdrawn = alarm(settings.state) if settings.state is not None else Alarm(())
+        for words in withdrawn.words:
+            observer.told(words)
         memory = None
         if setup.keep:
             memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
@@ -227,6 +231,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({} if shard is None or run.cut_short else shard.fields()),
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
+                **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
             },
         )
 

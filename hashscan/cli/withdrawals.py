@@ -18,7 +18,7 @@ def say_withdrawn(state: Path, quarantine: Quarantine | None = None) -> None:
         state: the state folder.
         quarantine: its quarantine, where this process holds it.
     """
-    from hashscan.quarantine.withdrawals import alarm
+    from hashscan.quarantine.alarm import alarm
 
     for words in alarm(state, quarantine).words:
         say(f"hashscan: {printable(words)}")

@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from hashscan.errors import LockedError, OutputError
-from hashscan.lists.durable import output_errors, replace_file
 from hashscan.lists.latest import Latest, latest
 from hashscan.lists.store import ListStore
 from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_KEPT, TEST_CATEGORY, Entry
+from hashscan.quarantine.compared import mark_of, remember
 from hashscan.quarantine.items import ACCUSED, KEPT, WITHDRAWN, Item
-from hashscan.quarantine.store import Quarantine, folder_of
+from hashscan.quarantine.store import Quarantine
 
-_FILE = "compared.json"
 _ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
-_NAMED = 10
-"""Items that an alarm names; `list` has the others."""
-
 _Match = Mapping[str, Any]
 _Key = tuple[str, str]
 """Of an entry: its list's name and its id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """What is to be told whenever lists change, and by every sweep."""
-
-    items: tuple[str, ...]
-    """Ids of those that nothing accuses any more."""
-    trouble: str = ""
-    """Why they may be out of date, in words."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """A line each."""
-        lines = []
-        if self.trouble:
-            lines.append(
-                f"WARNING: what is in quarantine could not be compared with the lists: {self.trouble}; "
-                "the next sweep, pull or quarantine command tries again"
-            )
-        if self.items:
-            names = ", ".join(self.items[:_NAMED])
-            more = f" and {len(self.items) - _NAMED} more" if len(self.items) > _NAMED else ""
-            lines.append(
-                f"WARNING: {len(self.items)} in quarantine stand accused by nothing any more, since their "
-                f"entries were withdrawn: {names}{more}; see `hashscan quarantine list --withdrawn`, put "
-                "them back with `hashscan quarantine restore --withdrawn`"
-            )
-        return tuple(lines)
-
-
-def alarm(state: Path, quarantine: Quarantine | None = None) -> Alarm:
-    """What stands withdrawn by the lists as they are now; nothing is read where nothing has changed.
-
-    Trouble is told and not raised, since nobody who pulls lists, sweeps or puts back is to fail for it.
-
-    Args:
-        state: the state folder.
-        quarantine: its quarantine, where this process holds it.
-    """
-    try:
-        known = _known(state)
-        if known is not None:
-            return Alarm(known)
-        if quarantine is not None:
-            return Alarm(compare(quarantine))
-        with Quarantine(state) as opened:
-            return Alarm(compare(opened))
-    except (LockedError, OutputError) as error:
-        return Alarm(_last_known(state), str(error))
 
 
 def compare(quarantine: Quarantine) -> tuple[str, ...]:
@@ -97,7 +39,7 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
     marks: dict[str, str | None] = {}
     for name, accused in sorted(of_list.items()):
         # Looked at first, so that a version that comes meanwhile is compared the next time.
-        marks[name] = _mark(store, name)
+        marks[name] = mark_of(state, name)
         ids = {m["entry"] for item in accused for m in accusers(item) if m["list"] == name}
         with latest(store, name) as now:
             entries = None if now is None else now.entries(ids)
@@ -112,7 +54,7 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
                 _judge(item, name, now, by_id, gone[item.id])
     withdrawn = tuple(item.id for item in items if _note(quarantine, item, gone[item.id]))
     quarantine.settle()
-    _remember(state, marks, withdrawn)
+    remember(state, marks, withdrawn)
     return withdrawn
 
 
@@ -183,63 +125,3 @@ def _note(quarantine: Quarantine, item: Item, gone: Mapping[_Key, int]) -> bool:
         standing=[{"list": name, "entry": entry} for name, entry in standing],
     )
     return withdrawn
-
-
-def _mark(store: ListStore, name: str) -> str | None:
-    """Tells the version that is in use from any other; None where there is none."""
-    with output_errors(f"the list {name!r} can't be read"):
-        active = store.folder(name).active()
-    return None if active is None else active.name
-
-
-def _remember(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
-    """Keep what was found beside the log, with what it holds for; the log itself is what counts."""
-    folder = folder_of(state)
-    with output_errors("the quarantine can't be written"):
-        size = (folder / "log.jsonl").stat().st_size
-        document = {"log": size, "lists": marks, "withdrawn": withdrawn}
-        replace_file(folder / _FILE, json.dumps(document).encode())
-
-
-def _known(state: Path) -> tuple[str, ...] | None:
-    """What was found last; None where the log or a list has changed since.
-
-    Raises:
-        OutputError: that can't be told.
-    """
-    folder = folder_of(state)
-    with output_errors("the quarantine can't be read"):
-        try:
-            size = (folder / "log.jsonl").stat().st_size
-        except FileNotFoundError:
-            # What was moved is never forgotten by the log's loss, which whoever opens it will find.
-            return None if (folder / "head").exists() else ()
-        document = _read(folder)
-    if document.get("log") != size:
-        return None
-    store = ListStore(state / "lists")
-    if any(_mark(store, name) != mark for name, mark in document["lists"].items()):
-        return None
-    return tuple(document["withdrawn"])
-
-
-def _last_known(state: Path) -> tuple[str, ...]:
-    try:
-        return tuple(_read(folder_of(state)).get("withdrawn", ()))
-    except OSError:
-        return ()
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """What was remembered; empty where there is none that can be understood, since all can be found anew."""
-    try:
-        document = json.loads((folder / _FILE).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    sound = (
-        isinstance(document, dict)
-        and isinstance(document.get("lists"), dict)
-        and isinstance(document.get("withdrawn"), list)
-        and all(isinstance(name, str) for name in document["withdrawn"])
-    )
-    return document if sound else {}

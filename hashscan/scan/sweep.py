@@ -20,7 +20,7 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
-from hashscan.quarantine.withdrawals import Alarm, alarm
+from hashscan.quarantine.alarm import Alarm, alarm
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.load import LoadGate

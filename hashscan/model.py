@@ -20,6 +20,19 @@ class Verdict(StrEnum):
     CLEAN = "clean"
 
 
+class Action(StrEnum):
+    """What is to be done about a finding; the words stand in reports."""
+
+    REPORT = "report"
+    """A match, to be told of and left where it is."""
+    REVIEW = "review"
+    """A person must have a look before anything else."""
+    HELD = "held"
+    """Withheld, and never acted on."""
+    QUARANTINE = "quarantine"
+    """A match that may be moved into quarantine."""
+
+
 class Reason(StrEnum):
     """Why a file was not checked in full; the words stand in reports and are counted there."""
 
@@ -384,7 +397,7 @@ class FileResult:
     detail: str = ""
     """Words for a person, such as the system's error message; never from the file's content."""
     because: str = ""
-    """For findings: why policy came to this verdict."""
+    """For findings: why policy came to this verdict, and to this action."""
     matches: tuple[Match, ...] = ()
     digests: tuple[Digest, ...] = ()
     """Only where they were asked for, and for findings."""
@@ -393,6 +406,8 @@ class FileResult:
     """True when the picture's PDQ was too poor to be matched."""
     only_test: bool = False
     """True for a finding that nothing but test entries speak for."""
+    action: Action | None = None
+    """For findings: what is to be done."""
     content: int | None = None
     """Number of its content in the sweep's state, where it is kept."""
     augmented: tuple[VariantDigest, ...] = ()

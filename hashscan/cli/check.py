@@ -111,6 +111,6 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
             advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
         )
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
-    verdict, because = judge(matches, None)
+    verdict, because, action = judge(matches, None)
     summary.count(verdict, None)
-    return digest_record(text, verdict, because, sorted(matches, key=closeness)[:MATCHES_KEPT])
+    return digest_record(text, verdict, because, action, sorted(matches, key=closeness)[:MATCHES_KEPT])

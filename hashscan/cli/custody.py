@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import Duration, HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, mend
+from hashscan.cli.kept_items import all_or_named, mend, told
 from hashscan.cli.screen import printable, say, show_table
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT
@@ -103,7 +103,7 @@ def verify(repair: bool, head: str | None, state: Path) -> int:
 
     known = parse_head(head) if head is not None else None
     if repair:
-        with Quarantine(state) as quarantine:
+        with Quarantine(state, told=told) as quarantine:
             mend(quarantine)
     found, kept, troubles = verify_all(state, known)
     for trouble in troubles:
@@ -138,7 +138,7 @@ def export(
     from hashscan.quarantine.holding import NotDone
     from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state) as quarantine:
+    with Quarantine(state, told=told) as quarantine:
         mend(quarantine)
         chosen = all_or_named(items, everything, quarantine.items())
         try:

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from hashscan.quarantine.store import Quarantine
 
 
+def told(words: str) -> None:
+    """Say what the quarantine has to say."""
+    say(f"hashscan: {printable(words)}")
+
+
 def mend(quarantine: Quarantine) -> None:
     """Finish what a command that was killed had begun, before anything else; flag what was withdrawn."""
     from hashscan.quarantine.repair import repair
 
     for trouble in repair(quarantine):
-        say(f"hashscan: {printable(trouble)}")
-    say_withdrawn(quarantine.folder.parent, quarantine)
+        told(trouble)
+    say_withdrawn(quarantine.state, quarantine)
 
 
 def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:

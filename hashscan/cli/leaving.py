@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, each, mend, named
+from hashscan.cli.kept_items import all_or_named, each, mend, named, told
 from hashscan.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
 
     if withdrawn and (items or everything):
         raise UsageError("--withdrawn names all there is to restore", advice="Leave out ITEMs and --all.")
-    with Quarantine(state) as quarantine:
+    with Quarantine(state, told=told) as quarantine:
         mend(quarantine)
         known = quarantine.items()
         if withdrawn:
@@ -55,7 +55,7 @@ def release(items: tuple[str, ...], override: bool, reason: str | None, state: P
 
     if override and (reason is None or not items):
         raise UsageError("--override needs ITEMs and a --reason", advice="Say which, and why.")
-    with Quarantine(state) as quarantine:
+    with Quarantine(state, told=told) as quarantine:
         mend(quarantine)
         known = quarantine.items()
         chosen = named(items, known) if items else [item for item in known.values() if is_due(item)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import Duration, HashscanCommand, state_option
-from hashscan.cli.kept_items import mend
+from hashscan.cli.kept_items import mend, told
 from hashscan.cli.screen import printable, say
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
@@ -78,7 +78,7 @@ def add(
     if os.geteuid() != 0:
         say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
     moved = left = 0
-    with Quarantine(state, places) as quarantine:
+    with Quarantine(state, places, told) as quarantine:
         mend(quarantine)
         terms = Retention(timedelta(seconds=retain_min), timedelta(seconds=destroy_by))
         for answer in move(quarantine, requests, terms):

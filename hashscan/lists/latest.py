@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from hashscan.errors import ListTrustError
 from hashscan.lists.columns import ColumnError, ListHandle
 from hashscan.lists.entry_search import entries_with
+from hashscan.lists.manifest import LIST_NAME
 from hashscan.lists.repository import read_metadata
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
@@ -48,6 +49,10 @@ def latest(store: ListStore, name: str) -> Iterator[Latest | None]:
     Raises:
         OutputError: the folder of lists can't be read.
     """
+    if not LIST_NAME.fullmatch(name):
+        # Somebody's report may name any.
+        yield None
+        return
     with store.open([name], datetime.now(UTC)) as opened:
         (info,) = opened.infos
         if not opened.handles or info.state not in (TrustState.FRESH, TrustState.LOCAL):

@@ -63,4 +63,4 @@ def alarm(state: Path, quarantine: Quarantine | None = None) -> Alarm:
         with Quarantine(state) as opened:
             return Alarm(compare(opened))
     except (LockedError, OutputError) as error:
-        return Alarm(_lastknown(state), str(error))
+        return Alarm(last_known(state), str(error))

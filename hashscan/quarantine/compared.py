@@ -9,6 +9,7 @@ from typing import Any
 
 from hashscan.lists.durable import output_errors, replace_file
 from hashscan.lists.layout import ListFolder
+from hashscan.quarantine.standing import NOTHING, standing_of
 from hashscan.quarantine.store import folder_of
 
 _FILE = "compared.json"
@@ -41,8 +42,8 @@ def known(state: Path) -> tuple[str, ...] | None:
         try:
             size = (folder / "log.jsonl").stat().st_size
         except FileNotFoundError:
-            # What was moved is never forgotten by the log's loss, which whoever opens it will find.
-            return None if (folder / "head").exists() else ()
+            # Whoever opens it will find that it was lost, if there was one.
+            return () if (standing_of(state) or NOTHING) == NOTHING else None
         document = _read(folder)
     if document.get("log") != size:
         return None
@@ -52,6 +53,7 @@ def known(state: Path) -> tuple[str, ...] | None:
 
 
 def last_known(state: Path) -> tuple[str, ...]:
+    """What was found last, whatever has changed since."""
     try:
         return tuple(_read(folder_of(state)).get("withdrawn", ()))
     except OSError:

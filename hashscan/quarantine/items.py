@@ -71,23 +71,28 @@ def items_of(lines: Iterable[Line]) -> dict[str, Item]:
     """Each item by its id, in the order in which they came."""
     items: dict[str, Item] = {}
     for line in lines:
-        if "item" not in line:
-            continue
-        name = line["item"]
-        if line["type"] == State.MOVING:
-            items[name] = Item(name, State.MOVING, path_of(line), path_of(line["place"]), line, line)
-        elif line["type"] in _STATES:
-            item = items[name]
-            item.state = State(line["type"])
-            item.latest = line
-            item.folder = line.get("folder", item.folder)
-            if item.state is State.DISPLACED:
-                item.of_another = True
-                item.place = path_of(line["place"])
-        elif line["type"] in {WITHDRAWN, ACCUSED}:
-            items[name].withdrawals = tuple(line["withdrawals"])
-            items[name].withdrawn = line["type"] == WITHDRAWN
+        take_in(items, line)
     return items
+
+
+def take_in(items: dict[str, Item], line: Line) -> None:
+    """Change items by what a further line says."""
+    if "item" not in line:
+        return
+    name = line["item"]
+    if line["type"] == State.MOVING:
+        items[name] = Item(name, State.MOVING, path_of(line), path_of(line["place"]), line, line)
+    elif line["type"] in _STATES:
+        item = items[name]
+        item.state = State(line["type"])
+        item.latest = line
+        item.folder = line.get("folder", item.folder)
+        if item.state is State.DISPLACED:
+            item.of_another = True
+            item.place = path_of(line["place"])
+    elif line["type"] in {WITHDRAWN, ACCUSED}:
+        items[name].withdrawals = tuple(line["withdrawals"])
+        items[name].withdrawn = line["type"] == WITHDRAWN
 
 
 def path_fields(path: bytes) -> dict[str, str]:

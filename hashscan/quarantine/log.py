@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class BrokenLogError(OutputError):
         """Number of the first bad line; the first is 1."""
 
 
-def read_log(folder: Path, known: Head | None = None) -> Iterator[tuple[Line, Head]]:
+def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
     """The lines of a log from the first on, each with the head up to it.
 
     What follows the head that is kept beside the log may end in a torn line, which is left out: its writer
@@ -77,7 +77,7 @@ def read_log(folder: Path, known: Head | None = None) -> Iterator[tuple[Line, He
 
     Args:
         folder: where the log lies, and its head.
-        known: a head that the log must have passed.
+        known: heads that the log must have passed, by where they are kept.
 
     Raises:
         BrokenLogError: a line was changed, or lines are missing.
@@ -86,28 +86,49 @@ def read_log(folder: Path, known: Head | None = None) -> Iterator[tuple[Line, He
     path = folder / "log.jsonl"
     try:
         kept = _kept_head(folder)
+        expected = {**(known or {}), str(folder / "head"): kept}
         with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
             head = EMPTY
-            passed = {k.count for k in (kept, known) if k is not None and k == head}
+            _compare(path, head, expected)
             for raw in stream:
                 number = head.count + 1
                 if not raw.endswith(b"\n") and number > kept.count:
                     break
                 line = _parse(path, number, raw, head)
                 head = Head(number, hashlib.sha256(raw).hexdigest())
-                for expected in (kept, known):
-                    if expected is not None and expected.count == number:
-                        if expected != head:
-                            raise BrokenLogError(path, number, "it is not the line that was written")
-                        passed.add(number)
+                _compare(path, head, expected)
                 yield line, head
     except OSError as error:
         raise OutputError(f"can't read the log {path}: {error.strerror}") from error
-    for expected in (kept, known):
-        if expected is not None and expected.count not in passed:
-            raise BrokenLogError(
-                path, head.count + 1, f"it is missing; the log had {expected.count} lines or more"
-            )
+    refuse_shorter(path, head, expected)
+
+
+def _compare(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
+    """See that a line is the one that was written, as far as heads tell."""
+    if odd := [where for where, kept in expected.items() if kept.count == head.count and kept != head]:
+        raise BrokenLogError(
+            path, head.count, f"it is not the line that was written, says {' and '.join(odd)}"
+        )
+
+
+def refuse_shorter(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
+    """See that a log goes as far as it went when its heads were written.
+
+    Args:
+        path: of the log, for words.
+        head: of its last line.
+        expected: heads by where they are kept.
+
+    Raises:
+        BrokenLogError: lines are missing.
+    """
+    if odd := {where: kept.count for where, kept in expected.items() if kept.count > head.count}:
+        number = max(odd.values())
+        raise BrokenLogError(
+            path,
+            head.count + 1,
+            f"it is missing; the log had {number} lines or more, says {' and '.join(odd)}",
+        )
 
 
 def _kept_head(folder: Path) -> Head:
@@ -147,15 +168,28 @@ class LogWriter:
         OutputError: the log can't be written, or is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        known: Mapping[str, Head] | None = None,
+        seen: Callable[[Line], object] | None = None,
+    ) -> None:
+        """Open a log, and begin it where there never was one.
+
+        Args:
+            folder: where it lies, and its head.
+            known: heads that it must have passed, by where they are kept.
+            seen: called with each line that is there, if anything.
+        """
         self._path = folder / "log.jsonl"
         try:
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                self._begin(folder)
+                self._begin(folder, known or {})
                 self.head = EMPTY
-                for _, head in read_log(folder):
-                    self.head = head
+                for line, self.head in read_log(folder, known):
+                    if seen is not None:
+                        seen(line)
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | _FLAGS)
                 self._cut_torn_line()
             except BaseException:
@@ -165,9 +199,10 @@ class LogWriter:
             raise self._trouble(error) from error
         self._kept = EMPTY
 
-    def _begin(self, folder: Path) -> None:
+    def _begin(self, folder: Path, known: Mapping[str, Head]) -> None:
         if self._path.exists():
             return
+        refuse_shorter(self._path, EMPTY, known)
         # The head first: a log without a head is one that somebody took the head from.
         if not (folder / "head").exists():
             self._keep_head(EMPTY)

@@ -93,7 +93,7 @@ def _together(quarantine: Quarantine, requests: list[Request], retention: Retent
                 continue
             place = quarantine.places.of(held.parent)
             within = place.mount == mount_of(held.parent)
-            quarantine.log.append(_intent(held, place, retention, within=within))
+            quarantine.append(_intent(held, place, retention, within=within))
             begun.append((held, place, within))
         if begun:
             quarantine.log.sync()

@@ -6,7 +6,7 @@ import fcntl
 import os
 import pwd
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import Any, Self
 
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
-from hashscan.quarantine.items import Item, items_of
-from hashscan.quarantine.log import Head, Line, LogWriter, read_log
+from hashscan.quarantine.items import KEPT, Item, items_of, take_in
+from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
 from hashscan.quarantine.place import Places
+from hashscan.quarantine.standing import NOTHING, Standing, keep_standing, known_heads, standing_of
+from hashscan.quarantine.system_log import tell_system_log
 
 _NOBODY = 0xFFFFFFFF
 
@@ -33,19 +35,40 @@ def read_items(state: Path) -> dict[str, Item]:
     Raises:
         OutputError: the log is damaged or can't be read.
     """
+    return items_of(line for line, _ in read_lines(state))
+
+
+def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
+    """The lines of a quarantine's log from the first on, each with the head up to it; none if it has none.
+
+    Args:
+        state: the state folder.
+        known: heads that the log must have passed, by where they are kept; without, what the state says.
+
+    Raises:
+        BrokenLogError: a line was changed, or lines are missing.
+        OutputError: the log can't be read.
+    """
     folder = folder_of(state)
-    return items_of(line for line, _ in read_log(folder)) if folder.exists() else {}
+    expected = known_heads(state, folder) if known is None else known
+    if (folder / "log.jsonl").exists() or (folder / "head").exists():
+        yield from read_log(folder, expected)
+    else:
+        refuse_shorter(folder / "log.jsonl", EMPTY, expected)
 
 
 class Quarantine:
     """The log and the folders, for whoever changes anything; the lock ends with the process."""
 
-    def __init__(self, state: Path, chosen: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, state: Path, chosen: Iterable[Path] = (), told: Callable[[str], object] | None = None
+    ) -> None:
         """Open it, and make it where it isn't there.
 
         Args:
             state: the state folder.
             chosen: folders to keep things beneath; see `Places`.
+            told: called with what the user should know, in words, if anything.
 
         Raises:
             LockedError: another process holds it.
@@ -53,12 +76,19 @@ class Quarantine:
             OutputError: it can't be written, or its log is damaged.
         """
         folder = folder_of(state)
+        self._told = told
         with ExitStack() as stack:
             stack.callback(os.close, _lock(folder))
+            known = known_heads(state, folder)
+            if not known:
+                _keep_standing(state, NOTHING)
             self.places = Places(folder, chosen)
             stack.callback(self.places.close)
-            self.log = stack.enter_context(LogWriter(folder))
+            self._items: dict[str, Item] = {}
+            self.log = stack.enter_context(LogWriter(folder, known, lambda line: take_in(self._items, line)))
+            self._begun = self._kept = standing_of(state) or NOTHING
             self._stack = stack.pop_all()
+        self.state = state
         self.folder = folder
 
     @property
@@ -71,21 +101,36 @@ class Quarantine:
         return [line for line, _ in read_log(self.folder)]
 
     def items(self) -> dict[str, Item]:
-        """Each item by its id."""
-        return items_of(self.lines())
+        """Each item by its id, in the order in which they came; what is noted of one is seen at once."""
+        return dict(self._items)
+
+    def append(self, line: Line) -> None:
+        """Add a line to the log, which is on the disk only after `settle`, or a sync of the log."""
+        self.log.append(line)
+        take_in(self._items, line)
 
     def note(self, kind: str, item: str, **more: Any) -> None:
         """Add a line to the log, with who says so and when."""
-        self.log.append({"type": kind, "item": item, **circumstances(), **more})
+        self.append({"type": kind, "item": item, **circumstances(), **more})
 
     def settle(self) -> None:
         """See that all lines are on the disk, and how many they are."""
         self.log.sync()
         self.log.keep_head()
+        if self._kept.head != self.head:
+            standing = Standing(self.head, sum(item.state in KEPT for item in self._items.values()))
+            _keep_standing(self.state, standing)
+            self._kept = standing
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Let another process have it, and tell the system's log how far its own goes where that is news."""
         self._stack.close()
+        # What may not be on the disk is not told: that line would be missed for ever.
+        news = self._kept != self._begun
+        if news and not tell_system_log(self._kept.words()) and self._told is not None:
+            self._told(
+                "no system log takes it here: keep the head of the quarantine's log elsewhere yourself"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +145,13 @@ def circumstances() -> dict[str, Any]:
     """Who does something, when, where, and with what."""
     return {"time": datetime.now(UTC).isoformat(), "host": socket.gethostname(), "version": __version__,
             "operator": _operator()}  # fmt: skip
+
+
+def _keep_standing(state: Path, standing: Standing) -> None:
+    try:
+        keep_standing(state, standing)
+    except OSError as error:
+        raise OutputError(f"can't write into {state}: {error.strerror}") from error
 
 
 def _operator() -> dict[str, Any]:

@@ -6,20 +6,22 @@ import os
 import stat
 from pathlib import Path
 
+from hashscan.errors import OutputError
 from hashscan.quarantine.holding import NotDone
-from hashscan.quarantine.items import KEPT, UNFINISHED, items_of
-from hashscan.quarantine.log import EMPTY, Head, read_log
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, take_in
+from hashscan.quarantine.log import EMPTY, Head
 from hashscan.quarantine.place import KnownPlaces
 from hashscan.quarantine.restoring import open_item
-from hashscan.quarantine.store import folder_of
+from hashscan.quarantine.standing import known_heads
+from hashscan.quarantine.store import folder_of, read_lines
 
 
-def verify(state: Path, known: Head | None) -> tuple[Head, int, list[str]]:
+def verify(state: Path, given: Head | None) -> tuple[Head, int, list[str]]:
     """Look at all of it.
 
     Args:
         state: the state folder.
-        known: a head that was kept elsewhere; the log must have come by it.
+        given: a head that was kept elsewhere; the log must have come by it, and by the one in the state.
 
     Returns:
         How far the log goes, how many things are kept, and what is wrong with any, in words.
@@ -28,15 +30,23 @@ def verify(state: Path, known: Head | None) -> tuple[Head, int, list[str]]:
         BrokenLogError: a line of the log was changed or is missing.
         OutputError: the log can't be read.
     """
-    head = EMPTY
-    lines = []
-    for line, head in read_log(folder_of(state), known):  # noqa: B007
-        lines.append(line)
-    kept = 0
     troubles = []
+    try:
+        known = dict(known_heads(state, folder_of(state)))
+    except OutputError as error:
+        # The log must be verified still, by the other heads, for this one to be written anew.
+        known = {}
+        troubles.append(f"{error}. {error.remedy}")
+    if given is not None:
+        known["--head"] = given
+    head = EMPTY
+    items: dict[str, Item] = {}
+    for line, head in read_lines(state, known):  # noqa: B007
+        take_in(items, line)
+    kept = 0
     places = KnownPlaces()
     try:
-        for item in items_of(lines).values():
+        for item in items.values():
             if item.state in UNFINISHED:
                 troubles.append(f"item {item.id}: {item.state.value} was begun and not ended; say --repair")
             if item.state not in KEPT:

@@ -28,7 +28,7 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
     Raises:
         OutputError: the log or the lists can't be read or written.
     """
-    state = quarantine.folder.parent
+    state = quarantine.state
     store = ListStore(state / "lists")
     items = [item for item in quarantine.items().values() if item.state in KEPT and not item.of_another]
     of_list: dict[str, list[Item]] = defaultdict(list)

@@ -12,6 +12,7 @@ from typing import Any
 
 from hashscan.model import (
     ALGORITHMS,
+    Action,
     ExceptedEntry,
     FileResult,
     FolderReason,
@@ -216,7 +217,8 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         record["matches"] = [match_fields(match) for match in result.matches]
     if result.verdict in FINDINGS:
         record["because"] = result.because
-        record["action"] = "reported"
+    if result.action is not None:
+        record["action"] = result.action.value
     if result.picture is not None:
         record["picture"] = {
             "format": result.picture.format,
@@ -282,7 +284,9 @@ def silent_change_record(path: bytes, item: Item, before: str) -> Record:
     return record
 
 
-def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[Match]) -> Record:
+def digest_record(
+    text: str, verdict: Verdict, because: str, action: Action | None, matches: Sequence[Match]
+) -> Record:
     """The record of a digest that was asked about by itself."""
     record: dict[str, Any] = {
         "type": "finding" if verdict in FINDINGS else verdict.value,
@@ -293,6 +297,8 @@ def digest_record(text: str, verdict: Verdict, because: str, matches: Sequence[M
     if verdict in FINDINGS:
         record["matches"] = [match_fields(match) for match in matches]
         record["because"] = because
+    if action is not None:
+        record["action"] = action.value
     return record
 
 

@@ -83,7 +83,7 @@ def result_of(
         archived = file.reason is Reason.ARCHIVED
         verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
         return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
-    verdict, because = judge(file.matches, file.reason)
+    verdict, because, action = judge(file.matches, file.reason)
     decoded = file.decoded
     result = FileResult(
         file.item.name,
@@ -92,6 +92,7 @@ def result_of(
         reason=file.reason,
         detail=file.detail,
         because=because,
+        action=action,
         only_test=only_test(file.matches),
         low_quality=decoded is not None and decoded.is_poor("pdq"),
     )

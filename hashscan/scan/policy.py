@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
     KNOWN_GOOD_CATEGORY,
     TEST_CATEGORY,
+    Action,
     Match,
     Reason,
     Verdict,
 )
+
+
+class Judgement(NamedTuple):
+    """What policy says of one file."""
+
+    verdict: Verdict
+    because: str = ""
+    """For findings: why."""
+    action: Action | None = None
+    """For findings: what is to be done."""
 
 
 def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
@@ -30,34 +42,31 @@ def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
     )
 
 
-def judge(matches: Sequence[Match], reason: Reason | None) -> tuple[Verdict, str]:
+def judge(matches: Sequence[Match], reason: Reason | None) -> Judgement:
     """The verdict for a file whose bytes were read.
 
     Args:
         matches: every entry within its threshold.
         reason: why it was not looked at in full, or None.
 
-    Returns:
-        The verdict, and for findings why.
     """
     good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
     acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _doubt(m)]
     standing = [m for m in acting if m.excepted is None]
     if acting and good:
-        return Verdict.HELD, f"{_words(acting)}; but its content is known to be good: {_words(good)}"
+        but = f"but its content is known to be good: {_words(good)}"
+        return Judgement(Verdict.HELD, f"{_words(acting)}; {but}", Action.HELD)
     if standing:
-        return Verdict.MATCH, _words(standing)
+        return Judgement(Verdict.MATCH, _words(standing), Action.REPORT)
     if acting:
-        return Verdict.HELD, f"{_words(acting)}; but {_withheld(acting)}"
+        return Judgement(Verdict.HELD, f"{_words(acting)}; but {_withheld(acting)}", Action.HELD)
     if accusing:
         doubt = _doubt(min(accusing, key=closeness)) or "the category is for review only"
         # Nothing is ever done on its word, so an exception has nothing to withhold: it is said, and no more.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
-        return Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}"
-    if reason is not None:
-        return Verdict.UNDECODED, ""
-    return Verdict.CLEAN, ""
+        return Judgement(Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}", Action.REVIEW)
+    return Judgement(Verdict.CLEAN if reason is None else Verdict.UNDECODED)
 
 
 def only_test(matches: Sequence[Match]) -> bool:

@@ -21,6 +21,7 @@ from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
 from hashscan.quarantine.alarm import Alarm, alarm
+from hashscan.quarantine.standing import standing_fields
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.load import LoadGate
@@ -232,6 +233,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
                 **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
+                **standing_fields(settings.state),
             },
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,10 @@ def report(tmp_path: Path, run: Run) -> Path:
     return found
 
 
+def heads(words: str) -> list[str]:
+    return re.findall(r"head of the log: (\d+:[0-9a-f]{64})", words)
+
+
 def left(report: Path) -> list[str]:
     return sorted(name for name in os.listdir(report.parent / "files") if not name.startswith("good"))
 
@@ -47,7 +53,7 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert left(report) == ["odd"]
     item, path = ran.out.split()
     assert path == f"{report.parent}/files/bad"
-    head = ran.err.split()[-1]
+    head = heads(ran.err)[-1]
 
     assert item in run("quarantine", "list").err
     (record,) = run("quarantine", "list", "--json", "--category", "A1", "--owner", str(os.geteuid())).lines
@@ -57,6 +63,8 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
 
     # Nothing of it is swept, and what is gone is not found again.
     assert run("scan", report.parent / "files", "--report", report.parent / "again").code == 0
+    summary = json.loads((report.parent / "again").read_text().splitlines()[-1])
+    assert summary["quarantine"] == {"head": head, "items": 1}
     assert run("quarantine", "add", report, *TERMS).code == 3
 
     assert run("quarantine", "verify", "--head", head).code == 0

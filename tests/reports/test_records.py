@@ -7,7 +7,18 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.model import Digest, FileResult, FileStat, Item, Match, Picture, Reason, SandboxLevel, Verdict
+from hashscan.model import (
+    Action,
+    Digest,
+    FileResult,
+    FileStat,
+    Item,
+    Match,
+    Picture,
+    Reason,
+    SandboxLevel,
+    Verdict,
+)
 from hashscan.reports.jsonl import JsonLines
 from hashscan.reports.records import path_fields, result_record, sandbox_fields
 
@@ -22,6 +33,7 @@ def finding() -> FileResult:
         STAT,
         Verdict.MATCH,
         because="pdq",
+        action=Action.REPORT,
         matches=(Match("list", "e1", "pdq", "A1", 4, 31),),
         digests=(Digest("sha256", bytes(32)), Digest("pdq", bytes(32), 88)),
         picture=Picture("jpeg", 3, 4),

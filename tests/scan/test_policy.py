@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashscan.model import ALGORITHMS, CATEGORIES, ExceptedEntry, Match, Reason, Verdict
+from hashscan.model import ALGORITHMS, CATEGORIES, Action, ExceptedEntry, Match, Reason, Verdict
 from hashscan.scan.policy import closeness, judge, only_test
 
 
@@ -40,7 +40,7 @@ def match(
 
 
 def test_nothing_is_clean() -> None:
-    assert judge([], None) == (Verdict.CLEAN, "")
+    assert judge([], None) == (Verdict.CLEAN, "", None)
 
 
 def test_a_picture_without_digest_is_undecoded() -> None:
@@ -57,20 +57,20 @@ def test_acting_categories_match() -> None:
 
 
 def test_other_is_for_review() -> None:
-    verdict, because = judge([match(category="other")], None)
+    verdict, because, _ = judge([match(category="other")], None)
     assert verdict is Verdict.REVIEW
     assert "category" in because
 
 
 def test_weak_algorithms_are_for_review() -> None:
     for algorithm in ("phash", "dhash", "ahash", "whash", "xxh3_128"):
-        verdict, because = judge([match(algorithm)], None)
+        verdict, because, _ = judge([match(algorithm)], None)
         assert verdict is Verdict.REVIEW
         assert "weak" in because
 
 
 def test_a_near_miss_is_for_review() -> None:
-    verdict, because = judge([match("pdq", distance=44)], None)
+    verdict, because, _ = judge([match("pdq", distance=44)], None)
     assert verdict is Verdict.REVIEW
     assert "44 of 31 bits apart" in because
     assert "near miss" in because
@@ -79,7 +79,7 @@ def test_a_near_miss_is_for_review() -> None:
 
 def test_a_doubted_likeness_is_for_review() -> None:
     doubted = replace(match("pdq", distance=4), doubt="it is made of rows and columns")
-    verdict, because = judge([doubted], None)
+    verdict, because, _ = judge([doubted], None)
     assert verdict is Verdict.REVIEW
     assert because.endswith("likeness says little of such a picture: it is made of rows and columns")
     # Its bytes leave no doubt.
@@ -96,7 +96,7 @@ def test_a_strong_match_beside_a_weak_one_is_a_match() -> None:
 
 
 def test_known_good_content_holds_a_match() -> None:
-    verdict, because = judge([match("pdq", distance=9), match("sha256", "known-good", entry="g")], None)
+    verdict, because, _ = judge([match("pdq", distance=9), match("sha256", "known-good", entry="g")], None)
     assert verdict is Verdict.HELD
     assert "g" in because
 
@@ -112,25 +112,27 @@ def test_known_good_alone_accuses_nobody() -> None:
 
 
 def test_because_names_the_closest() -> None:
-    _, because = judge([match("pdq", distance=30, entry="far"), match("pdq", distance=2, entry="near")], None)
+    because = judge(
+        [match("pdq", distance=30, entry="far"), match("pdq", distance=2, entry="near")], None
+    ).because
     assert because == "pdq 2 of 31 bits apart: entry near (A1) of list list and 1 more"
 
 
 def test_an_excepted_entry_holds_its_match() -> None:
-    verdict, because = judge([match("pdq", distance=9, excepted="a logo")], None)
+    verdict, because, _ = judge([match("pdq", distance=9, excepted="a logo")], None)
     assert verdict is Verdict.HELD
     assert because == (
         "pdq 9 of 31 bits apart: entry e1 (A1) of list list; "
         "but the entry is excepted here until 2027-02-01T00:00:00Z: a logo"
     )
-    verdict, because = judge([match(excepted="x"), match("pdq", entry="e2", excepted="y")], Reason.BROKEN)
+    verdict, because, _ = judge([match(excepted="x"), match("pdq", entry="e2", excepted="y")], Reason.BROKEN)
     assert verdict is Verdict.HELD
     assert "all these entries are excepted here" in because
 
 
 def test_one_entry_that_is_not_excepted_makes_a_match() -> None:
     held = [match(entry=f"e{number}", excepted="a logo") for number in range(40)]
-    verdict, because = judge([*held, match("pdq", distance=31, entry="other")], None)
+    verdict, because, _ = judge([*held, match("pdq", distance=31, entry="other")], None)
     assert verdict is Verdict.MATCH
     assert because == "pdq 31 of 31 bits apart: entry other (A1) of list list"
 
@@ -138,7 +140,7 @@ def test_one_entry_that_is_not_excepted_makes_a_match() -> None:
 def test_what_is_for_review_withholds_nothing_and_is_not_withheld() -> None:
     """An exception must not make more of a near miss than it was: held matches change the exit code."""
     for weak in (match(category="other", excepted="a logo"), match("phash", excepted="a logo")):
-        verdict, because = judge([weak], None)
+        verdict, because, _ = judge([weak], None)
         assert verdict is Verdict.REVIEW
         assert "excepted here until 2027-02-01T00:00:00Z: a logo" in because
         assert "excepted" not in judge([weak, match("dhash")], None)[1]
@@ -150,7 +152,7 @@ def test_what_is_for_review_withholds_nothing_and_is_not_withheld() -> None:
 def test_known_good_content_is_held_whether_or_not_an_entry_is_excepted() -> None:
     good = match("sha256", "known-good", entry="g")
     for others in ([match(excepted="x")], [match(excepted="x"), match("pdq", entry="e2")]):
-        verdict, because = judge([*others, good], None)
+        verdict, because, _ = judge([*others, good], None)
         assert verdict is Verdict.HELD
         assert "known to be good" in because
 
@@ -182,7 +184,9 @@ def test_only_tests() -> None:
     st.sampled_from([None, Reason.BROKEN, Reason.TIMEOUT]),
 )
 def test_findings_are_explained_and_others_are_not(matches: list[Match], reason: Reason | None) -> None:
-    verdict, because = judge(matches, reason)
+    verdict, because, action = judge(matches, reason)
+    of_verdict = {Verdict.MATCH: Action.REPORT, Verdict.HELD: Action.HELD, Verdict.REVIEW: Action.REVIEW}
+    assert action is of_verdict.get(verdict)
     assert bool(because) == (verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
     accusing = [m for m in matches if m.category != "known-good"]
     assert bool(accusing) == (verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))

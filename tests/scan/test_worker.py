@@ -203,7 +203,7 @@ def test_many_excepted_entries_do_not_hide_the_one_that_is_not(tmp_path: Path, f
         matches = match_digest(worker, "sha256", value)
     assert result.verdict is Verdict.MATCH
     assert result.matches[0].entry_id == entries[-1].id
-    assert judge(matches, None) == (Verdict.MATCH, result.because)
+    assert judge(matches, None) == (Verdict.MATCH, result.because, result.action)
 
 
 def test_a_thousand_equal_entries_do_not_swell_a_finding(tmp_path: Path, files: Path) -> None:

@@ -9,6 +9,7 @@ from hashscan.model import (
     ALGORITHMS,
     CATEGORIES,
     ENTRY_ID_MAX,
+    Action,
     Batch,
     BatchResult,
     Digest,
@@ -99,6 +100,7 @@ def _result_fields(item: Item, result: FileResult) -> dict[str, Any]:
         "reason": None if result.reason is None else result.reason.value,
         "size": result.stat.size if item.stat.size < 0 <= result.stat.size else None,
         "detail": result.detail[:TEXT_MAX],
+        "action": None if result.action is None else result.action.value,
         "because": result.because[:TEXT_MAX],
         "matches": [asdict(match) for match in result.matches],
         "digests": [[d.algorithm, d.value.hex(), d.quality] for d in result.digests],
@@ -109,7 +111,7 @@ def _result_fields(item: Item, result: FileResult) -> dict[str, Any]:
 
 
 def _result(item: Item, document: dict[str, Any]) -> FileResult:
-    picture, reason = document.get("picture"), document.get("reason")
+    picture, reason, action = (document.get(key) for key in ("picture", "reason", "action"))
     return FileResult(
         item.name,
         _stat(item.stat, document.get("size")),
@@ -117,6 +119,7 @@ def _result(item: Item, document: dict[str, Any]) -> FileResult:
         None if reason is None else Reason(text(reason)),
         detail=text(document.get("detail")),
         because=text(document.get("because")),
+        action=None if action is None else Action(text(action)),
         matches=tuple(_match(table(match)) for match in array(document.get("matches"))),
         digests=tuple(_digest(array(digest)) for digest in array(document.get("digests"))),
         picture=None if picture is None else _picture(table(picture)),

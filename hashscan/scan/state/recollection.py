@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hashscan.model import ALGORITHMS, FileResult, Item, Verdict
+from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
 from hashscan.scan.checked import Checked
 from hashscan.scan.judging import match_all, take_reply, take_undecodable
 from hashscan.scan.judging import result_of as judged
@@ -66,4 +66,6 @@ def known_result_of(
     exact = [match for match in checked.matches if not ALGORITHMS[match.algorithm].of_picture]
     if result.verdict is not Verdict.MATCH or judge(exact, checked.reason)[0] is Verdict.MATCH:
         return result
-    return replace(result, verdict=Verdict.REVIEW, because=f"{result.because}; {UNCONFIRMED}")
+    return replace(
+        result, verdict=Verdict.REVIEW, action=Action.REVIEW, because=f"{result.because}; {UNCONFIRMED}"
+    )

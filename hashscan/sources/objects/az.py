@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
@@ -22,6 +22,9 @@ from hashscan.sources.objects.store import (
     Reading,
     StoredObject,
 )
+
+if TYPE_CHECKING:
+    from hashscan.sources.objects.changing import ChangeableStore
 
 _CONTAINER = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,62})|\$(?:root|web|logs)")
 
@@ -53,15 +56,26 @@ class AzureSource(ObjectSource):
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
         """A container."""
-        try:
-            import azure.storage.blob  # noqa: F401
-            import obstore  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise TargetError(
-                f"az://{container} needs the Python package {error.name}",
-                advice="Install it with `pip install 'hashscan[az]'`.",
-            ) from error
-        return AzureStore(AzureClients(container, find_login(container, access)))
+        return AzureStore(_clients(container, access))
+
+    @classmethod
+    def make_changeable(cls, container: str, access: Access) -> ChangeableStore:
+        """A container."""
+        from hashscan.sources.objects.az_changing import ChangeableAzureStore
+
+        return ChangeableAzureStore(_clients(container, access))
+
+
+def _clients(container: str, access: Access) -> AzureClients:
+    try:
+        import azure.storage.blob  # noqa: F401
+        import obstore  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise TargetError(
+            f"az://{container} needs the Python package {error.name}",
+            advice="Install it with `pip install 'hashscan[az]'`.",
+        ) from error
+    return AzureClients(container, find_login(container, access))
 
 
 class AzureStore(ObjectStore):
@@ -162,7 +176,7 @@ class AzureStore(ObjectStore):
         with self._making:
             reader = self._clients.reader
         try:
-            return bool(_blob_of(reader, item).exists())
+            return bool(blob_of(reader, item).exists())
         except AzureError:
             # Then what was said first stands.
             return True
@@ -190,7 +204,8 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
     )
 
 
-def _blob_of(container: Any, item: Item) -> Any:
+def blob_of(container: Any, item: Item) -> Any:
+    """Azure's client for one blob, version or snapshot."""
     named: dict[str, Any] = {}
     if item.version.startswith(_SNAPSHOT):
         named["snapshot"] = item.version.removeprefix(_SNAPSHOT)
@@ -209,7 +224,7 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
     if item.etag:
         options |= {"etag": item.etag, "match_condition": MatchConditions.IfNotModified}
     try:
-        answer = _blob_of(container, item).download_blob(offset=offset or None, max_concurrency=1, **options)
+        answer = blob_of(container, item).download_blob(offset=offset or None, max_concurrency=1, **options)
     except UnicodeDecodeError:
         raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which Azure demands") from None
     except AzureError as error:

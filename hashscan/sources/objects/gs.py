@@ -34,17 +34,18 @@ from hashscan.sources.objects.unsized import bounded
 if TYPE_CHECKING:
     import requests
 
+    from hashscan.sources.objects.changing import ChangeableStore
     from hashscan.sources.objects.gs_client import GoogleClients
 
 _BUCKET = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
 
 _FIELDS = "items(name,size,updated,generation,contentEncoding),prefixes,nextPageToken"
 
-_COMPRESSED = " stored compressed"
+COMPRESSED = " stored compressed"
 """After the generation in an etag: such objects are not read through obstore, which must know sizes."""
 
 _PIECE = 1 << 20
-_SECONDS = (10, bodies.READ_SECONDS)
+SECONDS = (10, bodies.READ_SECONDS)
 """To connect, and for each next piece of an answer."""
 
 
@@ -71,16 +72,27 @@ class GoogleSource(ObjectSource):
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
         """A bucket."""
-        try:
-            import obstore  # noqa: F401
+        return GoogleStore(container, _clients(container, access, changing=False))
 
-            from hashscan.sources.objects.gs_client import GoogleClients
-        except ModuleNotFoundError as error:
-            raise TargetError(
-                f"gs://{container} needs the Python package {error.name}",
-                advice="Install it with `pip install 'hashscan[gs]'`.",
-            ) from error
-        return GoogleStore(container, GoogleClients(container, access))
+    @classmethod
+    def make_changeable(cls, container: str, access: Access) -> ChangeableStore:
+        """A bucket."""
+        from hashscan.sources.objects.gs_changing import ChangeableGoogleStore
+
+        return ChangeableGoogleStore(container, _clients(container, access, changing=True))
+
+
+def _clients(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
+    try:
+        import obstore  # noqa: F401
+
+        from hashscan.sources.objects.gs_client import GoogleClients
+    except ModuleNotFoundError as error:
+        raise TargetError(
+            f"gs://{bucket} needs the Python package {error.name}",
+            advice="Install it with `pip install 'hashscan[gs]'`.",
+        ) from error
+    return GoogleClients(bucket, access, changing=changing)
 
 
 class GoogleStore(ObjectStore):
@@ -139,7 +151,7 @@ class GoogleStore(ObjectStore):
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 
         path = bodies.path_of(item.name)
-        if path is not None and self._through_obstore and not item.etag.endswith(_COMPRESSED):
+        if path is not None and self._through_obstore and not item.etag.endswith(COMPRESSED):
             with self._making:
                 fast = self._clients.obstore
             # The etags of Google's two interfaces differ; what is sent is compared by generation.
@@ -156,15 +168,15 @@ class GoogleStore(ObjectStore):
             self._through_obstore = False
         return self._read(item, offset)
 
-    def _read(self, item: Item, offset: int) -> Reading:
-        headers = {"Accept-Encoding": "identity"}
+    def _read(self, item: Item, offset: int, *, as_stored: bool = False) -> Reading:
+        headers = {"Accept-Encoding": "gzip" if as_stored else "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
         answer = self._ask("/download", item, {"alt": "media"}, headers)
         try:
             if answer.status_code not in {200, 206}:
                 raise self._refusal(answer, item, begun=offset > 0)
-            if answer.headers.get("Content-Encoding", "identity") != "identity":
+            if answer.headers.get("Content-Encoding", "identity") != "identity" and not as_stored:
                 # Its bytes would be digested as they are, and a picture in them not be seen.
                 raise FileTrouble(Reason.IO_ERROR, "it is stored compressed and must not be sent otherwise")
             if offset and answer.status_code != 206:
@@ -212,7 +224,7 @@ class GoogleStore(ObjectStore):
         if item.version:
             options = {**options, "generation": item.version}
         elif part and item.etag:
-            options = {**options, "ifGenerationMatch": _generation_of(item)}
+            options = {**options, "ifGenerationMatch": generation_of(item)}
         with self._making:
             session = self._clients.session
         try:
@@ -221,7 +233,7 @@ class GoogleStore(ObjectStore):
                 params=options,
                 headers=headers,
                 stream=True,
-                timeout=_SECONDS,
+                timeout=SECONDS,
                 allow_redirects=False,
             )
         except FAILURES as error:
@@ -272,12 +284,13 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
         blob.name.encode("utf-8"),
         UNKNOWN_SIZE if compressed else blob.size,
         moment_ns(blob.updated),
-        generation + (_COMPRESSED if compressed else ""),
+        generation + (COMPRESSED if compressed else ""),
         generation if all_versions else "",
     )
 
 
-def _generation_of(item: Item) -> str:
+def generation_of(item: Item) -> str:
+    """What identifies an object, as far as it is known."""
     return item.version or item.etag.partition(" ")[0]
 
 
@@ -287,7 +300,7 @@ def _expect(item: Item, generation: str, *, begun: bool) -> None:
     Raises:
         FileTrouble: it is of another generation.
     """
-    expected = _generation_of(item)
+    expected = generation_of(item)
     # Of an object that was only named none is known.
     if expected and generation != expected:
         raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 GOOGLES_OWN = "https://storage.googleapis.com"
 _EMULATOR = "STORAGE_EMULATOR_HOST"
 _NO_ASIDES = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
-_SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
+_READING = "https://www.googleapis.com/auth/devstorage.read_only"
+_CHANGING = "https://www.googleapis.com/auth/devstorage.full_control"
+"""With who may read an object, which is put back with it."""
 _NOBODY = "none"
 
 FAILURES = (GoogleAPICallError, RetryError, GoogleAuthError, requests.RequestException)
@@ -44,8 +46,13 @@ FAILURES = (GoogleAPICallError, RetryError, GoogleAuthError, requests.RequestExc
 class GoogleClients:
     """Makes the clients for one bucket when they are first needed; nothing is sent before."""
 
-    def __init__(self, bucket: str, access: Access) -> None:
+    def __init__(self, bucket: str, access: Access, *, changing: bool = False) -> None:
         """Look for credentials where Google's own tools look.
+
+        Args:
+            bucket: its name.
+            access: how to reach the service.
+            changing: whether objects are to be made and deleted.
 
         Raises:
             TargetError: there are none.
@@ -67,7 +74,7 @@ class GoogleClients:
             self._project = _NOBODY
             return
         try:
-            self._credentials, project = google.auth.default(scopes=_SCOPES)
+            self._credentials, project = google.auth.default(scopes=(_CHANGING if changing else _READING,))
         except GoogleAuthError:
             # Its text may hold parts of a file with keys.
             raise CredentialsError(

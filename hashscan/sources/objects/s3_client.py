@@ -82,6 +82,8 @@ class S3Clients:
             s3={"addressing_style": "path" if access.endpoint else "auto"},
             # We compute digests enough.
             response_checksum_validation="when_required",
+            # Services that are not Amazon's may not know them; what is sent is read again.
+            request_checksum_calculation="when_required",
         )
         with explained(self.bucket, access):
             return self._session.create_client(

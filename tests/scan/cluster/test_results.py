@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.model import (
+    Action,
     Batch,
     BatchResult,
     Digest,
@@ -42,6 +43,7 @@ FOUND = FileResult(
     Picture("JPEG", 10, 20),
     low_quality=True,
     only_test=True,
+    action=Action.HELD,
 )
 BATCH = Batch("file", b"/t", b"f", 1, 9, tuple(Item(name, STAT) for name in (b"clean", b"found", b"\xff\n")))
 ANSWER = BatchResult(

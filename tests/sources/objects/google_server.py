@@ -24,6 +24,8 @@ class Generation:
     content: bytes
     live: bool = True
     encoding: str = ""
+    metadata: dict[str, object] = field(default_factory=dict)
+    """Besides what follows from the rest."""
 
 
 @dataclass
@@ -45,6 +47,11 @@ class GoogleServer:
     access: Access = DIRECT
     """How it is to be asked."""
     asked: list[str] = field(default_factory=list)
+    acl_status: int = 200
+    """Status to answer with where the ACL is asked for, too."""
+    uploads: dict[str, dict[str, object]] = field(default_factory=dict)
+    upload_url: str = ""
+    """Where it has bytes sent; to itself where this is empty."""
     _last: int = 1000
 
     def put(self, key: str, content: bytes, encoding: str = "") -> None:
@@ -66,6 +73,9 @@ class GoogleServer:
             refuse(request, 401)
             return
         parts = path.strip("/").split("/")
+        if request.command in {"POST", "PUT"}:
+            self._upload(request, options)
+            return
         if parts[0] == "download":
             del parts[0]
         if parts[:3] == ["storage", "v1", "b"]:
@@ -117,6 +127,9 @@ class GoogleServer:
         if key in self.refusals:
             refuse(request, self.refusals[key])
             return
+        if options.get("projection") == "full" and self.acl_status != 200:
+            refuse(request, self.acl_status)
+            return
         wanted = options.get("generation")
         found = [
             one
@@ -131,8 +144,14 @@ class GoogleServer:
             refuse(request, 404)
             return
         (one,) = found
+        if request.command == "DELETE":
+            self.held[key].remove(one)
+            send(request, b"", {}, status=204)
+            return
         if options.get("alt") != "media":
-            send(request, json.dumps({"generation": str(one.number)}).encode(), {})
+            said = {"generation": str(one.number), "size": str(len(one.content)), **one.metadata}
+            said |= {"contentEncoding": one.encoding} if one.encoding else {}
+            send(request, json.dumps(said).encode(), {})
             return
         headers = {"x-goog-generation": str(one.number)} if self.headers else {}
         headers |= {"ETag": '"other-than-listed"', "Last-Modified": "Tue, 06 Jan 2026 10:00:00 GMT"}
@@ -141,7 +160,10 @@ class GoogleServer:
         if start:
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         content, length = one.content[start:], size - start
-        if one.encoding == "gzip":
+        as_stored = request.headers.get("Accept-Encoding") == "gzip"
+        if one.encoding == "gzip" and as_stored:
+            headers["Content-Encoding"] = "gzip"
+        elif one.encoding == "gzip":
             # As Google does: it is decompressed on the way, in pieces of unknown number.
             request.close_connection = True
             send(request, b"decompressed " + content, headers, length=-1)
@@ -151,6 +173,27 @@ class GoogleServer:
             request.close_connection = True
             content = content[: length // 2]
         send(request, content, headers, length=length, status=206 if start else 200)
+
+    def _upload(self, request: BaseHTTPRequestHandler, options: dict[str, str]) -> None:
+        """Of one object in two requests; it must be a new one in both."""
+        content = request.rfile.read(int(request.headers["Content-Length"]))
+        if request.command == "POST":
+            self.uploads[str(len(self.uploads))] = json.loads(content)
+            options["upload_id"] = str(len(self.uploads) - 1)
+        metadata = dict(self.uploads[options["upload_id"]])
+        key = str(metadata.pop("name"))
+        if key.encode() in self.refusals:
+            refuse(request, self.refusals[key.encode()])
+        elif any(one.live for one in self.held.get(key.encode(), ())):
+            refuse(request, 412)
+        elif request.command == "POST":
+            where = f"{self.upload_url or self.url}/upload/there?upload_id={options['upload_id']}"
+            send(request, b"", {"Location": where})
+        else:
+            self.put(key, content, str(metadata.pop("contentEncoding", "")))
+            one = self.held[key.encode()][-1]
+            one.metadata = metadata
+            send(request, json.dumps({"generation": str(one.number)}).encode(), {})
 
 
 def refuse(request: BaseHTTPRequestHandler, status: int) -> None:
@@ -189,6 +232,8 @@ def google_server() -> Iterator[GoogleServer]:
                 server.serve(self)
             except OSError:
                 self.close_connection = True
+
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *args: object) -> None:
             pass

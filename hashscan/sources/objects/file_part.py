@@ -1,0 +1,51 @@
+"""A part of an open file as a file of its own, so that libraries can send it without all of it in memory."""
+
+from __future__ import annotations
+
+import io
+import os
+
+
+class FilePart(io.RawIOBase):
+    """Reads a range of a descriptor, which stays open and keeps its offset."""
+
+    def __init__(self, descriptor: int, start: int, size: int) -> None:
+        """Begin at the first byte of the range.
+
+        Args:
+            descriptor: of a regular file.
+            start: the first byte.
+            size: how many bytes; what the file has less is not read.
+        """
+        self._descriptor = descriptor
+        self._start = start
+        self._size = size
+        self._at = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read the next bytes."""
+        wanted = min(len(buffer), self._size - self._at)
+        read = os.preadv(self._descriptor, [memoryview(buffer)[:wanted]], self._start + self._at)
+        self._at += read
+        return read
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place of the range."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = min(max(0, origin + offset), self._size)
+        return self._at
+
+    def tell(self) -> int:
+        """Where the next byte is read."""
+        return self._at

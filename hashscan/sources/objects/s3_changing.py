@@ -1,0 +1,238 @@
+"""Takes objects out of buckets of S3, and puts them back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from hashscan.model import Item, Reason
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError
+from hashscan.sources.objects.file_part import FilePart
+from hashscan.sources.objects.refusals import refused
+from hashscan.sources.objects.s3 import S3Store
+from hashscan.sources.objects.s3_client import about_credentials, answer_of
+from hashscan.sources.objects.store import Transient
+
+_HEADERS = (
+    "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata",
+    "StorageClass", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled", "WebsiteRedirectLocation",
+)  # fmt: skip
+
+_WHOLE = 256 << 20
+"""Larger objects are sent in parts."""
+_PART = 64 << 20
+_PARTS = 10_000
+"""S3 takes no more."""
+
+_GRANTS = {
+    "FULL_CONTROL": "GrantFullControl", "READ": "GrantRead", "READ_ACP": "GrantReadACP",
+    "WRITE_ACP": "GrantWriteACP",
+}  # fmt: skip
+
+_NO_CONDITION = frozenset({400, 501})
+"""Services that don't know a condition on deleting say so, or don't heed it."""
+
+
+class ChangeableS3Store(S3Store, ChangeableStore):
+    """One bucket."""
+
+    deletes: ClassVar[str] = "replicas in other buckets, and versions before and after it, stay"
+
+    def describe(self, item: Item) -> Description:
+        """Ask for the headers; tags and ACL too, where these may be read."""
+        key = _text(item.name)
+        named = _named(self._bucket, key, item)
+        with _spoken("s3:GetObject, with versions s3:GetObjectVersion"):
+            head = self._client.head_object(**named, **({"IfMatch": item.etag} if item.etag else {}))
+        version = str(head.get("VersionId", ""))
+        properties: dict[str, Any] = {name: head[name] for name in _HEADERS if head.get(name)}
+        expires = head.get("ExpiresString") or head.get("Expires")
+        if expires:
+            properties["Expires"] = str(expires)
+        exact = {"Bucket": self._bucket, "Key": key, **({"VersionId": version} if version else {})}
+        unread = []
+        try:
+            with _spoken("s3:GetObjectTagging"):
+                tags = self._client.get_object_tagging(**exact)["TagSet"]
+            if tags:
+                properties["Tags"] = [[tag["Key"], tag["Value"]] for tag in tags]
+        except FileTrouble as trouble:
+            _may_lack(trouble)
+            unread.append("tags")
+        try:
+            with _spoken("s3:GetObjectAcl"):
+                properties |= _grants(self._client.get_object_acl(**exact))
+        except FileTrouble as trouble:
+            _may_lack(trouble)
+            unread.append("ACL")
+        modified = str(head.get("LastModified", ""))
+        size = int(head["ContentLength"])
+        return Description(size, str(head.get("ETag", "")), version, modified, properties, tuple(unread))
+
+    def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
+        """At once, or in parts that become one object at the end."""
+        options = _options(properties)
+        named = {"Bucket": self._bucket, "Key": _text(key)}
+        with _spoken("s3:PutObject, with tags s3:PutObjectTagging, with an ACL s3:PutObjectAcl", taken=True):
+            if size <= _WHOLE:
+                answer = self._client.put_object(
+                    **named, **options, Body=FilePart(content, 0, size), ContentLength=size, IfNoneMatch="*"
+                )
+            else:
+                answer = self._create_in_parts(named, options, content, size)
+        version = str(answer.get("VersionId", ""))
+        return Description(size, str(answer.get("ETag", "")), version, "", properties)
+
+    def _create_in_parts(
+        self, named: dict[str, str], options: dict[str, Any], content: int, size: int
+    ) -> Mapping[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        upload = {**named, "UploadId": self._client.create_multipart_upload(**named, **options)["UploadId"]}
+        part = max(_PART, -(-size // _PARTS))
+        parts = []
+        try:
+            for number, start in enumerate(range(0, size, part), 1):
+                length = min(part, size - start)
+                answer = self._client.upload_part(
+                    **upload,
+                    PartNumber=number,
+                    Body=FilePart(content, start, length),
+                    ContentLength=length,
+                )
+                parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+            whole: Mapping[str, Any] = self._client.complete_multipart_upload(
+                **upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            )
+        except BaseException:
+            # What stays of it is no object; a rule of the bucket for unfinished uploads removes it.
+            with suppress(BotoCoreError, ClientError):
+                self._client.abort_multipart_upload(**upload)
+            raise
+        return whole
+
+    def delete(self, item: Item) -> bool:
+        """By version; without versions on the condition that the ETag is still the same."""
+        named = _named(self._bucket, _text(item.name), item)
+        lasting = item.version not in {"", "null"}
+        # The version `null` can be written anew, as an object without versions can.
+        compares = lasting or (not item.version and self._compares)
+        with _spoken("s3:GetObject, with versions s3:GetObjectVersion"):
+            self._client.head_object(**named, IfMatch=item.etag)
+        condition = {} if lasting or not compares else {"IfMatch": item.etag}
+        with _spoken("s3:DeleteObject, with versions s3:DeleteObjectVersion"):
+            self._client.delete_object(**named, **condition)
+        return compares
+
+    @cached_property
+    def _compares(self) -> bool:
+        """Whether deleting heeds a condition: one that can't hold is tried on a key that nobody has."""
+        from botocore.exceptions import ClientError
+
+        nothing = f".hashscan-{secrets.token_hex(16)}"
+        try:
+            with _spoken("s3:DeleteObject", plain=True):
+                self._client.delete_object(Bucket=self._bucket, Key=nothing, IfMatch=f'"{"0" * 32}"')
+        except ClientError as error:
+            status, code = answer_of(error)
+            if status in {404, 412}:
+                return True
+            if status in _NO_CONDITION:
+                return False
+            raise _trouble(status, code, "s3:DeleteObject") from error
+        return False
+
+    @property
+    def _client(self) -> Any:
+        with self._making:
+            return self._exact
+
+
+def _text(key: bytes) -> str:
+    try:
+        return key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileTrouble(Reason.IO_ERROR, "the key is not UTF-8, which S3 demands") from None
+
+
+def _named(bucket: str, key: str, item: Item) -> dict[str, str]:
+    return {"Bucket": bucket, "Key": key, **({"VersionId": item.version} if item.version else {})}
+
+
+@contextmanager
+def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterator[None]:
+    """Turn botocore's errors into ours, which hold no text of a server.
+
+    Args:
+        rights: what the request needs.
+        taken: whether a failed condition means that the key is taken.
+        plain: whether answers of the service are left as they are.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if plain:
+            raise
+        status, code = answer_of(error)
+        if taken and (status == 412 or code in {"PreconditionFailed", "ConditionalRequestConflict"}):
+            raise TakenError from error
+        raise _trouble(status, code, rights) from error
+    except BotoCoreError as error:
+        kind = type(error).__name__
+        if about_credentials(error):
+            words = f"credentials could not be renewed ({kind})"
+            raise Transient(words, reason=Reason.CREDENTIALS) from error
+        if kind == "ParamValidationError":
+            raise FileTrouble(
+                Reason.IO_ERROR, "what it was stored with can't be said in a request"
+            ) from error
+        raise Transient(f"the request failed ({kind})") from error
+
+
+def _trouble(status: int, code: str, rights: str) -> FileTrouble | Transient:
+    trouble = refused(status, code)
+    if isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION:
+        return FileTrouble(Reason.PERMISSION, f"{trouble.detail}; it needs {rights}")
+    return trouble
+
+
+def _may_lack(trouble: FileTrouble) -> None:
+    """Services that have no tags or ACLs, and credentials that may not see them, say so in many ways."""
+    if trouble.reason in {Reason.VANISHED, Reason.REPLACED}:
+        raise trouble
+
+
+def _grants(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Who else may do what with an object, as a request to make one says it; its owner may anyway."""
+    owner = answer.get("Owner", {}).get("ID")
+    said: dict[str, list[str]] = {}
+    others = False
+    for grant in answer.get("Grants", ()):
+        grantee = grant.get("Grantee", {})
+        name = _GRANTS.get(grant.get("Permission", ""))
+        if name is None:
+            continue
+        if "ID" in grantee:
+            whom = f'id="{grantee["ID"]}"'
+            others = others or grantee["ID"] != owner or name != "GrantFullControl"
+        elif "URI" in grantee:
+            whom, others = f'uri="{grantee["URI"]}"', True
+        else:
+            continue
+        said.setdefault(name, []).append(whom)
+    return {"Grants": {name: ", ".join(whom) for name, whom in said.items()}} if others else {}
+
+
+def _options(properties: Properties) -> dict[str, Any]:
+    options = {name: properties[name] for name in (*_HEADERS, "Expires") if name in properties}
+    options |= properties.get("Grants", {})
+    if tags := properties.get("Tags"):
+        options["Tagging"] = urlencode([(key, value) for key, value in tags])
+    return options

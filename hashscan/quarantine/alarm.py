@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hashscan.errors import LockedError, OutputError
-from hashscan.quarantine.compared import known
+from hashscan.quarantine.compared import known, last_known
 from hashscan.quarantine.store import Quarantine
 
 _NAMED = 10

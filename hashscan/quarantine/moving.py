@@ -53,6 +53,8 @@ class Answer:
     item: str = ""
     """Its id in quarantine; also where it is what came along in the file's place."""
     detail: str = ""
+    place: bytes = b""
+    """The folder that it is kept in."""
     links: int = 1
     """Names of the file, with the one that was taken."""
     writers: tuple[str, ...] = ()
@@ -123,13 +125,21 @@ def _settled(
     changed = {held.status.st_dev: held.file for held, _, _ in begun}
     for descriptor in changed.values():
         system.sync_file_system(descriptor)
+    places = {held.item: place.path for held, place, _ in begun}
     writers = open_writers({(h.status.st_dev, h.status.st_ino) for h, _ in done}) if done else {}
     for held, folder in done:
         links = os.fstat(held.file).st_nlink
         others = writers.get((held.status.st_dev, held.status.st_ino), [])
         quarantine.note(State.MOVED, held.item, folder=folder, links=links, writers=others)
         programs = tuple(f"{w['program']} (pid {w['pid']})" for w in others)
-        yield Answer(held.request.path, Outcome.DONE, held.item, links=held.status.st_nlink, writers=programs)
+        yield Answer(
+            held.request.path,
+            Outcome.DONE,
+            held.item,
+            place=places[held.item],
+            links=held.status.st_nlink,
+            writers=programs,
+        )
     quarantine.settle()
 
 
@@ -255,4 +265,4 @@ def _displaced(quarantine: Quarantine, held: Held, place: Place, why: str, *, wi
     where = place.path if within else held.parent_path.rstrip(b"/") + b"/" + private_name(held.entry)
     detail = f"something else was put in its place and can't go back ({why}); it is kept as {held.item}"
     quarantine.note(State.DISPLACED, held.item, place=path_fields(where), detail=detail)
-    return Answer(held.request.path, Outcome.RACED, held.item, detail)
+    return Answer(held.request.path, Outcome.RACED, held.item, detail, where)

@@ -9,9 +9,10 @@ from typing import Any
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.custody import put_back, seal
-from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, sync_folder
+from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
+from hashscan.quarantine.notes import take_away
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
@@ -89,6 +90,7 @@ def _restore_within(
     try:
         put_back(file, item.record["file"])
         system.sync(file)
+        take_away(item, place.descriptor, place.path, parent, name)
         _set_in(item, place.descriptor, parent, name)
     except (OSError, NotDone) as error:
         seal(file)
@@ -127,6 +129,8 @@ def _restore_across(
                 inode = os.fstat(copy).st_ino
                 quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **_why(item))
                 quarantine.log.sync()
+                where = split(item.path)[0] + b"/" + private_name(item.id.encode())
+                take_away(item, private, where, parent, name)
                 _set_in(item, private, parent, name)
             except (OSError, NotDone):
                 system.unlink(private, item.id.encode())
@@ -173,7 +177,7 @@ def _times_of_folder(item: Item, parent: int, before: os.stat_result) -> None:
     """Only where nothing was done in the folder since: then it is again what it was."""
     if item.folder is not None and before.st_mtime_ns == item.folder["after_ns"]:
         with suppress(PermissionError):  # an ordinary user, in a folder of another
-            os.utime(f"/proc/self/fd/{parent}", ns=(before.st_atime_ns, item.folder["mtime_ns"]))
+            system.set_folder_times(parent, before.st_atime_ns, item.folder["mtime_ns"])
 
 
 def _stays(quarantine: Quarantine, item: Item, error: Exception) -> NotDone:

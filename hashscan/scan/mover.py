@@ -16,6 +16,7 @@ from hashscan.model import Action
 from hashscan.quarantine.accusing import request_of
 from hashscan.quarantine.holding import Outcome, Request
 from hashscan.quarantine.moving import Answer, Retention, move
+from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.store import Quarantine
 from hashscan.reports.base import Record
@@ -43,7 +44,7 @@ class Mover:
 
         Raises:
             LockedError: another process uses the quarantine.
-            UsageError: a chosen folder can't be used.
+            UsageError: a chosen folder can't be used, or the note is none.
             OutputError: the quarantine can't be written, or its log is damaged.
         """
         self.outcomes: Counter[Outcome] = Counter()
@@ -52,6 +53,7 @@ class Mover:
         self._terms = Retention(
             timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by)
         )
+        self._note = None if settings.note is None else read_note(settings.note)
         self._told = told
         if os.geteuid() != 0:
             told("an ordinary user can move nothing but own files, and that user can open them still")
@@ -112,7 +114,7 @@ class Mover:
                 r.path: Answer(r.path, Outcome.REFUSED, detail="the sweep was stopped") for r in requests
             }
         else:
-            answers = {a.path: a for a in move(quarantine, requests, self._terms)}
+            answers = {a.path: a for a in move(quarantine, requests, self._terms, self._note)}
         for finding, request in zip(findings, asked, strict=True):
             yield finding if request is None else self._said(finding, request, answers[request.path])
 
@@ -130,6 +132,8 @@ class Mover:
             if answer.writers:
                 said["writers"] = list(answer.writers)
                 self._told(f"{path} is open for writing: {', '.join(answer.writers)}")
+            if answer.no_note:
+                said["no_note"] = answer.no_note
             return {**finding, "action": Action.QUARANTINE.value, "quarantine": said}
         said["detail"] = answer.detail
         if self.left <= _SAID:

@@ -17,6 +17,7 @@ from hashscan.model import Action
 from hashscan.quarantine.accusing import request_of
 from hashscan.quarantine.holding import Outcome, Request
 from hashscan.quarantine.moving import Answer, Retention, move
+from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.store import Quarantine
 from hashscan.reports.base import Record
@@ -45,7 +46,7 @@ class Mover:
         Raises:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
                 goes on, nothing is moved and each finding says why.
-            UsageError: a chosen folder can't be used.
+            UsageError: a chosen folder can't be used, or the note is none.
             OutputError: the quarantine can't be written, or its log is damaged.
         """
         self.outcomes: Counter[Outcome] = Counter()
@@ -54,6 +55,7 @@ class Mover:
         self._terms = Retention(
             timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by)
         )
+        self._note = None if settings.note is None else read_note(settings.note)
         self._told = told
         if os.geteuid() != 0:
             told("an ordinary user can move nothing but own files, and that user can open them still")
@@ -120,7 +122,7 @@ class Mover:
         given = (
             (Answer(request.path, Outcome.REFUSED, detail=why_not) for request in requests)
             if quarantine is None
-            else move(quarantine, requests, self._terms)
+            else move(quarantine, requests, self._terms, self._note)
         )
         answers = {answer.path: answer for answer in given}
         for finding, request in zip(findings, asked, strict=True):
@@ -140,6 +142,8 @@ class Mover:
             if answer.writers:
                 said["writers"] = list(answer.writers)
                 self._told(f"{path} is open for writing: {', '.join(answer.writers)}")
+            if answer.no_note:
+                said["no_note"] = answer.no_note
             return {**finding, "action": Action.QUARANTINE.value, "quarantine": said}
         said["detail"] = answer.detail
         if self.left <= _SAID:

@@ -14,6 +14,7 @@ from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, told
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.settings import BreakerLimits, QuarantineSettings
 
@@ -84,6 +85,8 @@ def add(
             else:
                 left += 1
                 say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+        # A report may be older than a withdrawal.
+        say_withdrawn(state, quarantine)
         say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
@@ -83,7 +84,7 @@ def open_item(item: Item, place: Place) -> int:
 def _restore_within(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="rename")
+    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -99,7 +100,7 @@ def _restore_within(
 
 def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name: bytes) -> None:
     """Put back what is not opened, since nobody knows what it is."""
-    quarantine.note(State.RESTORING, item.id, way="rename")
+    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -112,7 +113,7 @@ def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name:
 def _restore_across(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="copy")
+    quarantine.note(State.RESTORING, item.id, way="copy", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -125,7 +126,8 @@ def _restore_across(
                 put_back(copy, item.record["file"])
                 system.sync(copy)
                 # Which file it is, should we die before the next line.
-                quarantine.note(State.RESTORING, item.id, way="copy", inode=os.fstat(copy).st_ino)
+                inode = os.fstat(copy).st_ino
+                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **_why(item))
                 quarantine.log.sync()
                 where = split(item.path)[0] + b"/" + private_name(item.id.encode())
                 take_away(item, private, where, parent, name)
@@ -138,6 +140,11 @@ def _restore_across(
     except (OSError, NotDone) as error:
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
+
+
+def _why(item: Item) -> dict[str, Any]:
+    """What the log says of an item that nothing accuses any more."""
+    return {"withdrawals": item.withdrawals} if item.withdrawn else {}
 
 
 def _set_in(item: Item, source: int, parent: int, name: bytes) -> None:

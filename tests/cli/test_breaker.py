@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -12,26 +11,15 @@ from typing import Any
 
 import pytest
 
-from hashscan.model import Entry
 from tests.cli.conftest import Ran, Run
-from tests.cli.published import publish, pull
+from tests.cli.published import BAD, THEME, national, signed
 
-THEME, BAD, BOTH = b"a theme's picture", b"a crime", b"both"
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 LIMITS = ("--breaker-files", "4")
 
+__all__ = ["national", "signed"]  # fixtures
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def signed(run: Run, tmp_path: Path) -> None:
-    """A list that accuses two contents, by an entry each."""
-    entries = [
-        Entry(name, "sha256", hashlib.sha256(content).digest(), "A1")
-        for name, content in (("e-theme", THEME), ("e-bad", BAD))
-    ]
-    publish(run, tmp_path / "national", entries)
-    pull(run, tmp_path / "national")
 
 
 @pytest.fixture

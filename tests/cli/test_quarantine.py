@@ -181,7 +181,8 @@ AS_ANOTHER = """
 import os, sys
 # All that is needed, while the interpreter's own folder can still be read.
 import hashscan.cli.quarantine, hashscan.quarantine.accusing, hashscan.quarantine.moving
-import hashscan.quarantine.repair, hashscan.quarantine.verifying, hashscan.registry
+import hashscan.quarantine.repair, hashscan.quarantine.verifying, hashscan.quarantine.withdrawals
+import hashscan.registry
 from hashscan.cli.main import run
 os.setgroups([]); os.setgid(12345); os.setuid(12345)
 sys.exit(run(sys.argv[1:]))

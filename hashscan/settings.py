@@ -200,6 +200,8 @@ class QuarantineSettings:
     """Seconds after which it must be gone."""
     places: tuple[Path, ...] = ()
     """Folders to keep it beneath, one for each file system."""
+    note: Path | None = None
+    """Text to leave in place of what is moved."""
 
     def __post_init__(self) -> None:
         if self.destroy_by < self.retain_min:
@@ -209,7 +211,11 @@ class QuarantineSettings:
 
     @classmethod
     def of(
-        cls, retain_min: float | None, destroy_by: float | None, places: tuple[Path, ...] = ()
+        cls,
+        retain_min: float | None,
+        destroy_by: float | None,
+        places: tuple[Path, ...] = (),
+        note: Path | None = None,
     ) -> QuarantineSettings:
         """From what may not have been said.
 
@@ -223,7 +229,7 @@ class QuarantineSettings:
                 advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
                 "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
             )
-        return cls(retain_min, destroy_by, places)
+        return cls(retain_min, destroy_by, places, note)
 
 
 @dataclass(frozen=True, slots=True)

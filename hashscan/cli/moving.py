@@ -14,6 +14,7 @@ from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, told
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.settings import BreakerLimits, QuarantineSettings
 
@@ -35,6 +36,7 @@ def add(
     retain_min: float | None,
     destroy_by: float | None,
     places: tuple[Path, ...],
+    note: Path | None,
     breaker_owners: int,
     breaker_files: int,
     dry_run: bool,
@@ -50,9 +52,11 @@ def add(
     """
     from hashscan.quarantine.holding import Outcome
     from hashscan.quarantine.moving import Retention, move
+    from hashscan.quarantine.notes import read_note
     from hashscan.quarantine.store import Quarantine
 
-    settings = QuarantineSettings.of(retain_min, destroy_by, places)
+    settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
+    text = None if note is None else read_note(note)
     limits = BreakerLimits(breaker_owners, breaker_files)
     requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits)
     if dry_run:
@@ -65,7 +69,7 @@ def add(
     with Quarantine(state, settings.places, told) as quarantine:
         mend(quarantine)
         terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
-        for answer in move(quarantine, requests, terms):
+        for answer in move(quarantine, requests, terms, text):
             path = printable(os.fsdecode(answer.path))
             if answer.outcome is Outcome.DONE:
                 moved += 1
@@ -76,9 +80,13 @@ def add(
                     )
                 if answer.writers:
                     say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+                if answer.no_note:
+                    say(f"hashscan: no note was left at {path}: {answer.no_note}")
             else:
                 left += 1
                 say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+        # A report may be older than a withdrawal.
+        say_withdrawn(state, quarantine)
         say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 

@@ -42,6 +42,13 @@ def quarantine_options(command: F) -> F:
                 help="Keep what is found on this folder's file system beneath it; repeatable. Root only.",
             ),
             _option(
+                "--leave-note",
+                "note",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="Leave the text of this file in place of each; it tells the customer that you know.",
+            ),
+            _option(
                 "--breaker-owners",
                 type=int,
                 default=_LIMITS.owners,

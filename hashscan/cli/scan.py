@@ -231,6 +231,7 @@ def command(
     retain_min: float | None,
     destroy_by: float | None,
     places: tuple[Path, ...],
+    note: Path | None,
     breaker_owners: int,
     breaker_files: int,
     **options: Any,
@@ -251,7 +252,7 @@ def command(
         neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
         breaker=BreakerLimits(breaker_owners, breaker_files),
-        quarantine=QuarantineSettings.of(retain_min, destroy_by, places) if quarantine else None,
+        quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
     return sweep(settings)

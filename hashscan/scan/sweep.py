@@ -21,6 +21,7 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
+from hashscan.quarantine.alarm import Alarm, alarm
 from hashscan.quarantine.standing import standing_fields
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
@@ -141,6 +142,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             keep=settings.state is not None and settings.cluster is None,
         )
         pace, gate = _restraint(settings.neighbour, stack, deadline)
+        withdrawn = alarm(settings.state) if settings.state is not None else Alarm(())
+        for words in withdrawn.words:
+            observer.told(words)
         memory = None
         if setup.keep:
             memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
@@ -240,6 +244,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({} if shard is None or run.cut_short else shard.fields()),
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
+                **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
                 **_quarantine_fields(settings.state, mover),
             },
         )

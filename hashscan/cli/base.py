@@ -21,6 +21,9 @@ from hashscan.settings import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SETTINGS_FILE = "hashscan.settings_file"
+"""Key of its path in a context, where there is one."""
+
 _SPOKEN_FOR = frozenset({"help", "version", "config"})
 
 
@@ -90,6 +93,7 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
     for key in shared.keys() - used:
         raise UsageError(f"{source}: no command has an option {key!r}", advice="Mend or remove the key.")
     ctx.default_map = defaults
+    ctx.meta[SETTINGS_FILE] = str(source)
 
 
 def _defaults(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +13,10 @@ import click
 
 from hashscan.cli.base import Duration, HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, told
+from hashscan.cli.policy_options import act_on_option, weak_of
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.model import Weak
 
 if TYPE_CHECKING:
     from hashscan.quarantine.holding import Request
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep what is found on this folder's file system beneath it; repeatable. Root only.",
 )
+@act_on_option
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
 def add(
@@ -45,15 +49,16 @@ def add(
     retain_min: float | None,
     destroy_by: float | None,
     places: tuple[Path, ...],
+    act_on: tuple[str, ...],
     dry_run: bool,
     state: Path,
 ) -> int:
     """Move the matches of reports, or with --reason the files at PATHs, into quarantine.
 
-    Of a REPORT all that is `match` is moved, and nothing that is held, for review, or matched by test
-    entries or stale lists alone; a file that has changed since stays. Each file is hashed once more as it is
-    moved. How long it is kept is for the law to say, so both terms must be given. Exits 3 when a file was
-    not moved.
+    Of a REPORT all that is `match` is moved, and nothing that is held or for review. What only test entries,
+    local lists or stale ones speak for stays, unless --act-on says so; and so does a file that has changed
+    since. Each file is hashed once more as it is moved. How long it is kept is for the law to say, so both
+    terms must be given. Exits 3 when a file was not moved.
     """
     from hashscan.quarantine.holding import Outcome
     from hashscan.quarantine.moving import Retention, move
@@ -69,7 +74,7 @@ def add(
         raise UsageError(
             "--destroy-by is shorter than --retain-min", advice="Give the longer term to the former."
         )
-    requests = _by_hand(what, reason) if reason is not None else _of_reports(map(Path, what))
+    requests = _by_hand(what, reason) if reason is not None else _of_reports(map(Path, what), weak_of(act_on))
     if dry_run:
         for request in requests:
             click.echo(printable(os.fsdecode(request.path)))
@@ -104,14 +109,23 @@ def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
     return [Request(os.path.abspath(os.fsencode(path)), {"reason": reason}) for path in paths]
 
 
-def _of_reports(reports: Iterable[Path]) -> Iterator[Request]:
-    from hashscan.quarantine.accusing import request_of
+def _of_reports(reports: Iterable[Path], act_on: tuple[Weak, ...]) -> Iterator[Request]:
+    from hashscan.quarantine.accusing import request_of, unbacked
+    from hashscan.quarantine.backing import WORDS
     from hashscan.reports.reading import read_report
 
+    left = Counter[Weak]()
     for report in reports:
         records = read_report(report)
         sweep = next(records)
         for record in records:
-            request = request_of(record, sweep)
+            request = request_of(record, sweep, act_on)
             if request is not None:
                 yield request
+            elif (weak := unbacked(record, sweep, act_on)) is not None:
+                left[weak] += 1
+    for weak, number in left.items():
+        say(
+            f"hashscan: {number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the "
+            f"word of {WORDS[weak]} without --act-on {weak}"
+        )

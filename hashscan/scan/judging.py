@@ -8,14 +8,12 @@ from dataclasses import replace
 from hashscan.hashing.formats import FORMATS, advice
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import Kind
-from hashscan.model import ALGORITHMS, Digest, FileResult, Kept, Reason, VariantDigest, Verdict
+from hashscan.model import ALGORITHMS, MATCHES_KEPT, Digest, FileResult, Kept, Reason, VariantDigest, Verdict
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, closest_of_each
-from hashscan.scan.policy import closeness, judge, only_test
+from hashscan.scan.policy import ONLY_REPORT, Policy, closeness, explained, judge, only_test
+from hashscan.scan.rules import NOTHING, Subject
 from hashscan.scan.state.packing import pack
-
-MATCHES_KEPT = 32
-"""A list may hold thousands of copies of one hash; a finding names the closest."""
 
 
 def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
@@ -71,6 +69,8 @@ def result_of(
     *,
     with_digests: bool = False,
     augment: frozenset[Kind] = frozenset(),
+    subject: Subject = NOTHING,
+    policy: Policy = ONLY_REPORT,
 ) -> FileResult:
     """The verdict for a file that was read and matched.
 
@@ -79,6 +79,8 @@ def result_of(
         algorithms: those whose digests are told, in that order.
         with_digests: tell the digests of clean files, too.
         augment: kinds of pictures whose digests are told besides.
+        subject: what is known of the file; its digests are added.
+        policy: in force.
     """
     stat = file.item.stat
     if file.unreadable:
@@ -86,7 +88,8 @@ def result_of(
         archived = file.reason is Reason.ARCHIVED
         verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
         return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
-    verdict, because, action = judge(file.matches, file.reason)
+    subject = subject._replace(sha256=file.exact.get("sha256"))
+    verdict, because, action = judge(file.matches, file.reason, subject, policy)
     decoded = file.decoded
     result = FileResult(
         file.item.name,
@@ -106,7 +109,7 @@ def result_of(
         digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
     return replace(
         result,
-        matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
+        matches=tuple(explained(file.matches, subject, policy)[:MATCHES_KEPT]) if because else (),
         digests=tuple(digests[name] for name in algorithms if name in digests),
         picture=None if decoded is None else decoded.picture,
         augmented=() if decoded is None or not augment else tuple(_augmented(decoded, augment)),

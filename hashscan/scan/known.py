@@ -16,9 +16,11 @@ from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
 from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
+from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.observer import Observer
+from hashscan.scan.policy_table import unused_lists
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.state.knowing import KnownFiles
@@ -85,6 +87,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         infos = fingerprinted(opened)
         exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
         observer.excepted(exceptions)
+        for words in unused_lists(settings.policy.rules, infos):
+            observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
         writing = stack.enter_context(Writing(reports, observer))
@@ -95,6 +99,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
             excepted=exceptions.in_force,
+            policy=policy_in_force(settings.policy, infos, settings.state),
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
@@ -121,6 +126,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
                 files_from=None,
                 inventory=None,
                 started=started.isoformat(),
+                policy=policy_fields(settings.policy),
                 known=True,
             )
         )

@@ -27,12 +27,12 @@ class PolicyParam(click.ParamType[tuple[PolicyRule, ...]]):
         """Read its rules."""
         from hashscan.scan.policy_table import rules_of
 
-        if isinstance(value, list):
-            assert ctx is not None
-            return rules_of(value, ctx.meta[SETTINGS_FILE])
         if isinstance(value, tuple):
             return value
-        path = Path(str(value))
+        if not isinstance(value, str):
+            assert ctx is not None
+            return rules_of(value, ctx.meta[SETTINGS_FILE])
+        path = Path(value)
         _, tables = read_file(path, {})
         for key in tables:
             if key != "policy":

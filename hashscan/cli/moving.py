@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.base import Duration, HashscanCommand, state_option
+from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, told
 from hashscan.cli.policy_options import act_on_option, weak_of
+from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.cli.withdrawals import say_withdrawn
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import Weak
+from hashscan.settings import BreakerLimits, QuarantineSettings
 
 if TYPE_CHECKING:
     from hashscan.quarantine.holding import Request
@@ -27,19 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reason", metavar="TEXT", help="Why files named by PATH are moved; without it, reports are named."
 )
-@click.option(
-    "--retain-min", type=Duration(), metavar="TIME", help="How long evidence must be kept, such as 90d."
-)
-@click.option(
-    "--destroy-by", type=Duration(), metavar="TIME", help="How long it may be kept at most, such as 365d."
-)
-@click.option(
-    "--place",
-    "places",
-    multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Keep what is found on this folder's file system beneath it; repeatable. Root only.",
-)
+@quarantine_options
 @act_on_option
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
@@ -49,32 +39,30 @@ def add(
     retain_min: float | None,
     destroy_by: float | None,
     places: tuple[Path, ...],
+    note: Path | None,
+    breaker_owners: int,
+    breaker_files: int,
     act_on: tuple[str, ...],
     dry_run: bool,
     state: Path,
 ) -> int:
     """Move the matches of reports, or with --reason the files at PATHs, into quarantine.
 
-    Of a REPORT all that is `match` is moved, and nothing that is held or for review. What only test entries,
-    local lists or stale ones speak for stays, unless --act-on says so; and so does a file that has changed
-    since. Each file is hashed once more as it is moved. How long it is kept is for the law to say, so both
-    terms must be given. Exits 3 when a file was not moved.
+    Of a REPORT all that is `match` is moved, and nothing that is held or for review, nor what only an entry
+    accuses that hits too much. What test entries, local lists or stale ones alone speak for stays unless
+    --act-on says so, and so does a file that has changed since. Each file is hashed once more as it is moved.
+    The report must be that of a whole sweep which came to its end. How long a file is kept is for the law to
+    say, so both terms must be given. Exits 3 when a file was not moved.
     """
     from hashscan.quarantine.holding import Outcome
     from hashscan.quarantine.moving import Retention, move
+    from hashscan.quarantine.notes import read_note
     from hashscan.quarantine.store import Quarantine
 
-    if retain_min is None or destroy_by is None:
-        raise UsageError(
-            "how long evidence is kept differs by country, so --retain-min and --destroy-by have no default",
-            advice="Ask your counsel how long this must be kept for the authorities, and by when it must be "
-            "destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
-        )
-    if destroy_by < retain_min:
-        raise UsageError(
-            "--destroy-by is shorter than --retain-min", advice="Give the longer term to the former."
-        )
-    requests = _by_hand(what, reason) if reason is not None else _of_reports(map(Path, what), weak_of(act_on))
+    settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
+    text = None if note is None else read_note(note)
+    limits = BreakerLimits(breaker_owners, breaker_files)
+    requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits, weak_of(act_on))
     if dry_run:
         for request in requests:
             click.echo(printable(os.fsdecode(request.path)))
@@ -82,10 +70,10 @@ def add(
     if os.geteuid() != 0:
         say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
     moved = left = 0
-    with Quarantine(state, places, told) as quarantine:
+    with Quarantine(state, settings.places, told) as quarantine:
         mend(quarantine)
-        terms = Retention(timedelta(seconds=retain_min), timedelta(seconds=destroy_by))
-        for answer in move(quarantine, requests, terms):
+        terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
+        for answer in move(quarantine, requests, terms, text):
             path = printable(os.fsdecode(answer.path))
             if answer.outcome is Outcome.DONE:
                 moved += 1
@@ -96,9 +84,13 @@ def add(
                     )
                 if answer.writers:
                     say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+                if answer.no_note:
+                    say(f"hashscan: no note was left at {path}: {answer.no_note}")
             else:
                 left += 1
                 say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+        # A report may be older than a withdrawal.
+        say_withdrawn(state, quarantine)
         say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 
@@ -109,23 +101,12 @@ def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
     return [Request(os.path.abspath(os.fsencode(path)), {"reason": reason}) for path in paths]
 
 
-def _of_reports(reports: Iterable[Path], act_on: tuple[Weak, ...]) -> Iterator[Request]:
-    from hashscan.quarantine.accusing import request_of, unbacked
-    from hashscan.quarantine.backing import WORDS
-    from hashscan.reports.reading import read_report
+def _of_reports(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Iterator[Request]:
+    from hashscan.scan.accused import Accused
 
-    left = Counter[Weak]()
-    for report in reports:
-        records = read_report(report)
-        sweep = next(records)
-        for record in records:
-            request = request_of(record, sweep, act_on)
-            if request is not None:
-                yield request
-            elif (weak := unbacked(record, sweep, act_on)) is not None:
-                left[weak] += 1
-    for weak, number in left.items():
-        say(
-            f"hashscan: {number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the "
-            f"word of {WORDS[weak]} without --act-on {weak}"
-        )
+    accused = Accused([Path(name) for name in names], limits, act_on)
+    for words in accused.said():
+        say(f"hashscan: {printable(words)}")
+    yield from accused.requests()
+    for words in accused.unbacked():
+        say(f"hashscan: {words}")

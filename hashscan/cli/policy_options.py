@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.base import SETTINGS_FILE
+from hashscan.cli.base import SETTINGS_FILE, TableOption
 from hashscan.errors import UsageError
 from hashscan.model import PolicyRule, Weak
 from hashscan.settings import PolicySettings, read_file
@@ -48,6 +48,8 @@ def act_on_option(command: F) -> F:
     """The option --act-on."""
     return click.option(
         "--act-on",
+        cls=TableOption,
+        table="quarantine",
         multiple=True,
         type=click.Choice(list(map(str, Weak))),
         help="Also move files on the word of local lists, of lists past their expiry, or of test entries; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from hashscan.model import TEST_CATEGORY, TrustState, Weak
 
@@ -30,3 +30,12 @@ def lacking(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak 
     if weak is not None and weak not in act_on:
         return weak
     return Weak.TEST if category == TEST_CATEGORY and Weak.TEST not in act_on else None
+
+
+def words_of(unbacked: Mapping[Weak, int]) -> list[str]:
+    """What is to be said of matches that stay for lack of this, given how many they are."""
+    return [
+        f"{number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the word of "
+        f"{WORDS[weak]} without --act-on {weak}"
+        for weak, number in unbacked.items()
+    ]

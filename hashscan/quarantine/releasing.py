@@ -23,7 +23,7 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         quarantine: what holds it.
         item: which.
         reason: why, for the record.
-        override: whether to do so before the shortest term is over.
+        override: whether to do so before the shortest term is over, or though nothing accuses it any more.
 
     Raises:
         NotDone: it must still be kept, or can't be removed.
@@ -33,6 +33,8 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     if _moment(item, "retain_min") > datetime.now(UTC) and not override:
         raise NotDone(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
+    if item.withdrawn and not override:
+        raise NotDone(Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override")
     place = place_of(quarantine, item)
     quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()

@@ -16,6 +16,7 @@ from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
 from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
+from hashscan.scan.breaker import limits_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
@@ -91,7 +92,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
-        writing = stack.enter_context(Writing(reports, observer))
+        writing = stack.enter_context(Writing(reports, observer, settings.breaker))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -127,6 +128,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
                 inventory=None,
                 started=started.isoformat(),
                 policy=policy_fields(settings.policy),
+                breaker=limits_fields(settings.breaker),
                 known=True,
             )
         )
@@ -136,6 +138,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             emit(record)
         known.finish()
         summary = run.summary
+        further = writing.settle(summary)
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
         if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))
@@ -147,4 +150,4 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
-        return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock)
+        return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock, further)

@@ -161,7 +161,9 @@ def test_only_fresh_signed_lists_move_anything_by_themselves(
     assert told(ran) == fresh | weak | {"ann/own": ("match", "quarantine")}
     assert "rule 1: quarantine; but nothing is moved on the word of a test entry" in because(ran)
     config = policy(
-        tmp_path, 'act-on = ["local", "test"]\n[[policy]]\naction = "quarantine"\n', "hashscan.toml"
+        tmp_path,
+        '[quarantine]\nact-on = ["local", "test"]\n[[policy]]\naction = "quarantine"\n',
+        "hashscan.toml",
     )
     ran = run("--config", config, "scan", files, "--report", "-")
     assert set(told(ran).values()) == {("match", "quarantine")}

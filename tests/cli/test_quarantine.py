@@ -79,10 +79,10 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
 def test_a_note_is_left_and_swept_like_any_file(report: Path, tmp_path: Path, run: Run) -> None:
     note, bad = tmp_path / "note.txt", report.parent / "files" / "bad"
     note.write_bytes(b"\x89PNG\r\n")
-    ran = run("quarantine", "add", report, *TERMS, "--leave-note", note)
+    ran = run("quarantine", "add", report, *TERMS, *ON, "--leave-note", note)
     assert (ran.code, bad.read_bytes()) == (2, b"accused")
     note.write_text("Ask us.\n")
-    assert run("quarantine", "add", report, *TERMS, "--leave-note", note).code == 0
+    assert run("quarantine", "add", report, *TERMS, *ON, "--leave-note", note).code == 0
     assert bad.read_text() == "Ask us.\n"
     assert run("scan", bad.parent, "--report", tmp_path / "again").code == 0
     assert json.loads((tmp_path / "again").read_text().splitlines()[-1])["files"] == 11

@@ -19,8 +19,8 @@ Owner = int | str
 
 _FROM_THE_FIRST = frozenset({"excepted", "doubt"})
 _IN_THE_END = _FROM_THE_FIRST | {"withheld"}
-"""What is said of matches that do not accuse: as they are counted, and as what they hit is judged. A match that
-policy withholds says as much of its entry as any other."""
+"""What is said of matches that do not accuse: as they are counted, and as what they hit is judged. A match
+that policy withholds says as much of its entry as any other."""
 
 
 @dataclass(slots=True)

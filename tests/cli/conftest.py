@@ -60,7 +60,7 @@ def age(state: Path) -> Callable[[], None]:
 
 
 def runner(state: Path) -> Run:
-    """Runs commands with this state folder."""
+    """What runs commands with a state folder."""
 
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
         done = subprocess.run(

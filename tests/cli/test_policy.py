@@ -160,11 +160,8 @@ def test_only_fresh_signed_lists_move_anything_by_themselves(
     ran = run("scan", files, "--report", "-", "--policy", move, "--act-on", "local")
     assert told(ran) == fresh | weak | {"ann/own": ("match", "quarantine")}
     assert "rule 1: quarantine; but nothing is moved on the word of a test entry" in because(ran)
-    config = policy(
-        tmp_path,
-        '[quarantine]\nact-on = ["local", "test"]\n[[policy]]\naction = "quarantine"\n',
-        "hashscan.toml",
-    )
+    both = '[quarantine]\nact-on = ["local", "test"]\n[[policy]]\naction = "quarantine"\n'
+    config = policy(tmp_path, both, "hashscan.toml")
     ran = run("--config", config, "scan", files, "--report", "-")
     assert set(told(ran).values()) == {("match", "quarantine")}
     assert ran.lines[0]["policy"]["act_on"] == ["local", "test"]
@@ -280,7 +277,7 @@ def test_a_theme_picture_that_is_known_good_is_held_everywhere(
     [
         ('[[policy]]\ncategory = "A9"\naction = "held"\n', "policy rule 1, key 'category': 'A9'"),
         ('[[policy]]\naction = "held"\n[[policy]]\naction = "shred"\n', "policy rule 2, key 'action'"),
-        ("[policy]\naction = 'held'\n", ""),
+        ("[policy]\naction = 'held'\n", "[[policy]]"),
         ("policy = 3\n", "`policy` is no table of rules"),
     ],
 )

@@ -55,17 +55,30 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectIdentity:
+    """What a sweep saw of an object; where all of it is empty, whatever is there now is meant."""
+
+    etag: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One file that is to be moved."""
+    """One file or object that is to be moved."""
 
     path: bytes
-    """Absolute, and no link in it is followed."""
+    """Absolute, and no link in it is followed; or a URL."""
     accusation: Mapping[str, Any]
     """What speaks against it, for the record; JSON values by key."""
     sha256: str | None = None
     """Of the content that was found, in hex."""
-    identity: Identity | None = None
+    identity: Identity | ObjectIdentity | None = None
     """Where the content's digest is not known; without either, whatever is there is meant."""
+
+    @property
+    def of_object(self) -> bool:
+        """Whether it is no file of this machine."""
+        return is_url(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,11 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     if FOLDER_NAME in names:
         raise NotDone(Outcome.REFUSED, "it lies in a quarantine")
     return path[: -len(names[-1]) - 1] or b"/", names[-1]
+
+
+def is_url(path: bytes) -> bool:
+    """Whether a path leads off this machine; those that don't are absolute."""
+    return not path.startswith(b"/") and b"://" in path
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from hashscan.quarantine.exchange import (
 )
 from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
 from hashscan.quarantine.items import State, path_fields
+from hashscan.quarantine.objects.moving import move_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
@@ -42,6 +43,13 @@ class Retention:
     """No item is destroyed earlier unless told so."""
     destroy_by: timedelta
     """Every item should be destroyed by then."""
+
+    def terms(self, now: datetime) -> dict[str, str]:
+        """Both for what is moved now, as the log has them."""
+        return {
+            "retain_min": (now + self.retain_min).isoformat(),
+            "destroy_by": (now + self.destroy_by).isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +81,20 @@ def move(quarantine: Quarantine, requests: Iterable[Request], retention: Retenti
     todo = iter(requests)
     while some := list(islice(todo, _TOGETHER)):
         try:
-            answers = _together(quarantine, some, retention)
+            yield from _together(quarantine, [one for one in some if not one.of_object], retention)
+            for request in some:
+                if request.of_object:
+                    yield _object(quarantine, request, retention)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
-        yield from answers
+
+
+def _object(quarantine: Quarantine, request: Request, retention: Retention) -> Answer:
+    try:
+        item = move_object(quarantine, request, retention)
+    except NotDone as error:
+        return Answer(request.path, error.outcome, detail=str(error))
+    return Answer(request.path, Outcome.DONE, item.id)
 
 
 def _together(quarantine: Quarantine, requests: list[Request], retention: Retention) -> list[Answer]:
@@ -134,7 +152,6 @@ def _settled(
 
 
 def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> dict[str, Any]:
-    now = datetime.now(UTC)
     return {
         "type": State.MOVING,
         "item": held.item,
@@ -145,8 +162,7 @@ def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> 
         "file": held.facts,
         "digests": held.digests,
         "accusation": held.request.accusation,
-        "retain_min": (now + retention.retain_min).isoformat(),
-        "destroy_by": (now + retention.destroy_by).isoformat(),
+        **retention.terms(datetime.now(UTC)),
     }
 
 

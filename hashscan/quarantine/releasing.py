@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hashscan.quarantine import system
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item, State
+from hashscan.quarantine.objects.restoring import stays
 from hashscan.quarantine.restoring import place_of
 from hashscan.quarantine.store import Quarantine
 
@@ -33,6 +34,16 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     if _moment(item, "retain_min") > datetime.now(UTC) and not override:
         raise NotDone(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
+    if item.of_object:
+        quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
+        quarantine.log.sync()
+        try:
+            quarantine.keeping.drop(item)
+        except NotDone as error:
+            raise stays(quarantine, item, error) from error
+        quarantine.note(State.RELEASED, item.id)
+        quarantine.settle()
+        return
     place = place_of(quarantine, item)
     quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()

@@ -10,6 +10,7 @@ from hashscan.quarantine.custody import put_back, seal
 from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, sha256_of, split
 from hashscan.quarantine.items import UNFINISHED, Item, State, path_fields
+from hashscan.quarantine.objects.repair import finish_object
 from hashscan.quarantine.place import Place
 from hashscan.quarantine.restoring import finish, place_of
 from hashscan.quarantine.store import Quarantine
@@ -30,6 +31,9 @@ def repair(quarantine: Quarantine) -> list[str]:
         if item.state not in UNFINISHED:
             continue
         try:
+            if item.of_object:
+                finish_object(quarantine, item)
+                continue
             place = place_of(quarantine, item)
             _FINISH[item.state](quarantine, item, place)
         except (OSError, NotDone) as error:

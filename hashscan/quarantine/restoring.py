@@ -11,6 +11,7 @@ from hashscan.quarantine.custody import put_back, seal
 from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, sync_folder
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
+from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
@@ -25,6 +26,9 @@ def restore(quarantine: Quarantine, item: Item) -> None:
     """
     if item.state not in KEPT:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+    if item.of_object:
+        restore_object(quarantine, item)
+        return
     place = place_of(quarantine, item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)

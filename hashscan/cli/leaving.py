@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, each, mend, named, told
+from hashscan.cli.kept_items import all_or_named, each, mend, named, stores, told
 from hashscan.errors import UsageError
 
 
@@ -18,12 +18,13 @@ from hashscan.errors import UsageError
 def restore(items: tuple[str, ...], everything: bool, state: Path) -> int:
     """Put files back where they were found: content, owner, mode, attributes, ACL and times.
 
+    Objects go back into their buckets with headers, metadata, tags and ACL; version and time are new ones.
     Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
     """
     from hashscan.quarantine.restoring import restore as put_back
     from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state, told=told) as quarantine:
+    with Quarantine(state, told=told, stores=stores()) as quarantine:
         mend(quarantine)
         chosen = all_or_named(items, everything, quarantine.items())
         # The folders' times go back step by step, so the last that was taken comes first.
@@ -46,7 +47,7 @@ def release(items: tuple[str, ...], override: bool, reason: str | None, state: P
 
     if override and (reason is None or not items):
         raise UsageError("--override needs ITEMs and a --reason", advice="Say which, and why.")
-    with Quarantine(state, told=told) as quarantine:
+    with Quarantine(state, told=told, stores=stores()) as quarantine:
         mend(quarantine)
         known = quarantine.items()
         chosen = named(items, known) if items else [item for item in known.values() if is_due(item)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import Duration, HashscanCommand, state_option
-from hashscan.cli.kept_items import mend, told
+from hashscan.cli.kept_items import mend, stores, told
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
-@click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH...")
+@click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH|URL...")
 @click.option(
-    "--reason", metavar="TEXT", help="Why files named by PATH are moved; without it, reports are named."
+    "--reason",
+    metavar="TEXT",
+    help="Why what is named by PATH or URL is moved; without it, reports are named.",
 )
 @click.option(
     "--retain-min", type=Duration(), metavar="TIME", help="How long evidence must be kept, such as 90d."
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
     "--place",
     "places",
     multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Keep what is found on this folder's file system beneath it; repeatable. Root only.",
+    metavar="FOLDER|URL",
+    help="Keep what is found on this folder's file system beneath it; repeatable, root only. Objects are "
+    "kept in the first, or where a bucket is named, there.",
 )
+@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
 def add(
@@ -44,11 +48,12 @@ def add(
     reason: str | None,
     retain_min: float | None,
     destroy_by: float | None,
-    places: tuple[Path, ...],
+    places: tuple[str, ...],
+    endpoint: str | None,
     dry_run: bool,
     state: Path,
 ) -> int:
-    """Move the matches of reports, or with --reason the files at PATHs, into quarantine.
+    """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
 
     Of a REPORT all that is `match` is moved, and nothing that is held, for review, or matched by test
     entries or stale lists alone; a file that has changed since stays. Each file is hashed once more as it is
@@ -76,8 +81,13 @@ def add(
         return EXIT_CLEAN
     if os.geteuid() != 0:
         say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
+    urls = [place for place in places if "://" in place]
+    if len(urls) > 1:
+        raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
+    folders = [Path(place) for place in places if "://" not in place]
+    keep = stores(endpoint, next(iter(urls), None))
     moved = left = 0
-    with Quarantine(state, places, told) as quarantine:
+    with Quarantine(state, folders, told, keep) as quarantine:
         mend(quarantine)
         terms = Retention(timedelta(seconds=retain_min), timedelta(seconds=destroy_by))
         for answer in move(quarantine, requests, terms):
@@ -85,6 +95,8 @@ def add(
             if answer.outcome is Outcome.DONE:
                 moved += 1
                 click.echo(f"{answer.item}\t{path}")
+                if answer.detail:
+                    say(f"hashscan: {path}: {answer.detail}")
                 if answer.links > 1:
                     say(
                         f"hashscan: {path} has {answer.links - 1} other names, which can't be opened any more"
@@ -99,9 +111,10 @@ def add(
 
 
 def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
-    from hashscan.quarantine.holding import Request
+    from hashscan.quarantine.holding import Request, is_url
 
-    return [Request(os.path.abspath(os.fsencode(path)), {"reason": reason}) for path in paths]
+    named = map(os.fsencode, paths)
+    return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
 
 
 def _of_reports(reports: Iterable[Path]) -> Iterator[Request]:

@@ -25,7 +25,7 @@ from hashscan.quarantine.exchange import (
 )
 from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
 from hashscan.quarantine.items import State, path_fields
-from hashscan.quarantine.objects.moving import move_object
+from hashscan.quarantine.objects.moving import lacking, move_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
@@ -61,6 +61,7 @@ class Answer:
     item: str = ""
     """Its id in quarantine; also where it is what came along in the file's place."""
     detail: str = ""
+    """Why it stays, or what should be known of one that was moved."""
     links: int = 1
     """Names of the file, with the one that was taken."""
     writers: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ def _object(quarantine: Quarantine, request: Request, retention: Retention) -> A
         item = move_object(quarantine, request, retention)
     except NotDone as error:
         return Answer(request.path, error.outcome, detail=str(error))
-    return Answer(request.path, Outcome.DONE, item.id)
+    return Answer(request.path, Outcome.DONE, item.id, lacking(item))
 
 
 def _together(quarantine: Quarantine, requests: list[Request], retention: Retention) -> list[Answer]:

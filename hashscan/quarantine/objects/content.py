@@ -80,6 +80,8 @@ def store_new(
         OSError: nothing can be written here.
     """
 
+    lost = False
+
     def create() -> Description:
         nonlocal lost
         try:
@@ -88,7 +90,6 @@ def store_new(
             lost = True
             raise
 
-    lost = False
     try:
         made = asked(create)
     except TakenError as error:

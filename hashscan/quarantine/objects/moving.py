@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hashscan.errors import OutputError
 from hashscan.model import Item as StoredItem
 from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request
 from hashscan.quarantine.items import Item, State, path_fields
@@ -104,6 +102,16 @@ def moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
     """
     quarantine.note(State.MOVED, item.id, copy=copy, **more)
     quarantine.settle()
+
+
+def lacking(item: Item) -> str:
+    """What should be known of an object that was moved, in words, if anything."""
+    words = []
+    if not item.latest["compared"]:
+        words.append("its store can't compare as it deletes, so that was done just before")
+    if unread := item.record["object"]["unread"]:
+        words.append(f"what could not be read won't be put back: {', '.join(unread)}")
+    return "; ".join(words)
 
 
 def left(quarantine: Quarantine, item: Item, error: NotDone) -> NotDone:

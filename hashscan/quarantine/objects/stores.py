@@ -43,8 +43,13 @@ class Stores:
                 folder of this machine.
 
         Raises:
-            UsageError: the place can't be one.
+            UsageError: the place can't be one, or the endpoint holds a secret.
         """
+        if endpoint is not None and set("@?#") & set(endpoint):
+            # It stands in the log.
+            raise UsageError(
+                "--endpoint must hold no credentials", advice="Give them by the provider's own variables."
+            )
         self._sources = sources
         self.endpoint = endpoint
         self._open: dict[tuple[bytes, str | None], ChangeableStore] = {}
@@ -92,7 +97,7 @@ class Stores:
             shown = without_secrets(url).decode(errors="replace")
             raise NotDone(
                 Outcome.REFUSED,
-                f"what lies at {shown.partition('://')[0]}:// can't be moved from here: take it down on its server",
+                f"what lies at {shown.partition('://')[0]}:// can't be moved: take it down on its server",
             )
         try:
             found = source.parse(url)

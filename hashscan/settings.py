@@ -35,6 +35,11 @@ FailOn = Literal["match", "review", "never"]
 SandboxMode = Literal["required", "auto", "off"]
 
 
+def _positive(option: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise UsageError(f"{option} must be more than 0, not {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class ReportTarget:
     """One report that was asked for."""
@@ -172,6 +177,68 @@ class NeighbourSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """How much one entry may hit in a sweep before nothing is moved on its word any more."""
+
+    owners: int = 20
+    """A picture that so many customers have is more likely a theme's than a crime of all of them."""
+    files: int = 10_000
+    """One customer may well have thousands of thumbnails of one picture."""
+
+    def __post_init__(self) -> None:
+        _positive("--breaker-owners", self.owners)
+        _positive("--breaker-files", self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineSettings:
+    """How findings are kept once they are moved."""
+
+    retain_min: float
+    """Seconds for which evidence must be kept."""
+    destroy_by: float
+    """Seconds after which it must be gone."""
+    places: tuple[Path, ...] = ()
+    """Folders to keep it beneath, one for each file system."""
+    bucket: str | None = None
+    """URL to keep objects beneath; None for a folder of this machine."""
+    note: Path | None = None
+    """Text to leave in place of what is moved."""
+
+    def __post_init__(self) -> None:
+        if self.destroy_by < self.retain_min:
+            raise UsageError(
+                "--destroy-by is shorter than --retain-min", advice="Give the longer term to the former."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        retain_min: float | None,
+        destroy_by: float | None,
+        places: tuple[str, ...] = (),
+        note: Path | None = None,
+    ) -> QuarantineSettings:
+        """From what may not have been said.
+
+        Raises:
+            UsageError: a term is missing, they contradict each other, or objects have several places.
+        """
+        if retain_min is None or destroy_by is None:
+            raise UsageError(
+                "how long evidence is kept differs by country, so --retain-min and --destroy-by have no "
+                "default",
+                advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
+                "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
+            )
+        urls = [place for place in places if "://" in place]
+        if len(urls) > 1:
+            raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
+        folders = tuple(Path(place) for place in places if place not in urls)
+        return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note)
+
+
+@dataclass(frozen=True, slots=True)
 class SweepSettings:
     """Everything `hashscan scan` was told."""
 
@@ -213,12 +280,17 @@ class SweepSettings:
     """Look at no file; match what earlier sweeps have read."""
     inventory: bytes | None = None
     """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
+    breaker: BreakerLimits = BreakerLimits()
+    quarantine: QuarantineSettings | None = None
+    """None moves nothing."""
 
     def __post_init__(self) -> None:
         if self.inventory is not None and self.files_from is not None:
             raise UsageError("--inventory and --files-from exclude each other")
         if self.known:
             self._check_known()
+        if self.quarantine is not None:
+            self._check_quarantine()
         if not self.targets and self.files_from is None and self.inventory is None and not self.known:
             raise UsageError("no target given", advice="Name at least one folder or file.")
         _positive("--workers", self.workers)
@@ -239,6 +311,24 @@ class SweepSettings:
         paths = [report.path for report in self.reports if report.path is not None]
         if len({os.path.abspath(path) for path in paths}) < len(paths):
             raise UsageError("two reports can't go to the same file")
+
+    def _check_quarantine(self) -> None:
+        """Refuse what sees only a part, or leaves no record."""
+        if self.state is None:
+            raise UsageError(
+                "--quarantine keeps its log in the state folder, and --no-state has none",
+                advice="Name a folder with --state.",
+            )
+        for option, value, advice in (
+            ("--shard", self.shard, "Join the shards' reports with `hashscan report merge`, and move what "
+             "is found by `hashscan quarantine add`."),
+            ("--cluster", self.cluster, "Move what it finds by `hashscan quarantine add REPORT` where the "
+             "files are."),
+            ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
+             "looks at the files first."),
+        ):  # fmt: skip
+            if value is not None:
+                raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)
 
     def _check_known(self) -> None:
         """Refuse what says which files to read, and how."""
@@ -271,11 +361,6 @@ def _check_endpoint(url: str) -> None:
             "--endpoint must hold neither a user nor a query",
             advice="Give credentials by the provider's own variables or files.",
         )
-
-
-def _positive(option: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise UsageError(f"{option} must be more than 0, not {value}")
 
 
 def default_state() -> Path:

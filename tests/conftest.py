@@ -1,8 +1,13 @@
-"""Signals as programs at a terminal have them: one that runs in the background hands down ignored ones."""
+"""Programs that tests start are as quick as the tests, and take signals as at a terminal."""
 
 from __future__ import annotations
 
+import os
 import signal
 
+# Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
+os.environ["HASHSCAN_BACKGROUND"] = "no"
+
+# One that runs in the background hands down ignored ones.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -46,6 +46,7 @@ FOUND = {
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
     "hashscan scan /var/www --report found.jsonl",
+    "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
     "hashscan check photo.jpg",
     "hashscan lookup --distance 20 photo.jpg",
     "hashscan lists pull national && hashscan scan /var/www --one-file-system "

@@ -64,11 +64,19 @@ def option_key(option: click.Option) -> str:
     return max(option.opts, key=len).removeprefix("--").replace("-", "_")
 
 
+class TableOption(click.Option):
+    """An option of several commands that the settings file has in one table for all of them."""
+
+    def __init__(self, *args: Any, table: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+
 def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[str, str]) -> None:
     """Make the settings file's values the defaults of the commands beneath.
 
     A key at the top of the file holds for every command that has the option; a table named after a command
-    holds for that command.
+    holds for that command. What is a `TableOption` stands in its table alone.
 
     Raises:
         UsageError: the file can't be read, or names what no command has.
@@ -76,59 +84,97 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
     source, values = read_file(path, environ)
     if source is None:
         return
-    shared = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
     assert isinstance(ctx.command, click.Group)
-    used: set[str] = set()
+    file = _SettingsFile(source, values)
     defaults: dict[str, Any] = {}
     for name in ctx.command.list_commands(ctx):
         command = ctx.command.get_command(ctx, name)
         assert command is not None
-        defaults[name] = _defaults(source, command, ctx, shared, tables.get(name, {}), used)
-    for key in tables.keys() - defaults.keys():
+        defaults[name] = file.defaults(command, ctx, file.tables.get(name, {}))
+    file.require_all_known()
+    for key in file.tables.keys() - defaults.keys():
         raise UsageError(f"{source}: there is no command {key!r}", advice="Mend the name of the table.")
-    for key in shared.keys() - used:
-        raise UsageError(f"{source}: no command has an option {key!r}", advice="Mend or remove the key.")
     ctx.default_map = defaults
 
 
-def _defaults(
-    source: Path,
-    command: click.Command,
-    ctx: click.Context,
-    shared: Mapping[str, Any],
-    table: Mapping[str, Any],
-    used: set[str],
-) -> dict[str, Any]:
-    """The values of the file that one command takes."""
-    known = {
-        option_key(parameter): parameter.name or ""
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR
-    }
-    found: dict[str, Any] = {}
-    for key, value in shared.items():
-        option = key.replace("-", "_")
-        if option in known:
-            found[known[option]] = value
-            used.add(key)
-    subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
-    for key, value in table.items():
-        option = key.replace("-", "_")
-        if isinstance(value, dict) and key in subcommands:
-            continue
-        if option not in known:
-            raise UsageError(
-                f"{source}: {command.name} has no option {key!r}", advice="Mend or remove the key."
-            )
-        found[known[option]] = value
-    for name in subcommands:
-        assert isinstance(command, click.Group)
-        below = command.get_command(ctx, name)
-        assert below is not None
-        inner = table.get(name, {})
-        found[name] = _defaults(source, below, ctx, shared, inner if isinstance(inner, dict) else {}, used)
-    return found
+class _SettingsFile:
+    """The values of a settings file, and which of them commands have taken."""
+
+    def __init__(self, source: Path, values: Mapping[str, Any]) -> None:
+        self.source = source
+        self.tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+        self._shared = {key: value for key, value in values.items() if not isinstance(value, dict)}
+        self._taken: set[tuple[str, str]] = set()
+        """Tables, the file's own under an empty name, and their keys."""
+        self._strange: list[tuple[str, str, str]] = []
+        """Tables and keys that the command does not have which comes last."""
+
+    def defaults(
+        self, command: click.Command, ctx: click.Context, table: Mapping[str, Any], *, top: bool = True
+    ) -> dict[str, Any]:
+        """The values that one command takes.
+
+        Args:
+            command: any.
+            ctx: of the command line's first word.
+            table: named after it.
+            top: whether it is no other's subcommand.
+        """
+        options = [
+            parameter
+            for parameter in command.params
+            if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR
+        ]
+        known = {option_key(o): o.name or "" for o in options if not isinstance(o, TableOption)}
+        found = self._take("", self._shared, known)
+        for name in {o.table for o in options if isinstance(o, TableOption)}:
+            own = {
+                option_key(o): o.name or "" for o in options if isinstance(o, TableOption) and o.table == name
+            }
+            found |= self._take(name, self.tables.get(name, {}), own)
+        subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
+        name = command.name or ""
+        for key, value in table.items():
+            option = key.replace("-", "_")
+            if isinstance(value, dict) and key in subcommands:
+                continue
+            if option in known:
+                found[known[option]] = value
+            else:
+                self._strange.append((name if top else "", key, name))
+        for below_name in subcommands:
+            assert isinstance(command, click.Group)
+            below = command.get_command(ctx, below_name)
+            assert below is not None
+            inner = table.get(below_name, {})
+            found[below_name] = self.defaults(below, ctx, inner if isinstance(inner, dict) else {}, top=False)
+        return found
+
+    def _take(self, table: str, values: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+        found = {}
+        for key, value in values.items():
+            option = key.replace("-", "_")
+            if option in known:
+                found[known[option]] = value
+                self._taken.add((table, key))
+        return found
+
+    def require_all_known(self) -> None:
+        """Refuse what no command has taken.
+
+        Raises:
+            UsageError: there is such a key.
+        """
+        for table, key, command in self._strange:
+            if not table or (table, key) not in self._taken:
+                raise UsageError(
+                    f"{self.source}: {command} has no option {key!r}", advice="Mend or remove the key."
+                )
+        for key in self._shared:
+            if ("", key) not in self._taken:
+                raise UsageError(
+                    f"{self.source}: no command has an option {key!r}", advice="Mend or remove the key."
+                )
 
 
 class Size(click.ParamType[int]):

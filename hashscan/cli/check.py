@@ -94,8 +94,8 @@ def command(
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     """Check one file or digest, and count it."""
+    from hashscan.model import MATCHES_KEPT
     from hashscan.reports.records import digest_record, result_record
-    from hashscan.scan.judging import MATCHES_KEPT
     from hashscan.scan.policy import closeness, judge
     from hashscan.scan.single import algorithms_of, check_file, match_digest
 

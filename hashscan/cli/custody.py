@@ -14,6 +14,7 @@ import click
 from hashscan.cli.base import Duration, HashscanCommand, state_option
 from hashscan.cli.kept_items import all_or_named, mend, stores, told
 from hashscan.cli.screen import printable, say, show_table
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT
 
 if TYPE_CHECKING:
@@ -30,10 +31,18 @@ if TYPE_CHECKING:
     help="Only files of this user, by name or number, or objects of this bucket, by URL.",
 )
 @click.option("--category", metavar="NAME", help="Only what an entry of this category accuses.")
+@click.option(
+    "--withdrawn", is_flag=True, help="Only what nothing accuses any more, since its entries were withdrawn."
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole record of each, as JSON Lines.")
 @state_option
 def list_(
-    older_than: float | None, owner: str | None, category: str | None, as_json: bool, state: Path
+    older_than: float | None,
+    owner: str | None,
+    category: str | None,
+    withdrawn: bool,
+    as_json: bool,
+    state: Path,
 ) -> int:
     """Show what is in quarantine."""
     from datetime import UTC, datetime
@@ -41,6 +50,7 @@ def list_(
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.store import read_items
 
+    say_withdrawn(state)
     before = datetime.now(UTC) - timedelta(seconds=older_than or 0)
     shown = [
         item
@@ -49,15 +59,22 @@ def list_(
         and datetime.fromisoformat(item.record["time"]) <= before
         and (owner is None or owner in item.owners)
         and (category is None or category in _categories(item))
+        and (item.withdrawn or not withdrawn)
     ]
     if as_json:
         for item in shown:
-            line = {**item.record, "state": item.state.value, "latest": item.latest}
+            line = {
+                **item.record,
+                "state": item.state.value,
+                "latest": item.latest,
+                "withdrawn": item.withdrawn,
+                "withdrawals": item.withdrawals,
+            }
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
         return EXIT_CLEAN
     show_table(
         f"{len(shown)} in quarantine",
-        ("item", "since", "owner", "category", "path", "destroy by"),
+        ("item", "since", "owner", "category", "path", "destroy by", "withdrawn"),
         (
             (
                 item.id,
@@ -66,6 +83,7 @@ def list_(
                 ", ".join(sorted(_categories(item))) or "-",
                 os.fsdecode(item.path),
                 item.record["destroy_by"][:10],
+                "all" if item.withdrawn else "in part" if item.withdrawals else "-",
             )
             for item in shown
         ),

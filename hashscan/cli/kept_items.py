@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.screen import printable, say
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ def stores(endpoint: str | None = None, place: str | None = None) -> Stores:
 
 
 def mend(quarantine: Quarantine) -> None:
-    """Finish what a command that was killed had begun, before anything else is."""
+    """Finish what a command that was killed had begun, before anything else; flag what was withdrawn."""
     from hashscan.quarantine.repair import repair
 
     for trouble in repair(quarantine):
         told(trouble)
+    say_withdrawn(quarantine.state, quarantine)
 
 
 def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:

@@ -14,19 +14,27 @@ from hashscan.errors import UsageError
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--all", "everything", is_flag=True, help="All that is in quarantine, the latest first.")
+@click.option("--withdrawn", is_flag=True, help="All that nothing accuses any more.")
 @state_option
-def restore(items: tuple[str, ...], everything: bool, state: Path) -> int:
+def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Path) -> int:
     """Put files back where they were found: content, owner, mode, attributes, ACL and times.
 
     Objects go back into their buckets with headers, metadata, tags and ACL; version and time are new ones.
     Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
     """
+    from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.restoring import restore as put_back
     from hashscan.quarantine.store import Quarantine
 
+    if withdrawn and (items or everything):
+        raise UsageError("--withdrawn names all there is to restore", advice="Leave out ITEMs and --all.")
     with Quarantine(state, told=told, stores=stores()) as quarantine:
         mend(quarantine)
-        chosen = all_or_named(items, everything, quarantine.items())
+        known = quarantine.items()
+        if withdrawn:
+            chosen = [item for item in known.values() if item.withdrawn and item.state in KEPT]
+        else:
+            chosen = all_or_named(items, everything, known)
         # The folders' times go back step by step, so the last that was taken comes first.
         return each(reversed(chosen), quarantine, lambda item: put_back(quarantine, item), "restored")
 
@@ -39,7 +47,8 @@ def restore(items: tuple[str, ...], everything: bool, state: Path) -> int:
 def release(items: tuple[str, ...], override: bool, reason: str | None, state: Path) -> int:
     """Destroy what has passed its --destroy-by, or the named items that have passed their --retain-min.
 
-    The record stays in the log. Exits 3 when a named item must still be kept.
+    The record stays in the log. What nothing accuses any more is not destroyed without --override. Exits 3
+    when an item stays.
     """
     from hashscan.quarantine.releasing import is_due
     from hashscan.quarantine.releasing import release as destroy

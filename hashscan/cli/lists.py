@@ -14,6 +14,7 @@ from hashscan.cli.exceptions import except_, say_exceptions
 from hashscan.cli.screen import printable, say, show_counts, show_lists
 from hashscan.cli.staging import activate, diff
 from hashscan.cli.subscriptions import add, pull
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
 from hashscan.model import ListInfo, TrustState
 from hashscan.registry import LIST_WRITERS
@@ -117,6 +118,7 @@ def import_(file: Path, name: str, form: str, category: str | None, state: Path)
     with entries_of(file, form, category) as (entries, label):
         info = ListStore(state / "lists").import_entries(name, entries, label)
     say(f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody")
+    say_withdrawn(state)
     return EXIT_CLEAN
 
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.base import Duration, HashscanCommand, state_option
+from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, stores, told
+from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.cli.withdrawals import say_withdrawn
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.settings import BreakerLimits, QuarantineSettings
 
 if TYPE_CHECKING:
     from hashscan.quarantine.holding import Request
@@ -26,20 +29,7 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="Why what is named by PATH or URL is moved; without it, reports are named.",
 )
-@click.option(
-    "--retain-min", type=Duration(), metavar="TIME", help="How long evidence must be kept, such as 90d."
-)
-@click.option(
-    "--destroy-by", type=Duration(), metavar="TIME", help="How long it may be kept at most, such as 365d."
-)
-@click.option(
-    "--place",
-    "places",
-    multiple=True,
-    metavar="FOLDER|URL",
-    help="Keep what is found on this folder's file system beneath it; repeatable, root only. Objects are "
-    "kept in the first, or where a bucket is named, there.",
-)
+@quarantine_options
 @click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
@@ -49,6 +39,9 @@ def add(
     retain_min: float | None,
     destroy_by: float | None,
     places: tuple[str, ...],
+    note: Path | None,
+    breaker_owners: int,
+    breaker_files: int,
     endpoint: str | None,
     dry_run: bool,
     state: Path,
@@ -56,41 +49,31 @@ def add(
     """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
 
     Of a REPORT all that is `match` is moved, and nothing that is held, for review, or matched by test
-    entries or stale lists alone; a file that has changed since stays. Each file is hashed once more as it is
-    moved. How long it is kept is for the law to say, so both terms must be given. Exits 3 when a file was
-    not moved.
+    entries or stale lists alone, nor what only an entry accuses that hits too much; a file that has changed
+    since stays. Each file is hashed once more as it is moved. The report must be that of a whole sweep which
+    came to its end. How long a file is kept is for the law to say, so both terms must be given. Exits 3 when
+    a file was not moved.
     """
     from hashscan.quarantine.holding import Outcome
     from hashscan.quarantine.moving import Retention, move
+    from hashscan.quarantine.notes import read_note
     from hashscan.quarantine.store import Quarantine
 
-    if retain_min is None or destroy_by is None:
-        raise UsageError(
-            "how long evidence is kept differs by country, so --retain-min and --destroy-by have no default",
-            advice="Ask your counsel how long this must be kept for the authorities, and by when it must be "
-            "destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
-        )
-    if destroy_by < retain_min:
-        raise UsageError(
-            "--destroy-by is shorter than --retain-min", advice="Give the longer term to the former."
-        )
-    requests = _by_hand(what, reason) if reason is not None else _of_reports(map(Path, what))
+    settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
+    text = None if note is None else read_note(note)
+    limits = BreakerLimits(breaker_owners, breaker_files)
+    requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits)
     if dry_run:
         for request in requests:
             click.echo(printable(os.fsdecode(request.path)))
         return EXIT_CLEAN
     if os.geteuid() != 0:
         say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
-    urls = [place for place in places if "://" in place]
-    if len(urls) > 1:
-        raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
-    folders = [Path(place) for place in places if "://" not in place]
-    keep = stores(endpoint, next(iter(urls), None))
     moved = left = 0
-    with Quarantine(state, folders, told, keep) as quarantine:
+    with Quarantine(state, settings.places, told, stores(endpoint, settings.bucket)) as quarantine:
         mend(quarantine)
-        terms = Retention(timedelta(seconds=retain_min), timedelta(seconds=destroy_by))
-        for answer in move(quarantine, requests, terms):
+        terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
+        for answer in move(quarantine, requests, terms, text):
             path = printable(os.fsdecode(answer.path))
             if answer.outcome is Outcome.DONE:
                 moved += 1
@@ -103,9 +86,13 @@ def add(
                     )
                 if answer.writers:
                     say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+                if answer.no_note:
+                    say(f"hashscan: no note was left at {path}: {answer.no_note}")
             else:
                 left += 1
                 say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+        # A report may be older than a withdrawal.
+        say_withdrawn(state, quarantine)
         say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 
@@ -117,14 +104,10 @@ def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
     return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
 
 
-def _of_reports(reports: Iterable[Path]) -> Iterator[Request]:
-    from hashscan.quarantine.accusing import request_of
-    from hashscan.reports.reading import read_report
+def _of_reports(names: Iterable[str], limits: BreakerLimits) -> Iterator[Request]:
+    from hashscan.scan.accused import Accused
 
-    for report in reports:
-        records = read_report(report)
-        sweep = next(records)
-        for record in records:
-            request = request_of(record, sweep)
-            if request is not None:
-                yield request
+    accused = Accused([Path(name) for name in names], limits)
+    for words in accused.said():
+        say(f"hashscan: {printable(words)}")
+    return accused.requests()

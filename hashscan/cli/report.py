@@ -32,7 +32,8 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
 
     Each REPORT is what `hashscan scan --shard INDEX/COUNT` wrote, or the .partial file that it left when it
     was killed. The new one says what one sweep would have said, and so does the exit code; shards that are
-    missing or were not finished are named and make it 3 or 4. Bytes may be more, since a file with names in
+    missing or were not finished are named and make it 3 or 4. What one entry hits too much of, over all
+    shards, is held. Bytes may be more, since a file with names in
     several shards is read in each.
     """
     from hashscan.registry import REPORT_FORMATS
@@ -51,11 +52,13 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
         if sink.set_aside is not None:
             say(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
         try:
-            merged = merge_reports(reports, sink.write)
+            merged = merge_reports(reports, sink)
             sink.finish()
         except HashscanError:
             sink.discard()
             raise
+    for words in merged.said:
+        say(f"hashscan: {printable(words)}")
     summary = merged.summary
     counts = ", ".join(
         f"{number} {verdict}" for verdict, number in sorted(summary.verdicts.items()) if number

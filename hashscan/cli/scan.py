@@ -20,6 +20,7 @@ from hashscan.cli.base import (
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
+from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import human_bytes, say, show_findings, show_standing
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, Shard
@@ -28,7 +29,9 @@ from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings import (
+    BreakerLimits,
     DecodingLimits,
+    QuarantineSettings,
     ReportTarget,
     SweepSettings,
     default_workers,
@@ -193,6 +196,12 @@ class ShardParam(click.ParamType[Shard]):
     help="Have a Dask cluster do the work; its scheduler's address: tls://HOST:PORT.",
 )
 @certificate_options
+@click.option(
+    "--quarantine",
+    is_flag=True,
+    help="At the end of the sweep, move what is `match` by fresh, signed lists into quarantine.",
+)
+@quarantine_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -218,6 +227,13 @@ def command(
     cluster_ca: Path | None,
     cluster_cert: Path | None,
     cluster_key: Path | None,
+    quarantine: bool,
+    retain_min: float | None,
+    destroy_by: float | None,
+    places: tuple[str, ...],
+    note: Path | None,
+    breaker_owners: int,
+    breaker_files: int,
     **options: Any,
 ) -> int:
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
@@ -235,6 +251,8 @@ def command(
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
         neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
+        breaker=BreakerLimits(breaker_owners, breaker_files),
+        quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
     return sweep(settings)

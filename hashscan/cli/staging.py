@@ -12,6 +12,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.screen import say, show_table
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, UsageError
 from hashscan.model import CATEGORIES
 
@@ -45,6 +46,7 @@ def activate(names: tuple[str, ...], drop: bool, state: Path) -> int:
         )
         if done.info.problem:
             say(f"hashscan: list {name} is {done.info.state.value}: {done.info.problem}")
+    say_withdrawn(state)
     return EXIT_CLEAN
 
 

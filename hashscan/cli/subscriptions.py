@@ -11,6 +11,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.screen import say
+from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_DEFECT,
@@ -168,6 +169,7 @@ def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int
             f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"
         )
+    say_withdrawn(state)
     return min((failure.exit_code for failure in failures), key=_GRAVEST.index, default=EXIT_CLEAN)
 
 

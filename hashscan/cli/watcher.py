@@ -11,11 +11,12 @@ from typing import Any
 
 from hashscan.cli.exceptions import say_exceptions
 from hashscan.cli.progress import Progress
-from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_terminal, say
+from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_terminal, printable, say
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.base import Record
+from hashscan.reports.records import is_accusing
 from hashscan.scan.observer import Observer, Run
 from hashscan.scan.pause import pause
 
@@ -26,7 +27,8 @@ class Watcher(Observer):
     """Shows progress, keeps the first findings for a table, and ends the sweep in good order on a signal."""
 
     def __init__(self) -> None:
-        self.findings: list[Record] = []
+        self._matches: list[Record] = []
+        self._others: list[Record] = []
         self.standing: list[Record] = []
         self._progress = Progress()
         self._run: Run | None = None
@@ -34,6 +36,11 @@ class Watcher(Observer):
         self._handlers: dict[int, Any] = {}
         # One that was closed no longer says that it was one.
         self._at_terminal = sys.stderr.isatty()
+
+    @property
+    def findings(self) -> list[Record]:
+        """The first of them, and before all others what is acted on."""
+        return (self._matches + self._others)[:ROWS_SHOWN]
 
     def opened(self, lists: Sequence[ListInfo]) -> None:
         """Say what is to be known about the lists."""
@@ -53,7 +60,7 @@ class Watcher(Observer):
 
     def told(self, message: str) -> None:
         """Say it."""
-        self._progress.line(f"hashscan: {message}")
+        self._progress.line(f"hashscan: {printable(message)}")
 
     def begun(self, run: Run) -> None:
         """Start to show progress and to heed signals."""
@@ -76,8 +83,10 @@ class Watcher(Observer):
         if record["type"] == "sweep" and "inventory" in record:
             created = record["inventory"]["created"]
             say(f"hashscan: the inventory is of {created}; what came later is not swept")
-        if record["type"] == "finding" and len(self.findings) < ROWS_SHOWN:
-            self.findings.append(record)
+        if record["type"] == "finding":
+            found = self._matches if is_accusing(record) else self._others
+            if len(found) < ROWS_SHOWN:
+                found.append(record)
         if record["type"] == "standing" and len(self.standing) < ROWS_SHOWN:
             self.standing.append(record)
 

@@ -1,10 +1,11 @@
-"""Finds the entry that has an id, in lists of any size and in bounded memory."""
+"""Finds the entries that have some ids, in lists of any size and in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashscan.lists.columns import (
     ColumnFiles,
@@ -24,24 +25,34 @@ def find_entry(handle: ListHandle, entry_id: str) -> Entry | None:
         ColumnError: a file is not what its handle says.
         OSError: a file can't be read.
     """
-    if not entry_id.isascii():
-        return None
+    return next(entries_with(handle, (entry_id,)), None)
+
+
+def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry]:
+    """The active entries of a verified list that have any of the ids.
+
+    Raises while it is gone through:
+        ColumnError: a file is not what its handle says.
+        OSError: a file can't be read.
+    """
+    wanted = sorted({entry_id.encode("ascii") for entry_id in entry_ids if entry_id.isascii()})
     for files in handle.columns:
-        for row in _rows(handle, files, entry_id.encode("ascii")):
-            columns = open_columns(handle.folder, files)
+        some = [raw for raw in wanted if 0 < len(raw) <= files.id_size]
+        if not some:
+            continue
+        columns = open_columns(handle.folder, files)
+        for row in _rows(handle, files, np.array(some, dtype=id_dtype(files.id_size))):
             category = handle.categories[columns.category[row]]
-            return Entry(entry_id, files.algorithm, bytes(columns.value[row]), category)
-    return None
+            entry_id = bytes(columns.ids[row]).decode("ascii")
+            yield Entry(entry_id, files.algorithm, bytes(columns.value[row]), category)
 
 
-def _rows(handle: ListHandle, files: ColumnFiles, wanted: bytes) -> Iterator[int]:
-    """The rows that have the id and are not withdrawn."""
-    if not 0 < len(wanted) <= files.id_size:
-        return
-    target = np.bytes_(wanted)
+def _rows(handle: ListHandle, files: ColumnFiles, wanted: NDArray[np.bytes_]) -> Iterator[int]:
+    """The rows that have one of some ids, which are sorted, and are not withdrawn."""
     withdrawn = withdrawn_rows(handle.folder, files)
     start = 0
     for ids in read_blocks(handle.folder / files.ids, id_dtype(files.id_size), (files.entries,)):
-        found = start + np.flatnonzero(ids == target)
+        at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+        found = start + np.flatnonzero(wanted[at] == ids)
         yield from np.setdiff1d(found, withdrawn, assume_unique=True).tolist()
         start += len(ids)

@@ -78,6 +78,8 @@ class VerifiedMetadata:
     """Version of each role's metadata."""
     key_ids: tuple[str, ...]
     """Keys allowed to sign the list's targets."""
+    past_key_ids: frozenset[str]
+    """Those, and all that were allowed to by an earlier root since the trusted one."""
     expiries: Mapping[str, datetime]
     """When the metadata of each role runs out."""
 
@@ -131,7 +133,8 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
         return data
 
     try:
-        trusted = _with_last_root(trusted_root, read, names)
+        past: set[str] = set()
+        trusted = _with_last_root(trusted_root, read, names, past)
         trusted.update_timestamp(needed(TIMESTAMP_NAME))
         trusted.update_snapshot(needed(f"{trusted.timestamp.snapshot_meta.version}.{Snapshot.type}.json"))
         targets_meta = trusted.snapshot.meta.get(f"{Targets.type}.json")
@@ -146,6 +149,7 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
         metadata_names=tuple(names),
         versions={role.type: role.version for role in roles},
         key_ids=tuple(sorted(trusted.root.roles[Targets.type].keyids)),
+        past_key_ids=frozenset(past),
         expiries={role.type: role.expires for role in roles},
     )
 
@@ -161,21 +165,25 @@ def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
         ListTrustError: a root is not signed by enough keys of the one before it, or of its own.
     """
     try:
-        return _with_last_root(trusted_root, read, []).root
+        return _with_last_root(trusted_root, read, [], set()).root
     except RepositoryError as error:
         raise ListTrustError(f"the list's roots don't hold: {error}") from error
 
 
-def _with_last_root(trusted_root: bytes, read: ReadMetadata, names: list[str]) -> TrustedMetadataSet:
-    """Trust in the last root and nothing else yet; notes the names of the roots that led there."""
+def _with_last_root(
+    trusted_root: bytes, read: ReadMetadata, names: list[str], key_ids: set[str]
+) -> TrustedMetadataSet:
+    """Trust in the last root and nothing else yet; notes the roots that led there, and their keys."""
     trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
     trusted.reference_time = _BEFORE_ANY_EXPIRY
+    key_ids.update(trusted.root.roles[Targets.type].keyids)
     for _ in range(LIMITS.max_root_rotations):
         name = f"{trusted.root.version + 1}.{Root.type}.json"
         later_root = read(name)
         if later_root is None:
             break
         trusted.update_root(later_root)
+        key_ids.update(trusted.root.roles[Targets.type].keyids)
         names.append(name)
     return trusted
 

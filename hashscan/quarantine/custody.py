@@ -81,6 +81,9 @@ def put_back(descriptor: int, facts: Facts) -> None:
     gone = frozenset(n for n in there if n not in kept and (n == _ACL or n.startswith("user.")))
     system.set_attributes(descriptor, {n: v for n, v in kept.items() if there.get(n) != v}, gone)
     system.change_mode(descriptor, facts["mode"])
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != facts["mode"]:
+        # Bits that lend a group are dropped without a word for whoever is not of it.
+        raise OSError(errno.EPERM, "its permissions can't be set again")
     system.set_times(descriptor, facts["atime_ns"], facts["mtime_ns"])
 
 

@@ -80,6 +80,11 @@ class Request:
         """Whether it is no file of this machine."""
         return is_url(self.path)
 
+    @property
+    def version(self) -> str:
+        """Of an object, where it is known."""
+        return self.identity.version if isinstance(self.identity, ObjectIdentity) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:

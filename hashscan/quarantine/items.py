@@ -32,6 +32,32 @@ KEPT = frozenset({State.MOVED, State.STAYS, State.DISPLACED})
 _STATES = frozenset(State)
 UNFINISHED = frozenset({State.MOVING, State.RESTORING, State.RELEASING})
 
+WITHDRAWN = "withdrawn"
+"""Type of the line that says that every entry that accused an item was withdrawn by its list's owner."""
+ACCUSED = "accused"
+"""Of the line that says that an item is accused again, or by fewer entries than before."""
+
+
+class NoteState(StrEnum):
+    """Whether there is a text in the place of a thing; the words stand in the log as `State`'s do."""
+
+    NOTING = "noting"
+    NOTED = "noted"
+    NO_NOTE = "no-note"
+
+
+_NOTE_STATES = frozenset(NoteState)
+
+
+@dataclass(slots=True)
+class Note:
+    """Such a text."""
+
+    state: NoteState
+    inode: int
+    sha256: str
+    """Of the text, in hex."""
+
 
 @dataclass(slots=True)
 class Item:
@@ -53,6 +79,12 @@ class Item:
     """Etag and version of what is kept, where that is an object."""
     of_another: bool = False
     """True where it is what came along in a file's place."""
+    note: Note | None = None
+    """That was left, or was to be left, in its place."""
+    withdrawals: tuple[Mapping[str, Any], ...] = ()
+    """By list: the version that has some of its accusing entries no more, and which."""
+    withdrawn: bool = False
+    """Whether these are all that accused it."""
 
     @property
     def of_object(self) -> bool:
@@ -104,6 +136,13 @@ def take_in(items: dict[str, Item], line: Line) -> None:
         if item.state is State.DISPLACED:
             item.of_another = True
             item.place = path_of(line["place"])
+    elif line["type"] == NoteState.NOTING:
+        items[name].note = Note(NoteState.NOTING, line["inode"], line["sha256"])
+    elif line["type"] in _NOTE_STATES and (note := items[name].note) is not None:
+        note.state = NoteState(line["type"])
+    elif line["type"] in {WITHDRAWN, ACCUSED}:
+        items[name].withdrawals = tuple(line["withdrawals"])
+        items[name].withdrawn = line["type"] == WITHDRAWN
 
 
 def path_fields(path: bytes) -> dict[str, str]:

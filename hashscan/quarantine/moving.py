@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -25,6 +25,7 @@ from hashscan.quarantine.exchange import (
 )
 from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
 from hashscan.quarantine.items import State, path_fields
+from hashscan.quarantine.notes import leave_notes
 from hashscan.quarantine.objects.moving import lacking, move_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine, circumstances
@@ -62,19 +63,28 @@ class Answer:
     """Its id in quarantine; also where it is what came along in the file's place."""
     detail: str = ""
     """Why it stays, or what should be known of one that was moved."""
+    place: bytes = b""
+    """The folder that it is kept in."""
     links: int = 1
     """Names of the file, with the one that was taken."""
+    version: str = ""
+    """Of the object that was asked for, where there may be several of one path."""
     writers: tuple[str, ...] = ()
     """Programs that still have it open for writing."""
+    no_note: str = ""
+    """Why no note could be left in its place."""
 
 
-def move(quarantine: Quarantine, requests: Iterable[Request], retention: Retention) -> Iterator[Answer]:
+def move(
+    quarantine: Quarantine, requests: Iterable[Request], retention: Retention, note: bytes | None = None
+) -> Iterator[Answer]:
     """Move files into quarantine; each answer comes when what it says is on the disk.
 
     Args:
         quarantine: where to.
         requests: which files.
         retention: for how long.
+        note: text to leave in their places; see `read_note`.
 
     Raises:
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
@@ -82,7 +92,7 @@ def move(quarantine: Quarantine, requests: Iterable[Request], retention: Retenti
     todo = iter(requests)
     while some := list(islice(todo, _TOGETHER)):
         try:
-            yield from _together(quarantine, [one for one in some if not one.of_object], retention)
+            yield from _together(quarantine, [one for one in some if not one.of_object], retention, note)
             for request in some:
                 if request.of_object:
                     yield _object(quarantine, request, retention)
@@ -94,11 +104,13 @@ def _object(quarantine: Quarantine, request: Request, retention: Retention) -> A
     try:
         item = move_object(quarantine, request, retention)
     except NotDone as error:
-        return Answer(request.path, error.outcome, detail=str(error))
-    return Answer(request.path, Outcome.DONE, item.id, lacking(item))
+        return Answer(request.path, error.outcome, detail=str(error), version=request.version)
+    return Answer(request.path, Outcome.DONE, item.id, lacking(item), item.place, version=request.version)
 
 
-def _together(quarantine: Quarantine, requests: list[Request], retention: Retention) -> list[Answer]:
+def _together(
+    quarantine: Quarantine, requests: list[Request], retention: Retention, note: bytes | None
+) -> list[Answer]:
     answers: list[Answer] = []
     with ExitStack() as stack:
         begun: list[tuple[Held, Place, bool]] = []
@@ -130,6 +142,9 @@ def _together(quarantine: Quarantine, requests: list[Request], retention: Retent
             if not within:
                 system.unlink(place.descriptor, held.entry)
         answers += _settled(quarantine, done, begun)
+        if note is not None and done:
+            without = leave_notes(quarantine, [held for held, _ in done], note)
+            answers = [replace(answer, no_note=without.get(answer.item, "")) for answer in answers]
     return answers
 
 
@@ -142,13 +157,21 @@ def _settled(
     changed = {held.status.st_dev: held.file for held, _, _ in begun}
     for descriptor in changed.values():
         system.sync_file_system(descriptor)
+    places = {held.item: place.path for held, place, _ in begun}
     writers = open_writers({(h.status.st_dev, h.status.st_ino) for h, _ in done}) if done else {}
     for held, folder in done:
         links = os.fstat(held.file).st_nlink
         others = writers.get((held.status.st_dev, held.status.st_ino), [])
         quarantine.note(State.MOVED, held.item, folder=folder, links=links, writers=others)
         programs = tuple(f"{w['program']} (pid {w['pid']})" for w in others)
-        yield Answer(held.request.path, Outcome.DONE, held.item, links=held.status.st_nlink, writers=programs)
+        yield Answer(
+            held.request.path,
+            Outcome.DONE,
+            held.item,
+            place=places[held.item],
+            links=held.status.st_nlink,
+            writers=programs,
+        )
     quarantine.settle()
 
 
@@ -272,4 +295,4 @@ def _displaced(quarantine: Quarantine, held: Held, place: Place, why: str, *, wi
     where = place.path if within else held.parent_path.rstrip(b"/") + b"/" + private_name(held.entry)
     detail = f"something else was put in its place and can't go back ({why}); it is kept as {held.item}"
     quarantine.note(State.DISPLACED, held.item, place=path_fields(where), detail=detail)
-    return Answer(held.request.path, Outcome.RACED, held.item, detail)
+    return Answer(held.request.path, Outcome.RACED, held.item, detail, where)

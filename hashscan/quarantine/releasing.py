@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hashscan.quarantine import system
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item, State
-from hashscan.quarantine.objects.restoring import stays
 from hashscan.quarantine.restoring import place_of
 from hashscan.quarantine.store import Quarantine
 
@@ -24,7 +24,7 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         quarantine: what holds it.
         item: which.
         reason: why, for the record.
-        override: whether to do so before the shortest term is over.
+        override: whether to do so before the shortest term is over, or though nothing accuses it any more.
 
     Raises:
         NotDone: it must still be kept, or can't be removed.
@@ -34,28 +34,32 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     if _moment(item, "retain_min") > datetime.now(UTC) and not override:
         raise NotDone(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
-    if item.of_object:
-        quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
-        quarantine.log.sync()
-        try:
-            quarantine.keeping.drop(item)
-        except NotDone as error:
-            raise stays(quarantine, item, error) from error
-        quarantine.note(State.RELEASED, item.id)
-        quarantine.settle()
-        return
-    place = place_of(quarantine, item)
+    if item.withdrawn and not override:
+        raise NotDone(Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override")
+    destroy = _destroyer(quarantine, item)
     quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()
     try:
-        system.unlink(place.descriptor, item.id.encode())
-        system.sync(place.descriptor)
-    except OSError as error:
-        quarantine.note(State.STAYS, item.id, detail=error.strerror)
+        destroy()
+    except (OSError, NotDone) as error:
+        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        quarantine.note(State.STAYS, item.id, detail=detail)
         quarantine.settle()
-        raise NotDone(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
+        raise NotDone(Outcome.REFUSED, f"it can't be removed: {detail}") from error
     quarantine.note(State.RELEASED, item.id)
     quarantine.settle()
+
+
+def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], None]:
+    if item.of_object:
+        return lambda: quarantine.keeping.drop(item)
+    place = place_of(quarantine, item)
+
+    def destroy() -> None:
+        system.unlink(place.descriptor, item.id.encode())
+        system.sync(place.descriptor)
+
+    return destroy
 
 
 def _moment(item: Item, key: str) -> datetime:

@@ -9,7 +9,8 @@ from hashscan.quarantine import system
 from hashscan.quarantine.custody import put_back, seal
 from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, sha256_of, split
-from hashscan.quarantine.items import UNFINISHED, Item, State, path_fields
+from hashscan.quarantine.items import UNFINISHED, Item, NoteState, State, path_fields
+from hashscan.quarantine.notes import drop_taken_note, finish_note
 from hashscan.quarantine.objects.repair import finish_object
 from hashscan.quarantine.place import Place
 from hashscan.quarantine.restoring import finish, place_of
@@ -28,14 +29,13 @@ def repair(quarantine: Quarantine) -> list[str]:
     """
     troubles = []
     for item in quarantine.items().values():
-        if item.state not in UNFINISHED:
-            continue
         try:
-            if item.of_object:
+            if item.state in UNFINISHED and item.of_object:
                 finish_object(quarantine, item)
-                continue
-            place = place_of(quarantine, item)
-            _FINISH[item.state](quarantine, item, place)
+            elif item.state in UNFINISHED:
+                _FINISH[item.state](quarantine, item, place_of(quarantine, item))
+            if item.note is not None and item.note.state is NoteState.NOTING:
+                _finish_noting(quarantine, item)
         except (OSError, NotDone) as error:
             troubles.append(f"item {item.id} can't be finished: {error}")
     quarantine.settle()
@@ -141,6 +141,7 @@ def _finish_restoring(quarantine: Quarantine, item: Item, place: Place) -> None:
     entry = item.id.encode()
     kept = _inode(place.descriptor, entry) is not None
     if item.latest["way"] == "rename":
+        drop_taken_note(item, place.descriptor)
         if kept:
             _seal_again(quarantine, item, place)
         else:
@@ -160,9 +161,22 @@ def _finish_restoring(quarantine: Quarantine, item: Item, place: Place) -> None:
             if left is not None:
                 with _closing(left):
                     system.unlink(left, entry)
+                    drop_taken_note(item, left)
             _seal_again(quarantine, item, place)
         with suppress(OSError):
             system.remove_folder(parent, private_name(entry))
+
+
+def _finish_noting(quarantine: Quarantine, item: Item) -> None:
+    parent_path, name = split(item.path)
+    parent = -1
+    with suppress(NotDone):
+        parent = open_folder(parent_path)
+    try:
+        finish_note(quarantine, item, parent, name)
+    finally:
+        if parent >= 0:
+            os.close(parent)
 
 
 def _seal_again(quarantine: Quarantine, item: Item, place: Place) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.custody import put_back, seal
-from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, sync_folder
+from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
+from hashscan.quarantine.notes import take_away
 from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
@@ -86,12 +88,13 @@ def open_item(item: Item, place: Place) -> int:
 def _restore_within(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="rename")
+    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
         put_back(file, item.record["file"])
         system.sync(file)
+        take_away(item, place.descriptor, place.path, parent, name)
         _set_in(item, place.descriptor, parent, name)
     except (OSError, NotDone) as error:
         seal(file)
@@ -101,7 +104,7 @@ def _restore_within(
 
 def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name: bytes) -> None:
     """Put back what is not opened, since nobody knows what it is."""
-    quarantine.note(State.RESTORING, item.id, way="rename")
+    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -114,7 +117,7 @@ def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name:
 def _restore_across(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="copy")
+    quarantine.note(State.RESTORING, item.id, way="copy", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -127,8 +130,11 @@ def _restore_across(
                 put_back(copy, item.record["file"])
                 system.sync(copy)
                 # Which file it is, should we die before the next line.
-                quarantine.note(State.RESTORING, item.id, way="copy", inode=os.fstat(copy).st_ino)
+                inode = os.fstat(copy).st_ino
+                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **_why(item))
                 quarantine.log.sync()
+                where = split(item.path)[0] + b"/" + private_name(item.id.encode())
+                take_away(item, private, where, parent, name)
                 _set_in(item, private, parent, name)
             except (OSError, NotDone):
                 system.unlink(private, item.id.encode())
@@ -138,6 +144,11 @@ def _restore_across(
     except (OSError, NotDone) as error:
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
+
+
+def _why(item: Item) -> dict[str, Any]:
+    """What the log says of an item that nothing accuses any more."""
+    return {"withdrawals": item.withdrawals} if item.withdrawn else {}
 
 
 def _set_in(item: Item, source: int, parent: int, name: bytes) -> None:
@@ -170,7 +181,7 @@ def _times_of_folder(item: Item, parent: int, before: os.stat_result) -> None:
     """Only where nothing was done in the folder since: then it is again what it was."""
     if item.folder is not None and before.st_mtime_ns == item.folder["after_ns"]:
         with suppress(PermissionError):  # an ordinary user, in a folder of another
-            os.utime(f"/proc/self/fd/{parent}", ns=(before.st_atime_ns, item.folder["mtime_ns"]))
+            system.set_folder_times(parent, before.st_atime_ns, item.folder["mtime_ns"])
 
 
 def _stays(quarantine: Quarantine, item: Item, error: Exception) -> NotDone:

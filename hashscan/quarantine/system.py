@@ -37,6 +37,20 @@ def create(folder: int, name: bytes, mode: int) -> int:
     )
 
 
+def create_unnamed(folder: int, mode: int) -> int:
+    """Make a file that has no name yet, on the file system of a folder, and open it for writing and reading.
+
+    Raises:
+        OSError: as open(2); EOPNOTSUPP or EISDIR where the file system knows no such files.
+    """
+    return os.open(f"/proc/self/fd/{folder}", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode)
+
+
+def name_file(descriptor: int, folder: int, name: bytes) -> None:
+    """Give such a file a name, which must not be taken."""
+    os.link(b"/proc/self/fd/%d" % descriptor, name, dst_dir_fd=folder, follow_symlinks=True)
+
+
 def write(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of it at the file's offset."""
     rest = memoryview(data)
@@ -90,6 +104,11 @@ def set_attributes(descriptor: int, values: Mapping[str, bytes], gone: frozenset
 def set_times(descriptor: int, atime_ns: int, mtime_ns: int) -> None:
     """Set when a file was read and changed last; nanoseconds."""
     os.utime(descriptor, ns=(atime_ns, mtime_ns))
+
+
+def set_folder_times(descriptor: int, atime_ns: int, mtime_ns: int) -> None:
+    """Set when a folder, which may be open to pass through only, was read and changed last; nanoseconds."""
+    os.utime(f"/proc/self/fd/{descriptor}", ns=(atime_ns, mtime_ns))
 
 
 def sync_file_system(descriptor: int) -> None:

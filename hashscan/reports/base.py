@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, ClassVar
 
 Record = Mapping[str, Any]
@@ -24,4 +24,12 @@ class ReportFormat(ABC):
 
         Raises:
             OSError: the stream can't be written to.
+        """
+
+    @abstractmethod
+    def written(self) -> Iterator[Record]:
+        """All that was written, record by record, from a stream that can be read, too.
+
+        Raises:
+            OSError: it can't be read.
         """

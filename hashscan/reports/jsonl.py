@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from hashscan.reports.base import Record, ReportFormat
 
@@ -16,3 +17,8 @@ class JsonLines(ReportFormat):
         """Write the record's line."""
         line = json.dumps(record, ensure_ascii=True, separators=(",", ":"))
         self.stream.write(line.encode("ascii") + b"\n")
+
+    def written(self) -> Iterator[Record]:
+        """Read the lines back."""
+        self.stream.seek(0)
+        yield from map(json.loads, self.stream)

@@ -32,6 +32,11 @@ SCHEMA = 1
 FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 
 
+def is_accusing(record: Record) -> bool:
+    """Whether a record speaks against a file, so that the last word on it is said when the sweep ends."""
+    return bool(record["type"] == "finding" and record["verdict"] == Verdict.MATCH)
+
+
 def path_fields(path: bytes) -> dict[str, str]:
     """A path as JSON can carry it: text, beside the bytes in base64 where they are no UTF-8."""
     try:
@@ -110,6 +115,7 @@ def sweep_record(
     files_from: bytes | None,
     inventory: tuple[bytes, str] | None,
     started: str,
+    breaker: Record,
     cluster: Record | None = None,
     known: bool = False,
 ) -> Record:
@@ -144,6 +150,7 @@ def sweep_record(
         "sandbox": {"mode": sandbox_mode},
         "fail_on": fail_on,
         "strict": strict,
+        "breaker": dict(breaker),
         "started": started,
         **({"cluster": dict(cluster)} if cluster else {}),
     }

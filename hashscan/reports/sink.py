@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,12 @@ from typing import BinaryIO, Protocol
 
 from hashscan.errors import LockedError, OutputError
 from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.records import is_accusing
 
 PARTIAL = ".partial"
+SETTLED = ".settled"
+"""Ends the name that a partial report with all last words has for a moment, or for longer on file systems
+that know no files without a name."""
 
 
 class FormatMaker(Protocol):
@@ -39,6 +43,7 @@ class ReportSink:
 
     def __init__(self, make: FormatMaker, destination: Path | None) -> None:
         self.destination = destination
+        self._make = make
         self.set_aside: Path | None = None
         """Where the unfinished report of an earlier, killed sweep was moved to, if there was one."""
         with self._explained():
@@ -49,7 +54,9 @@ class ReportSink:
                 if destination.is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 self._partial = destination.with_name(destination.name + PARTIAL)
+                self._settled = destination.with_name(destination.name + SETTLED)
                 self._stream = self._open_partial()
+                self._remove_settled()
         self._format = make(self._stream)
 
     def _open_partial(self) -> BinaryIO:
@@ -85,6 +92,62 @@ class ReportSink:
         with self._explained():
             self._format.write(record)
             self._stream.flush()
+
+    def settle(self, last_words: Iterable[Record]) -> None:
+        """Put the last words on files in the place of the first.
+
+        The file is written anew beside itself and then takes its own place, so that a killed sweep leaves
+        either. Standard output takes none back, so there nothing of these files may have been written yet.
+
+        Args:
+            last_words: a record for each one that `is_accusing`, in the order in which these were written.
+        """
+        with self._explained():
+            if self.destination is not None:
+                self._rewrite(iter(last_words))
+                return
+            for record in last_words:
+                self._format.write(record)
+            self._stream.flush()
+
+    def _rewrite(self, last_words: Iterator[Record]) -> None:
+        folder = os.open(self._partial.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            stream, named = self._open_settled(folder)
+            try:
+                fresh = self._make(stream)
+                for record in self._format.written():
+                    fresh.write(next(last_words) if is_accusing(record) else record)
+                stream.flush()
+                os.fsync(stream.fileno())
+                fcntl.lockf(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not named:
+                    os.link(f"/proc/self/fd/{stream.fileno()}", self._settled.name, dst_dir_fd=folder)
+                os.rename(self._settled, self._partial)
+            except BaseException:
+                stream.close()
+                self._remove_settled()
+                raise
+        finally:
+            os.close(folder)
+        self._stream.close()
+        self._stream, self._format = stream, fresh
+
+    def _open_settled(self, folder: int) -> tuple[BinaryIO, bool]:
+        """A new file beside the report, and whether it has its name already."""
+        try:
+            descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            named = False
+        except OSError:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._settled, flags, 0o600)
+            named = True
+        os.fchmod(descriptor, 0o600)
+        return os.fdopen(descriptor, "r+b"), named
+
+    def _remove_settled(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._settled)
 
     def finish(self) -> None:
         """Sync the report and give it its name; to be called after the summary was written."""

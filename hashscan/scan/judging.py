@@ -8,14 +8,11 @@ from dataclasses import replace
 from hashscan.hashing.formats import FORMATS, advice
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import Kind
-from hashscan.model import ALGORITHMS, Digest, FileResult, Kept, Reason, VariantDigest, Verdict
+from hashscan.model import ALGORITHMS, MATCHES_KEPT, Digest, FileResult, Kept, Reason, VariantDigest, Verdict
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, closest_of_each
 from hashscan.scan.policy import closeness, judge, only_test
 from hashscan.scan.state.packing import pack
-
-MATCHES_KEPT = 32
-"""A list may hold thousands of copies of one hash; a finding names the closest."""
 
 
 def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:

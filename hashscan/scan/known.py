@@ -16,6 +16,7 @@ from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
 from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
+from hashscan.scan.breaker import limits_fields
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.observer import Observer
@@ -87,7 +88,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
-        writing = stack.enter_context(Writing(reports, observer))
+        writing = stack.enter_context(Writing(reports, observer, settings.breaker))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -121,6 +122,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
                 files_from=None,
                 inventory=None,
                 started=started.isoformat(),
+                breaker=limits_fields(settings.breaker),
                 known=True,
             )
         )
@@ -130,6 +132,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             emit(record)
         known.finish()
         summary = run.summary
+        further = writing.settle(summary)
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
         if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))
@@ -141,4 +144,4 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
-        return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock)
+        return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock, further)

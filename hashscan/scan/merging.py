@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,7 +16,9 @@ from hashscan import __version__
 from hashscan.model import ListInfo, TrustState
 from hashscan.reports.base import Record
 from hashscan.reports.records import SCHEMA, summary_record
+from hashscan.reports.sink import ReportSink
 from hashscan.scan.same_sweep import long_apart, require_same_sweep, shown_other_files
+from hashscan.scan.settling import Settlement
 from hashscan.scan.shard_report import SANDBOX_LEVELS, SANDBOX_MODES, ShardReport, open_report
 from hashscan.scan.summary import Summary, exit_code_of
 
@@ -32,14 +35,18 @@ class Merged:
     """Why all of them together are incomplete, in words."""
     shards: int
     exit_code: int
+    said: tuple[str, ...]
+    """What the breaker has to say, a line each."""
 
 
-def merge_reports(paths: Sequence[Path], emit: Callable[[Record], None]) -> Merged:
+def merge_reports(paths: Sequence[Path], sink: ReportSink) -> Merged:
     """Join the reports of shards; each is read once, and nothing but what shards are is kept.
+
+    What one entry hits is counted over all shards.
 
     Args:
         paths: of one report for each shard, in any order; some may be missing, or be those of killed sweeps.
-        emit: takes the records of the new report.
+        sink: takes the records of the new report; whoever calls finishes it.
 
     Raises:
         UsageError: they are not of one sweep, a shard is there twice, or one is no report.
@@ -47,13 +54,19 @@ def merge_reports(paths: Sequence[Path], emit: Callable[[Record], None]) -> Merg
     """
     reports = sorted(map(open_report, paths), key=lambda report: report.shard.index)
     require_same_sweep(reports)
-    emit(_sweep_record(reports))
+    sink.write(_sweep_record(reports))
     total = Summary()
-    for report in reports:
-        for record in report.records():
-            emit(record)
-        total.take(report.counted.fields() if report.summary is None else report.summary)
-    return _conclude(reports, total, emit)
+    with closing(Settlement(reports[0].breaker)) as settlement:
+        for report in reports:
+            for record in report.records():
+                if not settlement.take(record) or sink.destination is not None:
+                    sink.write(record)
+            total.take(report.counted.fields() if report.summary is None else report.summary)
+        settlement.settle()
+        total.hold(settlement.held)
+        if settlement.changed or sink.destination is None:
+            sink.settle(settlement.records())
+        return _conclude(reports, total, settlement, sink)
 
 
 def _sweep_record(reports: Sequence[ShardReport]) -> Record:
@@ -107,7 +120,9 @@ def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
         yield {**entries[key], **here}
 
 
-def _conclude(reports: Sequence[ShardReport], total: Summary, emit: Callable[[Record], None]) -> Merged:
+def _conclude(
+    reports: Sequence[ShardReport], total: Summary, settlement: Settlement, sink: ReportSink
+) -> Merged:
     first = reports[0].sweep
     lists = [ListInfo(name, TrustState(info["state"])) for name, info in _worst_lists(reports).items()]
     short = [
@@ -123,6 +138,7 @@ def _conclude(reports: Sequence[ShardReport], total: Summary, emit: Callable[[Re
     ended = max((end for report in reports if (end := report.ended) is not None), default=None)
     fields = {
         **total.fields(),
+        **settlement.fields(),
         "incomplete": short,
         "only_test_entries": bool(summaries) and all(s["only_test_entries"] for s in summaries),
         "merged": datetime.now(UTC).isoformat(),
@@ -134,8 +150,8 @@ def _conclude(reports: Sequence[ShardReport], total: Summary, emit: Callable[[Re
         began = min(report.started for report in reports)
         fields["seconds"] = round((ended - began).total_seconds(), 3)
         fields["ended"] = ended.isoformat()
-    emit(summary_record(fields))
-    return Merged(total, tuple(short), len(reports), exit_code)
+    sink.write(summary_record(fields))
+    return Merged(total, tuple(short), len(reports), exit_code, tuple(settlement.said()))
 
 
 def _missing(reports: Sequence[ShardReport]) -> list[str]:

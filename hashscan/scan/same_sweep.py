@@ -22,6 +22,7 @@ SAME: Mapping[str, str] = {
     "review_threshold": "differs from the second in --review-threshold",
     "fail_on": "differs from the second in --fail-on",
     "strict": "differs from the second in --strict",
+    "breaker": "differs from the second in --breaker-owners or --breaker-files",
 }
 """What must be the same in all shards of one sweep, and what is said of one where it isn't."""
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from hashscan.errors import UsageError
 from hashscan.lists.manifest import LIST_NAME
-from hashscan.model import FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
+from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.reading import read_report
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.summary import Summary
 from hashscan.scan.values import WrongValueError, array, flag, moment, number, table, text
+from hashscan.settings import BreakerLimits
 
 SANDBOX_MODES = ("off", "auto", "required")
 SANDBOX_LEVELS = ("off", "partial", "full")
@@ -61,6 +62,12 @@ class ShardReport:
     def started(self) -> datetime:
         """When the sweep of this shard began."""
         return moment(self.sweep["started"])
+
+    @property
+    def breaker(self) -> BreakerLimits:
+        """How much one entry may hit in the whole sweep."""
+        limits = table(self.sweep["breaker"])
+        return BreakerLimits(number(limits["owners"]), number(limits["files"]))
 
     @property
     def ended(self) -> datetime | None:
@@ -147,7 +154,7 @@ def _check_sweep(report: ShardReport) -> None:
         for key in _EXCEPTED:
             text(table(entry)[key])
     table(sweep.get("selection", {}))
-    _ = report.started
+    _ = report.started, report.breaker
     _one_of(table(sweep["sandbox"])["mode"], SANDBOX_MODES)
     _one_of(sweep["fail_on"], _FAIL_ON)
     flag(sweep["strict"])
@@ -183,8 +190,20 @@ def _count(counted: Summary, record: Record) -> None:
     if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
         raise WrongValueError("its verdict is of another type")
     counted.count(verdict, None if reason is None else Reason(text(reason)))
-    categories = [text(table(match)["category"]) for match in array(record.get("matches", []))]
+    categories = [_category(table(match)) for match in array(record.get("matches", []))]
+    if verdict in FINDINGS:
+        text(record["because"])
     counted.test_findings += bool(categories) and set(categories) == {"test"}
+
+
+def _category(match: dict[str, Any]) -> str:
+    """That of a match, of which all must be there that the breaker asks for."""
+    for key in ("list", "entry"):
+        text(match[key])
+    for key in ("distance", "threshold"):
+        number(match[key])
+    _one_of(match["algorithm"], tuple(ALGORITHMS))
+    return text(match["category"])
 
 
 def _one_of(value: Any, known: tuple[str, ...]) -> None:

@@ -62,6 +62,11 @@ class Summary:
         if reason is not None:
             self.reasons[verdict, reason] += 1
 
+    def hold(self, files: int) -> None:
+        """Count files as held that were counted as matches."""
+        self.verdicts[Verdict.MATCH] -= files
+        self.verdicts[Verdict.HELD] += files
+
     def close_folder(self, reason: FolderReason) -> None:
         """Count a folder that could not be entered."""
         self.folder_reasons[reason] += 1

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hashscan import __version__
 from hashscan.errors import (
@@ -20,9 +21,11 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
+from hashscan.quarantine.alarm import Alarm, alarm
 from hashscan.quarantine.standing import standing_fields
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.breaker import limits_fields
 from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
@@ -43,6 +46,9 @@ from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
+
+if TYPE_CHECKING:
+    from hashscan.scan.mover import Mover
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
@@ -89,6 +95,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if settings.state is not None:
             # First of all, because it makes the folder, which must be known to be left out.
             stack.enter_context(SweepLock(settings.state))
+        mover = _mover(settings, observer)
         options = ListingOptions(
             exclude=Patterns.compile(settings.exclude, settings.ignore_file),
             one_file_system=settings.one_file_system,
@@ -120,7 +127,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
-        writing = stack.enter_context(Writing(reports, observer))
+        writing = stack.enter_context(Writing(reports, observer, settings.breaker))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -135,6 +142,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             keep=settings.state is not None and settings.cluster is None,
         )
         pace, gate = _restraint(settings.neighbour, stack, deadline)
+        withdrawn = alarm(settings.state) if settings.state is not None else Alarm(())
+        for words in withdrawn.words:
+            observer.told(words)
         memory = None
         if setup.keep:
             memory = stack.enter_context(open_memory(settings, setup, sources, observer.told))
@@ -142,31 +152,31 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             for source in sources:
                 source.begin_with(left)
         with _pool(settings, setup, infos, pace) as pool:
-            emit(
-                sweep_record(
-                    uuid=identity,
-                    version=__version__,
-                    host=socket.gethostname(),
-                    targets=[path for source in sources for path in source.paths],
-                    lists=infos,
-                    excepted=exceptions.in_force,
-                    algorithms=algorithms,
-                    thresholds=thresholds_of_lists(opened.handles),
-                    variants=settings.matching.variants,
-                    review_threshold=settings.matching.review_threshold,
-                    selection=selection_fields(settings, options.exclude),
-                    sandbox_mode=settings.decoding.sandbox,
-                    fail_on=settings.fail_on,
-                    strict=settings.strict,
-                    shard=settings.shard,
-                    files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
-                    inventory=None
-                    if inventory is None or settings.inventory is None
-                    else (settings.inventory, inventory.manifest.created.isoformat()),
-                    started=started.isoformat(),
-                    cluster=pool.fields(),
-                )
+            begun = sweep_record(
+                uuid=identity,
+                version=__version__,
+                host=socket.gethostname(),
+                targets=[path for source in sources for path in source.paths],
+                lists=infos,
+                excepted=exceptions.in_force,
+                algorithms=algorithms,
+                thresholds=thresholds_of_lists(opened.handles),
+                variants=settings.matching.variants,
+                review_threshold=settings.matching.review_threshold,
+                selection=selection_fields(settings, options.exclude),
+                sandbox_mode=settings.decoding.sandbox,
+                fail_on=settings.fail_on,
+                strict=settings.strict,
+                shard=settings.shard,
+                files_from=None if settings.files_from is None else os.fsencode(settings.files_from),
+                inventory=None
+                if inventory is None or settings.inventory is None
+                else (settings.inventory, inventory.manifest.created.isoformat()),
+                started=started.isoformat(),
+                breaker=limits_fields(settings.breaker),
+                cluster=pool.fields(),
             )
+            emit(begun)
             run = Sweep(
                 listings,
                 pool,
@@ -195,6 +205,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             )
             for record in ending.standing:
                 emit(record)
+        further = writing.settle(summary, mover.act(begun, lambda: run.stopped) if mover and whole else None)
         if whole and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
@@ -214,6 +225,10 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
         if run.cut_short and not run.stopped and not failure:
             shortcomings.append("the time budget is used up; the next sweep goes on")
+        if mover is not None and not whole:
+            shortcomings.append("it was cut short, so that nothing was moved")
+        if mover is not None and mover.left:
+            shortcomings.append(f"{mover.left} findings were not moved")
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
         if run.stopped:
             shortcomings.append("stopped before its end")
@@ -225,12 +240,31 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings,
             time.monotonic() - clock,
             {
+                **further,
                 **({} if shard is None or run.cut_short else shard.fields()),
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
-                **standing_fields(settings.state),
+                **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
+                **_quarantine_fields(settings.state, mover),
             },
         )
+
+
+def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
+    """What moves findings at the end, if that was asked for."""
+    if settings.quarantine is None or settings.state is None:
+        return None
+    from hashscan.scan.mover import Mover
+
+    return Mover(settings.state, settings.quarantine, observer.told, settings.access)
+
+
+def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:
+    """How the quarantine stands, and what was done with findings."""
+    fields: dict[str, Any] = standing_fields(state)
+    if mover is not None:
+        fields["quarantine"] = {**fields.get("quarantine", {}), **mover.fields()}
+    return fields
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,9 @@ from hashscan.reports.base import Record
 from hashscan.reports.records import summary_record
 from hashscan.reports.sink import ReportSink
 from hashscan.scan.observer import Observer
+from hashscan.scan.settling import Act, Settlement
 from hashscan.scan.summary import Summary
-from hashscan.settings import ReportTarget
+from hashscan.settings import BreakerLimits, ReportTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,13 @@ def only_test_entries(lists: Sequence[ListInfo]) -> bool:
 class Writing:
     """All reports of one sweep, which get the same records."""
 
-    def __init__(self, reports: Sequence[ReportTarget], observer: Observer) -> None:
+    def __init__(self, reports: Sequence[ReportTarget], observer: Observer, breaker: BreakerLimits) -> None:
         """Begin them.
 
         Args:
             reports: where they go.
-            observer: told of every record, too.
+            observer: told of every record, too; of what accuses a file only by the last word.
+            breaker: how much one entry may hit.
 
         Raises:
             LockedError: another sweep writes one of them.
@@ -61,7 +63,10 @@ class Writing:
         """
         self._observer = observer
         self._paths = tuple(report.path for report in reports if report.path is not None)
+        self._settled = False
         with ExitStack() as stack:
+            self._settlement = Settlement(breaker)
+            stack.callback(self._settlement.close)
             self._sinks = [
                 stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path))
                 for report in reports
@@ -78,9 +83,35 @@ class Writing:
 
     def emit(self, record: Record) -> None:
         """Hand a record to all who want it."""
+        waits = self._settlement.take(record)
         for sink in self._sinks:
-            sink.write(record)
-        self._observer.record(record)
+            if not waits or sink.destination is not None:
+                sink.write(record)
+        if not waits:
+            self._observer.record(record)
+
+    def settle(self, summary: Summary, act: Act | None = None) -> Record:
+        """Say the last word on what accuses files, once all was found.
+
+        Args:
+            summary: what was counted; counts as held what the breaker holds.
+            act: what to do about what isn't held.
+
+        Returns:
+            What the summary says of it besides.
+        """
+        settlement = self._settlement
+        settlement.settle(act)
+        summary.hold(settlement.held)
+        self._settled = True
+        for sink in self._sinks:
+            if settlement.changed or sink.destination is None:
+                sink.settle(settlement.records())
+        for record in settlement.records():
+            self._observer.record(record)
+        for words in settlement.said():
+            self._observer.told(words)
+        return settlement.fields()
 
     def conclude(
         self,
@@ -124,6 +155,11 @@ class Writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The reason for giving up is under way already; a full disk must not hide it.
+        with suppress(OutputError):
+            for sink in () if self._settled else self._sinks:
+                if sink.destination is None:
+                    sink.settle(self._settlement.records())
         self._stack.__exit__(kind, error, trace)
 
 

@@ -108,8 +108,6 @@ def ended(report: Path) -> dict[str, Any]:
 def test_without_a_terminal_everything_steps_back(state: Path, tmp_path: Path, known: Path) -> None:
     report = tmp_path / "r.jsonl"
     # As if nothing was said: the tests' own environment says no.
-    before = os.environ.get("HASHSCAN_BACKGROUND")
-    assert before is None
     with sweeping(state, report, known, env={"HASHSCAN_BACKGROUND": ""}) as process:
         family = {process.pid, *descendants(process.pid)}
         assert len(family) >= 6, "the sweep, the fork server, two workers, two zygotes"

@@ -75,6 +75,20 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert run("quarantine", "verify", "--repair", "--head", head).code == 0
 
 
+def test_a_note_is_left_and_swept_like_any_file(report: Path, tmp_path: Path, run: Run) -> None:
+    note, bad = tmp_path / "note.txt", report.parent / "files" / "bad"
+    note.write_bytes(b"\x89PNG\r\n")
+    ran = run("quarantine", "add", report, *TERMS, "--leave-note", note)
+    assert (ran.code, bad.read_bytes()) == (2, b"accused")
+    note.write_text("Ask us.\n")
+    assert run("quarantine", "add", report, *TERMS, "--leave-note", note).code == 0
+    assert bad.read_text() == "Ask us.\n"
+    assert run("scan", bad.parent, "--report", tmp_path / "again").code == 0
+    assert json.loads((tmp_path / "again").read_text().splitlines()[-1])["files"] == 11
+    assert run("quarantine", "restore", "--all").code == 0
+    assert bad.read_bytes() == b"accused"
+
+
 def test_terms_have_no_default(report: Path, run: Run, state: Path) -> None:
     for given in ((), TERMS[:2], TERMS[2:]):
         ran = run("quarantine", "add", report, *given)
@@ -167,7 +181,8 @@ AS_ANOTHER = """
 import os, sys
 # All that is needed, while the interpreter's own folder can still be read.
 import hashscan.cli.quarantine, hashscan.quarantine.accusing, hashscan.quarantine.moving
-import hashscan.quarantine.repair, hashscan.quarantine.verifying, hashscan.registry
+import hashscan.quarantine.repair, hashscan.quarantine.verifying, hashscan.quarantine.withdrawals
+import hashscan.registry
 from hashscan.cli.main import run
 os.setgroups([]); os.setgid(12345); os.setuid(12345)
 sys.exit(run(sys.argv[1:]))

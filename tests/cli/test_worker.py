@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,8 +17,12 @@ pytest.importorskip("distributed")
 
 
 def test_a_node_starts_says_what_it_has_and_ends_by_a_signal(tmp_path: Path, state: Path) -> None:
+    scratch = tmp_path / "scratch"
+    # As a node leaves it that is killed.
+    (scratch / "hashscan-worker-left" / "dask-scratch-space").mkdir(parents=True)
     with cluster(tmp_path / "cluster") as here:
-        node = here.node(state, 2)
+        node = here.node(state, 2, environment={"TMPDIR": str(scratch)})
+        assert "hashscan-worker-left" not in os.listdir(scratch)
         workers = workers_of(node)
         assert len(workers) == 2
         assert "lists: none but demo; sandbox: " in node.said[0]
@@ -25,6 +30,7 @@ def test_a_node_starts_says_what_it_has_and_ends_by_a_signal(tmp_path: Path, sta
         assert node.wait() == 130, node.said
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
         assert len(node.said) == 2, node.said
+        assert not [name for name in os.listdir(scratch) if name.startswith("hashscan-worker-")]
 
 
 def test_a_node_without_a_scheduler(tmp_path: Path, state: Path) -> None:

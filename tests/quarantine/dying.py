@@ -14,7 +14,7 @@ from hashscan.quarantine.moving import move
 from hashscan.quarantine.place import Places
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
-from tests.quarantine.rooms import TERMS, Room, request
+from tests.quarantine.rooms import NOTE, TERMS, Room, request
 
 CALLS = [
     name for name, value in vars(system).items() if callable(value) and value.__module__ == system.__name__
@@ -28,8 +28,8 @@ def main(what: str, base: Path, files: Path, across: bool) -> None:
     while True:
         room = Room(base / f"{number}", files / f"{number}")
         path = room.file("a")
-        if what != "move":
-            room.take(path)
+        if what == "restore":
+            room.take(path, note=NOTE)
         if child := os.fork():
             _, status = os.waitpid(child, 0)
             if os.WIFEXITED(status):
@@ -41,7 +41,7 @@ def main(what: str, base: Path, files: Path, across: bool) -> None:
             die_at(number)
             with Quarantine(room.state) as quarantine:
                 if what == "move":
-                    list(move(quarantine, [request(path)], TERMS))
+                    list(move(quarantine, [request(path)], TERMS, NOTE))
                 else:
                     for item in quarantine.items().values():
                         restore(quarantine, item)

@@ -10,12 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from hashscan.quarantine.holding import Request
-from hashscan.quarantine.items import KEPT, UNFINISHED, Item
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState
 from hashscan.quarantine.moving import Answer, Retention, move
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.verifying import verify
 
+NOTE = "Moved. Ask us: abuse@example.com, 5 €\n".encode()
 TERMS = Retention(timedelta(days=90), timedelta(days=365))
 
 
@@ -34,9 +35,9 @@ class Room:
         os.utime(path, ns=(1_000_000_000_123_456_789, 1_100_000_000_987_654_321))
         return path
 
-    def take(self, *paths: Path) -> list[Answer]:
+    def take(self, *paths: Path, note: bytes | None = None) -> list[Answer]:
         with Quarantine(self.state) as quarantine:
-            return list(move(quarantine, [request(path) for path in paths], TERMS))
+            return list(move(quarantine, [request(path) for path in paths], TERMS, note))
 
     def items(self) -> list[Item]:
         return list(read_items(self.state).values())
@@ -67,8 +68,15 @@ def in_order(room: Room, path: Path, content: bytes, mode: int) -> str:
     left = set(os.listdir(room.state / "quarantine" / ".hashscan-quarantine"))
     assert left - {"CACHEDIR.TAG"} == {item.id for item in kept}
     assert [name for name in os.listdir(path.parent) if name.startswith(".hashscan-")] == []
-    assert path.exists() is not bool(kept)
     assert len(kept) <= 1
+    if kept and path.exists():
+        # Only a note, which its record tells.
+        ((note, found),) = [(item.note, path.stat()) for item in kept]
+        assert note is not None
+        assert (note.state, note.inode) == (NoteState.NOTED, found.st_ino)
+        assert (path.read_bytes(), stat.S_IMODE(found.st_mode)) == (NOTE, 0o644)
+        return "noted"
+    assert path.exists() is not bool(kept)
     if kept:
         return "kept"
     status = path.stat()

@@ -20,7 +20,8 @@ def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
         "type": "sweep", "schema": 1, "uuid": f"u{index}", "version": "0.1.0", "host": "h",
         "targets": [{"path": "/t"}], "shard": {"index": index, "count": count}, "lists": [listed(4)],
         "excepted": [], "algorithms": ["md5"], "thresholds": {}, "variants": [], "sandbox": {"mode": "auto"},
-        "fail_on": "match", "strict": False, "started": "2026-11-25T10:00:00+00:00",
+        "fail_on": "match", "strict": False,
+        "breaker": {"owners": 20, "files": 10_000}, "started": "2026-11-25T10:00:00+00:00",
     }  # fmt: skip
     summary = {
         "type": "summary", "schema": 1, "verdicts": {"clean": 5}, "reasons": {}, "folders_not_entered": {},
@@ -44,6 +45,6 @@ def many_findings(path: Path, index: int, number: int) -> Path:
         stream.write(first)
         for place in range(number):
             finding = {"type": "finding", "schema": 1, "path": f"/t/{place}", "verdict": "match"}
-            stream.write(json.dumps(finding | {"detail": "x" * 200}) + "\n")
+            stream.write(json.dumps(finding | {"because": "b", "detail": "x" * 200}) + "\n")
         stream.write(last)
     return path

@@ -31,12 +31,15 @@ class Program:
     def __init__(
         self, command: Sequence[str], environment: dict[str, str] | None = None, folder: Path = ROOT
     ) -> None:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HASHSCAN_", "DASK_"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("HASHSCAN_", "DASK_")) or key == "HASHSCAN_BACKGROUND"
+        }
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            # Without a terminal it would step back behind whatever else runs here, and tests time out.
-            env={**kept, "HASHSCAN_BACKGROUND": "no", **(environment or {})},
+            env={**kept, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

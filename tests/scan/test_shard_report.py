@@ -6,7 +6,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,28 @@ from hypothesis import strategies as st
 
 from hashscan.errors import HashscanError, UsageError
 from hashscan.reports.base import Record
+from hashscan.reports.sink import ReportSink
 from hashscan.scan.merging import Merged, merge_reports
 from tests.scan.made_reports import clean, many_findings
 
 
+class Collected(ReportSink):
+    """Keeps records in place of writing them, and as standard output takes none back."""
+
+    def __init__(self) -> None:
+        self.destination = None
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+
+    def settle(self, last_words: Iterable[Record]) -> None:
+        self.records += last_words
+
+
 def merged(*paths: Path) -> tuple[Merged, list[Record]]:
-    records: list[Record] = []
-    return merge_reports(paths, records.append), records
+    sink = Collected()
+    return merge_reports(paths, sink), sink.records
 
 
 def spoil_middle(content: bytes) -> bytes:
@@ -232,8 +247,9 @@ def test_a_report_that_grows_after_it_was_opened(tmp_path: Path) -> None:
     """As when another sweep writes its own in its place between the two readings."""
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
 
-    def emit(record: Record) -> None:
-        clean(two, 2, 2, uuid="another")
+    class Replacing(Collected):
+        def write(self, record: Record) -> None:
+            clean(two, 2, 2, uuid="another")
 
     with pytest.raises(UsageError, match="was replaced while it was read"):
-        merge_reports([one, two], emit)
+        merge_reports([one, two], Replacing())

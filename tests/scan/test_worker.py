@@ -17,10 +17,9 @@ from hashscan.hashing.records import RECORDS_MAX
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
-from hashscan.model import Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
+from hashscan.model import MATCHES_KEPT, Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
 from hashscan.scan.checked import Checked
-from hashscan.scan.judging import MATCHES_KEPT
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest

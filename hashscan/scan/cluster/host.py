@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import socket
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from hashscan.lists.store import ListStore
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.answers import Answers
 from hashscan.scan.cluster.dask import require_dask, security_of
+from hashscan.scan.cluster.scratch import scratch_folder
 from hashscan.scan.load import LoadGate
 from hashscan.scan.pace import Pace
 from hashscan.scan.pool import MakeWorker
@@ -95,11 +94,8 @@ def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorke
     require_dask("error")
     security = security_of(settings.cluster)
     # What Dask keeps on disk is nobody's business.
-    scratch = Path(tempfile.mkdtemp(prefix="hashscan-worker-"))
-    try:
+    with scratch_folder() as scratch:
         return asyncio.run(_run(settings, security, scratch, say, make))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 async def _run(

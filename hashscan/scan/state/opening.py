@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.memory import SweepMemory
 from hashscan.scan.state.scopes import Container, Scopes
+from hashscan.scan.state.taken import Taken
 from hashscan.settings import SweepSettings
 from hashscan.sources.base import Source
 from hashscan.sources.filesystem import FilesystemSource
@@ -56,6 +57,7 @@ def open_memory(
             )
             for target, paths in containers.items()
         },
+        taken=Taken(settings.state, told),
     )
     return SweepMemory(
         settings.state,

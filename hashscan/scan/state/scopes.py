@@ -23,6 +23,7 @@ from hashscan.scan.state.findings import Findings, Standing
 from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.objects import ObjectRows
 from hashscan.scan.state.presence import is_file_gone
+from hashscan.scan.state.taken import Taken
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -68,6 +69,7 @@ class Scopes:
         lone: Collection[bytes] = (),
         named: bool = False,
         containers: Mapping[bytes, Container] = MappingProxyType({}),
+        taken: Taken | None = None,
     ) -> None:
         """Describe a sweep.
 
@@ -78,7 +80,9 @@ class Scopes:
             lone: folders of which only a single file is a target.
             named: whether only files are looked at that somebody has named.
             containers: of objects, by their URLs.
+            taken: what is in quarantine, if there is one.
         """
+        self._taken = taken
         self.shard = shard
         self._lone = frozenset(lone)
         self._named = named
@@ -230,7 +234,8 @@ class Scopes:
                 if self._would_come_by(target, one)
                 and not (target in self._containers and objects.only_elsewhere(target, one.path))
             ]
-            if whole and before is not None and _has_shrunk(before, found) and not accept_shrink:
+            earlier = [one for one in earlier if not (self._was_taken(one) and findings.settle(one))]
+            if whole and not accept_shrink and self._has_shrunk(target, number, before, found):
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
                 self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.sweep, number))
@@ -240,6 +245,9 @@ class Scopes:
                 if not closed:
                     objects.forget(number, self.sweep)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
+                    self._database.execute(
+                        "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_counted(number), now)
+                    )
                 earlier = [
                     one
                     for one in earlier
@@ -247,6 +255,22 @@ class Scopes:
                 ]
             standing.extend(earlier)
         return shrunken, standing
+
+    def _has_shrunk(self, target: bytes, number: int, before: int | None, found: int) -> bool:
+        """Whether a target has too few files to be all there, counting those that we have moved."""
+        if before is None or not _has_shrunk(before, found):
+            return False
+        assert self._database is not None
+        query = "SELECT value FROM meta WHERE key=?"
+        since = self._database.execute(query, (_counted(number),)).fetchone()
+        if self._taken is None or since is None:
+            return True
+        moved = self._taken.number(partial(self._is_of, target), since[0])
+        return _has_shrunk(before - moved, found)
+
+    def _was_taken(self, found: Standing) -> bool:
+        """Whether a finding is gone because it was moved into quarantine."""
+        return self._taken is not None and self._taken.has(found.path) and is_file_gone(found.path)
 
     def _would_come_by(self, target: bytes, found: Standing) -> bool:
         """Whether a finding lies in what is swept of a target, by whatever sweep it was found."""
@@ -272,6 +296,11 @@ class Scopes:
             return bool(checked)
         # The folder may be gone, or only be left out now.
         return is_file_gone(found.path)
+
+
+def _counted(number: int) -> str:
+    """Under which key it stands when the files of a scope were counted."""
+    return f"counted {number}"
 
 
 def _has_shrunk(before: int, found: int) -> bool:

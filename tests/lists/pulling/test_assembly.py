@@ -505,13 +505,16 @@ def test_shards_are_fetched_several_at_a_time(
     partwise: PartwiseOwner, store: ListStore, web: WebServer
 ) -> None:
     """Told by the server: how many requests it has at the same time, and not how long that takes."""
-    now, seen, lock = [0], [0], threading.Lock()
+    now, seen, lock = [0], [], threading.Lock()
+    together = threading.Barrier(AT_ONCE, timeout=60)
 
     def slow(request: BaseHTTPRequestHandler) -> None:
         with lock:
             now[0] += 1
             seen.append(now[0])
-        time.sleep(0.1)
+            held = len(seen) <= 2 * AT_ONCE
+        if held:
+            together.wait()
         data = (web.folder / request.path.lstrip("/")).read_bytes()
         with lock:
             now[0] -= 1
@@ -523,17 +526,17 @@ def test_shards_are_fetched_several_at_a_time(
     client.pull(store, "mine")
     holds(store, partwise)
     assert max(seen) == AT_ONCE
-    # Not just once, by chance.
-    assert seen.count(1) < len(seen) / 2
+    assert len(seen) > 2 * AT_ONCE
 
 
 def stuck(request: BaseHTTPRequestHandler) -> None:
-    """Send something, and then nothing for long."""
+    """Send something, and then nothing for as long as somebody waits."""
     request.send_response(200)
     request.send_header("Content-Length", "100")
     request.end_headers()
     request.wfile.write(b"x")
-    time.sleep(8)
+    request.connection.settimeout(None)
+    request.connection.recv(1)
 
 
 def forged(request: BaseHTTPRequestHandler) -> None:
@@ -571,10 +574,8 @@ def test_the_first_failure_ends_what_is_under_way(
 
     web.answers[".npy"] = serve
     client.add(store, "mine", web.url, partwise.owner.root)
-    started = time.monotonic()
     with pytest.raises(kind, match=words):
         client.pull(store, "mine")
-    assert time.monotonic() - started < 3
     web.answers.clear()
     client.pull(store, "mine")
     holds(store, partwise)
@@ -592,9 +593,7 @@ def test_a_mirror_goes_on_where_several_were_under_way(
             else (forged if turn == 9 else stuck)(request)
         )
         client.add(store, "mine", Origin(web.url, (mirror.url,)), partwise.owner.root)
-        started = time.monotonic()
         pulled = client.pull(store, "mine")
-        assert time.monotonic() - started < 4
     assert "can't be trusted" in pulled.problems[0]
     assert len(targets_asked(web) & targets_asked(mirror)) <= AT_ONCE
     holds(store, partwise)
@@ -614,12 +613,10 @@ def test_a_disk_that_fills_ends_what_is_under_way(
         if next(order) == 0
         else stuck(request)
     )
-    started = time.monotonic()
     with monkeypatch.context() as patch:
         patch.setattr(JoinedColumn, "place", full)
         with pytest.raises(OutputError, match="No space left"):
             client.pull(store, "mine")
-    assert time.monotonic() - started < 3
     web.answers.clear()
     client.pull(store, "mine")
     holds(store, partwise)

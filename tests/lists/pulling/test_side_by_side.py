@@ -10,6 +10,7 @@ import pytest
 from hashscan.errors import ListTrustError, UnreachableError
 from hashscan.lists.pulling import side_by_side
 from hashscan.lists.pulling.side_by_side import AT_ONCE, each_done
+from tests.waiting import until
 
 
 def nothing() -> None:
@@ -17,7 +18,7 @@ def nothing() -> None:
 
 
 def test_all_is_done_several_at_a_time() -> None:
-    together = threading.Barrier(AT_ONCE, timeout=10)
+    together = threading.Barrier(AT_ONCE, timeout=60)
     done = list(each_done(lambda _: [together.wait(), None][1], range(3 * AT_ONCE), pytest.fail))
     assert sorted(done) == list(range(3 * AT_ONCE))
     assert list(each_done(pytest.fail, [], pytest.fail)) == []
@@ -39,7 +40,7 @@ def test_a_failure_ends_what_is_under_way() -> None:
     def do(item: int) -> None:
         if item == 1:
             raise UnreachableError("first")
-        assert given_up.wait(10)
+        assert given_up.wait(60)
         ended.append(item)
         raise UnreachableError("given up")
 
@@ -54,7 +55,7 @@ def test_of_several_failures_a_forgery_goes_first_then_the_earliest(forged: int 
 
     def do(item: int) -> None:
         if item > 0:
-            assert fail.wait(10)
+            assert fail.wait(60)
             raise (ListTrustError if item == forged else UnreachableError)(str(item))
 
     done = each_done(do, range(AT_ONCE), nothing)
@@ -68,15 +69,13 @@ def test_of_several_failures_a_forgery_goes_first_then_the_earliest(forged: int 
 
 
 def test_what_succeeded_beside_a_failure_is_taken() -> None:
-    together = threading.Barrier(2, timeout=10)
+    taken: list[int] = []
 
     def do(item: int) -> None:
-        together.wait()
         if item == 0:
-            time.sleep(0.05)
+            until(lambda: taken)
             raise UnreachableError("0")
 
-    taken = []
     with pytest.raises(UnreachableError):
         taken.extend(each_done(do, [0, 1], nothing))  # extends as they come
     assert taken == [1]
@@ -84,7 +83,7 @@ def test_what_succeeded_beside_a_failure_is_taken() -> None:
 
 def test_whoever_leaves_early_gives_up() -> None:
     given_up = threading.Event()
-    done = each_done(lambda item: None if item == 0 else [given_up.wait(10), None][1], range(9), given_up.set)
+    done = each_done(lambda item: None if item == 0 else [given_up.wait(60), None][1], range(9), given_up.set)
     assert next(done) == 0
     done.close()
     assert given_up.is_set()
@@ -97,19 +96,17 @@ def test_nobody_waits_for_what_cant_be_given_up(monkeypatch: pytest.MonkeyPatch)
     def do(item: int) -> None:
         if item == 0:
             raise UnreachableError("0")
-        end.wait(10)
+        end.wait()
 
-    started = time.monotonic()
     with pytest.raises(UnreachableError):
         list(each_done(do, range(9), nothing))
-    assert time.monotonic() - started < 5
     end.set()
 
 
 def test_the_interpreter_ends_without_it() -> None:
     code = (
         "import time; from hashscan.lists.pulling.side_by_side import each_done\n"
-        "done = each_done(lambda item: time.sleep(item), [0, 60, 60], lambda: None)\n"
+        "done = each_done(lambda item: time.sleep(item), [0, 3600, 3600], lambda: None)\n"
         "assert next(done) == 0; done.close()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -6,11 +6,12 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
@@ -22,8 +23,10 @@ from hashscan.lists.pulling.credentials import CredentialPlaces, Credentials
 from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.pulling.pace import TooSlowError
 from hashscan.lists.pulling.side_by_side import AT_ONCE
+from hashscan.lists.pulling.turns import Turns
 from hashscan.lists.pulling.web import HttpFetcher
 from tests.certificates import Authority
+from tests.waiting import until
 from tests.web import WebServer, send, serving
 
 TOKEN = Credentials("Bearer a-secret-token", secrets=("a-secret-token",))
@@ -329,7 +332,8 @@ def dripping_status(request: BaseHTTPRequestHandler) -> None:
 
 
 def drip(request: BaseHTTPRequestHandler, piece: bytes) -> None:
-    for _ in range(400):
+    """Until whoever asked has gone."""
+    while True:
         request.wfile.write(piece)
         time.sleep(0.02)
 
@@ -349,35 +353,88 @@ def test_a_server_that_drips_is_given_up(
     monkeypatch.setattr(pace, "WINDOW", 0.3)
     with serving(folder, authority.server() if tls else None) as server:
         server.answers["file"] = answer
-        started = time.monotonic()
         with pytest.raises(TooSlowError, match="slower than 10 kB a second"):
             fetched(f"{server.url}file", Origin(server.url, ca_file=str(authority.file)))
-        assert time.monotonic() - started < 3
+
+
+class Windows:
+    """Ends the windows over which speed is measured, instead of the clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        windows = self
+        self._changed = threading.Condition()
+        self._number = 0
+        self._measuring: dict[threading.Event, int] = {}
+        """Which window each download is in."""
+
+        class Over(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                with windows._changed:
+                    here = windows._measuring[self] = windows._number
+                    windows._changed.notify_all()
+                    windows._changed.wait_for(lambda: self.is_set() or windows._number > here)
+                    del windows._measuring[self]
+                    return self.is_set()
+
+            def set(self) -> None:
+                super().set()
+                with windows._changed:
+                    windows._changed.notify_all()
+
+        mine = SimpleNamespace(Event=Over, Lock=threading.Lock, Thread=threading.Thread)
+        monkeypatch.setattr(pace, "threading", mine)
+
+    def begun(self, downloads: int) -> None:
+        """Wait until so many downloads are measured in this window."""
+        with self._changed:
+            measured = self._measuring.values()
+            assert self._changed.wait_for(lambda: list(measured).count(self._number) == downloads, 60)
+
+    def end(self) -> None:
+        with self._changed:
+            self._number += 1
+            self._changed.notify_all()
 
 
 def test_a_slow_server_above_the_floor_is_waited_for(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "WINDOW", 0.2)
+    monkeypatch.setattr(pace, "WINDOW", 0.5)
+    windows, came = Windows(monkeypatch), []
 
     def slow(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Length", "50000")
         request.end_headers()
-        for _ in range(10):
+        for number in range(1, 11):
+            windows.begun(1)
             request.wfile.write(bytes(5000))
-            time.sleep(0.06)
+            until(lambda: sum(came) == number * 5000)  # noqa: B023
+            windows.end()
 
     server.answers["file"] = slow
-    assert len(fetched(f"{server.url}file", server.url)) == 50_000
+    fetcher = HttpFetcher(Origin(server.url), Credentials(), None, received=came.append)
+    assert len(fetcher.download_bytes(f"{server.url}file", 50_000)) == 50_000
+    fetcher.close()
 
 
 def test_waiting_as_a_server_asked_is_not_slowness(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "WINDOW", 0.2)
-    server.answers["file"] = busy(1, "1")
+    windows, rest, rests = Windows(monkeypatch), Turns.rest, []
+
+    def long(turns: Turns) -> None:
+        for _ in range(2):
+            windows.begun(1)
+            windows.end()
+        windows.begun(1)
+        rests.append(turns)
+        rest(turns)
+
+    monkeypatch.setattr(Turns, "rest", long)
+    server.answers["file"] = busy(1, "0")
     assert fetched(f"{server.url}file", server.url) == b"content"
+    assert len(rests) == 1
 
 
 # ---- proxies
@@ -481,12 +538,10 @@ def test_a_dripping_proxy_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.sendall(b"HTTP/1.1 200 ")
-                try:
-                    for _ in range(400):
+                with suppress(OSError):
+                    while True:
                         connection.sendall(b"O")
                         time.sleep(0.02)
-                except OSError:
-                    pass
 
         thread = threading.Thread(target=tunnel)
         thread.start()
@@ -514,20 +569,23 @@ def in_threads(count: int, do: Callable[[int], None]) -> list[threading.Thread]:
 
 def test_several_threads_share_few_connections(server: WebServer) -> None:
     ports, came = set(), []
+    together = threading.Barrier(AT_ONCE, timeout=60)
 
     def note(request: BaseHTTPRequestHandler) -> None:
         ports.add(request.client_address[1])
-        time.sleep(0.01)
+        together.wait()
         send(request, b"content")
 
     server.answers["file"] = note
     fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
     for _ in range(3):
-        for thread in in_threads(8, lambda _: came.append(fetcher.download_bytes(f"{server.url}file", 99))):
+        for thread in in_threads(
+            2 * AT_ONCE, lambda _: came.append(fetcher.download_bytes(f"{server.url}file", 99))
+        ):
             thread.join()
     fetcher.close()
-    assert came == [b"content"] * 24
-    assert 1 < len(ports) <= AT_ONCE
+    assert came == [b"content"] * 6 * AT_ONCE
+    assert len(ports) == AT_ONCE
 
 
 def test_a_server_that_wants_one_at_a_time(server: WebServer) -> None:
@@ -542,7 +600,8 @@ def test_a_server_that_wants_one_at_a_time(server: WebServer) -> None:
             request.end_headers()
             return
         try:
-            time.sleep(0.1)
+            # All that come at once.
+            until(lambda: len(refused) == AT_ONCE - 1)
         finally:
             alone.release()
         send(request, b"content")
@@ -553,12 +612,20 @@ def test_a_server_that_wants_one_at_a_time(server: WebServer) -> None:
         thread.join()
     fetcher.close()
     assert came == [b"content"] * 8
-    assert 0 < len(refused) < AT_ONCE
+    assert len(refused) == AT_ONCE - 1
 
 
-def test_all_wait_for_a_busy_server(server: WebServer) -> None:
+def test_all_wait_for_a_busy_server(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    once = busy(1, "1")
+    once, heard, put_off = busy(1, "1"), threading.Event(), Turns.put_off
+
+    def hear(turns: Turns, seconds: float) -> float:
+        try:
+            return put_off(turns, seconds)
+        finally:
+            heard.set()
+
+    monkeypatch.setattr(Turns, "put_off", hear)
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         asked.append(time.monotonic())
@@ -568,7 +635,8 @@ def test_all_wait_for_a_busy_server(server: WebServer) -> None:
     fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
 
     def fetch(number: int) -> None:
-        time.sleep(0.1 * number)
+        if number:
+            heard.wait(60)
         fetcher.download_bytes(f"{server.url}file", 99)
 
     for thread in in_threads(4, fetch):
@@ -579,7 +647,9 @@ def test_all_wait_for_a_busy_server(server: WebServer) -> None:
 
 
 def silent(request: BaseHTTPRequestHandler) -> None:
-    time.sleep(8)
+    """Until whoever asked has gone."""
+    request.connection.settimeout(None)
+    request.connection.recv(1)
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -601,34 +671,45 @@ def test_giving_up_ends_all_at_once(
                 failures.append(error)
 
         threads = in_threads(AT_ONCE, fetch)
-        time.sleep(0.3)
+        until(lambda: bool(server.asked))
         fetcher.give_up()
         told = len(counted)
-        started = time.monotonic()
+        # No answer would ever end.
         for thread in threads:
-            thread.join(5)
-        assert time.monotonic() - started < 1
+            thread.join()
         assert len(failures) == AT_ONCE
         assert len(counted) == told
         fetcher.close()
 
 
 def test_the_floor_holds_for_all_together(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "WINDOW", 0.4)
-    in_step = threading.Barrier(AT_ONCE - 1, timeout=10)
+    monkeypatch.setattr(pace, "WINDOW", 0.1)
+    windows, counted = Windows(monkeypatch), []
+    in_step = threading.Barrier(AT_ONCE - 1, timeout=60)
 
     def half(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Length", "8000")
         request.end_headers()
-        for _ in range(20):
-            request.wfile.write(bytes(400))
+        for number in range(1, 21):
+            if in_step.wait() == 0:
+                windows.begun(AT_ONCE)
             in_step.wait()
-            time.sleep(0.05)
+            request.wfile.write(bytes(400))
+            if in_step.wait() == 0:
+                until(lambda: sum(counted) >= number * 400 * (AT_ONCE - 1))  # noqa: B023
+                windows.end()
+
+    def one_byte(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        request.wfile.write(b"x")
+        silent(request)
 
     server.answers["file"] = half
-    server.answers["drip"] = dripping_body
-    fetcher = HttpFetcher(Origin(server.url), Credentials(), None)
+    server.answers["drip"] = one_byte
+    fetcher = HttpFetcher(Origin(server.url), Credentials(), None, received=counted.append)
     came, failed = [], []
 
     def fetch(number: int) -> None:
@@ -637,9 +718,13 @@ def test_the_floor_holds_for_all_together(server: WebServer, monkeypatch: pytest
         except TooSlowError as error:
             failed.append(error)
 
-    for thread in in_threads(AT_ONCE, fetch):
+    drips, *others = in_threads(AT_ONCE, fetch)
+    for thread in others:
         thread.join()
-    fetcher.close()
-    # 8 kB a second each are enough together; whoever drips is given up when it is alone.
+    # What each of them got is too little, what all got together is enough; alone, one that drips is given up.
     assert came == [8000] * (AT_ONCE - 1)
+    windows.begun(1)
+    windows.end()
+    drips.join()
+    fetcher.close()
     assert len(failed) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -34,8 +33,6 @@ class Shelf(ObjectStore):
     """How often reading a key ends after half of what was asked for."""
     busy: dict[bytes, int] = field(default_factory=dict)
     """How often it is refused."""
-    seconds: float = 0.0
-    """How long each read takes."""
     says_size: bool = True
     proven: bool = True
     changed: set[bytes] = field(default_factory=set)
@@ -88,7 +85,6 @@ class Shelf(ObjectStore):
             self.reads.append((key, offset))
             self._under_way += 1
             self.most_at_a_time = max(self.most_at_a_time, self._under_way)
-        time.sleep(self.seconds)
         self.on_read(key)
         with self._lock:
             self._under_way -= 1

@@ -50,7 +50,11 @@ def sweep(
     *targets: str | bytes, environment: Mapping[str, str] | None = None, options: tuple[str, ...] = ()
 ) -> Swept:
     """Run `hashscan scan` with the demonstration list."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_CLEARED)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_CLEARED) or name == "HASHSCAN_BACKGROUND"
+    }
     command = [sys.executable, "-m", "hashscan", "scan", "--no-state", "--report", "-", "--workers", "2"]
     process = subprocess.Popen(
         [*command, "--list", "demo", *options, *targets],

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from itertools import count, cycle
 from pathlib import Path
 from unittest import mock
 
@@ -139,16 +140,21 @@ def test_names_that_are_no_objects(objects: Objects) -> None:
 
 
 def test_many_at_a_time(objects: Objects) -> None:
+    looking, reading = (threading.Barrier(8, timeout=60) for _ in range(2))
+    looks = count()
+
     def slow(request: BaseHTTPRequestHandler) -> bool:
-        time.sleep(0.05)
+        if request.command == "GET":
+            reading.wait()
+        # The very first sees whether somebody is there.
+        elif 0 < next(looks) <= 64:
+            looking.wait()
         return False
 
     urls = [objects.put(f"/{number}", b"%d" % number) for number in range(64)]
     objects.answers = {f"/{number}": slow for number in range(64)}
-    began = time.monotonic()
+    # Each waits for seven others.
     assert list(fetch(listed(*urls)).values()) == [b"%d" % number for number in range(64)]
-    # One at a time it would take 64 * 3 * 0.05 seconds.
-    assert time.monotonic() - began < 4
 
 
 def test_batches_are_of_one_host_and_bounded(objects: Objects) -> None:
@@ -343,16 +349,13 @@ def test_a_trickle_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch
         request.send_response(200)
         request.send_header("Content-Length", "1000")
         request.end_headers()
-        for _ in range(100):
+        while True:
             request.wfile.write(b"x")
             time.sleep(0.05)
-        return True
 
     url = objects.put("/f", b"x" * 1000)
     objects.answers["/f"] = trickle
-    began = time.monotonic()
     assert fetch(listed(url)) == {url: Reason.SLOW}
-    assert time.monotonic() - began < 3
 
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
@@ -378,8 +381,8 @@ def test_what_drips_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatc
             return refuse(request, 403)
         request.close_connection = True
         request.wfile.write(start)
-        for number in range(500):
-            request.wfile.write(drops[number % len(drops) :][:1])
+        for drop in cycle(drops):
+            request.wfile.write(bytes([drop]))
             if ended.wait(0.02):
                 break
         return True
@@ -387,12 +390,10 @@ def test_what_drips_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatc
     url = objects.put("/f", b"x")
     other = objects.put("/other", b"other")
     objects.answers["/f"] = drip
-    began = time.monotonic()
     try:
         assert fetch(listed(url, other)) == {url: Reason.SLOW, other: b"other"}
     finally:
         ended.set()
-    assert time.monotonic() - began < 5
 
 
 def test_a_server_that_falls_silent_is_given_up(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,17 +408,15 @@ def test_a_server_that_falls_silent_is_given_up(objects: Objects, monkeypatch: p
             request.send_header("Content-Length", "1000")
             request.end_headers()
             request.wfile.write(b"x" * 500)
-            ended.wait(10)
+            ended.wait()
         return False
 
     url = objects.put("/f", b"x" * 1000)
     objects.answers["/f"] = half
-    began = time.monotonic()
     try:
         assert fetch(listed(url)) == {url: Reason.IO_ERROR}
     finally:
         ended.set()
-    assert time.monotonic() - began < 5
     assert 2 <= objects.count("GET", "/f") <= 4
 
 

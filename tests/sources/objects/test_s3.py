@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -340,7 +339,6 @@ def test_a_server_that_falls_silent_is_given_up(odd: bytes, monkeypatch: pytest.
     monkeypatch.setitem(bodies.CLIENT, "read_timeout", timedelta(seconds=0.3))
     monkeypatch.setattr(s3_client, "READ_SECONDS", 0.3)
     monkeypatch.setattr(tries, "PATIENCE_SECONDS", 0.5)
-    began = time.monotonic()
     stalled = odd.decode() + "stalled"
     with object_server(f"{stalled}/:2:100000", f"{stalled}/large/:1:3000000", "fine/:3:1000") as url:
         access = Access(endpoint=url)
@@ -351,7 +349,6 @@ def test_a_server_that_falls_silent_is_given_up(odd: bytes, monkeypatch: pytest.
     }
     assert len(found) == 6
     assert asked["reads"] < 3 + 3 * tries.TRIES
-    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("key", [b"page.html", b"./page.html"], ids=["obstore", "botocore"])

@@ -1,0 +1,127 @@
+"""Flags what is kept on the word of entries that the owners of their lists have withdrawn since."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hashscan.lists.latest import Latest, latest
+from hashscan.lists.store import ListStore
+from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_KEPT, TEST_CATEGORY, Entry
+from hashscan.quarantine.compared import mark_of, remember
+from hashscan.quarantine.items import ACCUSED, KEPT, WITHDRAWN, Item
+from hashscan.quarantine.store import Quarantine
+
+_ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
+_Match = Mapping[str, Any]
+_Key = tuple[str, str]
+"""Of an entry: its list's name and its id."""
+
+
+def compare(quarantine: Quarantine) -> tuple[str, ...]:
+    """Compare all that is kept with the lists that accused it, and log what has changed.
+
+    Returns:
+        Ids of the items that nothing accuses any more.
+
+    Raises:
+        OutputError: the log or the lists can't be read or written.
+    """
+    state = quarantine.state
+    store = ListStore(state / "lists")
+    items = [item for item in quarantine.items().values() if item.state in KEPT and not item.of_another]
+    of_list: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        for name in {match["list"] for match in accusers(item)}:
+            of_list[name].append(item)
+    gone = {item.id: _so_far(item) for item in items}
+    marks: dict[str, str | None] = {}
+    for name, accused in sorted(of_list.items()):
+        # Looked at first, so that a version that comes meanwhile is compared the next time.
+        marks[name] = mark_of(state, name)
+        ids = {m["entry"] for item in accused for m in accusers(item) if m["list"] == name}
+        with latest(store, name) as now:
+            entries = None if now is None else now.entries(ids)
+            if now is None or entries is None:
+                # What can get well by itself has no mark, so it is looked at each time.
+                marks[name] = marks[name] and ""
+                continue
+            by_id: dict[str, list[Entry]] = defaultdict(list)
+            for entry in entries:
+                by_id[entry.id].append(entry)
+            for item in accused:
+                _judge(item, name, now, by_id, gone[item.id])
+    withdrawn = tuple(item.id for item in items if _note(quarantine, item, gone[item.id]))
+    quarantine.settle()
+    remember(state, marks, withdrawn)
+    return withdrawn
+
+
+def accusers(item: Item) -> list[_Match]:
+    """The matches on whose word an item is kept; none of one that was added by hand."""
+    accusation = item.record["accusation"]
+    lists = {info["name"] for info in accusation.get("lists", ())}
+    speaking = [
+        match
+        for match in accusation.get("matches", ())
+        if match["list"] in lists
+        and match["category"] != KNOWN_GOOD_CATEGORY
+        and match["distance"] <= match["threshold"]
+        and "excepted" not in match
+    ]
+    return [match for match in speaking if match["category"] in _ACTING] or speaking
+
+
+def _judge(
+    item: Item, name: str, now: Latest, entries: Mapping[str, Sequence[Entry]], gone: dict[_Key, int]
+) -> None:
+    """Bring up to date which of an item's entries are gone from one list."""
+    was = next(info for info in item.record["accusation"]["lists"] if info["name"] == name)
+    if not now.follows(was["version"] or 0, was["key_ids"] or ()):
+        return
+    for match in accusers(item):
+        if match["list"] != name:
+            continue
+        key = (name, match["entry"])
+        if any(_is_still(entry, match, item) for entry in entries.get(match["entry"], ())):
+            gone.pop(key, None)
+        else:
+            gone.setdefault(key, now.version)
+
+
+def _is_still(entry: Entry, match: _Match, item: Item) -> bool:
+    """Whether a later entry says what the one that matched said; of this very content where it is exact."""
+    digest = item.record["digests"].get(entry.algorithm)
+    return (
+        entry.algorithm == match["algorithm"]
+        and (entry.category in _ACTING or entry.category == match["category"])
+        and (digest is None or digest == entry.value.hex())
+    )
+
+
+def _so_far(item: Item) -> dict[_Key, int]:
+    return {(each["list"], entry): each["version"] for each in item.withdrawals for entry in each["entries"]}
+
+
+def _note(quarantine: Quarantine, item: Item, gone: Mapping[_Key, int]) -> bool:
+    """Log what has changed for an item, once; whether nothing accuses it any more."""
+    standing = sorted({(match["list"], match["entry"]) for match in accusers(item)} - gone.keys())
+    # Of very many matches not all were kept, and those that were not may speak still.
+    whole = len(item.record["accusation"].get("matches", ())) < MATCHES_KEPT
+    withdrawn = bool(gone) and not standing and whole
+    if gone.keys() == _so_far(item).keys():
+        return withdrawn
+    by_version: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for (name, entry), version in gone.items():
+        by_version[name, version].append(entry)
+    quarantine.note(
+        WITHDRAWN if withdrawn else ACCUSED,
+        item.id,
+        withdrawals=[
+            {"list": name, "version": version, "entries": sorted(entries)}
+            for (name, version), entries in sorted(by_version.items())
+        ],
+        standing=[{"list": name, "entry": entry} for name, entry in standing],
+    )
+    return withdrawn

@@ -1,0 +1,84 @@
+"""The moves that reports ask for, once it is counted over all of them what every entry hits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hashscan.errors import UsageError
+from hashscan.quarantine.accusing import request_of
+from hashscan.quarantine.holding import Outcome, Request
+from hashscan.quarantine.items import path_of
+from hashscan.reports.base import Record
+from hashscan.reports.reading import read_report
+from hashscan.scan.breaker import Breaker, Owner, owner_of
+from hashscan.settings import BreakerLimits
+
+
+class Accused:
+    """What reports accuse; each is read twice, and nothing of it is kept."""
+
+    def __init__(self, reports: Sequence[Path], limits: BreakerLimits) -> None:
+        """Count what every entry hits, also for reports that were made with other limits.
+
+        Raises:
+            UsageError: one is no report, or not that of a whole sweep which came to its end.
+            OutputError: one can't be read.
+        """
+        self._reports = reports
+        self._breaker = Breaker(limits)
+        for report in reports:
+            self._count(report)
+
+    def _count(self, report: Path) -> None:
+        ended = False
+        records = read_report(report)
+        if "shard" in next(records):
+            raise UsageError(
+                f"{report} is of one shard, and what an entry hits is known only over all of them",
+                advice="Join the reports of all shards with `hashscan report merge`, and name that.",
+            )
+        for record in records:
+            ended = record["type"] == "summary"
+            if record["type"] == "finding":
+                self._breaker.count(record, _owner(record))
+        if not ended:
+            raise UsageError(
+                f"{report} is of a sweep that did not come to its end, and only then it is known what an "
+                "entry hits",
+                advice="Sweep again, which does not read again what has not changed; or name files by PATH, "
+                "with --reason.",
+            )
+
+    def said(self) -> list[str]:
+        """What is to be said of entries that hit too much, a line each."""
+        return [f"BREAKER: {words}: too much to be right" for words in self._breaker.said()]
+
+    def requests(self) -> Iterator[Request]:
+        """The moves."""
+        for report in self._reports:
+            records = read_report(report)
+            sweep = next(records)
+            for record in records:
+                request = None if _is_moved(record) else request_of(self._judged(record), sweep)
+                if request is not None:
+                    yield request
+
+    def _judged(self, record: Record) -> Record:
+        return self._breaker.judge(record) if record["type"] == "finding" else record
+
+
+def _is_moved(record: Record) -> bool:
+    return bool(record.get("quarantine", {}).get("outcome") == Outcome.DONE)
+
+
+def _owner(finding: Record) -> Owner | None:
+    """Whose a file is; asked of the file where its report came from no look at it."""
+    owner = owner_of(finding)
+    if owner is None:
+        try:
+            return os.lstat(path_of(finding)).st_uid
+        except OSError:
+            return None  # It is not there, and so is not moved either.
+    return owner

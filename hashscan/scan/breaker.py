@@ -1,0 +1,117 @@
+"""Tells the entries that hit so much in one sweep that nothing may be done on their word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, Verdict
+from hashscan.reports.base import Record
+from hashscan.settings import BreakerLimits
+
+Key = tuple[str, str]
+"""Names of a list and of an entry of it."""
+
+Owner = int | str
+"""A user's number, or the URL of a bucket."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one entry hits."""
+
+    files: int = 0
+    owners: set[Owner] = field(default_factory=set)
+    """One more than the limit at most; more would say nothing else."""
+
+
+class Breaker:
+    """Counts what every entry hits; asked only once all was counted."""
+
+    def __init__(self, limits: BreakerLimits) -> None:
+        self._limits = limits
+        self._tallies: dict[Key, Tally] = {}
+
+    def count(self, finding: Record, owner: Owner | None) -> None:
+        """Count what accuses one file, also where it is withheld for another reason.
+
+        Args:
+            finding: its record.
+            owner: None where nobody knows.
+        """
+        for key in _accusing(finding):
+            tally = self._tallies.setdefault(key, Tally())
+            tally.files += 1
+            if owner is not None and len(tally.owners) <= self._limits.owners:
+                tally.owners.add(owner)
+
+    def judge(self, finding: Record) -> Record:
+        """The record of a finding in the end: held, where only entries accuse that hit too much."""
+        if finding["verdict"] != Verdict.MATCH:
+            return finding
+        accusing = _accusing(finding)
+        words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
+        if not words or len(words) < len(accusing):
+            return finding
+        more = f", and so do {len(words) - 1} more entries" if len(words) > 1 else ""
+        return {
+            **finding,
+            "verdict": Verdict.HELD.value,
+            "action": Action.HELD.value,
+            "because": f"{finding['because']}; but {words[0]}, which is too much to be right{more}",
+        }
+
+    @property
+    def has_tripped(self) -> bool:
+        """Whether anything hits too much."""
+        return any(map(self._has_tripped, self._tallies.values()))
+
+    def said(self) -> list[str]:
+        """Of each entry that hits too much, what it hits, in words."""
+        return [self._words(key) for key, tally in self._tallies.items() if self._has_tripped(tally)]
+
+    def fields(self) -> Iterator[dict[str, Any]]:
+        """Of each such entry, what a report says of it."""
+        for (list_name, entry), tally in self._tallies.items():
+            if self._has_tripped(tally):
+                over = len(tally.owners) > self._limits.owners
+                owners = {"owners_over": self._limits.owners} if over else {"owners": len(tally.owners)}
+                yield {"list": list_name, "entry": entry, "files": tally.files, **owners}
+
+    def _has_tripped(self, tally: Tally) -> bool:
+        return len(tally.owners) > self._limits.owners or tally.files > self._limits.files
+
+    def _words(self, key: Key) -> str:
+        tally = self._tallies[key]
+        of = f" of more than {self._limits.owners} owners" if len(tally.owners) > self._limits.owners else ""
+        return f"entry {key[1]} of list {key[0]} hits {tally.files} files{of}"
+
+
+def limits_fields(limits: BreakerLimits) -> dict[str, int]:
+    """What a report says of the limits."""
+    return {"owners": limits.owners, "files": limits.files}
+
+
+def owner_of(finding: Record) -> Owner | None:
+    """Whose a file is, or in which bucket an object lies, as far as its record says so."""
+    path = str(finding["path"])
+    if not path.startswith("/"):
+        return "/".join(path.split("/", 3)[:3])
+    owner = finding.get("uid")
+    return owner if isinstance(owner, int) else None
+
+
+def _accusing(finding: Record) -> list[Key]:
+    """The entries that accuse a file by themselves, each once."""
+    keys = ((str(m["list"]), str(m["entry"])) for m in finding.get("matches", ()) if _accuses(m))
+    return list(dict.fromkeys(keys))
+
+
+def _accuses(match: Mapping[str, Any]) -> bool:
+    return (
+        match["category"] in ACTING_CATEGORIES
+        and match["distance"] <= match["threshold"]
+        and not ALGORITHMS[match["algorithm"]].review_only
+        and not {"excepted", "doubt"} & match.keys()
+    )

@@ -1,0 +1,156 @@
+"""Moves what a sweep has found into quarantine, once all was found."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hashscan.errors import LockedError
+from hashscan.model import DIRECT, Access, Action
+from hashscan.quarantine.accusing import request_of
+from hashscan.quarantine.holding import Outcome, Request
+from hashscan.quarantine.moving import Answer, Retention, move
+from hashscan.quarantine.notes import read_note
+from hashscan.quarantine.objects.stores import Stores
+from hashscan.quarantine.repair import repair
+from hashscan.quarantine.store import Quarantine
+from hashscan.registry import SOURCES
+from hashscan.reports.base import Record
+from hashscan.reports.records import path_fields
+from hashscan.settings import QuarantineSettings
+
+_TOGETHER = 200
+"""Findings that are in memory at a time."""
+_PATIENCE = 60.0
+"""Seconds; commands that look after a quarantine take less."""
+_SAID = 20
+"""Files that were not moved, of which standard error says why."""
+
+
+class Mover:
+    """Does it, and counts what came of it."""
+
+    def __init__(
+        self, state: Path, settings: QuarantineSettings, told: Callable[[str], None], access: Access = DIRECT
+    ) -> None:
+        """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
+
+        Args:
+            state: the state folder.
+            settings: how what is moved is kept.
+            told: called with what a person should know.
+            access: how to reach objects.
+
+        Raises:
+            LockedError: another process uses the quarantine.
+            UsageError: a chosen folder can't be used, or the note is none.
+            OutputError: the quarantine can't be written, or its log is damaged.
+        """
+        self.outcomes: Counter[Outcome] = Counter()
+        self._state = state
+        self._places = settings.places
+        self._bucket = settings.bucket
+        self._endpoint = access.endpoint
+        self._terms = Retention(
+            timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by)
+        )
+        self._note = None if settings.note is None else read_note(settings.note)
+        self._told = told
+        if os.geteuid() != 0:
+            told("an ordinary user can move nothing but own files, and that user can open them still")
+        with self._open() as quarantine:
+            for trouble in repair(quarantine):
+                told(trouble)
+
+    @property
+    def left(self) -> int:
+        """How many findings should have been moved and were not."""
+        return self.outcomes.total() - self.outcomes[Outcome.DONE]
+
+    def fields(self) -> dict[str, int]:
+        """What a summary says of it."""
+        names = {Outcome.DONE: "moved"}
+        return {names.get(outcome, outcome.value): self.outcomes[outcome] for outcome in Outcome}
+
+    def act(
+        self, sweep: Record, is_stopped: Callable[[], bool]
+    ) -> Callable[[Iterable[Record]], Iterator[Record]]:
+        """What moves the findings of a sweep, and gives their records with what came of each.
+
+        Args:
+            sweep: its first record.
+            is_stopped: whether no more is to be moved.
+        """
+
+        def act(findings: Iterable[Record]) -> Iterator[Record]:
+            todo = iter(findings)
+            with self._open_patiently() as quarantine:
+                while some := list(islice(todo, _TOGETHER)):
+                    yield from self._together(quarantine, some, sweep, stopped=is_stopped())
+            moved, left = self.outcomes[Outcome.DONE], self.left
+            self._told(f"{moved} moved into quarantine, {left} left")
+
+        return act
+
+    def _open(self) -> Quarantine:
+        stores = Stores(SOURCES, self._endpoint, self._bucket)
+        return Quarantine(self._state, self._places, self._told, stores)
+
+    def _open_patiently(self) -> Quarantine:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._open()
+            except LockedError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.1)
+
+    def _together(
+        self, quarantine: Quarantine, findings: Sequence[Record], sweep: Record, *, stopped: bool
+    ) -> Iterator[Record]:
+        asked = [request_of(finding, sweep) for finding in findings]
+        requests = [request for request in asked if request is not None]
+        if stopped:
+            answers = {
+                (r.path, r.version): Answer(r.path, Outcome.REFUSED, detail="the sweep was stopped")
+                for r in requests
+            }
+        else:
+            answers = {(a.path, a.version): a for a in move(quarantine, requests, self._terms, self._note)}
+        for finding, request in zip(findings, asked, strict=True):
+            yield (
+                finding
+                if request is None
+                else self._said(finding, request, answers[request.path, request.version])
+            )
+
+    def _said(self, finding: Record, request: Request, answer: Answer) -> Record:
+        """The record of a finding with what came of it."""
+        self.outcomes[answer.outcome] += 1
+        path = os.fsdecode(request.path)
+        said: dict[str, Any] = {"outcome": answer.outcome.value}
+        if answer.item:
+            said["item"] = answer.item
+        if answer.outcome is Outcome.DONE:
+            said["place"] = path_fields(answer.place)
+            if answer.detail:
+                said["detail"] = answer.detail
+            if answer.links > 1:
+                said["other_names"] = answer.links - 1
+            if answer.writers:
+                said["writers"] = list(answer.writers)
+                self._told(f"{path} is open for writing: {', '.join(answer.writers)}")
+            if answer.no_note:
+                said["no_note"] = answer.no_note
+            return {**finding, "action": Action.QUARANTINE.value, "quarantine": said}
+        said["detail"] = answer.detail
+        if self.left <= _SAID:
+            self._told(f"not moved: {path}: {answer.outcome.value}: {answer.detail}")
+        return {**finding, "quarantine": said}

@@ -1,0 +1,192 @@
+"""What one entry may hit before nothing is moved on its word, by the real commands and a signed list."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.model import Entry
+from tests.cli.conftest import Ran, Run
+from tests.cli.published import publish, pull
+
+THEME, BAD, BOTH = b"a theme's picture", b"a crime", b"both"
+TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
+LIMITS = ("--breaker-files", "4")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def signed(run: Run, tmp_path: Path) -> None:
+    """A list that accuses two contents, by an entry each."""
+    entries = [
+        Entry(name, "sha256", hashlib.sha256(content).digest(), "A1")
+        for name, content in (("e-theme", THEME), ("e-bad", BAD))
+    ]
+    publish(run, tmp_path / "national", entries)
+    pull(run, tmp_path / "national")
+
+
+@pytest.fixture
+def www(tmp_path: Path) -> Path:
+    folder = tmp_path / "www"
+    folder.mkdir()
+    for number in range(9):
+        (folder / f"good{number}").write_bytes(b"innocent %d" % number)
+    return folder
+
+
+def put(path: Path, content: bytes, owner: int | None = None) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    if owner is not None:
+        os.chown(path, owner, owner)
+    return path
+
+
+def records(report: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def findings(report: Path) -> dict[str, dict[str, Any]]:
+    return {Path(line["path"]).name: line for line in records(report) if line["type"] == "finding"}
+
+
+def nothing_stray(folder: Path) -> bool:
+    return not [p for p in folder.rglob("*") if p.name.endswith((".partial", ".settled"))]
+
+
+@needs_root
+@pytest.mark.usefixtures("signed")
+def test_300_owners_have_it_and_nothing_is_moved(run: Run, www: Path, tmp_path: Path) -> None:
+    for number in range(300):
+        put(www / f"customer{number}" / f"theme{number}", THEME, 20_000 + number)
+    bad = put(www / "customer7" / "bad", BAD, 20_007)
+    report = tmp_path / "found.jsonl"
+    ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
+    assert ran.code == 1, ran.err
+    found = findings(report)
+    assert Counter(line["verdict"] for line in found.values()) == {"held": 300, "match": 1}
+    assert not bad.exists()
+    assert all((www / f"customer{number}" / f"theme{number}").exists() for number in range(300))
+    words = "entry e-theme of list national hits 300 files of more than 20 owners"
+    assert f"BREAKER: {words}: too much to be right" in ran.err
+    assert {line["action"] for line in found.values() if line["verdict"] == "held"} == {"held"}
+    assert words in found["theme0"]["because"]
+    assert "1 moved into quarantine, 0 left" in ran.err
+    summary = records(report)[-1]
+    assert summary["verdicts"] | {"clean": 9, "held": 300, "match": 1} == summary["verdicts"]
+    assert summary["breaker"] == {
+        "held": 300,
+        "entries": 1,
+        "first": [{"list": "national", "entry": "e-theme", "files": 300, "owners_over": 20}],
+    }
+    assert nothing_stray(tmp_path)
+    # The same picture, where one owner has it.
+    for number in range(1, 300):
+        (www / f"customer{number}" / f"theme{number}").unlink()
+    ran = run("scan", www, "--quarantine", *TERMS, "--report", report, "--accept-shrink")
+    assert (ran.code, (www / "customer0" / "theme0").exists()) == (1, False), ran.err
+    (one,) = findings(report).values()
+    assert (one["verdict"], one["action"], one["quarantine"]["outcome"]) == ("match", "quarantine", "done")
+    kept = Path(one["quarantine"]["place"]["path"]) / one["quarantine"]["item"]
+    assert kept.read_bytes() == THEME
+    assert run("quarantine", "verify").code == 0
+
+
+@pytest.mark.usefixtures("signed")
+@pytest.mark.parametrize("target", ["report", "stdout"])
+def test_too_many_files(run: Run, www: Path, tmp_path: Path, target: str) -> None:
+    """Without --quarantine as with it, of kept digests as of those just computed."""
+    for number in range(5):
+        put(www / f"theme{number}", THEME)
+    put(www / "bad", BAD)
+
+    def swept() -> tuple[Ran, list[dict[str, Any]]]:
+        report = tmp_path / "found.jsonl"
+        ran = run("scan", www, *LIMITS, "--report", "-" if target == "stdout" else report)
+        return ran, ran.lines if target == "stdout" else records(report)
+
+    for _ in range(2):
+        ran, lines = swept()
+        found = {Path(line["path"]).name: line["verdict"] for line in lines[1:-1]}
+        assert found == {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
+        assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "sweep", "summary")
+        assert lines[-1]["verdicts"]["held"] == 5
+        assert "hits 5 files: too much to be right" in ran.err
+    (www / "theme0").unlink()
+    ran, lines = swept()
+    assert {line["verdict"] for line in lines[1:-1]} == {"match"}
+    assert "BREAKER" not in ran.err
+    assert "breaker" not in lines[-1]
+
+
+@pytest.mark.usefixtures("signed")
+def test_of_reports_too(run: Run, www: Path, tmp_path: Path) -> None:
+    """`quarantine add` counts anew, by its own limits; of unfinished reports and shards nothing is moved."""
+    for number in range(5):
+        put(www / f"theme{number}", THEME)
+    put(www / "bad", BAD)
+    report, held = tmp_path / "found.jsonl", tmp_path / "held.jsonl"
+    run("scan", www, "--report", report)
+    run("scan", www, "--report", held, *LIMITS)
+    for options in ((report, *LIMITS), (held,)):
+        ran = run("quarantine", "add", *options, *TERMS, "--dry-run")
+        assert (ran.code, ran.out) == (0, f"{www}/bad\n"), ran.err
+    assert run("quarantine", "add", report, *TERMS, "--dry-run").out.count("\n") == 6
+    lines = report.read_text().splitlines(keepends=True)
+    report.write_text("".join(lines[:-1]))
+    ran = run("quarantine", "add", report, *TERMS)
+    assert (ran.code, "did not come to its end" in ran.err) == (2, True)
+    run("scan", www, "--shard", "1/2", "--report", report)
+    ran = run("quarantine", "add", report, *TERMS)
+    assert (ran.code, "report merge" in ran.err) == (2, True)
+    assert (www / "bad").exists()
+
+
+@pytest.mark.usefixtures("signed")
+def test_of_all_shards_together(run: Run, www: Path, tmp_path: Path) -> None:
+    for number in range(8):
+        put(www / f"theme{number}", THEME)
+    put(www / "bad", BAD)
+    limits = ("--breaker-files", "7")
+    shards = []
+    for index in (1, 2, 3):
+        shards.append(tmp_path / f"{index}.jsonl")
+        ran = run("scan", www, "--shard", f"{index}/3", *limits, "--report", shards[-1])
+        assert "BREAKER" not in ran.err
+    merged = tmp_path / "merged.jsonl"
+    ran = run("report", "merge", *shards, "--output", merged)
+    assert (ran.code, "BREAKER: entry e-theme of list national hits 8 files" in ran.err) == (1, True)
+    verdicts = Counter(line["verdict"] for line in findings(merged).values())
+    assert verdicts == {"held": 8, "match": 1}
+    assert records(merged)[-1]["verdicts"]["held"] == 8
+    on_screen = run("report", "merge", *shards, "--output", "-")
+    assert sorted(map(str, on_screen.lines[1:-1])) == sorted(map(str, records(merged)[1:-1]))
+    ran = run("quarantine", "add", merged, *TERMS, "--dry-run", *limits)
+    assert ran.out == f"{www}/bad\n"
+    # Shards that counted by other limits are not of one sweep.
+    run("scan", www, "--shard", "3/3", "--report", shards[-1])
+    ran = run("report", "merge", *shards, "--output", merged)
+    assert (ran.code, "--breaker-owners or --breaker-files" in ran.err) == (2, True)
+
+
+@pytest.mark.usefixtures("signed")
+def test_known_files_are_asked_for_their_owners_when_they_are_moved(
+    run: Run, www: Path, tmp_path: Path, age: Callable[[], None]
+) -> None:
+    put(www / "bad", BAD)
+    age()
+    assert run("scan", www, "--report", tmp_path / "a").code == 1
+    known = tmp_path / "known.jsonl"
+    assert run("scan", "--known", "--report", known).code == 1
+    assert "uid" not in findings(known)["bad"]
+    ran = run("quarantine", "add", known, *TERMS)
+    assert (ran.code, (www / "bad").exists()) == (0, False), ran.err

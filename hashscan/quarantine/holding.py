@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -128,8 +128,13 @@ def is_url(path: bytes) -> bool:
 
 
 @contextmanager
-def hold(request: Request) -> Iterator[Held]:
+def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) -> Iterator[Held]:
     """Open a file beneath the root without following a link, and hash it.
+
+    Args:
+        request: which, and what is known of it.
+        twin: asked, with its status and the sha256 of its content, what it was before another name of it was
+            taken.
 
     Raises:
         NotDone: it can't be read, or is not what was found.
@@ -147,7 +152,7 @@ def hold(request: Request) -> Iterator[Held]:
             status = os.fstat(file)
             if fixed := why_fixed(file, request.path, parent, parent_path):
                 raise NotDone(Outcome.REFUSED, fixed)
-            if request.identity is not None and request.identity.size != status.st_size:
+            if isinstance(request.identity, Identity) and request.identity.size != status.st_size:
                 # Whoever made it endless meanwhile does not keep us reading.
                 raise NotDone(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
@@ -158,7 +163,9 @@ def hold(request: Request) -> Iterator[Held]:
                 raise NotDone(Outcome.CHANGED, "it changed while it was read")
         except OSError as error:
             raise file_trouble(error) from error
-        _check(request, status, digests["sha256"])
+        if (known := twin(status, digests["sha256"])) is not None:
+            facts = {**known, "links": status.st_nlink}
+        _check(request, facts, digests["sha256"])
         item = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
         yield Held(request, item, parent_path, name, parent, file, status, facts, digests)
     except FileTrouble as trouble:
@@ -204,11 +211,11 @@ def sha256_of(descriptor: int, size: int | None = None) -> str:
     return hasher.hexdigest()
 
 
-def _check(request: Request, status: os.stat_result, sha256: str) -> None:
+def _check(request: Request, facts: Facts, sha256: str) -> None:
     if request.sha256 is not None:
         if request.sha256 != sha256:
             raise NotDone(Outcome.CHANGED, "its content is not what was found")
     elif request.identity is not None:
-        seen = Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        seen = Identity(facts["inode"], facts["size"], facts["mtime_ns"], facts["ctime_ns"])
         if seen != request.identity:
             raise NotDone(Outcome.CHANGED, "it was changed since it was found")

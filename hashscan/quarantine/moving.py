@@ -116,7 +116,7 @@ def _together(
         begun: list[tuple[Held, Place, bool]] = []
         for request in requests:
             try:
-                held = stack.enter_context(hold(request))
+                held = stack.enter_context(hold(request, quarantine.facts_of_twin))
                 if os.geteuid() not in (0, held.status.st_uid):
                     raise NotDone(Outcome.REFUSED, "only root can take what another user owns")
             except NotDone as error:
@@ -130,9 +130,13 @@ def _together(
             quarantine.log.sync()
         done: list[tuple[Held, dict[str, int]]] = []
         _keep_copies([(held, place) for held, place, within in begun if not within])
+        latest: dict[tuple[int, int], os.stat_result] = {}
         for held, place, within in begun:
+            inode = (held.status.st_dev, held.status.st_ino)
             try:
-                done.append((held, _take(held, place, within=within)))
+                # It was sealed if another of its names was among those before.
+                done.append((held, _take(held, latest.get(inode, held.status), place, within=within)))
+                latest[inode] = os.fstat(held.file)
                 continue
             except NotDone as error:
                 quarantine.note(State.LEFT, held.item, outcome=error.outcome.value, detail=str(error))
@@ -190,8 +194,14 @@ def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> 
     }
 
 
-def _take(held: Held, place: Place, *, within: bool) -> dict[str, int]:
+def _take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> dict[str, int]:
     """Move one file, seal it, and see that it is still what was hashed.
+
+    Args:
+        held: the file.
+        latest: its status when it was touched last.
+        place: where to.
+        within: whether that is on its own file system.
 
     Returns:
         Times of the folder before and after.
@@ -209,7 +219,7 @@ def _take(held: Held, place: Place, *, within: bool) -> dict[str, int]:
             there = os.stat(held.name, dir_fd=parent, follow_symlinks=False)
         except OSError as error:
             raise NotDone(Outcome.RACED, error.strerror or str(error)) from error
-        if not same(there, held.status):
+        if not same(there, latest):
             raise NotDone(Outcome.RACED, "something else was put in its place, or it was changed")
         before = os.fstat(parent)
         if within:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.custody import is_sealed, put_back, seal
 from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
@@ -91,13 +91,17 @@ def _restore_within(
     quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
+    # Else it is back by another of its names, and its owner may have changed it since.
+    sealed = is_sealed(os.fstat(file))
     try:
-        put_back(file, item.record["file"])
-        system.sync(file)
+        if sealed:
+            put_back(file, item.record["file"])
+            system.sync(file)
         take_away(item, place.descriptor, place.path, parent, name)
         _set_in(item, place.descriptor, parent, name)
     except (OSError, NotDone) as error:
-        seal(file)
+        if sealed:
+            seal(file)
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
 

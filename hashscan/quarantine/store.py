@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
+from hashscan.quarantine.custody import Facts, is_sealed
 from hashscan.quarantine.items import KEPT, Item, items_of, take_in
 from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
 from hashscan.quarantine.objects.keeping import Keeping
@@ -117,6 +118,23 @@ class Quarantine:
     def item(self, name: str) -> Item:
         """The item of this id."""
         return self._items[name]
+
+    def facts_of_twin(self, status: os.stat_result, sha256: str) -> Facts | None:
+        """What a file was before another name of it was taken and it was sealed; None where it was not.
+
+        Args:
+            status: of the file as it is.
+            sha256: of its content, in hex.
+        """
+        if not is_sealed(status):
+            return None
+        for item in self._items.values():
+            if item.of_object:
+                continue
+            facts: Facts = item.record["file"]
+            if item.state in KEPT and facts["inode"] == status.st_ino and item.sha256 == sha256:
+                return facts
+        return None
 
     def append(self, line: Line) -> None:
         """Add a line to the log, which is on the disk only after `settle`, or a sync of the log."""

@@ -57,12 +57,12 @@ def test_300_owners_have_it_and_nothing_is_moved(run: Run, www: Path, tmp_path: 
     for number in range(300):
         put(www / f"customer{number}" / f"theme{number}", THEME, 20_000 + number)
     bad = put(www / "customer7" / "bad", BAD, 20_007)
-    report = tmp_path / "found.jsonl"
-    ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
+    report, note = tmp_path / "found.jsonl", put(tmp_path / "note", b"Ask us.")
+    ran = run("scan", www, "--quarantine", *TERMS, "--leave-note", note, "--report", report)
     assert ran.code == 1, ran.err
     found = findings(report)
     assert Counter(line["verdict"] for line in found.values()) == {"held": 300, "match": 1}
-    assert not bad.exists()
+    assert bad.read_bytes() == b"Ask us."
     assert all((www / f"customer{number}" / f"theme{number}").exists() for number in range(300))
     words = "entry e-theme of list national hits 300 files of more than 20 owners"
     assert f"BREAKER: {words}: too much to be right" in ran.err

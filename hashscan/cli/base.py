@@ -90,7 +90,7 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
     for name in ctx.command.list_commands(ctx):
         command = ctx.command.get_command(ctx, name)
         assert command is not None
-        defaults[name] = file.defaults(command, ctx, file.tables.get(name, {}))
+        defaults[name] = file.defaults(name, command, ctx, file.tables.get(name, {}))
     file.require_all_known()
     for key in file.tables.keys() - defaults.keys():
         raise UsageError(f"{source}: there is no command {key!r}", advice="Mend the name of the table.")
@@ -110,12 +110,19 @@ class _SettingsFile:
         """Tables and keys that the command does not have which comes last."""
 
     def defaults(
-        self, command: click.Command, ctx: click.Context, table: Mapping[str, Any], *, top: bool = True
+        self,
+        name: str,
+        command: click.Command,
+        ctx: click.Context,
+        table: Mapping[str, Any],
+        *,
+        top: bool = True,
     ) -> dict[str, Any]:
         """The values that one command takes.
 
         Args:
-            command: any.
+            name: of the command.
+            command: itself.
             ctx: of the command line's first word.
             table: named after it.
             top: whether it is no other's subcommand.
@@ -127,13 +134,13 @@ class _SettingsFile:
         ]
         known = {option_key(o): o.name or "" for o in options if not isinstance(o, TableOption)}
         found = self._take("", self._shared, known)
-        for name in {o.table for o in options if isinstance(o, TableOption)}:
-            own = {
-                option_key(o): o.name or "" for o in options if isinstance(o, TableOption) and o.table == name
-            }
-            found |= self._take(name, self.tables.get(name, {}), own)
+        own: dict[str, dict[str, str]] = {}
+        for one in options:
+            if isinstance(one, TableOption):
+                own.setdefault(one.table, {})[option_key(one)] = one.name or ""
+        for shared, keys in own.items():
+            found |= self._take(shared, self.tables.get(shared, {}), keys)
         subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
-        name = command.name or ""
         for key, value in table.items():
             option = key.replace("-", "_")
             if isinstance(value, dict) and key in subcommands:
@@ -142,12 +149,12 @@ class _SettingsFile:
                 found[known[option]] = value
             else:
                 self._strange.append((name if top else "", key, name))
-        for below_name in subcommands:
+        for word in subcommands:
             assert isinstance(command, click.Group)
-            below = command.get_command(ctx, below_name)
+            below = command.get_command(ctx, word)
             assert below is not None
-            inner = table.get(below_name, {})
-            found[below_name] = self.defaults(below, ctx, inner if isinstance(inner, dict) else {}, top=False)
+            inner = table.get(word, {})
+            found[word] = self.defaults(word, below, ctx, inner if isinstance(inner, dict) else {}, top=False)
         return found
 
     def _take(self, table: str, values: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:

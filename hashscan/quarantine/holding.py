@@ -14,6 +14,7 @@ from typing import Any
 
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
 from hashscan.quarantine.custody import Facts, facts_of
+from hashscan.quarantine.flags import why_fixed
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.evidence import FOLDER_NAME
@@ -121,6 +122,11 @@ def hold(request: Request) -> Iterator[Held]:
             if os.geteuid() in (0, seen.st_uid):
                 fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)
             status = os.fstat(file)
+            if fixed := why_fixed(file, request.path, parent, parent_path):
+                raise NotDone(Outcome.REFUSED, fixed)
+            if request.identity is not None and request.identity.size != status.st_size:
+                # Whoever made it endless meanwhile does not keep us reading.
+                raise NotDone(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
             reader = ExactReader((MD5(), SHA1(), SHA256()))
             reader.begin(file, status.st_size)

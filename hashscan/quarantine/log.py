@@ -222,6 +222,9 @@ class LogWriter:
         try:
             system.write(self._descriptor, raw)
         except OSError as error:
+            # What comes next must not be written behind half a line.
+            with suppress(OSError):
+                self._cut_torn_line()
             raise self._trouble(error) from error
         self.head = Head(self.head.count + 1, hashlib.sha256(raw).hexdigest())
 

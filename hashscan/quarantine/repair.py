@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 
 from hashscan.quarantine import system
@@ -99,18 +100,18 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
         left = _in_private(parent, entry)
         if left is not None:
             with _closing(left):
-                found = os.stat(entry, dir_fd=left, follow_symlinks=False)
-                if whole and found.st_ino == item.record["file"]["inode"]:
+                if whole and _has_content(left, entry, item):
                     system.unlink(left, entry)
                 else:
+                    _unseal(left, entry, item)
                     give_back(left, entry, parent, name)
+                    whole = False
         with suppress(OSError):
             system.remove_folder(parent, private_name(entry))
         sync_folder(parent)
-        with suppress(FileNotFoundError):
-            there = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            if there.st_ino == item.record["file"]["inode"]:
-                whole = False
+        # By its number alone it could be a later file, while the one that was copied is gone for good.
+        if whole and _has_content(parent, name, item):
+            whole = False
     except NotDone:
         if not whole:
             raise
@@ -188,8 +189,12 @@ def _seal_again(quarantine: Quarantine, item: Item, place: Place) -> None:
 
 
 def _finish_releasing(quarantine: Quarantine, item: Item, place: Place) -> None:
-    _drop(place, item.id.encode())
-    quarantine.note(State.RELEASED, item.id)
+    try:
+        _drop(place, item.id.encode())
+    except OSError as error:
+        quarantine.note(State.STAYS, item.id, detail=error.strerror)
+    else:
+        quarantine.note(State.RELEASED, item.id)
 
 
 _FINISH = {
@@ -224,6 +229,31 @@ def _inode(folder: int, name: bytes) -> int | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
     except FileNotFoundError:
         return None
+
+
+def _has_content(folder: int, name: bytes, item: Item) -> bool:
+    """Whether a name is that of the very file that was to be moved, unchanged."""
+    if _inode(folder, name) != item.record["file"]["inode"]:
+        return False
+    try:
+        file = open_child(folder, name, FILE_FLAGS)
+    except FileNotFoundError:
+        return False
+    with _closing(file):
+        status = os.fstat(file)
+        return (
+            status.st_ino == item.record["file"]["inode"]
+            and stat.S_ISREG(status.st_mode)
+            and status.st_size == item.record["file"]["size"]
+            and sha256_of(file, status.st_size) == item.sha256
+        )
+
+
+def _unseal(folder: int, entry: bytes, item: Item) -> None:
+    """Give a file that goes back to its owner, who may have another name for it."""
+    if _inode(folder, entry) == item.record["file"]["inode"]:
+        with _closing(_open(folder, entry)) as file:
+            put_back(file, item.record["file"])
 
 
 def _in_private(parent: int, entry: bytes) -> int | None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -43,7 +44,8 @@ class Mover:
             told: called with what a person should know.
 
         Raises:
-            LockedError: another process uses the quarantine.
+            LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
+                goes on, nothing is moved and each finding says why.
             UsageError: a chosen folder can't be used, or the note is none.
             OutputError: the quarantine can't be written, or its log is damaged.
         """
@@ -83,11 +85,19 @@ class Mover:
 
         def act(findings: Iterable[Record]) -> Iterator[Record]:
             todo = iter(findings)
-            with self._open_patiently() as quarantine:
+            with ExitStack() as stack:
+                quarantine: Quarantine | None = None
+                try:
+                    quarantine = stack.enter_context(self._open_patiently())
+                    why_not = ""
+                except LockedError as error:
+                    # What was found is to be told all the same, with a summary.
+                    why_not = str(error)
                 while some := list(islice(todo, _TOGETHER)):
-                    yield from self._together(quarantine, some, sweep, stopped=is_stopped())
-            moved, left = self.outcomes[Outcome.DONE], self.left
-            self._told(f"{moved} moved into quarantine, {left} left")
+                    if is_stopped():
+                        why_not = "the sweep was stopped"
+                    yield from self._together(None if why_not else quarantine, some, sweep, why_not)
+            self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.left} left")
 
         return act
 
@@ -105,16 +115,16 @@ class Mover:
                 time.sleep(0.1)
 
     def _together(
-        self, quarantine: Quarantine, findings: Sequence[Record], sweep: Record, *, stopped: bool
+        self, quarantine: Quarantine | None, findings: Sequence[Record], sweep: Record, why_not: str
     ) -> Iterator[Record]:
         asked = [request_of(finding, sweep) for finding in findings]
         requests = [request for request in asked if request is not None]
-        if stopped:
-            answers = {
-                r.path: Answer(r.path, Outcome.REFUSED, detail="the sweep was stopped") for r in requests
-            }
-        else:
-            answers = {a.path: a for a in move(quarantine, requests, self._terms, self._note)}
+        given = (
+            (Answer(request.path, Outcome.REFUSED, detail=why_not) for request in requests)
+            if quarantine is None
+            else move(quarantine, requests, self._terms, self._note)
+        )
+        answers = {answer.path: answer for answer in given}
         for finding, request in zip(findings, asked, strict=True):
             yield finding if request is None else self._said(finding, request, answers[request.path])
 

@@ -59,8 +59,9 @@ def age(state: Path) -> Callable[[], None]:
     return lambda: seconds_later(state.parent / CLOCK, 3)
 
 
-@pytest.fixture
-def run(state: Path) -> Run:
+def runner(state: Path) -> Run:
+    """What runs commands with a state folder."""
+
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
@@ -76,6 +77,11 @@ def run(state: Path) -> Run:
         return Ran(done.returncode, done.stdout or "", done.stderr)
 
     return run
+
+
+@pytest.fixture
+def run(state: Path) -> Run:
+    return runner(state)
 
 
 @pytest.fixture

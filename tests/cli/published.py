@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from hashscan.lists.canary import canary_entries
 from hashscan.model import Entry
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, runner
 from tests.lists.builders import Owner
 from tests.lists.parts import PartwiseOwner
 from tests.web import served
@@ -48,3 +52,26 @@ def pull(run: Run, folder: Path) -> None:
         assert ran.code == 0, ran.err
         ran = run("lists", "pull", folder.name)
         assert ran.code == 0, ran.err
+
+
+THEME, BAD = b"a theme's picture", b"a crime"
+
+
+@pytest.fixture(scope="session")
+def national(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with a signed list that accuses two contents, `THEME` and `BAD`, by an entry each."""
+    home = tmp_path_factory.mktemp("national")
+    entries = [
+        Entry(name, "sha256", hashlib.sha256(content).digest(), "A1")
+        for name, content in (("e-theme", THEME), ("e-bad", BAD))
+    ]
+    run = runner(home / "state")
+    publish(run, home / "national", entries)
+    pull(run, home / "national")
+    return home / "state"
+
+
+@pytest.fixture
+def signed(national: Path, state: Path) -> None:
+    """The state of the test, with that list."""
+    shutil.copytree(national, state, symlinks=True)

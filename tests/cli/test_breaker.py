@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -12,26 +11,15 @@ from typing import Any
 
 import pytest
 
-from hashscan.model import Entry
 from tests.cli.conftest import Ran, Run
-from tests.cli.published import publish, pull
+from tests.cli.published import BAD, THEME, national, signed
 
-THEME, BAD, BOTH = b"a theme's picture", b"a crime", b"both"
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 LIMITS = ("--breaker-files", "4")
 
+__all__ = ["national", "signed"]  # fixtures
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def signed(run: Run, tmp_path: Path) -> None:
-    """A list that accuses two contents, by an entry each."""
-    entries = [
-        Entry(name, "sha256", hashlib.sha256(content).digest(), "A1")
-        for name, content in (("e-theme", THEME), ("e-bad", BAD))
-    ]
-    publish(run, tmp_path / "national", entries)
-    pull(run, tmp_path / "national")
 
 
 @pytest.fixture
@@ -69,12 +57,12 @@ def test_300_owners_have_it_and_nothing_is_moved(run: Run, www: Path, tmp_path: 
     for number in range(300):
         put(www / f"customer{number}" / f"theme{number}", THEME, 20_000 + number)
     bad = put(www / "customer7" / "bad", BAD, 20_007)
-    report = tmp_path / "found.jsonl"
-    ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
+    report, note = tmp_path / "found.jsonl", put(tmp_path / "note", b"Ask us.")
+    ran = run("scan", www, "--quarantine", *TERMS, "--leave-note", note, "--report", report)
     assert ran.code == 1, ran.err
     found = findings(report)
     assert Counter(line["verdict"] for line in found.values()) == {"held": 300, "match": 1}
-    assert not bad.exists()
+    assert bad.read_bytes() == b"Ask us."
     assert all((www / f"customer{number}" / f"theme{number}").exists() for number in range(300))
     words = "entry e-theme of list national hits 300 files of more than 20 owners"
     assert f"BREAKER: {words}: too much to be right" in ran.err

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.quarantine import system
 from hashscan.quarantine.log import EMPTY, BrokenLogError, Head, LogWriter, parse_head, read_log
 
 
@@ -124,6 +125,23 @@ def test_a_torn_line_after_the_head_is_cut_off(tmp_path: Path) -> None:
         assert (tmp_path / "log.jsonl").read_bytes().endswith(b'"}\n')
     fill(tmp_path, 1, 3)
     assert len(list(read_log(tmp_path))) == 4
+
+
+def test_a_line_that_finds_no_space_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, 2)
+    with LogWriter(tmp_path) as log:
+
+        def full(descriptor: int, data: bytes | memoryview) -> None:
+            os.write(descriptor, data[:20])
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(system, "write", full)
+            with pytest.raises(OutputError, match="No space"):
+                log.append({"type": "x"})
+        log.append({"type": "y"})
+        log.keep_head()
+    assert [line["type"] for line, _ in read_log(tmp_path)] == ["x", "x", "y"]
 
 
 def test_lines_after_the_head_count_once_they_are_whole(tmp_path: Path) -> None:

@@ -344,15 +344,42 @@ def test_a_chosen_place_is_used_for_its_file_system(room: Room, shared: Path) ->
 
 
 @needs_root
-def test_an_immutable_file_stays(room: Room) -> None:
-    path = room.file("a")
-    for flag in ("i", "a"):
-        if subprocess.run(["chattr", f"+{flag}", path], capture_output=True, check=False).returncode:
-            pytest.skip("this file system knows no such flags")
-        (answer,) = room.take(path)
-        subprocess.run(["chattr", f"-{flag}", path], check=True)
-        assert answer.outcome is Outcome.REFUSED
-        assert in_order(room, path, b"accused", 0o640) == "there"
+@pytest.mark.parametrize(("flag", "word"), [("i", "immutable"), ("a", "append-only")])
+@pytest.mark.parametrize("of", ["it", "its folder"])
+def test_what_may_not_be_moved_stays_and_the_remedy_is_said(
+    of: str, flag: str, word: str, any_room: Room
+) -> None:
+    path = any_room.file("d/it's")
+    fixed = path if of == "it" else path.parent
+    if subprocess.run(["chattr", f"+{flag}", fixed], capture_output=True, check=False).returncode:
+        pytest.skip("this file system knows no such flags")
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.REFUSED
+    start = f"{of} is {word}: say `"
+    assert answer.detail.startswith(start)
+    # Nothing was begun.
+    assert any_room.items() == []
+    remedy = answer.detail.removeprefix(start).split("`")[0]
+    subprocess.run(["sh", "-c", remedy], check=True)
+    assert in_order(any_room, path, b"accused", 0o640) == "there"
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.DONE
+
+
+@needs_root
+def test_a_file_that_is_made_immutable_at_the_last_moment(
+    any_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = any_room.file("a")
+    fixed: list[int] = []
+    chattr = ["chattr", "+i", path]
+    before_rename(monkeypatch, lambda: fixed.append(subprocess.run(chattr, check=False).returncode))
+    (answer,) = any_room.take(path)
+    if fixed != [0]:
+        pytest.skip("this file system knows no such flags")
+    subprocess.run(["chattr", "-i", path], check=True)
+    assert answer.outcome is Outcome.REFUSED
+    assert in_order(any_room, path, b"accused", 0o640) == "there"
 
 
 @needs_root

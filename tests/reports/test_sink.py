@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hashscan.errors import LockedError, OutputError
+from hashscan.reports.base import Record
 from hashscan.reports.jsonl import JsonLines
 from hashscan.reports.sink import ReportSink
 
 WRITE = """
 import sys, pathlib
+from hashscan.reports.base import Record
 from hashscan.reports.jsonl import JsonLines
 from hashscan.reports.sink import ReportSink
 sink = ReportSink(JsonLines, pathlib.Path(sys.argv[1]))
@@ -111,3 +115,106 @@ def test_a_full_disk_is_our_own_output_failing() -> None:
     with pytest.raises(OutputError, match="No space left") as caught, sink:
         sink.write({"type": "sweep", "schema": 1})
     assert caught.value.exit_code == 12
+
+
+ACCUSED, HELD = ({"type": "finding", "schema": 1, "verdict": verdict} for verdict in ("match", "held"))
+OTHER = {"type": "unreadable", "schema": 1, "verdict": "unreadable"}
+
+
+def grown(path: Path, number: int = 3) -> ReportSink:
+    sink = ReportSink(JsonLines, path)
+    sink.write({"type": "sweep", "schema": 1})
+    for place in range(number):
+        sink.write({**ACCUSED, "place": place})
+        sink.write(OTHER)
+    return sink
+
+
+def last_words(number: int = 3) -> Iterator[Record]:
+    return ({**HELD, "place": place} for place in range(number))
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_last_words_take_the_place_of_the_first(
+    tmp_path: Path, nameless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not nameless:
+        # As on file systems that know no files without a name; what they answer instead differs.
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT | os.O_EXCL)
+    path = tmp_path / "out.jsonl"
+    with grown(path) as sink:
+        sink.settle(last_words())
+        assert sorted(os.listdir(tmp_path)) == ["out.jsonl.partial"]
+        settled = (tmp_path / "out.jsonl.partial").read_text().splitlines()
+        sink.write({"type": "summary", "schema": 1})
+        sink.finish()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[:-1] == [json.loads(line) for line in settled]
+    words = [one for place in range(3) for one in ({**HELD, "place": place}, OTHER)]
+    assert lines == [{"type": "sweep", "schema": 1}, *words, {"type": "summary", "schema": 1}]
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.reports.test_sink import grown, last_words\n"
+        "sink = grown(Path(sys.argv[1])); sink.settle(last_words()); print('settled', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"settled\n"
+        with pytest.raises(LockedError):
+            ReportSink(JsonLines, path)
+        writer.kill()
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_killed_at_any_step_of_settling(tmp_path: Path, nameless: bool) -> None:
+    """What was found is in the report, with its first words or its last, and nothing else stays for ever."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from tests.reports.test_sink import grown, last_words
+left = int(sys.argv[2])
+if sys.argv[3] == "False":
+    os.O_TMPFILE = os.O_DIRECTORY | os.O_CREAT | os.O_EXCL
+def dying(call):
+    def called(*arguments, **named):
+        global left
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return call(*arguments, **named)
+    return called
+sink = grown(Path(sys.argv[1]))
+for name in ("open", "fchmod", "fsync", "link", "rename", "unlink", "close"):
+    setattr(os, name, dying(getattr(os, name)))
+sink.settle(last_words())
+sink.finish()
+"""
+    stray = number = 0
+    while True:
+        path = tmp_path / f"{number}" / "out.jsonl"
+        path.parent.mkdir()
+        arguments = [sys.executable, "-c", code, str(path), str(number), str(nameless)]
+        done = subprocess.run(arguments, timeout=60, check=False)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        left = path if path.exists() else path.with_name("out.jsonl.partial")
+        found = [json.loads(line) for line in left.read_text().splitlines()]
+        verdicts = {one["verdict"] for one in found if one["type"] == "finding"}
+        assert (len(found), len(verdicts)) == (7, 1)
+        stray += path.with_name("out.jsonl.settled").exists()
+        with ReportSink(JsonLines, path) as sink:
+            sink.finish()
+        assert not [name for name in os.listdir(path.parent) if name.endswith((".partial", ".settled"))]
+        number += 1
+    assert number > 5
+    assert stray == 1 if nameless else stray > 1

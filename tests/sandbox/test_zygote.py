@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import command, drive, processes
+from tests.waiting import until
 
 PLUGIN = Plugin("tests.sandbox.plugin:load", (), REPLY.size)
 BARE = ("find a descriptor", "read the environment")
@@ -41,22 +41,13 @@ def busy_worker(user: str, **more: Any) -> Iterator[tuple[subprocess.Popen[str],
                 os.kill(pid, signal.SIGKILL)
 
 
-def gone(marker: str, seconds: float = 2.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while processes(marker):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 @pytest.mark.parametrize("user", ["self", "nobody"])
 def test_worker_s_death_ends_all(user: str) -> None:
     with busy_worker(user) as (worker, marker):
         assert len(processes(marker)) == 3
         worker.kill()
         worker.wait()
-        assert gone(marker)
+        until(lambda: not processes(marker))
 
 
 def test_worker_s_death_ends_all_though_a_child_holds_its_sockets() -> None:
@@ -65,9 +56,7 @@ def test_worker_s_death_ends_all_though_a_child_holds_its_sockets() -> None:
         assert len(before) == 4
         worker.kill()
         worker.wait()
-        deadline = time.monotonic() + 2
-        while len(processes(marker)) > 1 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: len(processes(marker)) <= 1)
         # The child alone, which has nothing to do with the sandbox.
         (left,) = processes(marker)
         assert before[left] == worker.pid
@@ -80,10 +69,7 @@ def test_zygote_s_death_ends_the_decoder(user: str) -> None:
         (zygote,) = (pid for pid, parent in found.items() if parent == worker.pid)
         (decoder,) = (pid for pid, parent in found.items() if parent == zygote)
         os.kill(zygote, signal.SIGKILL)
-        deadline = time.monotonic() + 2
-        while decoder in processes(marker) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert decoder not in processes(marker)
+        until(lambda: decoder not in processes(marker))
 
 
 def test_signals_to_the_whole_group_are_the_worker_s(tmp_path: Path) -> None:
@@ -100,7 +86,7 @@ def test_signals_to_the_whole_group_are_the_worker_s(tmp_path: Path) -> None:
                 os.kill(pid, number)
         begun = sandbox.begin(file.fileno(), b"pid", 0)
         assert REPLY.unpack(sandbox.finish(begun))[2] == decoder
-    assert processes(marker) == {}
+    until(lambda: not processes(marker))
 
 
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", ">&-", "2>&-"])
@@ -174,7 +160,7 @@ def test_in_a_daemonic_process(method: str, tmp_path: Path) -> None:
     answers: Any = context.Queue()
     process: Any = context.Process(target=_in_daemonic_process, args=(str(path), answers), daemon=True)  # type: ignore[attr-defined]
     process.start()
-    assert answers.get(timeout=30) == 5
+    assert answers.get(timeout=120) == 5
     process.join()
     answers.close()
 

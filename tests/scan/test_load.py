@@ -16,6 +16,7 @@ from hashscan.errors import UsageError
 from hashscan.scan import load as module
 from hashscan.scan.load import LoadGate, running_threads
 from hashscan.scan.pace import Pace
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -84,10 +85,7 @@ def test_what_the_sweep_adds_does_not_hold_it(
     try:
         gate = LoadGate(2, pace, source)
         assert "waiting" in gate.look()
-        deadline = time.monotonic() + 20
-        while pace.held and time.monotonic() < deadline:
-            time.sleep(0.021)
-            gate.look()
+        until(lambda: gate.look() or not pace.held)
         assert not pace.held
         source.write_text("5.9 1 1 1/100 1\n")
         time.sleep(0.021)
@@ -109,14 +107,12 @@ def test_running_threads_of_descendants_are_counted_and_sleeping_ones_are_not() 
     assert process.stdout is not None
     busy = int(process.stdout.readline())
     try:
-        time.sleep(0.2)
-        assert running_threads(process.pid) == 1
+        until(lambda: running_threads(process.pid) == 1)
         os.kill(busy, signal.SIGSTOP)
-        time.sleep(0.2)
-        assert running_threads(process.pid) == 0
+        until(lambda: running_threads(process.pid) == 0)
     finally:
         os.kill(busy, signal.SIGKILL)
-        process.wait(20)
+        process.wait()
         process.stdout.close()
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from hashscan.errors import WorkersError
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.processes import ProcessDied, Processes
+from tests.waiting import until
 
 
 @contextmanager
@@ -41,6 +43,12 @@ def twice_at_leisure(task: bytes) -> bytes:
 
 def nap(seconds: float) -> int:
     time.sleep(seconds)
+    return os.getpid()
+
+
+def wait_for(path: str) -> int:
+    while path and not os.path.exists(path):
+        time.sleep(0.01)
     return os.getpid()
 
 
@@ -107,14 +115,16 @@ def test_killed_from_outside_at_any_moment(size: int) -> None:
     assert any(future.exception() for future in futures)
 
 
-def test_a_long_task_is_not_put_behind_another() -> None:
-    with processes(2, nap) as pool:
-        first = [pool.submit(0.0, light=True) for _ in range(2)]
+def test_a_long_task_is_not_put_behind_another(tmp_path: Path) -> None:
+    ends = tmp_path / "ends"
+    with processes(2, wait_for) as pool:
+        first = [pool.submit("", light=True) for _ in range(2)]
         assert all(future.result(60) for future in first)
-        slow = pool.submit(1.0, light=False)
-        others = [pool.submit(0.01, light=False) for _ in range(5)]
+        slow = pool.submit(str(ends), light=False)
+        others = [pool.submit("", light=False) for _ in range(5)]
         pids = {future.result(60) for future in others}
         assert not slow.done()
+        ends.touch()
         assert slow.result(60) not in pids
 
 
@@ -142,12 +152,11 @@ def test_processes_that_can_not_start_are_not_tried_for_ever() -> None:
 
 def test_closing_waits_for_no_task() -> None:
     with processes(2, nap) as pool:
-        busy = [pool.submit(30.0, light=True) for _ in range(4)]
-        while len(pids := pool.pids()) < 2:
-            time.sleep(0.01)
-        time.sleep(0.5)
-        before = time.monotonic()
-    assert time.monotonic() - before < 10
+        assert pool.submit(0.0, light=True).result(60)
+        busy = [pool.submit(3600.0, light=True) for _ in range(4)]
+        until(lambda: len(pool.pids()) == 2)
+        pids = pool.pids()
+        time.sleep(0.1)
     assert not any(future.done() for future in busy)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
@@ -165,7 +174,4 @@ def test_they_end_with_whoever_started_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
     pids = done.stdout.split()
     assert len(pids) == 2
-    deadline = time.monotonic() + 10
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))

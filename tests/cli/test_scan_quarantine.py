@@ -1,0 +1,199 @@
+"""`hashscan scan --quarantine`: refused before anything is swept, done at its end, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Run, environment
+from tests.cli.published import BAD, national, signed
+
+TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
+
+__all__ = ["national", "signed"]  # fixtures
+
+
+@pytest.fixture
+def www(signed: None, tmp_path: Path) -> Path:
+    """Twenty files that a signed list accuses, among thirty others."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    for number in range(50):
+        (folder / f"{number:02}").write_bytes(BAD if number < 20 else b"innocent %d" % number)
+    return folder
+
+
+def records(report: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, state: Path) -> None:
+    for terms in ((), TERMS[:2], TERMS[2:]):
+        ran = run("scan", www, "--quarantine", *terms)
+        assert (ran.code, "counsel" in ran.err) == (2, True)
+    for option, remedy in (
+        (("--no-state",), "--state"),
+        (("--known",), "quarantine add"),
+        (("--shard", "1/2"), "report merge"),
+        (("--cluster", "tcp://127.0.0.1:1"), "quarantine add"),
+    ):
+        ran = run("scan", www, "--quarantine", *TERMS, *option)
+        assert (ran.code, remedy in ran.err) == (2, True), ran.err
+    assert run("scan", www, "--breaker-owners", "0").code == 2
+    assert run("scan", www, "--quarantine", "--retain-min", "9d", "--destroy-by", "8d").code == 2
+    # A place that strangers could exchange.
+    open_place = www.parent / "open"
+    open_place.mkdir()
+    open_place.chmod(0o777)
+    ran = run("scan", www, "--quarantine", *TERMS, "--place", open_place)
+    assert ran.code == 2, ran.err
+    assert not list((state / "reports").glob("*")) if (state / "reports").exists() else True
+    assert len(os.listdir(www)) == 50
+
+
+def test_a_quarantine_that_can_not_be_used_is_told_first(run: Run, www: Path, state: Path) -> None:
+    (www / "by hand").write_bytes(b"x")
+    assert run("quarantine", "add", www / "by hand", "--reason", "r", *TERMS).code == 0
+    log = state / "quarantine" / "log.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole.replace(b"by hand", b"by hond"))
+    ran = run("scan", www, "--quarantine", *TERMS)
+    assert (ran.code, "line 1" in ran.err) == (12, True), ran.err
+    assert not (state / "reports").exists()
+    log.write_bytes(whole)
+    code = (
+        "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
+        "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [COMMAND[0], "-c", code, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert run("scan", www, "--quarantine", *TERMS).code == 11
+        holder.communicate(b"")
+    assert not (state / "reports").exists()
+
+
+def test_moved_and_not_missed(run: Run, www: Path, tmp_path: Path, age: Callable[[], None]) -> None:
+    """Two fifths of a target go, and neither does it count as shrunken nor does a finding stand for ever."""
+    report = tmp_path / "found.jsonl"
+    assert run("scan", www, "--report", report).code == 1
+    assert {line["action"] for line in records(report) if line["type"] == "finding"} == {"report"}
+    age()
+    ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
+    assert ran.code == 1, ran.err
+    assert "20 moved into quarantine, 0 left" in ran.err
+    lines = records(report)
+    moved = [line for line in lines if line["type"] == "finding"]
+    assert [line["quarantine"]["outcome"] for line in moved] == ["done"] * 20
+    summary = lines[-1]["quarantine"]
+    counts = {"moved": 20, "raced": 0, "changed": 0, "gone": 0, "refused": 0, "items": 20}
+    assert {key: value for key, value in summary.items() if key != "head"} == counts
+    assert sorted(os.listdir(www)) == [f"{number:02}" for number in range(20, 50)]
+    for _ in range(2):
+        ran = run("scan", www, "--report", report)
+        assert ran.code == 0, ran.err
+        assert [line["type"] for line in records(report)] == ["sweep", "summary"]
+    # What others take is missed all the same.
+    for number in range(20, 40):
+        (www / f"{number:02}").unlink()
+    ran = run("scan", www, "--report", report)
+    assert (ran.code, "had 30" in ran.err) == (3, True), ran.err
+    assert run("quarantine", "restore", "--all").code == 0
+    ran = run("scan", www, "--report", report)
+    assert (ran.code, records(report)[-1]["verdicts"]["match"]) == (1, 20), ran.err
+
+
+def test_what_was_moved_between_two_sweeps_is_not_missed_either(run: Run, www: Path, tmp_path: Path) -> None:
+    report = tmp_path / "found.jsonl"
+    assert run("scan", www, "--report", report).code == 1
+    assert run("quarantine", "add", report, *TERMS).code == 0
+    ran = run("scan", www, "--report", report)
+    assert ran.code == 0, ran.err
+    # A sweep that does not come by the folder lets nothing stand that is in quarantine.
+    assert run("quarantine", "restore", "--all").code == 0
+    assert run("scan", www, "--report", report).code == 1
+    assert run("quarantine", "add", report, *TERMS).code == 0
+    ran = run("scan", www, "--report", report, "--time-budget", "0.000001")
+    assert [line for line in records(report) if line["type"] == "standing"] == [], ran.err
+
+
+def test_what_could_not_be_moved_makes_the_sweep_incomplete(run: Run, www: Path, tmp_path: Path) -> None:
+    report = tmp_path / "found.jsonl"
+    # Another name of a file that was moved: it is sealed meanwhile.
+    os.link(www / "00", www / "other name")
+    if os.geteuid() == 0:
+        ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
+        assert ran.code == 4, ran.err
+        assert "20 moved into quarantine, 1 left" in ran.err
+        assert "1 findings were not moved" in ran.err
+        found = [line for line in records(report) if line["type"] == "finding"]
+        (left,) = [line for line in found if line["quarantine"]["outcome"] != "done"]
+        assert left["quarantine"]["detail"]
+        assert Path(left["path"]).exists()
+        # The next sweep takes it.
+        assert run("scan", www, "--quarantine", *TERMS, "--report", report).code == 1
+        assert not Path(left["path"]).exists()
+
+
+def test_a_sweep_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path, tmp_path: Path) -> None:
+    report = tmp_path / "found.jsonl"
+    for name in range(20, 50):
+        (www / str(name)).unlink()
+    for name in range(20):
+        (www / f"folder{name}").mkdir()
+        (www / f"{name:02}").rename(www / f"folder{name}" / "bad")
+    options = ("--limit-files", "2", "--workers", "1", "--report", str(report))
+    with subprocess.Popen(
+        [*COMMAND, "scan", str(www), "--quarantine", *TERMS, *options],
+        env=environment(state),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as sweep:
+        partial = Path(f"{report}.partial")
+        until = time.monotonic() + 60
+        while not (partial.exists() and b'"finding"' in partial.read_bytes()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        sweep.send_signal(signal.SIGTERM)
+        _, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 143, err
+    assert "it was cut short, so that nothing was moved" in err
+    assert len(list(www.glob("folder*/bad"))) == 20
+    assert run("quarantine", "list", "--json").lines == []
+
+
+def test_a_time_budget_that_is_used_up_moves_nothing(run: Run, www: Path, tmp_path: Path) -> None:
+    ran = run("scan", www, "--quarantine", *TERMS, "--time-budget", "0.000001", "--report", tmp_path / "r")
+    assert ran.code in (3, 4), ran.err
+    assert "it was cut short, so that nothing was moved" in ran.err
+    assert len(os.listdir(www)) == 50
+
+
+def test_one_table_of_settings(run: Run, www: Path, tmp_path: Path) -> None:
+    config = tmp_path / "hashscan.toml"
+    config.write_text('[quarantine]\nretain-min = "90d"\ndestroy-by = "365d"\nbreaker-files = 9\n')
+    report = tmp_path / "found.jsonl"
+    ran = run("--config", config, "scan", www, "--quarantine", "--report", report)
+    assert (ran.code, records(report)[-1]["verdicts"]["held"]) == (1, 20), ran.err
+    run("scan", www, "--report", report)
+    ran = run("--config", config, "quarantine", "add", report, "--dry-run")
+    assert (ran.code, ran.out) == (0, ""), ran.err
+    for wrong, words in (
+        ("[quarantine.add]\nretain-min = '9d'", "no option 'retain-min'"),
+        ("[scan]\nretain-min = '9d'", "no option 'retain-min'"),
+        ("retain-min = '9d'", "no command has an option 'retain-min'"),
+        ("[quarantine]\nretain-mun = '9d'", "no option 'retain-mun'"),
+    ):
+        config.write_text(wrong)
+        ran = run("--config", config, "scan", www)
+        assert (ran.code, words in ran.err) == (2, True), ran.err

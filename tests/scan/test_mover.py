@@ -1,0 +1,94 @@
+"""What is done about findings when the quarantine can't be had, or no more is to be moved."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.quarantine.holding import Outcome
+from hashscan.quarantine.store import read_items
+from hashscan.scan import mover
+from hashscan.scan.mover import Mover
+from hashscan.settings import QuarantineSettings
+
+HOLDER = (
+    "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
+    "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
+)
+SWEEP = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
+MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
+
+
+def findings(folder: Path, number: int) -> list[dict[str, Any]]:
+    folder.mkdir()
+    found = []
+    for name in range(number):
+        path = folder / f"{name:04}"
+        path.write_bytes(b"accused")
+        status = path.stat()
+        found.append(
+            {
+                "type": "finding",
+                "path": str(path),
+                "verdict": "match",
+                "action": "quarantine",
+                "because": "b",
+                "matches": [MATCH],
+                "inode": status.st_ino,
+                "size": 7,
+                "mtime_ns": status.st_mtime_ns,
+                "ctime_ns": status.st_ctime_ns,
+            }
+        )
+    return found
+
+
+@pytest.fixture
+def moves(tmp_path: Path) -> Mover:
+    return Mover(tmp_path / "state", QuarantineSettings(1, 2), lambda words: None)
+
+
+def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) -> None:
+    found = findings(tmp_path / "files", 450)
+    os.unlink(found[3]["path"])
+    Path(found[300]["path"]).write_bytes(b"another")
+    found[7]["verdict"] = "held"
+    last = list(moves.act(SWEEP, lambda: False)(found))
+    assert [one["path"] for one in last] == [one["path"] for one in found]
+    assert last[7] == found[7]
+    outcomes = {place: one["quarantine"]["outcome"] for place, one in enumerate(last) if place != 7}
+    assert outcomes == dict.fromkeys(outcomes, "done") | {3: "gone", 300: "changed"}
+    assert (moves.left, moves.fields()) == (
+        2, {"moved": 447, "raced": 0, "changed": 1, "gone": 1, "refused": 0},
+    )  # fmt: skip
+    assert len(read_items(tmp_path / "state")) == 447
+    kept = last[0]["quarantine"]
+    assert (Path(kept["place"]["path"]) / kept["item"]).exists()
+
+
+def test_another_process_has_the_quarantine(
+    tmp_path: Path, moves: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mover, "_PATIENCE", 0.0)
+    found = findings(tmp_path / "files", 3)
+    command = [sys.executable, "-c", HOLDER, tmp_path / "state"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        last = list(moves.act(SWEEP, lambda: False)(found))
+        holder.communicate(b"")
+    assert {one["quarantine"]["outcome"] for one in last} == {"refused"}
+    assert "another process uses" in last[0]["quarantine"]["detail"]
+    assert (moves.left, len(os.listdir(tmp_path / "files"))) == (3, 3)
+
+
+def test_stopped_in_between(tmp_path: Path, moves: Mover) -> None:
+    found = findings(tmp_path / "files", 250)
+    last = list(moves.act(SWEEP, lambda: moves.outcomes[Outcome.DONE] > 0)(found))
+    assert [one["quarantine"]["outcome"] for one in last] == ["done"] * 200 + ["refused"] * 50
+    assert len(os.listdir(tmp_path / "files")) == 50

@@ -200,6 +200,8 @@ class QuarantineSettings:
     """Seconds after which it must be gone."""
     places: tuple[Path, ...] = ()
     """Folders to keep it beneath, one for each file system."""
+    bucket: str | None = None
+    """URL to keep objects beneath; None for a folder of this machine."""
     note: Path | None = None
     """Text to leave in place of what is moved."""
 
@@ -214,13 +216,13 @@ class QuarantineSettings:
         cls,
         retain_min: float | None,
         destroy_by: float | None,
-        places: tuple[Path, ...] = (),
+        places: tuple[str, ...] = (),
         note: Path | None = None,
     ) -> QuarantineSettings:
         """From what may not have been said.
 
         Raises:
-            UsageError: a term is missing, or they contradict each other.
+            UsageError: a term is missing, they contradict each other, or objects have several places.
         """
         if retain_min is None or destroy_by is None:
             raise UsageError(
@@ -229,7 +231,11 @@ class QuarantineSettings:
                 advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
                 "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
             )
-        return cls(retain_min, destroy_by, places, note)
+        urls = [place for place in places if "://" in place]
+        if len(urls) > 1:
+            raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
+        folders = tuple(Path(place) for place in places if place not in urls)
+        return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hashscan.model import ACTING_CATEGORIES, TEST_CATEGORY, TrustState, Verdict
-from hashscan.quarantine.holding import Identity, Request
+from hashscan.quarantine.holding import Identity, ObjectIdentity, Request, is_url
 from hashscan.quarantine.items import path_of
 
 _TRUSTED = frozenset({TrustState.FRESH, TrustState.LOCAL})
@@ -22,7 +22,9 @@ def request_of(finding: Mapping[str, Any], sweep: Mapping[str, Any]) -> Request 
         finding: a record of a report.
         sweep: the report's first record.
     """
-    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "inode" not in finding:
+    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH:
+        return None
+    if (identity := _identity(finding)) is None:
         return None
     lists = {info["name"]: info for info in sweep.get("lists", ())}
     matches = [m for m in finding.get("matches", ()) if _acts(m, lists)]
@@ -42,8 +44,17 @@ def request_of(finding: Mapping[str, Any], sweep: Mapping[str, Any]) -> Request 
             ],
         },
         finding.get("digests", {}).get("sha256"),
-        Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"]),
+        identity,
     )
+
+
+def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
+    """What the sweep saw; None of what lies within another file."""
+    if "inode" in finding:
+        return Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"])
+    if is_url(path_of(finding)):
+        return ObjectIdentity(finding.get("etag", ""), finding.get("version", ""))
+    return None
 
 
 def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -8,11 +8,12 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.custody import is_sealed, put_back, seal
 from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.notes import take_away
+from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
@@ -27,6 +28,9 @@ def restore(quarantine: Quarantine, item: Item) -> None:
     """
     if item.state not in KEPT:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+    if item.of_object:
+        restore_object(quarantine, item)
+        return
     place = place_of(quarantine, item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)
@@ -87,13 +91,17 @@ def _restore_within(
     quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
     quarantine.log.sync()
     before = os.fstat(parent)
+    # Else it is back by another of its names, and its owner may have changed it since.
+    sealed = is_sealed(os.fstat(file))
     try:
-        put_back(file, item.record["file"])
-        system.sync(file)
+        if sealed:
+            put_back(file, item.record["file"])
+            system.sync(file)
         take_away(item, place.descriptor, place.path, parent, name)
         _set_in(item, place.descriptor, parent, name)
     except (OSError, NotDone) as error:
-        seal(file)
+        if sealed:
+            seal(file)
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
 

@@ -256,7 +256,7 @@ def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
         return None
     from hashscan.scan.mover import Mover
 
-    return Mover(settings.state, settings.quarantine, observer.told)
+    return Mover(settings.state, settings.quarantine, observer.told, settings.access)
 
 
 def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:

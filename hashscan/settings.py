@@ -210,6 +210,8 @@ class QuarantineSettings:
     """Seconds after which it must be gone."""
     places: tuple[Path, ...] = ()
     """Folders to keep it beneath, one for each file system."""
+    bucket: str | None = None
+    """URL to keep objects beneath; None for a folder of this machine."""
     note: Path | None = None
     """Text to leave in place of what is moved."""
 
@@ -224,13 +226,13 @@ class QuarantineSettings:
         cls,
         retain_min: float | None,
         destroy_by: float | None,
-        places: tuple[Path, ...] = (),
+        places: tuple[str, ...] = (),
         note: Path | None = None,
     ) -> QuarantineSettings:
         """From what may not have been said.
 
         Raises:
-            UsageError: a term is missing, or they contradict each other.
+            UsageError: a term is missing, they contradict each other, or objects have several places.
         """
         if retain_min is None or destroy_by is None:
             raise UsageError(
@@ -239,7 +241,11 @@ class QuarantineSettings:
                 advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
                 "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
             )
-        return cls(retain_min, destroy_by, places, note)
+        urls = [place for place in places if "://" in place]
+        if len(urls) > 1:
+            raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
+        folders = tuple(Path(place) for place in places if place not in urls)
+        return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +324,7 @@ class SweepSettings:
             raise UsageError("two reports can't go to the same file")
 
     def _check_quarantine(self) -> None:
-        """Refuse what sees only a part, or leaves no record."""
+        """Refuse what sees only a part, leaves no record, or believes in content that may have changed."""
         if self.state is None:
             raise UsageError(
                 "--quarantine keeps its log in the state folder, and --no-state has none",
@@ -331,6 +337,8 @@ class SweepSettings:
              "files are."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
              "looks at the files first."),
+            ("--weak-change-check", self.weak_change_check or None, "What is moved must still be what was "
+             "found: sweep once without the latter."),
         ):  # fmt: skip
             if value is not None:
                 raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)

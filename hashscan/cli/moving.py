@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
-from hashscan.cli.kept_items import mend, told
+from hashscan.cli.kept_items import mend, stores, told
 from hashscan.cli.policy_options import act_on_option, weak_of
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
-@click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH...")
+@click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH|URL...")
 @click.option(
-    "--reason", metavar="TEXT", help="Why files named by PATH are moved; without it, reports are named."
+    "--reason",
+    metavar="TEXT",
+    help="Why what is named by PATH or URL is moved; without it, reports are named.",
 )
 @quarantine_options
 @act_on_option
+@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
 def add(
@@ -38,15 +41,16 @@ def add(
     reason: str | None,
     retain_min: float | None,
     destroy_by: float | None,
-    places: tuple[Path, ...],
+    places: tuple[str, ...],
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
     act_on: tuple[str, ...],
+    endpoint: str | None,
     dry_run: bool,
     state: Path,
 ) -> int:
-    """Move the matches of reports, or with --reason the files at PATHs, into quarantine.
+    """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
 
     Of a REPORT all that is `match` is moved, and nothing that is held or for review, nor what only an entry
     accuses that hits too much. What test entries, local lists or stale ones alone speak for stays unless
@@ -70,7 +74,7 @@ def add(
     if os.geteuid() != 0:
         say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
     moved = left = 0
-    with Quarantine(state, settings.places, told) as quarantine:
+    with Quarantine(state, settings.places, told, stores(endpoint, settings.bucket)) as quarantine:
         mend(quarantine)
         terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
         for answer in move(quarantine, requests, terms, text):
@@ -78,6 +82,8 @@ def add(
             if answer.outcome is Outcome.DONE:
                 moved += 1
                 click.echo(f"{answer.item}\t{path}")
+                if answer.detail:
+                    say(f"hashscan: {path}: {answer.detail}")
                 if answer.links > 1:
                     say(
                         f"hashscan: {path} has {answer.links - 1} other names, which can't be opened any more"
@@ -96,9 +102,10 @@ def add(
 
 
 def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
-    from hashscan.quarantine.holding import Request
+    from hashscan.quarantine.holding import Request, is_url
 
-    return [Request(os.path.abspath(os.fsencode(path)), {"reason": reason}) for path in paths]
+    named = map(os.fsencode, paths)
+    return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
 
 
 def _of_reports(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Iterator[Request]:

@@ -235,7 +235,7 @@ def command(
     quarantine: bool,
     retain_min: float | None,
     destroy_by: float | None,
-    places: tuple[Path, ...],
+    places: tuple[str, ...],
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,

@@ -7,7 +7,7 @@ from typing import Any
 
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, USABLE_STATES, TrustState, Verdict, Weak
 from hashscan.quarantine.backing import lacking, weak_list
-from hashscan.quarantine.holding import Identity, Request
+from hashscan.quarantine.holding import Identity, ObjectIdentity, Request, is_url
 from hashscan.quarantine.items import path_of
 
 
@@ -23,7 +23,9 @@ def request_of(
         sweep: the report's first record.
         act_on: on whose word to act all the same.
     """
-    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "inode" not in finding:
+    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH:
+        return None
+    if (identity := _identity(finding)) is None:
         return None
     lists = {info["name"]: info for info in sweep.get("lists", ())}
     matches = [m for m in finding.get("matches", ()) if _acts(m, lists, act_on)]
@@ -43,7 +45,7 @@ def request_of(
             ],
         },
         finding.get("digests", {}).get("sha256"),
-        Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"]),
+        identity,
     )
 
 
@@ -60,6 +62,15 @@ def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Colle
     lists = {info["name"]: info for info in sweep.get("lists", ())}
     match = next(m for m in finding["matches"] if _acts(m, lists, tuple(Weak)))
     return lacking(weak_list(TrustState(lists[match["list"]]["state"])), match["category"], act_on)
+
+
+def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
+    """What the sweep saw; None of what lies within another file."""
+    if "inode" in finding:
+        return Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"])
+    if is_url(path_of(finding)):
+        return ObjectIdentity(finding.get("etag", ""), finding.get("version", ""))
+    return None
 
 
 def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]], act_on: Collection[Weak]) -> bool:

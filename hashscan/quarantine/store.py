@@ -18,6 +18,8 @@ from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
 from hashscan.quarantine.items import KEPT, Item, items_of, take_in
 from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
+from hashscan.quarantine.objects.keeping import Keeping
+from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.place import Places
 from hashscan.quarantine.standing import NOTHING, Standing, keep_standing, known_heads, standing_of
 from hashscan.quarantine.system_log import tell_system_log
@@ -62,7 +64,11 @@ class Quarantine:
     """The log and the folders, for whoever changes anything; the lock ends with the process."""
 
     def __init__(
-        self, state: Path, chosen: Iterable[Path] = (), told: Callable[[str], object] | None = None
+        self,
+        state: Path,
+        chosen: Iterable[Path] = (),
+        told: Callable[[str], object] | None = None,
+        stores: Stores | None = None,
     ) -> None:
         """Open it, and make it where it isn't there.
 
@@ -70,6 +76,7 @@ class Quarantine:
             state: the state folder.
             chosen: folders to keep things beneath; see `Places`.
             told: called with what the user should know, in words, if anything.
+            stores: where objects are found and kept; without, nothing of these can be done.
 
         Raises:
             LockedError: another process holds it.
@@ -85,6 +92,9 @@ class Quarantine:
                 _keep_standing(state, NOTHING)
             self.places = Places(folder, chosen)
             stack.callback(self.places.close)
+            self.stores = Stores({}) if stores is None else stores
+            stack.callback(self.stores.close)
+            self.keeping = Keeping(self.stores, self.places, self.places.own.path)
             self._items: dict[str, Item] = {}
             self.log = stack.enter_context(LogWriter(folder, known, lambda line: take_in(self._items, line)))
             self._begun = self._kept = standing_of(state) or NOTHING
@@ -105,6 +115,10 @@ class Quarantine:
         """Each item by its id, in the order in which they came; what is noted of one is seen at once."""
         return dict(self._items)
 
+    def item(self, name: str) -> Item:
+        """The item of this id."""
+        return self._items[name]
+
     def facts_of_twin(self, status: os.stat_result, sha256: str) -> Facts | None:
         """What a file was before another name of it was taken and it was sealed; None where it was not.
 
@@ -115,6 +129,8 @@ class Quarantine:
         if not is_sealed(status):
             return None
         for item in self._items.values():
+            if item.of_object:
+                continue
             facts: Facts = item.record["file"]
             if item.state in KEPT and facts["inode"] == status.st_ino and item.sha256 == sha256:
                 return facts

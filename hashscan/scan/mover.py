@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import LockedError
-from hashscan.model import Action, Weak
+from hashscan.model import DIRECT, Access, Action, Weak
 from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request
 from hashscan.quarantine.moving import Answer, Retention, move
 from hashscan.quarantine.notes import read_note
+from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.store import Quarantine
+from hashscan.registry import SOURCES
 from hashscan.reports.base import Record
 from hashscan.reports.records import path_fields
 from hashscan.settings import PolicySettings, QuarantineSettings
@@ -42,6 +44,7 @@ class Mover:
         settings: QuarantineSettings,
         policy: PolicySettings,
         told: Callable[[str], None],
+        access: Access = DIRECT,
     ) -> None:
         """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
 
@@ -50,6 +53,7 @@ class Mover:
             settings: how what is moved is kept.
             policy: of the sweep; where it has rules, only what they allow is moved.
             told: called with what a person should know.
+            access: how to reach objects.
 
         Raises:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
@@ -60,6 +64,8 @@ class Mover:
         self.outcomes: Counter[Outcome] = Counter()
         self._state = state
         self._places = settings.places
+        self._bucket = settings.bucket
+        self._endpoint = access.endpoint
         self._terms = Retention(
             timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by)
         )
@@ -115,7 +121,8 @@ class Mover:
         return act
 
     def _open(self) -> Quarantine:
-        return Quarantine(self._state, self._places, self._told)
+        stores = Stores(SOURCES, self._endpoint, self._bucket)
+        return Quarantine(self._state, self._places, self._told, stores)
 
     def _open_patiently(self) -> Quarantine:
         until = time.monotonic() + _PATIENCE
@@ -133,13 +140,17 @@ class Mover:
         asked = [self._request(finding, sweep) for finding in findings]
         requests = [request for request in asked if request is not None]
         given = (
-            (Answer(request.path, Outcome.REFUSED, detail=why_not) for request in requests)
+            (Answer(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
             if quarantine is None
             else move(quarantine, requests, self._terms, self._note)
         )
-        answers = {answer.path: answer for answer in given}
+        answers = {(answer.path, answer.version): answer for answer in given}
         for finding, request in zip(findings, asked, strict=True):
-            yield finding if request is None else self._said(finding, request, answers[request.path])
+            yield (
+                finding
+                if request is None
+                else self._said(finding, request, answers[request.path, request.version])
+            )
 
     def _request(self, finding: Record, sweep: Record) -> Request | None:
         if self._by_rules:
@@ -159,6 +170,8 @@ class Mover:
             said["item"] = answer.item
         if answer.outcome is Outcome.DONE:
             said["place"] = path_fields(answer.place)
+            if answer.detail:
+                said["detail"] = answer.detail
             if answer.links > 1:
                 said["other_names"] = answer.links - 1
             if answer.writers:

@@ -186,6 +186,9 @@ class PolicySettings:
     """On whose word files may be moved, besides that of fresh, signed lists."""
 
 
+NO_RULES = PolicySettings()
+
+
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
     """How much one entry may hit in a sweep before nothing is moved on its word any more."""
@@ -262,7 +265,7 @@ class SweepSettings:
     workers: int
     decoding: DecodingLimits
     matching: Matching = Matching()
-    policy: PolicySettings = PolicySettings()
+    policy: PolicySettings = NO_RULES
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """None has the work done on this machine."""

@@ -14,7 +14,7 @@ from hashscan.quarantine.backing import weak_list
 from hashscan.reports.base import Record
 from hashscan.scan.policy import Policy
 from hashscan.scan.put_back import read_put_back
-from hashscan.settings import PolicySettings
+from hashscan.settings import NO_RULES, PolicySettings
 
 _RULES_SHOWN = 100
 """As of patterns, there may be very many."""
@@ -37,7 +37,7 @@ def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: 
 
 def policy_fields(settings: PolicySettings) -> Record:
     """The `policy` of a sweep's record: what tells it from others, and its first rules; none by default."""
-    if settings == PolicySettings():
+    if settings == NO_RULES:
         return {}
     rules = [_rule_fields(rule) for rule in settings.rules]
     act_on = sorted(map(str, settings.act_on))

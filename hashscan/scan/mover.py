@@ -25,7 +25,7 @@ from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.reports.base import Record
 from hashscan.reports.records import path_fields
-from hashscan.settings import PolicySettings, QuarantineSettings
+from hashscan.settings import NO_RULES, PolicySettings, QuarantineSettings
 
 _TOGETHER = 200
 """Findings that are in memory at a time."""
@@ -42,18 +42,18 @@ class Mover:
         self,
         state: Path,
         settings: QuarantineSettings,
-        policy: PolicySettings,
         told: Callable[[str], None],
         access: Access = DIRECT,
+        policy: PolicySettings = NO_RULES,
     ) -> None:
         """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
 
         Args:
             state: the state folder.
             settings: how what is moved is kept.
-            policy: of the sweep; where it has rules, only what they allow is moved.
             told: called with what a person should know.
             access: how to reach objects.
+            policy: of the sweep; where it has rules, only what they allow is moved.
 
         Raises:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and

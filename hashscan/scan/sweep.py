@@ -262,7 +262,7 @@ def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
         return None
     from hashscan.scan.mover import Mover
 
-    return Mover(settings.state, settings.quarantine, settings.policy, observer.told, settings.access)
+    return Mover(settings.state, settings.quarantine, observer.told, settings.access, settings.policy)
 
 
 def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:

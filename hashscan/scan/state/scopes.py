@@ -270,7 +270,10 @@ class Scopes:
 
     def _was_taken(self, found: Standing) -> bool:
         """Whether a finding is gone because it was moved into quarantine."""
-        return self._taken is not None and self._taken.has(found.path) and is_file_gone(found.path)
+        # An object that no listing tells of is gone anyway; there is nothing else to ask about it.
+        if self._taken is None or self._target(found.path) in self._containers:
+            return False
+        return self._taken.has(found.path) and is_file_gone(found.path)
 
     def _would_come_by(self, target: bytes, found: Standing) -> bool:
         """Whether a finding lies in what is swept of a target, by whatever sweep it was found."""

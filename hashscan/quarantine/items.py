@@ -112,6 +112,11 @@ class Item:
         return (str(user), uid) if user else (uid,)
 
     @property
+    def why_back(self) -> dict[str, Any]:
+        """What the log says of putting it back where nothing accuses it any more."""
+        return {"withdrawals": self.withdrawals} if self.withdrawn else {}
+
+    @property
     def sha256(self) -> str:
         """Of its content, in hex."""
         return str(self.record["digests"]["sha256"])

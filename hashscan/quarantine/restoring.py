@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
@@ -88,7 +87,7 @@ def open_item(item: Item, place: Place) -> int:
 def _restore_within(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
+    quarantine.note(State.RESTORING, item.id, way="rename", **item.why_back)
     quarantine.log.sync()
     before = os.fstat(parent)
     # Else it is back by another of its names, and its owner may have changed it since.
@@ -108,7 +107,7 @@ def _restore_within(
 
 def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name: bytes) -> None:
     """Put back what is not opened, since nobody knows what it is."""
-    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
+    quarantine.note(State.RESTORING, item.id, way="rename", **item.why_back)
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -121,7 +120,7 @@ def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name:
 def _restore_across(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="copy", **_why(item))
+    quarantine.note(State.RESTORING, item.id, way="copy", **item.why_back)
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -135,7 +134,7 @@ def _restore_across(
                 system.sync(copy)
                 # Which file it is, should we die before the next line.
                 inode = os.fstat(copy).st_ino
-                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **_why(item))
+                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **item.why_back)
                 quarantine.log.sync()
                 where = split(item.path)[0] + b"/" + private_name(item.id.encode())
                 take_away(item, private, where, parent, name)
@@ -148,11 +147,6 @@ def _restore_across(
     except (OSError, NotDone) as error:
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
-
-
-def _why(item: Item) -> dict[str, Any]:
-    """What the log says of an item that nothing accuses any more."""
-    return {"withdrawals": item.withdrawals} if item.withdrawn else {}
 
 
 def _set_in(item: Item, source: int, parent: int, name: bytes) -> None:

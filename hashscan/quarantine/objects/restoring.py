@@ -20,7 +20,7 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
     """
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
     with quarantine.keeping.opened(item) as file:
-        quarantine.note(State.RESTORING, item.id, way="object")
+        quarantine.note(State.RESTORING, item.id, way="object", **item.why_back)
         quarantine.log.sync()
         properties = item.record["object"]["properties"]
         try:

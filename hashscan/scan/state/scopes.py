@@ -269,9 +269,11 @@ class Scopes:
         return _has_shrunk(before - moved, found)
 
     def _was_taken(self, found: Standing) -> bool:
-        """Whether a finding is gone because it was moved into quarantine."""
-        # An object that no listing tells of is gone anyway; there is nothing else to ask about it.
-        if self._taken is None or self._target(found.path) in self._containers:
+        """Whether the file of a finding is gone because it was moved into quarantine.
+
+        Of objects nobody can tell without asking for them, since there may be other versions.
+        """
+        if self._taken is None or not found.path.startswith(b"/"):
             return False
         return self._taken.has(found.path) and is_file_gone(found.path)
 

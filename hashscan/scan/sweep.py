@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hashscan import __version__
 from hashscan.errors import (
     NoUsableListError,
+    OutputError,
 )
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
@@ -104,6 +105,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
+            evidence=_evidence(settings, observer),
         )
         sources: Sequence[Source]
         if settings.inventory is None:
@@ -254,6 +256,21 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **_quarantine_fields(settings.state, mover),
             },
         )
+
+
+def _evidence(settings: SweepSettings, observer: Observer) -> frozenset[bytes]:
+    """URLs of what is kept in buckets, where any may be swept."""
+    named = settings.files_from is not None or settings.inventory is not None
+    if settings.state is None or not (named or any(b"://" in target for target in settings.targets)):
+        return frozenset()
+    from hashscan.quarantine.store import kept_in_buckets
+
+    try:
+        return kept_in_buckets(settings.state)
+    except OutputError as error:
+        # What is kept is then found once more, which does no harm.
+        observer.told(f"what is in quarantine can't be left out: {error}")
+        return frozenset()
 
 
 def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:

@@ -62,6 +62,12 @@ def seal(descriptor: int) -> None:
         system.change_mode(descriptor, stat.S_IRUSR)
 
 
+def is_sealed(status: os.stat_result) -> bool:
+    """Whether a file looks as `seal` leaves it."""
+    sealed = 0 if os.geteuid() == 0 else stat.S_IRUSR
+    return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == sealed
+
+
 def put_back(descriptor: int, facts: Facts) -> None:
     """Make a file what it was when its facts were taken down.
 

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,17 +56,35 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectIdentity:
+    """What a sweep saw of an object; where all of it is empty, whatever is there now is meant."""
+
+    etag: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One file that is to be moved."""
+    """One file or object that is to be moved."""
 
     path: bytes
-    """Absolute, and no link in it is followed."""
+    """Absolute, and no link in it is followed; or a URL."""
     accusation: Mapping[str, Any]
     """What speaks against it, for the record; JSON values by key."""
     sha256: str | None = None
     """Of the content that was found, in hex."""
-    identity: Identity | None = None
+    identity: Identity | ObjectIdentity | None = None
     """Where the content's digest is not known; without either, whatever is there is meant."""
+
+    @property
+    def of_object(self) -> bool:
+        """Whether it is no file of this machine."""
+        return is_url(self.path)
+
+    @property
+    def version(self) -> str:
+        """Of an object, where it is known."""
+        return self.identity.version if isinstance(self.identity, ObjectIdentity) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +122,19 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     return path[: -len(names[-1]) - 1] or b"/", names[-1]
 
 
+def is_url(path: bytes) -> bool:
+    """Whether a path leads off this machine; those that don't are absolute."""
+    return not path.startswith(b"/") and b"://" in path
+
+
 @contextmanager
-def hold(request: Request) -> Iterator[Held]:
+def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) -> Iterator[Held]:
     """Open a file beneath the root without following a link, and hash it.
+
+    Args:
+        request: which, and what is known of it.
+        twin: asked, with its status and the sha256 of its content, what it was before another name of it was
+            taken.
 
     Raises:
         NotDone: it can't be read, or is not what was found.
@@ -124,7 +152,7 @@ def hold(request: Request) -> Iterator[Held]:
             status = os.fstat(file)
             if fixed := why_fixed(file, request.path, parent, parent_path):
                 raise NotDone(Outcome.REFUSED, fixed)
-            if request.identity is not None and request.identity.size != status.st_size:
+            if isinstance(request.identity, Identity) and request.identity.size != status.st_size:
                 # Whoever made it endless meanwhile does not keep us reading.
                 raise NotDone(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
@@ -135,7 +163,9 @@ def hold(request: Request) -> Iterator[Held]:
                 raise NotDone(Outcome.CHANGED, "it changed while it was read")
         except OSError as error:
             raise file_trouble(error) from error
-        _check(request, status, digests["sha256"])
+        if (known := twin(status, digests["sha256"])) is not None:
+            facts = {**known, "links": status.st_nlink}
+        _check(request, facts, digests["sha256"])
         item = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
         yield Held(request, item, parent_path, name, parent, file, status, facts, digests)
     except FileTrouble as trouble:
@@ -181,11 +211,11 @@ def sha256_of(descriptor: int, size: int | None = None) -> str:
     return hasher.hexdigest()
 
 
-def _check(request: Request, status: os.stat_result, sha256: str) -> None:
+def _check(request: Request, facts: Facts, sha256: str) -> None:
     if request.sha256 is not None:
         if request.sha256 != sha256:
             raise NotDone(Outcome.CHANGED, "its content is not what was found")
     elif request.identity is not None:
-        seen = Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        seen = Identity(facts["inode"], facts["size"], facts["mtime_ns"], facts["ctime_ns"])
         if seen != request.identity:
             raise NotDone(Outcome.CHANGED, "it was changed since it was found")

@@ -26,6 +26,7 @@ from hashscan.quarantine.exchange import (
 from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
 from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.notes import leave_notes
+from hashscan.quarantine.objects.moving import lacking, move_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
@@ -44,6 +45,13 @@ class Retention:
     destroy_by: timedelta
     """Every item should be destroyed by then."""
 
+    def terms(self, now: datetime) -> dict[str, str]:
+        """Both for what is moved now, as the log has them."""
+        return {
+            "retain_min": (now + self.retain_min).isoformat(),
+            "destroy_by": (now + self.destroy_by).isoformat(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -54,10 +62,13 @@ class Answer:
     item: str = ""
     """Its id in quarantine; also where it is what came along in the file's place."""
     detail: str = ""
+    """Why it stays, or what should be known of one that was moved."""
     place: bytes = b""
     """The folder that it is kept in."""
     links: int = 1
     """Names of the file, with the one that was taken."""
+    version: str = ""
+    """Of the object that was asked for, where there may be several of one path."""
     writers: tuple[str, ...] = ()
     """Programs that still have it open for writing."""
     no_note: str = ""
@@ -81,10 +92,20 @@ def move(
     todo = iter(requests)
     while some := list(islice(todo, _TOGETHER)):
         try:
-            answers = _together(quarantine, some, retention, note)
+            yield from _together(quarantine, [one for one in some if not one.of_object], retention, note)
+            for request in some:
+                if request.of_object:
+                    yield _object(quarantine, request, retention)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
-        yield from answers
+
+
+def _object(quarantine: Quarantine, request: Request, retention: Retention) -> Answer:
+    try:
+        item = move_object(quarantine, request, retention)
+    except NotDone as error:
+        return Answer(request.path, error.outcome, detail=str(error), version=request.version)
+    return Answer(request.path, Outcome.DONE, item.id, lacking(item), item.place, version=request.version)
 
 
 def _together(
@@ -95,7 +116,7 @@ def _together(
         begun: list[tuple[Held, Place, bool]] = []
         for request in requests:
             try:
-                held = stack.enter_context(hold(request))
+                held = stack.enter_context(hold(request, quarantine.facts_of_twin))
                 if os.geteuid() not in (0, held.status.st_uid):
                     raise NotDone(Outcome.REFUSED, "only root can take what another user owns")
             except NotDone as error:
@@ -109,9 +130,13 @@ def _together(
             quarantine.log.sync()
         done: list[tuple[Held, dict[str, int]]] = []
         _keep_copies([(held, place) for held, place, within in begun if not within])
+        latest: dict[tuple[int, int], os.stat_result] = {}
         for held, place, within in begun:
+            inode = (held.status.st_dev, held.status.st_ino)
             try:
-                done.append((held, _take(held, place, within=within)))
+                # It was sealed if another of its names was among those before.
+                done.append((held, _take(held, latest.get(inode, held.status), place, within=within)))
+                latest[inode] = os.fstat(held.file)
                 continue
             except NotDone as error:
                 quarantine.note(State.LEFT, held.item, outcome=error.outcome.value, detail=str(error))
@@ -155,7 +180,6 @@ def _settled(
 
 
 def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> dict[str, Any]:
-    now = datetime.now(UTC)
     return {
         "type": State.MOVING,
         "item": held.item,
@@ -166,13 +190,18 @@ def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> 
         "file": held.facts,
         "digests": held.digests,
         "accusation": held.request.accusation,
-        "retain_min": (now + retention.retain_min).isoformat(),
-        "destroy_by": (now + retention.destroy_by).isoformat(),
+        **retention.terms(datetime.now(UTC)),
     }
 
 
-def _take(held: Held, place: Place, *, within: bool) -> dict[str, int]:
+def _take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> dict[str, int]:
     """Move one file, seal it, and see that it is still what was hashed.
+
+    Args:
+        held: the file.
+        latest: its status when it was touched last.
+        place: where to.
+        within: whether that is on its own file system.
 
     Returns:
         Times of the folder before and after.
@@ -190,7 +219,7 @@ def _take(held: Held, place: Place, *, within: bool) -> dict[str, int]:
             there = os.stat(held.name, dir_fd=parent, follow_symlinks=False)
         except OSError as error:
             raise NotDone(Outcome.RACED, error.strerror or str(error)) from error
-        if not same(there, held.status):
+        if not same(there, latest):
             raise NotDone(Outcome.RACED, "something else was put in its place, or it was changed")
         before = os.fstat(parent)
         if within:

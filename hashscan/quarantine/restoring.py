@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.custody import is_sealed, put_back, seal
 from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name, sync_folder
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.notes import take_away
+from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
@@ -27,6 +27,9 @@ def restore(quarantine: Quarantine, item: Item) -> None:
     """
     if item.state not in KEPT:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
+    if item.of_object:
+        restore_object(quarantine, item)
+        return
     place = place_of(quarantine, item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)
@@ -84,23 +87,27 @@ def open_item(item: Item, place: Place) -> int:
 def _restore_within(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
+    quarantine.note(State.RESTORING, item.id, way="rename", **item.why_back)
     quarantine.log.sync()
     before = os.fstat(parent)
+    # Else it is back by another of its names, and its owner may have changed it since.
+    sealed = is_sealed(os.fstat(file))
     try:
-        put_back(file, item.record["file"])
-        system.sync(file)
+        if sealed:
+            put_back(file, item.record["file"])
+            system.sync(file)
         take_away(item, place.descriptor, place.path, parent, name)
         _set_in(item, place.descriptor, parent, name)
     except (OSError, NotDone) as error:
-        seal(file)
+        if sealed:
+            seal(file)
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
 
 
 def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name: bytes) -> None:
     """Put back what is not opened, since nobody knows what it is."""
-    quarantine.note(State.RESTORING, item.id, way="rename", **_why(item))
+    quarantine.note(State.RESTORING, item.id, way="rename", **item.why_back)
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -113,7 +120,7 @@ def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name:
 def _restore_across(
     quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
 ) -> None:
-    quarantine.note(State.RESTORING, item.id, way="copy", **_why(item))
+    quarantine.note(State.RESTORING, item.id, way="copy", **item.why_back)
     quarantine.log.sync()
     before = os.fstat(parent)
     try:
@@ -127,7 +134,7 @@ def _restore_across(
                 system.sync(copy)
                 # Which file it is, should we die before the next line.
                 inode = os.fstat(copy).st_ino
-                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **_why(item))
+                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **item.why_back)
                 quarantine.log.sync()
                 where = split(item.path)[0] + b"/" + private_name(item.id.encode())
                 take_away(item, private, where, parent, name)
@@ -140,11 +147,6 @@ def _restore_across(
     except (OSError, NotDone) as error:
         raise _stays(quarantine, item, error) from error
     _settle(quarantine, item, place, parent, before)
-
-
-def _why(item: Item) -> dict[str, Any]:
-    """What the log says of an item that nothing accuses any more."""
-    return {"withdrawals": item.withdrawals} if item.withdrawn else {}
 
 
 def _set_in(item: Item, source: int, parent: int, name: bytes) -> None:

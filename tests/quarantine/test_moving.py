@@ -15,15 +15,16 @@ import pytest
 
 from hashscan.errors import LockedError, OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import Identity, Outcome, Request
+from hashscan.quarantine.holding import Identity, NotDone, Outcome, Request
 from hashscan.quarantine.items import State
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.place import Places
+from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.verifying import verify
 from tests.quarantine.conftest import needs_root
-from tests.quarantine.rooms import TERMS, Room, in_order, request
+from tests.quarantine.rooms import TERMS, Room, in_order, mended, request
 
 
 @pytest.fixture(params=["room", "far_room"])
@@ -74,6 +75,55 @@ def test_equal_files_are_kept_apart(room: Room) -> None:
     answers = room.take(*paths)
     assert len({answer.item for answer in answers}) == 130
     assert verify(room.state, None)[1:] == (130, [])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_all_names_of_a_file_are_moved_and_come_back_as_they_were(together: bool, any_room: Room) -> None:
+    paths = [any_room.file("a"), any_room.files / "b", any_room.files / "c"]
+    for path in paths[1:]:
+        path.hardlink_to(paths[0])
+    before = paths[0].stat()
+    seen = Identity(before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
+    requests = [Request(os.fsencode(path), {}, None, seen) for path in paths]
+    for some in [requests] if together else [requests[:1], requests[1:]]:
+        with Quarantine(any_room.state) as quarantine:
+            assert {answer.outcome for answer in move(quarantine, some, TERMS)} == {Outcome.DONE}
+    assert not [path for path in paths if path.exists()]
+    assert verify(any_room.state, None)[1:] == (3, [])
+    for item in any_room.items():
+        assert (item.record["file"]["mode"], item.record["file"]["uid"]) == (0o640, before.st_uid)
+        with Quarantine(any_room.state) as quarantine:
+            restore(quarantine, quarantine.items()[item.id])
+    for path in paths:
+        status = path.stat()
+        assert (status.st_mode, status.st_uid, status.st_mtime_ns) == (
+            before.st_mode,
+            before.st_uid,
+            before.st_mtime_ns,
+        )
+
+
+def test_what_is_back_by_another_name_is_its_owners(room: Room) -> None:
+    """Though the second name can't be had again, and though a command dies over it."""
+    path, other = room.file("a"), room.files / "b"
+    other.hardlink_to(path)
+    room.take(path, other)
+    first, second = room.items()
+    with Quarantine(room.state) as quarantine:
+        restore(quarantine, quarantine.items()[first.id])
+        path.chmod(0o600)
+        other.write_bytes(b"taken")
+        with pytest.raises(NotDone):
+            restore(quarantine, quarantine.items()[second.id])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        quarantine.note(State.RESTORING, second.id, way="rename")
+    assert mended(room.state) == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    other.unlink()
+    with Quarantine(room.state) as quarantine:
+        restore(quarantine, quarantine.items()[second.id])
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600
+    assert path.samefile(other)
 
 
 def test_what_was_found_must_still_be_there(room: Room) -> None:

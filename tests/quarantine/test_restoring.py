@@ -72,11 +72,11 @@ def round_trip(room: Room, tmp_path: Path, number: int) -> None:
     laid_out(room.files, number)
     copy = tmp_path / "copy"
     subprocess.run(["rsync", "-aAXHU", f"{room.files}/", f"{copy}/"], check=True)
-    paths = [path for path in sorted(room.files.glob("*/*")) if not path.name.endswith("-link")]
+    paths = sorted(room.files.glob("*/*"))
     with Quarantine(room.state) as quarantine:
         answers = list(move(quarantine, [request(path) for path in paths], TERMS))
     assert {answer.outcome for answer in answers} == {Outcome.DONE}
-    assert len(answers) == number
+    assert len(answers) > number
     assert not [path for path in paths if path.exists()]
     assert restore_all(room) == []
     compared = subprocess.run(

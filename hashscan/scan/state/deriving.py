@@ -12,6 +12,7 @@ from hashscan.model import FileResult, Item
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
+from hashscan.scan.rules import Subject
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, STALE, Contents
 from hashscan.scan.state.findings import NO_STAT, Standing, standing_record_of
@@ -37,8 +38,14 @@ class Deriving:
         known = self._contents.attention_of(np.maximum(contents, 0))
         return np.where(contents == NONE, np.uint8(STALE), known)
 
-    def result(self, content: int, item: Item) -> FileResult | None:
-        """The result of a file with this content; None where it has to be read for one."""
+    def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
+        """The result of a file with this content; None where it has to be read for one.
+
+        Args:
+            content: its number.
+            item: the file.
+            subject: the file, as rules see it.
+        """
         near = bool(self._contents.attention[content] & HIT)
         if near and self._matcher is None:
             setup = self._setup
@@ -47,7 +54,8 @@ class Deriving:
             self._contents.load(content),
             item,
             self._matcher if near else None,
-            self._setup.algorithms,
+            self._setup,
+            subject,
             with_digests=self._with_digests,
         )
         return None if result is None else replace(result, content=content)
@@ -56,7 +64,7 @@ class Deriving:
         """What is to be said of a finding that stands; nothing where today's lists don't say it any more."""
         result: FileResult | None = None
         if found.content is not None and self._contents.is_whole(found.content):
-            result = self.result(found.content, _NOWHERE)
+            result = self.result(found.content, _NOWHERE, Subject(found.path))
             if result is not None and result.verdict not in FINDINGS:
                 return
         yield standing_record_of(found, result)

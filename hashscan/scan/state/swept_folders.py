@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hashscan.model import Batch, FileResult, Item
+from hashscan.scan.rules import subject_of
 from hashscan.scan.state.contents import LOW, QUIET, STALE
 from hashscan.scan.state.deriving import Deriving
 from hashscan.scan.state.folder_rows import FolderRows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hashscan.model import Batch, FileResult, Item
+from hashscan.scan.rules import subject_of
 from hashscan.scan.state.contents import LOW, QUIET, STALE
 from hashscan.scan.state.deriving import Deriving
 from hashscan.scan.state.objects import ObjectRows
@@ -41,13 +42,17 @@ class SweptObjects:
             if not attention & ~QUIET:
                 quiet += 1
                 low += bool(attention & LOW)
-            elif not attention & STALE and (result := self._deriving.result(content, item)) is not None:
+            elif not attention & STALE and (result := self._derived(batch, content, item)) is not None:
                 answers.append((item, result))
             else:
                 reading.append(item)
                 continue
             self._rows.see(batch, item, scope, sweep)
         return Recalled(quiet, low, answers, reading, False)
+
+    def _derived(self, batch: Batch, content: int, item: Item) -> FileResult | None:
+        subject = subject_of(shown_path(batch.target, b"", item.name), item.stat)
+        return self._deriving.result(content, item, subject)
 
     def settle(self, batch: Batch, item: Item, content: int | None) -> None:
         """Keep what reading an object gave, if anything."""

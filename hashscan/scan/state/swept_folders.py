@@ -110,9 +110,10 @@ class SweptFolders:
         for place in loud.tolist():
             item = items[place]
             low -= bool(attention[place] & LOW)
-            result = (
-                None if attention[place] & STALE else self._deriving.result(int(listed.contents[place]), item)
-            )
+            result = None
+            if not attention[place] & STALE:
+                subject = subject_of(shown_path(path, b"", item.name), item.stat)
+                result = self._deriving.result(int(listed.contents[place]), item, subject)
             if result is not None:
                 answers.append((item, result))
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import stat
@@ -306,6 +307,15 @@ def test_other_names_of_a_file_open_nothing_any_more(any_room: Room) -> None:
     assert (answer.outcome, answer.links) == (Outcome.DONE, 2)
     status = (any_room.files / "second").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0)
+
+
+def test_who_has_it_mapped_is_noticed(any_room: Room) -> None:
+    path, other = any_room.file("a"), any_room.file("b")
+    with path.open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    with mapped, other.open("rb"):
+        answers = any_room.take(path, other)
+    assert [answer.writers for answer in answers] == [("a program that can't be seen, or has it mapped",), ()]
 
 
 def test_open_writers_are_named(room: Room) -> None:

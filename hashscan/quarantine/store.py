@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -170,6 +171,7 @@ def _keep_standing(state: Path, standing: Standing) -> None:
         raise OutputError(f"can't write into {state}: {error.strerror}") from error
 
 
+@cache
 def _operator() -> dict[str, Any]:
     """The user of this process, whoever is behind sudo, and whoever logged in."""
     who: dict[str, Any] = {"uid": os.geteuid()}

@@ -71,6 +71,30 @@ def test_the_place_is_marked_for_backups(room: Room) -> None:
     assert tag.read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
 
 
+def test_a_file_that_grows_for_ever_holds_up_nothing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = room.file("a", b"accused" * 50_000)
+    pread, calls = os.pread, []
+
+    def growing(descriptor: int, size: int, offset: int) -> bytes:
+        calls.append(offset)
+        assert len(calls) < 100
+        os.truncate(path, offset + 2 * size)
+        return pread(descriptor, size, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", growing)
+        (answer,) = room.take(path)
+    assert answer.outcome is Outcome.CHANGED
+    # One that is longer than what was found is not read at all.
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(1 << 43)
+    found = Identity(path.stat().st_ino, 350_000, 0, 0)
+    with Quarantine(room.state) as quarantine:
+        (answer,) = move(quarantine, [Request(os.fsencode(path), {}, "0" * 64, found)], TERMS)
+    assert answer.outcome is Outcome.CHANGED
+
+
 def test_equal_files_are_kept_apart(room: Room) -> None:
     paths = [room.file(f"{n}") for n in range(130)]
     answers = room.take(*paths)

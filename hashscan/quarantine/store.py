@@ -17,7 +17,7 @@ from typing import Any, Self
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
-from hashscan.quarantine.items import KEPT, Item, items_of, take_in
+from hashscan.quarantine.items import KEPT, Item, State, items_of, take_in
 from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
 from hashscan.quarantine.place import Places
 from hashscan.quarantine.standing import NOTHING, Standing, keep_standing, known_heads, standing_of
@@ -120,6 +120,19 @@ class Quarantine:
             if item.state in KEPT and facts["inode"] == status.st_ino and item.sha256 == sha256:
                 return facts
         return None
+
+    def is_back_by_another_name(self, item: Item, status: os.stat_result) -> bool:
+        """Whether a kept file has its owner again, who may have changed what was put back.
+
+        Args:
+            item: what is kept.
+            status: of its file.
+        """
+        return status.st_nlink > 1 and any(
+            other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
+            for other in self._items.values()
+            if other.sha256 == item.sha256
+        )
 
     def append(self, line: Line) -> None:
         """Add a line to the log, which is on the disk only after `settle`, or a sync of the log."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.model import ALGORITHMS, DIRECT, Access, Shard
+from hashscan.model import ALGORITHMS, DIRECT, Access, PolicyRule, Shard, Weak
 
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
@@ -177,6 +177,19 @@ class NeighbourSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What is to be done about matches."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    """Without any, all that is done is to report them."""
+    act_on: tuple[Weak, ...] = ()
+    """On whose word files may be moved, besides that of fresh, signed lists."""
+
+
+NO_RULES = PolicySettings()
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerLimits:
     """How much one entry may hit in a sweep before nothing is moved on its word any more."""
 
@@ -200,6 +213,8 @@ class QuarantineSettings:
     """Seconds after which it must be gone."""
     places: tuple[Path, ...] = ()
     """Folders to keep it beneath, one for each file system."""
+    bucket: str | None = None
+    """URL to keep objects beneath; None for a folder of this machine."""
     note: Path | None = None
     """Text to leave in place of what is moved."""
 
@@ -214,13 +229,13 @@ class QuarantineSettings:
         cls,
         retain_min: float | None,
         destroy_by: float | None,
-        places: tuple[Path, ...] = (),
+        places: tuple[str, ...] = (),
         note: Path | None = None,
     ) -> QuarantineSettings:
         """From what may not have been said.
 
         Raises:
-            UsageError: a term is missing, or they contradict each other.
+            UsageError: a term is missing, they contradict each other, or objects have several places.
         """
         if retain_min is None or destroy_by is None:
             raise UsageError(
@@ -229,7 +244,11 @@ class QuarantineSettings:
                 advice="Ask your counsel how long this must be kept for the authorities, and by when it must "
                 "be destroyed; then say both, such as --retain-min 90d --destroy-by 365d.",
             )
-        return cls(retain_min, destroy_by, places, note)
+        urls = [place for place in places if "://" in place]
+        if len(urls) > 1:
+            raise UsageError("objects are kept in one place", advice="Name one URL with --place.")
+        folders = tuple(Path(place) for place in places if place not in urls)
+        return cls(retain_min, destroy_by, folders, urls[0] if urls else None, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +265,7 @@ class SweepSettings:
     workers: int
     decoding: DecodingLimits
     matching: Matching = Matching()
+    policy: PolicySettings = NO_RULES
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """None has the work done on this machine."""
@@ -307,7 +327,7 @@ class SweepSettings:
             raise UsageError("two reports can't go to the same file")
 
     def _check_quarantine(self) -> None:
-        """Refuse what sees only a part, or leaves no record."""
+        """Refuse what sees only a part, leaves no record, or believes in content that may have changed."""
         if self.state is None:
             raise UsageError(
                 "--quarantine keeps its log in the state folder, and --no-state has none",
@@ -320,6 +340,8 @@ class SweepSettings:
              "files are."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
              "looks at the files first."),
+            ("--weak-change-check", self.weak_change_check or None, "What is moved must still be what was "
+             "found: sweep once without the latter."),
         ):  # fmt: skip
             if value is not None:
                 raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)

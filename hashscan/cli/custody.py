@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import Duration, HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, mend, told
+from hashscan.cli.kept_items import all_or_named, mend, stores, told
 from hashscan.cli.screen import printable, say, show_table
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.option(
     "--older-than", type=Duration(), metavar="TIME", help="Only what was moved longer ago, such as 30d."
 )
-@click.option("--owner", metavar="USER", help="Only files of this user, by name or number.")
+@click.option(
+    "--owner",
+    metavar="USER",
+    help="Only files of this user, by name or number, or objects of this bucket, by URL.",
+)
 @click.option("--category", metavar="NAME", help="Only what an entry of this category accuses.")
 @click.option(
     "--withdrawn", is_flag=True, help="Only what nothing accuses any more, since its entries were withdrawn."
@@ -53,7 +57,7 @@ def list_(
         for item in read_items(state).values()
         if item.state in KEPT
         and datetime.fromisoformat(item.record["time"]) <= before
-        and (owner is None or owner in {item.record["file"]["user"], str(item.record["file"]["uid"])})
+        and (owner is None or owner in item.owners)
         and (category is None or category in _categories(item))
         and (item.withdrawn or not withdrawn)
     ]
@@ -75,7 +79,7 @@ def list_(
             (
                 item.id,
                 item.record["time"][:19],
-                str(item.record["file"]["user"] or item.record["file"]["uid"]),
+                item.owners[0],
                 ", ".join(sorted(_categories(item))) or "-",
                 os.fsdecode(item.path),
                 item.record["destroy_by"][:10],
@@ -103,9 +107,9 @@ def verify(repair: bool, head: str | None, state: Path) -> int:
 
     known = parse_head(head) if head is not None else None
     if repair:
-        with Quarantine(state, told=told) as quarantine:
+        with Quarantine(state, told=told, stores=stores()) as quarantine:
             mend(quarantine)
-    found, kept, troubles = verify_all(state, known)
+    found, kept, troubles = verify_all(state, known, stores())
     for trouble in troubles:
         say(f"hashscan: {printable(trouble)}")
     say(f"hashscan: {kept} in quarantine, {len(troubles)} troubles; head of the log: {found}")
@@ -138,7 +142,7 @@ def export(
     from hashscan.quarantine.holding import NotDone
     from hashscan.quarantine.store import Quarantine
 
-    with Quarantine(state, told=told) as quarantine:
+    with Quarantine(state, told=told, stores=stores()) as quarantine:
         mend(quarantine)
         chosen = all_or_named(items, everything, quarantine.items())
         try:

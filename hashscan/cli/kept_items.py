@@ -15,12 +15,25 @@ from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 if TYPE_CHECKING:
     from hashscan.quarantine.holding import NotDone
     from hashscan.quarantine.items import Item
+    from hashscan.quarantine.objects.stores import Stores
     from hashscan.quarantine.store import Quarantine
 
 
 def told(words: str) -> None:
     """Say what the quarantine has to say."""
     say(f"hashscan: {printable(words)}")
+
+
+def stores(endpoint: str | None = None, place: str | None = None) -> Stores:
+    """Where objects are found and kept; nothing is asked yet.
+
+    Raises:
+        UsageError: the place is none.
+    """
+    from hashscan.quarantine.objects.stores import Stores
+    from hashscan.registry import SOURCES
+
+    return Stores(SOURCES, endpoint, place)
 
 
 def mend(quarantine: Quarantine) -> None:

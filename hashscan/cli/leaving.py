@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, each, mend, named, tell_each, told
+from hashscan.cli.kept_items import all_or_named, each, mend, named, stores, tell_each, told
 from hashscan.errors import UsageError
 
 
@@ -19,6 +19,7 @@ from hashscan.errors import UsageError
 def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Path) -> int:
     """Put files back where they were found: content, owner, mode, attributes, ACL and times.
 
+    Objects go back into their buckets with headers, metadata, tags and ACL; version and time are new ones.
     Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
     """
     from hashscan.quarantine.items import KEPT
@@ -27,7 +28,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
 
     if withdrawn and (items or everything):
         raise UsageError("--withdrawn names all there is to restore", advice="Leave out ITEMs and --all.")
-    with Quarantine(state, told=told) as quarantine:
+    with Quarantine(state, told=told, stores=stores()) as quarantine:
         mend(quarantine)
         known = quarantine.items()
         if withdrawn:
@@ -55,7 +56,7 @@ def release(items: tuple[str, ...], override: bool, reason: str | None, state: P
 
     if override and (reason is None or not items):
         raise UsageError("--override needs ITEMs and a --reason", advice="Say which, and why.")
-    with Quarantine(state, told=told) as quarantine:
+    with Quarantine(state, told=told, stores=stores()) as quarantine:
         mend(quarantine)
         known = quarantine.items()
         chosen = named(items, known) if items else [item for item in known.values() if is_due(item)]

@@ -38,8 +38,9 @@ def quarantine_options(command: F) -> F:
                 "--place",
                 "places",
                 multiple=True,
-                type=click.Path(path_type=Path, file_okay=False),
-                help="Keep what is found on this folder's file system beneath it; repeatable. Root only.",
+                metavar="FOLDER|URL",
+                help="Keep what is found on this folder's file system beneath it; repeatable, root only. "
+                "Objects are kept in the first of them, or in another bucket where its URL is given.",
             ),
             _option(
                 "--leave-note",

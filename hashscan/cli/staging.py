@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say, show_table
 from hashscan.cli.withdrawals import say_withdrawn
-from hashscan.errors import EXIT_CLEAN, UsageError
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CATEGORIES
 
 if TYPE_CHECKING:
@@ -21,25 +22,36 @@ if TYPE_CHECKING:
     from hashscan.lists.store import ListStore
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--discard", "drop", is_flag=True, help="Drop the staged version instead.")
+@click.option("--confirm", is_flag=True, help="However many of the known files its new entries hit.")
+@confirm_share_option
 @state_option
-def activate(names: tuple[str, ...], drop: bool, state: Path) -> int:
-    """Put in use what `pull --stage` has kept aside, after verifying it again; all when none is named.
+def activate(names: tuple[str, ...], drop: bool, confirm: bool, confirm_share: float, state: Path) -> int:
+    """Put in use what a pull has kept aside, after verifying it again; all when none is named.
 
-    Asks no server. The version that is in use stays so when anything is wrong.
+    Asks no server. The version that is in use stays so when anything is wrong. A version whose new entries
+    would hit very many of the known files is put in use only with --confirm; else it stays, and the exit code
+    is 3.
     """
     from hashscan.lists.pulling import activation
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")
+    code = EXIT_CLEAN
     for name in names or _staged(store):
         if drop:
             activation.discard(store, name)
             say(f"hashscan: list {name}: the staged version is dropped")
             continue
-        done = activation.activate(store, name)
+        gate = Gate(name, state, confirm_share)
+        done = activation.activate(store, name, None if confirm else gate)
+        for words in gate.words:
+            say(f"hashscan: {words}")
+        if done is None:
+            code = EXIT_INCOMPLETE
+            continue
         say(
             f"hashscan: list {name} version {done.info.version} is in use "
             f"(was {done.previous or 'not there'} before): {done.info.entries} entries"
@@ -47,7 +59,7 @@ def activate(names: tuple[str, ...], drop: bool, state: Path) -> int:
         if done.info.problem:
             say(f"hashscan: list {name} is {done.info.state.value}: {done.info.problem}")
     say_withdrawn(state)
-    return EXIT_CLEAN
+    return code
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_DEFECT,
+    EXIT_INCOMPLETE,
     EXIT_LOCKED,
     EXIT_NO_LIST,
     EXIT_OUTPUT,
@@ -27,7 +29,15 @@ from hashscan.errors import (
 if TYPE_CHECKING:
     from hashscan.lists.pulling.update import Pulled
 
-_GRAVEST = (EXIT_DEFECT, EXIT_NO_LIST, EXIT_OUTPUT, EXIT_USAGE, EXIT_LOCKED, EXIT_UNREACHABLE)
+_GRAVEST = (
+    EXIT_DEFECT,
+    EXIT_NO_LIST,
+    EXIT_OUTPUT,
+    EXIT_USAGE,
+    EXIT_LOCKED,
+    EXIT_INCOMPLETE,
+    EXIT_UNREACHABLE,
+)
 """Exit codes of a pull: a server that is out of reach today is the least of troubles."""
 
 _file = click.Path(path_type=Path, dir_okay=False)
@@ -116,7 +126,7 @@ def add(
     return EXIT_CLEAN
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 13, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
     "--jitter",
@@ -130,12 +140,16 @@ def add(
     is_flag=True,
     help="Keep the new version aside: look at it with `lists diff`, put it in use with `lists activate`.",
 )
+@confirm_share_option
 @state_option
-def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int:
+def pull(names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path) -> int:
     """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
 
     A server that is busy is asked again a few times, after the time it names when that is two minutes at
     most; one that sends less than 10 kB a second for a minute is given up. Then the list's mirrors are tried.
+
+    A version whose new entries would hit very many of the known files is kept aside as with --stage until
+    `lists activate --confirm`, and the exit code is 3; so it is with a list's first version.
 
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
     """
@@ -151,17 +165,18 @@ def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int
             advice="Add one with `hashscan lists add NAME URL --root FILE`.",
         )
     time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
-    failures: list[HashscanError] = []
+    codes: list[int] = []
     for name in chosen:
+        gate = Gate(name, state, confirm_share)
         try:
             with Transfer(name) as transfer:
-                done = client.pull(store, name, stage=stage, watch=transfer)
+                done = client.pull(store, name, stage=stage, admits=gate, watch=transfer)
         except HashscanError as error:
             if len(chosen) == 1:
                 raise
             # The other lists are not to suffer from this one.
             say(f"hashscan: list {name}: {error}\n  {error.remedy}")
-            failures.append(error)
+            codes.append(error.exit_code)
             continue
         for problem in done.problems:
             say(f"hashscan: list {name}: passed over, and another source used: {problem}")
@@ -169,8 +184,12 @@ def pull(names: tuple[str, ...], jitter: float, stage: bool, state: Path) -> int
             f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
             f"{done.info.entries} entries, {done.fetched} bytes fetched"
         )
+        for words in gate.words:
+            say(f"hashscan: {words}")
+        if done.withheld:
+            codes.append(EXIT_INCOMPLETE)
     say_withdrawn(state)
-    return min((failure.exit_code for failure in failures), key=_GRAVEST.index, default=EXIT_CLEAN)
+    return min(codes, key=_GRAVEST.index, default=EXIT_CLEAN)
 
 
 def _what(done: Pulled) -> str:

@@ -17,17 +17,14 @@ _FILES_SHOWN = 1000
 
 def say_hits(name: str, compared: Difference, state: Path) -> None:
     """Look the new entries of a staged version up among the known files, and say what is found."""
-    from hashscan.scan.state.known_files import KnownFiles
     from hashscan.scan.state.known_record import hit_record
     from hashscan.scan.state.reading import StateReader
-    from hashscan.scan.state.would_hit import hits_of
+    from hashscan.scan.state.would_hit import files_hit, hits_of
 
     with StateReader(state) as reader, reader.reading():
         hits = hits_of(reader, (change for change in compared.changes() if change.came))
         count = 0
-        for file in KnownFiles(reader).having(list(hits.nearest)):
-            if file.identity is None and file.finding is not None and file.finding.gone is not None:
-                continue
+        for file in files_hit(reader, hits):
             count += 1
             if count <= _FILES_SHOWN:
                 record = {"list": name, **hit_record(hits.nearest[file.content], file)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from hashscan.errors import NoUsableListError, UsageError
 from hashscan.lists.columns import HEADER_SIZE, Block, ColumnError, ListHandle, withdrawn_rows
 from hashscan.lists.durable import output_errors
 from hashscan.lists.joined import JoinedColumn, JoinedColumns, joined_columns
-from hashscan.lists.layout import own_name
+from hashscan.lists.layout import ListFolder, own_name
 from hashscan.lists.lock import Hold
 from hashscan.lists.manifest import Manifest
 from hashscan.lists.record import Thoroughness
@@ -101,22 +101,48 @@ def difference(store: ListStore, name: str) -> Iterator[Difference]:
         NoUsableListError: one of them can't be relied on; perhaps that is noticed only in the body.
         OutputError: the list's folder can't be read.
     """
+    with difference_in(store.folder(own_name(name)), name) as compared:
+        yield compared
+
+
+@contextmanager
+def difference_in(
+    folder: ListFolder,
+    name: str,
+    *,
+    from_nothing: bool = False,
+    thoroughness: Thoroughness = Thoroughness.CHECKSUMS,
+) -> Iterator[Difference]:
+    """The same for a list's folder.
+
+    Args:
+        folder: of the list.
+        name: of the list.
+        from_nothing: whether to leave the version in use out, since it can't be relied on.
+        thoroughness: how the contents are compared with what was signed.
+
+    Raises:
+        UsageError, NoUsableListError, OutputError: as `difference` does.
+    """
     with output_errors(f"the versions of {name!r} can't be read"), ExitStack() as stack:
-        folder = store.folder(own_name(name))
         staged = folder.hold_staged()
         if staged is None:
             raise UsageError(
                 f"no version of the list {name!r} is staged, so there is nothing to compare",
                 advice="Stage one with `hashscan lists pull --stage`.",
             )
-        active = folder.hold_active()
+        active = None if from_nothing else folder.hold_active()
         root = folder.root.read_bytes()
-        new, new_info = _version(name, staged, root, stack)
-        old, old_info = _version(name, active, root, stack) if active else (None, None)
+        new, new_info = _version(name, staged, root, thoroughness, stack)
+        old, old_info = _version(name, active, root, thoroughness, stack) if active else (None, None)
         try:
             yield Difference(old_info, new_info, old, new)
         except ColumnError as error:
             raise NoUsableListError(f"a version of the list {name!r} can't be relied on: {error}") from error
+
+
+Admits = Callable[[Difference], bool]
+"""Says whether a version may be put in use, by what it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +275,9 @@ def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.ui
     return np.frombuffer(b"".join(hashed), dtype=np.uint64)
 
 
-def _version(name: str, held: tuple[Path, Hold], root: bytes, stack: ExitStack) -> tuple[_Version, ListInfo]:
+def _version(
+    name: str, held: tuple[Path, Hold], root: bytes, thoroughness: Thoroughness, stack: ExitStack
+) -> tuple[_Version, ListInfo]:
     """Open a version for as long as the stack lasts.
 
     Raises:
@@ -259,7 +287,7 @@ def _version(name: str, held: tuple[Path, Hold], root: bytes, stack: ExitStack) 
 
     folder, hold = held
     stack.callback(hold.close)
-    opened = open_repository(name, folder, root, datetime.now(UTC), thoroughness=Thoroughness.CHECKSUMS)
+    opened = open_repository(name, folder, root, datetime.now(UTC), thoroughness=thoroughness)
     if opened.handle is None or opened.manifest is None:
         raise NoUsableListError(
             f"version {opened.info.version} of the list {name!r} can't be relied on: {opened.info.problem}",

@@ -9,6 +9,7 @@ import os
 import tarfile
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -121,7 +122,13 @@ def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Se
     described = tarfile.TarInfo(f"{item.id}/record.jsonl")
     described.size = len(record)
     archive.addfile(described, io.BytesIO(record))
-    with os.fdopen(open_item(item, place_of(quarantine, item)), "rb") as content:
+    with ExitStack() as stack:
+        if item.in_bucket:
+            descriptor = os.dup(stack.enter_context(quarantine.keeping.opened(item)))
+        else:
+            descriptor = open_item(item, place_of(quarantine, item))
+        content = stack.enter_context(os.fdopen(descriptor, "rb"))
+        content.seek(0)
         kept = tarfile.TarInfo(f"{item.id}/content")
         kept.size = os.fstat(content.fileno()).st_size
         archive.addfile(kept, content)

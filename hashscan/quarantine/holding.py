@@ -57,17 +57,35 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectIdentity:
+    """What a sweep saw of an object; where all of it is empty, whatever is there now is meant."""
+
+    etag: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One file that is to be moved."""
+    """One file or object that is to be moved."""
 
     path: bytes
-    """Absolute, and no link in it is followed."""
+    """Absolute, and no link in it is followed; or a URL."""
     accusation: Mapping[str, Any]
     """What speaks against it, for the record; JSON values by key."""
     sha256: str | None = None
     """Of the content that was found, in hex."""
-    identity: Identity | None = None
+    identity: Identity | ObjectIdentity | None = None
     """Where the content's digest is not known; without either, whatever is there is meant."""
+
+    @property
+    def of_object(self) -> bool:
+        """Whether it is no file of this machine."""
+        return is_url(self.path)
+
+    @property
+    def version(self) -> str:
+        """Of an object, where it is known."""
+        return self.identity.version if isinstance(self.identity, ObjectIdentity) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +123,11 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     return path[: -len(names[-1]) - 1] or b"/", names[-1]
 
 
+def is_url(path: bytes) -> bool:
+    """Whether a path leads off this machine; those that don't are absolute."""
+    return not path.startswith(b"/") and b"://" in path
+
+
 @contextmanager
 def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) -> Iterator[Held]:
     """Open a file beneath the root without following a link, and hash it.
@@ -130,7 +153,7 @@ def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) 
             status = os.fstat(file)
             if fixed := why_fixed(file, request.path, parent, parent_path):
                 raise NotDone(Outcome.REFUSED, fixed)
-            if request.identity is not None and request.identity.size != status.st_size:
+            if isinstance(request.identity, Identity) and request.identity.size != status.st_size:
                 # Whoever made it endless meanwhile does not keep us reading.
                 raise NotDone(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)

@@ -66,15 +66,17 @@ class Item:
     id: str
     state: State
     path: bytes
-    """Where it was found; absolute."""
+    """Where it was found; absolute, or the URL of an object."""
     place: bytes
-    """The folder it is kept in, under its id as its name."""
+    """The folder, or URL, under which it is kept by its id."""
     record: Line
     """Of it as it was found, with its digests and what speaks against it."""
     latest: Line
     """What was said of it last."""
     folder: Mapping[str, int] | None = None
     """Times of the folder it was in, before and after it was taken out; nanoseconds."""
+    copy: Mapping[str, str] | None = None
+    """Etag and version of what is kept, where that is an object."""
     of_another: bool = False
     """True where it is what came along in a file's place."""
     note: Note | None = None
@@ -83,6 +85,36 @@ class Item:
     """By list: the version that has some of its accusing entries no more, and which."""
     withdrawn: bool = False
     """Whether these are all that accused it."""
+
+    @property
+    def of_object(self) -> bool:
+        """Whether it was found in a bucket."""
+        return "object" in self.record
+
+    @property
+    def version(self) -> str:
+        """Of what was found, where it was one of an object's; else empty."""
+        return str(self.record["object"]["version"]) if self.of_object else ""
+
+    @property
+    def in_bucket(self) -> bool:
+        """Whether it is kept in one."""
+        return not self.place.startswith(b"/")
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Whose it was, by all names: the user's and number, or the bucket's URL; the usual one first."""
+        if self.of_object:
+            scheme, _, rest = self.path.partition(b"://")
+            return (f"{scheme.decode()}://{rest.partition(b'/')[0].decode()}",)
+        uid = str(self.record["file"]["uid"])
+        user = self.record["file"]["user"]
+        return (str(user), uid) if user else (uid,)
+
+    @property
+    def why_back(self) -> dict[str, Any]:
+        """What the log says of putting it back where nothing accuses it any more."""
+        return {"withdrawals": self.withdrawals} if self.withdrawn else {}
 
     @property
     def sha256(self) -> str:
@@ -110,6 +142,7 @@ def take_in(items: dict[str, Item], line: Line) -> None:
         item.state = State(line["type"])
         item.latest = line
         item.folder = line.get("folder", item.folder)
+        item.copy = line.get("copy") or item.copy
         if item.state is State.DISPLACED:
             item.of_another = True
             item.place = path_of(line["place"])

@@ -26,6 +26,7 @@ from hashscan.quarantine.exchange import (
 from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
 from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.notes import leave_notes
+from hashscan.quarantine.objects.moving import lacking, move_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
@@ -44,6 +45,13 @@ class Retention:
     destroy_by: timedelta
     """Every item should be destroyed by then."""
 
+    def terms(self, now: datetime) -> dict[str, str]:
+        """Both for what is moved now, as the log has them."""
+        return {
+            "retain_min": (now + self.retain_min).isoformat(),
+            "destroy_by": (now + self.destroy_by).isoformat(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -54,10 +62,13 @@ class Answer:
     item: str = ""
     """Its id in quarantine; also where it is what came along in the file's place."""
     detail: str = ""
+    """Why it stays, or what should be known of one that was moved."""
     place: bytes = b""
     """The folder that it is kept in."""
     links: int = 1
     """Names of the file, with the one that was taken."""
+    version: str = ""
+    """Of the object that was asked for, where there may be several of one path."""
     writers: tuple[str, ...] = ()
     """Programs that still have it open for writing."""
     no_note: str = ""
@@ -81,10 +92,20 @@ def move(
     todo = iter(requests)
     while some := list(islice(todo, _TOGETHER)):
         try:
-            answers = _together(quarantine, some, retention, note)
+            yield from _together(quarantine, [one for one in some if not one.of_object], retention, note)
+            for request in some:
+                if request.of_object:
+                    yield _object(quarantine, request, retention)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
-        yield from answers
+
+
+def _object(quarantine: Quarantine, request: Request, retention: Retention) -> Answer:
+    try:
+        item = move_object(quarantine, request, retention)
+    except NotDone as error:
+        return Answer(request.path, error.outcome, detail=str(error), version=request.version)
+    return Answer(request.path, Outcome.DONE, item.id, lacking(item), item.place, version=request.version)
 
 
 def _together(
@@ -159,7 +180,6 @@ def _settled(
 
 
 def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> dict[str, Any]:
-    now = datetime.now(UTC)
     return {
         "type": State.MOVING,
         "item": held.item,
@@ -170,8 +190,7 @@ def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> 
         "file": held.facts,
         "digests": held.digests,
         "accusation": held.request.accusation,
-        "retain_min": (now + retention.retain_min).isoformat(),
-        "destroy_by": (now + retention.destroy_by).isoformat(),
+        **retention.terms(datetime.now(UTC)),
     }
 
 

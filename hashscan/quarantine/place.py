@@ -78,6 +78,8 @@ class Places(KnownPlaces):
         except OSError as error:
             raise OutputError(f"can't keep evidence in {own}: {error.strerror or error}") from error
         self._by_mount[self._fallback.mount] = self._fallback
+        self.chosen = self._fallback
+        """For what was found on no file system of this machine: the first that was chosen."""
         for folder in chosen:
             if os.geteuid() != 0:
                 raise UsageError(
@@ -92,6 +94,13 @@ class Places(KnownPlaces):
                     advice="Name a folder of root's, in which nobody else can rename anything.",
                 ) from error
             self._by_mount[place.mount] = place
+            if self.chosen is self._fallback:
+                self.chosen = place
+
+    @property
+    def own(self) -> Place:
+        """The folder in the state folder."""
+        return self._fallback
 
     def of(self, folder: int) -> Place:
         """The place for files of a folder; on another mount where there can be none on its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hashscan.quarantine import system
@@ -35,18 +36,30 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         raise NotDone(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
     if item.withdrawn and not override:
         raise NotDone(Outcome.REFUSED, "whatever accused it was withdrawn: put it back, or --override")
-    place = place_of(quarantine, item)
+    destroy = _destroyer(quarantine, item)
     quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()
     try:
-        system.unlink(place.descriptor, item.id.encode())
-        system.sync(place.descriptor)
-    except OSError as error:
-        quarantine.note(State.STAYS, item.id, detail=error.strerror)
+        destroy()
+    except (OSError, NotDone) as error:
+        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        quarantine.note(State.STAYS, item.id, detail=detail)
         quarantine.settle()
-        raise NotDone(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
+        raise NotDone(Outcome.REFUSED, f"it can't be removed: {detail}") from error
     quarantine.note(State.RELEASED, item.id)
     quarantine.settle()
+
+
+def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], None]:
+    if item.of_object:
+        return lambda: quarantine.keeping.drop(item)
+    place = place_of(quarantine, item)
+
+    def destroy() -> None:
+        system.unlink(place.descriptor, item.id.encode())
+        system.sync(place.descriptor)
+
+    return destroy
 
 
 def _moment(item: Item, key: str) -> datetime:

@@ -12,6 +12,7 @@ from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder,
 from hashscan.quarantine.holding import NotDone, sha256_of, split
 from hashscan.quarantine.items import UNFINISHED, Item, NoteState, State, path_fields
 from hashscan.quarantine.notes import drop_taken_note, finish_note
+from hashscan.quarantine.objects.repair import finish_object
 from hashscan.quarantine.place import Place
 from hashscan.quarantine.restoring import finish, place_of
 from hashscan.quarantine.store import Quarantine
@@ -30,7 +31,9 @@ def repair(quarantine: Quarantine) -> list[str]:
     troubles = []
     for item in quarantine.items().values():
         try:
-            if item.state in UNFINISHED:
+            if item.state in UNFINISHED and item.of_object:
+                finish_object(quarantine, item)
+            elif item.state in UNFINISHED:
                 _FINISH[item.state](quarantine, item, place_of(quarantine, item))
             if item.note is not None and item.note.state is NoteState.NOTING:
                 _finish_noting(quarantine, item)

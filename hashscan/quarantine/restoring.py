@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
@@ -16,6 +15,7 @@ from hashscan.quarantine.exchange import copy_content, open_folder, private_fold
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.notes import take_away
+from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
@@ -88,11 +88,15 @@ def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, Not
         begun: list[_Returning] = []
         for item in items:
             try:
-                begun.append(_opened(quarantine, item, stack))
+                if item.of_object and item.state in KEPT:
+                    restore_object(quarantine, item)
+                    answers.append((item, None))
+                else:
+                    begun.append(_opened(quarantine, item, stack))
             except NotDone as error:
                 answers.append((item, error))
         for one in begun:
-            quarantine.note(State.RESTORING, one.item.id, way=one.way, **_why(one.item))
+            quarantine.note(State.RESTORING, one.item.id, way=one.way, **one.item.why_back)
         if begun:
             quarantine.log.sync()
         ready: list[_Returning] = []
@@ -174,7 +178,7 @@ def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
         raise
     # Which file it is, should we die before the next line.
     inode = os.fstat(one.copy).st_ino
-    quarantine.note(State.RESTORING, one.item.id, way="copy", inode=inode, **_why(one.item))
+    quarantine.note(State.RESTORING, one.item.id, way="copy", inode=inode, **one.item.why_back)
 
 
 def _set_in(one: _Returning) -> None:
@@ -278,11 +282,6 @@ def open_item(item: Item, place: Place) -> int:
         os.close(file)
         raise
     return file
-
-
-def _why(item: Item) -> dict[str, Any]:
-    """What led to it, where that was a withdrawal."""
-    return {"withdrawals": item.withdrawals} if item.withdrawn else {}
 
 
 def _stays(quarantine: Quarantine, item: Item, error: Exception) -> NotDone:

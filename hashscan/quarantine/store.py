@@ -19,6 +19,8 @@ from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
 from hashscan.quarantine.items import KEPT, Item, State, items_of, take_in
 from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
+from hashscan.quarantine.objects.keeping import Keeping
+from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.place import Places
 from hashscan.quarantine.standing import NOTHING, Standing, keep_standing, known_heads, standing_of
 from hashscan.quarantine.system_log import tell_system_log
@@ -59,11 +61,27 @@ def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator
         refuse_shorter(folder / "log.jsonl", EMPTY, expected)
 
 
+def kept_in_buckets(state: Path) -> frozenset[bytes]:
+    """URLs of what a quarantine keeps there.
+
+    Raises:
+        OutputError: the log is damaged or can't be read.
+    """
+    items = read_items(state).values()
+    return frozenset(
+        item.place + b"/" + item.id.encode() for item in items if item.in_bucket and item.state in KEPT
+    )
+
+
 class Quarantine:
     """The log and the folders, for whoever changes anything; the lock ends with the process."""
 
     def __init__(
-        self, state: Path, chosen: Iterable[Path] = (), told: Callable[[str], object] | None = None
+        self,
+        state: Path,
+        chosen: Iterable[Path] = (),
+        told: Callable[[str], object] | None = None,
+        stores: Stores | None = None,
     ) -> None:
         """Open it, and make it where it isn't there.
 
@@ -71,6 +89,7 @@ class Quarantine:
             state: the state folder.
             chosen: folders to keep things beneath; see `Places`.
             told: called with what the user should know, in words, if anything.
+            stores: where objects are found and kept; without, nothing of these can be done.
 
         Raises:
             LockedError: another process holds it.
@@ -86,6 +105,9 @@ class Quarantine:
                 _keep_standing(state, NOTHING)
             self.places = Places(folder, chosen)
             stack.callback(self.places.close)
+            self.stores = Stores({}) if stores is None else stores
+            stack.callback(self.stores.close)
+            self.keeping = Keeping(self.stores, self.places, self.places.own.path)
             self._items: dict[str, Item] = {}
             self.log = stack.enter_context(LogWriter(folder, known, lambda line: take_in(self._items, line)))
             self._begun = self._kept = standing_of(state) or NOTHING
@@ -106,6 +128,10 @@ class Quarantine:
         """Each item by its id, in the order in which they came; what is noted of one is seen at once."""
         return dict(self._items)
 
+    def item(self, name: str) -> Item:
+        """The item of this id."""
+        return self._items[name]
+
     def facts_of_twin(self, status: os.stat_result, sha256: str) -> Facts | None:
         """What a file was before another name of it was taken and it was sealed; None where it was not.
 
@@ -116,8 +142,10 @@ class Quarantine:
         if not is_sealed(status):
             return None
         for item in self._items.values():
+            if item.state not in KEPT or item.of_object or item.sha256 != sha256:
+                continue
             facts: Facts = item.record["file"]
-            if item.state in KEPT and facts["inode"] == status.st_ino and item.sha256 == sha256:
+            if facts["inode"] == status.st_ino:
                 return facts
         return None
 
@@ -131,7 +159,7 @@ class Quarantine:
         return status.st_nlink > 1 and any(
             other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
             for other in self._items.values()
-            if other.sha256 == item.sha256
+            if other.sha256 == item.sha256 and not other.of_object
         )
 
     def append(self, line: Line) -> None:

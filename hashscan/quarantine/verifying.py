@@ -10,17 +10,20 @@ from hashscan.errors import OutputError
 from hashscan.quarantine.holding import NotDone
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, take_in
 from hashscan.quarantine.log import EMPTY, Head
+from hashscan.quarantine.objects.keeping import Keeping
+from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.place import KnownPlaces
 from hashscan.quarantine.restoring import open_item
 from hashscan.quarantine.standing import known_heads
 from hashscan.quarantine.store import folder_of, read_lines
 
 
-def verify(state: Path, given: Head | None) -> tuple[Head, int, list[str]]:
+def verify(state: Path, given: Head | None, stores: Stores | None = None) -> tuple[Head, int, list[str]]:
     """Look at all of it.
 
     Args:
         state: the state folder.
+        stores: where objects are kept.
         given: a head that was kept elsewhere; the log must have come by it, and by the one in the state.
 
     Returns:
@@ -45,6 +48,7 @@ def verify(state: Path, given: Head | None) -> tuple[Head, int, list[str]]:
         take_in(items, line)
     kept = 0
     places = KnownPlaces()
+    keeping = Keeping(stores or Stores({}), places, os.fsencode(folder_of(state)))
     try:
         for item in items.values():
             if item.state in UNFINISHED:
@@ -53,6 +57,9 @@ def verify(state: Path, given: Head | None) -> tuple[Head, int, list[str]]:
                 continue
             kept += 1
             try:
+                if item.in_bucket:
+                    with keeping.opened(item):
+                        continue
                 place = places.at(item.place)
                 if item.of_another:
                     os.stat(item.id.encode(), dir_fd=place.descriptor, follow_symlinks=False)

@@ -92,7 +92,8 @@ def _judge(
 
 def _is_still(entry: Entry, match: _Match, item: Item) -> bool:
     """Whether a later entry says what the one that matched said; of this very content where it is exact."""
-    digest = item.record["digests"].get(entry.algorithm)
+    # Of an object something else may have been stored than a sweep was given.
+    digest = None if item.of_object else item.record["digests"].get(entry.algorithm)
     return (
         entry.algorithm == match["algorithm"]
         and (entry.category in _ACTING or entry.category == match["category"])

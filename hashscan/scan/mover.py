@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import LockedError
-from hashscan.model import Action
-from hashscan.quarantine.accusing import request_of
+from hashscan.model import DIRECT, Access, Action, Weak
+from hashscan.quarantine.accusing import request_of, unbacked
+from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request
 from hashscan.quarantine.moving import Answer, Retention, move
 from hashscan.quarantine.notes import read_note
+from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.store import Quarantine
+from hashscan.registry import SOURCES
 from hashscan.reports.base import Record
 from hashscan.reports.records import path_fields
-from hashscan.settings import QuarantineSettings
+from hashscan.settings import NO_RULES, PolicySettings, QuarantineSettings
 
 _TOGETHER = 200
 """Findings that are in memory at a time."""
@@ -35,13 +38,22 @@ _SAID = 20
 class Mover:
     """Does it, and counts what came of it."""
 
-    def __init__(self, state: Path, settings: QuarantineSettings, told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        state: Path,
+        settings: QuarantineSettings,
+        told: Callable[[str], None],
+        access: Access = DIRECT,
+        policy: PolicySettings = NO_RULES,
+    ) -> None:
         """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
 
         Args:
             state: the state folder.
             settings: how what is moved is kept.
             told: called with what a person should know.
+            access: how to reach objects.
+            policy: of the sweep; where it has rules, only what they allow is moved.
 
         Raises:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
@@ -52,10 +64,15 @@ class Mover:
         self.outcomes: Counter[Outcome] = Counter()
         self._state = state
         self._places = settings.places
+        self._bucket = settings.bucket
+        self._endpoint = access.endpoint
         self._terms = Retention(
             timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by)
         )
         self._note = None if settings.note is None else read_note(settings.note)
+        self._by_rules = bool(policy.rules)
+        self._act_on = policy.act_on
+        self._unbacked = Counter[Weak]()
         self._told = told
         if os.geteuid() != 0:
             told("an ordinary user can move nothing but own files, and that user can open them still")
@@ -98,11 +115,14 @@ class Mover:
                         why_not = "the sweep was stopped"
                     yield from self._together(None if why_not else quarantine, some, sweep, why_not)
             self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.left} left")
+            for words in words_of(self._unbacked):
+                self._told(words)
 
         return act
 
     def _open(self) -> Quarantine:
-        return Quarantine(self._state, self._places, self._told)
+        stores = Stores(SOURCES, self._endpoint, self._bucket)
+        return Quarantine(self._state, self._places, self._told, stores)
 
     def _open_patiently(self) -> Quarantine:
         until = time.monotonic() + _PATIENCE
@@ -117,16 +137,29 @@ class Mover:
     def _together(
         self, quarantine: Quarantine | None, findings: Sequence[Record], sweep: Record, why_not: str
     ) -> Iterator[Record]:
-        asked = [request_of(finding, sweep) for finding in findings]
+        asked = [self._request(finding, sweep) for finding in findings]
         requests = [request for request in asked if request is not None]
         given = (
-            (Answer(request.path, Outcome.REFUSED, detail=why_not) for request in requests)
+            (Answer(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
             if quarantine is None
             else move(quarantine, requests, self._terms, self._note)
         )
-        answers = {answer.path: answer for answer in given}
+        answers = {(answer.path, answer.version): answer for answer in given}
         for finding, request in zip(findings, asked, strict=True):
-            yield finding if request is None else self._said(finding, request, answers[request.path])
+            yield (
+                finding
+                if request is None
+                else self._said(finding, request, answers[request.path, request.version])
+            )
+
+    def _request(self, finding: Record, sweep: Record) -> Request | None:
+        if self._by_rules:
+            allowed = finding.get("action") == Action.QUARANTINE
+            return request_of(finding, sweep, self._act_on) if allowed else None
+        request = request_of(finding, sweep, self._act_on)
+        if request is None and (weak := unbacked(finding, sweep, self._act_on)) is not None:
+            self._unbacked[weak] += 1
+        return request
 
     def _said(self, finding: Record, request: Request, answer: Answer) -> Record:
         """The record of a finding with what came of it."""
@@ -137,6 +170,8 @@ class Mover:
             said["item"] = answer.item
         if answer.outcome is Outcome.DONE:
             said["place"] = path_fields(answer.place)
+            if answer.detail:
+                said["detail"] = answer.detail
             if answer.links > 1:
                 said["other_names"] = answer.links - 1
             if answer.writers:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hashscan.errors import ListTrustError, UsageError
+from hashscan.lists.difference import Admits, difference_in
 from hashscan.lists.durable import output_errors
 from hashscan.lists.layout import ListFolder, own_name
 from hashscan.lists.record import Thoroughness
@@ -48,8 +49,16 @@ def staged_info(store: ListStore, name: str) -> ListInfo | None:
         return opened.info
 
 
-def activate(store: ListStore, name: str) -> Activated:
+def activate(store: ListStore, name: str, admits: Admits | None = None) -> Activated | None:
     """Put the staged version in use, after comparing all of it with what was signed.
+
+    Args:
+        store: keeps the list.
+        name: of the list.
+        admits: asked first, if given.
+
+    Returns:
+        What was done; None where it was not admitted, and stays staged.
 
     Raises:
         UsageError: no version is staged.
@@ -68,9 +77,14 @@ def activate(store: ListStore, name: str) -> Activated:
                 advice="The last good version stays in use. Stage it anew: `hashscan lists pull --stage`.",
             )
         before = open_repository(name, active, root, now, thoroughness=Thoroughness.SIZES) if active else None
+        usable = before is not None and before.info.state in USABLE_STATES
+        if admits is not None:
+            sizes = Thoroughness.SIZES  # since all of it was compared just now
+            with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
+                if not admits(compared):
+                    return None
         folder.activate(staged)
         folder.remove_superseded()
-        usable = before is not None and before.info.state in USABLE_STATES
         return Activated(opened.info, before.info.version if before and usable else None)
 
 

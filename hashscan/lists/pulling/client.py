@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
+from hashscan.lists.difference import Admits
 from hashscan.lists.durable import output_errors, replace_file
 from hashscan.lists.layout import ListFolder, own_name
 from hashscan.lists.pulling.attempts import Attempts, read_attempts, recorded
@@ -76,7 +77,14 @@ def attempts_of(store: ListStore, name: str) -> Attempts:
         return read_attempts(store.folder(own_name(name)).attempts)
 
 
-def pull(store: ListStore, name: str, *, stage: bool = False, watch: Watch | None = None) -> Pulled:
+def pull(
+    store: ListStore,
+    name: str,
+    *,
+    stage: bool = False,
+    admits: Admits | None = None,
+    watch: Watch | None = None,
+) -> Pulled:
     """Fetch and verify the newest version of a signed list, and put it in use.
 
     A pull that was killed or failed is resumed: what is here already, by its signed hash, is not fetched
@@ -86,6 +94,7 @@ def pull(store: ListStore, name: str, *, stage: bool = False, watch: Watch | Non
         store: keeps the list.
         name: of the list.
         stage: keep the new version aside, ready to be put in use by `activation.activate`.
+        admits: asked before it is put in use, if given; what it refuses is kept aside, too.
         watch: told how far it is.
 
     Raises:
@@ -104,18 +113,21 @@ def pull(store: ListStore, name: str, *, stage: bool = False, watch: Watch | Non
     with store.writing(name) as folder:
         folder.make()
         with recorded(folder.attempts) as report:
-            pulled = _from_any(name, folder, origin, stage, watch)
+            pulled = _from_any(name, folder, origin, stage, admits, watch)
             report.problems = pulled.problems
             return pulled
 
 
-def _from_any(name: str, folder: ListFolder, origin: Origin, stage: bool, watch: Watch | None) -> Pulled:
+def _from_any(
+    name: str, folder: ListFolder, origin: Origin, stage: bool, admits: Admits | None, watch: Watch | None
+) -> Pulled:
     """Pull from the first location that has what can be used."""
     credentials = read_credentials(origin.credentials, os.environ)
     failures: list[HashscanError] = []
     for location in origin.locations:
         try:
-            pulled = Update(name, folder, origin, location, credentials, watch).run(stage=stage)
+            update = Update(name, folder, origin, location, credentials, watch)
+            pulled = update.run(stage=stage, admits=admits)
         except (UnreachableError, ListTrustError) as error:
             failures.append(error)
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import ListTrustError
+from hashscan.lists.difference import Admits, difference_in
 from hashscan.lists.durable import replace_file, sync_file, sync_folder
 from hashscan.lists.index.preparation import INDEX, compile_new
 from hashscan.lists.joined import COLUMNS
@@ -60,6 +61,8 @@ class Pulled:
     """Whether anything new was put in use or staged: entries, or only newer signatures."""
     staged: bool
     """Whether the newest version is kept aside, and the previous one still in use."""
+    withheld: bool
+    """Whether that is so because it was not admitted."""
     fetched: int
     """Bytes of targets that came from the source; the rest was here already."""
     problems: tuple[str, ...] = ()
@@ -100,8 +103,12 @@ class Update:
         self._watch = watch
         self._root = folder.root.read_bytes()
 
-    def run(self, *, stage: bool) -> Pulled:
+    def run(self, *, stage: bool, admits: Admits | None) -> Pulled:
         """Pull, and put the new version in use or stage it.
+
+        Args:
+            stage: whether to stage it.
+            admits: asked before it is put in use, if given; what it refuses is staged.
 
         Raises:
             UnreachableError: the location can't be reached, or answers with something else than a list.
@@ -125,9 +132,11 @@ class Update:
             with self._source_errors():
                 updater.refresh()
             validators.save()
-            return self._take_over(updater, fetcher, stage)
+            return self._take_over(updater, fetcher, stage, admits)
 
-    def _take_over(self, updater: Updater, fetcher: StagingFetcher, stage: bool) -> Pulled:
+    def _take_over(
+        self, updater: Updater, fetcher: StagingFetcher, stage: bool, admits: Admits | None
+    ) -> Pulled:
         """Put in use, or stage, what the refreshed metadata names."""
         from hashscan.lists import trust
 
@@ -141,7 +150,7 @@ class Update:
             # What is staged can only be older.
             self._folder.drop_staged()
             self._folder.remove_superseded()
-            return Pulled(before.info, previous, changed=False, staged=False, fetched=0)
+            return Pulled(before.info, previous, changed=False, staged=False, withheld=False, fetched=0)
 
         ready = self._opened(staged, now) if staged and self._same_metadata(staged, verified) else None
         if staged and ready and ready.handle:
@@ -149,12 +158,22 @@ class Update:
         else:
             info, fetched = self._assembled(updater, fetcher, verified, now)
             finished = self._folder.finish_staging(info.version)
-        if stage:
+        if stage or admits:
             self._folder.stage(finished)
-        else:
+        withheld = not stage and admits is not None and not self._admitted(admits, previous)
+        if not stage and not withheld:
             self._folder.activate(finished)
         self._folder.remove_superseded()
-        return Pulled(info, previous, changed=not stage or finished != staged, staged=stage, fetched=fetched)
+        kept_aside = stage or withheld
+        changed = not kept_aside or finished != staged
+        return Pulled(info, previous, changed, staged=kept_aside, withheld=withheld, fetched=fetched)
+
+    def _admitted(self, admits: Admits, previous: int | None) -> bool:
+        """Ask whether what is staged may be put in use; both versions have just been compared in full."""
+        with difference_in(
+            self._folder, self._name, from_nothing=previous is None, thoroughness=Thoroughness.SIZES
+        ) as compared:
+            return admits(compared)
 
     def _assembled(
         self, updater: Updater, fetcher: StagingFetcher, verified: VerifiedMetadata, now: datetime

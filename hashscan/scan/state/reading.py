@@ -29,6 +29,12 @@ _ATTEMPTS = 5
 _BUSY_MS = 30_000
 
 
+class NothingKnownError(OutputError):
+    """There is no state yet."""
+
+    advice = "Sweep first: `hashscan scan TARGET`, with the same --state."
+
+
 class StateReader:
     """One moment of it, for as long as this is open.
 
@@ -41,14 +47,12 @@ class StateReader:
 
         Raises:
             NewerStateError: a newer version has written it.
-            OutputError: there is none.
+            NothingKnownError: there is none.
+            OutputError: it can't be read.
         """
         self.folder = state / FOLDER
         if not (self.folder / FILE).exists():
-            raise OutputError(
-                f"no sweep has remembered anything in {state}",
-                advice="Sweep first: `hashscan scan TARGET`, with the same --state.",
-            )
+            raise NothingKnownError(f"no sweep has remembered anything in {state}")
         if (self.folder / MARK).exists():
             raise _damaged(self.folder, "the last sweep found it so")
         with _explained(self.folder):
@@ -79,10 +83,7 @@ class StateReader:
         if version > FORMAT:
             raise NewerStateError(f"{self.folder / FILE} was written by a newer version of hashscan")
         if not version:
-            raise OutputError(
-                f"no sweep has remembered anything in {self.folder.parent}",
-                advice="Sweep first: `hashscan scan TARGET`, with the same --state.",
-            )
+            raise NothingKnownError(f"no sweep has remembered anything in {self.folder.parent}")
         counted = {
             name: (rows, synced)
             for name, rows, synced in database.execute("SELECT name, rows, synced FROM columns")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from hashscan.lists.difference import Change
 from hashscan.model import ALGORITHMS
 from hashscan.scan.state.checksums import rows_of
 from hashscan.scan.state.contents import LOW
+from hashscan.scan.state.known_files import KnownFile, KnownFiles
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.stored_contents import COLUMN_DIGESTS
 
@@ -58,6 +59,13 @@ def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
         else:
             hits.left_out[name] += sum(map(len, some))
     return hits
+
+
+def files_hit(reader: StateReader, hits: Hits) -> Iterator[KnownFile]:
+    """The known files and objects that are hit, but for findings that are gone."""
+    for file in KnownFiles(reader).having(list(hits.nearest)):
+        if file.identity is not None or file.finding is None or file.finding.gone is None:
+            yield file
 
 
 def _look_up(reader: StateReader, name: str, changes: list[Change], hits: Hits) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import ListTrustError, LockedError, UnreachableError, UsageError
+from hashscan.lists.difference import Difference
 from hashscan.lists.lock import Hold
 from hashscan.lists.pulling import client
 from hashscan.lists.pulling.activation import activate, discard, staged_info
@@ -58,6 +59,7 @@ def test_a_staged_version_waits(staged: ListStore) -> None:
 def test_activation_puts_it_in_use_without_a_server(staged: ListStore, web: WebServer) -> None:
     web.asked.clear()
     done = activate(staged, "mine")
+    assert done is not None
     assert (done.info.version, done.previous) == (2, 1)
     assert info(staged).version == 2
     assert info(staged).problem is None
@@ -74,8 +76,57 @@ def test_a_first_version_can_be_staged(owner: Owner, store: ListStore, web: WebS
     client.add(store, "mine", web.url, owner.root)
     client.pull(store, "mine", stage=True)
     assert info(store).state is TrustState.MISSING
-    assert activate(store, "mine").previous is None
+    done = activate(store, "mine")
+    assert done is not None
+    assert done.previous is None
     assert info(store).version == 1
+
+
+def test_what_is_not_admitted_waits(staged: ListStore) -> None:
+    asked: list[tuple[int | None, int, int]] = []
+
+    def admits(compared: Difference, answer: bool = False) -> bool:
+        came = sum(len(change) for change in compared.changes() if change.came)
+        asked.append((compared.old.version if compared.old else None, compared.new.version, came))
+        return answer
+
+    assert activate(staged, "mine", admits) is None
+    assert asked == [(1, 2, 3)]
+    pulled = client.pull(staged, "mine", admits=admits)
+    assert (pulled.withheld, pulled.staged, pulled.changed, pulled.previous) == (True, True, False, 1)
+    assert asked == [(1, 2, 3)] * 2
+    assert info(staged).version == 1
+    assert client.pull(staged, "mine", stage=True, admits=admits).withheld is False
+    assert len(asked) == 2
+    pulled = client.pull(staged, "mine", admits=lambda compared: admits(compared, answer=True))
+    assert (pulled.withheld, pulled.staged, pulled.changed) == (False, False, True)
+    assert info(staged).version == 2
+    assert staged_info(staged, "mine") is None
+    # Nothing new, so nobody is asked.
+    assert not client.pull(staged, "mine", admits=admits).changed
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("pulled", [True, False])
+def test_all_is_new_where_what_was_in_use_is_damaged(staged: ListStore, pulled: bool) -> None:
+    active = staged.folder("mine").active()
+    assert active is not None
+    (path,) = active.glob("columns/base.pdq.value.npy")
+    # Not by writing into it: the staged version has the same file.
+    path.unlink()
+    came: list[int] = []
+
+    def admits(compared: Difference) -> bool:
+        assert compared.old is None
+        came.append(sum(len(change) for change in compared.changes()))
+        return True
+
+    if pulled:
+        client.pull(staged, "mine", admits=admits)
+    else:
+        activate(staged, "mine", admits)
+    assert came == [12 + CANARIES]
+    assert info(staged).version == 2
 
 
 def test_what_is_staged_is_dropped(staged: ListStore) -> None:

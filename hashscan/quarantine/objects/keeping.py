@@ -1,0 +1,172 @@
+"""Keeps copies of objects: in a folder of this machine, or in a bucket."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from hashscan.errors import OutputError
+from hashscan.quarantine import system
+from hashscan.quarantine.custody import seal
+from hashscan.quarantine.exchange import copy_content
+from hashscan.quarantine.holding import NotDone, Outcome, sha256_of
+from hashscan.quarantine.items import Item
+from hashscan.quarantine.objects.content import drop, fetched, store_new
+from hashscan.quarantine.objects.stores import Stores, asked
+from hashscan.quarantine.place import KnownPlaces, Place
+from hashscan.sources.beneath import FILE_FLAGS, open_child
+from hashscan.sources.objects.changing import ChangeableStore, Description, named
+
+
+class Keeping:
+    """The copy of one object."""
+
+    def __init__(self, stores: Stores, places: KnownPlaces, spare: bytes) -> None:
+        """Take what is needed to reach any.
+
+        Args:
+            stores: opens buckets.
+            places: opens folders.
+            spare: a folder of ours with room for one object.
+        """
+        self._stores = stores
+        self._places = places
+        self._spare = spare
+
+    def put(self, item: Item, file: int) -> Mapping[str, Any]:
+        """Make the copy, which lasts when this returns.
+
+        Returns:
+            What identifies it, for the log.
+
+        Raises:
+            NotDone: the bucket doesn't take it.
+            OutputError: the folder doesn't.
+        """
+        if not item.in_bucket:
+            self._put_in_folder(item, file)
+            return {}
+        store, key = self._there(item)
+        # Nothing of what came with it: it may be anybody's to read there.
+        try:
+            made = store_new(store, key, file, {}, item.sha256, self._spare)
+        except OSError as error:
+            raise OutputError(f"a copy can't be read again: {error.strerror}") from error
+        return {"etag": made.etag, "version": made.version}
+
+    def _put_in_folder(self, item: Item, file: int) -> None:
+        place = self._place(item)
+        try:
+            copy = system.create(place.descriptor, item.id.encode(), 0o600)
+            try:
+                copy_content(file, copy, os.fstat(file).st_size)
+                seal(copy)
+                system.sync(copy)
+                whole = sha256_of(copy) == item.sha256
+            finally:
+                os.close(copy)
+            system.sync(place.descriptor)
+        except OSError as error:
+            raise OutputError(f"can't keep a copy in {os.fsdecode(place.path)}: {error.strerror}") from error
+        if not whole:
+            raise OutputError(f"the copy in {os.fsdecode(place.path)} is not what was written there")
+
+    @contextmanager
+    def opened(self, item: Item) -> Iterator[int]:
+        """Open the copy for reading, once it is seen to be what was found.
+
+        Raises:
+            NotDone: it is gone or was altered, or can't be read.
+        """
+        if item.in_bucket:
+            store, key = self._there(item)
+            told = asked(lambda: store.describe(_identified(item, key)))
+            exact = named(key, told.etag, told.version, told.size)
+            with fetched(store, exact, self._spare) as file:
+                _expect(item, file)
+                yield file
+            return
+        place = self._place(item)
+        try:
+            file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
+        except OSError as error:
+            outcome = Outcome.GONE if error.errno == errno.ENOENT else Outcome.REFUSED
+            raise NotDone(outcome, f"what was kept can't be opened: {error.strerror}") from error
+        try:
+            _expect(item, file)
+            yield file
+        finally:
+            os.close(file)
+
+    def drop(self, item: Item) -> None:
+        """Destroy the copy, where there is any.
+
+        Raises:
+            NotDone: it can't be.
+        """
+        if item.in_bucket:
+            store, key = self._there(item)
+            known = item.copy and Description(0, item.copy["etag"], item.copy["version"], "", {})
+            drop(store, key, known or None)
+            return
+        place = self._place(item)
+        try:
+            with suppress(FileNotFoundError):
+                system.unlink(place.descriptor, item.id.encode())
+            system.sync(place.descriptor)
+        except OSError as error:
+            raise NotDone(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
+
+    def secure(self, item: Item) -> Mapping[str, Any]:
+        """See that a copy that is there, of which the log says nothing yet, lasts and is nobody else's.
+
+        Returns:
+            As `put` does.
+
+        Raises:
+            NotDone: it can't be done.
+        """
+        if item.in_bucket:
+            store, key = self._there(item)
+            told = asked(lambda: store.describe(named(key)))
+            return {"etag": told.etag, "version": told.version}
+        place = self._place(item)
+        try:
+            copy = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
+            try:
+                seal(copy)
+                system.sync(copy)
+            finally:
+                os.close(copy)
+            system.sync(place.descriptor)
+        except OSError as error:
+            raise NotDone(Outcome.REFUSED, f"the copy can't be sealed: {error.strerror}") from error
+        return {}
+
+    def _there(self, item: Item) -> tuple[ChangeableStore, bytes]:
+        store, above = self._stores.at(item.place, item.record["endpoint"])
+        return store, above + b"/" + item.id.encode()
+
+    def _place(self, item: Item) -> Place:
+        try:
+            return self._places.at(item.place)
+        except OSError as error:
+            where = os.fsdecode(item.place)
+            # It may only not be mounted, with the copy in it.
+            raise NotDone(Outcome.REFUSED, f"the folder {where} can't be opened: {error.strerror}") from error
+
+
+def _identified(item: Item, key: bytes) -> Any:
+    return named(key, item.copy["etag"], item.copy["version"]) if item.copy else named(key)
+
+
+def _expect(item: Item, file: int) -> None:
+    try:
+        altered = sha256_of(file) != item.sha256
+    except OSError as error:
+        raise NotDone(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
+    if altered:
+        raise NotDone(Outcome.CHANGED, "what was kept has been altered")

@@ -1,0 +1,52 @@
+"""Puts an object back under its key, with all that was kept with it."""
+
+from __future__ import annotations
+
+from hashscan.errors import OutputError
+from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.items import Item, State
+from hashscan.quarantine.objects.content import store_new
+from hashscan.quarantine.store import Quarantine
+
+
+def restore_object(quarantine: Quarantine, item: Item) -> None:
+    """Store an object anew, see that it is whole, and only then destroy the copy.
+
+    Its version and time are new ones, since no store takes the old.
+
+    Raises:
+        NotDone: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
+        OutputError: the quarantine can't be written; `repair` finishes what was begun.
+    """
+    store, key = quarantine.stores.at(item.path, item.record["endpoint"])
+    with quarantine.keeping.opened(item) as file:
+        quarantine.note(State.RESTORING, item.id, way="object", **item.why_back)
+        quarantine.log.sync()
+        properties = item.record["object"]["properties"]
+        try:
+            made = store_new(store, key, file, properties, item.sha256, quarantine.places.own.path)
+        except NotDone as error:
+            raise stays(quarantine, item, error) from error
+        except OSError as error:
+            reason = NotDone(Outcome.REFUSED, f"it can't be read again: {error.strerror}")
+            raise stays(quarantine, item, reason) from error
+    finish(quarantine, item, {"etag": made.etag, "version": made.version})
+
+
+def finish(quarantine: Quarantine, item: Item, made: dict[str, str]) -> None:
+    """Destroy the copy of an object that is back, and say so in the log."""
+    try:
+        quarantine.keeping.drop(item)
+    except NotDone as error:
+        raise OutputError(
+            f"item {item.id} is back, but the copy of it can't be destroyed: {error}"
+        ) from error
+    quarantine.note(State.RESTORED, item.id, **({"object": made} if made else {}))
+    quarantine.settle()
+
+
+def stays(quarantine: Quarantine, item: Item, error: NotDone) -> NotDone:
+    """Say in the log that an object was not put back."""
+    quarantine.note(State.STAYS, item.id, detail=str(error))
+    quarantine.settle()
+    return error

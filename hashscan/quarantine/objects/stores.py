@@ -1,0 +1,138 @@
+"""Opens the stores that objects were found in, and those that copies of them are kept in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from hashscan.errors import HashscanError, UsageError
+from hashscan.model import Access, Reason
+from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.sources.base import FileTrouble, Source, without_secrets
+from hashscan.sources.evidence import FOLDER_NAME
+from hashscan.sources.objects.changing import ChangeableStore
+from hashscan.sources.objects.source import ObjectSource
+from hashscan.sources.objects.store import Transient
+from hashscan.sources.objects.tries import Tries
+
+T = TypeVar("T")
+
+_OUTCOMES = {
+    Reason.VANISHED: Outcome.GONE,
+    Reason.REPLACED: Outcome.RACED,
+    Reason.CHANGED: Outcome.RACED,
+}
+
+
+class Stores:
+    """One store for each container and service; each is opened once, with the provider's own credentials."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, type[Source]],
+        endpoint: str | None = None,
+        place: str | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            sources: by scheme.
+            endpoint: of the service that what is moved lies in, where it is not the provider's own.
+            place: URL of a bucket, or of a prefix in one, to keep copies of objects beneath; None for a
+                folder of this machine.
+
+        Raises:
+            UsageError: the place can't be one, or the endpoint holds a secret.
+        """
+        if endpoint is not None and set("@?#") & set(endpoint):
+            # It stands in the log.
+            raise UsageError(
+                "--endpoint must hold no credentials", advice="Give them by the provider's own variables."
+            )
+        self._sources = sources
+        self.endpoint = endpoint
+        self._open: dict[tuple[bytes, str | None], ChangeableStore] = {}
+        self.place: bytes | None = None
+        """URL under which copies are kept, without a slash at its end."""
+        if place is not None:
+            try:
+                source, container, prefix = self._parsed(place.encode())
+            except (NotDone, HashscanError) as error:
+                raise UsageError(
+                    f"evidence can't be kept there: {error}",
+                    advice="Name a bucket: --place s3://BUCKET/PREFIX.",
+                ) from error
+            above = prefix.strip(b"/")
+            self.place = source.url(container, above + b"/" + FOLDER_NAME if above else FOLDER_NAME)
+
+    def at(self, url: bytes, endpoint: str | None) -> tuple[ChangeableStore, bytes]:
+        """The store that an object lies in, and its key.
+
+        Raises:
+            NotDone: there can be none, for want of credentials or because nothing can be changed there.
+        """
+        source, container, key = self._parsed(url)
+        name = (source.url(container), endpoint)
+        if name not in self._open:
+            try:
+                self._open[name] = source.make_changeable(container, Access(endpoint=endpoint))
+            except HashscanError as error:
+                raise NotDone(Outcome.REFUSED, f"{error}. {error.advice}") from error
+        return self._open[name], key
+
+    def container_of(self, url: bytes) -> bytes:
+        """The URL of the container that an object lies in.
+
+        Raises:
+            NotDone: there is none.
+        """
+        source, container, _ = self._parsed(url)
+        return source.url(container)
+
+    def _parsed(self, url: bytes) -> tuple[type[ObjectSource], str, bytes]:
+        scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()
+        source = self._sources.get(scheme)
+        if source is None or not issubclass(source, ObjectSource):
+            shown = without_secrets(url).decode(errors="replace")
+            raise NotDone(
+                Outcome.REFUSED,
+                f"what lies at {shown.partition('://')[0]}:// can't be moved: take it down on its server",
+            )
+        try:
+            found = source.parse(url)
+        except HashscanError as error:
+            raise NotDone(Outcome.REFUSED, str(error)) from error
+        return source, found.container, found.prefix
+
+    def close(self) -> None:
+        """Let connections go."""
+        for store in self._open.values():
+            store.close()
+        self._open.clear()
+
+
+def asked(call: Callable[[], T]) -> T:
+    """Ask a store for something, again where it is busy.
+
+    Raises:
+        NotDone: it can't be done.
+    """
+    tries = Tries(time.sleep)
+    try:
+        while True:
+            try:
+                return call()
+            except Transient as trouble:
+                tries.failed(trouble)
+    except FileTrouble as trouble:
+        raise not_done(trouble) from trouble
+    except HashscanError as error:
+        # Of credentials, or of a server that can't be reached.
+        raise NotDone(Outcome.REFUSED, f"{error}. {error.advice}") from error
+
+
+def not_done(trouble: FileTrouble) -> NotDone:
+    """What a store's refusal means for what was to be done."""
+    outcome = _OUTCOMES.get(trouble.reason, Outcome.REFUSED)
+    return NotDone(outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}")

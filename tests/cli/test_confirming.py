@@ -1,0 +1,103 @@
+"""A version of a list that would hit very many known files is put in use only when that is confirmed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from hashscan.model import Entry
+from tests.cli.conftest import Run
+from tests.cli.published import publish
+
+THEME = b"a theme's picture"
+MANY = 120
+
+
+def entry(name: str, content: bytes, category: str = "A1") -> Entry:
+    return Entry(name, "sha256", hashlib.sha256(content).digest(), category)
+
+
+def released(run: Run, owner: Path, category: str) -> None:
+    """A version that has the theme's picture, too."""
+    line = f"n-2,sha256,{hashlib.sha256(THEME).hexdigest()},{category}"
+    (owner / "more.csv").write_text(f"id,algorithm,value,category\n{line}\n")
+    for command in (("add", owner / "more.csv"), ("release", "--no-passphrase")):
+        ran = run("publish", *command, "--work", owner / "work")
+        assert ran.code == 0, ran.err
+
+
+@pytest.fixture
+def owner(tmp_path: Path, run: Run) -> Path:
+    """Of a signed list that is in use here and hits nothing."""
+    folder = tmp_path / "national"
+    publish(run, folder, [entry("n-1", b"of nobody here")])
+    ran = run("lists", "add", "national", folder / "published", "--root", folder / "work" / "root.json")
+    assert ran.code == 0, ran.err
+    ran = run("lists", "pull")
+    assert (ran.code, "no sweep has remembered anything" in ran.err) == (0, True)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path, owner: Path, run: Run) -> Path:
+    """Very many have one content, and sweeps know them."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(MANY):
+        (folder / f"theme{number}").write_bytes(THEME)
+    for number in range(30):
+        (folder / f"other{number}").write_bytes(b"%d" % number)
+    assert run("scan", folder).code == 0
+    return folder
+
+
+def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Path, files: Path) -> None:
+    released(run, owner, "A1")
+    for command in (("pull",), ("pull",), ("activate",), ("activate", "--confirm-share", "79.9")):
+        ran = run("lists", *command)
+        assert ran.code == 3, ran.err
+        assert f"1 of its new entries would hit {MANY} of {MANY + 30} known files" in ran.err
+        assert "lists activate national --confirm" in ran.err
+    assert "version 2 is staged" in run("lists", "status").err
+    assert run("scan", files).code == 0
+    ran = run("lists", "activate", "--confirm")
+    assert (ran.code, "WARNING" in ran.err) == (0, False)
+    assert run("scan", files).code == 1
+    ran = run("lists", "pull")
+    assert (ran.code, "up to date" in ran.err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("category", "option"),
+    [("known-good", ()), ("A1", ("--confirm-share", "80")), ("A1", ("--confirm-share", "100"))],
+)
+def test_no_word_is_needed(
+    run: Run, owner: Path, files: Path, category: str, option: tuple[str, ...]
+) -> None:
+    released(run, owner, category)
+    ran = run("lists", "pull", *option)
+    assert (ran.code, "WARNING" in ran.err) == (0, False), ran.err
+    assert "version 2 (was 1 before)" in ran.err
+
+
+def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner: Path, files: Path) -> None:
+    publish(run, owner.parent / "second", [entry("s-1", THEME)])
+    place = owner.parent / "second"
+    run("lists", "add", "second", place / "published", "--root", place / "work" / "root.json")
+    ran = run("lists", "pull", "second")
+    assert (ran.code, "version 1 is NOT put in use" in ran.err) == (3, True), ran.err
+    assert run("lists", "activate", "second", "--discard").code == 0
+    for number in range(99, MANY):
+        (files / f"theme{number}").unlink()
+    assert run("scan", files, "--list", "national", "--accept-shrink").code == 0
+    assert run("lists", "pull", "second").code == 0
+
+
+def test_a_state_that_can_not_be_read_stops_no_list(run: Run, owner: Path, files: Path, state: Path) -> None:
+    released(run, owner, "A1")
+    for column in (state / "sweep").glob("**/sha256"):
+        column.write_bytes(b"")
+    ran = run("lists", "pull")
+    assert (ran.code, "could not be compared with what sweeps know" in ran.err) == (0, True), ran.err

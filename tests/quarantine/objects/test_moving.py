@@ -1,0 +1,254 @@
+"""Objects are moved whole and put back as they were, and what took their place is left alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.errors import OutputError, UsageError
+from hashscan.model import Reason
+from hashscan.quarantine import system
+from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request
+from hashscan.quarantine.items import State
+from hashscan.quarantine.moving import move
+from hashscan.quarantine.objects.stores import Stores
+from hashscan.quarantine.releasing import release
+from hashscan.quarantine.restoring import restore
+from hashscan.quarantine.store import Quarantine
+from hashscan.registry import SOURCES
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects.s3_changing import ChangeableS3Store
+from tests.quarantine.objects.conftest import WAYS
+from tests.quarantine.rooms import TERMS
+from tests.quarantine.vault import Vault
+from tests.sources.objects.buckets import SECRET
+
+ODD = [b"a//b", b"x/../y", b"/lead.jpg", b"percent%2Fb ?#&=+", "ümläut/€".encode(), b"k" * 1000]
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+@pytest.mark.parametrize("key", [b"a.jpg", ODD[0]])
+def test_moved_and_put_back(vault: Vault, key: bytes) -> None:
+    (answer,) = vault.take(vault.put(key))
+    assert answer.outcome is Outcome.DONE, answer.detail
+    assert answer.detail == ""
+    assert vault.in_order(key) == "kept"
+    (item,) = vault.items()
+    assert item.record["object"]["properties"]["Metadata"] == {"who": "me"}
+    assert item.owners == (vault.bucket.url.decode(),)
+    assert item.latest["compared"] is True
+    vault.give_back()
+    assert vault.in_order(key) == "there"
+    assert SECRET not in (vault.state / "quarantine" / "log.jsonl").read_text()
+
+
+def test_odd_keys_at_once(vault: Vault) -> None:
+    answers = vault.take(*(vault.put(key) for key in ODD))
+    assert [answer.outcome for answer in answers] == [Outcome.DONE] * len(ODD)
+    assert vault.bucket.listed() == []
+    vault.give_back()
+    assert sorted(vault.bucket.listed()) == sorted(ODD)
+    for key in ODD:
+        vault.is_there(key)
+
+
+@pytest.mark.parametrize("vault", ["folder"], indirect=True)
+def test_a_copy_in_a_folder_is_sealed(vault: Vault) -> None:
+    vault.take(vault.put(b"key"))
+    (item,) = vault.items()
+    status = (Path(os.fsdecode(item.place)) / item.id).stat()
+    assert stat.S_IMODE(status.st_mode) == (0 if os.geteuid() == 0 else 0o400)
+
+
+def test_another_was_stored_since_the_sweep(vault: Vault) -> None:
+    request = vault.put(b"key")
+    vault.bucket.put(b"key", b"another")
+    (answer,) = vault.take(request)
+    assert answer.outcome is Outcome.RACED
+    assert vault.bucket.client.get_object(Bucket=vault.bucket.name, Key="key")["Body"].read() == b"another"
+    assert vault.items() == []
+
+
+def test_what_is_gone(vault: Vault) -> None:
+    request = vault.put(b"key")
+    vault.bucket.remove(b"key")
+    (answer,) = vault.take(request)
+    assert answer.outcome is Outcome.GONE
+
+
+def test_not_what_was_found(vault: Vault) -> None:
+    vault.put(b"key")
+    (answer,) = vault.take(Request(vault.url(b"key"), {}, sha256="0" * 64))
+    assert answer.outcome is Outcome.CHANGED
+    assert vault.in_order(b"key") == "there"
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+def test_another_is_stored_before_it_is_deleted(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = vault.put(b"key")
+    old = vault.bucket.client.head_object(Bucket=vault.bucket.name, Key="key").get("VersionId")
+    _before_delete(monkeypatch, vault.bucket.name, lambda: vault.bucket.put(b"key", b"another"))
+    (answer,) = vault.take(request)
+    assert vault.bucket.client.get_object(Bucket=vault.bucket.name, Key="key")["Body"].read() == b"another"
+    (item,) = vault.items()
+    if old is None:
+        assert answer.outcome is Outcome.RACED
+        assert item.state is State.LEFT
+        assert vault.copies() == []
+    else:
+        # The version that was found is still to be had, until it is deleted.
+        assert answer.outcome is Outcome.DONE
+        versions = vault.bucket.client.list_object_versions(Bucket=vault.bucket.name)["Versions"]
+        assert old not in {version["VersionId"] for version in versions}
+    assert vault.verified() == []
+
+
+def _before_delete(monkeypatch: pytest.MonkeyPatch, bucket: str, do: Callable[[], object]) -> None:
+    plain = ChangeableS3Store.delete
+
+    def delete(self: ChangeableS3Store, item: Any) -> bool:
+        if self._bucket == bucket:
+            do()
+        return plain(self, item)
+
+    monkeypatch.setattr(ChangeableS3Store, "delete", delete)
+
+
+def test_no_right_to_delete(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise FileTrouble(Reason.PERMISSION, "it needs s3:DeleteObject")
+
+    request = vault.put(b"key")
+    _before_delete(monkeypatch, vault.bucket.name, refuse)
+    (answer,) = vault.take(request)
+    assert (answer.outcome, "s3:DeleteObject" in answer.detail) == (Outcome.REFUSED, True)
+    assert vault.in_order(b"key") == "there"
+
+
+@pytest.mark.parametrize("vault", ["versioned, folder"], indirect=True)
+def test_one_version_of_many(vault: Vault) -> None:
+    vault.bucket.put(b"key", b"older")
+    vault.put(b"key")
+    found = vault.bucket.client.head_object(Bucket=vault.bucket.name, Key="key")
+    vault.bucket.put(b"key", b"newer")
+    identity = ObjectIdentity(found["ETag"], found["VersionId"])
+    (answer,) = vault.take(Request(vault.url(b"key"), {}, identity=identity))
+    assert answer.outcome is Outcome.DONE
+    bodies = [
+        vault.bucket.client.get_object(Bucket=vault.bucket.name, Key="key", VersionId=one["VersionId"])
+        for one in vault.bucket.client.list_object_versions(Bucket=vault.bucket.name)["Versions"]
+    ]
+    assert sorted(body["Body"].read() for body in bodies) == [b"newer", b"older"]
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+def test_a_key_that_is_taken_is_not_replaced(vault: Vault) -> None:
+    vault.take(vault.put(b"key"))
+    vault.bucket.put(b"key", b"another")
+    with pytest.raises(NotDone, match="taken"):
+        vault.give_back()
+    (item,) = vault.items()
+    assert item.state is State.STAYS
+    assert vault.copies() == [item.id]
+    vault.bucket.remove(b"key")
+    vault.give_back()
+    assert vault.in_order(b"key") == "there"
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+def test_released(vault: Vault) -> None:
+    vault.take(vault.put(b"key"))
+    with vault.quarantine() as quarantine:
+        (item,) = quarantine.items().values()
+        with pytest.raises(NotDone, match="must be kept until"):
+            release(quarantine, item, None, override=False)
+        release(quarantine, item, "an order", override=True)
+    assert vault.copies() == []
+    assert [item.state for item in vault.items()] == [State.RELEASED]
+    if vault.keep is not None:
+        versions = vault.keep.client.list_object_versions(Bucket=vault.keep.name)
+        assert not versions.get("Versions")
+        assert not versions.get("DeleteMarkers")
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+def test_an_altered_copy_is_found_out(vault: Vault) -> None:
+    vault.take(vault.put(b"key"))
+    (item,) = vault.items()
+    if vault.keep is None:
+        path = Path(os.fsdecode(item.place)) / item.id
+        path.chmod(0o600)
+        path.write_bytes(b"altered")
+        path.chmod(0o400)
+    else:
+        (key,) = vault.keep.listed()
+        vault.keep.remove(key)
+        vault.keep.put(key, b"altered")
+    if vault.keep is not None and vault.keep.put(b"other", b"").get("VersionId"):
+        # The version that was kept is there still.
+        assert vault.verified() == []
+        return
+    assert len(vault.verified()) == 1
+    with pytest.raises(NotDone):
+        vault.give_back()
+    assert vault.bucket.listed() == []
+
+
+def test_web_addresses_are_refused(vault: Vault) -> None:
+    (answer,) = vault.take(Request(b"https://host/a.jpg?secret", {"reason": "a test"}))
+    assert answer.outcome is Outcome.REFUSED
+    assert "can't be moved: take it down on its server" in answer.detail
+    assert "secret" not in answer.detail
+
+
+def test_evidence_in_its_own_bucket_is_refused(vault: Vault) -> None:
+    request = vault.put(b"key")
+    own = Stores(SOURCES, vault.bucket.access.endpoint, vault.bucket.url.decode())
+    with Quarantine(vault.state, stores=own) as quarantine:
+        (answer,) = move(quarantine, [request], TERMS)
+    assert (answer.outcome, "another bucket" in answer.detail) == (Outcome.REFUSED, True)
+    assert vault.in_order(b"key") == "there"
+
+
+@pytest.mark.parametrize("key", [b"", b"\xff"])
+def test_keys_that_can_be_none(vault: Vault, key: bytes) -> None:
+    (answer,) = vault.take(Request(vault.url(key), {"reason": "a test"}))
+    assert answer.outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("place", ["https://host/x", "s3://", "nothing://x", "s3://a@b/c"])
+def test_places_that_can_be_none(place: str) -> None:
+    with pytest.raises(UsageError, match="can't be kept there"):
+        Stores(SOURCES, None, place)
+
+
+def test_an_endpoint_with_a_password() -> None:
+    with pytest.raises(UsageError, match="credentials"):
+        Stores(SOURCES, "https://me:secret@host")
+
+
+@pytest.mark.parametrize("vault", ["folder", "bucket"], indirect=True)
+def test_a_full_disk_ends_it(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = vault.put(b"key")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with vault.quarantine() as quarantine:
+        monkeypatch.setattr(system, "write", full)
+        with pytest.raises(OutputError, match="No space"):
+            list(move(quarantine, [request], TERMS))
+        monkeypatch.undo()
+    assert vault.in_order(b"key") == "there"
+
+
+def test_restored_twice(vault: Vault) -> None:
+    vault.take(vault.put(b"key"))
+    vault.give_back()
+    with vault.quarantine() as quarantine, pytest.raises(NotDone, match="not in quarantine"):
+        restore(quarantine, quarantine.items().popitem()[1])

@@ -313,7 +313,7 @@ class SweepSettings:
             raise UsageError("two reports can't go to the same file")
 
     def _check_quarantine(self) -> None:
-        """Refuse what sees only a part, or leaves no record."""
+        """Refuse what sees only a part, leaves no record, or believes in content that may have changed."""
         if self.state is None:
             raise UsageError(
                 "--quarantine keeps its log in the state folder, and --no-state has none",
@@ -326,6 +326,8 @@ class SweepSettings:
              "files are."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
              "looks at the files first."),
+            ("--weak-change-check", self.weak_change_check or None, "What is moved must still be what was "
+             "found: sweep once without the latter."),
         ):  # fmt: skip
             if value is not None:
                 raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)

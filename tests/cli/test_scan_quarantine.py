@@ -44,6 +44,7 @@ def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, s
         (("--known",), "quarantine add"),
         (("--shard", "1/2"), "report merge"),
         (("--cluster", "tcp://127.0.0.1:1"), "quarantine add"),
+        (("--weak-change-check",), "sweep once without"),
     ):
         ran = run("scan", www, "--quarantine", *TERMS, *option)
         assert (ran.code, remedy in ran.err) == (2, True), ran.err

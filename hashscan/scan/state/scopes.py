@@ -269,8 +269,13 @@ class Scopes:
         return _has_shrunk(before - moved, found)
 
     def _was_taken(self, found: Standing) -> bool:
-        """Whether a finding is gone because it was moved into quarantine."""
-        return self._taken is not None and self._taken.has(found.path) and is_file_gone(found.path)
+        """Whether the file of a finding is gone because it was moved into quarantine.
+
+        Of objects nobody can tell without asking for them, since there may be other versions.
+        """
+        if self._taken is None or not found.path.startswith(b"/"):
+            return False
+        return self._taken.has(found.path) and is_file_gone(found.path)
 
     def _would_come_by(self, target: bytes, found: Standing) -> bool:
         """Whether a finding lies in what is swept of a target, by whatever sweep it was found."""

@@ -1,0 +1,37 @@
+"""What was held back for its last word is written also where a sweep ends in disorder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+WRITE = """
+import sys
+from pathlib import Path
+from hashscan.scan.observer import Observer
+from hashscan.scan.writing import Writing
+from hashscan.settings import BreakerLimits, ReportTarget
+from tests.scan.test_breaker import MATCH, finding
+reports = [ReportTarget("jsonl", None), ReportTarget("jsonl", Path(sys.argv[1]))]
+with Writing(reports, Observer(), BreakerLimits()) as writing:
+    writing.emit({"type": "sweep"})
+    writing.emit(finding(MATCH))
+    writing.emit(finding(verdict="review"))
+    raise KeyboardInterrupt
+"""
+
+
+def test_broken_off(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE, path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    screen, file = (
+        [json.loads(line) for line in text.splitlines()]
+        for text in (done.stdout, Path(f"{path}.partial").read_text())
+    )
+    assert [line.get("verdict") for line in file] == [None, "match", "review"]
+    assert [line.get("verdict") for line in screen] == [None, "review", "match"]

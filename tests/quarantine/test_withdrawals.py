@@ -279,6 +279,21 @@ def test_trouble_is_told_and_made_good_later(server: Server) -> None:
     assert alarm(server.room.state).trouble
 
 
+def test_lists_may_lie_in_the_state_of_the_user_who_sweeps(server: Server, tmp_path: Path) -> None:
+    item = server.take(0)
+    lists = tmp_path / "lists"
+    (server.room.state / "lists").rename(lists)
+    assert server.flagged() == ()
+    server.owner.publisher.withdraw(["e0"])
+    server.owner.publisher.release()
+    client.pull(ListStore(lists), NAME)
+    assert server.flagged() == ()
+    (server.room.state / "lists").symlink_to(lists)
+    before = sorted(lists.rglob("*"))
+    assert server.flagged() == (item,)
+    assert sorted(lists.rglob("*")) == before
+
+
 def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
     items = {server.take(0), server.take(1)}
     server.withdraw("e0", "e1")

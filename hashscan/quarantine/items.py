@@ -92,6 +92,11 @@ class Item:
         return "object" in self.record
 
     @property
+    def version(self) -> str:
+        """Of what was found, where it was one of an object's; else empty."""
+        return str(self.record["object"]["version"]) if self.of_object else ""
+
+    @property
     def in_bucket(self) -> bool:
         """Whether it is kept in one."""
         return not self.place.startswith(b"/")

@@ -196,7 +196,7 @@ def _is_back_by_another_name(quarantine: Quarantine, item: Item, status: os.stat
     return status.st_nlink > 1 and any(
         other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
         for other in quarantine.items().values()
-        if other.sha256 == item.sha256
+        if other.sha256 == item.sha256 and not other.of_object
     )
 
 

@@ -60,6 +60,18 @@ def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator
         refuse_shorter(folder / "log.jsonl", EMPTY, expected)
 
 
+def kept_in_buckets(state: Path) -> frozenset[bytes]:
+    """URLs of what a quarantine keeps there.
+
+    Raises:
+        OutputError: the log is damaged or can't be read.
+    """
+    items = read_items(state).values()
+    return frozenset(
+        item.place + b"/" + item.id.encode() for item in items if item.in_bucket and item.state in KEPT
+    )
+
+
 class Quarantine:
     """The log and the folders, for whoever changes anything; the lock ends with the process."""
 

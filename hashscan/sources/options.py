@@ -21,6 +21,8 @@ class ListingOptions:
     """Of objects, every version and not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: our own state."""
+    evidence: frozenset[bytes] = frozenset()
+    """URLs of objects that a quarantine keeps, which are left out."""
     batch_files: int = 256
     """Files in a batch at most; of small files, 256 take a tenth less time than four times 64."""
     batch_bytes: int = 32 * 1024 * 1024

@@ -28,8 +28,8 @@ class Taken:
         self._told = told
 
     @cached_property
-    def _moved(self) -> dict[bytes, float]:
-        """Where they were, and when each was moved last, in seconds since 1970."""
+    def _moved(self) -> dict[tuple[bytes, str], float]:
+        """Where they were, and which version; when each was moved last, in seconds since 1970."""
         try:
             items = read_items(self._state)
         except OutputError as error:
@@ -37,14 +37,14 @@ class Taken:
             self._told(f"what is in quarantine counts as gone: {error}")
             return {}
         return {
-            item.path: datetime.fromisoformat(item.record["time"]).timestamp()
+            (item.path, item.version): datetime.fromisoformat(item.record["time"]).timestamp()
             for item in items.values()
             if item.state in _AWAY and not item.of_another
         }
 
     def has(self, path: bytes) -> bool:
-        """Whether what was found by a path is away."""
-        return path in self._moved
+        """Whether the file that was found by a path is away."""
+        return (path, "") in self._moved
 
     def number(self, is_of: Callable[[bytes], bool], since: int) -> int:
         """How many are away.
@@ -53,4 +53,4 @@ class Taken:
             is_of: tells the paths that count.
             since: only those that were moved from then on, in seconds since 1970.
         """
-        return sum(moved >= since and is_of(path) for path, moved in self._moved.items())
+        return sum(moved >= since and is_of(path) for (path, _), moved in self._moved.items())

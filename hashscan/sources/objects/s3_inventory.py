@@ -106,7 +106,7 @@ class S3Inventory(S3Source):
         self, gathering: Gathering, head: Batch, stored: StoredObject, sieve: Sieve
     ) -> Iterator[Listing]:
         item = item_of(stored, owner_of(head.target))
-        reason = sieve.reason(stored)
+        reason = sieve.reason(stored, head.target)
         if reason is not None:
             yield SkippedFile(head.target, b"", item, reason)
             return

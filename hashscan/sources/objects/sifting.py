@@ -19,12 +19,20 @@ class Sieve:
 
     def __init__(self, prefix: bytes, options: ListingOptions) -> None:
         self._exclude = options.exclude
+        self._evidence = options.evidence
         self._max_size = options.max_file_size
         self._start = prefix.rfind(b"/") + 1
         self._folders: dict[bytes, Place | None] = {}
 
-    def reason(self, stored: StoredObject) -> Reason | None:
-        """Why an object is left out, or None where it isn't."""
+    def reason(self, stored: StoredObject, container: bytes = b"") -> Reason | None:
+        """Why an object is left out, or None where it isn't.
+
+        Args:
+            stored: the object.
+            container: URL of what it lies in, where a quarantine may keep something.
+        """
+        if self._evidence and container + b"/" + stored.key in self._evidence:
+            return Reason.EXCLUDED
         if self._exclude and self._is_excluded(stored.key):
             return Reason.EXCLUDED
         if self._max_size is not None and stored.size > self._max_size:

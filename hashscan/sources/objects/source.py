@@ -207,7 +207,7 @@ class ObjectSource(Source):
             url = self.url(found.container)
             stored = StoredObject(found.prefix, UNKNOWN_SIZE, 0)
             item = item_of(stored, owner_of(url))
-            reason = sieve.reason(stored)
+            reason = sieve.reason(stored, url)
             if reason is not None:
                 yield SkippedFile(url, b"", item, reason)
             elif (full := gathering.add(Batch(self.name, url, b"", 0, 0, ()), item)) is not None:
@@ -231,7 +231,7 @@ class ObjectSource(Source):
                     continue
                 for stored in page:
                     item = item_of(stored, owner)
-                    reason = sieve.reason(stored)
+                    reason = sieve.reason(stored, url)
                     if reason is not None:
                         yield SkippedFile(url, b"", item, reason)
                         continue

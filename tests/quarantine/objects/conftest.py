@@ -23,13 +23,17 @@ def one_session() -> botocore.session.Session:
     return session
 
 
-@pytest.fixture(params=["folder", "bucket", "versioned, folder", "versioned, bucket"])
+WAYS = ["folder", "bucket", "versioned, folder", "versioned, bucket"]
+
+
+@pytest.fixture
 def vault(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     monkeypatch.setattr(tries, "_FIRST_PAUSE", 0.001)
     # To read what S3 is takes each session half a second.
     session = one_session()
     monkeypatch.setattr(botocore.session, "get_session", lambda: session)
-    versioned, to_bucket = "versioned" in request.param, "bucket" in request.param
+    way = getattr(request, "param", "bucket")
+    versioned, to_bucket = "versioned" in way, "bucket" in way
     with ExitStack() as stack:
         keep = stack.enter_context(TestBucket(versioned=versioned)) if to_bucket else None
         yield Vault(tmp_path / "state", stack.enter_context(TestBucket(versioned=versioned)), keep)

@@ -11,20 +11,27 @@ from typing import Any
 import pytest
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.model import Reason
+from hashscan.quarantine import system
 from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request
 from hashscan.quarantine.items import State
+from hashscan.quarantine.moving import move
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.releasing import release
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
+from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.s3_changing import ChangeableS3Store
+from tests.quarantine.objects.conftest import WAYS
+from tests.quarantine.rooms import TERMS
 from tests.quarantine.vault import Vault
 from tests.sources.objects.buckets import SECRET
 
 ODD = [b"a//b", b"x/../y", b"/lead.jpg", b"percent%2Fb ?#&=+", "ümläut/€".encode(), b"k" * 1000]
 
 
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
 @pytest.mark.parametrize("key", [b"a.jpg", ODD[0]])
 def test_moved_and_put_back(vault: Vault, key: bytes) -> None:
     (answer,) = vault.take(vault.put(key))
@@ -50,9 +57,8 @@ def test_odd_keys_at_once(vault: Vault) -> None:
         vault.is_there(key)
 
 
+@pytest.mark.parametrize("vault", ["folder"], indirect=True)
 def test_a_copy_in_a_folder_is_sealed(vault: Vault) -> None:
-    if vault.keep is not None:
-        pytest.skip("it is in no folder")
     vault.take(vault.put(b"key"))
     (item,) = vault.items()
     status = (Path(os.fsdecode(item.place)) / item.id).stat()
@@ -82,6 +88,7 @@ def test_not_what_was_found(vault: Vault) -> None:
     assert vault.in_order(b"key") == "there"
 
 
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
 def test_another_is_stored_before_it_is_deleted(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     request = vault.put(b"key")
     old = vault.bucket.client.head_object(Bucket=vault.bucket.name, Key="key").get("VersionId")
@@ -113,9 +120,6 @@ def _before_delete(monkeypatch: pytest.MonkeyPatch, bucket: str, do: Callable[[]
 
 
 def test_no_right_to_delete(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hashscan.model import Reason
-    from hashscan.sources.base import FileTrouble
-
     def refuse() -> None:
         raise FileTrouble(Reason.PERMISSION, "it needs s3:DeleteObject")
 
@@ -126,9 +130,9 @@ def test_no_right_to_delete(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> No
     assert vault.in_order(b"key") == "there"
 
 
+@pytest.mark.parametrize("vault", ["versioned, folder"], indirect=True)
 def test_one_version_of_many(vault: Vault) -> None:
-    if vault.bucket.put(b"key", b"older").get("VersionId") is None:
-        pytest.skip("it keeps no versions")
+    vault.bucket.put(b"key", b"older")
     vault.put(b"key")
     found = vault.bucket.client.head_object(Bucket=vault.bucket.name, Key="key")
     vault.bucket.put(b"key", b"newer")
@@ -142,6 +146,7 @@ def test_one_version_of_many(vault: Vault) -> None:
     assert sorted(body["Body"].read() for body in bodies) == [b"newer", b"older"]
 
 
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
 def test_a_key_that_is_taken_is_not_replaced(vault: Vault) -> None:
     vault.take(vault.put(b"key"))
     vault.bucket.put(b"key", b"another")
@@ -155,6 +160,7 @@ def test_a_key_that_is_taken_is_not_replaced(vault: Vault) -> None:
     assert vault.in_order(b"key") == "there"
 
 
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
 def test_released(vault: Vault) -> None:
     vault.take(vault.put(b"key"))
     with vault.quarantine() as quarantine:
@@ -170,6 +176,7 @@ def test_released(vault: Vault) -> None:
         assert not versions.get("DeleteMarkers")
 
 
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
 def test_an_altered_copy_is_found_out(vault: Vault) -> None:
     vault.take(vault.put(b"key"))
     (item,) = vault.items()
@@ -203,9 +210,6 @@ def test_evidence_in_its_own_bucket_is_refused(vault: Vault) -> None:
     request = vault.put(b"key")
     own = Stores(SOURCES, vault.bucket.access.endpoint, vault.bucket.url.decode())
     with Quarantine(vault.state, stores=own) as quarantine:
-        from hashscan.quarantine.moving import move
-        from tests.quarantine.rooms import TERMS
-
         (answer,) = move(quarantine, [request], TERMS)
     assert (answer.outcome, "another bucket" in answer.detail) == (Outcome.REFUSED, True)
     assert vault.in_order(b"key") == "there"
@@ -228,18 +232,14 @@ def test_an_endpoint_with_a_password() -> None:
         Stores(SOURCES, "https://me:secret@host")
 
 
+@pytest.mark.parametrize("vault", ["folder", "bucket"], indirect=True)
 def test_a_full_disk_ends_it(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hashscan.quarantine import system
-
     request = vault.put(b"key")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with vault.quarantine() as quarantine:
-        from hashscan.quarantine.moving import move
-        from tests.quarantine.rooms import TERMS
-
         monkeypatch.setattr(system, "write", full)
         with pytest.raises(OutputError, match="No space"):
             list(move(quarantine, [request], TERMS))

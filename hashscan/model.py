@@ -89,6 +89,17 @@ class TrustState(StrEnum):
     MISSING = "missing"
 
 
+class Weak(StrEnum):
+    """On whose word nothing is moved unless the settings say so."""
+
+    LOCAL = "local"
+    """A list that was imported here and that nobody signed."""
+    STALE = "stale"
+    """A signed list past its expiry."""
+    TEST = "test"
+    """An entry that is there for tests, whatever its list."""
+
+
 USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
 
 Metric = Literal["exact", "hamming", "none"]
@@ -240,6 +251,29 @@ class ExceptedEntry:
     """When; in the form of `until`."""
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """One row of the policy table: which matches it is for, and what is to be done about them.
+
+    A condition that is empty or None asks nothing; of several values, one must fit.
+    """
+
+    number: int
+    """Its place in the table, from 1 on."""
+    action: Action
+    reason: str = ""
+    """In the words of whoever wrote it: one printable line."""
+    categories: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
+    distance: int | None = None
+    """Bits at most."""
+    lists: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    """Patterns over whole paths and URLs, in the language of `sources.patterns`."""
+    owners: tuple[int, ...] = ()
+    """Numbers of users; an object has none."""
+
+
 class FileStat(NamedTuple):
     """What fstat says of a file, as far as it identifies the content.
 
@@ -369,11 +403,17 @@ class Match:
     """Why likeness alone says little of this picture; empty where it doesn't."""
     excepted: ExceptedEntry | None = None
     """Set when this server withholds what the entry says."""
+    withheld: str = ""
+    """Why policy withholds it of this file; empty where it doesn't."""
 
     @property
     def near_miss(self) -> bool:
         """Whether it is near enough for a look only."""
         return self.distance > self.threshold
+
+
+MATCHES_KEPT = 32
+"""A list may hold thousands of copies of one hash; a finding names the closest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.model import ALGORITHMS, DIRECT, Access, Shard
+from hashscan.model import ALGORITHMS, DIRECT, Access, PolicyRule, Shard, Weak
 
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
@@ -177,6 +177,19 @@ class NeighbourSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What is to be done about matches."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    """Without any, all that is done is to report them."""
+    act_on: tuple[Weak, ...] = ()
+    """On whose word files may be moved, besides that of fresh, signed lists."""
+
+
+NO_RULES = PolicySettings()
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerLimits:
     """How much one entry may hit in a sweep before nothing is moved on its word any more."""
 
@@ -252,6 +265,7 @@ class SweepSettings:
     workers: int
     decoding: DecodingLimits
     matching: Matching = Matching()
+    policy: PolicySettings = NO_RULES
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
     """None has the work done on this machine."""

@@ -29,7 +29,18 @@ from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
 from tests.web import served
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("matching", "lists", "publishing", "buckets", "scale", "neighbour", "state", "quarantine", "speed")
+NAMES = (
+    "matching",
+    "lists",
+    "publishing",
+    "buckets",
+    "scale",
+    "neighbour",
+    "state",
+    "policy",
+    "quarantine",
+    "speed",
+)
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""
 
@@ -48,6 +59,8 @@ FOUND = {
     "hashscan scan /var/www --report found.jsonl",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
     "hashscan check photo.jpg",
+    "hashscan check photo.jpg --policy policy.toml",
+    "hashscan scan /var/www --policy policy.toml --report judged.jsonl",
     "hashscan lookup --distance 20 photo.jpg",
     "hashscan lists pull national && hashscan scan /var/www --one-file-system "
     "--report /var/lib/hashscan/last.jsonl",
@@ -106,6 +119,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "more.csv").write_text(csv.replace("ours", "more"))
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
+    (here / "policy.toml").write_text(policy_example())
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
@@ -168,6 +182,13 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     assert len(lasting) == len(LASTING)
     assert seen >= {*FOUND, STAGED}, "a command of the list above is not shown any more"
     assert (here / "hashscan.jsonl").read_text().splitlines()[-1].startswith('{"type":"summary"')
+
+
+def policy_example() -> str:
+    """The table that the page shows."""
+    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)\n```", page, re.DOTALL)
+    return example
 
 
 def test_the_settings_example_is_accepted(tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ from hashscan.settings import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SETTINGS_FILE = "hashscan.settings_file"
+"""Key of its path in a context, where there is one."""
+
+_ROWS = frozenset({"policy"})
+"""Options that the file has as rows, and so not as a table."""
+
 _SPOKEN_FOR = frozenset({"help", "version", "config"})
 
 
@@ -93,8 +99,10 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
         defaults[name] = file.defaults(name, command, ctx, file.tables.get(name, {}))
     file.require_all_known()
     for key in file.tables.keys() - defaults.keys():
-        raise UsageError(f"{source}: there is no command {key!r}", advice="Mend the name of the table.")
+        advice = f"Begin each with [[{key}]]." if key in _ROWS else "Mend the name of the table."
+        raise UsageError(f"{source}: there is no command {key!r}", advice=advice)
     ctx.default_map = defaults
+    ctx.meta[SETTINGS_FILE] = str(source)
 
 
 class _SettingsFile:

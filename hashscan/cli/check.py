@@ -18,11 +18,13 @@ from hashscan.cli.base import (
     matching_options,
     state_option,
 )
+from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
 from hashscan.settings import DecodingLimits
 
 if TYPE_CHECKING:
+    from hashscan.model import PolicyRule
     from hashscan.reports.base import Record
     from hashscan.scan.summary import Summary
     from hashscan.scan.worker import Worker
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @fail_on_option
 @click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")
 @matching_options
+@policy_options
 @decoding_options
 @state_option
 def command(
@@ -48,6 +51,8 @@ def command(
     max_pixels: int,
     skipped: tuple[str, ...],
     review_threshold: int | None,
+    policy: tuple[PolicyRule, ...] | None,
+    act_on: tuple[str, ...],
 ) -> int:
     """Check files or digests against the lists, without a sweep: a JSON line for each.
 
@@ -61,12 +66,15 @@ def command(
     from hashscan.lists.store import ListStore
     from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.sink import ReportSink
+    from hashscan.scan.in_force import policy_in_force
+    from hashscan.scan.policy_table import unused_lists
     from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
     from hashscan.scan.summary import Summary
     from hashscan.scan.sweep import require_usable, sandbox_options
     from hashscan.scan.worker import Worker
 
     matching = matching_of(skipped, review_threshold)
+    decided = policy_of(policy, act_on)
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
     now = datetime.now(UTC)
     opened = ListStore(state / "lists").open(lists or None, now, Thoroughness.SIZES)
@@ -76,12 +84,15 @@ def command(
     require_usable(opened)
     exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
     say_exceptions(exceptions)
+    for words in unused_lists(decided.rules, opened.infos):
+        say(f"hashscan: {words}")
     setup = WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(limits),
         algorithms=algorithms_of_lists(opened.handles),
         max_pixels=limits.max_pixels,
         excepted=exceptions.in_force,
+        policy=policy_in_force(decided, opened.infos, state),
         variants=matching.variants,
         review_threshold=matching.review_threshold,
     )
@@ -97,6 +108,7 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     from hashscan.model import MATCHES_KEPT
     from hashscan.reports.records import digest_record, result_record
     from hashscan.scan.policy import closeness, judge
+    from hashscan.scan.rules import NOTHING
     from hashscan.scan.single import algorithms_of, check_file, match_digest
 
     if os.path.lexists(item):
@@ -111,6 +123,8 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
             advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
         )
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
-    verdict, because, action = judge(matches, None)
+    # A digest is of no file, but content that was put back is known by it.
+    subject = NOTHING._replace(sha256=values.get("sha256"))
+    verdict, because, action = judge(matches, None, subject, worker.setup.policy)
     summary.count(verdict, None)
     return digest_record(text, verdict, because, action, sorted(matches, key=closeness)[:MATCHES_KEPT])

@@ -12,10 +12,12 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, stores, told
+from hashscan.cli.policy_options import act_on_option, weak_of
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.model import Weak
 from hashscan.settings import BreakerLimits, QuarantineSettings
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     help="Why what is named by PATH or URL is moved; without it, reports are named.",
 )
 @quarantine_options
+@act_on_option
 @click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
 @state_option
@@ -42,17 +45,18 @@ def add(
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
+    act_on: tuple[str, ...],
     endpoint: str | None,
     dry_run: bool,
     state: Path,
 ) -> int:
     """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
 
-    Of a REPORT all that is `match` is moved, and nothing that is held, for review, or matched by test
-    entries or stale lists alone, nor what only an entry accuses that hits too much; a file that has changed
-    since stays. Each file is hashed once more as it is moved. The report must be that of a whole sweep which
-    came to its end. How long a file is kept is for the law to say, so both terms must be given. Exits 3 when
-    a file was not moved.
+    Of a REPORT all that is `match` is moved, and nothing that is held or for review, nor what only an entry
+    accuses that hits too much. What test entries, local lists or stale ones alone speak for stays unless
+    --act-on says so, and so does a file that has changed since. Each file is hashed once more as it is moved.
+    The report must be that of a whole sweep which came to its end. How long a file is kept is for the law to
+    say, so both terms must be given. Exits 3 when a file was not moved.
     """
     from hashscan.quarantine.holding import Outcome
     from hashscan.quarantine.moving import Retention, move
@@ -62,7 +66,7 @@ def add(
     settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
     text = None if note is None else read_note(note)
     limits = BreakerLimits(breaker_owners, breaker_files)
-    requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits)
+    requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits, weak_of(act_on))
     if dry_run:
         for request in requests:
             click.echo(printable(os.fsdecode(request.path)))
@@ -104,10 +108,12 @@ def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
     return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
 
 
-def _of_reports(names: Iterable[str], limits: BreakerLimits) -> Iterator[Request]:
+def _of_reports(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Iterator[Request]:
     from hashscan.scan.accused import Accused
 
-    accused = Accused([Path(name) for name in names], limits)
+    accused = Accused([Path(name) for name in names], limits, act_on)
     for words in accused.said():
         say(f"hashscan: {printable(words)}")
-    return accused.requests()
+    yield from accused.requests()
+    for words in accused.unbacked():
+        say(f"hashscan: {words}")

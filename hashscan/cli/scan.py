@@ -20,10 +20,11 @@ from hashscan.cli.base import (
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
+from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import human_bytes, say, show_findings, show_standing
 from hashscan.errors import EXIT_MEANINGS, UsageError
-from hashscan.model import DIRECT, Access, Shard
+from hashscan.model import DIRECT, Access, PolicyRule, Shard
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
@@ -189,6 +190,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
+@policy_options
 @decoding_options
 @click.option(
     "--cluster",
@@ -199,7 +201,8 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--quarantine",
     is_flag=True,
-    help="At the end of the sweep, move what is `match` by fresh, signed lists into quarantine.",
+    help="At the end of the sweep, move what is `match` by fresh, signed lists into quarantine; with a "
+    "--policy, of that only what a rule allows.",
 )
 @quarantine_options
 @state_option
@@ -216,6 +219,8 @@ def command(
     max_pixels: int,
     skipped: tuple[str, ...],
     review_threshold: int | None,
+    policy: tuple[PolicyRule, ...] | None,
+    act_on: tuple[str, ...],
     endpoint: str | None,
     anonymous: bool,
     in_flight: int,
@@ -248,6 +253,7 @@ def command(
         state=None if no_state else state,
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
+        policy=policy_of(policy, act_on),
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
         neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),

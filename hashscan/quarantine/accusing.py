@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from hashscan.model import ACTING_CATEGORIES, TEST_CATEGORY, TrustState, Verdict
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, USABLE_STATES, TrustState, Verdict, Weak
+from hashscan.quarantine.backing import lacking, weak_list
 from hashscan.quarantine.holding import Identity, ObjectIdentity, Request, is_url
 from hashscan.quarantine.items import path_of
 
-_TRUSTED = frozenset({TrustState.FRESH, TrustState.LOCAL})
-_ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
 
-
-def request_of(finding: Mapping[str, Any], sweep: Mapping[str, Any]) -> Request | None:
+def request_of(
+    finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak] = ()
+) -> Request | None:
     """The move that a finding asks for.
 
-    A match by nothing but test entries, or by lists past their expiry, asks for none.
+    A match by nothing but test entries, or lists that are local or past their expiry, asks for none.
 
     Args:
         finding: a record of a report.
         sweep: the report's first record.
+        act_on: on whose word to act all the same.
     """
     if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH:
         return None
     if (identity := _identity(finding)) is None:
         return None
     lists = {info["name"]: info for info in sweep.get("lists", ())}
-    matches = [m for m in finding.get("matches", ()) if _acts(m, lists)]
+    matches = [m for m in finding.get("matches", ()) if _acts(m, lists, act_on)]
     if not matches:
         return None
     named = {m["list"] for m in matches}
@@ -48,6 +49,21 @@ def request_of(finding: Mapping[str, Any], sweep: Mapping[str, Any]) -> Request 
     )
 
 
+def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak]) -> Weak | None:
+    """What keeps a finding that nothing else keeps from being moved; of its closest such match.
+
+    Args:
+        finding: a record of a report.
+        sweep: the report's first record.
+        act_on: on whose word to act.
+    """
+    if request_of(finding, sweep, act_on) is not None or request_of(finding, sweep, tuple(Weak)) is None:
+        return None
+    lists = {info["name"]: info for info in sweep.get("lists", ())}
+    match = next(m for m in finding["matches"] if _acts(m, lists, tuple(Weak)))
+    return lacking(weak_list(TrustState(lists[match["list"]]["state"])), match["category"], act_on)
+
+
 def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
     """What the sweep saw; None of what lies within another file."""
     if "inode" in finding:
@@ -57,10 +73,14 @@ def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
     return None
 
 
-def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]]) -> bool:
+def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]], act_on: Collection[Weak]) -> bool:
+    state = lists.get(match["list"], {}).get("state")
     return (
-        match["category"] in _ACTING
+        state in USABLE_STATES
+        and lacking(weak_list(TrustState(state)), match["category"], act_on) is None
+        and match["category"] in ACTING_CATEGORIES
         and match["distance"] <= match["threshold"]
-        and "excepted" not in match
-        and lists.get(match["list"], {}).get("state") in _TRUSTED
+        and not {"excepted", "doubt", "withheld"} & match.keys()
+        and match["algorithm"] in ALGORITHMS
+        and not ALGORITHMS[match["algorithm"]].review_only
     )

@@ -115,6 +115,7 @@ def sweep_record(
     files_from: bytes | None,
     inventory: tuple[bytes, str] | None,
     started: str,
+    policy: Record,
     breaker: Record,
     cluster: Record | None = None,
     known: bool = False,
@@ -148,6 +149,7 @@ def sweep_record(
         **review,
         "selection": dict(selection),
         "sandbox": {"mode": sandbox_mode},
+        **({"policy": dict(policy)} if policy else {}),
         "fail_on": fail_on,
         "strict": strict,
         "breaker": dict(breaker),
@@ -194,6 +196,8 @@ def match_fields(match: Match) -> dict[str, Any]:
         fields["excepted"] = {"reason": match.excepted.reason, "until": match.excepted.until}
     if match.doubt:
         fields["doubt"] = match.doubt
+    if match.withheld:
+        fields["withheld"] = match.withheld
     return fields
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hashscan.errors import UsageError
-from hashscan.quarantine.accusing import request_of
+from hashscan.model import Weak
+from hashscan.quarantine.accusing import request_of, unbacked
+from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request
 from hashscan.quarantine.items import path_of
 from hashscan.reports.base import Record
@@ -19,8 +22,13 @@ from hashscan.settings import BreakerLimits
 class Accused:
     """What reports accuse; each is read twice, and nothing of it is kept."""
 
-    def __init__(self, reports: Sequence[Path], limits: BreakerLimits) -> None:
+    def __init__(self, reports: Sequence[Path], limits: BreakerLimits, act_on: Collection[Weak] = ()) -> None:
         """Count what every entry hits, also for reports that were made with other limits.
+
+        Args:
+            reports: of sweeps.
+            limits: of what an entry may hit.
+            act_on: on whose word to act, besides that of fresh, signed lists.
 
         Raises:
             UsageError: one is no report, or not that of a whole sweep which came to its end.
@@ -28,6 +36,8 @@ class Accused:
         """
         self._reports = reports
         self._breaker = Breaker(limits)
+        self._act_on = act_on
+        self._unbacked = Counter[Weak]()
         for report in reports:
             self._count(report)
 
@@ -61,9 +71,18 @@ class Accused:
             records = read_report(report)
             sweep = next(records)
             for record in records:
-                request = None if _is_moved(record) else request_of(self._judged(record), sweep)
+                if _is_moved(record):
+                    continue
+                judged = self._judged(record)
+                request = request_of(judged, sweep, self._act_on)
                 if request is not None:
                     yield request
+                elif (weak := unbacked(judged, sweep, self._act_on)) is not None:
+                    self._unbacked[weak] += 1
+
+    def unbacked(self) -> list[str]:
+        """What is to be said of matches for which no move is asked, once all were gone through."""
+        return words_of(self._unbacked)
 
     def _judged(self, record: Record) -> Record:
         return self._breaker.judge(record) if record["type"] == "finding" else record

@@ -17,6 +17,12 @@ Owner = int | str
 """A user's number, or the URL of a bucket."""
 
 
+_FROM_THE_FIRST = frozenset({"excepted", "doubt"})
+_IN_THE_END = _FROM_THE_FIRST | {"withheld"}
+"""What is said of matches that do not accuse: as they are counted, and as what they hit is judged. A match
+that policy withholds says as much of its entry as any other."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What one entry hits."""
@@ -40,7 +46,7 @@ class Breaker:
             finding: its record.
             owner: None where nobody knows.
         """
-        for key in _accusing(finding):
+        for key in _accusing(finding, _FROM_THE_FIRST):
             tally = self._tallies.setdefault(key, Tally())
             tally.files += 1
             if owner is not None and len(tally.owners) <= self._limits.owners:
@@ -50,7 +56,7 @@ class Breaker:
         """The record of a finding in the end: held, where only entries accuse that hit too much."""
         if finding["verdict"] != Verdict.MATCH:
             return finding
-        accusing = _accusing(finding)
+        accusing = _accusing(finding, _IN_THE_END)
         words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
         if not words or len(words) < len(accusing):
             return finding
@@ -102,16 +108,16 @@ def owner_of(finding: Record) -> Owner | None:
     return owner if isinstance(owner, int) else None
 
 
-def _accusing(finding: Record) -> list[Key]:
-    """The entries that accuse a file by themselves, each once."""
-    keys = ((str(m["list"]), str(m["entry"])) for m in finding.get("matches", ()) if _accuses(m))
+def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
+    """The entries that accuse a file by themselves, each once, but those of which something else is said."""
+    keys = ((str(m["list"]), str(m["entry"])) for m in finding.get("matches", ()) if _accuses(m, without))
     return list(dict.fromkeys(keys))
 
 
-def _accuses(match: Mapping[str, Any]) -> bool:
+def _accuses(match: Mapping[str, Any], without: frozenset[str]) -> bool:
     return (
         match["category"] in ACTING_CATEGORIES
         and match["distance"] <= match["threshold"]
         and not ALGORITHMS[match["algorithm"]].review_only
-        and not {"excepted", "doubt"} & match.keys()
+        and not without & match.keys()
     )

@@ -11,7 +11,8 @@ from hashscan.hashing.variants import Kind
 from hashscan.model import ALGORITHMS, MATCHES_KEPT, Digest, FileResult, Kept, Reason, VariantDigest, Verdict
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, closest_of_each
-from hashscan.scan.policy import closeness, judge, only_test
+from hashscan.scan.policy import ONLY_REPORT, Policy, closeness, explained, judge, only_test
+from hashscan.scan.rules import NOTHING, Subject
 from hashscan.scan.state.packing import pack
 
 
@@ -68,6 +69,8 @@ def result_of(
     *,
     with_digests: bool = False,
     augment: frozenset[Kind] = frozenset(),
+    subject: Subject = NOTHING,
+    policy: Policy = ONLY_REPORT,
 ) -> FileResult:
     """The verdict for a file that was read and matched.
 
@@ -76,6 +79,8 @@ def result_of(
         algorithms: those whose digests are told, in that order.
         with_digests: tell the digests of clean files, too.
         augment: kinds of pictures whose digests are told besides.
+        subject: what is known of the file; its digests are added.
+        policy: in force.
     """
     stat = file.item.stat
     if file.unreadable:
@@ -83,7 +88,8 @@ def result_of(
         archived = file.reason is Reason.ARCHIVED
         verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
         return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
-    verdict, because, action = judge(file.matches, file.reason)
+    subject = subject._replace(sha256=file.exact.get("sha256"))
+    verdict, because, action = judge(file.matches, file.reason, subject, policy)
     decoded = file.decoded
     result = FileResult(
         file.item.name,
@@ -103,7 +109,7 @@ def result_of(
         digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
     return replace(
         result,
-        matches=tuple(file.matches[:MATCHES_KEPT]) if because else (),
+        matches=tuple(explained(file.matches, subject, policy)[:MATCHES_KEPT]) if because else (),
         digests=tuple(digests[name] for name in algorithms if name in digests),
         picture=None if decoded is None else decoded.picture,
         augmented=() if decoded is None or not augment else tuple(_augmented(decoded, augment)),

@@ -17,9 +17,11 @@ from hashscan.lists.store import ListStore
 from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
 from hashscan.scan.breaker import limits_fields
+from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.observer import Observer
+from hashscan.scan.policy_table import unused_lists
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.state.knowing import KnownFiles
@@ -86,6 +88,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         infos = fingerprinted(opened)
         exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
         observer.excepted(exceptions)
+        for words in unused_lists(settings.policy.rules, infos):
+            observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
         writing = stack.enter_context(Writing(reports, observer, settings.breaker))
@@ -96,6 +100,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
             excepted=exceptions.in_force,
+            policy=policy_in_force(settings.policy, infos, settings.state),
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
@@ -122,6 +127,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
                 files_from=None,
                 inventory=None,
                 started=started.isoformat(),
+                policy=policy_fields(settings.policy),
                 breaker=limits_fields(settings.breaker),
                 known=True,
             )

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import LockedError
-from hashscan.model import DIRECT, Access, Action
-from hashscan.quarantine.accusing import request_of
+from hashscan.model import DIRECT, Access, Action, Weak
+from hashscan.quarantine.accusing import request_of, unbacked
+from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request
 from hashscan.quarantine.moving import Answer, Retention, move
 from hashscan.quarantine.notes import read_note
@@ -24,7 +25,7 @@ from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.reports.base import Record
 from hashscan.reports.records import path_fields
-from hashscan.settings import QuarantineSettings
+from hashscan.settings import NO_RULES, PolicySettings, QuarantineSettings
 
 _TOGETHER = 200
 """Findings that are in memory at a time."""
@@ -38,7 +39,12 @@ class Mover:
     """Does it, and counts what came of it."""
 
     def __init__(
-        self, state: Path, settings: QuarantineSettings, told: Callable[[str], None], access: Access = DIRECT
+        self,
+        state: Path,
+        settings: QuarantineSettings,
+        told: Callable[[str], None],
+        access: Access = DIRECT,
+        policy: PolicySettings = NO_RULES,
     ) -> None:
         """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
 
@@ -47,6 +53,7 @@ class Mover:
             settings: how what is moved is kept.
             told: called with what a person should know.
             access: how to reach objects.
+            policy: of the sweep; where it has rules, only what they allow is moved.
 
         Raises:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
@@ -63,6 +70,9 @@ class Mover:
             timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by)
         )
         self._note = None if settings.note is None else read_note(settings.note)
+        self._by_rules = bool(policy.rules)
+        self._act_on = policy.act_on
+        self._unbacked = Counter[Weak]()
         self._told = told
         if os.geteuid() != 0:
             told("an ordinary user can move nothing but own files, and that user can open them still")
@@ -105,6 +115,8 @@ class Mover:
                         why_not = "the sweep was stopped"
                     yield from self._together(None if why_not else quarantine, some, sweep, why_not)
             self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.left} left")
+            for words in words_of(self._unbacked):
+                self._told(words)
 
         return act
 
@@ -125,7 +137,7 @@ class Mover:
     def _together(
         self, quarantine: Quarantine | None, findings: Sequence[Record], sweep: Record, why_not: str
     ) -> Iterator[Record]:
-        asked = [request_of(finding, sweep) for finding in findings]
+        asked = [self._request(finding, sweep) for finding in findings]
         requests = [request for request in asked if request is not None]
         given = (
             (Answer(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
@@ -139,6 +151,15 @@ class Mover:
                 if request is None
                 else self._said(finding, request, answers[request.path, request.version])
             )
+
+    def _request(self, finding: Record, sweep: Record) -> Request | None:
+        if self._by_rules:
+            allowed = finding.get("action") == Action.QUARANTINE
+            return request_of(finding, sweep, self._act_on) if allowed else None
+        request = request_of(finding, sweep, self._act_on)
+        if request is None and (weak := unbacked(finding, sweep, self._act_on)) is not None:
+            self._unbacked[weak] += 1
+        return request
 
     def _said(self, finding: Record, request: Request, answer: Answer) -> Record:
         """The record of a finding with what came of it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hashscan.model import (
@@ -12,9 +13,39 @@ from hashscan.model import (
     TEST_CATEGORY,
     Action,
     Match,
+    PolicyRule,
     Reason,
     Verdict,
+    Weak,
 )
+from hashscan.quarantine.backing import WORDS, lacking
+from hashscan.scan.put_back import PutBack
+from hashscan.scan.rules import NOTHING, Subject, deciding, words_of
+
+_STRONGEST_FIRST = (Action.QUARANTINE, Action.REPORT, Action.HELD, Action.REVIEW)
+_VERDICTS = {
+    Action.QUARANTINE: Verdict.MATCH,
+    Action.REPORT: Verdict.MATCH,
+    Action.HELD: Verdict.HELD,
+    Action.REVIEW: Verdict.REVIEW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an administrator has decided; as it is by default, nothing but reports come of a match."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    """The first that fits a match decides about it; where none does, it is reported."""
+    act_on: tuple[Weak, ...] = ()
+    """On whose word files may be moved, besides that of fresh, signed lists."""
+    weak_lists: Mapping[str, Weak] = field(default_factory=dict)
+    """The lists in use that are not such, by name."""
+    put_back: Mapping[bytes, PutBack] = field(default_factory=dict)
+    """Contents that were put back from quarantine, by their sha256."""
+
+
+ONLY_REPORT = Policy()
 
 
 class Judgement(NamedTuple):
@@ -42,31 +73,86 @@ def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
     )
 
 
-def judge(matches: Sequence[Match], reason: Reason | None) -> Judgement:
+def judge(
+    matches: Sequence[Match],
+    reason: Reason | None,
+    subject: Subject = NOTHING,
+    policy: Policy = ONLY_REPORT,
+) -> Judgement:
     """The verdict for a file whose bytes were read.
+
+    What several entries say is weighed entry by entry, and the strongest decides: one that is withheld says
+    nothing of another.
 
     Args:
         matches: every entry within its threshold.
         reason: why it was not looked at in full, or None.
-
+        subject: the file.
+        policy: in force.
     """
     good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
     acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _doubt(m)]
-    standing = [m for m in acting if m.excepted is None]
     if acting and good:
         but = f"but its content is known to be good: {_words(good)}"
         return Judgement(Verdict.HELD, f"{_words(acting)}; {but}", Action.HELD)
-    if standing:
-        return Judgement(Verdict.MATCH, _words(standing), Action.REPORT)
     if acting:
-        return Judgement(Verdict.HELD, f"{_words(acting)}; but {_withheld(acting)}", Action.HELD)
+        return _strongest(acting, subject, policy)
     if accusing:
         doubt = _doubt(min(accusing, key=closeness)) or "the category is for review only"
         # Nothing is ever done on its word, so an exception has nothing to withhold: it is said, and no more.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
         return Judgement(Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}", Action.REVIEW)
     return Judgement(Verdict.CLEAN if reason is None else Verdict.UNDECODED)
+
+
+def _strongest(matches: Sequence[Match], subject: Subject, policy: Policy) -> Judgement:
+    """What comes of matches each of which could be acted on."""
+    weighed = [(match, *_weigh(match, subject, policy)) for match in matches]
+    action = min((action for _, action, _ in weighed), key=_STRONGEST_FIRST.index)
+    decided = {match: why for match, weight, why in weighed if weight is action}
+    first = min(decided, key=closeness)
+    why = decided[first] if first.excepted is None else f"but {_withheld(list(decided))}"
+    words = _words(list(decided)) + (f"; {why}" if why else "")
+    return Judgement(_VERDICTS[action], words, action)
+
+
+def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> list[Match]:
+    """The matches of a finding, each with why it is withheld, if it is; those come last.
+
+    Of very many only the first are reported, and these must explain the verdict.
+    """
+    if not policy.rules and not policy.put_back:
+        return list(matches)
+    told = [_explained(match, subject, policy) for match in matches]
+    return sorted(told, key=lambda match: (match.excepted is not None, bool(match.withheld)))
+
+
+def _explained(match: Match, subject: Subject, policy: Policy) -> Match:
+    if match.category not in ACTING_CATEGORIES or match.excepted is not None or _doubt(match):
+        return match
+    action, why = _weigh(match, subject, policy)
+    return replace(match, withheld=why) if action in {Action.HELD, Action.REVIEW} else match
+
+
+def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]:
+    """What one match asks for, and why, where there is more to say than that it matches."""
+    if match.excepted is not None:
+        return Action.HELD, ""
+    put_back = policy.put_back.get(subject.sha256) if subject.sha256 is not None else None
+    if put_back is not None and put_back.answers(match):
+        return Action.HELD, f"but its content was put back on {put_back.day} by {put_back.by}"
+    if not policy.rules:
+        return Action.REPORT, ""
+    rule, unasked = deciding(policy.rules, match, subject)
+    said = [*unasked, "no rule fits" if rule is None else words_of(rule)]
+    action = Action.REPORT if rule is None else rule.action
+    if action is Action.QUARANTINE:
+        weak = lacking(policy.weak_lists.get(match.list_name), match.category, policy.act_on)
+        if weak is not None:
+            action = Action.REPORT
+            said.append(f"but nothing is moved on the word of {WORDS[weak]}")
+    return action, "; ".join(said)
 
 
 def only_test(matches: Sequence[Match]) -> bool:

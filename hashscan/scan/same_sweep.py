@@ -20,6 +20,7 @@ SAME: Mapping[str, str] = {
     "thresholds": "matched by other thresholds than the second",
     "variants": "compared pictures in other ways than the second",
     "review_threshold": "differs from the second in --review-threshold",
+    "policy": "followed another policy than the second",
     "fail_on": "differs from the second in --fail-on",
     "strict": "differs from the second in --strict",
     "breaker": "differs from the second in --breaker-owners or --breaker-files",

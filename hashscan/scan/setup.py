@@ -9,6 +9,7 @@ from hashscan.hashing.variants import VARIANTS, Kind
 from hashscan.lists.columns import ListHandle
 from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.policy import ONLY_REPORT, Policy
 
 AUGMENTATIONS: dict[str, frozenset[Kind]] = {
     "crop": frozenset({Kind.CROP}),
@@ -32,6 +33,8 @@ class WorkerSetup:
     """How to reach what is not on this machine."""
     excepted: tuple[ExceptedEntry, ...] = ()
     """Entries of the lists whose matches are withheld."""
+    policy: Policy = ONLY_REPORT
+    """What is to be done about matches."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """The ways besides the plain one in which pictures are hashed."""
     review_threshold: int | None = None

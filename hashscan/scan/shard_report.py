@@ -154,6 +154,7 @@ def _check_sweep(report: ShardReport) -> None:
         for key in _EXCEPTED:
             text(table(entry)[key])
     table(sweep.get("selection", {}))
+    table(sweep.get("policy", {}))
     _ = report.started, report.breaker
     _one_of(table(sweep["sandbox"])["mode"], SANDBOX_MODES)
     _one_of(sweep["fail_on"], _FAIL_ON)

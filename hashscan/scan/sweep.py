@@ -27,6 +27,7 @@ from hashscan.quarantine.standing import standing_fields
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.breaker import limits_fields
+from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
@@ -34,6 +35,7 @@ from hashscan.scan.observer import Observer
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pace import Pace
 from hashscan.scan.pipeline import Sweep
+from hashscan.scan.policy_table import unused_lists
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
@@ -127,6 +129,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         infos = fingerprinted(opened)
         exceptions = exceptions_at(settings.state, {info.name for info in infos}, started)
         observer.excepted(exceptions)
+        for words in unused_lists(settings.policy.rules, infos):
+            observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         reports = settings.reports or (default_report(settings.state, started, identity),)
         writing = stack.enter_context(Writing(reports, observer, settings.breaker))
@@ -138,6 +142,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             max_pixels=settings.decoding.max_pixels,
             access=settings.access,
             excepted=exceptions.in_force,
+            policy=policy_in_force(settings.policy, infos, settings.state),
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
             # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
@@ -175,6 +180,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 if inventory is None or settings.inventory is None
                 else (settings.inventory, inventory.manifest.created.isoformat()),
                 started=started.isoformat(),
+                policy=policy_fields(settings.policy),
                 breaker=limits_fields(settings.breaker),
                 cluster=pool.fields(),
             )
@@ -273,7 +279,7 @@ def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
         return None
     from hashscan.scan.mover import Mover
 
-    return Mover(settings.state, settings.quarantine, observer.told, settings.access)
+    return Mover(settings.state, settings.quarantine, observer.told, settings.access, settings.policy)
 
 
 def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:

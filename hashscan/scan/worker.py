@@ -15,7 +15,7 @@ from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_request
 from hashscan.hashing.variants import Kind
-from hashscan.model import ALGORITHMS, Batch, BatchResult, Reason
+from hashscan.model import ALGORITHMS, Batch, BatchResult, FileResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
@@ -24,8 +24,9 @@ from hashscan.scan.checked import Checked
 from hashscan.scan.judging import match_all, result_of, take_reply, take_undecodable, to_keep
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.policy import closeness
+from hashscan.scan.rules import NOTHING, subject_of
 from hashscan.scan.setup import AUGMENTATIONS, WorkerSetup
-from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, unlimited
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, shown_path, unlimited
 
 _AHEAD = 16
 """Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
@@ -103,18 +104,24 @@ class Worker:
             for file in files:
                 file.fail(trouble)
         return BatchResult(
-            results=tuple(
-                result_of(
-                    file,
-                    self.setup.algorithms,
-                    with_digests=self.setup.with_digests,
-                    augment=self._augmented,
-                )
-                for file in files
-            ),
+            results=tuple(self._result(batch, file) for file in files),
             kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
             bytes_read=sum(file.bytes_read for file in files),
             sandbox=self.sandbox.level,
+        )
+
+    def _result(self, batch: Batch, file: Checked) -> FileResult:
+        subject = NOTHING
+        if file.matches:
+            path = shown_path(batch.target, batch.folder, file.item.name)
+            subject = subject_of(path, file.item.stat)
+        return result_of(
+            file,
+            self.setup.algorithms,
+            with_digests=self.setup.with_digests,
+            augment=self._augmented,
+            subject=subject,
+            policy=self.setup.policy,
         )
 
     def _opener(self, source: str) -> Opener:

@@ -74,19 +74,22 @@ class Patterns:
         """The place in a target."""
 
     @classmethod
-    def compile(cls, exclude: Iterable[str] = (), ignore_file: Path | None = None) -> Self:
+    def compile(
+        cls, exclude: Iterable[str] = (), ignore_file: Path | None = None, where: str = "--exclude"
+    ) -> Self:
         """Compile patterns of the command line and of a file; the command line comes last and so decides.
 
         Args:
             exclude: patterns, taken as they are.
             ignore_file: one pattern a line; empty lines and those that start with `#` say nothing, and a
                 leading `!` takes back an earlier exclusion (but nothing in an excluded folder is seen).
+            where: the patterns come from that are no file's, for errors.
 
         Raises:
             UsageError: a pattern is wrong, or the file can't be read.
         """
         lines = [] if ignore_file is None else list(_lines(ignore_file))
-        lines += [("--exclude", False, pattern) for pattern in exclude]
+        lines += [(where, False, pattern) for pattern in exclude]
         rules = [_compile(pattern, where, included=included) for where, included, pattern in lines]
         return cls(_number(_join(rules)), ((included, pattern) for _, included, pattern in lines))
 

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import Run, environment
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
+ON = ("--act-on", "local")
 
 
 @pytest.fixture
@@ -45,10 +46,10 @@ def left(report: Path) -> list[str]:
 
 
 def test_from_a_report_and_back(report: Path, run: Run) -> None:
-    ran = run("quarantine", "add", report, *TERMS, "--dry-run")
+    ran = run("quarantine", "add", report, *TERMS, *ON, "--dry-run")
     assert (ran.code, left(report)) == (0, ["bad", "odd"])
     assert ran.out == f"{report.parent}/files/bad\n"
-    ran = run("quarantine", "add", report, *TERMS)
+    ran = run("quarantine", "add", report, *TERMS, *ON)
     assert ran.code == 0, ran.err
     assert left(report) == ["odd"]
     item, path = ran.out.split()
@@ -65,7 +66,7 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert run("scan", report.parent / "files", "--report", report.parent / "again").code == 0
     summary = json.loads((report.parent / "again").read_text().splitlines()[-1])
     assert summary["quarantine"] == {"head": head, "items": 1}
-    assert run("quarantine", "add", report, *TERMS).code == 3
+    assert run("quarantine", "add", report, *TERMS, *ON).code == 3
 
     assert run("quarantine", "verify", "--head", head).code == 0
     ran = run("quarantine", "restore", item[:6])
@@ -78,10 +79,10 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
 def test_a_note_is_left_and_swept_like_any_file(report: Path, tmp_path: Path, run: Run) -> None:
     note, bad = tmp_path / "note.txt", report.parent / "files" / "bad"
     note.write_bytes(b"\x89PNG\r\n")
-    ran = run("quarantine", "add", report, *TERMS, "--leave-note", note)
+    ran = run("quarantine", "add", report, *TERMS, *ON, "--leave-note", note)
     assert (ran.code, bad.read_bytes()) == (2, b"accused")
     note.write_text("Ask us.\n")
-    assert run("quarantine", "add", report, *TERMS, "--leave-note", note).code == 0
+    assert run("quarantine", "add", report, *TERMS, *ON, "--leave-note", note).code == 0
     assert bad.read_text() == "Ask us.\n"
     assert run("scan", bad.parent, "--report", tmp_path / "again").code == 0
     assert json.loads((tmp_path / "again").read_text().splitlines()[-1])["files"] == 11
@@ -129,11 +130,11 @@ def test_release(tmp_path: Path, run: Run, state: Path) -> None:
 
 
 def test_a_damaged_log_stops_everything(report: Path, run: Run, state: Path) -> None:
-    assert run("quarantine", "add", report, *TERMS).code == 0
+    assert run("quarantine", "add", report, *TERMS, *ON).code == 0
     log = state / "quarantine" / "log.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole.replace(b"/files/bad", b"/files/bed"))
-    for command in (("verify",), ("list",), ("restore", "--all"), ("release",), ("add", report, *TERMS)):
+    for command in (("verify",), ("list",), ("restore", "--all"), ("release",), ("add", report, *TERMS, *ON)):
         ran = run("quarantine", *command)
         assert (ran.code, "log.jsonl, line 1:" in ran.err) == (12, True), command
     log.write_bytes(whole)
@@ -142,7 +143,7 @@ def test_a_damaged_log_stops_everything(report: Path, run: Run, state: Path) -> 
 
 
 def test_items_that_are_not_named_well(report: Path, run: Run) -> None:
-    assert run("quarantine", "add", report, *TERMS).code == 0
+    assert run("quarantine", "add", report, *TERMS, *ON).code == 0
     for arguments in ((), ("x",), ("",), ("--all", "x")):
         assert run("quarantine", "restore", *arguments).code == 2
 
@@ -152,7 +153,7 @@ def test_export(report: Path, tmp_path: Path, run: Run) -> None:
     identity = pyrage.x25519.Identity.generate()
     target = tmp_path / "evidence.age"
     options = ("--recipient", identity.to_public(), "--output", target)
-    assert run("quarantine", "add", report, *TERMS).code == 0
+    assert run("quarantine", "add", report, *TERMS, *ON).code == 0
     assert run("quarantine", "export", *options).code == 2
     ran = run("quarantine", "export", "--all", *options)
     assert ran.code == 0, ran.err

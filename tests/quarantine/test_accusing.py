@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
 
-from hashscan.quarantine.accusing import request_of
+from hashscan.model import Weak
+from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.holding import Identity
 
 SWEEP = {
@@ -42,13 +44,15 @@ def test_a_match_is_moved() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"list": "stale"},
         {"list": "unverifiable"},
         {"list": "unknown"},
-        {"category": "test"},
         {"category": "other"},
         {"category": "known-good"},
         {"distance": 32},
+        {"algorithm": "phash"},
+        {"algorithm": "unknown"},
+        {"doubt": "one colour"},
+        {"withheld": "rule 1: held"},
         {"excepted": {"reason": "r", "until": "u"}},
     ],
     ids=str,
@@ -56,7 +60,31 @@ def test_a_match_is_moved() -> None:
 def test_what_does_not_act(changes: dict[str, Any]) -> None:
     weak = {**MATCH, **changes}
     assert request_of({**FINDING, "matches": [weak]}, SWEEP) is None
-    assert request_of({**FINDING, "matches": [weak, {**MATCH, "list": "local"}]}, SWEEP) is not None
+    assert unbacked({**FINDING, "matches": [weak]}, SWEEP, ()) is None
+    assert request_of({**FINDING, "matches": [weak, MATCH]}, SWEEP) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({"list": "stale"}, [Weak.STALE]),
+        ({"list": "local"}, [Weak.LOCAL]),
+        ({"category": "test"}, [Weak.TEST]),
+        ({"list": "local", "category": "test"}, [Weak.LOCAL, Weak.TEST]),
+    ],
+    ids=str,
+)
+def test_what_the_settings_must_say(changes: dict[str, Any], needed: list[Weak]) -> None:
+    finding = {**FINDING, "matches": [{**MATCH, **changes}]}
+    for number in range(len(Weak) + 1):
+        for act_on in combinations(Weak, number):
+            enough = set(needed) <= set(act_on)
+            assert (request_of(finding, SWEEP, act_on) is not None) is enough
+            lacks = [weak for weak in needed if weak not in act_on]
+            assert unbacked(finding, SWEEP, act_on) is (lacks[0] if lacks else None)
+    strong = {**FINDING, "matches": [{**MATCH, **changes}, MATCH]}
+    assert request_of(strong, SWEEP) is not None
+    assert unbacked(strong, SWEEP, ()) is None
 
 
 @pytest.mark.parametrize(

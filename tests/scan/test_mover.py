@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
+from hashscan.model import Action, PolicyRule, Weak
 from hashscan.quarantine.holding import Outcome
 from hashscan.quarantine.store import read_items
 from hashscan.scan import mover
 from hashscan.scan.mover import Mover
-from hashscan.settings import QuarantineSettings
+from hashscan.settings import PolicySettings, QuarantineSettings
 
 HOLDER = (
     "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"
     "with Quarantine(pathlib.Path(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
 )
-SWEEP = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
+SWEEP: dict[str, Any] = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
 
 
@@ -92,3 +93,34 @@ def test_stopped_in_between(tmp_path: Path, moves: Mover) -> None:
     last = list(moves.act(SWEEP, lambda: moves.outcomes[Outcome.DONE] > 0)(found))
     assert [one["quarantine"]["outcome"] for one in last] == ["done"] * 200 + ["refused"] * 50
     assert len(os.listdir(tmp_path / "files")) == 50
+
+
+def test_rules_say_what_may_be_moved(tmp_path: Path) -> None:
+    said: list[str] = []
+    rules = PolicySettings((PolicyRule(1, Action.QUARANTINE),))
+    found = findings(tmp_path / "files", 3)
+    found[1]["action"] = "report"
+    # Whatever the record says, nothing is moved on the word of a list that is no good.
+    found[2]["matches"] = [{**MATCH, "list": "o"}]
+    sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
+    moves = Mover(tmp_path / "state", QuarantineSettings(1, 2), said.append, policy=rules)
+    last = list(moves.act(sweep, lambda: False)(found))
+    assert [one.get("quarantine", {}).get("outcome") for one in last] == ["done", None, None]
+    assert moves.left == 0
+    assert not any("--act-on" in words for words in said)
+
+
+@pytest.mark.parametrize("act_on", [(), (Weak.LOCAL,)])
+def test_without_rules_all_that_is_backed_is_moved(tmp_path: Path, act_on: tuple[Weak, ...]) -> None:
+    said: list[str] = []
+    found = findings(tmp_path / "files", 2)
+    found[0]["action"] = "report"
+    found[1]["matches"] = [{**MATCH, "list": "o"}]
+    sweep = {**SWEEP, "lists": [*SWEEP["lists"], {"name": "o", "state": "local"}]}
+    settings = PolicySettings(act_on=act_on)
+    moves = Mover(tmp_path / "state", QuarantineSettings(1, 2), said.append, policy=settings)
+    last = list(moves.act(sweep, lambda: False)(found))
+    outcomes = [one.get("quarantine", {}).get("outcome") for one in last]
+    assert outcomes == ["done", "done" if act_on else None]
+    stays = "1 match stays: nothing is moved on the word of a local list without --act-on local"
+    assert (stays in said) is not bool(act_on)

@@ -14,6 +14,7 @@ from typing import Any
 from hashscan.lists.columns import ListHandle
 from hashscan.model import Access, ExceptedEntry
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.cluster.policies import policy_document, policy_from
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.values import text
 
@@ -52,6 +53,7 @@ class Job:
         for name in _SETUP_LEFT_OUT:
             del setup[name]
         setup["sandbox"] = asdict(self.setup.sandbox)
+        setup["policy"] = policy_document(self.setup.policy)
         setup["access"] = asdict(self.setup.access)
         setup["excepted"] = [asdict(entry) for entry in self.setup.excepted]
         return dumped(
@@ -71,6 +73,7 @@ def unpack_job(data: bytes) -> Job:
         name: tuple(v) if isinstance(v, list) else v for name, v in document["setup"].items()
     }
     setup["sandbox"] = SandboxOptions(**setup["sandbox"])
+    setup["policy"] = policy_from(document["setup"]["policy"])
     setup["access"] = Access(**setup["access"])
     setup["excepted"] = tuple(ExceptedEntry(**entry) for entry in setup["excepted"])
     return Job(

@@ -146,6 +146,7 @@ def _match(document: dict[str, Any]) -> Match:
         text(document.get("variant")),
         text(document.get("doubt")),
         None if excepted is None else _excepted(table(excepted)),
+        text(document.get("withheld")),
     )
 
 

@@ -19,6 +19,7 @@ from hashscan.model import FileResult, FileStat, Item, Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
+from hashscan.scan.rules import Subject
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, LOW, QUIET, STALE, Contents
 from hashscan.scan.state.database import closed_on_failure, explained, open_database
@@ -168,7 +169,7 @@ class KnownFiles:
             self.unmatched += 1
             if not attention & HIT:
                 return
-        result = self._derive(content, item)
+        result = self._derive(content, item, path)
         if result is None:
             return
         summary.recalled += 1
@@ -179,7 +180,7 @@ class KnownFiles:
             self._findings.judge(path, item.version, result, self._sweep)
         yield Answer(path, item, result)
 
-    def _derive(self, content: int, item: Item) -> FileResult | None:
+    def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:
         """The verdict for a file; None where what is kept of it is lost, and it must be read again."""
         near = self._contents.attention[content]
         if near & HIT and self._matcher is None:
@@ -195,7 +196,9 @@ class KnownFiles:
             kept,
             item,
             self._matcher if near & HIT else None,
-            self._setup.algorithms,
+            self._setup,
+            # Whose a file is stands in no listing.
+            Subject(path),
             with_digests=self._with_digests,
         )
         return replace(result, content=content)
@@ -210,7 +213,7 @@ class KnownFiles:
     def _standing(self, found: Standing) -> Iterator[Record]:
         result: FileResult | None = None
         if found.content is not None and found.content < self._contents.rows:
-            result = self._derive(found.content, Item(b"", NO_STAT))
+            result = self._derive(found.content, Item(b"", NO_STAT), found.path)
             if result is not None and result.verdict not in FINDINGS:
                 return
         yield standing_record_of(found, result)

@@ -16,6 +16,7 @@ from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
+from hashscan.scan.rules import Subject, subject_of
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import HIT, LACKING, LOW, ODD, QUIET, STALE, Contents
 from hashscan.scan.state.database import closed_on_failure, explained, open_database
@@ -187,7 +188,7 @@ class SweepMemory:
             if not attention & ~QUIET:
                 quiet += 1
                 low += bool(attention & LOW)
-            elif not attention & STALE and (result := self._derive(content, item)) is not None:
+            elif not attention & STALE and (result := self._derive_object(batch, content, item)) is not None:
                 answers.append((item, result))
             else:
                 reading.append(item)
@@ -224,7 +225,10 @@ class SweepMemory:
         for place in loud.tolist():
             item = items[place]
             low -= bool(attention[place] & LOW)
-            result = None if attention[place] & STALE else self._derive(int(listed.contents[place]), item)
+            result = None
+            if not attention[place] & STALE:
+                subject = subject_of(shown_path(path, b"", item.name), item.stat)
+                result = self._derive(int(listed.contents[place]), item, subject)
             if result is not None:
                 answers.append((item, result))
                 continue
@@ -254,7 +258,10 @@ class SweepMemory:
         self._entered.append((device, folder))
         return folder
 
-    def _derive(self, content: int, item: Item) -> FileResult | None:
+    def _derive_object(self, batch: Batch, content: int, item: Item) -> FileResult | None:
+        return self._derive(content, item, subject_of(shown_path(batch.target, b"", item.name), item.stat))
+
+    def _derive(self, content: int, item: Item, subject: Subject) -> FileResult | None:
         near = bool(self._contents.attention[content] & HIT)
         if near and self._matcher is None:
             setup = self._setup
@@ -263,7 +270,8 @@ class SweepMemory:
             self._contents.load(content),
             item,
             self._matcher if near else None,
-            self._setup.algorithms,
+            self._setup,
+            subject,
             with_digests=self._with_digests,
         )
         return None if result is None else replace(result, content=content)
@@ -468,7 +476,7 @@ class SweepMemory:
         """What is to be said of a finding that stands; nothing where today's lists don't say it any more."""
         result: FileResult | None = None
         if found.content is not None and self._contents.is_whole(found.content):
-            result = self._derive(found.content, _NOWHERE)
+            result = self._derive(found.content, _NOWHERE, Subject(found.path))
             if result is not None and result.verdict not in FINDINGS:
                 return
         yield standing_record_of(found, result)

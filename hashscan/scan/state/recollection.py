@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
@@ -11,6 +10,8 @@ from hashscan.scan.judging import match_all, take_reply, take_undecodable
 from hashscan.scan.judging import result_of as judged
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.policy import judge
+from hashscan.scan.rules import Subject
+from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.contents import CONFIRMED
 from hashscan.scan.state.stored_contents import Content
 
@@ -30,7 +31,13 @@ def recalled(content: Content, item: Item) -> Checked:
 
 
 def result_of(
-    content: Content, item: Item, matcher: Matcher | None, algorithms: Sequence[str], *, with_digests: bool
+    content: Content,
+    item: Item,
+    matcher: Matcher | None,
+    setup: WorkerSetup,
+    subject: Subject,
+    *,
+    with_digests: bool,
 ) -> FileResult | None:
     """The verdict for a file of this content.
 
@@ -38,7 +45,8 @@ def result_of(
         content: what is kept.
         item: the file.
         matcher: of the lists; None where it came near to no entry.
-        algorithms: those of the sweep.
+        setup: of the sweep.
+        subject: what is known of the file besides its content.
         with_digests: tell the digests of clean files, too.
 
     Returns:
@@ -46,26 +54,38 @@ def result_of(
     """
     checked = recalled(content, item)
     if matcher is not None:
-        match_all(matcher, algorithms, [checked])
+        match_all(matcher, setup.algorithms, [checked])
         if not checked.confirmed and any(ALGORITHMS[m.algorithm].of_picture for m in checked.matches):
             return None
-    return judged(checked, algorithms, with_digests=with_digests)
+    return judged(checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy)
 
 
 def known_result_of(
-    content: Content, item: Item, matcher: Matcher | None, algorithms: Sequence[str], *, with_digests: bool
+    content: Content,
+    item: Item,
+    matcher: Matcher | None,
+    setup: WorkerSetup,
+    subject: Subject,
+    *,
+    with_digests: bool,
 ) -> FileResult:
     """The same where nothing can be read: a likeness that no fresh decoder has confirmed is for review."""
-    result = result_of(content, item, matcher, algorithms, with_digests=with_digests)
+    result = result_of(content, item, matcher, setup, subject, with_digests=with_digests)
     if result is not None:
         return result
     assert matcher is not None
     checked = recalled(content, item)
-    match_all(matcher, algorithms, [checked])
-    result = judged(checked, algorithms, with_digests=with_digests)
+    match_all(matcher, setup.algorithms, [checked])
+    result = judged(
+        checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy
+    )
     exact = [match for match in checked.matches if not ALGORITHMS[match.algorithm].of_picture]
-    if result.verdict is not Verdict.MATCH or judge(exact, checked.reason)[0] is Verdict.MATCH:
+    subject = subject._replace(sha256=checked.exact.get("sha256"))
+    certain = judge(exact, checked.reason, subject, setup.policy)
+    if result.verdict is not Verdict.MATCH or certain.action is result.action:
         return result
+    if certain.verdict is Verdict.MATCH:
+        return replace(result, action=certain.action, because=certain.because)
     return replace(
         result, verdict=Verdict.REVIEW, action=Action.REVIEW, because=f"{result.because}; {UNCONFIRMED}"
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hashscan.model import ExceptedEntry
+from hashscan.model import Action, ExceptedEntry, PolicyRule, Weak
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.messages import (
     AnswerError,
@@ -21,6 +21,8 @@ from hashscan.scan.cluster.messages import (
     version_of,
     with_lists,
 )
+from hashscan.scan.policy import Policy
+from hashscan.scan.put_back import PutBack
 from hashscan.scan.setup import WorkerSetup
 
 EXCEPTED = ExceptedEntry("ours", "e-1", "md5", "A1", "f", "a theme", "2027-01-31T00:00:00Z", "root", "2026")
@@ -38,6 +40,12 @@ def test_a_job_arrives_as_it_was() -> None:
         algorithms=("md5", "pdq"),
         max_pixels=5,
         excepted=(EXCEPTED,),
+        policy=Policy(
+            (PolicyRule(1, Action.HELD, "why", ("A1",), ("pdq",), 12, ("ours",), ("/a/",), (0,)),),
+            (Weak.TEST,),
+            {"ours": Weak.LOCAL},
+            {bytes(32): PutBack("2027-01-31", "root", frozenset({("ours", "e-1")}))},
+        ),
         variants=("turned",),
         review_threshold=52,
         with_digests=True,

@@ -1,0 +1,41 @@
+"""How well an accusation is backed before anything is moved on its word."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from hashscan.model import TEST_CATEGORY, TrustState, Weak
+
+WORDS = {
+    Weak.LOCAL: "a local list",
+    Weak.STALE: "a list past its expiry",
+    Weak.TEST: "a test entry",
+}
+_OF_STATE = {TrustState.LOCAL: Weak.LOCAL, TrustState.STALE: Weak.STALE}
+
+
+def weak_list(state: TrustState) -> Weak | None:
+    """What is weak about a list that is used; None for a fresh, signed one."""
+    return _OF_STATE.get(state)
+
+
+def lacking(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak | None:
+    """What keeps a match from being acted on; None where nothing does.
+
+    Args:
+        weak: what is weak about its list.
+        category: of the entry.
+        act_on: what the settings say may be acted on all the same.
+    """
+    if weak is not None and weak not in act_on:
+        return weak
+    return Weak.TEST if category == TEST_CATEGORY and Weak.TEST not in act_on else None
+
+
+def words_of(unbacked: Mapping[Weak, int]) -> list[str]:
+    """What is to be said of matches that stay for lack of this, given how many they are."""
+    return [
+        f"{number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the word of "
+        f"{WORDS[weak]} without --act-on {weak}"
+        for weak, number in unbacked.items()
+    ]

@@ -1,0 +1,55 @@
+"""The policy that one sweep follows: what the settings say, with what the lists and the quarantine do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hashscan.model import ListInfo, PolicyRule
+from hashscan.quarantine.backing import weak_list
+from hashscan.reports.base import Record
+from hashscan.scan.policy import Policy
+from hashscan.scan.put_back import read_put_back
+from hashscan.settings import NO_RULES, PolicySettings
+
+_RULES_SHOWN = 100
+"""As of patterns, there may be very many."""
+
+
+def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None) -> Policy:
+    """The policy of one sweep.
+
+    Args:
+        settings: what an administrator has decided.
+        infos: the lists in use.
+        state: the state folder, whose quarantine tells what was put back; None where there is none.
+
+    Raises:
+        OutputError: the quarantine's log is damaged or can't be read.
+    """
+    weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}
+    return Policy(settings.rules, settings.act_on, weak, read_put_back(state))
+
+
+def policy_fields(settings: PolicySettings) -> Record:
+    """The `policy` of a sweep's record: what tells it from others, and its first rules; none by default."""
+    if settings == NO_RULES:
+        return {}
+    rules = [_rule_fields(rule) for rule in settings.rules]
+    act_on = sorted(map(str, settings.act_on))
+    document = json.dumps([rules, act_on])
+    return {
+        "number": len(rules),
+        "fingerprint": hashlib.sha256(document.encode("ascii")).hexdigest(),
+        "act_on": act_on,
+        "rules": rules[:_RULES_SHOWN],
+    }
+
+
+def _rule_fields(rule: PolicyRule) -> dict[str, Any]:
+    """A rule as a report has it; what it doesn't ask for is left out."""
+    return {key: value for key, value in asdict(rule).items() if value not in ((), None, "")}

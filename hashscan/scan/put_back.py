@@ -1,0 +1,89 @@
+"""What an operator has put back from quarantine, so that the same entries don't have it moved again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashscan.model import MATCHES_KEPT, Match
+from hashscan.quarantine.items import State
+from hashscan.quarantine.log import Line, read_log
+from hashscan.quarantine.store import folder_of
+
+_WHOLE_LIST = ""
+"""In place of an entry's id, which is never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """One content that was put back, however often."""
+
+    day: str
+    """When it was last, as in 2027-01-31."""
+    by: str
+    """Who did."""
+    entries: frozenset[tuple[str, str]]
+    """List and id of the entries that had accused it by then."""
+
+    def answers(self, match: Match) -> bool:
+        """Whether the operator knew of this match."""
+        return (match.list_name, match.entry_id) in self.entries or (
+            match.list_name,
+            _WHOLE_LIST,
+        ) in self.entries
+
+
+def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
+    """What was put back by the sha256 of its content.
+
+    The log is gone through twice, so that only what was put back is ever held: some 300 bytes a content.
+
+    Args:
+        state: the state folder; None where there is none.
+
+    Raises:
+        OutputError: the quarantine's log is damaged or can't be read.
+    """
+    if state is None or not folder_of(state).exists():
+        return {}
+    folder = folder_of(state)
+    restored: dict[str, Line] = {}
+    displaced: set[str] = set()
+    for line, _ in read_log(folder):
+        if line["type"] == State.DISPLACED:
+            displaced.add(line["item"])
+        elif line["type"] == State.RESTORED and line["item"] not in displaced:
+            # What came along in a file's place has another content than the record tells.
+            restored[line["item"]] = line
+    if not restored:
+        return {}
+    found: dict[bytes, PutBack] = {}
+    shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
+    for line, _ in read_log(folder):
+        ended = restored.get(line.get("item", "")) if line["type"] == State.MOVING else None
+        entries = _entries(line) if ended is not None else frozenset[tuple[str, str]]()
+        if ended is None or not entries:
+            continue
+        sha256 = bytes.fromhex(line["digests"]["sha256"])
+        if sha256 in found:
+            entries |= found[sha256].entries
+        entries = shared.setdefault(entries, entries)
+        found[sha256] = PutBack(str(ended["time"])[:10], _name(ended["operator"]), entries)
+    return found
+
+
+def _entries(line: Line) -> frozenset[tuple[str, str]]:
+    """What accused an item; nothing where it was moved by hand."""
+    matches = line["accusation"].get("matches", ())
+    entries = {(m["list"], m["entry"]) for m in matches}
+    if len(matches) >= MATCHES_KEPT:
+        # There were perhaps more than the finding names, and these are no news either.
+        entries |= {(m["list"], _WHOLE_LIST) for m in matches}
+    return frozenset(entries)
+
+
+def _name(operator: Mapping[str, Any]) -> str:
+    """Whoever was behind sudo, else the user, else the number."""
+    return str(operator.get("sudo") or operator.get("user") or operator["uid"])

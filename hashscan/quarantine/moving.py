@@ -95,7 +95,9 @@ def move(
             yield from _together(quarantine, [one for one in some if not one.of_object], retention, note)
             for request in some:
                 if request.of_object:
-                    yield _object(quarantine, request, retention)
+                    answer = _object(quarantine, request, retention)
+                    without = "" if note is None else "notes are left for files only"
+                    yield replace(answer, no_note=without)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ from hashscan.errors import ListTrustError
 from hashscan.lists.columns import ColumnError, ListHandle
 from hashscan.lists.entry_search import entries_with
 from hashscan.lists.manifest import LIST_NAME
-from hashscan.lists.repository import read_metadata
+from hashscan.lists.repository import OpenedList, read_metadata
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
 
@@ -46,25 +46,31 @@ class Latest:
 def latest(store: ListStore, name: str) -> Iterator[Latest | None]:
     """The version in use; None where it can't be relied on: missing, damaged, or past its expiry.
 
-    Raises:
-        OutputError: the folder of lists can't be read.
+    Nothing is written; whoever asks may be root, and the lists another user's.
     """
     if not LIST_NAME.fullmatch(name):
         # Somebody's report may name any.
         yield None
         return
-    with store.open([name], datetime.now(UTC)) as opened:
-        (info,) = opened.infos
-        if not opened.handles or info.state not in (TrustState.FRESH, TrustState.LOCAL):
-            yield None
-            return
-        (handle,) = opened.handles
+    opened, hold = store.look_at(name, datetime.now(UTC))
+    try:
+        yield _latest(store, name, opened)
+    finally:
+        if hold is not None:
+            hold.close()
+
+
+def _latest(store: ListStore, name: str, opened: OpenedList) -> Latest | None:
+    info, handle = opened.info, opened.handle
+    if handle is None or info.state not in (TrustState.FRESH, TrustState.LOCAL):
+        return None
+    signers = frozenset[str]()
+    if info.state is TrustState.FRESH:
         try:
-            signers = _signers(store, name, handle) if info.state is TrustState.FRESH else frozenset[str]()
+            signers = _signers(store, name, handle)
         except (ListTrustError, OSError):
-            yield None
-            return
-        yield Latest(info.version, signers, handle)
+            return None
+    return Latest(info.version, signers, handle)
 
 
 def _signers(store: ListStore, name: str, handle: ListHandle) -> frozenset[str]:

@@ -129,6 +129,19 @@ class ListStore:
                 holds += [hold] if hold else []
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
+    def look_at(self, name: str, now: datetime) -> tuple[OpenedList, Hold | None]:
+        """Verify one list and open it without its index, and claim its version; nothing is ever written.
+
+        Args:
+            name: which.
+            now: the time to compare its expiry with.
+
+        Raises:
+            UsageError: the name can't be one.
+        """
+        opened, hold, _ = self._open(checked_name(name), now, Thoroughness.CHECKSUMS)
+        return opened, hold
+
     def import_entries(self, name: str, entries: Iterable[Entry | EntryBlock], label: str) -> ListInfo:
         """Keep entries as a local, unsigned list; an earlier one of that name is replaced at once.
 

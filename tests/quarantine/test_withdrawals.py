@@ -24,6 +24,7 @@ from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, folder_of, read_items
 from hashscan.quarantine.verifying import verify
 from tests.lists.builders import Owner
+from tests.quarantine.dying import die_at
 from tests.quarantine.rooms import TERMS, Room
 
 NAME = "national"
@@ -276,6 +277,59 @@ def test_trouble_is_told_and_made_good_later(server: Server) -> None:
         assert server.flagged() == (item,)
     log.unlink()
     assert alarm(server.room.state).trouble
+
+
+def test_lists_may_lie_in_the_state_of_the_user_who_sweeps(server: Server, tmp_path: Path) -> None:
+    item = server.take(0)
+    lists = tmp_path / "lists"
+    (server.room.state / "lists").rename(lists)
+    assert server.flagged() == ()
+    server.owner.publisher.withdraw(["e0"])
+    server.owner.publisher.release()
+    client.pull(ListStore(lists), NAME)
+    assert server.flagged() == ()
+    (server.room.state / "lists").symlink_to(lists)
+    before = sorted(lists.rglob("*"))
+    assert server.flagged() == (item,)
+    assert sorted(lists.rglob("*")) == before
+
+
+def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
+    items = {server.take(0), server.take(1)}
+    server.withdraw("e0", "e1")
+    for number in range(100):
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                die_at(number)
+                code = int(set(alarm(server.room.state).items) != items)
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        flagged = [line["item"] for line in server.lines()]
+        assert len(flagged) == len(set(flagged))
+        if os.WIFEXITED(status):
+            break
+        assert verify(server.room.state, None)[2] == []
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert number > 5
+    assert set(flagged) == items
+    assert set(server.flagged()) == items
+
+
+def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
+    """What is stored of it may have another digest than what a sweep was given."""
+    server.take(0)
+    line = {**server.item(0).record, "digests": {"sha256": "00" * 32}, "object": {}}
+    line.update(item="object-1", path="s3://bucket/key")
+    with Quarantine(server.room.state) as quarantine:
+        quarantine.append(line)
+        quarantine.append({"type": "moved", "item": "object-1"})
+    server.release(entry(9))
+    assert server.flagged() == ()
+    server.withdraw("e0")
+    assert set(server.flagged()) == {server.files[0], "object-1"}
 
 
 def test_without_a_quarantine_none_is_made(tmp_path: Path) -> None:

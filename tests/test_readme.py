@@ -134,6 +134,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (tmp_path / "state").mkdir(mode=0o700)
     with credentials() as environ:
         stored("uploads", {b"2026/photo.jpg": encoded(scene(12))})
+        stored("evidence", {})
     with closing(EmulatedBucket("uploads")) as bucket:
         bucket.put("photo.jpg", encoded(scene(12)))
     if PROGRAM in os.environ:

@@ -126,8 +126,12 @@ class ChangeableS3Store(S3Store, ChangeableStore):
             self._client.head_object(**named, IfMatch=item.etag)
         condition = {} if lasting or not compares else {"IfMatch": item.etag}
         with _spoken("s3:DeleteObject, with versions s3:DeleteObjectVersion"):
-            self._client.delete_object(**named, **condition)
-        return compares
+            answer = self._client.delete_object(**named, **condition)
+            if item.version or not answer.get("DeleteMarker"):
+                return compares
+            # Its bucket has begun to keep versions, and it would lie there hidden as one without a number.
+            self._client.delete_object(**named, VersionId=answer["VersionId"])
+        return self.delete(item._replace(version="null"))
 
     @cached_property
     def _compares(self) -> bool:

@@ -209,6 +209,19 @@ def test_a_service_that_heeds_no_condition_is_compared_before(monkeypatch: pytes
         assert bucket.listed() == []
 
 
+def test_versions_that_a_bucket_begins_to_keep(bucket: TestBucket) -> None:
+    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    with closing(store):
+        first = made(store, b"key", b"first")
+        bucket.client.put_bucket_versioning(
+            Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
+        )  # fmt: skip
+        assert store.delete(named(b"key", first.etag)) is False
+        left = bucket.client.list_object_versions(Bucket=bucket.name)
+        assert not left.get("Versions")
+        assert not left.get("DeleteMarkers")
+
+
 def test_of_versions_exactly_one_goes() -> None:
     with TestBucket(versioned=True) as bucket:
         store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]

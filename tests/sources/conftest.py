@@ -17,25 +17,30 @@ DEPTH = 10_000
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(_open())
     yield
-    gc.collect()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     # Threads that download end, and libraries close connections, a moment later.
     while (left := _open_since(before)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        # Only then: among all that tests import it takes longer than most of them.
         gc.collect()
+        time.sleep(0.01)
     assert not left, f"left open: {left}"
+
+
+def _open() -> dict[str, str]:
+    """The descriptors, and what they lead to."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        # The descriptor that listdir used itself is gone again, and threads may just be closing others.
+        with suppress(FileNotFoundError):
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
 
 
 def _open_since(before: set[str]) -> set[str]:
     """What the descriptors lead to that were not there before."""
-    found = set()
-    for number in set(os.listdir("/proc/self/fd")) - before:
-        # The descriptor that listdir used itself is gone again, and threads may just be closing others.
-        with suppress(FileNotFoundError):
-            found.add(os.readlink(f"/proc/self/fd/{number}"))
-    return found
+    return {target for number, target in _open().items() if number not in before}
 
 
 @pytest.fixture

@@ -39,7 +39,8 @@ class PutBack:
 def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
     """What was put back by the sha256 of its content.
 
-    The log is gone through twice, so that only what was put back is ever held: less than a kilobyte a content.
+    The log is gone through twice, so that nothing but what was put back is ever held, less than a kilobyte of
+    each.
 
     Args:
         state: the state folder; None where there is none.

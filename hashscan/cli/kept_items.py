@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
 if TYPE_CHECKING:
+    from hashscan.quarantine.holding import NotDone
     from hashscan.quarantine.items import Item
     from hashscan.quarantine.objects.stores import Stores
     from hashscan.quarantine.store import Quarantine
@@ -73,15 +74,27 @@ def named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
     return chosen
 
 
-def each(items: Iterable[Item], quarantine: Quarantine, do: Any, word: str) -> int:
+def each(items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str) -> int:
     """Do something with each item, and say what came of it."""
     from hashscan.quarantine.holding import NotDone
 
+    def done() -> Iterator[tuple[Item, NotDone | None]]:
+        for item in items:
+            try:
+                do(item)
+            except NotDone as error:
+                yield item, error
+            else:
+                yield item, None
+
+    return tell_each(done(), quarantine, word)
+
+
+def tell_each(answers: Iterable[tuple[Item, NotDone | None]], quarantine: Quarantine, word: str) -> int:
+    """Say what came of each item, as that comes."""
     done = left = 0
-    for item in items:
-        try:
-            do(item)
-        except NotDone as error:
+    for item, error in answers:
+        if error is not None:
             left += 1
             say(f"hashscan: item {item.id} stays: {printable(str(error))}")
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
-from hashscan.cli.kept_items import all_or_named, each, mend, named, stores, told
+from hashscan.cli.kept_items import all_or_named, each, mend, named, stores, tell_each, told
 from hashscan.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
     Nothing is replaced: an item whose name is taken, or whose folder is gone, stays. Exits 3 when one stays.
     """
     from hashscan.quarantine.items import KEPT
-    from hashscan.quarantine.restoring import restore as put_back
+    from hashscan.quarantine.restoring import restore_all
     from hashscan.quarantine.store import Quarantine
 
     if withdrawn and (items or everything):
@@ -36,7 +36,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
         else:
             chosen = all_or_named(items, everything, known)
         # The folders' times go back step by step, so the last that was taken comes first.
-        return each(reversed(chosen), quarantine, lambda item: put_back(quarantine, item), "restored")
+        return tell_each(restore_all(quarantine, reversed(chosen)), quarantine, "restored")
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))

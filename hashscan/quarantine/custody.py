@@ -8,6 +8,7 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from hashscan.quarantine import system
@@ -110,6 +111,7 @@ def _attributes(descriptor: int) -> dict[str, bytes]:
     return values
 
 
+@lru_cache(maxsize=1024)
 def _user(uid: int) -> str | None:
     try:
         return pwd.getpwuid(uid).pw_name

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
@@ -156,8 +157,8 @@ def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) 
                 # Whoever made it endless meanwhile does not keep us reading.
                 raise NotDone(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
-            reader = ExactReader((MD5(), SHA1(), SHA256()))
-            reader.begin(file, status.st_size)
+            reader = _reader()
+            reader.begin_pieces(_pieces(file, status.st_size))
             digests = {name: value.hex() for name, value in reader.finish()[0].items()}
             if not same(status, os.fstat(file)):
                 raise NotDone(Outcome.CHANGED, "it changed while it was read")
@@ -178,6 +179,22 @@ def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) 
         for descriptor in (file, parent):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+@cache
+def _reader() -> ExactReader:
+    """One for all files: its buffer takes longer to make than most of them to read."""
+    return ExactReader((MD5(), SHA1(), SHA256()))
+
+
+def _pieces(file: int, size: int) -> Iterator[bytes]:
+    """A file's content; somebody may make it longer for ever."""
+    offset = 0
+    while block := os.pread(file, _BLOCK, offset):
+        if offset > size:
+            raise NotDone(Outcome.CHANGED, "it grew while it was read")
+        yield block
+        offset += len(block)
 
 
 def same(one: os.stat_result, other: os.stat_result) -> bool:

@@ -164,12 +164,12 @@ def _settled(
     for descriptor in changed.values():
         system.sync_file_system(descriptor)
     places = {held.item: place.path for held, place, _ in begun}
-    writers = open_writers({(h.status.st_dev, h.status.st_ino) for h, _ in done}) if done else {}
+    writers = open_writers([held.file for held, _ in done])
     for held, folder in done:
         links = os.fstat(held.file).st_nlink
         others = writers.get((held.status.st_dev, held.status.st_ino), [])
         quarantine.note(State.MOVED, held.item, folder=folder, links=links, writers=others)
-        programs = tuple(f"{w['program']} (pid {w['pid']})" for w in others)
+        programs = tuple(w["program"] + (f" (pid {w['pid']})" if "pid" in w else "") for w in others)
         yield Answer(
             held.request.path,
             Outcome.DONE,

@@ -147,7 +147,12 @@ class Places(KnownPlaces):
 
 def mount_of(descriptor: int) -> int:
     """The kernel's number of the mount that an open file is reached by."""
-    found = _MOUNT_ID.search(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
+    # Asked for every file, so without the layers of a file object.
+    info = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = _MOUNT_ID.search(os.read(info, 1024))
+    finally:
+        os.close(info)
     assert found is not None  # since Linux 3.15
     return int(found[1])
 

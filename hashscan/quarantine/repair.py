@@ -186,18 +186,10 @@ def _seal_again(quarantine: Quarantine, item: Item, place: Place) -> None:
         quarantine.note(State.DISPLACED, item.id, place=path_fields(item.place), detail=detail)
         return
     with _closing(_open(place.descriptor, item.id.encode())) as file:
-        if not _is_back_by_another_name(quarantine, item, os.fstat(file)):
+        if not quarantine.is_back_by_another_name(item, os.fstat(file)):
             seal(file)
             system.sync(file)
     quarantine.note(State.STAYS, item.id, detail=detail)
-
-
-def _is_back_by_another_name(quarantine: Quarantine, item: Item, status: os.stat_result) -> bool:
-    return status.st_nlink > 1 and any(
-        other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
-        for other in quarantine.items().values()
-        if other.sha256 == item.sha256 and not other.of_object
-    )
 
 
 def _finish_releasing(quarantine: Quarantine, item: Item, place: Place) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import islice
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import is_sealed, put_back, seal
-from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name, sync_folder
+from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.notes import take_away
@@ -16,6 +19,38 @@ from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
+
+_TOGETHER = 100
+"""Files that are put back together; each is held open by four descriptors."""
+
+
+@dataclass(slots=True)
+class _Returning:
+    """One that is being put back."""
+
+    item: Item
+    place: Place
+    parent: int
+    """Descriptor of the folder it is to have its name in, which only passes through."""
+    name: bytes
+    file: int
+    """Descriptor of what is kept; -1 where nobody knows what that is."""
+    way: str
+    sealed: bool = False
+    """Whether it must be sealed again if it stays."""
+    copy: int = -1
+    private: int = -1
+    """Descriptor of our folder within its own, which has the copy."""
+    leave_private: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def entry(self) -> bytes:
+        return self.item.id.encode()
+
+    @property
+    def on_its_file_system(self) -> int:
+        """A descriptor there that can be synced by."""
+        return self.copy if self.copy >= 0 else self.place.descriptor
 
 
 def restore(quarantine: Quarantine, item: Item) -> None:
@@ -25,28 +60,193 @@ def restore(quarantine: Quarantine, item: Item) -> None:
         NotDone: it stays: it is not in quarantine or was altered, its folder is gone, or its name is taken.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
+    for _, error in restore_all(quarantine, [item]):
+        if error is not None:
+            raise error
+
+
+def restore_all(quarantine: Quarantine, items: Iterable[Item]) -> Iterator[tuple[Item, NotDone | None]]:
+    """Put items back in this order; each is named, with why it stays if it does, once that is on the disk.
+
+    Folders get their times back where the last that was taken from each comes first.
+
+    Raises:
+        OutputError: the quarantine can't be written; `repair` finishes what was begun.
+    """
+    todo = iter(items)
+    while some := list(islice(todo, _TOGETHER)):
+        try:
+            answers = _together(quarantine, some)
+        except OSError as error:
+            raise OutputError(f"what was begun may not last: {error.strerror or error}") from error
+        yield from answers
+
+
+def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, NotDone | None]]:
+    answers: list[tuple[Item, NotDone | None]] = []
+    with ExitStack() as stack:
+        begun: list[_Returning] = []
+        for item in items:
+            try:
+                if item.of_object and item.state in KEPT:
+                    restore_object(quarantine, item)
+                    answers.append((item, None))
+                else:
+                    begun.append(_opened(quarantine, item, stack))
+            except NotDone as error:
+                answers.append((item, error))
+        for one in begun:
+            quarantine.note(State.RESTORING, one.item.id, way=one.way, **one.item.why_back)
+        if begun:
+            quarantine.log.sync()
+        ready: list[_Returning] = []
+        failed: list[tuple[_Returning, Exception]] = []
+        for one in begun:
+            stack.enter_context(one.leave_private)
+            try:
+                _prepare(quarantine, one, stack)
+                ready.append(one)
+            except (OSError, NotDone) as error:
+                failed.append((one, error))
+        # Else a power cut could leave a file in its place that is not its owner's yet.
+        _sync_all(one.on_its_file_system for one in ready)
+        quarantine.log.sync()
+        done: list[_Returning] = []
+        for one in ready:
+            try:
+                _set_in(one)
+                done.append(one)
+            except (OSError, NotDone) as error:
+                failed.append((one, error))
+        _seal_what_stays([one for one, _ in failed], done)
+        answers += [(one.item, _stays(quarantine, one.item, error)) for one, error in failed]
+        answers += [(one.item, None) for one in _settled(quarantine, done)]
+        if begun:
+            quarantine.settle()
+    return answers
+
+
+def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Returning:
+    """Open an item and the folder it goes to.
+
+    Raises:
+        NotDone: it can't be put back.
+    """
     if item.state not in KEPT:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
-    if item.of_object:
-        restore_object(quarantine, item)
-        return
     place = place_of(quarantine, item)
     parent_path, name = split(item.path)
     parent = open_folder(parent_path)
+    stack.callback(os.close, parent)
+    if item.of_another:
+        return _Returning(item, place, parent, name, -1, "rename")
+    file = open_item(item, place)
+    stack.callback(os.close, file)
+    way = "rename" if mount_of(parent) == place.mount else "copy"
+    return _Returning(item, place, parent, name, file, way)
+
+
+def _prepare(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
+    """Make what is to have the name what the file was.
+
+    Raises:
+        NotDone: the copy is not what was kept.
+        OSError: it can't be done.
+    """
+    if one.way == "copy":
+        _copy(quarantine, one, stack)
+    elif one.file >= 0 and not quarantine.is_back_by_another_name(one.item, os.fstat(one.file)):
+        one.sealed = True
+        put_back(one.file, one.item.record["file"])
+
+
+def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
+    before = os.fstat(one.parent)
+    one.private = one.leave_private.enter_context(private_folder(one.parent, one.entry))
+    if _is_as_it_was_left(one.item, before):
+        with suppress(PermissionError):
+            system.set_folder_times(one.parent, before.st_atime_ns, before.st_mtime_ns)
+    one.copy = system.create(one.private, one.entry, 0o600)
+    stack.callback(os.close, one.copy)
     try:
-        if item.of_another:
-            _rename(quarantine, item, place, parent, name)
-            return
-        file = open_item(item, place)
-        try:
-            if mount_of(parent) == place.mount:
-                _restore_within(quarantine, item, place, file, parent, name)
-            else:
-                _restore_across(quarantine, item, place, file, parent, name)
-        finally:
-            os.close(file)
+        copy_content(one.file, one.copy, os.fstat(one.file).st_size)
+        if sha256_of(one.copy) != one.item.sha256:
+            raise NotDone(Outcome.CHANGED, "the copy is not what was kept")
+        put_back(one.copy, one.item.record["file"])
+    except (OSError, NotDone):
+        system.unlink(one.private, one.entry)
+        raise
+    # Which file it is, should we die before the next line.
+    inode = os.fstat(one.copy).st_ino
+    quarantine.note(State.RESTORING, one.item.id, way="copy", inode=inode, **one.item.why_back)
+
+
+def _set_in(one: _Returning) -> None:
+    """Give a file its name, and its folder the times that it had.
+
+    Raises:
+        NotDone: its name is taken.
+        OSError: the disk fails.
+    """
+    before = os.fstat(one.parent)
+    if one.copy >= 0:
+        source, path = one.private, split(one.item.path)[0] + b"/" + private_name(one.entry)
+    else:
+        source, path = one.place.descriptor, one.place.path
+    try:
+        take_away(one.item, source, path, one.parent, one.name)
+        system.rename(source, one.entry, one.parent, one.name)
+    except (OSError, NotDone) as error:
+        if one.copy >= 0:
+            system.unlink(source, one.entry)
+        if isinstance(error, NotDone):
+            raise
+        raise NotDone(Outcome.REFUSED, f"it can't have its name back: {error.strerror}") from error
     finally:
-        os.close(parent)
+        one.leave_private.close()
+    if one.item.folder is not None and _is_as_it_was_left(one.item, before):
+        with suppress(PermissionError):  # an ordinary user, in a folder of another
+            system.set_folder_times(one.parent, before.st_atime_ns, one.item.folder["mtime_ns"])
+
+
+def _is_as_it_was_left(item: Item, folder: os.stat_result) -> bool:
+    """Whether nothing was done in the folder since the item was taken out: then it will be what it was."""
+    return item.folder is not None and folder.st_mtime_ns == item.folder["after_ns"]
+
+
+def _seal_what_stays(failed: list[_Returning], done: list[_Returning]) -> None:
+    back = {(s.st_dev, s.st_ino) for s in (os.fstat(one.file) for one in done if one.file >= 0)}
+    for one in failed:
+        if one.sealed:
+            status = os.fstat(one.file)
+            if (status.st_dev, status.st_ino) not in back:
+                seal(one.file)
+
+
+def _settled(quarantine: Quarantine, done: list[_Returning]) -> list[_Returning]:
+    """See that files are back for good, and only then drop what was copied from and say so in the log."""
+    _sync_all(one.on_its_file_system for one in done)
+    copied = [one for one in done if one.copy >= 0]
+    for one in copied:
+        system.unlink(one.place.descriptor, one.entry)
+    _sync_all(one.place.descriptor for one in copied)
+    for one in done:
+        quarantine.note(State.RESTORED, one.item.id)
+    return done
+
+
+def _sync_all(descriptors: Iterable[int]) -> None:
+    """See that all lasts on the file systems of these."""
+    for descriptor in {os.fstat(descriptor).st_dev: descriptor for descriptor in descriptors}.values():
+        system.sync_file_system(descriptor)
+
+
+def finish(quarantine: Quarantine, item: Item, place: Place) -> None:
+    """Say that an item is back, once no copy of it is kept any more."""
+    with suppress(FileNotFoundError):
+        system.unlink(place.descriptor, item.id.encode())
+    system.sync(place.descriptor)
+    quarantine.note(State.RESTORED, item.id)
 
 
 def place_of(quarantine: Quarantine, item: Item) -> Place:
@@ -84,107 +284,8 @@ def open_item(item: Item, place: Place) -> int:
     return file
 
 
-def _restore_within(
-    quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
-) -> None:
-    quarantine.note(State.RESTORING, item.id, way="rename", **item.why_back)
-    quarantine.log.sync()
-    before = os.fstat(parent)
-    # Else it is back by another of its names, and its owner may have changed it since.
-    sealed = is_sealed(os.fstat(file))
-    try:
-        if sealed:
-            put_back(file, item.record["file"])
-            system.sync(file)
-        take_away(item, place.descriptor, place.path, parent, name)
-        _set_in(item, place.descriptor, parent, name)
-    except (OSError, NotDone) as error:
-        if sealed:
-            seal(file)
-        raise _stays(quarantine, item, error) from error
-    _settle(quarantine, item, place, parent, before)
-
-
-def _rename(quarantine: Quarantine, item: Item, place: Place, parent: int, name: bytes) -> None:
-    """Put back what is not opened, since nobody knows what it is."""
-    quarantine.note(State.RESTORING, item.id, way="rename", **item.why_back)
-    quarantine.log.sync()
-    before = os.fstat(parent)
-    try:
-        _set_in(item, place.descriptor, parent, name)
-    except NotDone as error:
-        raise _stays(quarantine, item, error) from error
-    _settle(quarantine, item, place, parent, before)
-
-
-def _restore_across(
-    quarantine: Quarantine, item: Item, place: Place, file: int, parent: int, name: bytes
-) -> None:
-    quarantine.note(State.RESTORING, item.id, way="copy", **item.why_back)
-    quarantine.log.sync()
-    before = os.fstat(parent)
-    try:
-        with private_folder(parent, item.id.encode()) as private:
-            copy = system.create(private, item.id.encode(), 0o600)
-            try:
-                copy_content(file, copy, os.fstat(file).st_size)
-                if sha256_of(copy) != item.sha256:
-                    raise NotDone(Outcome.CHANGED, "the copy is not what was kept")
-                put_back(copy, item.record["file"])
-                system.sync(copy)
-                # Which file it is, should we die before the next line.
-                inode = os.fstat(copy).st_ino
-                quarantine.note(State.RESTORING, item.id, way="copy", inode=inode, **item.why_back)
-                quarantine.log.sync()
-                where = split(item.path)[0] + b"/" + private_name(item.id.encode())
-                take_away(item, private, where, parent, name)
-                _set_in(item, private, parent, name)
-            except (OSError, NotDone):
-                system.unlink(private, item.id.encode())
-                raise
-            finally:
-                os.close(copy)
-    except (OSError, NotDone) as error:
-        raise _stays(quarantine, item, error) from error
-    _settle(quarantine, item, place, parent, before)
-
-
-def _set_in(item: Item, source: int, parent: int, name: bytes) -> None:
-    try:
-        system.rename(source, item.id.encode(), parent, name)
-    except OSError as error:
-        raise NotDone(Outcome.REFUSED, f"it can't have its name back: {error.strerror}") from error
-
-
-def _settle(quarantine: Quarantine, item: Item, place: Place, parent: int, before: os.stat_result) -> None:
-    """Give the folder its times back and see that all of it is on the disk."""
-    try:
-        _times_of_folder(item, parent, before)
-        sync_folder(parent)
-        finish(quarantine, item, place)
-    except OSError as error:
-        raise OutputError(f"item {item.id} is back, but that may not last: {error.strerror}") from error
-
-
-def finish(quarantine: Quarantine, item: Item, place: Place) -> None:
-    """Say that an item is back, once no copy of it is kept any more."""
-    with suppress(FileNotFoundError):
-        system.unlink(place.descriptor, item.id.encode())
-    system.sync(place.descriptor)
-    quarantine.note(State.RESTORED, item.id)
-    quarantine.settle()
-
-
-def _times_of_folder(item: Item, parent: int, before: os.stat_result) -> None:
-    """Only where nothing was done in the folder since: then it is again what it was."""
-    if item.folder is not None and before.st_mtime_ns == item.folder["after_ns"]:
-        with suppress(PermissionError):  # an ordinary user, in a folder of another
-            system.set_folder_times(parent, before.st_atime_ns, item.folder["mtime_ns"])
-
-
 def _stays(quarantine: Quarantine, item: Item, error: Exception) -> NotDone:
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
     kind = State.DISPLACED if item.of_another else State.STAYS
     quarantine.note(kind, item.id, place=path_fields(item.place), detail=detail)
-    quarantine.settle()
     return error if isinstance(error, NotDone) else NotDone(Outcome.REFUSED, detail)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ from typing import Any, Self
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
-from hashscan.quarantine.items import KEPT, Item, items_of, take_in
+from hashscan.quarantine.items import KEPT, Item, State, items_of, take_in
 from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
 from hashscan.quarantine.objects.keeping import Keeping
 from hashscan.quarantine.objects.stores import Stores
@@ -141,12 +142,25 @@ class Quarantine:
         if not is_sealed(status):
             return None
         for item in self._items.values():
-            if item.of_object:
+            if item.state not in KEPT or item.of_object or item.sha256 != sha256:
                 continue
             facts: Facts = item.record["file"]
-            if item.state in KEPT and facts["inode"] == status.st_ino and item.sha256 == sha256:
+            if facts["inode"] == status.st_ino:
                 return facts
         return None
+
+    def is_back_by_another_name(self, item: Item, status: os.stat_result) -> bool:
+        """Whether a kept file has its owner again, who may have changed what was put back.
+
+        Args:
+            item: what is kept.
+            status: of its file.
+        """
+        return status.st_nlink > 1 and any(
+            other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
+            for other in self._items.values()
+            if other.sha256 == item.sha256 and not other.of_object
+        )
 
     def append(self, line: Line) -> None:
         """Add a line to the log, which is on the disk only after `settle`, or a sync of the log."""
@@ -198,6 +212,7 @@ def _keep_standing(state: Path, standing: Standing) -> None:
         raise OutputError(f"can't write into {state}: {error.strerror}") from error
 
 
+@cache
 def _operator() -> dict[str, Any]:
     """The user of this process, whoever is behind sudo, and whoever logged in."""
     who: dict[str, Any] = {"uid": os.geteuid()}

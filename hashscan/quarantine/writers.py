@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import signal
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,43 @@ _INODE = re.compile(rb"^ino:\s*(\d+)$", re.MULTILINE)
 _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 
 
-def open_writers(identities: Collection[tuple[int, int]]) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Ask /proc who could still write into files that were taken.
-
-    Only root sees all processes. A file that is merely mapped, its descriptor closed, is not seen.
+def open_writers(files: Collection[int]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """Ask who could still write into files that were taken.
 
     Args:
-        identities: device and inode of the files.
+        files: their descriptors, open for reading.
 
     Returns:
-        For each file that somebody writes to: pid, uid and program of each such process.
+        For each file that somebody writes to, by device and inode: pid, uid and program of each such process.
+        Only root sees all; one that can't be seen, or has the file merely mapped, has no pid and uid.
     """
+    suspected: dict[tuple[int, int], bool] = {}
+    for file in files:
+        if (known := _is_written(file)) is not False:
+            status = os.fstat(file)
+            suspected[status.st_dev, status.st_ino] = known is True
+    # A machine may have a hundred thousand descriptors: all are looked at only where there is a reason to.
+    found = _processes(suspected) if suspected else {}
+    unseen = {"program": "a program that can't be seen, or has it mapped"}
+    return found | {file: [unseen] for file, known in suspected.items() if known and file not in found}
+
+
+def _is_written(file: int) -> bool | None:
+    """Whether anybody has a file open, or mapped, for writing; None where the kernel doesn't say."""
+    try:
+        # Whoever opened it meanwhile would break the lease by a signal, which else ends a process.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # another's file, or a file system without leases
+        return None
+    return False
+
+
+def _processes(identities: Collection[tuple[int, int]]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """Those who have files open for writing, as far as /proc shows."""
     found: dict[tuple[int, int], list[dict[str, Any]]] = {}
     inodes = {inode for _, inode in identities}
     for process in os.listdir("/proc"):

@@ -77,6 +77,9 @@ class History:
         self.tree = folder / "tree"
         self.contents = contents()
         self.log: list[str] = []
+        self.policies = random.Random(seed)
+        self.policy = folder / "policy.toml"
+        self.write_policy()
         for name in FOLDERS:
             (self.tree / name).mkdir(parents=True, exist_ok=True)
             for _ in range(2):
@@ -107,6 +110,21 @@ class History:
 
     def write(self, path: Path) -> None:
         path.write_bytes(self.random.choice(self.contents))
+
+    def write_policy(self) -> None:
+        """Decide anew what is to be done about what is found; what is clean is not asked about."""
+        rules = []
+        for _ in range(self.policies.randint(1, 4)):
+            conditions = [
+                f'path = "{self.tree}/{self.policies.choice(("a/", "c/", "*.jpg"))}"',
+                f'category = "{self.policies.choice(("A1", "B2"))}"',
+                f'algorithm = "{self.policies.choice(("md5", "sha256", "pdq"))}"',
+                f"distance = {self.policies.choice((0, 20))}",
+            ]
+            action = self.policies.choice(("report", "review", "held", "quarantine"))
+            rules += ["[[policy]]", f'action = "{action}"']
+            rules += self.policies.sample(conditions, self.policies.randint(0, 2))
+        self.policy.write_text("\n".join(rules))
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.tree.rglob("*") if path.is_file() and not path.is_symlink())
@@ -187,6 +205,8 @@ class History:
         """Change something, perhaps have a sweep killed, and compare."""
         for _ in range(self.random.randint(0, 3)):
             self.change()
+        if self.policies.random() < 0.5:
+            self.write_policy()
         time.sleep(2 * YOUNG_MS / 1000)
         options = self.random.choice(OPTIONS)
         inner = self.folders()
@@ -220,7 +240,7 @@ class History:
     def sweep(self, state: Path, options: Sequence[str], targets: Sequence[Path]) -> Records:
         report = self.folder / f"{state.name}.jsonl"
         ran = self.run(
-            *("scan", *targets, *options, "--accept-shrink", "--report", report),
+            *("scan", *targets, *options, "--accept-shrink", "--report", report, "--policy", self.policy),
             env={**self.env, "HASHSCAN_STATE": str(state), "HASHSCAN_WORKERS": "1"},
         )
         assert ran.code in {0, 1, 3, 4}, (self.log, ran.err)
@@ -266,7 +286,9 @@ def told(records: Records) -> list[str]:
 
 
 def findings(records: Records) -> list[tuple[str, str]]:
-    return sorted((r["path"], r["verdict"]) for r in records if r["type"] == "finding")
+    return sorted(
+        (r["path"], f"{r['verdict']} {r['action']} {r['because']}") for r in records if r["type"] == "finding"
+    )
 
 
 @pytest.mark.parametrize(("seed", "steps"), [(1, 2), pytest.param(101, 6, marks=pytest.mark.slow)])

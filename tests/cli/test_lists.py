@@ -316,7 +316,7 @@ def test_two_pulls_at_once(run: Run, published: Path, root: Path, state: Path) -
 
     def slow(request: object) -> None:
         arrived.set()
-        go_on.wait(30)
+        go_on.wait(120)
         send(request, (published / "metadata" / "timestamp.json").read_bytes())  # type: ignore[arg-type]
 
     with serving(published) as server:
@@ -324,7 +324,7 @@ def test_two_pulls_at_once(run: Run, published: Path, root: Path, state: Path) -
         server.answers["timestamp.json"] = slow
         command = [*COMMAND, "lists", "pull", "national"]
         with subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as first:
-            assert arrived.wait(30)
+            assert arrived.wait(120)
             ran = run("lists", "pull", "national")
             assert ran.code == 11
             assert "another process is writing" in ran.err
@@ -343,7 +343,7 @@ def test_a_pull_asked_to_stop(
 
     def stuck(request: object) -> None:
         arrived.release()
-        go_on.wait(90)
+        go_on.wait()
 
     with serving(published) as server:
         run("lists", "add", "national", server.url, "--root", root)
@@ -351,7 +351,7 @@ def test_a_pull_asked_to_stop(
         command = [*COMMAND, "lists", "pull", "national"]
         with subprocess.Popen(command, env=environment(state), stderr=subprocess.PIPE, text=True) as process:
             for _ in range(AT_ONCE):
-                assert arrived.acquire(timeout=30)
+                assert arrived.acquire(timeout=120)
             process.send_signal(number)
             _, words = process.communicate(timeout=60)
         go_on.set()

@@ -207,7 +207,7 @@ def test_what_was_put_back_is_held_until_another_entry_accuses_it(
     for unread in (1, 4):
         # The second time nothing is read.
         age()
-        ran = run("scan", files, "--report", report, "--policy", move)
+        ran = run("scan", files, "--report", report, "--policy", move, "--quarantine", *TERMS)
         assert ran.code == 1, ran.err
         records = [json.loads(line) for line in report.read_text().splitlines()]
         assert records[-1]["unchanged"] >= unread
@@ -222,11 +222,24 @@ def test_what_was_put_back_is_held_until_another_entry_accuses_it(
         assert "ann/bad" in told(ran)
     (line,) = run("check", f"sha256:{hashlib.sha256(BAD).hexdigest()}").lines
     assert line["verdict"] == "held"
-    publish(run, tmp_path / "second", [entry("s-1", BAD)])
-    pull(run, tmp_path / "second")
-    ran = run("scan", files, "--report", "-", "--policy", move)
+    imported(run, tmp_path, "second", entry("s-1", BAD))
+    moving = ("--policy", move, "--act-on", "local", "--quarantine", *TERMS)
+    ran = run("scan", files, "--report", "-", *moving)
     assert told(ran) == dict.fromkeys(held, ("match", "quarantine"))
     assert all(line["because"].startswith("sha256 equal: entry s-1") for line in ran.lines[1:-1])
+    assert sorted(files.glob("*/*")) == [files / "ann" / "good", files / "bob" / "good"]
+
+
+def test_a_sweep_moves_what_rules_allow_and_nothing_else(
+    run: Run, files: Path, national: None, tmp_path: Path
+) -> None:
+    rules = policy(tmp_path, f'[[policy]]\naction = "quarantine"\npath = "{files}/ann/"\n')
+    ran = run("scan", files, "--report", "-", "--policy", rules, "--quarantine", *TERMS)
+    assert ran.code == 1, ran.err
+    assert told(ran) == {"ann/bad": ("match", "quarantine"), "bob/bad": ("match", "report")}
+    assert because(ran) == {"rule 1: quarantine", "no rule fits"}
+    assert (os.listdir(files / "ann"), sorted(os.listdir(files / "bob"))) == (["good"], ["bad", "good"])
+    assert ran.lines[-1]["quarantine"]["moved"] == 1
 
 
 def test_a_damaged_log_of_the_quarantine_stops_a_sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import stat
@@ -68,6 +69,30 @@ def test_the_place_is_marked_for_backups(room: Room) -> None:
     room.take(room.file("a"))
     tag = room.state / "quarantine" / ".hashscan-quarantine" / "CACHEDIR.TAG"
     assert tag.read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
+def test_a_file_that_grows_for_ever_holds_up_nothing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = room.file("a", b"accused" * 50_000)
+    pread, calls = os.pread, []
+
+    def growing(descriptor: int, size: int, offset: int) -> bytes:
+        calls.append(offset)
+        assert len(calls) < 100
+        os.truncate(path, offset + 2 * size)
+        return pread(descriptor, size, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", growing)
+        (answer,) = room.take(path)
+    assert answer.outcome is Outcome.CHANGED
+    # One that is longer than what was found is not read at all.
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(1 << 43)
+    found = Identity(path.stat().st_ino, 350_000, 0, 0)
+    with Quarantine(room.state) as quarantine:
+        (answer,) = move(quarantine, [Request(os.fsencode(path), {}, "0" * 64, found)], TERMS)
+    assert answer.outcome is Outcome.CHANGED
 
 
 def test_equal_files_are_kept_apart(room: Room) -> None:
@@ -306,6 +331,15 @@ def test_other_names_of_a_file_open_nothing_any_more(any_room: Room) -> None:
     assert (answer.outcome, answer.links) == (Outcome.DONE, 2)
     status = (any_room.files / "second").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0)
+
+
+def test_who_has_it_mapped_is_noticed(any_room: Room) -> None:
+    path, other = any_room.file("a"), any_room.file("b")
+    with path.open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    with mapped, other.open("rb"):
+        answers = any_room.take(path, other)
+    assert [answer.writers for answer in answers] == [("a program that can't be seen, or has it mapped",), ()]
 
 
 def test_open_writers_are_named(room: Room) -> None:

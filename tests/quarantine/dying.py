@@ -12,9 +12,11 @@ from typing import Any
 from hashscan.quarantine import system
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.place import Places
-from hashscan.quarantine.restoring import restore
+from hashscan.quarantine.restoring import restore_all
 from hashscan.quarantine.store import Quarantine
 from tests.quarantine.rooms import NOTE, TERMS, Room, request
+
+NAMES = ("a", "folder/b")
 
 CALLS = [
     name for name, value in vars(system).items() if callable(value) and value.__module__ == system.__name__
@@ -27,9 +29,9 @@ def main(what: str, base: Path, files: Path, across: bool) -> None:
     number = 0
     while True:
         room = Room(base / f"{number}", files / f"{number}")
-        path = room.file("a")
+        paths = [room.file(name) for name in NAMES]
         if what == "restore":
-            room.take(path, note=NOTE)
+            room.take(*paths, note=NOTE)
         if child := os.fork():
             _, status = os.waitpid(child, 0)
             if os.WIFEXITED(status):
@@ -41,10 +43,9 @@ def main(what: str, base: Path, files: Path, across: bool) -> None:
             die_at(number)
             with Quarantine(room.state) as quarantine:
                 if what == "move":
-                    list(move(quarantine, [request(path)], TERMS, NOTE))
+                    list(move(quarantine, [request(path) for path in paths], TERMS, NOTE))
                 else:
-                    for item in quarantine.items().values():
-                        restore(quarantine, item)
+                    list(restore_all(quarantine, quarantine.items().values()))
             code = 0
         finally:
             os._exit(code)

@@ -57,16 +57,22 @@ def in_order(room: Room, path: Path, content: bytes, mode: int) -> str:
     """Where a file is, after all that was begun has been ended; it is in one place, and whole."""
     assert mended(room.state) == []
     assert verify(room.state, None)[2] == []
+    return where_of(room, path, content, mode)
+
+
+def where_of(room: Room, path: Path, content: bytes, mode: int) -> str:
+    """Where a file is; it is in one place, and whole."""
     items = room.items()
     assert not [item for item in items if item.state in UNFINISHED]
-    kept = [item for item in items if item.state in KEPT]
-    for item in kept:
+    all_kept = [item for item in items if item.state in KEPT]
+    for item in all_kept:
         entry = Path(os.fsdecode(item.place)) / item.id
         assert stat.S_IMODE(entry.stat().st_mode) == (0 if os.geteuid() == 0 else 0o400)
         assert entry.read_bytes() == content
         assert item.record["file"]["mode"] == mode
     left = set(os.listdir(room.state / "quarantine" / ".hashscan-quarantine"))
-    assert left - {"CACHEDIR.TAG"} == {item.id for item in kept}
+    assert left - {"CACHEDIR.TAG"} == {item.id for item in all_kept}
+    kept = [item for item in all_kept if item.path == os.fsencode(path)]
     assert [name for name in os.listdir(path.parent) if name.startswith(".hashscan-")] == []
     assert len(kept) <= 1
     if kept and path.exists():

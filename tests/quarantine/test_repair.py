@@ -17,7 +17,8 @@ from hashscan.quarantine import system
 from hashscan.quarantine.items import State
 from hashscan.quarantine.place import Places
 from hashscan.quarantine.verifying import verify
-from tests.quarantine.rooms import Room, in_order, mended
+from tests.quarantine.dying import NAMES
+from tests.quarantine.rooms import Room, mended, where_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,8 +42,11 @@ def test_killed_before_any_step(
     runs = sorted((tmp_path / "states").iterdir(), key=lambda path: int(path.name))
     for state in runs:
         room = Room(state, files / state.name)
-        where = in_order(room, room.files / "a", b"accused", 0o640)
-        ended[where] += 1
+        assert mended(room.state) == []
+        assert verify(room.state, None)[2] == []
+        for name in NAMES:
+            where = where_of(room, room.files / name, b"accused", 0o640)
+            ended[where] += 1
     assert len(runs) > 10
     # The last one was not killed.
     assert where == ("noted" if what == "move" else "there")

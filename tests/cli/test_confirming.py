@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.lists.pulling import client
+from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from tests.cli.conftest import Run
-from tests.cli.published import publish
+from tests.lists.builders import Owner
 
 THEME = b"a theme's picture"
 MANY = 120
@@ -19,29 +21,19 @@ def entry(name: str, content: bytes, category: str = "A1") -> Entry:
     return Entry(name, "sha256", hashlib.sha256(content).digest(), category)
 
 
-def released(run: Run, owner: Path, category: str) -> None:
-    """A version that has the theme's picture, too."""
-    line = f"n-2,sha256,{hashlib.sha256(THEME).hexdigest()},{category}"
-    (owner / "more.csv").write_text(f"id,algorithm,value,category\n{line}\n")
-    for command in (("add", owner / "more.csv"), ("release", "--no-passphrase")):
-        ran = run("publish", *command, "--work", owner / "work")
-        assert ran.code == 0, ran.err
-
-
 @pytest.fixture
-def owner(tmp_path: Path, run: Run) -> Path:
+def owner(tmp_path: Path, state: Path) -> Owner:
     """Of a signed list that is in use here and hits nothing."""
-    folder = tmp_path / "national"
-    publish(run, folder, [entry("n-1", b"of nobody here")])
-    ran = run("lists", "add", "national", folder / "published", "--root", folder / "work" / "root.json")
-    assert ran.code == 0, ran.err
-    ran = run("lists", "pull")
-    assert (ran.code, "no sweep has remembered anything" in ran.err) == (0, True)
-    return folder
+    made = Owner.begin(tmp_path / "owner")
+    made.release([entry("n-1", b"of nobody here")])
+    store = ListStore(state / "lists")
+    client.add(store, "national", str(made.repository), made.root)
+    client.pull(store, "national")
+    return made
 
 
 @pytest.fixture
-def files(tmp_path: Path, owner: Path, run: Run) -> Path:
+def files(tmp_path: Path, owner: Owner, run: Run) -> Path:
     """Very many have one content, and sweeps know them."""
     folder = tmp_path / "files"
     folder.mkdir()
@@ -53,8 +45,8 @@ def files(tmp_path: Path, owner: Path, run: Run) -> Path:
     return folder
 
 
-def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Path, files: Path) -> None:
-    released(run, owner, "A1")
+def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Owner, files: Path) -> None:
+    owner.release([entry("n-2", THEME)])
     for command in (("pull",), ("pull",), ("activate",), ("activate", "--confirm-share", "79.9")):
         ran = run("lists", *command)
         assert ran.code == 3, ran.err
@@ -74,18 +66,19 @@ def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Path, files: Path)
     [("known-good", ()), ("A1", ("--confirm-share", "80")), ("A1", ("--confirm-share", "100"))],
 )
 def test_no_word_is_needed(
-    run: Run, owner: Path, files: Path, category: str, option: tuple[str, ...]
+    run: Run, owner: Owner, files: Path, category: str, option: tuple[str, ...]
 ) -> None:
-    released(run, owner, category)
+    owner.release([entry("n-2", THEME, category)])
     ran = run("lists", "pull", *option)
     assert (ran.code, "WARNING" in ran.err) == (0, False), ran.err
     assert "version 2 (was 1 before)" in ran.err
 
 
-def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner: Path, files: Path) -> None:
-    publish(run, owner.parent / "second", [entry("s-1", THEME)])
-    place = owner.parent / "second"
-    run("lists", "add", "second", place / "published", "--root", place / "work" / "root.json")
+def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner: Owner, files: Path) -> None:
+    second = Owner.begin(owner.folder.parent / "second")
+    second.release([entry("s-1", THEME)])
+    (second.folder / "root.json").write_bytes(second.root)
+    assert run("lists", "add", "second", second.repository, "--root", second.folder / "root.json").code == 0
     ran = run("lists", "pull", "second")
     assert (ran.code, "version 1 is NOT put in use" in ran.err) == (3, True), ran.err
     assert run("lists", "activate", "second", "--discard").code == 0
@@ -95,9 +88,15 @@ def test_a_first_version_is_compared_and_few_files_need_no_word(run: Run, owner:
     assert run("lists", "pull", "second").code == 0
 
 
-def test_a_state_that_can_not_be_read_stops_no_list(run: Run, owner: Path, files: Path, state: Path) -> None:
-    released(run, owner, "A1")
+def test_a_state_that_can_not_be_read_stops_no_list(run: Run, owner: Owner, files: Path, state: Path) -> None:
+    owner.release([entry("n-2", THEME)])
     for column in (state / "sweep").glob("**/sha256"):
         column.write_bytes(b"")
     ran = run("lists", "pull")
     assert (ran.code, "could not be compared with what sweeps know" in ran.err) == (0, True), ran.err
+
+
+def test_where_nothing_is_known_that_is_said(run: Run, owner: Owner) -> None:
+    owner.release([entry("n-2", THEME)])
+    ran = run("lists", "pull")
+    assert (ran.code, "no sweep has remembered anything" in ran.err) == (0, True)

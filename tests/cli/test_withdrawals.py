@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.lists.pulling import client
+from hashscan.lists.store import ListStore
 from hashscan.model import Entry
 from tests.cli.conftest import Ran, Run
-from tests.cli.published import publish
+from tests.lists.builders import Owner
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 TIMES = (1_600_000_000_123_456_789, 1_500_000_000_987_654_321)
@@ -41,26 +43,22 @@ def files(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def owner(tmp_path: Path, run: Run) -> Path:
+def owner(tmp_path: Path, state: Path) -> Owner:
     """Of a signed list that accuses both, which is in use here."""
-    folder = tmp_path / "national"
+    made = Owner.begin(tmp_path / "owner")
     accusing = {"n-1": b"theme.png", "n-2": b"bad.png"}
-    publish(run, folder, [Entry(name, "sha256", sha256(value), "A1") for name, value in accusing.items()])
-    ran = run("lists", "add", folder.name, folder / "published", "--root", folder / "work" / "root.json")
-    assert ran.code == 0, ran.err
-    assert run("lists", "pull").code == 0
-    return folder
+    made.release([Entry(name, "sha256", sha256(content), "A1") for name, content in accusing.items()])
+    store = ListStore(state / "lists")
+    client.add(store, "national", str(made.repository), made.root)
+    client.pull(store, "national")
+    return made
 
 
-def released(run: Run, owner: Path, *publishing: object) -> None:
-    for command in (publishing, ("release", "--no-passphrase")):
-        ran = run("publish", *command, "--work", owner / "work")
-        assert ran.code == 0, ran.err
-
-
-def withdrawn(run: Run, owner: Path, entry: str) -> Ran:
-    released(run, owner, "withdraw", entry)
-    return run("lists", "pull", "national")
+def withdrawn(run: Run, owner: Owner, entry: str) -> Ran:
+    """Pull once an entry was withdrawn."""
+    owner.publisher.withdraw([entry])
+    owner.publisher.release()
+    return run("lists", "pull")
 
 
 def quarantined(run: Run, files: Path) -> dict[str, str]:
@@ -82,7 +80,7 @@ def facts(path: Path) -> tuple[object, ...]:
 
 
 def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
-    run: Run, files: Path, owner: Path, state: Path
+    run: Run, files: Path, owner: Owner, state: Path
 ) -> None:
     theme = files / "theme.png"
     before, accessed = facts(theme), theme.stat().st_atime_ns
@@ -126,19 +124,17 @@ def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
 
 
 def test_what_comes_back_into_the_list_before_it_was_restored_stays(
-    run: Run, files: Path, owner: Path
+    run: Run, files: Path, owner: Owner
 ) -> None:
     quarantined(run, files)
     assert "WARNING" in withdrawn(run, owner, "n-1").err
-    entry = f"n-1,sha256,{sha256(b'theme.png').hex()},A1"
-    (owner / "again.csv").write_text(f"id,algorithm,value,category\n{entry}\n")
-    released(run, owner, "add", owner / "again.csv")
+    owner.release([Entry("n-1", "sha256", sha256(b"theme.png"), "A1")])
     ran = run("lists", "pull")
     assert (ran.code, "WARNING" in ran.err) == (0, False)
     assert run("quarantine", "restore", "--withdrawn").out == ""
 
 
-def test_what_stays_is_said_and_is_not_destroyed(run: Run, files: Path, owner: Path) -> None:
+def test_what_stays_is_said_and_is_not_destroyed(run: Run, files: Path, owner: Owner) -> None:
     item = quarantined(run, files)["theme.png"]
     withdrawn(run, owner, "n-1")
     (files / "theme.png").write_bytes(b"another")
@@ -152,7 +148,7 @@ def test_what_stays_is_said_and_is_not_destroyed(run: Run, files: Path, owner: P
 
 
 def test_a_pull_succeeds_beside_a_quarantine_that_is_locked_or_damaged(
-    run: Run, files: Path, owner: Path, state: Path
+    run: Run, files: Path, owner: Owner, state: Path
 ) -> None:
     quarantined(run, files)
     code = (
@@ -176,9 +172,10 @@ def test_a_pull_succeeds_beside_a_quarantine_that_is_locked_or_damaged(
     assert "WARNING: 1 in quarantine" in run("lists", "pull").err
 
 
-def test_what_is_only_staged_withdraws_nothing_yet(run: Run, files: Path, owner: Path) -> None:
+def test_what_is_only_staged_withdraws_nothing_yet(run: Run, files: Path, owner: Owner) -> None:
     quarantined(run, files)
-    released(run, owner, "withdraw", "n-1")
+    owner.publisher.withdraw(["n-1"])
+    owner.publisher.release()
     ran = run("lists", "pull", "--stage")
     assert (ran.code, "WARNING" in ran.err) == (0, False)
     assert "WARNING: 1 in quarantine" in run("lists", "activate").err

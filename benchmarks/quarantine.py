@@ -5,8 +5,9 @@
 Run it as root, with the Python that has hashscan. In turn, a thousand fresh files are moved by `hashscan
 quarantine add`, by `sha256sum` and `mv`, and by those with a `sync` at the end; with --far, which names a
 folder on another file system, from there as well. `hashing` is what reading and digesting takes by itself:
-md5, sha1 and sha256, and sha256 once more. `starting` is `add --dry-run`, which does nothing else. Then
-sweeps over as many files, all of which a list accuses, are timed with and without `--quarantine`.
+md5, sha1 and sha256, and sha256 once more. `starting` is `add --dry-run`, which does nothing else; `restore`
+puts all back. Then sweeps over as many files, all of which a list accuses, are timed with and without
+`--quarantine`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import measure
 from sweep import HASHSCAN, machine
 
 OURS, STARTING, HASHING = "hashscan quarantine add", "starting", "hashing"
+BACK = "hashscan quarantine restore"
 SWEEP, MOVING = "hashscan scan", "hashscan scan --quarantine"
 TERMS = ["--retain-min", "1d", "--destroy-by", "2d"]
 PEERS = {
@@ -52,20 +54,15 @@ def timed(name: str, files: Path, work: Path, number: int, size: int) -> measure
         paths = lay_out(Path(there) / "files", number, size)
         moved = Path(here) / "moved"
         moved.mkdir()
-        if name in {OURS, STARTING}:
-            dry = ["--dry-run"] if name == STARTING else []
-            command = [
-                *HASHSCAN,
-                "quarantine",
-                "add",
-                *paths,
-                "--reason",
-                "r",
-                *TERMS,
-                "--state",
-                f"{here}/state",
-                *dry,
-            ]
+        if name in {OURS, STARTING, BACK}:
+            state = ["--state", f"{here}/state"]
+            command = [*HASHSCAN, "quarantine", "add", *paths, "--reason", "r", *TERMS, *state]
+            if name == STARTING:
+                command += ["--dry-run"]
+            elif name == BACK:
+                subprocess.run(command, check=True, capture_output=True)
+                os.sync()
+                command = [*HASHSCAN, "quarantine", "restore", "--all", *state]
         elif name == HASHING:
             sums = "; ".join(f"{tool}sum -- * > /dev/null" for tool in ("md5", "sha1", "sha256", "sha256"))
             command = ["sh", "-c", f"cd {there}/files; {sums}"]
@@ -122,17 +119,17 @@ def compare_sweeps(title: str, files: Path, work: Path, number: int, size: int, 
 
 def compare(title: str, files: Path, work: Path, number: int, size: int, runs: int) -> None:
     """Print what each contender takes for a file, in milliseconds."""
-    names = [OURS, STARTING, HASHING, *PEERS]
+    names = [OURS, BACK, STARTING, HASHING, *PEERS]
     samples: dict[str, list[measure.Sample]] = {name: [] for name in names}
     for _ in range(runs):
         for name in names:
             samples[name].append(timed(name, files, work, number, size))
     wall = {name: statistics.median(s.wall for s in samples[name]) / number * 1e3 for name in names}
     print(f"\n{title}: {number} files of {size} bytes, median of {runs} runs, ms a file")
-    print(f"{'':26}{'wall':>8}{'CPU':>8}{'ratio':>8}")
+    print(f"{'':28}{'wall':>8}{'CPU':>8}{'ratio':>8}")
     for name in names:
         cpu = statistics.median(s.cpu for s in samples[name]) / number * 1e3
-        print(f"{name:26}{wall[name]:8.3f}{cpu:8.3f}{wall[name] / wall[OURS]:8.2f}")
+        print(f"{name:28}{wall[name]:8.3f}{cpu:8.3f}{wall[name] / wall[OURS]:8.2f}")
     beyond = wall[OURS] - wall[STARTING] - wall[HASHING]
     print(f"beyond starting and hashing: {beyond:.3f} ms a file")
 

@@ -156,4 +156,4 @@ def export(
 
 
 def _categories(item: Item) -> set[str]:
-    return {match["category"] for match in item.record["accusation"].get("matches", ())}
+    return {match["category"] for match in item.matches}

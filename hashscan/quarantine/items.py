@@ -112,6 +112,11 @@ class Item:
         return (str(user), uid) if user else (uid,)
 
     @property
+    def matches(self) -> list[Mapping[str, Any]]:
+        """The entries that accused it, as far as the report that named them is sound."""
+        return [match for match in listed(self.record["accusation"].get("matches")) if _is_match(match)]
+
+    @property
     def why_back(self) -> dict[str, Any]:
         """What the log says of putting it back where nothing accuses it any more."""
         return {"withdrawals": self.withdrawals} if self.withdrawn else {}
@@ -153,6 +158,19 @@ def take_in(items: dict[str, Item], line: Line) -> None:
     elif line["type"] in {WITHDRAWN, ACCUSED}:
         items[name].withdrawals = tuple(line["withdrawals"])
         items[name].withdrawn = line["type"] == WITHDRAWN
+
+
+def listed(value: Any) -> list[Any]:
+    """A list out of a report, which somebody else may have written; an empty one where it is none."""
+    return value if isinstance(value, list) else []
+
+
+def _is_match(match: Any) -> bool:
+    return (
+        isinstance(match, dict)
+        and all(isinstance(match.get(key), str) for key in ("list", "entry", "algorithm", "category"))
+        and all(isinstance(match.get(key), int) for key in ("distance", "threshold"))
+    )
 
 
 def path_fields(path: bytes) -> dict[str, str]:

@@ -163,9 +163,9 @@ def _prepare(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
 def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
     before = os.fstat(one.parent)
     one.private = one.leave_private.enter_context(private_folder(one.parent, one.entry))
-    if _is_as_it_was_left(one.item, before):
-        with suppress(PermissionError):
-            system.set_folder_times(one.parent, before.st_atime_ns, before.st_mtime_ns)
+    # By its time others that are put back into it with this one know that nothing else was done there.
+    with suppress(PermissionError):
+        system.set_folder_times(one.parent, before.st_atime_ns, before.st_mtime_ns)
     one.copy = system.create(one.private, one.entry, 0o600)
     stack.callback(os.close, one.copy)
     try:

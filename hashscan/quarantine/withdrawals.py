@@ -10,7 +10,7 @@ from hashscan.lists.latest import Latest, latest
 from hashscan.lists.store import ListStore
 from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_KEPT, TEST_CATEGORY, Entry
 from hashscan.quarantine.compared import mark_of, remember
-from hashscan.quarantine.items import ACCUSED, KEPT, WITHDRAWN, Item
+from hashscan.quarantine.items import ACCUSED, KEPT, WITHDRAWN, Item, listed
 from hashscan.quarantine.store import Quarantine
 
 _ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
@@ -60,11 +60,10 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
 
 def accusers(item: Item) -> list[_Match]:
     """The matches on whose word an item is kept; none of one that was added by hand."""
-    accusation = item.record["accusation"]
-    lists = {info["name"] for info in accusation.get("lists", ())}
+    lists = _lists_of(item)
     speaking = [
         match
-        for match in accusation.get("matches", ())
+        for match in item.matches
         if match["list"] in lists
         and match["category"] != KNOWN_GOOD_CATEGORY
         and match["distance"] <= match["threshold"]
@@ -73,12 +72,27 @@ def accusers(item: Item) -> list[_Match]:
     return [match for match in speaking if match["category"] in _ACTING] or speaking
 
 
+def _lists_of(item: Item) -> dict[str, tuple[int, frozenset[str]]]:
+    """By name the lists that accused an item: their version then, and their keys."""
+    return {
+        info["name"]: (info["version"], frozenset(filter(_is_text, info.get("key_ids") or ())))
+        for info in listed(item.record["accusation"].get("lists"))
+        if isinstance(info, dict)
+        and _is_text(info.get("name"))
+        and isinstance(info.get("version"), int)
+        and isinstance(info.get("key_ids"), list | None)
+    }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def _judge(
     item: Item, name: str, now: Latest, entries: Mapping[str, Sequence[Entry]], gone: dict[_Key, int]
 ) -> None:
     """Bring up to date which of an item's entries are gone from one list."""
-    was = next(info for info in item.record["accusation"]["lists"] if info["name"] == name)
-    if not now.follows(was["version"] or 0, was["key_ids"] or ()):
+    if not now.follows(*_lists_of(item)[name]):
         return
     for match in accusers(item):
         if match["list"] != name:
@@ -109,7 +123,7 @@ def _note(quarantine: Quarantine, item: Item, gone: Mapping[_Key, int]) -> bool:
     """Log what has changed for an item, once; whether nothing accuses it any more."""
     standing = sorted({(match["list"], match["entry"]) for match in accusers(item)} - gone.keys())
     # Of very many matches not all were kept, and those that were not may speak still.
-    whole = len(item.record["accusation"].get("matches", ())) < MATCHES_KEPT
+    whole = len(listed(item.record["accusation"].get("matches"))) < MATCHES_KEPT
     withdrawn = bool(gone) and not standing and whole
     if gone.keys() == _so_far(item).keys():
         return withdrawn

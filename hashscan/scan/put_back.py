@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ class PutBack:
 def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
     """What was put back by the sha256 of its content.
 
-    The log is gone through twice, so that only what was put back is ever held: some 300 bytes a content.
+    The log is gone through twice, so that nothing but what was put back is ever held, less than a kilobyte of
+    each.
 
     Args:
         state: the state folder; None where there is none.
@@ -49,14 +51,14 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
     if state is None or not folder_of(state).exists():
         return {}
     folder = folder_of(state)
-    restored: dict[str, Line] = {}
+    restored: dict[str, tuple[str, str]] = {}
     displaced: set[str] = set()
     for line, _ in read_log(folder):
         if line["type"] == State.DISPLACED:
             displaced.add(line["item"])
         elif line["type"] == State.RESTORED and line["item"] not in displaced:
             # What came along in a file's place has another content than the record tells.
-            restored[line["item"]] = line
+            restored[line["item"]] = str(line["time"])[:10], sys.intern(_name(line["operator"]))
     if not restored:
         return {}
     found: dict[bytes, PutBack] = {}
@@ -70,7 +72,7 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
         if sha256 in found:
             entries |= found[sha256].entries
         entries = shared.setdefault(entries, entries)
-        found[sha256] = PutBack(str(ended["time"])[:10], _name(ended["operator"]), entries)
+        found[sha256] = PutBack(*ended, entries)
     return found
 
 

@@ -39,7 +39,7 @@ def deciding(
     """
     unasked: list[str] = []
     for rule in rules:
-        if not _is_for(rule, match):
+        if not _is_for(rule, match) or _asks_owner(rule, subject) is False:
             continue
         answers = {"path": _asks_path(rule, subject), "owner": _asks_owner(rule, subject)}
         if all(answers.values()):

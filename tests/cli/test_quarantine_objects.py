@@ -16,7 +16,7 @@ import pytest
 from tests.cli.conftest import Ran, Run
 from tests.sources.objects.buckets import SECRET, TestBucket, credentials
 
-TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
+TERMS = ("--retain-min", "90d", "--destroy-by", "365d", "--act-on", "local")
 BAD = b"accused"
 KEYS = [b"a//b.jpg", b"plain.jpg", "ümläut/€ ?#&=+".encode()]
 

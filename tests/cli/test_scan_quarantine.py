@@ -111,21 +111,18 @@ def test_moved_and_not_missed(run: Run, www: Path, tmp_path: Path, age: Callable
     assert (ran.code, "had 30" in ran.err) == (3, True), ran.err
     assert run("quarantine", "restore", "--all").code == 0
     ran = run("scan", www, "--report", report)
-    assert (ran.code, records(report)[-1]["verdicts"]["match"]) == (1, 20), ran.err
+    assert (ran.code, records(report)[-1]["verdicts"]["held"]) == (1, 20), ran.err
 
 
 def test_what_was_moved_between_two_sweeps_is_not_missed_either(run: Run, www: Path, tmp_path: Path) -> None:
     report = tmp_path / "found.jsonl"
     assert run("scan", www, "--report", report).code == 1
     assert run("quarantine", "add", report, *TERMS).code == 0
-    ran = run("scan", www, "--report", report)
-    assert ran.code == 0, ran.err
     # A sweep that does not come by the folder lets nothing stand that is in quarantine.
-    assert run("quarantine", "restore", "--all").code == 0
-    assert run("scan", www, "--report", report).code == 1
-    assert run("quarantine", "add", report, *TERMS).code == 0
     ran = run("scan", www, "--report", report, "--time-budget", "0.000001")
     assert [line for line in records(report) if line["type"] == "standing"] == [], ran.err
+    ran = run("scan", www, "--report", report)
+    assert ran.code == 0, ran.err
 
 
 def test_what_could_not_be_moved_makes_the_sweep_incomplete(run: Run, www: Path, tmp_path: Path) -> None:

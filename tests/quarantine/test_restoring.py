@@ -13,7 +13,7 @@ import pytest
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, State
 from hashscan.quarantine.moving import move
-from hashscan.quarantine.restoring import restore
+from hashscan.quarantine.restoring import restore, restore_all
 from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.verifying import verify
 from tests.quarantine.conftest import needs_root
@@ -29,16 +29,13 @@ def any_room(request: pytest.FixtureRequest) -> Room:
     return room
 
 
-def restore_all(room: Room) -> list[str]:
+def all_back(room: Room) -> list[str]:
     """What stays, in words."""
-    troubles = []
     with Quarantine(room.state) as quarantine:
-        for item in reversed([i for i in quarantine.items().values() if i.state in KEPT]):
-            try:
-                restore(quarantine, item)
-            except NotDone as error:
-                troubles.append(f"{error.outcome.value}: {error}")
-    return troubles
+        kept = [item for item in quarantine.items().values() if item.state in KEPT]
+        answers = list(restore_all(quarantine, reversed(kept)))
+    assert len(answers) == len(kept)
+    return [f"{error.outcome.value}: {error}" for _, error in answers if error is not None]
 
 
 def laid_out(folder: Path, number: int) -> None:
@@ -78,7 +75,7 @@ def round_trip(room: Room, tmp_path: Path, number: int) -> None:
     assert {answer.outcome for answer in answers} == {Outcome.DONE}
     assert len(answers) > number
     assert not [path for path in paths if path.exists()]
-    assert restore_all(room) == []
+    assert all_back(room) == []
     compared = subprocess.run(
         ["rsync", "-aAXHnc", "--itemize-changes", "--delete", f"{room.files}/", f"{copy}/"],
         capture_output=True,
@@ -106,7 +103,7 @@ def test_a_file_comes_back(any_room: Room) -> None:
     path = any_room.file("a")
     before = path.stat()
     any_room.take(path)
-    assert restore_all(any_room) == []
+    assert all_back(any_room) == []
     after = path.stat()
     assert in_order(any_room, path, b"accused", 0o640) == "there"
     assert (after.st_atime_ns, after.st_mtime_ns) == (before.st_atime_ns, before.st_mtime_ns)
@@ -115,16 +112,30 @@ def test_a_file_comes_back(any_room: Room) -> None:
         restore(quarantine, any_room.items()[0])
 
 
+def test_files_of_one_folder_come_back_together_with_its_time(any_room: Room) -> None:
+    paths = [any_room.file(f"d/{number}") for number in range(5)]
+    os.utime(paths[0].parent, ns=(10**18, 10**18))
+    any_room.take(*paths)
+    with Quarantine(any_room.state) as quarantine:
+        items = list(reversed(quarantine.items().values()))
+        assert [(item.id, error) for item, error in restore_all(quarantine, items)] == [
+            (item.id, None) for item in items
+        ]
+    assert [path.read_bytes() for path in paths] == [b"accused"] * 5
+    assert paths[0].parent.stat().st_mtime_ns == 10**18
+    assert verify(any_room.state, None)[1:] == (0, [])
+
+
 def test_nothing_is_replaced(any_room: Room) -> None:
     path = any_room.file("a")
     any_room.take(path)
     path.write_bytes(b"a new one")
-    assert [words.split(":")[0] for words in restore_all(any_room)] == ["refused"]
+    assert [words.split(":")[0] for words in all_back(any_room)] == ["refused"]
     assert path.read_bytes() == b"a new one"
     assert verify(any_room.state, None)[1:] == (1, [])
     path.unlink()
     assert in_order(any_room, path, b"accused", 0o640) == "kept"
-    assert restore_all(any_room) == []
+    assert all_back(any_room) == []
     assert in_order(any_room, path, b"accused", 0o640) == "there"
 
 
@@ -132,10 +143,10 @@ def test_a_folder_that_is_gone_or_a_link(any_room: Room) -> None:
     path = any_room.file("d/a")
     any_room.take(path)
     path.parent.rmdir()
-    assert [words.split(":")[0] for words in restore_all(any_room)] == ["gone"]
+    assert [words.split(":")[0] for words in all_back(any_room)] == ["gone"]
     (any_room.files / "elsewhere").mkdir()
     path.parent.symlink_to("elsewhere")
-    assert [words.split(":")[0] for words in restore_all(any_room)] == ["raced"]
+    assert [words.split(":")[0] for words in all_back(any_room)] == ["raced"]
     assert os.listdir(any_room.files / "elsewhere") == []
     assert verify(any_room.state, None)[1:] == (1, [])
 
@@ -152,7 +163,7 @@ def test_what_is_gone_or_altered_is_said_and_stays(room: Room) -> None:
     troubles = verify(room.state, None)[2]
     assert [t.split(": ", 1)[0] for t in troubles] == [f"item {item}" for item in items]
     assert ["opened" in troubles[0], "altered" in troubles[1], "permissions" in troubles[2]] == [True] * 3
-    assert sorted(words.split(":")[0] for words in restore_all(room)) == ["changed", "gone"]
+    assert sorted(words.split(":")[0] for words in all_back(room)) == ["changed", "gone"]
     assert [path.exists() for path in paths] == [False, False, True]
 
 
@@ -163,5 +174,5 @@ def test_what_was_displaced_can_be_put_back(room: Room, monkeypatch: pytest.Monk
         item = room.items()[0]
         quarantine.note(State.DISPLACED, item.id, place={"path": os.fsdecode(item.place)}, detail="")
         quarantine.settle()
-    assert restore_all(room) == []
+    assert all_back(room) == []
     assert path.exists()

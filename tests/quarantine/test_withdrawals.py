@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hashscan.lists import latest
 from hashscan.lists.pulling import client
@@ -292,6 +295,39 @@ def test_lists_may_lie_in_the_state_of_the_user_who_sweeps(server: Server, tmp_p
     before = sorted(lists.rglob("*"))
     assert server.flagged() == (item,)
     assert sorted(lists.rglob("*")) == before
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.sampled_from(["e0", NAME, "A1", "sha256", "../x", "é"]),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            key: JSON | st.lists(JSON | st.dictionaries(st.sampled_from(fields), JSON), max_size=3)
+            for key, fields in (
+                ("matches", ["list", "entry", "algorithm", "category", "distance", "threshold"]),
+                ("lists", ["name", "version", "key_ids"]),
+            )
+        },
+    )
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_report_said_is_survived(server: Server, accusation: dict[str, Any]) -> None:
+    if not server.files:
+        server.take(0)
+    name = f"item-{secrets.token_hex(8)}"
+    with Quarantine(server.room.state) as quarantine:
+        quarantine.append({**server.item(0).record, "item": name, "accusation": accusation})
+        quarantine.append({"type": "moved", "item": name})
+    assert set(server.flagged()) <= {name}
 
 
 def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.model import MATCHES_KEPT, Match
+from hashscan.quarantine import store
 from hashscan.quarantine.items import State
 from hashscan.quarantine.store import Quarantine
 from hashscan.scan.put_back import read_put_back
@@ -59,7 +60,7 @@ def test_what_is_kept_gone_or_was_moved_by_hand_is_not_put_back(log: Log) -> Non
 
 
 def test_what_was_put_back(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SUDO_USER", "alice")
+    monkeypatch.setattr(store, "_operator", lambda: {"uid": 0, "user": "root", "sudo": "alice"})
     log.say("1", State.MOVING, State.MOVED, accusation=accused("e-1"))
     log.say("1", State.RESTORING, State.RESTORED)
     back = read_put_back(log.state)[SHA256]

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -86,6 +87,8 @@ class ChangeableS3Store(S3Store, ChangeableStore):
             else:
                 answer = self._create_in_parts(named, options, content, size)
         version = str(answer.get("VersionId", ""))
+        # Some say so where no versions are kept, and then know none of this name.
+        version = "" if version == "null" else version
         return Description(size, str(answer.get("ETag", "")), version, "", properties)
 
     def _create_in_parts(
@@ -201,6 +204,8 @@ def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterato
 
 
 def _trouble(status: int, code: str, rights: str) -> FileTrouble | Transient:
+    if status == HTTPStatus.NOT_IMPLEMENTED:
+        return FileTrouble(Reason.IO_ERROR, "the server does not know how")
     trouble = refused(status, code)
     if isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION:
         return FileTrouble(Reason.PERMISSION, f"{trouble.detail}; it needs {rights}")

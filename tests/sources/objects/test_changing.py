@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
@@ -17,6 +18,7 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import s3_changing
 from hashscan.sources.objects.changing import ChangeableStore, Properties, TakenError, named
 from hashscan.sources.objects.source import ObjectSource
+from hashscan.sources.objects.store import Transient
 
 from . import test_az, test_gs
 from .azurite import PROGRAM, azurite
@@ -182,8 +184,8 @@ def test_a_large_one_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         ground = s3(stack, versioned=False)
         stack.enter_context(closing(ground.store))
-        made(ground.store, b"key", content, ground.properties)
-        told = ground.store.describe(named(b"key"))
+        answer = made(ground.store, b"key", content, ground.properties)
+        told = ground.store.describe(named(b"key", answer.etag, answer.version))
         assert told.etag.endswith('-3"')
         assert told.properties["Metadata"] == ground.properties["Metadata"]
         assert content_of(ground.store, b"key") == content
@@ -207,6 +209,24 @@ def test_a_service_that_heeds_no_condition_is_compared_before(monkeypatch: pytes
         assert why(lambda: store.delete(named(b"key", first.etag))) is Reason.REPLACED
         assert store.delete(named(b"key", store.describe(named(b"key")).etag)) is False
         assert bucket.listed() == []
+
+
+def test_a_service_without_tags_and_acls(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    with closing(store):
+        made(store, b"key", b"x")
+        status = [501]
+
+        def failing(**_: object) -> None:
+            response = {"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": status[0]}}
+            raise ClientError(response, "x")  # type: ignore[arg-type]
+
+        for name in ("get_object_tagging", "get_object_acl"):
+            monkeypatch.setattr(store._client, name, failing)
+        assert store.describe(named(b"key")).unread == ("tags", "ACL")
+        status[0] = 503
+        with pytest.raises(Transient):
+            store.describe(named(b"key"))
 
 
 def test_versions_that_a_bucket_begins_to_keep(bucket: TestBucket) -> None:
@@ -259,8 +279,6 @@ def test_google_s_acl_need_not_be_readable() -> None:
 
 
 def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
-    from botocore.exceptions import ClientError
-
     with credentials(), TestBucket() as bucket:
         store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
         with closing(store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,17 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
                 yield from ((node.lineno, f"hashscan.{alias.name}") for alias in node.names)
             else:
                 yield node.lineno, node.module
+
+
+def test_every_room_is_installed() -> None:
+    """Where the tests run, all of the source is at hand; a wheel has only what is named."""
+    project = PACKAGE.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("tests an installed package without its source")
+    named = set(tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
+    assert named == {
+        ".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")
+    }
 
 
 def test_every_room_has_a_floor() -> None:

@@ -91,7 +91,7 @@ def test_every_room_is_installed() -> None:
     if not project.exists():
         pytest.skip("tests an installed package without its source")
     named = set(tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
-    assert named == {
+    assert {name for name in named if not name.startswith("hashlists")} == {
         ".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")
     }
 

@@ -118,6 +118,7 @@ def _accuses(match: Mapping[str, Any], without: frozenset[str]) -> bool:
     return (
         match["category"] in ACTING_CATEGORIES
         and match["distance"] <= match["threshold"]
+        and match["algorithm"] in ALGORITHMS
         and not ALGORITHMS[match["algorithm"]].review_only
         and not without & match.keys()
     )

@@ -75,6 +75,7 @@ class Mover:
         self._by_rules = bool(policy.rules)
         self._act_on = policy.act_on
         self._unbacked = Counter[Weak]()
+        self._named = 0
         self._told = told
         if os.geteuid() != 0:
             told("an ordinary user can move nothing but own files, and that user can open them still")
@@ -148,6 +149,8 @@ class Mover:
             else move(quarantine, requests, self._terms, self._note)
         )
         answers = {(answer.path, answer.version): answer for answer in given}
+        # A file may have been named twice, and is moved once.
+        self.outcomes.update(answer.outcome for answer in answers.values())
         for finding, request in zip(findings, asked, strict=True):
             yield (
                 finding
@@ -166,7 +169,6 @@ class Mover:
 
     def _said(self, finding: Record, request: Request, answer: Answer) -> Record:
         """The record of a finding with what came of it."""
-        self.outcomes[answer.outcome] += 1
         path = os.fsdecode(request.path)
         said: dict[str, Any] = {"outcome": answer.outcome.value}
         if answer.item:
@@ -184,6 +186,7 @@ class Mover:
                 said["no_note"] = answer.no_note
             return {**finding, "action": Action.QUARANTINE.value, "quarantine": said}
         said["detail"] = answer.detail
-        if self.left <= _SAID:
+        self._named += 1
+        if self._named <= _SAID:
             self._told(f"not moved: {path}: {answer.outcome.value}: {answer.detail}")
         return {**finding, "quarantine": said}

@@ -53,19 +53,40 @@ class Breaker:
                 tally.owners.add(owner)
 
     def judge(self, finding: Record) -> Record:
-        """The record of a finding in the end: held, where only entries accuse that hit too much."""
+        """The record of a finding in the end: held, where only entries accuse that hit too much.
+
+        Where others accuse as well it stays a match, but those that hit too much have no part in it. Rules of
+        a policy may have had it moved on their word alone, so it is then only reported.
+        """
         if finding["verdict"] != Verdict.MATCH:
             return finding
         accusing = _accusing(finding, _IN_THE_END)
         words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
-        if not words or len(words) < len(accusing):
+        if not words:
             return finding
+        if len(words) < len(accusing):
+            return self._without(finding, words[0])
         return {
             **finding,
             "verdict": Verdict.HELD.value,
             "action": Action.HELD.value,
             "because": f"{finding['because']}; but {words[0]}{_too_much(len(words))}",
         }
+
+    def _without(self, finding: Record, words: str) -> Record:
+        """The record of a finding without the say of entries that hit too much."""
+        matches = [
+            {**match, "withheld": self._words(key)}
+            if _accuses(match, _IN_THE_END) and self._has_tripped(self._tallies[key])
+            else match
+            for match in finding["matches"]
+            for key in [_key(match)]
+        ]
+        because = f"{finding['because']}; but {words}, so that nothing is moved on its word"
+        judged = {**finding, "matches": matches, "because": because}
+        if finding.get("action") == Action.QUARANTINE:
+            judged["action"] = Action.REPORT.value
+        return judged
 
     @property
     def has_tripped(self) -> bool:
@@ -89,7 +110,10 @@ class Breaker:
 
     def _words(self, key: Key) -> str:
         tally = self._tallies[key]
-        of = f" of more than {self._limits.owners} owners" if len(tally.owners) > self._limits.owners else ""
+        number = len(tally.owners)
+        owners = f"more than {self._limits.owners}" if number > self._limits.owners else str(number)
+        # Of one owner's files, someone may have made so many on purpose.
+        of = f" of {owners} owner{'s' * (number != 1)}" if number else ""
         return f"entry {key[1]} of list {key[0]} hits {tally.files} files{of}"
 
 
@@ -128,14 +152,19 @@ def _too_much(entries: int) -> str:
 
 def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
     """The entries that accuse a file by themselves, each once, but those of which something else is said."""
-    keys = ((str(m["list"]), str(m["entry"])) for m in finding.get("matches", ()) if _accuses(m, without))
+    keys = (_key(match) for match in finding.get("matches", ()) if _accuses(match, without))
     return list(dict.fromkeys(keys))
+
+
+def _key(match: Mapping[str, Any]) -> Key:
+    return str(match["list"]), str(match["entry"])
 
 
 def _accuses(match: Mapping[str, Any], without: frozenset[str]) -> bool:
     return (
         match["category"] in ACTING_CATEGORIES
         and match["distance"] <= match["threshold"]
+        and match["algorithm"] in ALGORITHMS
         and not ALGORITHMS[match["algorithm"]].review_only
         and not without & match.keys()
     )

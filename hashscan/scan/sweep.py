@@ -281,7 +281,14 @@ def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
         return None
     from hashscan.scan.mover import Mover
 
-    return Mover(settings.state, settings.quarantine, observer.told, settings.access, settings.policy)
+    return Mover(
+        settings.state,
+        settings.quarantine,
+        observer.told,
+        settings.access,
+        settings.policy,
+        settings.targets,
+    )
 
 
 def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:

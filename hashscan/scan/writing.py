@@ -104,7 +104,8 @@ class Writing:
         settlement.settle(act)
         summary.hold(settlement.held)
         self._settled = True
-        for sink in self._sinks:
+        # A file has had the first words already, and standard output nothing yet.
+        for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
             if settlement.changed or sink.destination is None:
                 sink.settle(settlement.records())
         for record in settlement.records():

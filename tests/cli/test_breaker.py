@@ -118,7 +118,7 @@ def test_too_many_files(run: Run, www: Path, tmp_path: Path, target: str) -> Non
         assert found == {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
         assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "sweep", "summary")
         assert lines[-1]["verdicts"]["held"] == 5
-        assert "hits 5 files: too much to be right" in ran.err
+        assert "hits 5 files of 1 owner: too much to be right" in ran.err
     (www / "theme0").unlink()
     ran, lines = swept()
     assert {line["verdict"] for line in lines[1:-1]} == {"match"}
@@ -162,7 +162,10 @@ def test_of_all_shards_together(run: Run, www: Path, tmp_path: Path) -> None:
         assert "BREAKER" not in ran.err
     merged = tmp_path / "merged.jsonl"
     ran = run("report", "merge", *shards, "--output", merged)
-    assert (ran.code, "BREAKER: entry e-theme of list national hits 8 files" in ran.err) == (1, True)
+    assert (ran.code, "BREAKER: entry e-theme of list national hits 8 files of 1 owner" in ran.err) == (
+        1,
+        True,
+    )
     verdicts = Counter(line["verdict"] for line in findings(merged).values())
     assert verdicts == {"held": 8, "match": 1}
     assert records(merged)[-1]["verdicts"]["held"] == 8

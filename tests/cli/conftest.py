@@ -61,12 +61,12 @@ def age(state: Path) -> Callable[[], None]:
 
 
 def runner(state: Path) -> Run:
-    """What runs commands with a state folder."""
+    """What runs commands with a state folder; sweeps have one worker, as each begins a decoder of its own."""
 
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
-            env=environment(state, env),
+            env=environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})}),
             capture_output="stdout" not in options,
             text=True,
             timeout=120,

@@ -53,7 +53,7 @@ SETUP = 3
 COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 
 FOUND = {
-    "hashscan lists pull && hashscan scan --known",
+    "hashscan lists pull; hashscan scan --known",
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
     "hashscan scan /var/www --report found.jsonl",
@@ -62,7 +62,7 @@ FOUND = {
     "hashscan check photo.jpg --policy policy.toml",
     "hashscan scan /var/www --policy policy.toml --report judged.jsonl",
     "hashscan lookup --distance 20 photo.jpg",
-    "hashscan lists pull national && hashscan scan /var/www --one-file-system "
+    "hashscan lists pull national; hashscan scan /var/www --one-file-system "
     "--report /var/lib/hashscan/last.jsonl",
 }
 """Commands that find something here, and so exit with 1."""

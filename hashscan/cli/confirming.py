@@ -73,7 +73,7 @@ class Gate:
             f"WARNING: version {compared.new.version} is NOT put in use: {reach.entries} of its new entries "
             f"would hit {reach.files} of {reach.known} known files, more than {self._share:g} %. It is kept "
             f"aside: see `hashscan lists diff {self._name} --would-hit`, and ask the list's owner; where it "
-            f"is right, say `hashscan lists activate {self._name} --confirm`"
+            f"is right, say `hashscan lists activate {self._name} --confirm --only {compared.new.version}`"
         )
         return False
 

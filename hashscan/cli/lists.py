@@ -66,8 +66,12 @@ def status(names: tuple[str, ...], state: Path) -> int:
 def _say_staged(name: str, staged: ListInfo | None) -> None:
     """Say what waits to be put in use."""
     if staged is not None:
-        words = printable(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
-        say(f"hashscan: list {name}: version {staged.version} is staged, {staged.state.value}: {words}")
+        what = printable(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
+        say(
+            f"hashscan: list {name}: version {staged.version} is staged and NOT in use, "
+            f"{staged.state.value}: {what}; see `hashscan lists diff {name}` "
+            f"and `hashscan lists activate {name}`"
+        )
 
 
 def _say_attempts(name: str, attempts: Attempts) -> None:

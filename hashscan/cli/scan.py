@@ -22,7 +22,7 @@ from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
-from hashscan.cli.screen import human_bytes, say, show_findings, show_standing
+from hashscan.cli.screen import human_bytes, printable, say, show_findings, show_standing
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, PolicyRule, Shard
 from hashscan.registry import REPORT_FORMATS
@@ -300,7 +300,7 @@ def sweep(settings: SweepSettings) -> int:
     if settings.known:
         say("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
     if outcome.shortcomings:
-        say(f"hashscan: incomplete: {', '.join(outcome.shortcomings)}")
+        say(f"hashscan: incomplete: {printable(', '.join(outcome.shortcomings))}")
     if outcome.only_test:
         say("hashscan: only test entries were matched; this says nothing about real material")
     elif tests := outcome.summary.test_findings:

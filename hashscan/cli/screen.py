@@ -17,7 +17,13 @@ ROWS_SHOWN = 50
 
 def printable(text: str) -> str:
     """The text with everything replaced that a terminal could take for a command."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() else f"\\x{_byte_of(c):02x}" for c in text)
+
+
+def _byte_of(character: str) -> int:
+    """A byte that is no text, as the file system has it, or else the character's number."""
+    number = ord(character)
+    return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
 
 
 def say(text: str = "") -> None:
@@ -81,8 +87,16 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
     show_table(
         title,
         ("verdict", "path", "because"),
-        ((str(f["verdict"]), str(f["path"]), str(f["because"])) for f in findings),
+        ((_verdict_of(f), str(f["path"]), str(f["because"])) for f in findings),
     )
+
+
+def _verdict_of(finding: Mapping[str, Any]) -> str:
+    """The verdict, and what came of an attempt to move the file."""
+    outcome = finding.get("quarantine", {}).get("outcome")
+    if outcome is None:
+        return str(finding["verdict"])
+    return f"{finding['verdict']}, {'moved' if outcome == 'done' else f'NOT moved: {outcome}'}"
 
 
 def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:

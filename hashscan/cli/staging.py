@@ -26,9 +26,23 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--discard", "drop", is_flag=True, help="Drop the staged version instead.")
 @click.option("--confirm", is_flag=True, help="However many of the known files its new entries hit.")
+@click.option(
+    "--only",
+    "version",
+    type=int,
+    metavar="VERSION",
+    help="Only if it is still this version of one list that is staged: a pull may have brought a newer one.",
+)
 @confirm_share_option
 @state_option
-def activate(names: tuple[str, ...], drop: bool, confirm: bool, confirm_share: float, state: Path) -> int:
+def activate(
+    names: tuple[str, ...],
+    drop: bool,
+    confirm: bool,
+    version: int | None,
+    confirm_share: float,
+    state: Path,
+) -> int:
     """Put in use what a pull has kept aside, after verifying it again; all when none is named.
 
     Asks no server. The version that is in use stays so when anything is wrong. A version whose new entries
@@ -39,6 +53,8 @@ def activate(names: tuple[str, ...], drop: bool, confirm: bool, confirm_share: f
     from hashscan.lists.store import ListStore
 
     store = ListStore(state / "lists")
+    if version is not None and (drop or len(names) != 1):
+        raise UsageError("--only says which version of one list", advice="Name one list, without --discard.")
     code = EXIT_CLEAN
     for name in names or _staged(store):
         if drop:
@@ -46,7 +62,7 @@ def activate(names: tuple[str, ...], drop: bool, confirm: bool, confirm_share: f
             say(f"hashscan: list {name}: the staged version is dropped")
             continue
         gate = Gate(name, state, confirm_share)
-        done = activation.activate(store, name, None if confirm else gate)
+        done = activation.activate(store, name, None if confirm else gate, only=version)
         for words in gate.words:
             say(f"hashscan: {words}")
         if done is None:

@@ -46,6 +46,13 @@ class NotDone(Exception):
         self.outcome = outcome
 
 
+class UnsureError(NotDone):
+    """A server's last answer was lost, so where a thing is can't be told yet; `repair` will find out."""
+
+    def __init__(self, why: NotDone) -> None:
+        super().__init__(Outcome.REFUSED, f"how it ended can't be told yet, say verify --repair later: {why}")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a sweep saw of a file; its device is left out, since that changes when a machine is started."""

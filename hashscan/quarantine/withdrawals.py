@@ -67,7 +67,7 @@ def accusers(item: Item) -> list[_Match]:
         if match["list"] in lists
         and match["category"] != KNOWN_GOOD_CATEGORY
         and match["distance"] <= match["threshold"]
-        and "excepted" not in match
+        and not {"excepted", "doubt", "withheld"} & match.keys()
     ]
     return [match for match in speaking if match["category"] in _ACTING] or speaking
 

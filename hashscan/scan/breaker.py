@@ -53,20 +53,40 @@ class Breaker:
                 tally.owners.add(owner)
 
     def judge(self, finding: Record) -> Record:
-        """The record of a finding in the end: held, where only entries accuse that hit too much."""
+        """The record of a finding in the end: held, where only entries accuse that hit too much.
+
+        Where others accuse as well it stays a match, but those that hit too much have no part in it. Rules of
+        a policy may have had it moved on their word alone, so it is then only reported.
+        """
         if finding["verdict"] != Verdict.MATCH:
             return finding
         accusing = _accusing(finding, _IN_THE_END)
         words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
-        if not words or len(words) < len(accusing):
+        if not words:
             return finding
-        more = f", and so do {len(words) - 1} more entries" if len(words) > 1 else ""
+        if len(words) < len(accusing):
+            return self._without(finding, words[0])
         return {
             **finding,
             "verdict": Verdict.HELD.value,
             "action": Action.HELD.value,
-            "because": f"{finding['because']}; but {words[0]}, which is too much to be right{more}",
+            "because": f"{finding['because']}; but {words[0]}{_too_much(len(words))}",
         }
+
+    def _without(self, finding: Record, words: str) -> Record:
+        """The record of a finding without the say of entries that hit too much."""
+        matches = [
+            {**match, "withheld": self._words(key)}
+            if _accuses(match, _IN_THE_END) and self._has_tripped(self._tallies[key])
+            else match
+            for match in finding["matches"]
+            for key in [_key(match)]
+        ]
+        because = f"{finding['because']}; but {words}, so that nothing is moved on its word"
+        judged = {**finding, "matches": matches, "because": because}
+        if finding.get("action") == Action.QUARANTINE:
+            judged["action"] = Action.REPORT.value
+        return judged
 
     @property
     def has_tripped(self) -> bool:
@@ -90,13 +110,30 @@ class Breaker:
 
     def _words(self, key: Key) -> str:
         tally = self._tallies[key]
-        of = f" of more than {self._limits.owners} owners" if len(tally.owners) > self._limits.owners else ""
+        number = len(tally.owners)
+        owners = f"more than {self._limits.owners}" if number > self._limits.owners else str(number)
+        # Of one owner's files, someone may have made so many on purpose.
+        of = f" of {owners} owner{'s' * (number != 1)}" if number else ""
         return f"entry {key[1]} of list {key[0]} hits {tally.files} files{of}"
 
 
 def limits_fields(limits: BreakerLimits) -> dict[str, int]:
     """What a report says of the limits."""
     return {"owners": limits.owners, "files": limits.files}
+
+
+def is_still_held(finding: Record, because: str) -> bool:
+    """Whether a finding is the one that a breaker has held before, when it could be counted.
+
+    Args:
+        finding: its record, or what that says of verdict, reason and matches, without a breaker.
+        because: why it was held.
+    """
+    if finding["verdict"] != Verdict.MATCH:
+        return False
+    # One more entry that accuses it is heard.
+    end = _too_much(len(_accusing(finding, _IN_THE_END)))
+    return because.startswith(f"{finding['because']}; but entry ") and because.endswith(end)
 
 
 def owner_of(finding: Record) -> Owner | None:
@@ -108,16 +145,26 @@ def owner_of(finding: Record) -> Owner | None:
     return owner if isinstance(owner, int) else None
 
 
+def _too_much(entries: int) -> str:
+    more = f", and so do {entries - 1} more entries" if entries > 1 else ""
+    return f", which is too much to be right{more}"
+
+
 def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
     """The entries that accuse a file by themselves, each once, but those of which something else is said."""
-    keys = ((str(m["list"]), str(m["entry"])) for m in finding.get("matches", ()) if _accuses(m, without))
+    keys = (_key(match) for match in finding.get("matches", ()) if _accuses(match, without))
     return list(dict.fromkeys(keys))
+
+
+def _key(match: Mapping[str, Any]) -> Key:
+    return str(match["list"]), str(match["entry"])
 
 
 def _accuses(match: Mapping[str, Any], without: frozenset[str]) -> bool:
     return (
         match["category"] in ACTING_CATEGORIES
         and match["distance"] <= match["threshold"]
+        and match["algorithm"] in ALGORITHMS
         and not ALGORITHMS[match["algorithm"]].review_only
         and not without & match.keys()
     )

@@ -139,6 +139,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         known.finish()
         summary = run.summary
         further = writing.settle(summary)
+        known.hold(writing.held())
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
         if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))

@@ -61,16 +61,27 @@ class Settlement:
         if not self._records.number or (act is None and not self._breaker.has_tripped):
             return
         self.changed = True
-        first, self._records = self._records, _Records()
-        judged: Iterable[Record] = map(self._breaker.judge, first)
-        for record in judged if act is None else act(judged):
-            self.held += record["verdict"] == Verdict.HELD
-            self._records.put(record)
-        first.close()
+        last = _Records()
+        judged: Iterable[Record] = map(self._breaker.judge, self._records)
+        try:
+            for record in judged if act is None else act(judged):
+                self.held += record["verdict"] == Verdict.HELD
+                last.put(record)
+        except BaseException:
+            # What was found is still to be told, by its first word.
+            last.close()
+            raise
+        self._records.close()
+        self._records = last
 
     def records(self) -> Iterator[Record]:
         """The last words that were found, or the first ones where they weren't yet."""
         return iter(self._records)
+
+    def last_held(self) -> Iterator[Record]:
+        """Those records that the breaker has made held."""
+        records = self._records if self.held else ()
+        return (record for record in records if record["verdict"] == Verdict.HELD)
 
     def said(self) -> list[str]:
         """What the breaker has to say, a line each."""

@@ -214,6 +214,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             for record in ending.standing:
                 emit(record)
         further = writing.settle(summary, mover.act(begun, lambda: run.stopped) if mover and whole else None)
+        if memory is not None:
+            memory.hold(writing.held())
         if whole and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}
@@ -279,7 +281,14 @@ def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
         return None
     from hashscan.scan.mover import Mover
 
-    return Mover(settings.state, settings.quarantine, observer.told, settings.access, settings.policy)
+    return Mover(
+        settings.state,
+        settings.quarantine,
+        observer.told,
+        settings.access,
+        settings.policy,
+        settings.targets,
+    )
 
 
 def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,7 +104,8 @@ class Writing:
         settlement.settle(act)
         summary.hold(settlement.held)
         self._settled = True
-        for sink in self._sinks:
+        # A file has had the first words already, and standard output nothing yet.
+        for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
             if settlement.changed or sink.destination is None:
                 sink.settle(settlement.records())
         for record in settlement.records():
@@ -112,6 +113,10 @@ class Writing:
         for words in settlement.said():
             self._observer.told(words)
         return settlement.fields()
+
+    def held(self) -> Iterator[Record]:
+        """What accused files and is held by the last word; once that was said."""
+        return self._settlement.last_held()
 
     def conclude(
         self,

@@ -51,10 +51,18 @@ def test_it_takes_a_word_to_accuse_very_many(run: Run, owner: Owner, files: Path
         ran = run("lists", *command)
         assert ran.code == 3, ran.err
         assert f"1 of its new entries would hit {MANY} of {MANY + 30} known files" in ran.err
-        assert "lists activate national --confirm" in ran.err
+        assert "lists activate national --confirm --only 2" in ran.err
     assert "version 2 is staged" in run("lists", "status").err
     assert run("scan", files).code == 0
-    ran = run("lists", "activate", "--confirm")
+    assert "NOT in use" in run("lists", "status").err
+    owner.release([entry("n-3", b"of nobody either")])
+    assert run("lists", "pull").code == 3
+    # Somebody has looked at version 2, and that is not the one which waits by now.
+    ran = run("lists", "activate", "national", "--confirm", "--only", "2")
+    assert (ran.code, "version 3 of the list 'national' is staged, and not 2" in ran.err) == (2, True)
+    assert run("lists", "activate", "--confirm", "--only", "3").code == 2
+    assert run("scan", files).code == 0
+    ran = run("lists", "activate", "national", "--confirm", "--only", "3")
     assert (ran.code, "WARNING" in ran.err) == (0, False)
     assert run("scan", files).code == 1
     ran = run("lists", "pull")

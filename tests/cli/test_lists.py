@@ -293,7 +293,7 @@ def test_a_new_version_is_looked_at_before_it_is_used(
     assert "version 2 (staged; 1 is in use): 7 entries" in run("lists", "pull", "--stage").err
     ran = run("lists", "status")
     assert ran.code == 0
-    assert "list national: version 2 is staged, fresh: 7 entries" in ran.err
+    assert "list national: version 2 is staged and NOT in use, fresh: 7 entries" in ran.err
     assert "list national: sha256: 1 A1, 1 test" in ran.err
     ran = run("lists", "diff", "--entries")
     assert ran.code == 0

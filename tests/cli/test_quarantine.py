@@ -90,6 +90,16 @@ def test_a_note_is_left_and_swept_like_any_file(report: Path, tmp_path: Path, ru
     assert bad.read_bytes() == b"accused"
 
 
+def test_a_spoilt_report_is_refused_before_anything_is_touched(report: Path, run: Run, state: Path) -> None:
+    first, finding, *rest = report.read_text().splitlines(keepends=True)
+    spoilt = json.dumps({**json.loads(finding), "matches": [5]}) + "\n"
+    report.write_text("".join([first, finding, spoilt, *rest]))
+    ran = run("quarantine", "add", report, *TERMS, *ON)
+    assert (ran.code, f"{report}, line 3: " in ran.err) == (2, True), ran.err
+    assert left(report) == ["bad", "odd"]
+    assert not (state / "quarantine").exists()
+
+
 def test_terms_have_no_default(report: Path, run: Run, state: Path) -> None:
     for given in ((), TERMS[:2], TERMS[2:]):
         ran = run("quarantine", "add", report, *given)

@@ -71,6 +71,16 @@ def test_findings_are_told_although_nothing_is_there_to_be_read(
     assert {r["path"]: r for r in records[1:-1]} == expected
 
 
+def test_a_file_that_other_options_found_is_gone_with_the_last_of_its_folder(
+    run: Run, known: Known, swept: Path
+) -> None:
+    for file in swept.iterdir():
+        if file.is_file():
+            file.unlink()
+    assert run("scan", swept, "--list", "ours", "--one-file-system", "--accept-shrink").code == 1
+    assert found(known()[1]) == {"copied.jpg": "match"}
+
+
 def test_targets_keep_it_to_a_part(known: Known, swept: Path) -> None:
     assert found(known(swept / "sub")[1]) == {"copied.jpg": "match"}
     assert found(known(swept / "listed.jpg")[1]) == {"listed.jpg": "match"}

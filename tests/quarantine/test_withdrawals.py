@@ -154,7 +154,7 @@ def test_who_was_named_by_hand_is_never_flagged(server: Server) -> None:
 
 
 def test_only_what_accuses_is_asked(server: Server) -> None:
-    """What is excepted, only near, for review or known to be good keeps nothing in quarantine."""
+    """What is excepted, held back, only near, for review or known to be good keeps nothing in quarantine."""
     speaks = server.accusation(["e0"])
     (match,) = speaks["matches"]
     for number, more in enumerate(
@@ -164,6 +164,8 @@ def test_only_what_accuses_is_asked(server: Server) -> None:
             {"category": "other"},
             {"category": "known-good"},
             {"list": "another"},
+            {"withheld": "rule 1: held"},
+            {"doubt": "a chart"},
         )
     ):
         speaks["matches"].append({**match, "entry": f"e{number + 1}", **more})

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hashscan.model import Weak
+from hashscan.quarantine.accusing import request_of
 from hashscan.scan.breaker import Breaker, owner_of
 from hashscan.settings import BreakerLimits
 
@@ -66,6 +68,26 @@ def test_what_is_held_anyway_counts() -> None:
     assert tripped(*[held] * 9, finding(MATCH), owners=5) == ["e"]
 
 
+def test_an_entry_that_hits_too_much_has_no_part_in_what_others_accuse() -> None:
+    """Or a file would be moved on its word, when the other alone is one on whose word nothing is moved."""
+    other = {**MATCH, "entry": "other", "list": "local"}
+    breaker = Breaker(BreakerLimits(9, 1))
+    breaker.count(finding(MATCH), 1)
+    both = finding(MATCH, other, action="quarantine", inode=1, size=1, mtime_ns=1, ctime_ns=1)
+    breaker.count(both, 1)
+    words = "entry e of list l hits 2 files of 1 owner"
+    judged = breaker.judge(both)
+    assert (judged["verdict"], judged["action"]) == ("match", "report")
+    assert judged["matches"] == [{**MATCH, "withheld": words}, other]
+    assert judged["because"] == f"b; but {words}, so that nothing is moved on its word"
+    assert breaker.judge(judged) == judged
+    lists = [{"name": "l", "state": "fresh"}, {"name": "local", "state": "local"}]
+    sweep = {"type": "sweep", "lists": lists}
+    assert request_of(both, sweep) is not None
+    assert request_of(judged, sweep) is None
+    assert request_of(judged, sweep, [Weak.LOCAL]) is not None
+
+
 def test_nobody_knows_whose_it_is() -> None:
     breaker = Breaker(BreakerLimits(1, 9))
     for _ in range(9):
@@ -110,5 +132,8 @@ def test_against_a_plain_count(files: list[tuple[set[str], int, str]], owners: i
         if verdict == "match" and entries <= bad:
             assert (last["verdict"], last["action"]) == ("held", "held")
             assert last["because"].startswith("b; but entry ")
+        elif verdict == "match" and entries & bad:
+            assert (last["verdict"], last["action"]) == ("match", "report")
+            assert {match["entry"] for match in last["matches"] if "withheld" in match} == entries & bad
         else:
             assert last == one

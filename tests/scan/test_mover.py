@@ -54,6 +54,13 @@ def moves(tmp_path: Path) -> Mover:
     return Mover(tmp_path / "state", QuarantineSettings(1, 2), lambda words: None)
 
 
+def test_what_is_named_twice_is_moved_once(tmp_path: Path, moves: Mover) -> None:
+    found = findings(tmp_path / "files", 3)
+    records = list(moves.act(SWEEP, lambda: False)([*found, found[0]]))
+    assert [record["quarantine"]["outcome"] for record in records] == ["done"] * 4
+    assert (moves.outcomes[Outcome.DONE], moves.left) == (3, 0)
+
+
 def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) -> None:
     found = findings(tmp_path / "files", 450)
     os.unlink(found[3]["path"])

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
+import pytest
+
+from hashscan.errors import OutputError
 from hashscan.reports.base import Record
 from hashscan.scan.settling import Settlement
 from hashscan.settings import BreakerLimits
@@ -49,6 +52,20 @@ def test_what_hits_too_much_is_held_and_never_acted_on() -> None:
         assert (settlement.changed, settlement.held) == (True, 3)
         assert settlement.fields()["breaker"]["held"] == 3
         assert "3 files are held" in settlement.said()[-1]
+
+
+def test_when_acting_fails_all_that_was_found_is_still_there() -> None:
+    def act(records: Iterable[Record]) -> Iterator[Record]:
+        for number, record in enumerate(records):
+            if number == 2:
+                raise OutputError("the quarantine failed: no space")
+            yield record
+
+    with closing(Settlement(BreakerLimits())) as settlement:
+        taken(settlement, 5)
+        with pytest.raises(OutputError):
+            settlement.settle(act)
+        assert [record["path"] for record in settlement.records()] == [f"/{n}" for n in range(5)]
 
 
 def test_more_than_memory_takes() -> None:

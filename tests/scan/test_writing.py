@@ -35,3 +35,27 @@ def test_broken_off(tmp_path: Path) -> None:
     )
     assert [line.get("verdict") for line in file] == [None, "match", "review"]
     assert [line.get("verdict") for line in screen] == [None, "review", "match"]
+
+
+SETTLE = (
+    WRITE.replace(
+        'reports = [ReportTarget("jsonl", None), ReportTarget("jsonl", Path(sys.argv[1]))]',
+        'reports = [ReportTarget("jsonl", Path(sys.argv[1])), ReportTarget("jsonl", None)]',
+    )
+    .replace(
+        "    raise KeyboardInterrupt",
+        "    Path(sys.argv[1]).parent.rename(Path(sys.argv[1]).parent.with_name('gone'))\n"
+        "    writing.settle(Summary(), lambda findings: findings)",
+    )
+    .replace("from hashscan.settings", "from hashscan.scan.summary import Summary\nfrom hashscan.settings")
+)
+
+
+def test_a_file_that_fails_takes_nothing_from_standard_output(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "report"
+    path.parent.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", SETTLE, path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "can't write the report" in done.stderr
+    assert [json.loads(line).get("verdict") for line in done.stdout.splitlines()] == [None, "review", "match"]

@@ -49,19 +49,22 @@ def staged_info(store: ListStore, name: str) -> ListInfo | None:
         return opened.info
 
 
-def activate(store: ListStore, name: str, admits: Admits | None = None) -> Activated | None:
+def activate(
+    store: ListStore, name: str, admits: Admits | None = None, *, only: int | None = None
+) -> Activated | None:
     """Put the staged version in use, after comparing all of it with what was signed.
 
     Args:
         store: keeps the list.
         name: of the list.
         admits: asked first, if given.
+        only: the version that somebody has looked at; another is left staged.
 
     Returns:
         What was done; None where it was not admitted, and stays staged.
 
     Raises:
-        UsageError: no version is staged.
+        UsageError: no version is staged, or another.
         ListTrustError: it doesn't hold what was signed any more; the last good version stays.
         LockedError: another process writes this list.
         OutputError: the list's folder can't be written.
@@ -75,6 +78,11 @@ def activate(store: ListStore, name: str, admits: Admits | None = None) -> Activ
             raise ListTrustError(
                 f"the staged version of {name!r} can't be used: {opened.info.problem}",
                 advice="The last good version stays in use. Stage it anew: `hashscan lists pull --stage`.",
+            )
+        if only not in (None, opened.info.version):
+            raise UsageError(
+                f"version {opened.info.version} of the list {name!r} is staged, and not {only}",
+                advice=f"Look at it with `hashscan lists diff {name} --would-hit` first.",
             )
         before = open_repository(name, active, root, now, thoroughness=Thoroughness.SIZES) if active else None
         usable = before is not None and before.info.state in USABLE_STATES

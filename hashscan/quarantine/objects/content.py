@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
 from hashscan.model import Item
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.holding import NotDone, Outcome, UnsureError
 from hashscan.quarantine.objects.stores import asked, not_done
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError, named
@@ -77,9 +77,24 @@ def store_new(
 
     Raises:
         NotDone: something is there already, or it can't be stored; nothing of ours is left there.
+        UnsureError: something of ours may be left there.
         OSError: nothing can be written here.
     """
+    made = _create(store, key, file, properties, sha256, folder)
+    try:
+        found = whole(store, key, sha256, folder, made)
+    except (NotDone, OSError):
+        _take_back(store, key, made)
+        raise
+    if found is None:
+        _take_back(store, key, made)
+        raise NotDone(Outcome.REFUSED, "what was stored is not what was sent")
+    return found
 
+
+def _create(
+    store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
+) -> Description:
     lost = False
 
     def create() -> Description:
@@ -91,18 +106,29 @@ def store_new(
             raise
 
     try:
-        made = asked(create)
+        return asked(create)
     except TakenError as error:
-        # Whose answer was lost may be our own.
+        reason = NotDone(Outcome.REFUSED, "its name is taken")
+        reason.__cause__ = error
+    except NotDone as error:
+        reason = error
+    # What is there, and whose answer was lost, may be our own.
+    try:
         there = whole(store, key, sha256, folder) if lost else None
-        if there is None:
-            raise NotDone(Outcome.REFUSED, "its name is taken") from error
-        made = there
-    found = whole(store, key, sha256, folder, made)
-    if found is None:
+    except NotDone as error:
+        raise UnsureError(error) from error
+    if there is None:
+        raise reason
+    return there
+
+
+def _take_back(store: ChangeableStore, key: bytes, made: Description) -> None:
+    """Delete what was stored just now; what has taken its place stays."""
+    try:
         drop(store, key, made)
-        raise NotDone(Outcome.REFUSED, "what was stored is not what was sent")
-    return found
+    except NotDone as error:
+        if error.outcome is not Outcome.RACED:
+            raise UnsureError(error) from error
 
 
 def whole(

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hashscan.model import Item as StoredItem
-from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request
+from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request, UnsureError
 from hashscan.quarantine.items import Item, State, path_fields
 from hashscan.quarantine.objects.content import digests_of, fetched
 from hashscan.quarantine.objects.stores import asked
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.sources.objects.changing import ChangeableStore, Description, named
+from hashscan.sources.objects.store import Transient
 
 if TYPE_CHECKING:
     from hashscan.quarantine.moving import Retention
@@ -31,6 +32,7 @@ def move_object(quarantine: Quarantine, request: Request, retention: Retention) 
 
     Raises:
         NotDone: it stays where it is, or what has taken its place does.
+        UnsureError: that can't be told yet.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     stores = quarantine.stores
@@ -63,6 +65,9 @@ def move_object(quarantine: Quarantine, request: Request, retention: Retention) 
         item = quarantine.item(name)
         try:
             copy = quarantine.keeping.put(item, file)
+        except UnsureError:
+            quarantine.settle()
+            raise
         except NotDone as error:
             raise left(quarantine, item, error) from error
     finish_moving(quarantine, item, store, exact, copy)
@@ -81,14 +86,49 @@ def finish_moving(
 
     Raises:
         NotDone: it stays, or what has taken its place does.
+        UnsureError: that can't be told yet.
     """
     item.copy = copy
+    lost = False
+
+    def delete() -> bool:
+        nonlocal lost
+        try:
+            return store.delete(exact)
+        except Transient:
+            lost = True
+            raise
+
     try:
-        compared = asked(lambda: store.delete(exact))
+        compared = asked(delete)
     except NotDone as error:
+        try:
+            gone = lost and _is_gone(store, exact, error)
+        except UnsureError:
+            quarantine.settle()
+            raise
+        if gone:
+            moved(quarantine, item, copy, leaves=store.deletes, **more)
+            return
         quarantine.keeping.drop(item)
         raise left(quarantine, item, error) from error
     moved(quarantine, item, copy, compared=compared, leaves=store.deletes, **more)
+
+
+def _is_gone(store: ChangeableStore, exact: StoredItem, error: NotDone) -> bool:
+    """Whether an object is there no more, whose deletion may have gone well before it failed.
+
+    Then the copy is all there is of it.
+    """
+    if error.outcome is not Outcome.REFUSED:
+        return True
+    try:
+        asked(lambda: store.describe(exact))
+    except NotDone as unknown:
+        if unknown.outcome is Outcome.REFUSED:
+            raise UnsureError(unknown) from unknown
+        return True
+    return False
 
 
 def moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
@@ -107,7 +147,7 @@ def moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
 def lacking(item: Item) -> str:
     """What should be known of an object that was moved, in words, if anything."""
     words = []
-    if not item.latest["compared"]:
+    if not item.latest.get("compared", True):
         words.append("its store can't compare as it deletes, so that was done just before")
     if unread := item.record["object"]["unread"]:
         words.append(f"what could not be read won't be put back: {', '.join(unread)}")

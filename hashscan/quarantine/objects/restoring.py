@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.holding import NotDone, Outcome, UnsureError
 from hashscan.quarantine.items import Item, State
 from hashscan.quarantine.objects.content import store_new
 from hashscan.quarantine.store import Quarantine
@@ -16,6 +16,7 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
 
     Raises:
         NotDone: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
+        UnsureError: whether it is back can't be told yet.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
@@ -25,6 +26,9 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
         properties = item.record["object"]["properties"]
         try:
             made = store_new(store, key, file, properties, item.sha256, quarantine.places.own.path)
+        except UnsureError:
+            quarantine.settle()
+            raise
         except NotDone as error:
             raise stays(quarantine, item, error) from error
         except OSError as error:

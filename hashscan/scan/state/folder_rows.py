@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from hashscan.scan.shards import shard_of
 from hashscan.scan.state.filesystems import name_of
 from hashscan.scan.state.listings import Listing, from_bytes, joined
-from hashscan.scan.state.presence import is_folder_gone
+from hashscan.scan.state.presence import files_in, is_folder_gone
 from hashscan.sources.base import shown_path
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 
@@ -62,11 +62,12 @@ class FolderRows:
             listings.append(from_bytes(listing))
             if number not in self._in_pieces:
                 continue
-            pieces = self._database.execute(
-                "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
-            )
-            listings.extend(from_bytes(piece) for (piece,) in pieces)
+            listings.extend(self._pieces(number))
         return found, joined(listings), len(listings) > 1
+
+    def _pieces(self, folder: int) -> list[Listing]:
+        rows = self._database.execute("SELECT listing FROM pieces WHERE folder=? ORDER BY id", (folder,))
+        return [from_bytes(piece) for (piece,) in rows]
 
     def find_or_make(self, path: bytes, filesystem: int) -> int:
         """The row of a folder, which may be a new, empty one."""
@@ -116,10 +117,7 @@ class FolderRows:
             if not count:
                 self._drop([(number,)])
                 continue
-            pieces = self._database.execute(
-                "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
-            )
-            kept = joined([from_bytes(stored), *(from_bytes(piece) for (piece,) in pieces)])
+            kept = joined([from_bytes(stored), *self._pieces(number)])
             names = kept.names.split(b"/") if len(kept) else []
             self._put(
                 number,
@@ -181,7 +179,7 @@ class FolderRows:
         """Forget the folders of a target that its complete sweep shows to be gone.
 
         Those that it did not meet and that its own scope came by last are gone, unless some could not be
-        entered. Others may only be left out now, and are looked for.
+        entered. Others may only be left out now, and are looked for, as are the files of this shard in them.
 
         Args:
             scope: of the target.
@@ -200,10 +198,27 @@ class FolderRows:
             for number, path, filesystem, last in rows
             if beneath(path)
             and (everywhere or filesystem in there)
-            and ((last == scope and not closed) or is_folder_gone(path))
+            and ((last == scope and not closed) or is_folder_gone(path) or self._lose_files(number, path))
         ]
         self._drop(gone)
         return len(gone)
+
+    def _lose_files(self, folder: int, path: bytes) -> bool:
+        """Forget the files of a folder that are gone; whether none of those that were kept is there."""
+        shard, stored = self._database.execute(
+            "SELECT shard, listing FROM folders WHERE id=?", (folder,)
+        ).fetchone()
+        kept = joined([from_bytes(stored), *self._pieces(folder)])
+        # Looking is for one of several shards to do.
+        if not len(kept) or (self._shard and shard != self._shard):
+            return False
+        there = files_in(path)
+        if there is None:
+            return False
+        left = [place for place, name in enumerate(kept.names.split(b"/")) if name in there]
+        if left and len(left) < len(kept):
+            self._put(folder, kept.some(left))
+        return not left
 
     def _drop(self, folders: Sequence[tuple[int]]) -> None:
         # Their places stay: who follows one sees that there is no such folder, or that it has no such file.

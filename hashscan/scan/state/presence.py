@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
@@ -31,5 +31,20 @@ def is_file_gone(path: bytes) -> bool:
         return not stat.S_ISREG(os.lstat(name, dir_fd=descriptor).st_mode)
     except OSError as error:
         return error.errno in _GONE
+    finally:
+        os.close(descriptor)
+
+
+def files_in(path: bytes) -> frozenset[bytes] | None:
+    """The names of a folder's files, none if it is gone; None where that can't be told."""
+    try:
+        descriptor = open_absolute(path, LIST_FLAGS)
+    except OSError as error:
+        return frozenset() if error.errno in _GONE else None
+    try:
+        with os.scandir(descriptor) as entries:
+            return frozenset(os.fsencode(one.name) for one in entries if one.is_file(follow_symlinks=False))
+    except OSError:
+        return None
     finally:
         os.close(descriptor)

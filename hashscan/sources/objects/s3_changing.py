@@ -80,6 +80,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
         options = _options(properties)
         named = {"Bucket": self._bucket, "Key": _text(key)}
         with _spoken("s3:PutObject, with tags s3:PutObjectTagging, with an ACL s3:PutObjectAcl", taken=True):
+            self._refuse_taken(named)
             if size <= _WHOLE:
                 answer = self._client.put_object(
                     **named, **options, Body=FilePart(content, 0, size), ContentLength=size, IfNoneMatch="*"
@@ -90,6 +91,19 @@ class ChangeableS3Store(S3Store, ChangeableStore):
         # Some say so where no versions are kept, and then know none of this name.
         version = "" if version == "null" else version
         return Description(size, str(answer.get("ETag", "")), version, "", properties)
+
+    def _refuse_taken(self, named: dict[str, str]) -> None:
+        """Look first: some services don't heed the condition on storing, and would replace what is there."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.head_object(**named)
+        except ClientError as error:
+            # Whoever may not list a bucket is refused what isn't there, too.
+            if answer_of(error)[0] not in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
+                raise
+        else:
+            raise TakenError
 
     def _create_in_parts(
         self, named: dict[str, str], options: dict[str, Any], content: int, size: int

@@ -22,7 +22,9 @@ from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.sources.base import FileTrouble
+from hashscan.sources.objects import tries
 from hashscan.sources.objects.s3_changing import ChangeableS3Store
+from hashscan.sources.objects.store import Transient
 from tests.quarantine.objects.conftest import WAYS
 from tests.quarantine.rooms import TERMS
 from tests.quarantine.vault import Vault
@@ -252,3 +254,136 @@ def test_restored_twice(vault: Vault) -> None:
     vault.give_back()
     with vault.quarantine() as quarantine, pytest.raises(NotDone, match="not in quarantine"):
         restore(quarantine, quarantine.items().popitem()[1])
+
+
+def _after(
+    monkeypatch: pytest.MonkeyPatch, bucket: str, method: str, tries: int, *, done: bool = True
+) -> list[int]:
+    """Have answers of the service lost: so many, what they say being done or not; how many are left."""
+    plain, left = getattr(ChangeableS3Store, method), [tries]
+
+    def losing(self: ChangeableS3Store, *arguments: Any) -> Any:
+        if self._bucket != bucket or not left[0]:
+            return plain(self, *arguments)
+        left[0] -= 1
+        if done:
+            plain(self, *arguments)
+        raise Transient("the answer was lost")
+
+    monkeypatch.setattr(ChangeableS3Store, method, losing)
+    return left
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+def test_the_answer_to_a_deletion_is_lost(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = vault.put(b"key")
+    _after(monkeypatch, vault.bucket.name, "delete", 1)
+    (answer,) = vault.take(request)
+    assert answer.outcome is Outcome.DONE
+    assert vault.in_order(b"key") == "kept"
+    vault.give_back()
+    assert vault.in_order(b"key") == "there"
+
+
+def test_another_is_stored_while_the_answer_to_a_deletion_is_lost(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = vault.put(b"key")
+    plain = ChangeableS3Store.delete
+    begun = []
+
+    def delete(self: ChangeableS3Store, item: Any) -> bool:
+        if self._bucket != vault.bucket.name or begun:
+            return plain(self, item)
+        begun.append(plain(self, item))
+        vault.bucket.put(b"key", b"another")
+        raise Transient("the answer was lost")
+
+    monkeypatch.setattr(ChangeableS3Store, "delete", delete)
+    (answer,) = vault.take(request)
+    assert answer.outcome is Outcome.DONE
+    assert len(vault.copies()) == 1
+    assert vault.verified() == []
+    assert vault.bucket.client.get_object(Bucket=vault.bucket.name, Key="key")["Body"].read() == b"another"
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_all_answers_to_a_deletion_are_lost(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, *, done: bool
+) -> None:
+    request = vault.put(b"key")
+    with monkeypatch.context() as patch:
+        _after(patch, vault.bucket.name, "delete", tries.TRIES, done=done)
+        if done:
+            # It fails over what isn't there from the second time on, so the one that deletes comes last.
+            patch.setattr(tries, "TRIES", 1)
+        (answer,) = vault.take(request)
+    assert answer.outcome is (Outcome.DONE if done else Outcome.REFUSED)
+    assert vault.in_order(b"key") == ("kept" if done else "there")
+
+
+@pytest.mark.parametrize("vault", ["folder", "bucket"], indirect=True)
+def test_a_store_falls_silent_as_it_deletes(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = vault.put(b"key")
+    plain = ChangeableS3Store.describe
+    with monkeypatch.context() as patch:
+        deleting = _after(patch, vault.bucket.name, "delete", 1)
+        patch.setattr(tries, "TRIES", 1)
+
+        def describe(self: ChangeableS3Store, item: Any) -> Any:
+            if not deleting[0] and self._bucket == vault.bucket.name:
+                raise Transient("nobody answers")
+            return plain(self, item)
+
+        patch.setattr(ChangeableS3Store, "describe", describe)
+        (answer,) = vault.take(request)
+        assert (answer.outcome, "--repair" in answer.detail) == (Outcome.REFUSED, True)
+        assert "can't be finished" in vault.mended()[0]
+        assert len(vault.copies()) == 1
+    assert vault.in_order(b"key") == "kept"
+
+
+@pytest.mark.parametrize("vault", WAYS, indirect=True)
+def test_what_was_put_back_can_not_be_read_again(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault.take(vault.put(b"key"))
+    plain = ChangeableS3Store.describe
+
+    def describe(self: ChangeableS3Store, item: Any) -> Any:
+        if self._bucket == vault.bucket.name:
+            raise FileTrouble(Reason.PERMISSION, "it needs s3:GetObject")
+        return plain(self, item)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChangeableS3Store, "describe", describe)
+        with pytest.raises(NotDone, match="s3:GetObject"):
+            vault.give_back()
+    assert vault.in_order(b"key") == "kept"
+
+
+@pytest.mark.parametrize("number", [1, tries.TRIES])
+def test_the_answer_to_storing_is_lost(vault: Vault, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    vault.take(vault.put(b"key"))
+    with monkeypatch.context() as patch:
+        _after(patch, vault.bucket.name, "create", number)
+        patch.setattr(tries, "TRIES", number + (number == 1))
+        vault.give_back()
+    assert vault.in_order(b"key") == "there"
+
+
+def test_a_store_falls_silent_as_it_stores(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault.take(vault.put(b"key"))
+    plain = ChangeableS3Store.describe
+    with monkeypatch.context() as patch:
+        storing = _after(patch, vault.bucket.name, "create", 1)
+        patch.setattr(tries, "TRIES", 1)
+
+        def describe(self: ChangeableS3Store, item: Any) -> Any:
+            if not storing[0] and self._bucket == vault.bucket.name:
+                raise Transient("nobody answers")
+            return plain(self, item)
+
+        patch.setattr(ChangeableS3Store, "describe", describe)
+        with pytest.raises(NotDone, match="--repair"):
+            vault.give_back()
+    assert [item.state for item in vault.items()] == [State.RESTORING]
+    assert vault.in_order(b"key") == "there"

@@ -102,6 +102,32 @@ def named(*names: bytes) -> Listing:
     return listing
 
 
+@pytest.mark.parametrize(
+    ("there", "shard", "expected"),
+    [
+        # Of files that are only left out now.
+        (["a", "b"], "", {b"a", b"b"}),
+        (["a"], "", {b"a"}),
+        ([], "", None),
+        ([], "1/2", {b"a", b"b"}),
+    ],
+)
+def test_files_that_are_not_there_are_forgotten_whoever_came_by_them_last(
+    database: sqlite3.Connection, tree: Path, there: list[str], shard: str, expected: set[bytes] | None
+) -> None:
+    before = FolderRows(database, "")
+    kept(before, tree, OTHER)
+    (filesystem,) = before.filesystems
+    row = before.find_or_make(os.fsencode(tree / "there"), filesystem)
+    before.write(row, named(b"a"))
+    before.add_piece(row, named(b"b"))
+    for name in there:
+        (tree / "there" / name).touch()
+    FolderRows(database, shard).forget(OWN, SWEEP, lambda _: True, closed=False, everywhere=False)
+    found, listing, _ = FolderRows(database, "").find(os.fsencode(tree / "there"), filesystem)
+    assert (set(listing.names.split(b"/")) if found is not None else None) == expected
+
+
 def names_by_shard(database: sqlite3.Connection) -> dict[str, set[bytes]]:
     found = database.execute("SELECT shard, listing FROM folders")
     return {shard: set(from_bytes(listing).names.split(b"/")) - {b""} for shard, listing in found}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.scan.state.presence import is_file_gone, is_folder_gone
+from hashscan.scan.state.presence import files_in, is_file_gone, is_folder_gone
 
 
 @pytest.fixture
@@ -47,3 +47,10 @@ def test_what_can_not_be_looked_at_is_not_gone(tree: Path, monkeypatch: pytest.M
     place = os.fsencode(tree / "nowhere")
     assert not is_file_gone(place)
     assert not is_folder_gone(place)
+    assert files_in(place) is None
+
+
+def test_links_and_folders_are_no_files(tree: Path) -> None:
+    assert files_in(os.fsencode(tree / "folder")) == {b"file"}
+    for nowhere in ("folder/file", "link", "nowhere"):
+        assert files_in(os.fsencode(tree / nowhere)) == frozenset()

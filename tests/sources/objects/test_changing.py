@@ -300,3 +300,16 @@ def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
                 with pytest.raises(FileTrouble, match=right) as caught:
                     call()
                 assert caught.value.reason is Reason.PERMISSION
+
+
+def test_a_service_that_heeds_no_condition_replaces_nothing(
+    bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    with closing(store):
+        plain = store._client.put_object
+        monkeypatch.setattr(store._client, "put_object", lambda IfNoneMatch, **more: plain(**more))  # noqa: N803
+        made(store, b"key", b"first")
+        with pytest.raises(TakenError):
+            made(store, b"key", b"second")
+        assert content_of(store, b"key") == b"first"

@@ -69,7 +69,7 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert run("quarantine", "add", report, *TERMS, *ON).code == 3
 
     assert run("quarantine", "verify", "--head", head).code == 0
-    ran = run("quarantine", "restore", item[:6])
+    ran = run("quarantine", "restore", item[:6], item)
     assert (ran.code, ran.out) == (0, f"{item}\t{path}\n")
     assert left(report) == ["bad", "odd"]
     assert run("quarantine", "restore", item).code == 3

@@ -60,8 +60,9 @@ def add(
     say, so both terms must be given. Exits 3 when a file was not moved.
     """
     from hashscan.quarantine.holding import Outcome
-    from hashscan.quarantine.moving import Retention, move
+    from hashscan.quarantine.moving import move
     from hashscan.quarantine.notes import read_note
+    from hashscan.quarantine.retention import Retention
     from hashscan.quarantine.store import Quarantine
 
     settings = QuarantineSettings.of(retain_min, destroy_by, places, note)

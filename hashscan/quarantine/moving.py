@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -28,29 +28,13 @@ from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.notes import leave_notes
 from hashscan.quarantine.objects.moving import lacking, move_object
 from hashscan.quarantine.place import Place, mount_of
+from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.quarantine.writers import open_writers
 from hashscan.sources.beneath import FILE_FLAGS, open_child
 
 _TOGETHER = 200
 """Files whose lines are synced together; each is held open by two descriptors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long the law has evidence kept; there is no value that is right in every country."""
-
-    retain_min: timedelta
-    """No item is destroyed earlier unless told so."""
-    destroy_by: timedelta
-    """Every item should be destroyed by then."""
-
-    def terms(self, now: datetime) -> dict[str, str]:
-        """Both for what is moved now, as the log has them."""
-        return {
-            "retain_min": (now + self.retain_min).isoformat(),
-            "destroy_by": (now + self.destroy_by).isoformat(),
-        }
 
 
 @dataclass(frozen=True, slots=True)

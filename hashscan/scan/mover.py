@@ -17,10 +17,11 @@ from hashscan.model import DIRECT, Access, Action, Weak
 from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request, is_url
-from hashscan.quarantine.moving import Answer, Retention, move
+from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
+from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.reports.base import Record

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from hashscan.quarantine.holding import Request
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState
-from hashscan.quarantine.moving import Answer, Retention, move
+from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.repair import repair
+from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.quarantine.verifying import verify
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hashscan.model import Item as StoredItem
 from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request, UnsureError
 from hashscan.quarantine.items import Item, State, path_fields
 from hashscan.quarantine.objects.content import digests_of, fetched
 from hashscan.quarantine.objects.stores import asked
+from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine, circumstances
 from hashscan.sources.objects.changing import ChangeableStore, Description, named
 from hashscan.sources.objects.store import Transient
-
-if TYPE_CHECKING:
-    from hashscan.quarantine.moving import Retention
 
 
 def move_object(quarantine: Quarantine, request: Request, retention: Retention) -> Item:

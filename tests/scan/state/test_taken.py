@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hashscan.quarantine.holding import Request
-from hashscan.quarantine.moving import Retention, move
+from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore
+from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine
 from hashscan.scan.state.taken import Taken
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import all_or_named, each, mend, named, stores, tell_each, told
+from hashscan.cli.screen import say
 from hashscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from hashscan.quarantine.items import Item
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
@@ -60,6 +65,11 @@ def release(items: tuple[str, ...], override: bool, reason: str | None, state: P
         mend(quarantine)
         known = quarantine.items()
         chosen = named(items, known) if items else [item for item in known.values() if is_due(item)]
-        return each(
-            chosen, quarantine, lambda item: destroy(quarantine, item, reason, override=override), "destroyed"
-        )
+
+        def do(item: Item) -> None:
+            if names := destroy(quarantine, item, reason, override=override):
+                say(
+                    f"hashscan: {item.id} has {names} other names, under which its content stays: remove them"
+                )
+
+        return each(chosen, quarantine, do, "destroyed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -17,7 +18,7 @@ def is_due(item: Item) -> bool:
     return item.state in KEPT and _moment(item, "destroy_by") <= datetime.now(UTC)
 
 
-def release(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> None:
+def release(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
     """Destroy one item; its record stays in the log. What lay on the disk is not written over.
 
     Args:
@@ -25,6 +26,9 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
         item: which.
         reason: why, for the record.
         override: whether to do so before the shortest term is over, or though nothing accuses it any more.
+
+    Returns:
+        How many other names its file has, under which what was in it stays, for root alone.
 
     Raises:
         NotDone: it must still be kept, or can't be removed.
@@ -40,24 +44,33 @@ def release(quarantine: Quarantine, item: Item, reason: str | None, *, override:
     quarantine.note(State.RELEASING, item.id, reason=reason, override=override)
     quarantine.log.sync()
     try:
-        destroy()
+        names = destroy()
     except (OSError, NotDone) as error:
         detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
         quarantine.note(State.STAYS, item.id, detail=detail)
         quarantine.settle()
         raise NotDone(Outcome.REFUSED, f"it can't be removed: {detail}") from error
-    quarantine.note(State.RELEASED, item.id)
+    quarantine.note(State.RELEASED, item.id, **({"other_names": names} if names else {}))
     quarantine.settle()
+    return names
 
 
-def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], None]:
+def _destroyer(quarantine: Quarantine, item: Item) -> Callable[[], int]:
     if item.of_object:
-        return lambda: quarantine.keeping.drop(item)
+
+        def drop() -> int:
+            quarantine.keeping.drop(item)
+            return 0
+
+        return drop
     place = place_of(quarantine, item)
 
-    def destroy() -> None:
-        system.unlink(place.descriptor, item.id.encode())
+    def destroy() -> int:
+        entry = item.id.encode()
+        status = os.stat(entry, dir_fd=place.descriptor, follow_symlinks=False)
+        system.unlink(place.descriptor, entry)
         system.sync(place.descriptor)
+        return status.st_nlink - 1
 
     return destroy
 

@@ -123,10 +123,12 @@ def test_paths_need_a_reason(tmp_path: Path, run: Run) -> None:
 def test_release(tmp_path: Path, run: Run, state: Path) -> None:
     for name, terms in (("old", ("0s", "0s")), ("young", ("90d", "365d"))):
         (tmp_path / name).write_text(name)
+        (tmp_path / f"other {name}").hardlink_to(tmp_path / name)
         options = ("--reason", "r", "--retain-min", terms[0], "--destroy-by", terms[1])
         assert run("quarantine", "add", tmp_path / name, *options).code == 0
     ran = run("quarantine", "release")
     assert (ran.code, ran.out.split("/")[-1]) == (0, "old\n")
+    assert "has 1 other names, under which its content stays" in ran.err
     (record,) = run("quarantine", "list", "--json").lines
     young = record["item"]
     ran = run("quarantine", "release", young)

@@ -64,14 +64,14 @@ def named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
     Raises:
         UsageError: none begins so, or more than one does.
     """
-    chosen = []
-    for name in dict.fromkeys(names):
+    chosen: dict[str, Item] = {}
+    for name in names:
         found = [item for item in known.values() if item.id.startswith(name)]
         if len(found) != 1 or not name:
             which = "no item" if not found else "more than one item"
             raise UsageError(f"{which} begins with {name!r}", advice="See `hashscan quarantine list`.")
-        chosen += found
-    return chosen
+        chosen[found[0].id] = found[0]
+    return list(chosen.values())
 
 
 def each(items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str) -> int:

@@ -22,6 +22,7 @@ from hashscan.settings import BreakerLimits, QuarantineSettings
 
 if TYPE_CHECKING:
     from hashscan.quarantine.holding import Request
+    from hashscan.scan.accused import Accused
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
@@ -66,7 +67,15 @@ def add(
     settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
     text = None if note is None else read_note(note)
     limits = BreakerLimits(breaker_owners, breaker_files)
-    requests = _by_hand(what, reason) if reason is not None else _of_reports(what, limits, weak_of(act_on))
+    requests: Iterable[Request]
+    if reason is not None:
+        requests = by_hand = _by_hand(what, reason)
+        urls = [request.path for request in by_hand if request.of_object]
+    else:
+        accused = _accused(what, limits, weak_of(act_on))
+        requests, urls = _asked(accused), list(accused.urls)
+    kept_in = stores(endpoint, settings.bucket)
+    kept_in.keep_apart(urls)
     if dry_run:
         for request in requests:
             click.echo(printable(os.fsdecode(request.path)))
@@ -74,7 +83,7 @@ def add(
     if os.geteuid() != 0:
         say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
     moved = left = 0
-    with Quarantine(state, settings.places, told, stores(endpoint, settings.bucket)) as quarantine:
+    with Quarantine(state, settings.places, told, kept_in) as quarantine:
         mend(quarantine)
         terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
         for answer in move(quarantine, requests, terms, text):
@@ -108,12 +117,17 @@ def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
     return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
 
 
-def _of_reports(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Iterator[Request]:
+def _accused(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Accused:
+    """All reports are gone through at once, so that one that is none keeps everything from being touched."""
     from hashscan.scan.accused import Accused
 
     accused = Accused([Path(name) for name in names], limits, act_on)
     for words in accused.said():
         say(f"hashscan: {printable(words)}")
+    return accused
+
+
+def _asked(accused: Accused) -> Iterator[Request]:
     yield from accused.requests()
     for words in accused.unbacked():
         say(f"hashscan: {words}")

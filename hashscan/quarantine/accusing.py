@@ -66,10 +66,10 @@ def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Colle
 
 def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
     """What the sweep saw; None of what lies within another file."""
-    if "inode" in finding:
-        return Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"])
     if is_url(path_of(finding)):
         return ObjectIdentity(finding.get("etag", ""), finding.get("version", ""))
+    if "inode" in finding:
+        return Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"])
     return None
 
 

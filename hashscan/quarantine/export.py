@@ -8,7 +8,7 @@ import json
 import os
 import tarfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +17,7 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item
+from hashscan.quarantine.log import Line
 from hashscan.quarantine.restoring import open_item, place_of
 from hashscan.quarantine.store import Quarantine
 
@@ -39,7 +40,7 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
         OutputError: the file or the log can't be written.
     """
     keys = _keys(recipients)
-    lines = quarantine.lines()
+    lines = _lines_of(quarantine, items)
     try:
         folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -56,13 +57,22 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
     return digest
 
 
+def _lines_of(quarantine: Quarantine, items: Sequence[Item]) -> dict[str, list[Line]]:
+    """All that the log says of each item."""
+    found: dict[str, list[Line]] = {item.id: [] for item in items}
+    for line in quarantine.lines():
+        if line.get("item") in found:
+            found[line["item"]].append(line)
+    return found
+
+
 def _write(
     quarantine: Quarantine,
     items: Sequence[Item],
     keys: Sequence[Any],
     folder: int,
     name: bytes,
-    lines: Sequence[Any],
+    lines: Mapping[str, Sequence[Line]],
 ) -> str:
     descriptor = system.create(folder, name, 0o600)
     try:
@@ -85,7 +95,7 @@ def _encrypt(
     items: Sequence[Item],
     keys: Sequence[Any],
     output: BinaryIO,
-    lines: Sequence[Any],
+    lines: Mapping[str, Sequence[Line]],
 ) -> None:
     """Encrypt while the tar file is made, since what is clear must not touch a disk."""
     import pyrage
@@ -110,14 +120,14 @@ def _encrypt(
             for item in items:
                 if item.state not in KEPT or item.of_another:
                     raise NotDone(Outcome.REFUSED, f"item {item.id} is not what was found, or not kept")
-                _add(archive, item, quarantine, [line for line in lines if line.get("item") == item.id])
+                _add(archive, item, quarantine, lines[item.id])
     finally:
         thread.join()
         if trouble:
             raise OutputError(f"can't encrypt: {trouble[0]}") from trouble[0]
 
 
-def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Sequence[Any]) -> None:
+def _add(archive: tarfile.TarFile, item: Item, quarantine: Quarantine, lines: Sequence[Line]) -> None:
     record = "".join(json.dumps(line) + "\n" for line in lines).encode()
     described = tarfile.TarInfo(f"{item.id}/record.jsonl")
     described.size = len(record)

@@ -149,8 +149,11 @@ def _parse(path: Path, number: int, raw: bytes, before: Head) -> Line:
     body, ending = raw[:-_ENDING], raw[-_ENDING:]
     if ending != _ending(body):
         raise BrokenLogError(path, number, "it was changed")
-    line = json.loads(body + b"}")
-    if line.pop("n") != number or line.pop("previous") != before.digest:
+    try:
+        line = json.loads(body + b"}")
+    except ValueError:
+        raise BrokenLogError(path, number, "it is none of a log") from None
+    if line.pop("n", None) != number or line.pop("previous", None) != before.digest:
         raise BrokenLogError(path, number, "it does not follow the line before it")
     checked: Line = line
     return checked

@@ -273,9 +273,9 @@ def _take_across(held: Held, parent: int, place: Place) -> None:
         inode = (held.status.st_dev, held.status.st_ino)
         take_out(parent, held.name, inode, private, held.entry)
         try:
+            # Its owner may have given it another name at the last moment.
+            seal(held.file)
             _still(held)
-            if held.status.st_nlink > 1:
-                seal(held.file)
         except (OSError, NotDone) as error:
             put_back(held.file, held.facts)
             give_back(private, held.entry, parent, held.name)

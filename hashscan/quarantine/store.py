@@ -120,9 +120,9 @@ class Quarantine:
         """How far the log goes; to be kept somewhere else, too."""
         return self.log.head
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> Iterator[Line]:
         """All that the log says."""
-        return [line for line, _ in read_log(self.folder)]
+        return (line for line, _ in read_log(self.folder))
 
     def items(self) -> dict[str, Item]:
         """Each item by its id, in the order in which they came; what is noted of one is seen at once."""

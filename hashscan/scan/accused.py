@@ -11,11 +11,11 @@ from hashscan.errors import UsageError
 from hashscan.model import Weak
 from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.backing import words_of
-from hashscan.quarantine.holding import Outcome, Request
+from hashscan.quarantine.holding import Outcome, Request, is_url
 from hashscan.quarantine.items import path_of
 from hashscan.reports.base import Record
-from hashscan.reports.reading import read_report
 from hashscan.scan.breaker import Breaker, Owner, owner_of
+from hashscan.scan.understood import understood
 from hashscan.settings import BreakerLimits
 
 
@@ -31,20 +31,25 @@ class Accused:
             act_on: on whose word to act, besides that of fresh, signed lists.
 
         Raises:
-            UsageError: one is no report, or not that of a whole sweep which came to its end.
+            UsageError: one is no report, can't be understood, or is not that of a whole sweep which came to
+                its end.
             OutputError: one can't be read.
         """
         self._reports = reports
         self._breaker = Breaker(limits)
         self._act_on = act_on
         self._unbacked = Counter[Weak]()
+        self.urls: set[bytes] = set()
+        """Targets of the sweeps that are not on this machine."""
         for report in reports:
             self._count(report)
 
     def _count(self, report: Path) -> None:
         ended = False
-        records = read_report(report)
-        if "shard" in next(records):
+        records = understood(report)
+        sweep = next(records)
+        self.urls.update(filter(is_url, map(path_of, sweep.get("targets", ()))))
+        if "shard" in sweep:
             raise UsageError(
                 f"{report} is of one shard, and what an entry hits is known only over all of them",
                 advice="Join the reports of all shards with `hashscan report merge`, and name that.",
@@ -68,7 +73,7 @@ class Accused:
     def requests(self) -> Iterator[Request]:
         """The moves."""
         for report in self._reports:
-            records = read_report(report)
+            records = understood(report)
             sweep = next(records)
             for record in records:
                 if _is_moved(record):

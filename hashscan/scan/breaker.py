@@ -66,12 +66,11 @@ class Breaker:
             return finding
         if len(words) < len(accusing):
             return self._without(finding, words[0])
-        more = f", and so do {len(words) - 1} more entries" if len(words) > 1 else ""
         return {
             **finding,
             "verdict": Verdict.HELD.value,
             "action": Action.HELD.value,
-            "because": f"{finding['because']}; but {words[0]}, which is too much to be right{more}",
+            "because": f"{finding['because']}; but {words[0]}{_too_much(len(words))}",
         }
 
     def _without(self, finding: Record, words: str) -> Record:
@@ -123,6 +122,20 @@ def limits_fields(limits: BreakerLimits) -> dict[str, int]:
     return {"owners": limits.owners, "files": limits.files}
 
 
+def is_still_held(finding: Record, because: str) -> bool:
+    """Whether a finding is the one that a breaker has held before, when it could be counted.
+
+    Args:
+        finding: its record, or what that says of verdict, reason and matches, without a breaker.
+        because: why it was held.
+    """
+    if finding["verdict"] != Verdict.MATCH:
+        return False
+    # One more entry that accuses it is heard.
+    end = _too_much(len(_accusing(finding, _IN_THE_END)))
+    return because.startswith(f"{finding['because']}; but entry ") and because.endswith(end)
+
+
 def owner_of(finding: Record) -> Owner | None:
     """Whose a file is, or in which bucket an object lies, as far as its record says so."""
     path = str(finding["path"])
@@ -130,6 +143,11 @@ def owner_of(finding: Record) -> Owner | None:
         return "/".join(path.split("/", 3)[:3])
     owner = finding.get("uid")
     return owner if isinstance(owner, int) else None
+
+
+def _too_much(entries: int) -> str:
+    more = f", and so do {entries - 1} more entries" if entries > 1 else ""
+    return f", which is too much to be right{more}"
 
 
 def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
@@ -146,6 +164,7 @@ def _accuses(match: Mapping[str, Any], without: frozenset[str]) -> bool:
     return (
         match["category"] in ACTING_CATEGORIES
         and match["distance"] <= match["threshold"]
+        and match["algorithm"] in ALGORITHMS
         and not ALGORITHMS[match["algorithm"]].review_only
         and not without & match.keys()
     )

@@ -41,7 +41,14 @@ def mover_of(settings: SweepSettings, observer: Observer) -> Mover | None:
         return None
     from hashscan.scan.mover import Mover
 
-    return Mover(settings.state, settings.quarantine, observer.told, settings.access, settings.policy)
+    return Mover(
+        settings.state,
+        settings.quarantine,
+        observer.told,
+        settings.access,
+        settings.policy,
+        settings.targets,
+    )
 
 
 def quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:

@@ -145,6 +145,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         further = writing.settle(summary)
         if withdrawn.items:
             further = {**further, "withdrawn": withdrawn.items}
+        known.hold(writing.held())
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
         if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))

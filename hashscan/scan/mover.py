@@ -16,7 +16,7 @@ from hashscan.errors import LockedError
 from hashscan.model import DIRECT, Access, Action, Weak
 from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.backing import words_of
-from hashscan.quarantine.holding import Outcome, Request
+from hashscan.quarantine.holding import Outcome, Request, is_url
 from hashscan.quarantine.moving import Answer, Retention, move
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.objects.stores import Stores
@@ -45,6 +45,7 @@ class Mover:
         told: Callable[[str], None],
         access: Access = DIRECT,
         policy: PolicySettings = NO_RULES,
+        targets: Sequence[bytes] = (),
     ) -> None:
         """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
 
@@ -54,11 +55,12 @@ class Mover:
             told: called with what a person should know.
             access: how to reach objects.
             policy: of the sweep; where it has rules, only what they allow is moved.
+            targets: of the sweep, as far as they are known.
 
         Raises:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
                 goes on, nothing is moved and each finding says why.
-            UsageError: a chosen folder can't be used, or the note is none.
+            UsageError: a chosen folder or bucket can't be used, or the note is none.
             OutputError: the quarantine can't be written, or its log is damaged.
         """
         self.outcomes: Counter[Outcome] = Counter()
@@ -78,6 +80,7 @@ class Mover:
         if os.geteuid() != 0:
             told("an ordinary user can move nothing but own files, and that user can open them still")
         with self._open() as quarantine:
+            quarantine.stores.keep_apart(filter(is_url, targets))
             for trouble in repair(quarantine):
                 told(trouble)
 

@@ -78,6 +78,11 @@ class Settlement:
         """The last words that were found, or the first ones where they weren't yet."""
         return iter(self._records)
 
+    def last_held(self) -> Iterator[Record]:
+        """Those records that the breaker has made held."""
+        records = self._records if self.held else ()
+        return (record for record in records if record["verdict"] == Verdict.HELD)
+
     def said(self) -> list[str]:
         """What the breaker has to say, a line each."""
         entries = self._breaker.said()

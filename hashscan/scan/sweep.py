@@ -207,6 +207,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             for record in ending.standing:
                 emit(record)
         further = writing.settle(summary, mover.act(begun, lambda: run.stopped) if mover and whole else None)
+        if memory is not None:
+            memory.hold(writing.held())
         if whole and settings.files_from is None:
             # Where files are named, there may be nothing new in a target.
             targets = {target for source in sources for target in source.targets}

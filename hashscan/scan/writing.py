@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -113,6 +113,10 @@ class Writing:
         for words in settlement.said():
             self._observer.told(words)
         return settlement.fields()
+
+    def held(self) -> Iterator[Record]:
+        """What accused files and is held by the last word; once that was said."""
+        return self._settlement.last_held()
 
     def conclude(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -60,12 +61,12 @@ def age(state: Path) -> Callable[[], None]:
 
 
 def runner(state: Path) -> Run:
-    """What runs commands with a state folder."""
+    """What runs commands with a state folder; sweeps have one worker, as each begins a decoder of its own."""
 
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
         done = subprocess.run(
             [*COMMAND, *map(str, arguments)],
-            env=environment(state, env),
+            env=environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})}),
             capture_output="stdout" not in options,
             text=True,
             timeout=120,
@@ -84,32 +85,47 @@ def run(state: Path) -> Run:
     return runner(state)
 
 
-@pytest.fixture
-def uploads(tmp_path: Path) -> Path:
-    """Three files: a listed one, a picture that is only alike, and one that is on no list."""
-    folder = tmp_path / "uploads"
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what tests get a copy of, as commands take half a second: `uploads`, the `entries.csv`
+    that lists the first of them, and a `state` with this list imported."""
+    made = tmp_path_factory.mktemp("prepared")
+    folder = made / "uploads"
     folder.mkdir()
     (folder / "listed.jpg").write_bytes(encoded(scene(5), quality=90))
     (folder / "alike.jpg").write_bytes(encoded(scene(5).resize((240, 180)), quality=40))
     (folder / "other.jpg").write_bytes(encoded(scene(6)))
-    return folder
-
-
-@pytest.fixture
-def entries(tmp_path: Path, uploads: Path, run: Run) -> Path:
-    """A CSV that lists the first of them."""
-    (hashed,) = run("hash", uploads / "listed.jpg").lines
-    file = tmp_path / "entries.csv"
-    file.write_text(
+    run = runner(made / "state")
+    (hashed,) = run("hash", folder / "listed.jpg").lines
+    assert hashed["digests"]["sha256"] == hashlib.sha256((folder / "listed.jpg").read_bytes()).hexdigest()
+    (made / "entries.csv").write_text(
         "id,algorithm,value,category\n"
         f"e-sha256,sha256,{hashed['digests']['sha256']},A1\n"
         f"e-pdq,pdq,{hashed['digests']['pdq']},A1\n"
     )
-    assert hashed["digests"]["sha256"] == hashlib.sha256((uploads / "listed.jpg").read_bytes()).hexdigest()
-    return file
+    assert run("lists", "import", made / "entries.csv", "--name", "ours").code == 0
+    return made
 
 
 @pytest.fixture
-def local_list(run: Run, entries: Path) -> str:
-    assert run("lists", "import", entries, "--name", "ours").code == 0
+def uploads(prepared: Path, tmp_path: Path) -> Path:
+    """Three files: a listed one, a picture that is only alike, and one that is on no list."""
+    # Written just now, as far as their times tell.
+    shutil.copytree(prepared / "uploads", tmp_path / "uploads", copy_function=shutil.copyfile)
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def entries(prepared: Path, tmp_path: Path, uploads: Path) -> Path:
+    """A CSV that lists the first of them."""
+    return Path(shutil.copyfile(prepared / "entries.csv", tmp_path / "entries.csv"))
+
+
+@pytest.fixture
+def local_list(prepared: Path, state: Path, run: Run, entries: Path) -> str:
+    """The name of this list, imported."""
+    if state.exists():
+        assert run("lists", "import", entries, "--name", "ours").code == 0
+    else:
+        shutil.copytree(prepared / "state", state, symlinks=True)
     return "ours"

@@ -68,7 +68,7 @@ def test_the_command_line_comes_before_variables_and_these_before_the_file(
         ("[scna]\nworkers = 3\n", "scna"),
         ("[scan]\nhelp = true\n", "help"),
         ("workers = \n", "TOML"),
-        ("[scan]\nworkers = 'many'\n", "workers"),
+        ("[scan]\nin-flight = 'many'\n", "in-flight"),
         ("[scan]\nmax-file-size = '3 bananas'\n", "bananas"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -39,12 +40,21 @@ def put(path: Path, content: bytes, owner: int | None = None) -> Path:
     return path
 
 
+def digest(content: bytes) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest().encode()
+
+
 def records(report: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
 def findings(report: Path) -> dict[str, dict[str, Any]]:
     return {Path(line["path"]).name: line for line in records(report) if line["type"] == "finding"}
+
+
+def exported(run: Run) -> dict[str, str]:
+    lines = map(json.loads, run("state", "export").out.splitlines())
+    return {Path(line["path"]).name: line["verdict"] for line in lines if line.get("verdict")}
 
 
 def nothing_stray(folder: Path) -> bool:
@@ -90,27 +100,27 @@ def test_300_owners_have_it_and_nothing_is_moved(run: Run, www: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("signed")
-@pytest.mark.parametrize("target", ["report", "stdout"])
-def test_too_many_files(run: Run, www: Path, tmp_path: Path, target: str) -> None:
+def test_too_many_files(run: Run, www: Path, tmp_path: Path) -> None:
     """Without --quarantine as with it, of kept digests as of those just computed."""
     for number in range(5):
         put(www / f"theme{number}", THEME)
     put(www / "bad", BAD)
 
-    def swept() -> tuple[Ran, list[dict[str, Any]]]:
-        report = tmp_path / "found.jsonl"
-        ran = run("scan", www, *LIMITS, "--report", "-" if target == "stdout" else report)
-        return ran, ran.lines if target == "stdout" else records(report)
+    def swept(report: Path | str) -> tuple[Ran, list[dict[str, Any]]]:
+        ran = run("scan", www, *LIMITS, "--report", report)
+        return ran, ran.lines if report == "-" else records(Path(report))
 
-    for _ in range(2):
-        ran, lines = swept()
+    report = tmp_path / "found.jsonl"
+    # The first reads all, the others nothing.
+    for target in ("-", report, "-"):
+        ran, lines = swept(target)
         found = {Path(line["path"]).name: line["verdict"] for line in lines[1:-1]}
         assert found == {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
         assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "sweep", "summary")
         assert lines[-1]["verdicts"]["held"] == 5
         assert "hits 5 files of 1 owner: too much to be right" in ran.err
     (www / "theme0").unlink()
-    ran, lines = swept()
+    ran, lines = swept(report)
     assert {line["verdict"] for line in lines[1:-1]} == {"match"}
     assert "BREAKER" not in ran.err
     assert "breaker" not in lines[-1]
@@ -167,6 +177,35 @@ def test_of_all_shards_together(run: Run, www: Path, tmp_path: Path) -> None:
     run("scan", www, "--shard", "3/3", "--report", shards[-1])
     ran = run("report", "merge", *shards, "--output", merged)
     assert (ran.code, "--breaker-owners or --breaker-files" in ran.err) == (2, True)
+
+
+@pytest.mark.usefixtures("signed")
+def test_what_is_held_is_so_wherever_it_is_told_of(run: Run, www: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        put(www / f"theme{number}", THEME)
+    put(www / "bad", BAD)
+    expected = {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
+    run("scan", www, *LIMITS)
+    assert exported(run) == expected
+    # What an entry hits of all owners can't be counted where nothing is looked at: hence no limits here.
+    known = tmp_path / "known.jsonl"
+    for _ in range(2):
+        assert run("scan", "--known", "--report", known).code == 1
+        found = findings(known)
+        assert {name: line["verdict"] for name, line in found.items()} == expected
+    assert (found["theme0"]["action"], "too much to be right" in found["theme0"]["because"]) == ("held", True)
+    assert records(known)[-1]["verdicts"]["held"] == 5
+    # Another entry that accuses one of them is heard at once.
+    table = put(tmp_path / "more.csv", b"id,algorithm,value,category\nmore,md5,%s,A1\n" % digest(THEME))
+    run("lists", "import", table, "--name", "local")
+    run("scan", "--known", "--report", known)
+    assert [line["verdict"] for line in findings(known).values()] == ["match"] * 6
+    run("scan", "--known", "--report", known, *LIMITS)
+    assert exported(run) == expected
+    report = tmp_path / "left.jsonl"
+    run("scan", www, "--exclude", "theme*", "--report", report)
+    standing = {Path(r["path"]).name: r["was"] for r in records(report) if r["type"] == "standing"}
+    assert standing == {name: verdict for name, verdict in expected.items() if name != "bad"}
 
 
 @pytest.mark.usefixtures("signed")

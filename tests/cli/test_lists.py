@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,20 +16,32 @@ from pathlib import Path
 import pytest
 
 from hashscan.lists.pulling.side_by_side import AT_ONCE
-from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.cli.conftest import COMMAND, Ran, Run, environment, runner
 from tests.web import send, served, serving
 
 
-@pytest.fixture
-def published(run: Run, entries: Path, tmp_path: Path) -> Path:
-    """A list that was begun, filled and released."""
+@pytest.fixture(scope="module")
+def released(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a list that was begun, filled and released: its owner's `work`, and what is `public`."""
+    made = tmp_path_factory.mktemp("released")
+    run = runner(made / "state")
     for command in (
-        ("init", "national", "--repository", tmp_path / "public", "--no-passphrase"),
-        ("add", entries),
+        ("init", "national", "--repository", made / "public", "--no-passphrase"),
+        ("add", prepared / "entries.csv"),
         ("release", "--no-passphrase"),
     ):
-        ran = run("publish", *command, "--work", tmp_path / "work")
+        ran = run("publish", *command, "--work", made / "work")
         assert ran.code == 0, ran.err
+    return made
+
+
+@pytest.fixture
+def published(released: Path, tmp_path: Path) -> Path:
+    """A copy of what is public, beside one of the owner's folder."""
+    for name in ("work", "public"):
+        shutil.copytree(released / name, tmp_path / name)
+    remembered = tmp_path / "work" / "publisher.json"
+    remembered.write_text(remembered.read_text().replace(str(released), str(tmp_path)))
     return tmp_path / "public"
 
 

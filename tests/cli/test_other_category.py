@@ -15,11 +15,11 @@ from typing import Any
 import click
 import pytest
 
-from hashscan.cli.base import Duration, HashscanCommand, Size, option_key
+from hashscan.cli.base import Duration, HashscanCommand, Size, TableOption, option_key
 from hashscan.cli.entries import entries_of
 from hashscan.cli.main import COMMANDS
 from hashscan.errors import UsageError
-from hashscan.model import ACTING_CATEGORIES, CATEGORIES
+from hashscan.model import ACTING_CATEGORIES, CATEGORIES, Weak
 from hashscan.registry import LIST_FORMATS
 from tests.cli.conftest import Run
 
@@ -35,7 +35,13 @@ LEFT_OUT = {
     "--cluster-ca": "of a cluster",
     "--cluster-cert": "of a cluster",
     "--cluster-key": "of a cluster",
+    "--quarantine": "it takes few other options",
+    "--retain-min": "of a quarantine",
+    "--destroy-by": "of a quarantine",
+    "--place": "of a quarantine",
+    "--leave-note": "of a quarantine",
 }
+MOVE_ALL = '[[policy]]\naction = "quarantine"\n'
 
 
 @pytest.fixture
@@ -77,6 +83,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--endpoint": ["http://127.0.0.1:9"],
         "--shard": ["1/1"],
         "--reread": ["100%"],
+        "--policy": [str(folder / "policy.toml")],
     }
     if option.opts[0] in particular:
         return particular[option.opts[0]]
@@ -108,10 +115,18 @@ def by_variables(settings: dict[click.Option, Any], command: str, folder: Path) 
 
 
 def by_file(settings: dict[click.Option, Any], command: str, folder: Path) -> dict[str, Any]:
-    lines = [f"[{command}]"]
+    tables: dict[str, list[str]] = {command: []}
+    rules = ""
     for option, value in settings.items():
-        lines.append(f"{option_key(option)} = {json.dumps([value] if option.multiple else value)}")
-    (folder / "settings.toml").write_text("\n".join(lines))
+        if option.opts[0] == "--policy":
+            # The settings file does not name one but holds it.
+            rules = Path(value).read_text()
+        else:
+            table = option.table if isinstance(option, TableOption) else command
+            line = f"{option_key(option)} = {json.dumps([value] if option.multiple else value)}"
+            tables.setdefault(table, []).append(line)
+    written = [f"[{table}]\n" + "\n".join(lines) for table, lines in tables.items()]
+    (folder / "settings.toml").write_text("\n".join([*written, rules]))
     return {"before": ["--config", str(folder / "settings.toml")]}
 
 
@@ -124,6 +139,7 @@ def test_no_option_variable_or_settings_key_makes_it_act(
     run: Run, tmp_path: Path, upload: Path, command: str, way: Way
 ) -> None:
     (tmp_path / "ignore").write_text("nothing-like-it\n")
+    (tmp_path / "policy.toml").write_text(MOVE_ALL)
     possible = {option: values_of(option, tmp_path) for option in options_of(command)}
     for turn in range(max(map(len, possible.values()))):
         settings = {option: values[turn % len(values)] for option, values in possible.items()}
@@ -138,6 +154,15 @@ def test_no_option_variable_or_settings_key_makes_it_act(
         assert "the category is for review only" in finding["because"]
         fails = {o.opts[0]: value for o, value in settings.items()}["--fail-on"] == "review"
         assert ran.code == (1 if fails else 0), ran.err
+
+
+def test_nothing_moves_it(run: Run, tmp_path: Path, upload: Path) -> None:
+    (tmp_path / "policy.toml").write_text(MOVE_ALL)
+    anybody = [word for weak in Weak for word in ("--act-on", weak.value)]
+    terms = ("--retain-min", "90d", "--destroy-by", "365d", "--policy", tmp_path / "policy.toml", *anybody)
+    ran = run("scan", upload, "--quarantine", *terms, "--report", "-")
+    assert [line["verdict"] for line in ran.lines[1:-1]] == ["review"], ran.err
+    assert (upload / "file").exists()
 
 
 def test_every_command_that_gives_verdicts_is_tried() -> None:

@@ -69,7 +69,7 @@ def test_from_a_report_and_back(report: Path, run: Run) -> None:
     assert run("quarantine", "add", report, *TERMS, *ON).code == 3
 
     assert run("quarantine", "verify", "--head", head).code == 0
-    ran = run("quarantine", "restore", item[:6])
+    ran = run("quarantine", "restore", item[:6], item)
     assert (ran.code, ran.out) == (0, f"{item}\t{path}\n")
     assert left(report) == ["bad", "odd"]
     assert run("quarantine", "restore", item).code == 3
@@ -88,6 +88,16 @@ def test_a_note_is_left_and_swept_like_any_file(report: Path, tmp_path: Path, ru
     assert json.loads((tmp_path / "again").read_text().splitlines()[-1])["files"] == 11
     assert run("quarantine", "restore", "--all").code == 0
     assert bad.read_bytes() == b"accused"
+
+
+def test_a_spoilt_report_is_refused_before_anything_is_touched(report: Path, run: Run, state: Path) -> None:
+    first, finding, *rest = report.read_text().splitlines(keepends=True)
+    spoilt = json.dumps({**json.loads(finding), "matches": [5]}) + "\n"
+    report.write_text("".join([first, finding, spoilt, *rest]))
+    ran = run("quarantine", "add", report, *TERMS, *ON)
+    assert (ran.code, f"{report}, line 3: " in ran.err) == (2, True), ran.err
+    assert left(report) == ["bad", "odd"]
+    assert not (state / "quarantine").exists()
 
 
 def test_terms_have_no_default(report: Path, run: Run, state: Path) -> None:

@@ -175,7 +175,13 @@ def test_by_hand_and_what_can_not_be(site: Site) -> None:
     own = ("--place", site.bucket.url.decode())
     url = site.bucket.url.decode() + "/" + KEYS[0].decode()
     ran = site("quarantine", "add", url, *reason, *site.endpoint, *TERMS, *own)
-    assert (ran.code, "another bucket" in ran.err) == (3, True)
+    assert (ran.code, "another bucket" in ran.err) == (2, True)
+    _, report, _ = site.scan()
+    ran = site("quarantine", "add", report, *site.endpoint, *TERMS, *own)
+    assert (ran.code, "another bucket" in ran.err) == (2, True)
+    swept = ("scan", site.bucket.url.decode(), *site.endpoint, "--report", site.folder / "none")
+    ran = site(*swept, "--quarantine", *TERMS, *own)
+    assert (ran.code, os.path.exists(swept[-1])) == (2, False)
     assert KEYS[0] in bad(site)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -186,3 +187,9 @@ def test_lines_are_json_in_ascii(written: tuple[Path, list[bytes]]) -> None:
     for number, line in enumerate(written[1], start=1):
         assert line.isascii()
         assert json.loads(line)["n"] == number
+
+
+@pytest.mark.parametrize("body", [b'{"type":"x"', b'{"n":1', b"[1]", b"\xff"], ids=repr)
+def test_a_line_that_vouches_for_itself_alone_is_none(tmp_path: Path, body: bytes) -> None:
+    line = body + b',"check":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+    assert bad_line(with_lines(tmp_path, [line], f"{EMPTY}\n")) == 1

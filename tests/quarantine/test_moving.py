@@ -333,6 +333,22 @@ def test_other_names_of_a_file_open_nothing_any_more(any_room: Room) -> None:
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0)
 
 
+def test_a_name_that_is_given_at_the_last_moment_opens_nothing_either(
+    any_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other, plain = any_room.file("a"), any_room.files / "other", system.rename
+
+    def rename(*arguments: Any) -> None:
+        if not other.exists():
+            other.hardlink_to(path)
+        plain(*arguments)
+
+    monkeypatch.setattr(system, "rename", rename)
+    (answer,) = any_room.take(path)
+    assert answer.outcome is Outcome.DONE
+    assert stat.S_IMODE(other.stat().st_mode) == (0 if os.geteuid() == 0 else 0o400)
+
+
 def test_who_has_it_mapped_is_noticed(any_room: Room) -> None:
     path, other = any_room.file("a"), any_room.file("b")
     with path.open("r+b") as file:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from hashscan.errors import HashscanError, UsageError
@@ -89,6 +90,23 @@ class Stores:
         """
         source, container, _ = self._parsed(url)
         return source.url(container)
+
+    def keep_apart(self, urls: Iterable[bytes]) -> None:
+        """See that none of these lies in the container in which copies are kept.
+
+        Raises:
+            UsageError: one does: whoever can write there could reach the evidence.
+        """
+        if self.place is None:
+            return
+        own = self.container_of(self.place)
+        for url in urls:
+            with suppress(NotDone):  # nothing can be moved from there anyway
+                if self.container_of(url) == own:
+                    raise UsageError(
+                        f"evidence must lie in another bucket than what is found in {own.decode()}",
+                        advice="Name a bucket with --place that nobody but you can reach.",
+                    )
 
     def _parsed(self, url: bytes) -> tuple[type[ObjectSource], str, bytes]:
         scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()

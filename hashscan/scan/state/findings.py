@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
-from hashscan.model import FileResult, FileStat, Verdict
+from hashscan.model import Action, FileResult, FileStat, Verdict
+from hashscan.quarantine.items import path_of
 from hashscan.reports.base import Record
-from hashscan.reports.records import FINDINGS, standing_record
+from hashscan.reports.records import FINDINGS, match_fields, standing_record
+from hashscan.scan.breaker import is_still_held
 from hashscan.scan.state.moments import moment
 
 NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
@@ -69,6 +73,23 @@ class Findings:
             (path, version, result.content, result.verdict.value, result.because, now, now, sweep),
         )
 
+    def hold(self, held: Iterable[Record]) -> None:
+        """Put down what was found and is held after all; by its records."""
+        self._database.executemany(
+            "UPDATE findings SET verdict=?, because=? WHERE path=? AND version=?",
+            ((Verdict.HELD, r["because"], path_of(r), r.get("version", "")) for r in held),
+        )
+
+    def settled(self, path: bytes, version: str, result: FileResult) -> FileResult:
+        """What was found without counting all that an entry hits, as the last sweep settled it."""
+        if result.verdict is not Verdict.MATCH:
+            return result
+        row = self._database.execute(
+            "SELECT verdict, because FROM findings WHERE path=? AND version=? AND gone IS NULL",
+            (path, version),
+        ).fetchone()
+        return result if row is None else _settled(result, *row)
+
     def leave(self, path: bytes, version: str) -> None:
         """Say that something is there which was not checked, so that nothing is known of a finding there."""
         for key in ((path, version), (path, "")):
@@ -107,4 +128,16 @@ def standing_record_of(found: Standing, result: FileResult | None) -> Record:
     """
     if result is None:
         result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
+    result = _settled(result, found.verdict, found.because)
     return standing_record(found.path, found.version, result, moment(found.first), moment(found.last))
+
+
+def _settled(result: FileResult, verdict: str, because: str) -> FileResult:
+    first = {
+        "verdict": result.verdict,
+        "because": result.because,
+        "matches": [match_fields(match) for match in result.matches],
+    }
+    if verdict != Verdict.HELD or not is_still_held(first, because):
+        return result
+    return replace(result, verdict=Verdict.HELD, action=Action.HELD, because=because)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -172,6 +172,7 @@ class KnownFiles:
         result = self._derive(content, item, path)
         if result is None:
             return
+        result = self._findings.settled(path, item.version, result)
         summary.recalled += 1
         summary.add(result)
         if result.verdict is Verdict.CLEAN:
@@ -224,6 +225,13 @@ class KnownFiles:
             now = int(time.time())
             self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
             self._contents.commit()
+            self._database.execute("COMMIT")
+
+    def hold(self, held: Iterable[Record]) -> None:
+        """Put down what was found and is held after all; by its records."""
+        with explained(self._folder):
+            self._database.execute("BEGIN IMMEDIATE")
+            self._findings.hold(held)
             self._database.execute("COMMIT")
 
     def close(self) -> None:

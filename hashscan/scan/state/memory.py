@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -230,6 +230,12 @@ class SweepMemory:
             return Ending(
                 shrunken, [record for found in standing for record in self._deriving.standing(found)]
             )
+
+    def hold(self, held: Iterable[Record]) -> None:
+        """Put down what was found and is held after all; by its records."""
+        with explained(self._folder):
+            self._findings.hold(held)
+            self._commit()
 
     def close(self) -> None:
         """Let the state go; what was not committed is lost."""

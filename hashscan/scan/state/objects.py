@@ -59,11 +59,10 @@ class ObjectRows:
 
     def only_elsewhere(self, container: bytes, path: bytes) -> bool:
         """Whether an object is known only of containers of the same name at other services."""
-        key = path.removeprefix(container).removeprefix(b"/")
         stores = self._database.execute(
             "SELECT store FROM objects JOIN filesystems ON id=store "
             "WHERE key=? AND substr(name, 1, ?)=? GROUP BY store",
-            (key, len(container) + 1, container + b"\n"),
+            (_key(container, path), len(container) + 1, container + b"\n"),
         ).fetchall()
         return bool(stores) and (self._store(container),) not in stores
 
@@ -97,6 +96,13 @@ class ObjectRows:
             "DELETE FROM objects WHERE scope=? AND sweep<?", (scope, sweep)
         ).rowcount
 
+    def lose(self, container: bytes, path: bytes, version: str) -> None:
+        """Forget one that is gone, whatever sweep met it last."""
+        self._database.execute(
+            "DELETE FROM objects WHERE store=? AND key=? AND version=?",
+            (self._store(container), _key(container, path), version),
+        )
+
     def all(self) -> Iterator[KnownObject]:
         """All that are kept, at whatever service."""
         rows = self._database.execute(
@@ -106,3 +112,7 @@ class ObjectRows:
         for name, key, version, etag, size, mtime, content in rows:
             item = Item(key, FileStat(0, 0, size, mtime, 0, 1, 0), etag, version)
             yield KnownObject(name.partition(b"\n")[0], item, content)
+
+
+def _key(container: bytes, path: bytes) -> bytes:
+    return path.removeprefix(container).removeprefix(b"/")

@@ -248,11 +248,12 @@ class Scopes:
                     self._database.execute(
                         "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_counted(number), now)
                     )
-                earlier = [
-                    one
-                    for one in earlier
-                    if not self._is_gone(one, target, rows, closed=closed) or not findings.settle(one)
-                ]
+                unmet, earlier = earlier, []
+                for one in unmet:
+                    if not (self._is_gone(one, target, rows, closed=closed) and findings.settle(one)):
+                        earlier.append(one)
+                    elif target in self._containers:
+                        objects.lose(target, one.path, one.version)
             standing.extend(earlier)
         return shrunken, standing
 

@@ -281,6 +281,15 @@ def test_a_bucket_of_the_same_name_elsewhere_is_another(site: Site) -> None:
     assert site.gone() == {b"s3://bucket/bad"}
 
 
+def test_an_object_that_other_options_found_is_forgotten_when_it_is_gone(site: Site) -> None:
+    site.objects(item(b"bad"), item(b"good"), endpoint="http://one")
+    container = Container((BUCKET,), all_versions=False, endpoint="http://one")
+    scopes = Scopes([], "", {"another": "option"}, containers={BUCKET: container})
+    site.over([Batch("s3", BUCKET, b"", 0, 0, (item(b"good"),))], scopes, endpoint="http://one")
+    with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
+        assert database.execute("SELECT key FROM objects").fetchall() == [(b"good",)]
+
+
 def test_a_harmless_version_does_not_clear_another(site: Site) -> None:
     site.objects(item(b"bad", "1"), item(b"good", "1"), all_versions=True)
     site.verdicts.clear()

@@ -17,8 +17,8 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item
+from hashscan.quarantine.kept import open_item, place_of
 from hashscan.quarantine.log import Line
-from hashscan.quarantine.restoring import open_item, place_of
 from hashscan.quarantine.store import Quarantine
 
 

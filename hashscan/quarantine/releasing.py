@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashscan.quarantine import system
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item, State
-from hashscan.quarantine.restoring import place_of
+from hashscan.quarantine.kept import place_of
 from hashscan.quarantine.store import Quarantine
 
 

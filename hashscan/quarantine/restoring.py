@@ -14,11 +14,11 @@ from hashscan.quarantine.custody import put_back, seal
 from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name
 from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
+from hashscan.quarantine.kept import open_item, place_of
 from hashscan.quarantine.notes import take_away
 from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
-from hashscan.sources.beneath import FILE_FLAGS, open_child
 
 _TOGETHER = 100
 """Files that are put back together; each is held open by four descriptors."""
@@ -150,14 +150,26 @@ def _prepare(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
     """Make what is to have the name what the file was.
 
     Raises:
-        NotDone: the copy is not what was kept.
+        NotDone: its name is taken, or the copy is not what was kept.
         OSError: it can't be done.
     """
+    if _is_taken(one):
+        # Seen before its owner has it again, who may have another name for it and could alter it meanwhile.
+        raise NotDone(Outcome.REFUSED, "it can't have its name back: File exists")
     if one.way == "copy":
         _copy(quarantine, one, stack)
     elif one.file >= 0 and not quarantine.is_back_by_another_name(one.item, os.fstat(one.file)):
         one.sealed = True
         put_back(one.file, one.item.record["file"])
+
+
+def _is_taken(one: _Returning) -> bool:
+    """Whether something has its name that is not the note that was left there."""
+    try:
+        there = os.stat(one.name, dir_fd=one.parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return one.item.note is None or there.st_ino != one.item.note.inode
 
 
 def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
@@ -247,41 +259,6 @@ def finish(quarantine: Quarantine, item: Item, place: Place) -> None:
         system.unlink(place.descriptor, item.id.encode())
     system.sync(place.descriptor)
     quarantine.note(State.RESTORED, item.id)
-
-
-def place_of(quarantine: Quarantine, item: Item) -> Place:
-    """The folder that an item is kept in.
-
-    Raises:
-        NotDone: it is not there; perhaps its file system is not mounted.
-    """
-    try:
-        return quarantine.places.at(item.place)
-    except OSError as error:
-        where = os.fsdecode(item.place)
-        raise NotDone(Outcome.GONE, f"the folder {where} can't be opened: {error.strerror}") from error
-
-
-def open_item(item: Item, place: Place) -> int:
-    """Open what is kept of an item and see that it is what was found.
-
-    Raises:
-        NotDone: it is gone or was altered.
-    """
-    try:
-        file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
-    except OSError as error:
-        raise NotDone(Outcome.GONE, f"what was kept can't be opened: {error.strerror}") from error
-    try:
-        if sha256_of(file) != item.sha256:
-            raise NotDone(Outcome.CHANGED, "what was kept has been altered")
-    except OSError as error:
-        os.close(file)
-        raise NotDone(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
-    except NotDone:
-        os.close(file)
-        raise
-    return file
 
 
 def _stays(quarantine: Quarantine, item: Item, error: Exception) -> NotDone:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.quarantine import restoring
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, State
 from hashscan.quarantine.moving import move
@@ -137,6 +138,17 @@ def test_nothing_is_replaced(any_room: Room) -> None:
     assert in_order(any_room, path, b"accused", 0o640) == "kept"
     assert all_back(any_room) == []
     assert in_order(any_room, path, b"accused", 0o640) == "there"
+
+
+def test_what_stays_is_never_given_back_for_a_moment(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = any_room.file("a")
+    (any_room.files / "other").hardlink_to(path)
+    any_room.take(path)
+    path.write_bytes(b"another")
+    monkeypatch.setattr(restoring, "put_back", lambda *_: pytest.fail("its owner could alter it"))
+    assert len(all_back(any_room)) == 1
+    assert path.read_bytes() == b"another"
+    assert verify(any_room.state, None)[1:] == (1, [])
 
 
 def test_a_folder_that_is_gone_or_a_link(any_room: Room) -> None:

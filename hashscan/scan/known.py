@@ -14,6 +14,7 @@ from hashscan import __version__
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
+from hashscan.quarantine.alarm import alarm
 from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
 from hashscan.scan.breaker import limits_fields
@@ -104,6 +105,9 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
+        withdrawn = alarm(settings.state)
+        for words in withdrawn.words:
+            observer.told(words)
         known = stack.enter_context(
             KnownFiles(settings.state, setup, with_digests=settings.with_digests, told=observer.told)
         )
@@ -139,6 +143,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         known.finish()
         summary = run.summary
         further = writing.settle(summary)
+        if withdrawn.items:
+            further = {**further, "withdrawn": withdrawn.items}
         known.hold(writing.held())
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
         if not summary.files and not run.stopped:

@@ -11,22 +11,18 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from hashscan import __version__
-from hashscan.errors import (
-    NoUsableListError,
-    OutputError,
-)
+from hashscan.errors import NoUsableListError
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import ListInfo
 from hashscan.quarantine.alarm import Alarm, alarm
-from hashscan.quarantine.standing import standing_fields
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.breaker import limits_fields
+from hashscan.scan.evidence import kept_evidence, mover_of, quarantine_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
@@ -49,9 +45,6 @@ from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
-
-if TYPE_CHECKING:
-    from hashscan.scan.mover import Mover
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
@@ -98,14 +91,14 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if settings.state is not None:
             # First of all, because it makes the folder, which must be known to be left out.
             stack.enter_context(SweepLock(settings.state))
-        mover = _mover(settings, observer)
+        mover = mover_of(settings, observer)
         options = ListingOptions(
             exclude=Patterns.compile(settings.exclude, settings.ignore_file),
             one_file_system=settings.one_file_system,
             all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
-            evidence=_evidence(settings, observer),
+            evidence=kept_evidence(settings, observer),
         )
         sources: Sequence[Source]
         if settings.inventory is None:
@@ -255,48 +248,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
                 **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
-                **_quarantine_fields(settings.state, mover),
+                **quarantine_fields(settings.state, mover),
             },
         )
-
-
-def _evidence(settings: SweepSettings, observer: Observer) -> frozenset[bytes]:
-    """URLs of what is kept in buckets, where any may be swept."""
-    named = settings.files_from is not None or settings.inventory is not None
-    if settings.state is None or not (named or any(b"://" in target for target in settings.targets)):
-        return frozenset()
-    from hashscan.quarantine.store import kept_in_buckets
-
-    try:
-        return kept_in_buckets(settings.state)
-    except OutputError as error:
-        # What is kept is then found once more, which does no harm.
-        observer.told(f"what is in quarantine can't be left out: {error}")
-        return frozenset()
-
-
-def _mover(settings: SweepSettings, observer: Observer) -> Mover | None:
-    """What moves findings at the end, if that was asked for."""
-    if settings.quarantine is None or settings.state is None:
-        return None
-    from hashscan.scan.mover import Mover
-
-    return Mover(
-        settings.state,
-        settings.quarantine,
-        observer.told,
-        settings.access,
-        settings.policy,
-        settings.targets,
-    )
-
-
-def _quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:
-    """How the quarantine stands, and what was done with findings."""
-    fields: dict[str, Any] = standing_fields(state)
-    if mover is not None:
-        fields["quarantine"] = {**fields.get("quarantine", {}), **mover.fields()}
-    return fields
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:

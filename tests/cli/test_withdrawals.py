@@ -96,10 +96,11 @@ def test_a_withdrawn_entry_gives_everything_back_and_the_log_tells_why(
     assert items["bad.png"] not in ran.err
 
     report = files.parent / "nightly.jsonl"
-    ran = run("scan", files, "--report", report)
-    assert "WARNING: 1 in quarantine" in ran.err
-    summary = json.loads(report.read_text().splitlines()[-1])
-    assert summary["withdrawn"] == [items["theme.png"]]
+    for options in ((), ("--known",)):
+        ran = run("scan", files, *options, "--report", report)
+        assert "WARNING: 1 in quarantine" in ran.err
+        summary = json.loads(report.read_text().splitlines()[-1])
+        assert summary["withdrawn"] == [items["theme.png"]]
 
     (shown,) = run("quarantine", "list", "--withdrawn", "--json").lines
     assert (shown["item"], shown["withdrawn"]) == (items["theme.png"], True)

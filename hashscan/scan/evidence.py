@@ -1,0 +1,59 @@
+"""What a sweep has to do with the quarantine of its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hashscan.errors import OutputError
+from hashscan.quarantine.standing import standing_fields
+from hashscan.scan.observer import Observer
+from hashscan.settings import SweepSettings
+
+if TYPE_CHECKING:
+    from hashscan.scan.mover import Mover
+
+
+def kept_evidence(settings: SweepSettings, observer: Observer) -> frozenset[bytes]:
+    """URLs of what is kept in buckets, where any may be swept."""
+    named = settings.files_from is not None or settings.inventory is not None
+    if settings.state is None or not (named or any(b"://" in target for target in settings.targets)):
+        return frozenset()
+    from hashscan.quarantine.store import kept_in_buckets
+
+    try:
+        return kept_in_buckets(settings.state)
+    except OutputError as error:
+        # What is kept is then found once more, which does no harm.
+        observer.told(f"what is in quarantine can't be left out: {error}")
+        return frozenset()
+
+
+def mover_of(settings: SweepSettings, observer: Observer) -> Mover | None:
+    """What moves findings at the end, if that was asked for.
+
+    Raises:
+        LockedError: another process uses the quarantine.
+        UsageError: a chosen folder can't be used, or the note is none.
+        OutputError: the quarantine can't be written, or its log is damaged.
+    """
+    if settings.quarantine is None or settings.state is None:
+        return None
+    from hashscan.scan.mover import Mover
+
+    return Mover(
+        settings.state,
+        settings.quarantine,
+        observer.told,
+        settings.access,
+        settings.policy,
+        settings.targets,
+    )
+
+
+def quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:
+    """How the quarantine stands, and what was done with findings."""
+    fields: dict[str, Any] = standing_fields(state)
+    if mover is not None:
+        fields["quarantine"] = {**fields.get("quarantine", {}), **mover.fields()}
+    return fields

@@ -52,12 +52,13 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
         return {}
     folder = folder_of(state)
     restored: dict[str, tuple[str, str]] = {}
-    displaced: set[str] = set()
+    unjudged: set[str] = set()
     for line, _ in read_log(folder):
-        if line["type"] == State.DISPLACED:
-            displaced.add(line["item"])
-        elif line["type"] == State.RESTORED and line["item"] not in displaced:
-            # What came along in a file's place has another content than the record tells.
+        # What came along in a file's place has another content than the record tells. What went back since its
+        # entries were withdrawn was their owners' word, who may accuse it again.
+        if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
+            unjudged.add(line["item"])
+        elif line["type"] == State.RESTORED and line["item"] not in unjudged:
             restored[line["item"]] = str(line["time"])[:10], sys.intern(_name(line["operator"]))
     if not restored:
         return {}

@@ -59,6 +59,15 @@ def test_what_is_kept_gone_or_was_moved_by_hand_is_not_put_back(log: Log) -> Non
     assert read_put_back(log.state) == {}
 
 
+def test_what_went_back_because_its_entries_were_withdrawn_was_not_judged_here(log: Log) -> None:
+    """If their owner accuses it again, that is meant."""
+    log.say("1", State.MOVING, State.MOVED, accusation=accused("e-1"))
+    with Quarantine(log.state) as quarantine:
+        quarantine.note(State.RESTORING, "1", withdrawals=[{"list": "ours", "entries": ["e-1"]}])
+        quarantine.note(State.RESTORED, "1")
+    assert read_put_back(log.state) == {}
+
+
 def test_what_was_put_back(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_operator", lambda: {"uid": 0, "user": "root", "sudo": "alice"})
     log.say("1", State.MOVING, State.MOVED, accusation=accused("e-1"))

@@ -54,8 +54,8 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
     restored: dict[str, tuple[str, str]] = {}
     unjudged: set[str] = set()
     for line, _ in read_log(folder):
-        # What came along in a file's place has another content than the record tells. What went back since its
-        # entries were withdrawn was their owners' word, who may accuse it again.
+        # What came along in a file's place has another content than the record tells. What went back since
+        # its entries were withdrawn did so on their owner's word, who may think again.
         if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
             unjudged.add(line["item"])
         elif line["type"] == State.RESTORED and line["item"] not in unjudged:

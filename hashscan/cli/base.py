@@ -10,14 +10,10 @@ import click
 
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.settings import (
-    SUGGESTED_REVIEW_THRESHOLD,
-    Matching,
-    default_state,
-    parse_duration,
-    parse_size,
-    read_file,
-)
+from hashscan.settings.file import read_file
+from hashscan.settings.machine import default_state
+from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
+from hashscan.settings.values import parse_duration, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 

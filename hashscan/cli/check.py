@@ -21,7 +21,7 @@ from hashscan.cli.base import (
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
-from hashscan.settings import DecodingLimits
+from hashscan.settings.pictures import DecodingLimits
 
 if TYPE_CHECKING:
     from hashscan.model import PolicyRule

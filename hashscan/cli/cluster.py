@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.settings import ClusterSettings
+from hashscan.settings.cluster import ClusterSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

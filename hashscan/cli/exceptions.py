@@ -14,7 +14,7 @@ from hashscan.cli.base import HashscanCommand, list_option, state_option
 from hashscan.cli.screen import say, show_table
 from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY
-from hashscan.settings import parse_until
+from hashscan.settings.values import parse_until
 
 if TYPE_CHECKING:
     from hashscan.lists.exceptions import Exceptions

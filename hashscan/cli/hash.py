@@ -9,7 +9,7 @@ import click
 from hashscan.cli.base import HashscanCommand, decoding_options
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import ALWAYS_COMPUTED, COMPUTED
-from hashscan.settings import DecodingLimits
+from hashscan.settings.pictures import DecodingLimits
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 70))

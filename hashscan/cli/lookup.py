@@ -22,7 +22,7 @@ from hashscan.errors import (
     OutputError,
     UsageError,
 )
-from hashscan.settings import DecodingLimits
+from hashscan.settings.pictures import DecodingLimits
 
 if TYPE_CHECKING:
     from hashscan.reports.base import Record

@@ -18,7 +18,7 @@ from hashscan.cli.screen import printable, say
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import Weak
-from hashscan.settings import BreakerLimits, QuarantineSettings
+from hashscan.settings.acting import BreakerLimits, QuarantineSettings
 
 if TYPE_CHECKING:
     from hashscan.quarantine.holding import Request

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import Size
-from hashscan.settings import NeighbourSettings
+from hashscan.settings.neighbour import NeighbourSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,7 +11,8 @@ import click
 from hashscan.cli.base import SETTINGS_FILE, TableOption
 from hashscan.errors import UsageError
 from hashscan.model import PolicyRule, Weak
-from hashscan.settings import PolicySettings, read_file
+from hashscan.settings.acting import PolicySettings
+from hashscan.settings.file import read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,7 +13,8 @@ from hashscan.cli.base import HashscanCommand, decoding_options
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
-from hashscan.settings import DecodingLimits, default_workers
+from hashscan.settings.machine import default_workers
+from hashscan.settings.pictures import DecodingLimits
 
 FORMATS = ("csv", "ndjson")
 """Those that hold an entry whole."""

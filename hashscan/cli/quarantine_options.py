@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import Duration, TableOption
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 

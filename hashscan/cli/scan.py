@@ -29,16 +29,11 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
-from hashscan.settings import (
-    BreakerLimits,
-    DecodingLimits,
-    QuarantineSettings,
-    ReportTarget,
-    SweepSettings,
-    default_workers,
-    parse_shard,
-    parse_share,
-)
+from hashscan.settings.acting import BreakerLimits, QuarantineSettings
+from hashscan.settings.machine import default_workers
+from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.sweep import ReportTarget, SweepSettings
+from hashscan.settings.values import parse_shard, parse_share
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 

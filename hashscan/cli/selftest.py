@@ -8,7 +8,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, decoding_options, state_option
 from hashscan.errors import EXIT_CLEAN
-from hashscan.settings import DecodingLimits
+from hashscan.settings.pictures import DecodingLimits
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))

@@ -12,7 +12,8 @@ from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
 from hashscan.scan.background import step_back
-from hashscan.settings import ClusterSettings, default_workers
+from hashscan.settings.cluster import ClusterSettings
+from hashscan.settings.machine import default_workers
 
 EXIT_CODES = (2, 12, 13, 70, 130, 143)
 

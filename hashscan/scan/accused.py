@@ -16,7 +16,7 @@ from hashscan.quarantine.items import path_of
 from hashscan.reports.base import Record
 from hashscan.scan.breaker import Breaker, Owner, owner_of
 from hashscan.scan.understood import understood
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 
 class Accused:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, Verdict
 from hashscan.reports.base import Record
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 Key = tuple[str, str]
 """Names of a list and of an entry of it."""

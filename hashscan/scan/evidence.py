@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hashscan.errors import OutputError
 from hashscan.quarantine.standing import standing_fields
 from hashscan.scan.observer import Observer
-from hashscan.settings import SweepSettings
+from hashscan.settings.sweep import SweepSettings
 
 if TYPE_CHECKING:
     from hashscan.scan.mover import Mover

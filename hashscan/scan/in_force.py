@@ -14,7 +14,7 @@ from hashscan.quarantine.backing import weak_list
 from hashscan.reports.base import Record
 from hashscan.scan.policy import Policy
 from hashscan.scan.put_back import read_put_back
-from hashscan.settings import NO_RULES, PolicySettings
+from hashscan.settings.acting import NO_RULES, PolicySettings
 
 _RULES_SHOWN = 100
 """As of patterns, there may be very many."""

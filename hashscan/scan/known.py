@@ -29,7 +29,7 @@ from hashscan.scan.state.knowing import KnownFiles
 from hashscan.scan.summary import Summary, exit_code_of
 from hashscan.scan.sweep import require_usable, sandbox_options
 from hashscan.scan.writing import Outcome, Writing, default_report
-from hashscan.settings import SweepSettings
+from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.patterns import Patterns
 
 

@@ -26,7 +26,7 @@ from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.reports.base import Record
 from hashscan.reports.records import path_fields
-from hashscan.settings import NO_RULES, PolicySettings, QuarantineSettings
+from hashscan.settings.acting import NO_RULES, PolicySettings, QuarantineSettings
 
 _TOGETHER = 200
 """Findings that are in memory at a time."""

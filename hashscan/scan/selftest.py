@@ -22,7 +22,8 @@ from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import check_file
 from hashscan.scan.sweep import run_sweep, sandbox_options
 from hashscan.scan.worker import Worker
-from hashscan.settings import DecodingLimits, ReportTarget, SweepSettings
+from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.sweep import ReportTarget, SweepSettings
 
 _BY_BYTES = "sha256"
 _BY_LIKENESS = "pdq"

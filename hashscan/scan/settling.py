@@ -13,7 +13,7 @@ from hashscan.model import Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.records import is_accusing
 from hashscan.scan.breaker import Breaker, owner_of
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 Act = Callable[[Iterable[Record]], Iterator[Record]]
 """Does what is to be done about findings, and gives their records as they stand then, in the same order."""

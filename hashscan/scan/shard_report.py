@@ -16,7 +16,7 @@ from hashscan.reports.reading import read_report
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.summary import Summary
 from hashscan.scan.values import WrongValueError, array, flag, moment, number, table, text
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 SANDBOX_MODES = ("off", "auto", "required")
 SANDBOX_LEVELS = ("off", "partial", "full")

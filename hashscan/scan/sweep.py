@@ -40,7 +40,9 @@ from hashscan.scan.state.memory import Ending
 from hashscan.scan.state.opening import open_memory
 from hashscan.scan.summary import exit_code_of
 from hashscan.scan.writing import Outcome, Writing, default_report
-from hashscan.settings import DecodingLimits, NeighbourSettings, SweepSettings
+from hashscan.settings.neighbour import NeighbourSettings
+from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.base import Listing, Source
 from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions

@@ -18,7 +18,8 @@ from hashscan.reports.sink import ReportSink
 from hashscan.scan.observer import Observer
 from hashscan.scan.settling import Act, Settlement
 from hashscan.scan.summary import Summary
-from hashscan.settings import BreakerLimits, ReportTarget
+from hashscan.settings.acting import BreakerLimits
+from hashscan.settings.sweep import ReportTarget
 
 
 @dataclass(frozen=True, slots=True)

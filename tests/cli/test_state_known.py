@@ -16,7 +16,8 @@ import pytest
 from hashscan.scan.known import run_known
 from hashscan.scan.observer import Observer
 from hashscan.scan.observer import Run as AnyRun
-from hashscan.settings import DecodingLimits, SweepSettings
+from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.sweep import SweepSettings
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 
 Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hashscan.model import Weak
 from hashscan.quarantine.accusing import request_of
 from hashscan.scan.breaker import Breaker, owner_of
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 MATCH = {"list": "l", "entry": "e", "algorithm": "pdq", "distance": 31, "threshold": 31, "category": "A1"}
 

@@ -6,7 +6,7 @@ import json
 
 from hashscan.model import Action, ListInfo, PolicyRule, TrustState, Weak
 from hashscan.scan.in_force import policy_fields, policy_in_force
-from hashscan.settings import PolicySettings
+from hashscan.settings.acting import PolicySettings
 
 
 def test_weak_lists_are_known_by_their_state() -> None:

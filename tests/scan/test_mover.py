@@ -15,7 +15,7 @@ from hashscan.quarantine.holding import Outcome
 from hashscan.quarantine.store import read_items
 from hashscan.scan import mover
 from hashscan.scan.mover import Mover
-from hashscan.settings import PolicySettings, QuarantineSettings
+from hashscan.settings.acting import PolicySettings, QuarantineSettings
 
 HOLDER = (
     "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"

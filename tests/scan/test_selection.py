@@ -11,7 +11,8 @@ import pytest
 from hashscan.model import Access
 from hashscan.scan.same_sweep import SELECTION
 from hashscan.scan.selection import selection_fields
-from hashscan.settings import DecodingLimits, SweepSettings
+from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.patterns import Patterns
 
 PLAIN = SweepSettings(

@@ -11,7 +11,7 @@ import pytest
 from hashscan.errors import OutputError
 from hashscan.reports.base import Record
 from hashscan.scan.settling import Settlement
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 from tests.scan.test_breaker import MATCH, finding
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hashscan.errors import UsageError
 from hashscan.model import Weak
 from hashscan.scan.accused import Accused
-from hashscan.settings import BreakerLimits
+from hashscan.settings.acting import BreakerLimits
 
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
 FINDING: dict[str, Any] = {

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from hashscan.scan.observer import Observer
 from hashscan.scan.writing import Writing
-from hashscan.settings import BreakerLimits, ReportTarget
+from hashscan.settings.acting import BreakerLimits
+from hashscan.settings.sweep import ReportTarget
 from tests.scan.test_breaker import MATCH, finding
 reports = [ReportTarget("jsonl", None), ReportTarget("jsonl", Path(sys.argv[1]))]
 with Writing(reports, Observer(), BreakerLimits()) as writing:
@@ -47,7 +48,7 @@ SETTLE = (
         "    Path(sys.argv[1]).parent.rename(Path(sys.argv[1]).parent.with_name('gone'))\n"
         "    writing.settle(Summary(), lambda findings: findings)",
     )
-    .replace("from hashscan.settings", "from hashscan.scan.summary import Summary\nfrom hashscan.settings")
+    .replace("import sys\n", "import sys\nfrom hashscan.scan.summary import Summary\n")
 )
 
 

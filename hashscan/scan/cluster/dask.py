@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
-from hashscan.settings import ClusterSettings
+from hashscan.settings.cluster import ClusterSettings
 
 if TYPE_CHECKING:
     from distributed import Security

@@ -26,7 +26,8 @@ from hashscan.scan.pace import Pace
 from hashscan.scan.pool import MakeWorker
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.worker import Worker
-from hashscan.settings import ClusterSettings, NeighbourSettings
+from hashscan.settings.cluster import ClusterSettings
+from hashscan.settings.neighbour import NeighbourSettings
 
 if TYPE_CHECKING:
     from distributed import Nanny, Security

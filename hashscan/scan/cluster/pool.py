@@ -21,7 +21,7 @@ from hashscan.scan.cluster.messages import Job, WantedList
 from hashscan.scan.cluster.work import work_of
 from hashscan.scan.pool import Pool
 from hashscan.scan.setup import WorkerSetup
-from hashscan.settings import ClusterSettings
+from hashscan.settings.cluster import ClusterSettings
 
 if TYPE_CHECKING:
     from distributed import Client

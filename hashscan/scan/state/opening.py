@@ -8,7 +8,7 @@ from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.memory import SweepMemory
 from hashscan.scan.state.scopes import Container, Scopes
 from hashscan.scan.state.taken import Taken
-from hashscan.settings import SweepSettings
+from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.base import Source
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.objects.source import ObjectSource

@@ -1,0 +1,70 @@
+"""Where a cluster is reached, and by what proof."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hashscan.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The scheduler of a Dask cluster, and what this machine shows as proof that it belongs to it."""
+
+    scheduler: str
+    """`tls://HOST:PORT`, or `tcp://HOST:PORT` on this machine alone."""
+    ca: Path | None = None
+    """PEM file of the authority that signs for the cluster, and for nobody else."""
+    cert: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            url = urlsplit(self.scheduler)
+            host, port = url.hostname, url.port
+        except ValueError:
+            host = port = None
+        if not host or not port or url.scheme not in {"tls", "tcp"} or url.path or url.username or url.query:
+            raise UsageError(
+                f"{self.scheduler!r} is no scheduler's address",
+                advice="Write tls://HOST:PORT, such as tls://scheduler:8786.",
+            )
+        files = {"--cluster-ca": self.ca, "--cluster-cert": self.cert, "--cluster-key": self.key}
+        if url.scheme == "tls":
+            if missing := [option for option, path in files.items() if path is None]:
+                raise UsageError(
+                    f"{self.scheduler} needs {', '.join(missing)}",
+                    advice="Both sides of a connection must show a certificate of the cluster's authority.",
+                )
+        elif any(files.values()):
+            raise UsageError(
+                f"{self.scheduler} makes no use of certificates", advice="Write tls:// in place of tcp://."
+            )
+        elif not _on_this_machine(host):
+            raise UsageError(
+                f"{self.scheduler} is not on this machine, and whoever reaches a scheduler over tcp:// can "
+                "run any program on its workers",
+                advice="Use tls://, with --cluster-ca, --cluster-cert and --cluster-key.",
+            )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether both sides show certificates."""
+        return self.ca is not None
+
+
+def _on_this_machine(host: str) -> bool:
+    """Whether a name or address leads to nowhere else."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass  # A name.
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)

@@ -1,0 +1,46 @@
+"""The file that settings may come from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hashscan.errors import UsageError
+
+CONFIG_VARIABLE = "HASHSCAN_CONFIG"
+SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
+
+
+def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    """Read the settings file.
+
+    Args:
+        path: the file that was named, or None for the variable's or the system's.
+        environ: the environment.
+
+    Returns:
+        The file that was read, if there was one, and its tables.
+
+    Raises:
+        UsageError: a file that was named does not exist, or it is no TOML.
+    """
+    named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    chosen = named or SYSTEM_CONFIG
+    try:
+        with chosen.open("rb") as stream:
+            return chosen, tomllib.load(stream)
+    except FileNotFoundError:
+        if named is None:
+            return None, {}
+        raise UsageError(f"there is no settings file {chosen}", advice="Name an existing file.") from None
+    except OSError as error:
+        raise UsageError(
+            f"can't read the settings file {chosen}: {error.strerror}",
+            advice="Make it readable for this user.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"the settings file {chosen} is no valid TOML: {error}", advice="Mend it."
+        ) from error

@@ -1,0 +1,104 @@
+"""Values of options and variables as people write them: sizes, durations, shares, shards, moments."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+
+from hashscan.errors import UsageError
+from hashscan.model import Shard
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", re.ASCII)
+_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%", re.ASCII)
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
+
+
+def require_positive(option: str, value: float) -> None:
+    """Refuse what is not more than 0, or has no end.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if not 0 < value < math.inf:
+        raise UsageError(f"{option} must be more than 0, not {value}")
+
+
+def parse_size(text: str) -> int:
+    """A size in bytes from digits with an optional suffix K, M, G or T (powers of 1024).
+
+    Raises:
+        UsageError: it is none.
+    """
+    suffixes = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    digits, factor = text.strip(), 1
+    if digits and digits[-1].upper() in suffixes:
+        factor = suffixes[digits[-1].upper()]
+        digits = digits[:-1]
+    if not (digits.isascii() and digits.isdigit()):
+        raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
+    return int(digits) * factor
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from a number with an optional suffix s, m, h or d.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"{text!r} is no duration", advice="Write a number and s, m, h or d, such as 90m or 6h."
+        )
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def parse_share(text: str) -> float:
+    """A share from a percentage such as `1%` or `0.5%`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _PERCENTAGE.fullmatch(text.strip())
+    if found is None or not 0 <= float(found[1]) <= 100:
+        raise UsageError(f"{text!r} is no share", advice="Write a percentage, such as 1%.")
+    return float(found[1]) / 100
+
+
+def parse_shard(text: str) -> Shard:
+    """A part of a sweep from `3/16`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _SHARD.fullmatch(text.strip())
+    if found is not None and 1 <= int(found[1]) <= int(found[2]):
+        return Shard(int(found[1]), int(found[2]))
+    raise UsageError(
+        f"{text!r} is no shard", advice="Write which and of how many, such as 3/16; the first is 1."
+    )
+
+
+def parse_until(text: str) -> datetime:
+    """The end of something from a day, which counts to its end in UTC, or from a time as RFC 3339 has it.
+
+    Returns:
+        The first moment that is no longer within; aware.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        if _DAY.fullmatch(text):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
+        if _TIME.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # Of the right form, but no such day or time.
+    raise UsageError(
+        f"{text!r} is no day and no time",
+        advice="Write a day such as 2027-01-31, or a time with its zone such as 2027-01-31T18:00:00Z.",
+    )

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.errors import UsageError
+from hashscan.settings.values import parse_size, parse_until
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("7", 7), ("2K", 2048), ("3m", 3 << 20), ("1G", 1 << 30), ("1T", 1 << 40)]
+)
+def test_sizes(text: str, number: int) -> None:
+    assert parse_size(text) == number
+
+
+@given(st.text(max_size=8).filter(lambda t: not t.strip()[:-1].isdigit() and not t.strip().isdigit()))
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("2027-01-31", datetime(2027, 2, 1, tzinfo=UTC)),
+        ("2028-02-29", datetime(2028, 3, 1, tzinfo=UTC)),
+        ("2027-01-31T18:00:00Z", datetime(2027, 1, 31, 18, tzinfo=UTC)),
+        ("2027-01-31t18:00:00z", datetime(2027, 1, 31, 18, tzinfo=UTC)),
+        ("2027-01-31 18:00:00.25-02:30", datetime(2027, 1, 31, 20, 30, 0, 250_000, tzinfo=UTC)),
+    ],
+)
+def test_an_end_is_a_day_or_a_time(text: str, end: datetime) -> None:
+    assert parse_until(text) == end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "tomorrow",
+        "2027-02-29",
+        "2027-13-01",
+        "20270131",
+        "2027-W05-7",
+        "27-01-31",
+        "2027-01-31T18:00:00",
+        "2027-01-31T25:00:00Z",
+        "2027-01-31T18:00:00+99:00",
+        "9999-12-31",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+        "\N{FULLWIDTH DIGIT TWO}027-01-31",
+        "2027-01-31\n",
+    ],
+)
+def test_what_is_no_end(text: str) -> None:
+    with pytest.raises(UsageError, match="no day and no time"):
+        parse_until(text)
+
+
+@given(st.text())
+def test_any_text_is_an_end_or_refused(text: str) -> None:
+    with suppress(UsageError):
+        assert parse_until(text).tzinfo is not None

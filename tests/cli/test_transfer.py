@@ -12,7 +12,7 @@ import pytest
 from hashscan.cli import progress
 from hashscan.cli.transfer import Transfer
 from tests.cli.conftest import COMMAND, Run, environment
-from tests.cli.test_lists import published, root  # noqa: F401 - fixtures
+from tests.cli.test_lists import published, released, root  # noqa: F401 - fixtures
 from tests.web import WebServer, serving
 
 

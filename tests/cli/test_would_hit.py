@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.test_lists import published, root, url  # noqa: F401 - fixtures
+from tests.cli.test_lists import published, released, root, url  # noqa: F401 - fixtures
 
 
 @pytest.mark.slow

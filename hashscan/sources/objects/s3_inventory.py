@@ -140,12 +140,15 @@ class S3Inventory(S3Source):
         """Open a path, or download an object as a sweep does: with tries, and in bounded memory."""
         if not location.startswith(b"s3://"):
             try:
-                descriptor = os.open(location, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+                # A descriptor of a folder that `open` refuses is closed only where `open` has opened it.
+                opened = open(  # noqa: SIM115 - the trouble of opening alone is caught here
+                    location, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOCTTY)
+                )
             except OSError as error:
                 raise TargetError(
                     f"can't open the inventory {shown}: {error.strerror}", advice="Name its manifest.json."
                 ) from error
-            with os.fdopen(descriptor, "rb") as stream:
+            with opened as stream:
                 yield stream
             return
         found = self.parse(location)

@@ -101,6 +101,13 @@ def test_every_changeable_store_is_tried() -> None:
     assert changeable == {name.split()[0] for name in GROUNDS}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _service() -> None:
+    """Azurite's descriptors last, and are no leak of the first test that asks for it."""
+    if PROGRAM in os.environ:
+        azurite()
+
+
 @pytest.fixture(params=list(GROUNDS))
 def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     with ExitStack() as stack:

@@ -245,9 +245,9 @@ class Scopes:
                 if not closed:
                     objects.forget(number, self.sweep)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
-                    self._database.execute(
-                        "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_counted(number), now)
-                    )
+                    # No whole seconds: what was moved a moment before is gone already, and counts once.
+                    counted = _counted(number), int(time.time() * 1e9)
+                    self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", counted)
                 unmet, earlier = earlier, []
                 for one in unmet:
                     if not (self._is_gone(one, target, rows, closed=closed) and findings.settle(one)):
@@ -266,7 +266,7 @@ class Scopes:
         since = self._database.execute(query, (_counted(number),)).fetchone()
         if self._taken is None or since is None:
             return True
-        moved = self._taken.number(partial(self._is_of, target), since[0])
+        moved = self._taken.number(partial(self._is_of, target), since[0] / 1e9)
         return _has_shrunk(before - moved, found)
 
     def _was_taken(self, found: Standing) -> bool:
@@ -305,7 +305,7 @@ class Scopes:
 
 
 def _counted(number: int) -> str:
-    """Under which key it stands when the files of a scope were counted."""
+    """Under which key it stands when the files of a scope were counted, in nanoseconds since 1970."""
     return f"counted {number}"
 
 

@@ -46,7 +46,7 @@ class Taken:
         """Whether the file that was found by a path is away."""
         return (path, "") in self._moved
 
-    def number(self, is_of: Callable[[bytes], bool], since: int) -> int:
+    def number(self, is_of: Callable[[bytes], bool], since: float) -> int:
         """How many are away.
 
         Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, USABLE_STATES, TrustState, Verdict, Weak
-from hashscan.quarantine.backing import lacking, weak_list
+from hashscan.model import USABLE_STATES, TrustState, Verdict, Weak
+from hashscan.quarantine.backing import accuses, lacking, weak_list
 from hashscan.quarantine.holding import Identity, ObjectIdentity, Request, is_url
 from hashscan.quarantine.items import path_of
 
@@ -78,9 +78,5 @@ def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]], act_
     return (
         state in USABLE_STATES
         and lacking(weak_list(TrustState(state)), match["category"], act_on) is None
-        and match["category"] in ACTING_CATEGORIES
-        and match["distance"] <= match["threshold"]
-        and not {"excepted", "doubt", "withheld"} & match.keys()
-        and match["algorithm"] in ALGORITHMS
-        and not ALGORITHMS[match["algorithm"]].review_only
+        and accuses(match)
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from hashscan.model import TEST_CATEGORY, TrustState, Weak
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, TEST_CATEGORY, TrustState, Weak
+
+SILENCED = frozenset({"excepted", "doubt", "withheld"})
+"""What a report says of matches that do not accuse."""
 
 WORDS = {
     Weak.LOCAL: "a local list",
@@ -12,6 +16,22 @@ WORDS = {
     Weak.TEST: "a test entry",
 }
 _OF_STATE = {TrustState.LOCAL: Weak.LOCAL, TrustState.STALE: Weak.STALE}
+
+
+def accuses(match: Mapping[str, Any], silenced: Collection[str] = SILENCED) -> bool:
+    """Whether a match, as a report has it, accuses a file by itself.
+
+    Args:
+        match: of a finding.
+        silenced: the keys that say it doesn't.
+    """
+    return (
+        match["category"] in ACTING_CATEGORIES
+        and match["distance"] <= match["threshold"]
+        and match["algorithm"] in ALGORITHMS
+        and not ALGORITHMS[match["algorithm"]].review_only
+        and not any(key in match for key in silenced)
+    )
 
 
 def weak_list(state: TrustState) -> Weak | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, Verdict
+from hashscan.model import Action, Verdict
+from hashscan.quarantine.backing import SILENCED, accuses
 from hashscan.reports.base import Record
 from hashscan.settings.acting import BreakerLimits
 
@@ -17,10 +18,8 @@ Owner = int | str
 """A user's number, or the URL of a bucket."""
 
 
-_FROM_THE_FIRST = frozenset({"excepted", "doubt"})
-_IN_THE_END = _FROM_THE_FIRST | {"withheld"}
-"""What is said of matches that do not accuse: as they are counted, and as what they hit is judged. A match
-that policy withholds says as much of its entry as any other."""
+_UNCOUNTED = SILENCED - {"withheld"}
+"""What is said of matches that don't count; one that policy withholds tells as much of its entry as any."""
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class Breaker:
             finding: its record.
             owner: None where nobody knows.
         """
-        for key in _accusing(finding, _FROM_THE_FIRST):
+        for key in _accusing(finding, _UNCOUNTED):
             tally = self._tallies.setdefault(key, Tally())
             tally.files += 1
             if owner is not None and len(tally.owners) <= self._limits.owners:
@@ -60,7 +59,7 @@ class Breaker:
         """
         if finding["verdict"] != Verdict.MATCH:
             return finding
-        accusing = _accusing(finding, _IN_THE_END)
+        accusing = _accusing(finding, SILENCED)
         words = [self._words(key) for key in accusing if self._has_tripped(self._tallies[key])]
         if not words:
             return finding
@@ -76,11 +75,10 @@ class Breaker:
     def _without(self, finding: Record, words: str) -> Record:
         """The record of a finding without the say of entries that hit too much."""
         matches = [
-            {**match, "withheld": self._words(key)}
-            if _accuses(match, _IN_THE_END) and self._has_tripped(self._tallies[key])
+            {**match, "withheld": self._words(_key(match))}
+            if accuses(match) and self._has_tripped(self._tallies[_key(match)])
             else match
             for match in finding["matches"]
-            for key in [_key(match)]
         ]
         because = f"{finding['because']}; but {words}, so that nothing is moved on its word"
         judged = {**finding, "matches": matches, "because": because}
@@ -132,7 +130,7 @@ def is_still_held(finding: Record, because: str) -> bool:
     if finding["verdict"] != Verdict.MATCH:
         return False
     # One more entry that accuses it is heard.
-    end = _too_much(len(_accusing(finding, _IN_THE_END)))
+    end = _too_much(len(_accusing(finding, SILENCED)))
     return because.startswith(f"{finding['because']}; but entry ") and because.endswith(end)
 
 
@@ -152,19 +150,9 @@ def _too_much(entries: int) -> str:
 
 def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
     """The entries that accuse a file by themselves, each once, but those of which something else is said."""
-    keys = (_key(match) for match in finding.get("matches", ()) if _accuses(match, without))
+    keys = (_key(match) for match in finding.get("matches", ()) if accuses(match, without))
     return list(dict.fromkeys(keys))
 
 
 def _key(match: Mapping[str, Any]) -> Key:
     return str(match["list"]), str(match["entry"])
-
-
-def _accuses(match: Mapping[str, Any], without: frozenset[str]) -> bool:
-    return (
-        match["category"] in ACTING_CATEGORIES
-        and match["distance"] <= match["threshold"]
-        and match["algorithm"] in ALGORITHMS
-        and not ALGORITHMS[match["algorithm"]].review_only
-        and not without & match.keys()
-    )

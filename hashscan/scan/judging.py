@@ -88,7 +88,9 @@ def result_of(
         archived = file.reason is Reason.ARCHIVED
         verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
         return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
-    subject = subject._replace(sha256=file.exact.get("sha256"))
+    if file.matches:
+        # Of the others nothing is asked, and they are nearly all.
+        subject = subject._replace(sha256=file.exact.get("sha256"))
     verdict, because, action = judge(file.matches, file.reason, subject, policy)
     decoded = file.decoded
     result = FileResult(

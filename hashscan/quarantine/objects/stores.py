@@ -12,6 +12,7 @@ from hashscan.model import Access, Reason
 from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.sources.base import FileTrouble, Source, without_secrets
 from hashscan.sources.evidence import FOLDER_NAME
+from hashscan.sources.objects.changeable import make_changeable
 from hashscan.sources.objects.changing import ChangeableStore
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import Transient
@@ -77,7 +78,7 @@ class Stores:
         name = (source.url(container), endpoint)
         if name not in self._open:
             try:
-                self._open[name] = source.make_changeable(container, Access(endpoint=endpoint))
+                self._open[name] = make_changeable(source.name, container, Access(endpoint=endpoint))
             except HashscanError as error:
                 raise NotDone(Outcome.REFUSED, f"{error}. {error.advice}") from error
         return self._open[name], key

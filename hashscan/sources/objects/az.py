@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
@@ -22,9 +22,6 @@ from hashscan.sources.objects.store import (
     Reading,
     StoredObject,
 )
-
-if TYPE_CHECKING:
-    from hashscan.sources.objects.changing import ChangeableStore
 
 _CONTAINER = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,62})|\$(?:root|web|logs)")
 
@@ -56,17 +53,15 @@ class AzureSource(ObjectSource):
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
         """A container."""
-        return AzureStore(_clients(container, access))
-
-    @classmethod
-    def make_changeable(cls, container: str, access: Access) -> ChangeableStore:
-        """A container."""
-        from hashscan.sources.objects.az_changing import ChangeableAzureStore
-
-        return ChangeableAzureStore(_clients(container, access))
+        return AzureStore(clients_of(container, access))
 
 
-def _clients(container: str, access: Access) -> AzureClients:
+def clients_of(container: str, access: Access) -> AzureClients:
+    """What a container is reached by.
+
+    Raises:
+        TargetError: a library or credentials are missing.
+    """
     try:
         import azure.storage.blob  # noqa: F401
         import obstore  # noqa: F401

@@ -34,7 +34,6 @@ from hashscan.sources.objects.unsized import bounded
 if TYPE_CHECKING:
     import requests
 
-    from hashscan.sources.objects.changing import ChangeableStore
     from hashscan.sources.objects.gs_client import GoogleClients
 
 _BUCKET = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
@@ -72,17 +71,15 @@ class GoogleSource(ObjectSource):
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
         """A bucket."""
-        return GoogleStore(container, _clients(container, access, changing=False))
-
-    @classmethod
-    def make_changeable(cls, container: str, access: Access) -> ChangeableStore:
-        """A bucket."""
-        from hashscan.sources.objects.gs_changing import ChangeableGoogleStore
-
-        return ChangeableGoogleStore(container, _clients(container, access, changing=True))
+        return GoogleStore(container, clients_of(container, access, changing=False))
 
 
-def _clients(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
+def clients_of(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
+    """What a container is reached by.
+
+    Raises:
+        TargetError: a library or credentials are missing.
+    """
     try:
         import obstore  # noqa: F401
 

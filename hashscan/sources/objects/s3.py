@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from hashscan.errors import TargetError
 from hashscan.model import Access, FolderReason, Item, Reason
@@ -32,9 +32,6 @@ from hashscan.sources.objects.store import (
     Transient,
 )
 
-if TYPE_CHECKING:
-    from hashscan.sources.objects.changing import ChangeableStore
-
 _LISTING_TRIES = 6
 
 _PIECE = 1 << 20
@@ -50,13 +47,6 @@ class S3Source(ObjectSource):
     def make_store(cls, container: str, access: Access) -> ObjectStore:
         """A bucket."""
         return S3Store(container, access)
-
-    @classmethod
-    def make_changeable(cls, container: str, access: Access) -> ChangeableStore:
-        """A bucket."""
-        from hashscan.sources.objects.s3_changing import ChangeableS3Store
-
-        return ChangeableS3Store(container, access)
 
 
 class S3Store(ObjectStore):

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from hashscan.errors import TargetError
 from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
@@ -30,9 +29,6 @@ from hashscan.sources.objects.listing import list_parallel
 from hashscan.sources.objects.sifting import Sieve
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore, StoredObject
 from hashscan.sources.options import ListingOptions
-
-if TYPE_CHECKING:
-    from hashscan.sources.objects.changing import ChangeableStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +80,6 @@ class ObjectSource(Source):
     @abstractmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
         """The store of one container, for the process that asks; nothing is sent yet.
-
-        Raises:
-            TargetError: a library or credentials are missing.
-        """
-
-    @classmethod
-    @abstractmethod
-    def make_changeable(cls, container: str, access: Access) -> ChangeableStore:
-        """The same, to make and delete objects too.
 
         Raises:
             TargetError: a library or credentials are missing.

@@ -16,6 +16,7 @@ from hashscan.model import Access, Reason
 from hashscan.registry import SOURCES
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects import s3_changing
+from hashscan.sources.objects.changeable import make_changeable
 from hashscan.sources.objects.changing import ChangeableStore, Properties, TakenError, named
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import Transient
@@ -39,7 +40,7 @@ class Ground:
 
 def s3(stack: ExitStack, *, versioned: bool) -> Ground:
     bucket = stack.enter_context(TestBucket(versioned=versioned))
-    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    store = make_changeable("s3", bucket.name, bucket.access)
     properties = {
         "ContentType": "image/jpeg",
         "CacheControl": "max-age=60",
@@ -60,7 +61,7 @@ def az(stack: ExitStack) -> Ground:
     service = azurite()
     stack.enter_context(test_az.environment(**service.environment))
     container = stack.enter_context(service.container())
-    store = SOURCES["az"].make_changeable(container.name, Access())  # type: ignore[attr-defined]
+    store = make_changeable("az", container.name, Access())
     properties = {
         "content_type": "image/jpeg",
         "content_language": "de",
@@ -77,7 +78,7 @@ def gs(stack: ExitStack) -> Ground:
     server = stack.enter_context(google_server())
     stack.enter_context(test_gs.environment())
     access = Access(endpoint=server.url, anonymous=True)
-    store = SOURCES["gs"].make_changeable("bucket", access)  # type: ignore[attr-defined]
+    store = make_changeable("gs", "bucket", access)
     properties = {
         "contentType": "image/jpeg",
         "contentEncoding": "gzip",
@@ -206,7 +207,7 @@ def test_a_large_one_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_service_that_heeds_no_condition_is_compared_before(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         bucket = stack.enter_context(TestBucket())
-        store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+        store = make_changeable("s3", bucket.name, bucket.access)
         stack.enter_context(closing(store))
         client = store._client
         plain = client.delete_object
@@ -219,7 +220,7 @@ def test_a_service_that_heeds_no_condition_is_compared_before(monkeypatch: pytes
 
 
 def test_a_service_without_tags_and_acls(bucket: TestBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    store = make_changeable("s3", bucket.name, bucket.access)
     with closing(store):
         made(store, b"key", b"x")
         status = [501]
@@ -237,7 +238,7 @@ def test_a_service_without_tags_and_acls(bucket: TestBucket, monkeypatch: pytest
 
 
 def test_versions_that_a_bucket_begins_to_keep(bucket: TestBucket) -> None:
-    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    store = make_changeable("s3", bucket.name, bucket.access)
     with closing(store):
         first = made(store, b"key", b"first")
         bucket.client.put_bucket_versioning(
@@ -251,7 +252,7 @@ def test_versions_that_a_bucket_begins_to_keep(bucket: TestBucket) -> None:
 
 def test_of_versions_exactly_one_goes() -> None:
     with TestBucket(versioned=True) as bucket:
-        store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+        store = make_changeable("s3", bucket.name, bucket.access)
         with closing(store):
             versions = [bucket.put(b"key", content)["VersionId"] for content in (b"1", b"2", b"3")]
             told = store.describe(named(b"key", version=versions[1]))
@@ -264,7 +265,7 @@ def test_of_versions_exactly_one_goes() -> None:
 def test_google_wants_bytes_sent_elsewhere() -> None:
     with google_server() as server, test_gs.environment():
         access = Access(endpoint=server.url, anonymous=True)
-        store = SOURCES["gs"].make_changeable("bucket", access)  # type: ignore[attr-defined]
+        store = make_changeable("gs", "bucket", access)
         server.upload_url = "http://127.0.0.1:1"
         with closing(store):
             assert why(lambda: made(store, b"key", b"x")) is Reason.IO_ERROR
@@ -273,7 +274,7 @@ def test_google_wants_bytes_sent_elsewhere() -> None:
 def test_google_s_acl_need_not_be_readable() -> None:
     with google_server() as server, test_gs.environment():
         access = Access(endpoint=server.url, anonymous=True)
-        store = SOURCES["gs"].make_changeable("bucket", access)  # type: ignore[attr-defined]
+        store = make_changeable("gs", "bucket", access)
         with closing(store):
             made(store, b"key", b"x", {"contentType": "image/png"})
             server.acl_status = 403
@@ -287,7 +288,7 @@ def test_google_s_acl_need_not_be_readable() -> None:
 
 def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     with credentials(), TestBucket() as bucket:
-        store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+        store = make_changeable("s3", bucket.name, bucket.access)
         with closing(store):
             answer = made(store, b"key", b"x", {"Tags": [["a", "b"]]})
 
@@ -312,7 +313,7 @@ def test_what_needs_which_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_service_that_heeds_no_condition_replaces_nothing(
     bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = SOURCES["s3"].make_changeable(bucket.name, bucket.access)  # type: ignore[attr-defined]
+    store = make_changeable("s3", bucket.name, bucket.access)
     with closing(store):
         plain = store._client.put_object
         monkeypatch.setattr(store._client, "put_object", lambda IfNoneMatch, **more: plain(**more))  # noqa: N803

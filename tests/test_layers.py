@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"settings"}),
     frozenset({"scan"}),
     frozenset({"cases", "service"}),
+    frozenset({"alarms"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -52,7 +53,11 @@ OWNERS: dict[str, frozenset[str]] = {
     "pyrage": frozenset({"quarantine"}),
     "ijson": frozenset({"lists"}),
     "defusedxml": frozenset({"lists"}),
-    "sqlite3": frozenset({"scan"}),
+    "sqlite3": frozenset({"scan", "cases"}),
+    "jinja2": frozenset({"reports", "cases"}),
+    "prometheus_client": frozenset({"alarms"}),
+    "apprise": frozenset({"alarms"}),
+    "pygal": frozenset({"cases"}),
 }
 """Which rooms may use a library; one that is not named here may be used nowhere."""
 

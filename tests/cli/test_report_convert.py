@@ -44,6 +44,7 @@ def test_a_sweep_makes_them_from_its_record(tmp_path: Path) -> None:
 def test_without_a_state_nothing_else_is_left(tmp_path: Path) -> None:
     target = tmp_path / "www"
     target.mkdir()
+    (target / "a.txt").write_text("a")
     done = hashscan("scan", "www", "--no-state", "--list", "demo", "--report", "csv=out.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "www"]

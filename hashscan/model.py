@@ -274,6 +274,50 @@ class PolicyRule:
     """Numbers of users; an object has none."""
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerRule:
+    """Which files and objects are whose; the first that applies says it.
+
+    Of `paths` and `owners`, where both are given, both must apply.
+    """
+
+    number: int
+    """Its place among the rules, from 1 on."""
+    customer: str = ""
+    """The customer's name; empty where a part of the path called `{customer}` is the name."""
+    paths: tuple[str, ...] = ()
+    """Whole paths and URLs with the part that names the customer: `/home/{customer}/**`."""
+    owners: tuple[int, ...] = ()
+    """Numbers of users; an object has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRule:
+    """Where files are seen by the world; what `{customer}` stands for is the same on both sides."""
+
+    number: int
+    """Its place among the rules, from 1 on."""
+    url: str
+    """Of a folder, with a slash at its end: `https://{customer}.example/`."""
+    path: str
+    """Path of the folder, or URL of a bucket and prefix, that is seen there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who tells others of what was found."""
+
+    organisation: str
+    email: str
+    """Where answers are to go."""
+    domain: str = ""
+    name: str = ""
+    """Of the person to talk to."""
+    phone: str = ""
+    country: str = ""
+    """Two letters of ISO 3166."""
+
+
 class FileStat(NamedTuple):
     """What fstat says of a file, as far as it identifies the content.
 

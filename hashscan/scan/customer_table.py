@@ -33,9 +33,10 @@ def customer_rules(tables: object, source: str) -> tuple[CustomerRule, ...]:
     for number, row in enumerate(rows, start=1):
         where = f"{source}, customer rule {number}"
         found = read_row(row, _READERS, where)
+        usual = PART if "path" in row else USER if "owner" in row else ""
         rule = CustomerRule(
             f"customer rule {number}",
-            found.get("name", f"{{{PART}}}" if "path" in row else f"{{{USER}}}"),
+            found.get("name", usual and f"{{{usual}}}"),
             found.get("path", ()),
             found.get("owner", ()),
         )

@@ -82,10 +82,10 @@ class Sites:
     def paths_of(self, url: str) -> tuple[bytes, ...]:
         """The files or objects, or the folder, that may be what is seen at an address.
 
-        Where a rule's path has a star or a name that the URL doesn't say, it is found out by what folders there
-        are. An address with `www.` may be one without. Of several rules those decide that say most of the
-        address. No path lies outside its rule's folder or prefix; links are not followed, and whether there is
-        such a file is not asked.
+        Where a rule's path has a star or a name that the URL doesn't say, it is found out by what folders
+        there are. An address with `www.` may be one without. Of several rules those decide that say most of
+        the address. No path lies outside its rule's folder or prefix; links are not followed, and whether there
+        is such a file is not asked.
 
         Args:
             url: as somebody wrote it.

@@ -98,7 +98,9 @@ def test_a_rule_that_says_nothing_is_refused(rule: CustomerRule, words: str) -> 
 
 @given(st.binary(max_size=300), st.none() | st.integers(-1, 1 << 40))
 def test_no_path_makes_it_fail(path: bytes, uid: int | None) -> None:
-    customers = Customers([*rules_of_panels(PANELS), by_path("/**/a*b*{customer}-*c/**"), by_path("**/{customer}")])
+    customers = Customers(
+        [*rules_of_panels(PANELS), by_path("/**/a*b-{customer}-*c/**"), by_path("**/{customer}")]
+    )
     for one in (path, b"/home/" + path, b"s3://" + path):
         customers.of(one, uid).encode()
 

@@ -284,8 +284,8 @@ class CustomerRule:
     origin: str
     """Where it stands, in words for people."""
     name: str = "{customer}"
-    """The customer's: in it, `{customer}` stands for the part of a path so called, and `{user}` for the name of
-    the file's user. Empty for what is no customer's."""
+    """The customer's: in it, `{customer}` stands for the part of a path so called, and `{user}` for the name
+    of the file's user. Empty for what is no customer's."""
     paths: tuple[str, ...] = ()
     """Whole paths and URLs, of files or of the folders they lie in, with the part that names the customer:
     `/home/{customer}/`."""

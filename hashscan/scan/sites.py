@@ -84,8 +84,8 @@ class Sites:
 
         Where a rule's path has a star or a name that the URL doesn't say, it is found out by what folders
         there are. An address with `www.` may be one without. Of several rules those decide that say most of
-        the address. No path lies outside its rule's folder or prefix; links are not followed, and whether there
-        is such a file is not asked.
+        the address. No path lies outside its rule's folder or prefix; links are not followed, and nobody
+        asks whether there is such a file.
 
         Args:
             url: as somebody wrote it.

@@ -281,24 +281,26 @@ class CustomerRule:
     Of `paths` and `owners`, where both are given, both must apply.
     """
 
-    number: int
-    """Its place among the rules, from 1 on."""
-    customer: str = ""
-    """The customer's name; empty where a part of the path called `{customer}` is the name."""
+    origin: str
+    """Where it stands, in words for people."""
+    name: str = "{customer}"
+    """The customer's: in it, `{customer}` stands for the part of a path so called, and `{user}` for the name
+    of the file's user. Empty for what is no customer's."""
     paths: tuple[str, ...] = ()
-    """Whole paths and URLs with the part that names the customer: `/home/{customer}/**`."""
-    owners: tuple[int, ...] = ()
-    """Numbers of users; an object has none."""
+    """Whole paths and URLs, of files or of the folders they lie in, with the part that names the customer:
+    `/home/{customer}/`."""
+    owners: tuple[tuple[int, int], ...] = ()
+    """First and last numbers of users; an object has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteRule:
-    """Where files are seen by the world; what `{customer}` stands for is the same on both sides."""
+    """Where files are seen by the world; what a name in braces stands for is the same on both sides."""
 
-    number: int
-    """Its place among the rules, from 1 on."""
+    origin: str
+    """Where it stands, in words for people."""
     url: str
-    """Of a folder, with a slash at its end: `https://{customer}.example/`."""
+    """Of a folder: `https://{customer}.example/`."""
     path: str
     """Path of the folder, or URL of a bucket and prefix, that is seen there."""
 

@@ -151,4 +151,9 @@ REPORT_FORMATS: Registry[ReportFormat] = Registry(
     ReportFormat,  # type: ignore[type-abstract]
     Row("jsonl", "hashscan.reports.jsonl:JsonLines", "one JSON record a line: the record itself"),
     Row("csv", "hashscan.reports.csv:Csv", "a table for spreadsheets, a row for each file that is not clean"),
+    Row(
+        "html",
+        "hashscan.reports.html:Html",
+        "one file for browsers: summary, charts and a table to filter and to print",
+    ),
 )

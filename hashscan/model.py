@@ -274,6 +274,52 @@ class PolicyRule:
     """Numbers of users; an object has none."""
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerRule:
+    """Which files and objects are whose; the first that applies says it.
+
+    Of `paths` and `owners`, where both are given, both must apply.
+    """
+
+    origin: str
+    """Where it stands, in words for people."""
+    name: str = "{customer}"
+    """The customer's: in it, `{customer}` stands for the part of a path so called, and `{user}` for the name
+    of the file's user. Empty for what is no customer's."""
+    paths: tuple[str, ...] = ()
+    """Whole paths and URLs, of files or of the folders they lie in, with the part that names the customer:
+    `/home/{customer}/`."""
+    owners: tuple[tuple[int, int], ...] = ()
+    """First and last numbers of users; an object has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRule:
+    """Where files are seen by the world; what a name in braces stands for is the same on both sides."""
+
+    origin: str
+    """Where it stands, in words for people."""
+    url: str
+    """Of a folder: `https://{customer}.example/`."""
+    path: str
+    """Path of the folder, or URL of a bucket and prefix, that is seen there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who tells others of what was found."""
+
+    organisation: str
+    email: str
+    """Where answers are to go."""
+    domain: str = ""
+    name: str = ""
+    """Of the person to talk to."""
+    phone: str = ""
+    country: str = ""
+    """Two letters of ISO 3166."""
+
+
 class FileStat(NamedTuple):
     """What fstat says of a file, as far as it identifies the content.
 

@@ -150,4 +150,5 @@ REPORT_FORMATS: Registry[ReportFormat] = Registry(
     "report format",
     ReportFormat,  # type: ignore[type-abstract]
     Row("jsonl", "hashscan.reports.jsonl:JsonLines", "one JSON record a line: the record itself"),
+    Row("csv", "hashscan.reports.csv:Csv", "a table for spreadsheets, a row for each file that is not clean"),
 )

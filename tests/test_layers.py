@@ -55,6 +55,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "defusedxml": frozenset({"lists"}),
     "sqlite3": frozenset({"scan", "cases"}),
     "jinja2": frozenset({"reports", "cases"}),
+    "markupsafe": frozenset({"reports", "cases"}),
     "prometheus_client": frozenset({"alarms"}),
     "apprise": frozenset({"alarms"}),
     "pygal": frozenset({"cases"}),

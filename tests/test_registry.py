@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hashscan import registry
+from hashscan.cases.notices.reading import NOTICE_FORMATS
 from hashscan.model import ALGORITHMS, COMPUTED
 
 TABLES: list[registry.Registry[Any]] = [
@@ -17,6 +18,7 @@ TABLES: list[registry.Registry[Any]] = [
     registry.LIST_FORMATS,
     registry.LIST_WRITERS,
     registry.REPORT_FORMATS,
+    NOTICE_FORMATS,
 ]
 ROWS = [(table, name) for table in TABLES for name in table]
 

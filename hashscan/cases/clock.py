@@ -15,7 +15,7 @@ class Clock:
     """Tells it by what the settings allow.
 
     A match and a notice have the shortest deadline of their categories, a review has one of its own, and what
-    is held has none, unless somebody has sent a notice of it. A deadline that a notice states only shortens it.
+    is held has none, unless somebody has sent a notice of it. What a notice states only shortens it.
     """
 
     def __init__(self, settings: CaseSettings) -> None:

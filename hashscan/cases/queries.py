@@ -142,8 +142,8 @@ class Entry:
 
 _CASE = (
     "SELECT id, path, version, url, verdict, because, categories, customer, sha256, etag, uid, device, "  # noqa: S608
-    f"inode, size, mtime, ctime, found, seen, noticed, {DUE}, told, removed, how, closed, why, disputed, dispute, "
-    "previous FROM cases"
+    f"inode, size, mtime, ctime, found, seen, noticed, {DUE}, told, removed, how, closed, why, disputed, "
+    "dispute, previous FROM cases"
 )
 
 

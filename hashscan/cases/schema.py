@@ -63,8 +63,8 @@ CREATE TABLE sightings (
   state TEXT NOT NULL, number INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (state, number)
 ) WITHOUT ROWID;
 
--- What happened to a case, which only grows, and who did it where it was a person: 'found', 'noticed', 'verdict', 'told',
--- 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed', 'checked'.
+-- What happened to a case, and who did it where it was a person; nothing of it is ever changed: 'found',
+-- 'noticed', 'verdict', 'told', 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed', 'checked'.
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''

@@ -64,7 +64,6 @@ def command(
     from hashscan.lists.exceptions import exceptions_at
     from hashscan.lists.record import Thoroughness
     from hashscan.lists.store import ListStore
-    from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.sink import ReportSink
     from hashscan.scan.in_force import policy_in_force
     from hashscan.scan.policy_table import unused_lists
@@ -97,7 +96,7 @@ def command(
         review_threshold=matching.review_threshold,
     )
     summary = Summary()
-    with ReportSink(JsonLines, None) as output, Worker(setup) as worker:
+    with ReportSink(None) as output, Worker(setup) as worker:
         for item in items:
             output.write(_check(worker, item, summary))
     return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict)

@@ -35,7 +35,6 @@ def command(
     Pictures are decoded in the sandbox, as in a sweep. A file that can't be read, or a picture that can't be
     decoded, has a line with the reason.
     """
-    from hashscan.reports.jsonl import JsonLines
     from hashscan.reports.records import result_record
     from hashscan.reports.sink import ReportSink
     from hashscan.scan.setup import WorkerSetup
@@ -54,7 +53,7 @@ def command(
         with_digests=True,
     )
     complete = True
-    with ReportSink(JsonLines, None) as output, Worker(setup) as worker:
+    with ReportSink(None) as output, Worker(setup) as worker:
         for path in files:
             result = check_file(worker, path)
             complete = complete and result.reason is None

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from hashscan import __version__
-from hashscan.cli.base import HashscanGroup, apply_settings_file
+from hashscan.cli.base import HashscanGroup
+from hashscan.cli.settings_file import apply_settings_file
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -27,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hashscan.cli.quarantine",
         "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
     ),
-    "report": ("hashscan.cli.report", "Join the reports of a sweep's shards."),
+    "report": ("hashscan.cli.report", "Make other documents of reports, and join those of shards."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
     "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),
 }

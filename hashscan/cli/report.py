@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from hashscan.cli.base import HashscanGroup
 from hashscan.cli.screen import human_bytes, printable, say
-from hashscan.errors import EXIT_MEANINGS, HashscanError, UsageError
+from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
+from hashscan.registry import REPORT_FORMATS
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Join the reports of a sweep's shards."""
+    """Make other documents of a report, and join the reports of a sweep's shards."""
+
+
+def _explained_formats(command: F) -> F:
+    lines = "".join(f"\n  {row.name}: {row.summary}" for row in REPORT_FORMATS.rows.values())
+    command.__doc__ = f"{command.__doc__}\n\n    \b\n    Formats:{lines}\n"
+    return command
+
+
+@command.command(exit_codes=(0, 2, 12, 70))
+@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--to", "form", required=True, type=click.Choice(list(REPORT_FORMATS)), help="What to make.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+    default=Path("-"),
+    show_default=True,
+    metavar="FILE",
+    help="Where it goes; - is standard output. A file is readable by you alone.",
+)
+@_explained_formats
+def convert(report: Path, form: str, output: Path) -> int:
+    """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it."""
+    from hashscan.reports.conversion import convert as write
+    from hashscan.reports.report import Report
+
+    write(Report(report), REPORT_FORMATS[form], None if str(output) == "-" else output)
+    return EXIT_CLEAN
 
 
 @command.command(exit_codes=(0, 1, 2, 3, 4, 11, 12, 70))
@@ -36,7 +68,6 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     shards, is held. Bytes may be more, since a file with names in
     several shards is read in each.
     """
-    from hashscan.registry import REPORT_FORMATS
     from hashscan.reports.sink import PARTIAL, ReportSink
     from hashscan.scan.merging import merge_reports
 
@@ -48,7 +79,7 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
                     f"the joined report can't take the place of {report}, which goes into it",
                     advice="Name another --output.",
                 )
-    with ReportSink(REPORT_FORMATS["jsonl"], destination) as sink:
+    with ReportSink(destination) as sink:
         if sink.set_aside is not None:
             say(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from hashscan.errors import OutputError
 
@@ -64,19 +66,55 @@ def replace_stream(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE_FILE
     Raises:
         OSError: it could not be written; the old file stands.
     """
+    with replacing(path, mode) as stream:
+        stream.writelines(pieces)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of `path` when the body ends, and not where it raises.
+
+    Until then it has no name, where the file system knows such files, so that a killed writer leaves nothing.
+
+    Args:
+        path: an existing file is replaced.
+        mode: permissions of the new file, before the umask.
+
+    Raises:
+        OSError: it could not be written; the old file stands.
+    """
     aside = temporary_name(path)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor, named = _open_aside(path.parent, aside, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            if not named:
+                # Only with a folder's descriptor does Python ask for the link in /proc to be followed.
+                folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.link(f"/proc/self/fd/{stream.fileno()}", aside.name, dst_dir_fd=folder)
+                finally:
+                    os.close(folder)
+                named = True
         aside.replace(path)
     except BaseException:
-        with suppress(OSError):
-            aside.unlink()
+        if named:
+            with suppress(OSError):
+                aside.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _open_aside(folder: Path, aside: Path, mode: int) -> tuple[int, bool]:
+    """A new file in a folder, and whether it has its name already."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode), False
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    return os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), True
 
 
 def replace_link(path: Path, target: str) -> None:

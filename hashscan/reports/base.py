@@ -1,35 +1,37 @@
-"""What every report format can do: take the record's lines one by one and write them its own way."""
+"""What every report format can do: turn a sweep's record into a document of its own kind."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+if TYPE_CHECKING:
+    from hashscan.reports.report import Report
 
 Record = Mapping[str, Any]
-"""One line of the report: JSON values by key, always with `type` and `schema`."""
+"""One line of the record: JSON values by key, always with `type` and `schema`."""
 
 
 class ReportFormat(ABC):
-    """Writes one report; records arrive in order, `sweep` first and `summary` last."""
+    """Writes one kind of document, of any number of records in little memory."""
 
     name: ClassVar[str]
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
+    suffix: ClassVar[str]
+    """How names of such files end, with the dot."""
+    needs_digests: ClassVar[bool] = False
+    """Whether it is of no use without digests of what was found."""
 
     @abstractmethod
-    def write(self, record: Record) -> None:
-        """Take one record.
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write the whole document.
+
+        Args:
+            report: what to write; its records may be asked for more than once. Where the sweep was killed it
+                has no summary, and the document has to say so.
+            stream: takes bytes and can't be read or sought in.
 
         Raises:
+            UsageError: the report can't be told in this format; nothing was written yet.
             OSError: the stream can't be written to.
-        """
-
-    @abstractmethod
-    def written(self) -> Iterator[Record]:
-        """All that was written, record by record, from a stream that can be read, too.
-
-        Raises:
-            OSError: it can't be read.
         """

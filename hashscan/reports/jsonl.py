@@ -1,24 +1,21 @@
-"""The report as JSON Lines, which every other format is made from."""
+"""The record itself, line by line: what is torn at its end is left out."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from typing import BinaryIO
 
-from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.base import ReportFormat
+from hashscan.reports.record_lines import line_of
+from hashscan.reports.report import Report
 
 
 class JsonLines(ReportFormat):
-    """One JSON object a line, in ASCII: names from strangers can't carry control characters through it."""
+    """One JSON object a line."""
 
     name = "jsonl"
+    suffix = ".jsonl"
 
-    def write(self, record: Record) -> None:
-        """Write the record's line."""
-        line = json.dumps(record, ensure_ascii=True, separators=(",", ":"))
-        self.stream.write(line.encode("ascii") + b"\n")
-
-    def written(self) -> Iterator[Record]:
-        """Read the lines back."""
-        self.stream.seek(0)
-        yield from map(json.loads, self.stream)
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write all records."""
+        for record in report.records():
+            stream.write(line_of(record))

@@ -17,6 +17,9 @@ from hashscan.reports.records import SCHEMA
 _LONGEST = 16 << 20
 """Bytes of one line at most. Those with a deep path and all that was matched take far less than one MiB."""
 
+_BLOCK = 1 << 16
+"""Bytes in which the last line is most often."""
+
 _DEEPEST = 16
 """Objects and lists within each other; what we write has five."""
 
@@ -41,6 +44,32 @@ def read_report(path: Path) -> Iterator[Record]:
                 yield record
             if not number:
                 raise _damaged(path, 1)
+    except OSError as error:
+        raise OutputError(f"can't read the report {path}: {error.strerror}") from error
+
+
+def last_record(path: Path) -> Record | None:
+    """The last whole line of a report, found without reading the others; None where that is the first.
+
+    Raises:
+        UsageError, OutputError: as `read_report`.
+    """
+    try:
+        with _open(path) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            length = min(end, _BLOCK)
+            while True:
+                stream.seek(end - length)
+                tail = stream.read(length)
+                # Up to a torn line, and from behind the line before the last whole one.
+                last = tail.rfind(b"\n")
+                before = tail.rfind(b"\n", 0, max(last, 0))
+                if before >= 0:
+                    line = tail[before + 1 : last + 1]
+                    return _parse(path, 0, line)
+                if length == end or length > 2 * _LONGEST:
+                    return None
+                length = min(end, 2 * length)
     except OSError as error:
         raise OutputError(f"can't read the report {path}: {error.strerror}") from error
 

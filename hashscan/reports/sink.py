@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from hashscan.errors import LockedError, OutputError
-from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.base import Record
+from hashscan.reports.record_lines import RecordLines
 from hashscan.reports.records import is_accusing
 
 PARTIAL = ".partial"
@@ -23,15 +24,8 @@ SETTLED = ".settled"
 that know no files without a name."""
 
 
-class FormatMaker(Protocol):
-    """Makes a format over a stream; the classes of the registry are such."""
-
-    def __call__(self, stream: BinaryIO, /) -> ReportFormat:
-        """A new report over the stream."""
-
-
 class ReportSink:
-    """One report on its way to a file or to standard output.
+    """One report's record on its way to a file or to standard output.
 
     The file is readable by its owner only, since findings are sensitive. Every record is flushed, so that a
     killed sweep leaves all but the last line whole.
@@ -41,9 +35,8 @@ class ReportSink:
         LockedError: another sweep is writing the same report.
     """
 
-    def __init__(self, make: FormatMaker, destination: Path | None) -> None:
+    def __init__(self, destination: Path | None) -> None:
         self.destination = destination
-        self._make = make
         self.set_aside: Path | None = None
         """Where the unfinished report of an earlier, killed sweep was moved to, if there was one."""
         with self._explained():
@@ -57,7 +50,7 @@ class ReportSink:
                 self._settled = destination.with_name(destination.name + SETTLED)
                 self._stream = self._open_partial()
                 self._remove_settled()
-        self._format = make(self._stream)
+        self._lines = RecordLines(self._stream)
 
     def _open_partial(self) -> BinaryIO:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,7 +83,7 @@ class ReportSink:
     def write(self, record: Record) -> None:
         """Write one record and flush it."""
         with self._explained():
-            self._format.write(record)
+            self._lines.write(record)
             self._stream.flush()
 
     def settle(self, last_words: Iterable[Record]) -> None:
@@ -107,7 +100,7 @@ class ReportSink:
                 self._rewrite(iter(last_words))
                 return
             for record in last_words:
-                self._format.write(record)
+                self._lines.write(record)
             self._stream.flush()
 
     def _rewrite(self, last_words: Iterator[Record]) -> None:
@@ -115,8 +108,8 @@ class ReportSink:
         try:
             stream, named = self._open_settled(folder)
             try:
-                fresh = self._make(stream)
-                for record in self._format.written():
+                fresh = RecordLines(stream)
+                for record in self._lines.written():
                     fresh.write(next(last_words) if is_accusing(record) else record)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -131,7 +124,7 @@ class ReportSink:
         finally:
             os.close(folder)
         self._stream.close()
-        self._stream, self._format = stream, fresh
+        self._stream, self._lines = stream, fresh
 
     def _open_settled(self, folder: int) -> tuple[BinaryIO, bool]:
         """A new file beside the report, and whether it has its name already."""

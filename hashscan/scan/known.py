@@ -22,13 +22,14 @@ from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
 from hashscan.scan.observer import Observer
+from hashscan.scan.places import places_of
 from hashscan.scan.policy_table import unused_lists
 from hashscan.scan.selection import selection_fields
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.state.knowing import KnownFiles
 from hashscan.scan.summary import Summary, exit_code_of
 from hashscan.scan.sweep import require_usable, sandbox_options
-from hashscan.scan.writing import Outcome, Writing, default_report
+from hashscan.scan.writing import Outcome, Writing
 from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.patterns import Patterns
 
@@ -92,8 +93,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         for words in unused_lists(settings.policy.rules, infos):
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
-        reports = settings.reports or (default_report(settings.state, started, identity),)
-        writing = stack.enter_context(Writing(reports, observer, settings.breaker))
+        places = places_of(settings.reports, settings.state, started, identity)
+        writing = stack.enter_context(Writing(places, observer, settings.breaker))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,

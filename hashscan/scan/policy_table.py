@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from hashscan.errors import UsageError
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, PolicyRule
 from hashscan.registry import SOURCES
+from hashscan.scan.rows import WrongKeyError, each, rows_of
 from hashscan.scan.rules import patterns_for
 from hashscan.sources.patterns import Patterns
 
-RULES_MAX = 1000
 REASON_MAX = 200
 _USER_MAX = 0xFFFFFFFF
 
 _ALGORITHMS = tuple(name for name, a in ALGORITHMS.items() if a.matched and not a.review_only)
 _CATEGORIES = tuple(sorted(ACTING_CATEGORIES))
 _FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
-
-T = TypeVar("T")
-
-
-class _Wrong(ValueError):
-    """A value can't stand where it stands; says why, and what could."""
-
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(why)
-        self.remedy = remedy
 
 
 def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
@@ -42,13 +32,8 @@ def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
     """
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise UsageError(
-            f"{source}: `policy` is no table of rules", advice="Begin each rule with a line [[policy]]."
-        )
-    if len(tables) > RULES_MAX:
-        raise UsageError(f"{source}: there are more than {RULES_MAX} rules of policy")
-    return tuple(_rule(table, number, source) for number, table in enumerate(tables, start=1))
+    rows = rows_of(tables, "policy", source)
+    return tuple(_rule(row, number, source) for number, row in enumerate(rows, start=1))
 
 
 def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
@@ -66,27 +51,17 @@ def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
         try:
             if key in _READERS:
                 name, read = _READERS[key]
-                found[name] = _each(value, read)
+                found[name] = each(value, read)
             else:
                 found[key] = _SINGLE[key](value)
-        except _Wrong as error:
-            raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
-        except UsageError as error:
+        except (WrongKeyError, UsageError) as error:
             raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
     return PolicyRule(number, **found)
 
 
-def _each(value: object, read: Callable[[object], T]) -> tuple[T, ...]:
-    """One value, or several."""
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise _Wrong("an empty list fits nothing", "Name what it is to be, or leave out the key.")
-    return tuple(dict.fromkeys(map(read, values)))
-
-
 def _one_of(what: str, names: Sequence[str], value: object, why_not: str = "") -> str:
     if not isinstance(value, str) or value not in names:
-        raise _Wrong(
+        raise WrongKeyError(
             f"{value!r} is no {what} that a rule can ask for{why_not}", f"There is {', '.join(names)}."
         )
     return value
@@ -102,22 +77,24 @@ def _algorithm(value: object) -> str:
 
 def _list(value: object) -> str:
     if not isinstance(value, str) or not LIST_NAME.fullmatch(value):
-        raise _Wrong(f"{value!r} is no name of a list", "See `hashscan lists status`.")
+        raise WrongKeyError(f"{value!r} is no name of a list", "See `hashscan lists status`.")
     return value
 
 
 def _path(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _Wrong(f"{value!r} is no pattern", "Write one as for --exclude, such as '/var/www/example/'.")
+        raise WrongKeyError(
+            f"{value!r} is no pattern", "Write one as for --exclude, such as '/var/www/example/'."
+        )
     scheme, separator, rest = value.partition("://")
     if separator and "/" not in scheme:
         if scheme not in SOURCES or not rest:
             schemes = ", ".join(name for name in SOURCES if name != "file")
-            raise _Wrong(
+            raise WrongKeyError(
                 f"{value!r} names no objects", f"There is {schemes}; such as 's3://bucket/uploads/'."
             )
     elif "/" in value.rstrip("/") and not value.startswith(("/", "**/")):
-        raise _Wrong(
+        raise WrongKeyError(
             f"{value!r} does not begin where paths do",
             f"Write the whole path from / on, or '**/{value}' for any place.",
         )
@@ -130,11 +107,11 @@ def _owner(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _USER_MAX:
         return value
     if not isinstance(value, str):
-        raise _Wrong(f"{value!r} is no user", "Write a user's name, or the number without quotes.")
+        raise WrongKeyError(f"{value!r} is no user", "Write a user's name, or the number without quotes.")
     try:
         return pwd.getpwnam(value).pw_uid
     except (KeyError, ValueError):
-        raise _Wrong(
+        raise WrongKeyError(
             f"there is no user {value!r} here", "Mend the name, or write the user's number without quotes."
         ) from None
 
@@ -151,13 +128,13 @@ _READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
 
 def _distance(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _FARTHEST:
-        raise _Wrong(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
+        raise WrongKeyError(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
     return value
 
 
 def _reason(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > REASON_MAX:
-        raise _Wrong(
+        raise WrongKeyError(
             f"{str(value)[:60]!r} is no reason",
             f"Say in one printable line of at most {REASON_MAX} characters why.",
         )

@@ -31,6 +31,7 @@ from hashscan.scan.observer import Observer
 from hashscan.scan.origins import inventory_of, named_listings, sources_of
 from hashscan.scan.pace import Pace
 from hashscan.scan.pipeline import Sweep
+from hashscan.scan.places import places_of
 from hashscan.scan.policy_table import unused_lists
 from hashscan.scan.pool import Pool, ProcessPool
 from hashscan.scan.selection import selection_fields
@@ -39,7 +40,7 @@ from hashscan.scan.shards import ShardFilter
 from hashscan.scan.state.memory import Ending
 from hashscan.scan.state.opening import open_memory
 from hashscan.scan.summary import exit_code_of
-from hashscan.scan.writing import Outcome, Writing, default_report
+from hashscan.scan.writing import Outcome, Writing
 from hashscan.settings.neighbour import NeighbourSettings
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import SweepSettings
@@ -127,8 +128,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         for words in unused_lists(settings.policy.rules, infos):
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
-        reports = settings.reports or (default_report(settings.state, started, identity),)
-        writing = stack.enter_context(Writing(reports, observer, settings.breaker))
+        places = places_of(settings.reports, settings.state, started, identity)
+        writing = stack.enter_context(Writing(places, observer, settings.breaker))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,

@@ -13,13 +13,15 @@ from hashscan.errors import OutputError
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
+from hashscan.reports.conversion import convert
 from hashscan.reports.records import summary_record
+from hashscan.reports.report import BARE, Context, Report
 from hashscan.reports.sink import ReportSink
 from hashscan.scan.observer import Observer
+from hashscan.scan.places import Places
 from hashscan.scan.settling import Act, Settlement
 from hashscan.scan.summary import Summary
 from hashscan.settings.acting import BreakerLimits
-from hashscan.settings.sweep import ReportTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +52,29 @@ def only_test_entries(lists: Sequence[ListInfo]) -> bool:
 class Writing:
     """All reports of one sweep, which get the same records."""
 
-    def __init__(self, reports: Sequence[ReportTarget], observer: Observer, breaker: BreakerLimits) -> None:
+    def __init__(
+        self, places: Places, observer: Observer, breaker: BreakerLimits, context: Context = BARE
+    ) -> None:
         """Begin them.
 
         Args:
-            reports: where they go.
+            places: where they go.
             observer: told of every record, too; of what accuses a file only by the last word.
             breaker: how much one entry may hit.
+            context: what explains the record to formats.
 
         Raises:
             LockedError: another sweep writes one of them.
             OutputError: one can't be written.
         """
         self._observer = observer
-        self._paths = tuple(report.path for report in reports if report.path is not None)
+        self._places = places
+        self._context = context
         self._settled = False
         with ExitStack() as stack:
             self._settlement = Settlement(breaker)
             stack.callback(self._settlement.close)
-            self._sinks = [
-                stack.enter_context(ReportSink(REPORT_FORMATS[report.format], report.path))
-                for report in reports
-            ]
+            self._sinks = [stack.enter_context(ReportSink(path)) for path in places.records]
             self._stack = stack.pop_all()
         for sink in self._sinks:
             if sink.set_aside is not None:
@@ -153,7 +156,17 @@ class Writing:
         )
         for sink in self._sinks:
             sink.finish()
-        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, self._paths)
+        self._convert()
+        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, self._places.kept)
+
+    def _convert(self) -> None:
+        """Make what other formats were asked for; the record is safe by now."""
+        places = self._places
+        for made in places.made:
+            assert places.source is not None
+            convert(Report(places.source, self._context), REPORT_FORMATS[made.format], made.path)
+        if places.passing is not None:
+            places.passing.unlink()
 
     def __enter__(self) -> Writing:
         return self
@@ -167,19 +180,3 @@ class Writing:
                 if sink.destination is None:
                     sink.settle(self._settlement.records())
         self._stack.__exit__(kind, error, trace)
-
-
-def default_report(state: Path | None, started: datetime, identity: str) -> ReportTarget:
-    """Where the report goes if nobody says.
-
-    Raises:
-        OutputError: its folder can't be made.
-    """
-    if state is None:
-        return ReportTarget("jsonl", None)
-    folder = state / "reports"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
-    return ReportTarget("jsonl", folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}.jsonl")

@@ -198,7 +198,7 @@ def _component(glob: str) -> re.Pattern[str]:
     """
     if glob in {"", ".", ".."}:
         raise ValueError("has a component that no name matches: " + repr(glob))
-    first, *others = _fixed_parts(glob)
+    first, *others = fixed_parts(glob)
     if not others:
         return re.compile(first, re.DOTALL)
     # A fixed part always has the same length, so the first place it matches is as good as any later one.
@@ -206,8 +206,12 @@ def _component(glob: str) -> re.Pattern[str]:
     return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
 
 
-def _fixed_parts(glob: str) -> Iterator[str]:
-    """Regular expressions for the stretches between the stars."""
+def fixed_parts(glob: str) -> Iterator[str]:
+    """Regular expressions for the stretches between the stars of one component.
+
+    Raises:
+        ValueError: it isn't closed.
+    """
     part = ""
     position = 0
     while position < len(glob):

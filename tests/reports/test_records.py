@@ -19,7 +19,7 @@ from hashscan.model import (
     SandboxLevel,
     Verdict,
 )
-from hashscan.reports.jsonl import JsonLines
+from hashscan.reports.record_lines import RecordLines
 from hashscan.reports.records import path_fields, result_record, sandbox_fields
 
 STAT = FileStat(
@@ -52,7 +52,7 @@ def test_any_path_comes_back(path: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_a_line_is_one_line_of_printable_ascii(path: bytes) -> None:
     stream = io.BytesIO()
-    JsonLines(stream).write(result_record(path, finding(), with_digests=True))
+    RecordLines(stream).write(result_record(path, finding(), with_digests=True))
     line = stream.getvalue()
     assert line.endswith(b"\n")
     assert all(32 <= byte < 127 for byte in line[:-1])

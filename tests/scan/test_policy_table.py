@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
 from hashscan.model import Action, ListInfo, PolicyRule, TrustState
-from hashscan.scan.policy_table import RULES_MAX, rules_of, unused_lists
+from hashscan.scan.policy_table import rules_of, unused_lists
+from hashscan.scan.rows import ROWS_MAX
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -111,7 +112,7 @@ def test_no_table(value: str) -> None:
 
 def test_too_many() -> None:
     with pytest.raises(UsageError, match="more than"):
-        rules_of([{"action": "held"}] * (RULES_MAX + 1), "policy.toml")
+        rules_of([{"action": "held"}] * (ROWS_MAX + 1), "policy.toml")
 
 
 KEYS = st.sampled_from(

@@ -11,12 +11,12 @@ WRITE = """
 import sys
 from pathlib import Path
 from hashscan.scan.observer import Observer
+from hashscan.scan.places import Places
 from hashscan.scan.writing import Writing
 from hashscan.settings.acting import BreakerLimits
-from hashscan.settings.sweep import ReportTarget
 from tests.scan.test_breaker import MATCH, finding
-reports = [ReportTarget("jsonl", None), ReportTarget("jsonl", Path(sys.argv[1]))]
-with Writing(reports, Observer(), BreakerLimits()) as writing:
+places = Places((None, Path(sys.argv[1])))
+with Writing(places, Observer(), BreakerLimits()) as writing:
     writing.emit({"type": "sweep"})
     writing.emit(finding(MATCH))
     writing.emit(finding(verdict="review"))
@@ -40,8 +40,8 @@ def test_broken_off(tmp_path: Path) -> None:
 
 SETTLE = (
     WRITE.replace(
-        'reports = [ReportTarget("jsonl", None), ReportTarget("jsonl", Path(sys.argv[1]))]',
-        'reports = [ReportTarget("jsonl", Path(sys.argv[1])), ReportTarget("jsonl", None)]',
+        "places = Places((None, Path(sys.argv[1])))",
+        "places = Places((Path(sys.argv[1]), None))",
     )
     .replace(
         "    raise KeyboardInterrupt",

@@ -1,0 +1,91 @@
+"""Notices as a table: a header line that names the columns, then one notice a line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+from hashscan.cases.notices import fields
+from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
+from hashscan.lists.formats.text import text_lines
+from hashscan.lists.raw_entries import LineError, shown
+
+COLUMNS = ("url", "path", "reference", "sender", "received", "deadline", "category", *fields.DIGESTS)
+"""What a column may be called, in any case; others are passed over."""
+_NAMING = ("url", "path", *fields.DIGESTS)
+_DELIMITERS = (",", ";", "\t")
+
+
+class CsvNotices(NoticeFormat):
+    """Values between commas, semicolons or tabs, in UTF-8; blank lines are passed over."""
+
+    name = "csv"
+
+    def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
+        """Read the header, then a notice a line."""
+        try:
+            yield from self._notices(stream)
+        except LineError as error:
+            raise NoticeError(
+                f"{label}, line {error.line}: {error.problem}", advice=f"{error.mend}, and import it again."
+            ) from error
+
+    def _notices(self, stream: BinaryIO) -> Iterator[Notice]:
+        rows = _rows(stream)
+        number, header = next(rows, (1, []))
+        columns = [column.strip().lower() for column in header]
+        known = [column for column in columns if column in COLUMNS]
+        if not set(known) & set(_NAMING) or len(set(known)) != len(known):
+            found = ", ".join(shown(name) for name in header[:8]) or "nothing"
+            raise LineError(
+                number,
+                f"the header should name url or path, each column once; it has {found}",
+                f"Begin the file with such a line; columns are {', '.join(COLUMNS)}",
+            )
+        for column in columns:
+            if column not in COLUMNS:
+                self.passed_over[f"column {shown(column)} means nothing here"] = 1
+        for number, row in rows:
+            if len(row) != len(columns):
+                raise LineError(
+                    number,
+                    f"{len(row)} fields instead of {len(columns)}",
+                    "Give each line a field for each column",
+                )
+            values = {name: text for name, text in zip(columns, row, strict=True) if name in COLUMNS}
+            try:
+                yield fields.checked(_notice(values))
+            except fields.FieldError as error:
+                raise LineError(number, str(error), "Mend the line") from error
+
+
+def _notice(values: Mapping[str, str]) -> Notice:
+    def get(name: str) -> str:
+        return values.get(name, "").strip()
+
+    return Notice(
+        reference=fields.words("reference", get("reference")),
+        sender=fields.words("sender", get("sender")),
+        url=fields.url(get("url")) if get("url") else "",
+        path=fields.path(values["path"]) if values.get("path") else b"",
+        received=fields.moment("received", get("received")) if get("received") else None,
+        deadline=fields.moment("deadline", get("deadline")) if get("deadline") else None,
+        category=fields.category(get("category")),
+        digests=tuple(fields.digest(name, get(name)) for name in fields.DIGESTS if get(name)),
+    )
+
+
+def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields of all lines but blank ones."""
+    delimiter = ""
+    for number, line in enumerate(text_lines(stream), start=1):
+        if not line.strip():
+            continue
+        delimiter = delimiter or max(_DELIMITERS, key=line.count)
+        try:
+            yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            raise LineError(
+                number, f"no row of a table: {error}", "Quote fields as RFC 4180 says, each within its line"
+            ) from error

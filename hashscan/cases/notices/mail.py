@@ -1,0 +1,136 @@
+"""Notices as an e-mail in a file, with XARF attached to it or in its text."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.errors import MessageError
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import BinaryIO
+
+from hashscan.cases.notices import fields
+from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
+from hashscan.cases.notices.xarf import NoXarfError, notice_of, parse
+
+_MAIL_MAX = 64 << 20
+_PARTS_MAX = 5_000
+"""Lines that could begin a part: each part takes a thousand times the memory of its line."""
+_DEPTH_MAX = 30
+_ADVICE = "Put what the mail names into a CSV file with the columns url, reference and received."
+
+
+class MailNotices(NoticeFormat):
+    """RFC 5322 and MIME, forwarded mails within it too; each XARF report in it is a notice.
+
+    A notice has come when the mail has that it lies in.
+    """
+
+    name = "mail"
+
+    def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
+        """Read the whole mail, then give its notices."""
+        data = stream.read(_MAIL_MAX + 1)
+        if len(data) > _MAIL_MAX:
+            raise NoticeError(f"{label}: a mail of more than {_MAIL_MAX >> 20} MiB", advice=_ADVICE)
+        if data.startswith(b"From ") and b"\nFrom " in data:
+            raise NoticeError(
+                f"{label}: it seems to be a mailbox", advice="Save each of its mails into a file of its own."
+            )
+        if data.count(b"\n--") > _PARTS_MAX:
+            raise NoticeError(f"{label}: a mail of too many parts", advice=_ADVICE)
+        try:
+            # The older policy leaves headers as they are; nothing takes apart what isn't asked for.
+            message = email.message_from_bytes(data, policy=email.policy.compat32)
+            found = list(self._found(message, None, "", 0))
+        except NoXarfError as error:
+            raise NoticeError(f"{label}: {error}", advice=_ADVICE) from error
+        except (MessageError, RecursionError) as error:
+            raise NoticeError(f"{label}: a mail that can't be taken apart", advice=_ADVICE) from error
+        if not found and not any(reason.startswith("of another kind") for reason in self.passed_over):
+            raise NoticeError(f"{label}: there is no XARF report in the mail", advice=_ADVICE)
+        yield from found
+
+    def _found(self, message: Message, came: datetime | None, mail_id: str, depth: int) -> Iterator[Notice]:
+        """The notices in a part.
+
+        Args:
+            message: the part.
+            came: when the mail around it came.
+            mail_id: of the mail around it.
+            depth: how many are around it.
+        """
+        if depth > _DEPTH_MAX:
+            raise NoXarfError("a mail of parts within parts without an end")
+        came = _came(message) or came
+        mail_id = _header(message, "Message-ID") or mail_id
+        if message.is_multipart():
+            for part in message.get_payload():
+                if isinstance(part, Message):
+                    yield from self._found(part, came, mail_id, depth + 1)
+            return
+        text = _json_text(message)
+        if text is None:
+            return
+        value = parse(text)
+        for document in value if isinstance(value, list) else [value]:
+            if isinstance(document, dict) and not {"xarf_version", "ReporterInfo"} & document.keys():
+                self.passed_over["JSON that is no XARF"] += 1
+                continue
+            notice = notice_of(document)
+            if isinstance(notice, Notice):
+                yield replace(notice, reference=notice.reference or mail_id, received=came or notice.received)
+            else:
+                self.passed_over[notice] += 1
+
+
+def _json_text(part: Message) -> bytes | str | None:
+    """What a part holds, where it could be XARF."""
+    kind = part.get_content_type()
+    name = (_filename(part) or "").lower()
+    named = kind.endswith(("/json", "+json")) or name.endswith(".json")
+    if not named and kind != "text/plain":
+        return None
+    data = part.get_payload(decode=True)
+    if not isinstance(data, bytes) or not (named or data.lstrip().startswith((b"{", b"[{"))):
+        return None
+    charset = part.get_content_charset()
+    if charset and charset not in ("utf-8", "us-ascii"):
+        try:
+            return data.decode(charset)
+        except (LookupError, ValueError):
+            pass  # JSON tells its own encoding, whatever the mail says of it.
+    return data
+
+
+def _filename(part: Message) -> str | None:
+    try:
+        return part.get_filename()
+    except (ValueError, LookupError, TypeError):
+        return None  # A name that can't be decoded is no reason not to look at what has it.
+
+
+def _came(message: Message) -> datetime | None:
+    """When a mail came: by the mark of the server that took it, else by the sender's word."""
+    marks = message.get_all("Received") or []
+    texts = [str(mark).rpartition(";")[2] for mark in marks[:1]] + [_header(message, "Date")]
+    for text in texts:
+        if not text.strip():
+            continue
+        try:
+            found = parsedate_to_datetime(text.strip())
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue  # No date; the next may be one.
+    return None
+
+
+def _header(message: Message, name: str) -> str:
+    """A header as one line; empty where there is none that could be a name."""
+    try:
+        return fields.words(name, " ".join(str(message.get(name, "")).split()))
+    except fields.FieldError:
+        return ""

@@ -1,0 +1,54 @@
+"""Numbers and times as our pages write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def number(value: int) -> str:
+    """A count, with narrow spaces between thousands."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def bytes_words(value: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    if abs(value) < 1024:
+        return f"{value}\N{NO-BREAK SPACE}bytes"
+    size = float(value)
+    for unit in _UNITS:
+        size /= 1024
+        if abs(size) < 999.5 or unit == _UNITS[-1]:
+            break
+    return (
+        f"{size:.0f}\N{NO-BREAK SPACE}{unit}" if abs(size) >= 999.5 else f"{size:.3g}\N{NO-BREAK SPACE}{unit}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A span of time in its two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def moment(text: str) -> str:
+    """A moment that a record has, in UTC to the second; as it stands where it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if found.tzinfo is None:
+        return text
+    try:
+        return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:
+        return text

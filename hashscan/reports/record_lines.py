@@ -1,0 +1,38 @@
+"""The lines that a report's record is written in, and read back from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from hashscan.reports.base import Record
+
+
+def line_of(record: Record) -> bytes:
+    """One JSON object, in ASCII: names from strangers can't carry control characters through it."""
+    return json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+class RecordLines:
+    """Such lines over a stream; records come in order, `sweep` first and `summary` last."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+
+    def write(self, record: Record) -> None:
+        """Write the record's line.
+
+        Raises:
+            OSError: the stream can't be written to.
+        """
+        self.stream.write(line_of(record))
+
+    def written(self) -> Iterator[Record]:
+        """All that was written, record by record, from a stream that can be read, too.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        self.stream.seek(0)
+        yield from map(json.loads, self.stream)

@@ -1,0 +1,187 @@
+"""Documents of every notice format, with what is in them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from hashscan.cases.notices.base import Notice
+
+SHA256 = "ab" * 32
+CAME = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
+URL = "https://customer.example/u/a%20b.jpg?x=1"
+SENDER = "notices@hotline.example"
+
+V4: dict[str, Any] = {
+    "xarf_version": "4.2.0",
+    "report_id": "0d2b8f64-6c1d-4b7e-9d0a-111111111111",
+    "timestamp": "2026-11-26T09:30:00Z",
+    "reporter": {"org": "A hotline", "contact": SENDER, "domain": "hotline.example"},
+    "sender": {"org": "A hotline", "contact": SENDER, "domain": "hotline.example"},
+    "source_identifier": "198.51.100.7",
+    "category": "content",
+    "type": "csam",
+    "url": URL,
+    "classification": "A1",
+    "detection_method": "manual_review",
+    "hash_values": {"sha256": SHA256.upper(), "photodna": "not for us"},
+    "evidence": [{"content_type": "text/plain", "payload": "bm90aGluZw=="}],
+}
+V4_NOTICE = Notice(V4["report_id"], SENDER, URL, b"", CAME, None, "A1", (("sha256", SHA256),))
+V3: dict[str, Any] = {
+    "ReporterInfo": {"ReporterOrg": "A hotline", "ReporterOrgEmail": SENDER},
+    "Disclosure": True,
+    "Report": {
+        "ReportClass": "Content",
+        "ReportType": "ChildAbuse",
+        "Date": "2026-11-26T10:30:00+01:00",
+        "SourceIp": "198.51.100.7",
+        "SourceUrl": URL,
+    },
+}
+V3_NOTICE = Notice("", SENDER, URL, b"", CAME)
+SPAM: dict[str, Any] = {**V4, "category": "messaging", "type": "spam"}
+
+
+def text(*documents: object) -> bytes:
+    """Documents, a line each."""
+    return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
+
+
+def mail(*parts: tuple[str, bytes], date: str = "Thu, 26 Nov 2026 10:30:00 +0100", cut: str = "cut") -> bytes:
+    """A mail with these parts, each after its own headers."""
+    head = f"From: {SENDER}\nDate: {date}\nMessage-ID: <1@hotline.example>\nMIME-Version: 1.0\n"
+    head += f"Content-Type: multipart/mixed; boundary={cut}\n\n"
+    body = b"".join(f"--{cut}\n{headers}\n\n".encode() + data + b"\n" for headers, data in parts)
+    return head.encode() + body + f"--{cut}--\n".encode()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Of one format."""
+
+    good: list[tuple[bytes, list[Notice]]]
+    bad: list[tuple[bytes, str]]
+    """With words that the error has to have."""
+
+
+EXAMPLES: dict[str, Examples] = {
+    "csv": Examples(
+        good=[
+            (
+                b"url,path,reference,sender,received,deadline,category,md5,sha1,sha256\n"
+                b'"https://customer.example/u/a%20b.jpg?x=1",,R-1,notices@hotline.example,'
+                b"2026-11-26T09:30:00Z,2026-11-27T09:30:00+00:00,a1,,," + SHA256.encode() + b"\n\n"
+                b",/srv/www/a.jpg,,,2026-11-26,,,,,\n",
+                [
+                    Notice("R-1", SENDER, URL, b"", CAME, CAME.replace(day=27), "A1", (("sha256", SHA256),)),
+                    Notice("", "", "", b"/srv/www/a.jpg", CAME.replace(hour=0, minute=0)),
+                ],
+            ),
+            (b"\xef\xbb\xbfURL; Seen \nhxxps://a[.]example/x;y\n", [Notice("", "", "https://a.example/x")]),
+            (b"sha256\n" + SHA256.encode() + b"\n", [Notice("", "", digests=(("sha256", SHA256),))]),
+            (b"url\n", []),
+        ],
+        bad=[
+            (b"", "line 1"),
+            (b"reference,category\nR-1,A1\n", "line 1"),
+            (b"url,url\nhttps://a/,https://a/\n", "line 1"),
+            (b"url\nhttps://a.example/\nexample.com/x\n", "line 3"),
+            (b"url\nhttps://a.example/ x\n", "line 2"),
+            (b"url,reference\n,R-1\n", "line 2"),
+            (b"url,category\nhttps://a.example/,known-good\n", "line 2"),
+            (b"url,received\nhttps://a.example/,2026-11-26T09:30:00\n", "line 2"),
+            (b"url,received\nhttps://a.example/,0001-01-01T00:00:00+23:59\n", "line 2"),
+            (b"url,sha256\nhttps://a.example/,abcd\n", "line 2"),
+            (b"path\nvar/www\n", "line 2"),
+            (b"url,reference\nhttps://a.example/\n", "line 2"),
+            (b'url,reference\n"https://a.example/,x\n', "line 2"),
+            ("url\nhttps://a.example/\n".encode("utf-16"), "line 1"),
+        ],
+    ),
+    "xarf": Examples(
+        good=[
+            (text(V4), [V4_NOTICE]),
+            (text(V4, V3), [V4_NOTICE, V3_NOTICE]),
+            (json.dumps([V3, SPAM, V4], indent=1).encode(), [V3_NOTICE, V4_NOTICE]),
+            (b"\xef\xbb\xbf\n" + json.dumps(V4, indent=2).encode(), [V4_NOTICE]),
+            (text(SPAM), []),
+        ],
+        bad=[
+            (b"", "empty"),
+            (b"{", "no JSON"),
+            (b"[" * 100_000, "no JSON"),
+            (text(V4) + b"{\n", "report 1"),
+            (text([1]), "no JSON object"),
+            (text({"type": "sweep", "schema": 1}), "no XARF"),
+            (text({**V4, "xarf_version": "5.0.0"}), "5.0.0"),
+            (text({**V4, "url": 7}), "url"),
+            (text({**V4, "url": ""}), "no URL"),
+            (text({**V4, "classification": "worst"}), "worst"),
+            (text({**V4, "hash_values": ["x"]}), "hash_values"),
+            (text({**V4, "hash_values": {"md5": "x"}}), "md5"),
+            (text({**V4, "timestamp": "yesterday"}), "yesterday"),
+            (text({**V3, "Report": {**V3["Report"], "SourceUrl": None}}), "no URL"),
+        ],
+    ),
+    "mail": Examples(
+        good=[
+            (mail(("Content-Type: application/json", text(V4))), [V4_NOTICE]),
+            (
+                mail(
+                    ("Content-Type: text/plain", b"See {attached}."),
+                    ('Content-Type: application/octet-stream; name="x.JSON"', text(SPAM)),
+                    ("Content-Type: text/plain; charset=utf-8", b"\n" + text(V3)),
+                ),
+                [Notice("<1@hotline.example>", SENDER, URL, b"", CAME)],
+            ),
+            (
+                mail(
+                    (
+                        "Content-Type: application/xarf+json; charset=utf-16\n"
+                        "Content-Transfer-Encoding: base64",
+                        base64.encodebytes(json.dumps(V4).encode("utf-16")),
+                    ),
+                    ("Content-Type: application/json", b'{"other": 1}'),
+                ),
+                [V4_NOTICE],
+            ),
+            (
+                mail(
+                    (
+                        "Content-Type: message/rfc822",
+                        mail(
+                            ("Content-Type: application/json", text(V4)),
+                            date="Wed, 25 Nov 2026 09:30:00 +0000",
+                            cut="inner",
+                        ),
+                    )
+                ),
+                [
+                    Notice(
+                        *[V4["report_id"], SENDER, URL, b"", CAME.replace(day=25), None, "A1"],
+                        digests=(("sha256", SHA256),),
+                    )
+                ],
+            ),
+            (
+                b"Received: by mx; Thu, 26 Nov 2026 09:30:00 +0000\nDate: Fri, 1 Jan 2100 00:00:00 +0000\n"
+                b"Content-Type: application/json\n\n" + text(V4),
+                [V4_NOTICE],
+            ),
+            (b"Date: not a date\nContent-Type: application/json\n\n" + text(V4), [V4_NOTICE]),
+        ],
+        bad=[
+            (b"Subject: nothing\n\nhttps://a.example/\n", "no XARF"),
+            (mail(("Content-Type: application/json", b'{"other": 1}')), "no XARF"),
+            (mail(("Content-Type: application/json", b"{")), "no JSON"),
+            (mail(("Content-Type: application/json", text({**V4, "url": "x"}))), "no URL"),
+            (b"From a\nX: y\n\n\nFrom b\nX: y\n\n", "mailbox"),
+            (b"X: y\n" + b"\n--" * 5_001, "too many parts"),
+            (b"".join(b"Content-Type: message/rfc822\n\n" for _ in range(2_000)), "a mail"),
+        ],
+    ),
+}

@@ -1,0 +1,50 @@
+"""Other formats than the record, by the real commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.reports.documents import finding, written
+
+
+def hashscan(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hashscan", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_convert(tmp_path: Path) -> None:
+    written(tmp_path / "r.jsonl", [finding(b"/srv/a")])
+    done = hashscan("report", "convert", "r.jsonl", "--to", "csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "/srv/a" in done.stdout
+    missing = hashscan("report", "convert", "none.jsonl", "--to", "csv", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "none.jsonl" in missing.stderr
+
+
+def test_a_sweep_makes_them_from_its_record(tmp_path: Path) -> None:
+    target = tmp_path / "www"
+    target.mkdir()
+    (target / "a.txt").write_text("a")
+    options = ("scan", "www", "--state", "s", "--list", "demo")
+    done = hashscan(*options, "--report", "csv=out.csv", "--report", "jsonl=-", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["sweep", "summary"]
+    assert (tmp_path / "out.csv").read_text().startswith("record,verdict,")
+    (kept,) = (tmp_path / "s" / "reports").iterdir()
+    assert f"report: {Path('s') / 'reports' / kept.name}" in done.stderr
+    assert "report: out.csv" in done.stderr
+
+
+def test_without_a_state_nothing_else_is_left(tmp_path: Path) -> None:
+    target = tmp_path / "www"
+    target.mkdir()
+    (target / "a.txt").write_text("a")
+    done = hashscan("scan", "www", "--no-state", "--list", "demo", "--report", "csv=out.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "www"]

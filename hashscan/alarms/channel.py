@@ -31,6 +31,14 @@ class Channel(ABC):
         self.id = f"{self.kind}:{mark}"
         self.label = f"{name} ({mark})" if secret else name
 
+    def check(self) -> None:
+        """Make sure that it can be used; nothing is sent.
+
+        Raises:
+            UsageError: it can't.
+        """
+        return
+
     @abstractmethod
     def deliver(self, document: Document, seconds: float) -> None:
         """Tell.

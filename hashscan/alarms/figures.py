@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,12 @@ class Figures:
     """Items in quarantine that nothing accuses any more."""
     alarms_waiting: int | None = None
     oldest_waiting: float | None = None
+
+    def with_run(self, run: SweepFigures | None) -> Figures:
+        """With a sweep that was there just now: it is the last, and may be the last that went well."""
+        if run is None:
+            return self
+        went_well = run.exit_code in (EXIT_CLEAN, EXIT_FOUND) and not run.shortcomings
+        known = [self.last_success] if self.last_success is not None else []
+        success = max([*known, *([run.ended] if went_well and run.ended is not None else [])], default=None)
+        return replace(self, last=run, last_success=success)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashscan.alarms.alarm import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alarm, Kind
 from hashscan.alarms.figures import ListFigures
@@ -16,9 +16,12 @@ from hashscan.cases.news import NewCases, News, NewSweep, OverdueCase
 from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import Queries
 from hashscan.errors import EXIT_MEANINGS
-from hashscan.model import TEST_CATEGORY, TrustState
+from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.reports.records import path_fields
 from hashscan.settings.alarms import NotifyOn
+
+if TYPE_CHECKING:
+    from hashscan.scan.writing import Outcome
 
 _GOOD = frozenset({TrustState.FRESH, TrustState.LOCAL})
 _SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/]*\Z")
@@ -156,6 +159,30 @@ def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
         f"sweep FAILED: {EXIT_MEANINGS[code]}",
         (words if details else without_paths(words), f"Exit code {code}."),
     )
+
+
+def outcome_alarms(outcome: Outcome, *, details: bool) -> Iterator[Alarm]:
+    """The alarms for a sweep that leaves nothing behind, and so no cases.
+
+    Args:
+        outcome: how it ended.
+        details: whether they may name paths.
+    """
+    verdicts = outcome.summary.verdicts
+    found = {verdict.value: verdicts[verdict] for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)}
+    if number := sum(found.values()):
+        yield Alarm(
+            Kind.FOUND,
+            ("found",),
+            f"{_many(number, 'finding')}: {_listed(found)}",
+            ("See the report.",),
+            counts={name: n for name, n in found.items() if n},
+        )
+    if outcome.shortcomings:
+        words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
+        yield Alarm(Kind.INCOMPLETE, ("incomplete",), "sweep incomplete", tuple(words))
+    else:
+        yield Alarm(Kind.DONE, ("done",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked")
 
 
 def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:

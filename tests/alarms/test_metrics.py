@@ -119,8 +119,8 @@ def test_whatever_stands_there_is_replaced(tmp_path_factory: pytest.TempPathFact
 @given(st.floats() | st.integers(-(10**30), 10**30))
 def test_numbers_of_any_kind_in_an_older_file(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
     path = tmp_path_factory.getbasetemp() / "numbers.prom"
-    path.write_text("".join(f"hashscan_last_run_{name} {value}\n" for name in ("timestamp_seconds", "exit_code",
-                    "duration_seconds", "bytes")))  # fmt: skip
+    names = ("timestamp_seconds", "exit_code", "duration_seconds", "bytes")
+    path.write_text("".join(f"hashscan_last_run_{name} {value}\n" for name in names))
     write_metrics(path, FULL)
     assert read(path.read_bytes())["hashscan_cases_overdue"] == 1
 

@@ -161,6 +161,25 @@ def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
     )
 
 
+def list_failure(name: str, code: int, words: str, now: float, *, details: bool) -> Alarm:
+    """The alarm for a list that can't be pulled, at most one a day for each list and exit code.
+
+    Args:
+        name: of the list.
+        code: with which the pull of it alone would exit.
+        words: why, for a person.
+        now: seconds since 1970.
+        details: whether it may name paths.
+    """
+    day = datetime.fromtimestamp(now, UTC).date()
+    return Alarm(
+        Kind.LIST,
+        (f"pull:{name}:{code}:{day}",),
+        f"list {name} can't be pulled: {EXIT_MEANINGS[code]}",
+        (words if details else without_paths(words), "The last good version stays in use."),
+    )
+
+
 def outcome_alarms(outcome: Outcome, *, details: bool) -> Iterator[Alarm]:
     """The alarms for a sweep that leaves nothing behind, and so no cases.
 
@@ -251,7 +270,7 @@ def _of_sweep(sweep: NewSweep, now: float, *, details: bool) -> Iterator[Alarm]:
             Kind.DONE,
             (f"done:{sweep.uuid}",),
             f"sweep complete: {_many(sweep.files, 'file')} checked",
-            (f"It began {began}; exit {sweep.exit_code}.",),
+            (f"It began {began}; {EXIT_MEANINGS.get(sweep.exit_code or 0, '')}.",),
             counts={"files": sweep.files},
         )
 
@@ -260,7 +279,7 @@ def without_paths(words: str) -> str:
     """A reason without the path that it may name."""
     if shrunken := _SHRUNKEN.search(words):
         return f"a target{shrunken[0]}"
-    return "what names a path: see the report, or what the command said" if "/" in words else words
+    return "Why: see the report, or what the command said." if "/" in words else words
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hashscan.cli.screen import printable, say
-from hashscan.errors import EXIT_DEFECT, EXIT_INTERRUPTED, HashscanError, LockedError
+from hashscan.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_UNREACHABLE, HashscanError, LockedError
 from hashscan.model import ListInfo
 from hashscan.settings.alarms import AlarmSettings
-from hashscan.settings.cases import CaseSettings
+from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings
 
 if TYPE_CHECKING:
     from hashscan.alarms.alarm import Alarm
@@ -75,6 +75,27 @@ def tell(
     return delivered
 
 
+def tell_of_pulls(state: Path, alarms: AlarmSettings, troubles: Iterable[tuple[str, HashscanError]]) -> None:
+    """Tell what there is to tell after lists were pulled.
+
+    Args:
+        state: the state folder.
+        alarms: who is told.
+        troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
+            again, and the list itself says when it goes stale.
+    """
+    if not alarms.any_channel and alarms.metrics is None:
+        return
+    from hashscan.alarms.raising import list_failure
+
+    grave = [(name, error) for name, error in troubles if error.exit_code != EXIT_UNREACHABLE]
+    others = [
+        list_failure(name, error.exit_code, str(error), time.time(), details=alarms.details)
+        for name, error in grave
+    ]
+    tell(state, alarms, USUAL_DEADLINES, others=others)
+
+
 def _tell_without_state(
     teller: Teller, alarms: AlarmSettings, others: Sequence[Alarm], run: SweepFigures | None
 ) -> None:
@@ -98,8 +119,7 @@ def say_delivered(delivered: Delivered) -> None:
         say(f"hashscan: an alarm was not delivered by {printable(words)}")
     if delivered.waiting:
         say(
-            f"hashscan: {delivered.waiting} alarms wait and are tried again by the next sweep, "
-            "`hashscan cases due` or `hashscan alarms send`; see `hashscan alarms list`"
+            f"hashscan: alarms that wait and are tried again: {delivered.waiting}; see `hashscan alarms list`"
         )
 
 

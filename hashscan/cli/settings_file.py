@@ -87,6 +87,10 @@ class Catalogue:
             if not isinstance(option, TableOption)
         }
 
+    def own_table(self, key: str) -> bool:
+        """Whether a table of this name holds options of one command, or of several."""
+        return key in self.tables or ((key,) in self.commands and bool(self.own((key,))))
+
     def below(self, words: Command) -> list[str]:
         """The names of the tables that stand in a command's table."""
         return [other[-1] for other in self.commands if other[:-1] == words]

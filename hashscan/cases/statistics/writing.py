@@ -51,7 +51,7 @@ def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
 
 
 def csv_lines(statistics: Statistics) -> Iterator[str]:
-    """The names of the columns, and a line for each period; none for all of them, so columns can be summed."""
+    """The names of the columns, and a line for each period; none for all of them, so that columns add up."""
     for number, (period, figures) in enumerate(statistics.periods):
         row = dict(_flat({**_period(period), **numbers(figures, statistics)}))
         if not number:

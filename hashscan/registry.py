@@ -151,4 +151,10 @@ REPORT_FORMATS: Registry[ReportFormat] = Registry(
     ReportFormat,  # type: ignore[type-abstract]
     Row("jsonl", "hashscan.reports.jsonl:JsonLines", "one JSON record a line: the record itself"),
     Row("csv", "hashscan.reports.csv:Csv", "a table for spreadsheets, a row for each file that is not clean"),
+    Row("xarf", "hashscan.reports.xarf:Xarf", "XARF 4, a report a line for each match; never with the file"),
+    Row(
+        "ncmec",
+        "hashscan.reports.ncmec:Ncmec",
+        "a tar archive of drafts for NCMEC's CyberTipline, a report for each customer; nothing is sent",
+    ),
 )

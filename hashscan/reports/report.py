@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from hashscan.errors import UsageError
 from hashscan.model import Reporter
 from hashscan.reports.base import Record
 from hashscan.reports.reading import last_record, read_report
@@ -34,6 +35,21 @@ class Context:
 
 
 BARE = Context()
+
+
+def speaker(context: Context) -> Reporter:
+    """Who speaks.
+
+    Raises:
+        UsageError: nobody said.
+    """
+    reporter = context.reporter
+    if reporter is None or not reporter.organisation or "@" not in reporter.email:
+        raise UsageError(
+            "nobody is named who reports",
+            advice="Add a table [reporter] with organisation and email to the settings file.",
+        )
+    return reporter
 
 
 class Report:
@@ -68,6 +84,15 @@ class Report:
         """The last record; None where the sweep was killed."""
         last = last_record(self.path)
         return last if last is not None and last["type"] == "summary" else None
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who speaks.
+
+        Raises:
+            UsageError: nobody said.
+        """
+        return speaker(self.context)
 
     def digests(self, record: Record) -> Mapping[str, str]:
         """Digests in hex by algorithm of what a record is about, as far as they are known."""

@@ -1,8 +1,8 @@
-"""What all commands share: variables and settings file for every option, exit codes in every help."""
+"""What all commands share: a variable for every option, exit codes in every help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +10,6 @@ import click
 
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.settings.file import read_file
 from hashscan.settings.machine import default_state
 from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
 from hashscan.settings.values import parse_duration, parse_size
@@ -20,10 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of its path in a context, where there is one."""
 
-_ROWS = frozenset({"policy"})
-"""Options that the file has as rows, and so not as a table."""
-
-_SPOKEN_FOR = frozenset({"help", "version", "config"})
+_NO_SETTINGS = frozenset({"help", "version", "config"})
+"""Options that no variable and no file gives."""
 
 
 class HashscanCommand(click.Command):
@@ -56,9 +53,18 @@ HashscanGroup.group_class = HashscanGroup
 def name_variables(parameters: Iterable[click.Parameter]) -> None:
     """Give every option the variable that carries its name."""
     for parameter in parameters:
-        if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR:
+        if isinstance(parameter, click.Option) and parameter.name not in _NO_SETTINGS:
             parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
             parameter.show_envvar = True
+
+
+def settings_of(command: click.Command) -> list[click.Option]:
+    """The options of a command that variables and the settings file may give."""
+    return [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.envvar is not None
+    ]
 
 
 def option_key(option: click.Option) -> str:
@@ -72,120 +78,6 @@ class TableOption(click.Option):
     def __init__(self, *args: Any, table: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.table = table
-
-
-def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[str, str]) -> None:
-    """Make the settings file's values the defaults of the commands beneath.
-
-    A key at the top of the file holds for every command that has the option; a table named after a command
-    holds for that command. What is a `TableOption` stands in its table alone.
-
-    Raises:
-        UsageError: the file can't be read, or names what no command has.
-    """
-    source, values = read_file(path, environ)
-    if source is None:
-        return
-    assert isinstance(ctx.command, click.Group)
-    file = _SettingsFile(source, values)
-    defaults: dict[str, Any] = {}
-    for name in ctx.command.list_commands(ctx):
-        command = ctx.command.get_command(ctx, name)
-        assert command is not None
-        defaults[name] = file.defaults(name, command, ctx, file.tables.get(name, {}))
-    file.require_all_known()
-    for key in file.tables.keys() - defaults.keys():
-        advice = f"Begin each with [[{key}]]." if key in _ROWS else "Mend the name of the table."
-        raise UsageError(f"{source}: there is no command {key!r}", advice=advice)
-    ctx.default_map = defaults
-    ctx.meta[SETTINGS_FILE] = str(source)
-
-
-class _SettingsFile:
-    """The values of a settings file, and which of them commands have taken."""
-
-    def __init__(self, source: Path, values: Mapping[str, Any]) -> None:
-        self.source = source
-        self.tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-        self._shared = {key: value for key, value in values.items() if not isinstance(value, dict)}
-        self._taken: set[tuple[str, str]] = set()
-        """Tables, the file's own under an empty name, and their keys."""
-        self._strange: list[tuple[str, str, str]] = []
-        """Tables and keys that the command does not have which comes last."""
-
-    def defaults(
-        self,
-        name: str,
-        command: click.Command,
-        ctx: click.Context,
-        table: Mapping[str, Any],
-        *,
-        top: bool = True,
-    ) -> dict[str, Any]:
-        """The values that one command takes.
-
-        Args:
-            name: of the command.
-            command: itself.
-            ctx: of the command line's first word.
-            table: named after it.
-            top: whether it is no other's subcommand.
-        """
-        options = [
-            parameter
-            for parameter in command.params
-            if isinstance(parameter, click.Option) and parameter.name not in _SPOKEN_FOR
-        ]
-        known = {option_key(o): o.name or "" for o in options if not isinstance(o, TableOption)}
-        found = self._take("", self._shared, known)
-        own: dict[str, dict[str, str]] = {}
-        for one in options:
-            if isinstance(one, TableOption):
-                own.setdefault(one.table, {})[option_key(one)] = one.name or ""
-        for shared, keys in own.items():
-            found |= self._take(shared, self.tables.get(shared, {}), keys)
-        subcommands = command.list_commands(ctx) if isinstance(command, click.Group) else []
-        for key, value in table.items():
-            option = key.replace("-", "_")
-            if isinstance(value, dict) and key in subcommands:
-                continue
-            if option in known:
-                found[known[option]] = value
-            else:
-                self._strange.append((name if top else "", key, name))
-        for word in subcommands:
-            assert isinstance(command, click.Group)
-            below = command.get_command(ctx, word)
-            assert below is not None
-            inner = table.get(word, {})
-            found[word] = self.defaults(word, below, ctx, inner if isinstance(inner, dict) else {}, top=False)
-        return found
-
-    def _take(self, table: str, values: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-        found = {}
-        for key, value in values.items():
-            option = key.replace("-", "_")
-            if option in known:
-                found[known[option]] = value
-                self._taken.add((table, key))
-        return found
-
-    def require_all_known(self) -> None:
-        """Refuse what no command has taken.
-
-        Raises:
-            UsageError: there is such a key.
-        """
-        for table, key, command in self._strange:
-            if not table or (table, key) not in self._taken:
-                raise UsageError(
-                    f"{self.source}: {command} has no option {key!r}", advice="Mend or remove the key."
-                )
-        for key in self._shared:
-            if ("", key) not in self._taken:
-                raise UsageError(
-                    f"{self.source}: no command has an option {key!r}", advice="Mend or remove the key."
-                )
 
 
 class Size(click.ParamType[int]):

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from hashscan import __version__
-from hashscan.cli.base import HashscanGroup, apply_settings_file
+from hashscan.cli.base import HashscanGroup
+from hashscan.cli.settings_file import apply_settings_file
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 COMMANDS: dict[str, tuple[str, str]] = {

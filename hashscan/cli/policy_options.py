@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import SETTINGS_FILE, TableOption
+from hashscan.cli.settings_file import TablesParam
 from hashscan.errors import UsageError
 from hashscan.model import PolicyRule, Weak
 from hashscan.settings.acting import PolicySettings
@@ -17,10 +18,11 @@ from hashscan.settings.file import read_file
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class PolicyParam(click.ParamType[tuple[PolicyRule, ...]]):
+class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
     """The policy table: named as a file of its own, or as it stands in the settings file."""
 
     name = "policy"
+    example = 'category = "A1"\naction = "report"'
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -34,7 +36,7 @@ class PolicyParam(click.ParamType[tuple[PolicyRule, ...]]):
             assert ctx is not None
             return rules_of(value, ctx.meta[SETTINGS_FILE])
         path = Path(value)
-        _, tables = read_file(path, {})
+        _, _, tables = read_file(path, {})
         for key in tables:
             if key != "policy":
                 raise UsageError(

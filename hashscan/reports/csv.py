@@ -2,42 +2,143 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.names import path_bytes, printable, whole_path
 from hashscan.reports.report import Report
+from hashscan.reports.telling import TYPES, deciding_match, moment, shortcomings, verdict_of
 
-COLUMNS = ("verdict", "path", "path_b64", "customer", "because", "action")
+COLUMNS = (
+    "record",
+    "verdict",
+    "customer",
+    "path",
+    "because",
+    "action",
+    "quarantine",
+    "category",
+    "list",
+    "entry",
+    "algorithm",
+    "variant",
+    "distance",
+    "threshold",
+    "matches",
+    "size",
+    "modified",
+    "changed",
+    "uid",
+    "links",
+    "version",
+    "picture",
+    "reason",
+    "detail",
+    "first",
+    "last",
+    "md5",
+    "sha1",
+    "sha256",
+    "pdq",
+    "host",
+    "sweep",
+    "path_b64",
+)
+"""Of the matches the one that weighs most is told, and how many there are."""
+
+INCOMPLETE = "incomplete"
+"""What stands for a record's type in rows at the end that say why the table is not whole."""
+
+_BEGINS_FORMULA = frozenset("=+-@＝＋－＠'")  # noqa: RUF001
+"""What a spreadsheet takes for a formula's beginning, and the apostrophe that says it is none."""
+
+_SPLITS = re.compile("[;|](?=[\\s\"']*[=+\\-@＝＋－＠])")  # noqa: RUF001
+"""What ends a cell for some spreadsheets, where a formula would follow."""
 
 
 class Csv(ReportFormat):
-    """RFC 4180, UTF-8; a row for each file that is not clean."""
+    """RFC 4180 in UTF-8: a row for each file that is not clean."""
 
     name = "csv"
     suffix = ".csv"
 
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write a header and the rows."""
-        text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="")
-        rows = csv.writer(text)
-        rows.writerow(COLUMNS)
-        rows.writerows(_rows(report))
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        # Some spreadsheets split cells that are not quoted at more than commas.
+        rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
+        sweep = report.sweep
+        text.write(",".join(COLUMNS) + "\r\n")
+        ends = (_cell(str(sweep.get("host", ""))), _cell(str(sweep.get("uuid", ""))))
+        rows.writerows(_row(record, ends) for record in report.records() if record["type"] in TYPES)
+        rows.writerows(_remarks(report, ends))
         text.flush()
         text.detach()
 
 
-def _rows(report: Report) -> Iterator[list[str]]:
-    for record in report.records():
-        if "verdict" in record:
-            yield [_defused(record, column) for column in COLUMNS]
+def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
+    get = record.get
+    match = deciding_match(record)
+    digests = get("digests", {})
+    picture = get("picture")
+    path = record["path"]
+    shown = _cell(whole_path(record))
+    return [
+        record["type"],
+        verdict_of(record),
+        _cell(get("customer", "")),
+        shown,
+        _cell(get("because", "")),
+        _cell(get("action", "")),
+        _cell(get("quarantine", {}).get("outcome", "")),
+        _cell(match.get("category", "")),
+        _cell(match.get("list", "")),
+        _cell(match.get("entry", "")),
+        _cell(match.get("algorithm", "")),
+        _cell(match.get("variant", "")),
+        match.get("distance", ""),
+        match.get("threshold", ""),
+        len(get("matches", ())),
+        get("size", ""),
+        moment(record["mtime_ns"]) if "mtime_ns" in record else "",
+        moment(record["ctime_ns"]) if "ctime_ns" in record else "",
+        get("uid", ""),
+        get("links", ""),
+        _cell(get("version", "")),
+        "" if picture is None else _cell(f"{picture['format']} {picture['width']}x{picture['height']}"),
+        _cell(get("reason", "")),
+        _cell(get("detail", "")),
+        _cell(get("first", "")),
+        _cell(get("last", "")),
+        _cell(digests.get("md5", "")),
+        _cell(digests.get("sha1", "")),
+        _cell(digests.get("sha256", "")),
+        _cell(digests.get("pdq", "")),
+        *ends,
+        "" if shown == path else _cell(base64.b64encode(path_bytes(record)).decode("ascii")),
+    ]
 
 
-def _defused(record: Record, column: str) -> str:
-    """The value of a column, which no spreadsheet takes for a formula."""
-    value = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(record.get(column, ""))
-    )
-    return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def _remarks(report: Report, ends: tuple[str, str]) -> Iterator[list[str]]:
+    """A row for each reason why there may be more to find than the table has."""
+    for words in shortcomings(report):
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {"record": INCOMPLETE, "detail": _cell(words), "host": ends[0], "sweep": ends[1]}
+        yield list(row.values())
+
+
+def _cell(text: str) -> str:
+    """The text as no spreadsheet takes it for a formula, and no terminal for a command."""
+    if not text:
+        return text
+    text = printable(text)
+    if text[0] in _BEGINS_FORMULA:
+        text = f"'{text}"
+    if ";" in text or "|" in text:
+        text = _SPLITS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    return text

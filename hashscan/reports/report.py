@@ -12,6 +12,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Reporter
 from hashscan.reports.base import Record
 from hashscan.reports.reading import last_record, read_report
+from hashscan.reports.shapes import require_shape
 
 
 def _no_digests(record: Record) -> Mapping[str, str]:
@@ -68,11 +69,14 @@ class Report:
     def records(self) -> Iterator[Record]:
         """All records from the first on, read anew each time this is asked.
 
+        Each has what `shapes` asks of it, so that documents need not ask again.
+
         Raises:
             UsageError: there is no such file, it is no report, it is damaged, or a newer hashscan wrote it.
             OutputError: it can't be read to its end.
         """
-        return read_report(self.path)
+        for number, record in enumerate(read_report(self.path), 1):
+            yield self._understood(record, f"line {number}")
 
     @cached_property
     def sweep(self) -> Record:
@@ -83,7 +87,19 @@ class Report:
     def summary(self) -> Record | None:
         """The last record; None where the sweep was killed."""
         last = last_record(self.path)
-        return last if last is not None and last["type"] == "summary" else None
+        if last is None or last["type"] != "summary":
+            return None
+        return self._understood(last, "last line")
+
+    def _understood(self, record: Record, where: str) -> Record:
+        try:
+            require_shape(record)
+        except ValueError as error:
+            raise UsageError(
+                f"{self.path}, {where}: this record can't be understood: {error}",
+                advice="Name reports as sweeps write them; sweep again if this one is damaged.",
+            ) from error
+        return record
 
     @property
     def reporter(self) -> Reporter:

@@ -13,7 +13,7 @@ CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 
-def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
     """Read the settings file.
 
     Args:
@@ -21,7 +21,7 @@ def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | Non
         environ: the environment.
 
     Returns:
-        The file that was read, if there was one, and its tables.
+        The file that was read, if there was one, its text and its tables.
 
     Raises:
         UsageError: a file that was named does not exist, or it is no TOML.
@@ -29,11 +29,11 @@ def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | Non
     named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     chosen = named or SYSTEM_CONFIG
     try:
-        with chosen.open("rb") as stream:
-            return chosen, tomllib.load(stream)
+        document = chosen.read_bytes().decode("utf-8")
+        return chosen, document, tomllib.loads(document)
     except FileNotFoundError:
         if named is None:
-            return None, {}
+            return None, "", {}
         raise UsageError(f"there is no settings file {chosen}", advice="Name an existing file.") from None
     except OSError as error:
         raise UsageError(

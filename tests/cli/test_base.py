@@ -70,6 +70,9 @@ def test_the_command_line_comes_before_variables_and_these_before_the_file(
         ("workers = \n", "TOML"),
         ("[scan]\nin-flight = 'many'\n", "in-flight"),
         ("[scan]\nmax-file-size = '3 bananas'\n", "bananas"),
+        ("[scan]\nin-flight = [3]\n", "line 2: `in_flight`"),
+        ("\n[scan]\nwrokers = 3\n", "line 3: scan has no option 'wrokers'\n  Did you mean 'workers'?"),
+        ("wrokers = 3\nlsit = 4\n", "`hashscan config check` names all 2 mistakes"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(run: Run, tmp_path: Path, text: str, named: str) -> None:

@@ -35,7 +35,7 @@ def test_a_sweep_makes_them_from_its_record(tmp_path: Path) -> None:
     done = hashscan(*options, "--report", "csv=out.csv", "--report", "jsonl=-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["sweep", "summary"]
-    assert (tmp_path / "out.csv").read_text().startswith("verdict,")
+    assert (tmp_path / "out.csv").read_text().startswith("record,verdict,")
     (kept,) = (tmp_path / "s" / "reports").iterdir()
     assert f"report: {Path('s') / 'reports' / kept.name}" in done.stderr
     assert "report: out.csv" in done.stderr

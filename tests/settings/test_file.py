@@ -16,7 +16,7 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
 def test_the_variable_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "h.toml"
     file.write_text("workers = 3\n")
-    assert read_file(None, {"HASHSCAN_CONFIG": str(file)}) == (file, {"workers": 3})
+    assert read_file(None, {"HASHSCAN_CONFIG": str(file)}) == (file, file.read_text(), {"workers": 3})
 
 
 @pytest.mark.parametrize("content", [b"workers = ", b"\xff\xfe"])

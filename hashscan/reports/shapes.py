@@ -1,0 +1,107 @@
+"""Refuses records that lack what documents are made of, or have it in another shape."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from hashscan.model import Verdict
+from hashscan.reports.base import Record
+
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(
+        (
+            *("path", "path_b64", "verdict", "was", "because", "action", "reason", "detail", "customer"),
+            *("version", "etag", "first", "last", "host", "uuid", "started", "ended", "fail_on"),
+        ),
+        str,
+    ),
+    **dict.fromkeys(
+        ("size", "mtime_ns", "ctime_ns", "uid", "links", "device", "inode", "bytes", "files", "exit_code"),
+        int,
+    ),
+    **dict.fromkeys(("matches", "targets", "lists", "incomplete"), list),
+    **dict.fromkeys(("digests", "quarantine", "picture", "verdicts", "reasons", "folders_not_entered"), dict),
+    "strict": bool,
+}
+_MATCH: dict[str, type] = {
+    **dict.fromkeys(("list", "entry", "algorithm", "variant", "category", "doubt", "withheld"), str),
+    **dict.fromkeys(("distance", "threshold"), int),
+    "excepted": dict,
+}
+_LISTED: dict[str, type] = {"name": str, "state": str, "version": int, "entries": int, "problem": str}
+_PICTURE: dict[str, type] = {"format": str, "width": int, "height": int}
+
+_WITHOUT_PATH = frozenset({"sweep", "summary"})
+_VERDICTS = frozenset(verdict.value for verdict in Verdict)
+_WITH_VERDICT = frozenset({"finding", *_VERDICTS})
+
+
+def require_shape(record: Record) -> None:
+    """Check one record.
+
+    Raises:
+        ValueError: it is not as sweeps write it.
+    """
+    kind = record["type"]
+    _require(record, _FIELDS)
+    if kind not in _WITHOUT_PATH and "path" not in record:
+        raise ValueError("it has no path")
+    if "path_b64" in record:
+        try:
+            base64.b64decode(record["path_b64"], validate=True)
+        except binascii.Error:
+            raise ValueError("a path is none") from None
+    if kind in _WITH_VERDICT and record.get("verdict") not in _VERDICTS:
+        raise ValueError("it has no verdict that a file can have")
+    if kind == "standing" and record.get("was") not in _VERDICTS:
+        raise ValueError("it has no verdict that a file can have")
+    for match in record.get("matches", ()):
+        _require(match, _MATCH)
+    if "lists" in record:
+        _require_each(record["lists"], _LISTED)
+    if "targets" in record:
+        _require_each(record["targets"], _FIELDS)
+    if "picture" in record:
+        _require_all(record["picture"], _PICTURE)
+    if "digests" in record:
+        _require_values(record["digests"], str)
+    if "verdicts" in record:
+        _require_values(record["verdicts"], int)
+        _require_values(record.get("folders_not_entered", {}), int)
+        for reasons in record.get("reasons", {}).values():
+            _require_values(reasons, int)
+    for words in record.get("incomplete", ()):
+        if type(words) is not str:
+            raise ValueError("a text is none")
+
+
+def _require(fields: Any, shapes: dict[str, type]) -> None:
+    """Check what is there of some fields."""
+    if type(fields) is not dict:
+        raise ValueError("an object is none")
+    for key, value in fields.items():
+        shape = shapes.get(key)
+        if shape is not None and type(value) is not shape:
+            raise ValueError(f"its {key} is none")
+
+
+def _require_each(rows: Any, shapes: dict[str, type]) -> None:
+    for row in rows:
+        _require(row, shapes)
+
+
+def _require_all(fields: Any, shapes: dict[str, type]) -> None:
+    _require(fields, shapes)
+    for key in shapes:
+        if key not in fields:
+            raise ValueError(f"it has no {key}")
+
+
+def _require_values(fields: Any, shape: type) -> None:
+    if type(fields) is not dict:
+        raise ValueError("an object is none")
+    for value in fields.values():
+        if type(value) is not shape:
+            raise ValueError("a value is none")

@@ -1,0 +1,119 @@
+"""The lines on which a TOML document has its keys, which tomllib does not tell."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+
+Place = tuple[str | int, ...]
+"""Where a value stands: the keys that lead to it, and for a row of several its number from 0."""
+
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\r]+)|(?P<comment>#[^\n]*)|(?P<newline>\n)"
+    r'|(?P<text>"""(?:[^\\]|\\.)*?"""(?:""?(?!"))?|\'\'\'.*?\'\'\'(?:\'\'?(?!\'))?'
+    r'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\')'
+    r'|(?P<mark>[\[\]{},=.])|(?P<bare>[^\s\[\]{},=."\'#]+)',
+    re.DOTALL,
+)
+
+
+def key_lines(document: str) -> Mapping[Place, int]:
+    """Where every key of a document stands that is not within an inline table.
+
+    Args:
+        document: what tomllib can read.
+
+    Returns:
+        Lines, the first is 1, of every key and of every header of a table.
+    """
+    lines: dict[Place, int] = {}
+    table: Place = ()
+    rows: dict[Place, int] = {}
+    for statement in _statements(document):
+        line, words = statement[0][0], [(kind, text) for _, kind, text in statement]
+        if words[0] == ("mark", "["):
+            many = words[1] == ("mark", "[")
+            keys = _keys(words[2 if many else 1 :])
+            table = _numbered(keys[:-1], rows)
+            if many:
+                name = (*table, keys[-1])
+                rows[name] = rows.get(name, -1) + 1
+                lines.setdefault(name, line)
+                table = (*name, rows[name])
+            else:
+                table = _numbered(keys, rows)
+            _note(lines, table, line)
+        else:
+            keys = _keys(words)
+            _note(lines, (*table, *keys), line, within=len(table))
+    return lines
+
+
+def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
+    """The line of a key, or where it is within an inline table, of what holds this.
+
+    Args:
+        lines: of the document.
+        place: the key's.
+    """
+    for length in range(len(place), 0, -1):
+        if place[:length] in lines:
+            return lines[place[:length]]
+    return None
+
+
+def _note(lines: dict[Place, int], place: Place, line: int, within: int = 0) -> None:
+    """Keep a line for a key, and for tables that begin by being named on the way to it."""
+    for length in range(within + 1, len(place) + 1):
+        lines.setdefault(place[:length], line)
+
+
+def _numbered(keys: tuple[str, ...], rows: Mapping[Place, int]) -> Place:
+    """The place of a table whose header names no rows: it is in the last one of each."""
+    place: Place = ()
+    for key in keys:
+        place = (*place, key)
+        if place in rows:
+            place = (*place, rows[place])
+    return place
+
+
+def _keys(words: list[tuple[str, str]]) -> tuple[str, ...]:
+    """The dotted key at the beginning."""
+    keys = []
+    for kind, text in words:
+        if kind == "mark" and text != ".":
+            break
+        if kind != "mark":
+            keys.append(_unquoted(text) if kind == "text" else text)
+    return tuple(keys)
+
+
+def _unquoted(text: str) -> str:
+    value = tomllib.loads(f"key = {text}")["key"]
+    assert isinstance(value, str)
+    return value
+
+
+def _statements(document: str) -> Iterator[list[tuple[int, str, str]]]:
+    """The document's lines as tokens; one that goes on within brackets is a single one.
+
+    Yields:
+        Line, kind and text of each token.
+    """
+    line = 1
+    depth = 0
+    statement: list[tuple[int, str, str]] = []
+    for token in _TOKEN.finditer(document):
+        kind, text = token.lastgroup or "", token[0]
+        if kind == "newline" and not depth and statement:
+            yield statement
+            statement = []
+        elif kind in {"text", "mark", "bare"}:
+            statement.append((line, kind, text))
+            if kind == "mark":
+                depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(text, 0)
+        line += text.count("\n")
+    if statement:
+        yield statement

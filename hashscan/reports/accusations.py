@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes
 from hashscan.errors import UsageError
 from hashscan.model import ALGORITHMS, TEST_CATEGORY, Verdict
 from hashscan.reports.base import Record
+from hashscan.reports.names import path_bytes
 from hashscan.reports.report import Report
 
 CLASSES = ("A1", "A2", "baseline", "B1", "B2")
@@ -20,6 +21,7 @@ CLASSES = ("A1", "A2", "baseline", "B1", "B2")
 DIGESTS = ("md5", "sha1", "sha256")
 
 _SILENCED = ("excepted", "doubt", "withheld")
+_NEEDED = frozenset({"algorithm", "distance", "threshold"})
 _WORLD = (b"http://", b"https://")
 _KEPT = "!$&'()*+,;=:@/~"
 """What may stand in the path of a URL beside letters, digits, `-`, `.` and `_`."""
@@ -70,12 +72,11 @@ def accusations(report: Report, left_out: Counter[str]) -> Iterator[Accusation]:
                 left_out[reason] += 1
             continue
         path = path_bytes(record)
-        digests = report.digests(record)
         yield Accusation(
             record,
             match,
             path,
-            {name: digests[name] for name in DIGESTS if name in digests},
+            _digests(report, record),
             path.decode("ascii", "replace") if _is_address(path) else report.context.url_of(record),
             report.customer(record),
         )
@@ -108,13 +109,6 @@ def location(accusation: Accusation, host: str) -> str:
     return f"file://{quote_from_bytes(host.encode(), '')}{quote_from_bytes(accusation.path, _KEPT)}"
 
 
-def path_bytes(record: Record) -> bytes:
-    """The path or URL that a record is about, byte for byte."""
-    if "path_b64" in record:
-        return base64.b64decode(record["path_b64"])
-    return str(record["path"]).encode("utf-8", errors="surrogatepass")
-
-
 def began(report: Report) -> datetime:
     """When the sweep began; UTC.
 
@@ -135,6 +129,15 @@ def zulu(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _digests(report: Report, record: Record) -> dict[str, str]:
+    known = report.digests(record)
+    return {
+        name: known[name]
+        for name in DIGESTS
+        if name in known and re.fullmatch(f"[0-9a-f]{{{2 * ALGORITHMS[name].size}}}", str(known[name]))
+    }
+
+
 def _loudest(record: Record) -> Mapping[str, Any] | None:
     """The gravest and then nearest match of a finding to be told; None for what is not."""
     if record.get("type") != "finding" or record.get("verdict") != Verdict.MATCH or "accepted" in record:
@@ -146,6 +149,7 @@ def _loudest(record: Record) -> Mapping[str, Any] | None:
 def _accuses(match: Mapping[str, Any]) -> bool:
     return (
         match.get("category") in CLASSES
+        and match.keys() >= _NEEDED
         and match["distance"] <= match["threshold"]
         and match["algorithm"] in ALGORITHMS
         and not ALGORITHMS[match["algorithm"]].review_only

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import HashscanGroup
+from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
+from hashscan.model import Reporter, SiteRule
 from hashscan.registry import REPORT_FORMATS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,13 +40,26 @@ def _explained_formats(command: F) -> F:
     metavar="FILE",
     help="Where it goes; - is standard output. A file is readable by you alone.",
 )
+@site_option
+@reporter_option
 @_explained_formats
-def convert(report: Path, form: str, output: Path) -> int:
+def convert(
+    report: Path,
+    form: str,
+    output: Path,
+    site_rules: tuple[SiteRule, ...] | None,
+    reporter: Reporter | None,
+) -> int:
     """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it."""
     from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
+    from hashscan.scan.explaining import context_of
 
-    write(Report(report), REPORT_FORMATS[form], None if str(output) == "-" else output)
+    write(
+        Report(report, context_of(site_rules or (), reporter)),
+        REPORT_FORMATS[form],
+        None if str(output) == "-" else output,
+    )
     return EXIT_CLEAN
 
 

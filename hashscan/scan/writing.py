@@ -17,11 +17,14 @@ from hashscan.reports.conversion import convert
 from hashscan.reports.records import summary_record
 from hashscan.reports.report import BARE, Context, Report
 from hashscan.reports.sink import ReportSink
+from hashscan.scan.customers import NO_CUSTOMERS, Customers
+from hashscan.scan.explaining import context_of
 from hashscan.scan.observer import Observer
 from hashscan.scan.places import Places
 from hashscan.scan.settling import Act, Settlement
 from hashscan.scan.summary import Summary
 from hashscan.settings.acting import BreakerLimits
+from hashscan.settings.sweep import SweepSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ class Writing:
     """All reports of one sweep, which get the same records."""
 
     def __init__(
-        self, places: Places, observer: Observer, breaker: BreakerLimits, context: Context = BARE
+        self,
+        places: Places,
+        observer: Observer,
+        breaker: BreakerLimits,
+        context: Context = BARE,
+        customers: Customers = NO_CUSTOMERS,
     ) -> None:
         """Begin them.
 
@@ -62,6 +70,7 @@ class Writing:
             observer: told of every record, too; of what accuses a file only by the last word.
             breaker: how much one entry may hit.
             context: what explains the record to formats.
+            customers: say whose a file is.
 
         Raises:
             LockedError: another sweep writes one of them.
@@ -70,6 +79,7 @@ class Writing:
         self._observer = observer
         self._places = places
         self._context = context
+        self._customers = customers
         self._settled = False
         with ExitStack() as stack:
             self._settlement = Settlement(breaker)
@@ -86,7 +96,8 @@ class Writing:
         return frozenset(sink.identity for sink in self._sinks)
 
     def emit(self, record: Record) -> None:
-        """Hand a record to all who want it."""
+        """Hand a record to all who want it, with the customer whose file it is about."""
+        record = self._customers.named(record)
         waits = self._settlement.take(record)
         for sink in self._sinks:
             if not waits or sink.destination is not None:
@@ -180,3 +191,19 @@ class Writing:
                 if sink.destination is None:
                     sink.settle(self._settlement.records())
         self._stack.__exit__(kind, error, trace)
+
+
+def writing_of(settings: SweepSettings, places: Places, observer: Observer) -> Writing:
+    """Begin the reports that settings ask for.
+
+    Raises:
+        LockedError: another sweep writes one of them.
+        OutputError: one can't be written.
+    """
+    return Writing(
+        places,
+        observer,
+        settings.breaker,
+        context_of(settings.sites, settings.reporter),
+        Customers(settings.customers),
+    )

@@ -70,7 +70,7 @@ def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whol
         f"<address>{element('country', reporter.country)}</address>" if reporter.country else "",
     ]
     company = " ".join(filter(None, (reporter.organisation, reporter.domain)))
-    about = [f"{files} {'file' if files == 1 else 'files'} found by hash; nobody has looked at them."]
+    about = [f"{files} {'file' if files == 1 else 'files'} found by hash, without a look at any."]
     user: list[str] = []
     if customer:
         user = [

@@ -57,7 +57,7 @@ def readme(time: datetime, host: str, left_out: Mapping[str, int], *, whole: boo
     """
     parts = [_TEXT.format(host=printable(host), time=zulu(time))]
     if left_out:
-        reasons = "".join(f"  {number} {reason}\n" for reason, number in left_out.items())
+        reasons = "".join(f"  {reason}: {number}\n" for reason, number in left_out.items())
         parts.append(f"Not among the drafts:\n{reasons}")
     if not whole:
         parts.append("The sweep was killed: what it did not come by is not among the drafts.\n")

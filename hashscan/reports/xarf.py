@@ -102,7 +102,7 @@ def _fields(accusation: Accusation, host: str) -> dict[str, Any]:
 
 
 def _description(accusation: Accusation) -> str:
-    words = f"Known by its hash: {accusation.evidence}. Nobody has looked at the file."
+    words = f"Found by its hash, without a look at it: {accusation.evidence}."
     if accusation.customer:
         words = f"{words} It is a customer's: {accusation.customer}"
     return words[:_DESCRIPTION_MAX]

@@ -101,7 +101,7 @@ def test_what_the_drafts_say(tmp_path: Path) -> None:
         "customers.csv",
     ]  # fmt: skip
     assert files["customers.csv"] == b"report,customer,files\r\n000001,,1\r\n000002,A,1\r\n000003,B,2\r\n"
-    assert b"1 findings that are held" in files["README.txt"]
+    assert b"findings that are held: 1" in files["README.txt"]
     nobody, of_b = files["000001/report.xml"], files["000003/report.xml"]
     assert values(nobody, "personOrUserReported") == []
     assert values(nobody, "url") == []

@@ -59,11 +59,13 @@ def convert(
     from hashscan.reports.report import Report
     from hashscan.scan.explaining import context_of
 
-    write(
+    left_out = write(
         Report(report, context_of(site_rules or (), reporter)),
         REPORT_FORMATS[form],
         None if str(output) == "-" else output,
     )
+    for reason, number in left_out.items():
+        say(f"hashscan: left out: {number} {reason}")
     return EXIT_CLEAN
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hashscan.scan.writing import Outcome
 
 _GOOD = frozenset({TrustState.FRESH, TrustState.LOCAL})
-_SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/]*\Z")
+_SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
 _OF_A_LIST = re.compile(r"list \S+ is \w+")
 """Words of a sweep that a list's own alarm says better."""
 

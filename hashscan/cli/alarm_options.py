@@ -41,10 +41,9 @@ class NotifyParam(click.ParamType[tuple[str, ...]]):
                 self.fail(f"{text[1:]} names no URL.", param, ctx)
         else:
             urls = (text,)
-        for number, url in enumerate(urls, 1):
-            if "://" not in url:
-                where = f"line {number} of {text[1:]}" if text.startswith("@") else "this"
-                self.fail(f"{where} is no URL such as mailto://… or json://….", param, ctx)
+        if not all("://" in url for url in urls):
+            where = f"a line of {text[1:]}" if text.startswith("@") else "this"
+            self.fail(f"{where} is no URL such as mailto://… or json://….", param, ctx)
         return urls
 
 
@@ -77,6 +76,7 @@ def alarm_options(command: F) -> F:
                 "--notify",
                 multiple=True,
                 type=NotifyParam(),
+                hide_input=True,
                 metavar="URL|@FILE",
                 help="Tell a person by this URL of Apprise (mailto://, slack://, json://…), or by each in "
                 "FILE, since `ps` shows command lines; repeatable.",
@@ -99,6 +99,7 @@ def alarm_options(command: F) -> F:
                 "hooks",
                 multiple=True,
                 type=CommandParam(),
+                hide_input=True,
                 metavar="COMMAND",
                 help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
             ),

@@ -25,14 +25,14 @@ class Webhook:
     @property
     def url(self) -> str:
         """As Apprise has it, with a token."""
-        return f"json://operator:{TOKEN}@127.0.0.1:{self.port}/{PATH_TOKEN}"
+        return f"json://0perator:{TOKEN}@127.0.0.1:{self.port}/{PATH_TOKEN}"
 
     @property
     def titles(self) -> list[str]:
         return [message["title"] for message in self.posted]
 
 
-TOKEN, PATH_TOKEN = "s3cr3t-Token", "T0KEN/in/the/path"
+TOKEN, PATH_TOKEN = "s3cr3t-Token", "T0KEN/in/Th3Path"
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def test_a_service_that_is_not_well(trouble: str) -> None:
     if trouble == "down":
         with pytest.raises(DeliveryError) as caught:
             Notify(url).deliver(DOCUMENT, 30)
-    for secret in (TOKEN, *PATH_TOKEN.split("/"), "operator"):
+    for secret in (TOKEN, *PATH_TOKEN.split("/"), "0perator"):
         if len(secret) > 3:
             assert secret not in str(caught.value)
     assert ("no answer within 2 s" in str(caught.value)) is (trouble == "silent")

@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import HashscanGroup
+from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
+from hashscan.cli.showing import show
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
+from hashscan.model import Reporter, SiteRule
 from hashscan.registry import REPORT_FORMATS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,7 +21,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Make other documents of a report, and join the reports of a sweep's shards."""
+    """Show a report, make other documents of it, and join the reports of a sweep's shards."""
+
+
+command.add_command(show)
 
 
 def _explained_formats(command: F) -> F:
@@ -38,13 +44,28 @@ def _explained_formats(command: F) -> F:
     metavar="FILE",
     help="Where it goes; - is standard output. A file is readable by you alone.",
 )
+@site_option
+@reporter_option
 @_explained_formats
-def convert(report: Path, form: str, output: Path) -> int:
+def convert(
+    report: Path,
+    form: str,
+    output: Path,
+    site_rules: tuple[SiteRule, ...] | None,
+    reporter: Reporter | None,
+) -> int:
     """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it."""
     from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
+    from hashscan.scan.explaining import context_of
 
-    write(Report(report), REPORT_FORMATS[form], None if str(output) == "-" else output)
+    left_out = write(
+        Report(report, context_of(site_rules or (), reporter)),
+        REPORT_FORMATS[form],
+        None if str(output) == "-" else output,
+    )
+    for reason, number in left_out.items():
+        say(f"hashscan: left out: {number} {reason}")
     return EXIT_CLEAN
 
 

@@ -19,12 +19,13 @@ from hashscan.cli.base import (
     state_option,
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
+from hashscan.cli.context_options import customer_options, customers_of, reporter_option, site_option
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
-from hashscan.cli.screen import human_bytes, printable, say, show_findings, show_standing
+from hashscan.cli.screen import human_bytes, printable, say, show_customers, show_findings, show_standing
 from hashscan.errors import EXIT_MEANINGS, UsageError
-from hashscan.model import DIRECT, Access, PolicyRule, Shard
+from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
@@ -186,6 +187,9 @@ class ShardParam(click.ParamType[Shard]):
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
 @policy_options
+@customer_options
+@site_option
+@reporter_option
 @decoding_options
 @click.option(
     "--cluster",
@@ -216,6 +220,10 @@ def command(
     review_threshold: int | None,
     policy: tuple[PolicyRule, ...] | None,
     act_on: tuple[str, ...],
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
+    site_rules: tuple[SiteRule, ...] | None,
+    reporter: Reporter | None,
     endpoint: str | None,
     anonymous: bool,
     in_flight: int,
@@ -249,6 +257,9 @@ def command(
         decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
         matching=matching_of(skipped, review_threshold),
         policy=policy_of(policy, act_on),
+        customers=customers_of(customer_rules, layouts),
+        sites=site_rules or (),
+        reporter=reporter,
         access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
         neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
         cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
@@ -282,6 +293,7 @@ def sweep(settings: SweepSettings) -> int:
     with Watcher() as watcher:
         outcome = (run_known if settings.known else run_sweep)(settings, watcher)
     show_findings(watcher.findings, outcome.summary.findings)
+    show_customers(watcher.customers)
     show_standing(watcher.standing)
     verdicts = sorted(outcome.summary.verdicts.items())
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"

@@ -13,6 +13,7 @@ from hashscan.model import ListInfo
 
 ROWS_SHOWN = 50
 """The report has all of them; a terminal is for a look."""
+CUSTOMERS_SHOWN = 20
 
 
 def printable(text: str) -> str:
@@ -84,10 +85,19 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
     title = f"{total} findings" if total > 1 else "1 finding"
     if total > len(findings):
         title += f", the first {len(findings)} of them"
+    owned = any("customer" in f for f in findings)
     show_table(
         title,
-        ("verdict", "path", "because"),
-        ((_verdict_of(f), str(f["path"]), str(f["because"])) for f in findings),
+        ("verdict", *(("customer",) if owned else ()), "path", "because"),
+        (
+            (
+                _verdict_of(f),
+                *((str(f.get("customer", "-")),) if owned else ()),
+                str(f["path"]),
+                str(f["because"]),
+            )
+            for f in findings
+        ),
     )
 
 
@@ -97,6 +107,25 @@ def _verdict_of(finding: Mapping[str, Any]) -> str:
     if outcome is None:
         return str(finding["verdict"])
     return f"{finding['verdict']}, {'moved' if outcome == 'done' else f'NOT moved: {outcome}'}"
+
+
+def show_customers(findings: Mapping[str, int]) -> None:
+    """Draw who has most findings.
+
+    Args:
+        findings: how many each customer has; those of nobody's files under an empty name.
+    """
+    if not any(findings):
+        return
+    by_number = sorted(findings.items(), key=lambda item: (-item[1], item[0]))
+    # No longer than the table is wide, or it is folded.
+    title = "findings by customer"
+    if len(by_number) > CUSTOMERS_SHOWN:
+        title = f"{CUSTOMERS_SHOWN} of {len(by_number)} customers"
+    rows = by_number[:CUSTOMERS_SHOWN]
+    show_table(
+        title, ("customer", "findings"), ((name or "(no customer)", str(number)) for name, number in rows)
+    )
 
 
 def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:

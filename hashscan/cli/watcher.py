@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -20,6 +21,9 @@ from hashscan.reports.records import is_accusing
 from hashscan.scan.observer import Observer, Run
 from hashscan.scan.pause import pause
 
+_CUSTOMERS_KEPT = 100_000
+"""Folders may be called anything, and each be a customer."""
+
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -30,6 +34,8 @@ class Watcher(Observer):
         self._matches: list[Record] = []
         self._others: list[Record] = []
         self.standing: list[Record] = []
+        self.customers: Counter[str] = Counter()
+        """How many findings each has; those that no rule gives to one have an empty name."""
         self._progress = Progress()
         self._run: Run | None = None
         self._exit_code: int | None = None
@@ -84,6 +90,9 @@ class Watcher(Observer):
             created = record["inventory"]["created"]
             say(f"hashscan: the inventory is of {created}; what came later is not swept")
         if record["type"] == "finding":
+            customer = str(record.get("customer", ""))
+            if customer in self.customers or len(self.customers) < _CUSTOMERS_KEPT:
+                self.customers[customer] += 1
             found = self._matches if is_accusing(record) else self._others
             if len(found) < ROWS_SHOWN:
                 found.append(record)

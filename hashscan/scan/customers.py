@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from hashscan.errors import UsageError
 from hashscan.model import CustomerRule
+from hashscan.reports.base import Record
+from hashscan.reports.names import path_bytes
 from hashscan.scan.named_paths import NamedPath, compile_named, parts_of
 
 PART = "customer"
@@ -64,6 +66,14 @@ class Customers:
             uid: number of the user; None for an object, or where it is not known.
         """
         return self.answer(path, uid).customer
+
+    def named(self, record: Record) -> Record:
+        """A record of a file or object, with its customer where the rules name one."""
+        if not self._rules or "path" not in record:
+            return record
+        uid = record.get("uid")
+        customer = self.of(path_bytes(record), uid if isinstance(uid, int) else None)
+        return {**record, "customer": customer} if customer else record
 
     def answer(self, path: bytes, uid: int | None) -> Answer:
         """The same, with the rule that decides."""
@@ -138,3 +148,6 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OSError, OverflowError):
         return str(uid)
+
+
+NO_CUSTOMERS = Customers()

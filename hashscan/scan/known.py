@@ -29,7 +29,7 @@ from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.state.knowing import KnownFiles
 from hashscan.scan.summary import Summary, exit_code_of
 from hashscan.scan.sweep import require_usable, sandbox_options
-from hashscan.scan.writing import Outcome, Writing
+from hashscan.scan.writing import Outcome, writing_of
 from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.patterns import Patterns
 
@@ -94,7 +94,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
-        writing = stack.enter_context(Writing(places, observer, settings.breaker))
+        writing = stack.enter_context(writing_of(settings, places, observer))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,

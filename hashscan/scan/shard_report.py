@@ -178,6 +178,7 @@ def _check_summary(summary: Record) -> None:
 def _count(counted: Summary, record: Record) -> None:
     """Count one record, which must be of a kind that sweeps write."""
     text(record["path"])
+    text(record.get("customer", ""))
     if record["type"] == "folder":
         counted.close_folder(FolderReason(text(record["reason"])))
         return

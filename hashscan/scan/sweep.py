@@ -40,7 +40,7 @@ from hashscan.scan.shards import ShardFilter
 from hashscan.scan.state.memory import Ending
 from hashscan.scan.state.opening import open_memory
 from hashscan.scan.summary import exit_code_of
-from hashscan.scan.writing import Outcome, Writing
+from hashscan.scan.writing import Outcome, writing_of
 from hashscan.settings.neighbour import NeighbourSettings
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import SweepSettings
@@ -129,7 +129,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
-        writing = stack.enter_context(Writing(places, observer, settings.breaker))
+        writing = stack.enter_context(writing_of(settings, places, observer))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,

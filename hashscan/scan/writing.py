@@ -15,13 +15,16 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
 from hashscan.reports.conversion import convert
 from hashscan.reports.records import summary_record
-from hashscan.reports.report import BARE, Context, Report
+from hashscan.reports.report import BARE, Context, Report, speaker
 from hashscan.reports.sink import ReportSink
+from hashscan.scan.customers import NO_CUSTOMERS, Customers
+from hashscan.scan.explaining import context_of
 from hashscan.scan.observer import Observer
 from hashscan.scan.places import Places
 from hashscan.scan.settling import Act, Settlement
 from hashscan.scan.summary import Summary
 from hashscan.settings.acting import BreakerLimits
+from hashscan.settings.sweep import SweepSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ class Writing:
     """All reports of one sweep, which get the same records."""
 
     def __init__(
-        self, places: Places, observer: Observer, breaker: BreakerLimits, context: Context = BARE
+        self,
+        places: Places,
+        observer: Observer,
+        breaker: BreakerLimits,
+        context: Context = BARE,
+        customers: Customers = NO_CUSTOMERS,
     ) -> None:
         """Begin them.
 
@@ -62,14 +70,20 @@ class Writing:
             observer: told of every record, too; of what accuses a file only by the last word.
             breaker: how much one entry may hit.
             context: what explains the record to formats.
+            customers: say whose a file is.
 
         Raises:
+            UsageError: it must be said who reports, and isn't.
             LockedError: another sweep writes one of them.
             OutputError: one can't be written.
         """
+        if any(REPORT_FORMATS[made.format].needs_reporter for made in places.made):
+            # Or the whole sweep would be for nothing.
+            speaker(context)
         self._observer = observer
         self._places = places
         self._context = context
+        self._customers = customers
         self._settled = False
         with ExitStack() as stack:
             self._settlement = Settlement(breaker)
@@ -86,7 +100,8 @@ class Writing:
         return frozenset(sink.identity for sink in self._sinks)
 
     def emit(self, record: Record) -> None:
-        """Hand a record to all who want it."""
+        """Hand a record to all who want it, with the customer whose file it is about."""
+        record = self._customers.named(record)
         waits = self._settlement.take(record)
         for sink in self._sinks:
             if not waits or sink.destination is not None:
@@ -164,7 +179,9 @@ class Writing:
         places = self._places
         for made in places.made:
             assert places.source is not None
-            convert(Report(places.source, self._context), REPORT_FORMATS[made.format], made.path)
+            left_out = convert(Report(places.source, self._context), REPORT_FORMATS[made.format], made.path)
+            for reason, number in left_out.items():
+                self._observer.told(f"left out of the {made.format} report: {number} {reason}")
         if places.passing is not None:
             places.passing.unlink()
 
@@ -180,3 +197,19 @@ class Writing:
                 if sink.destination is None:
                     sink.settle(self._settlement.records())
         self._stack.__exit__(kind, error, trace)
+
+
+def writing_of(settings: SweepSettings, places: Places, observer: Observer) -> Writing:
+    """Begin the reports that settings ask for.
+
+    Raises:
+        LockedError: another sweep writes one of them.
+        OutputError: one can't be written.
+    """
+    return Writing(
+        places,
+        observer,
+        settings.breaker,
+        context_of(settings.sites, settings.reporter),
+        Customers(settings.customers),
+    )

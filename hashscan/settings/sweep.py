@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
-from hashscan.model import DIRECT, Access, Shard
+from hashscan.model import DIRECT, Access, CustomerRule, Reporter, Shard, SiteRule
 from hashscan.settings.acting import NO_RULES, USUAL_LIMITS, BreakerLimits, PolicySettings, QuarantineSettings
 from hashscan.settings.cluster import ClusterSettings
 from hashscan.settings.neighbour import NO_RESTRAINT, NeighbourSettings
@@ -74,6 +74,12 @@ class SweepSettings:
     breaker: BreakerLimits = USUAL_LIMITS
     quarantine: QuarantineSettings | None = None
     """None moves nothing."""
+    customers: tuple[CustomerRule, ...] = ()
+    """Whose files are; the first rule that applies says it."""
+    sites: tuple[SiteRule, ...] = ()
+    """Where the world sees them."""
+    reporter: Reporter | None = None
+    """Who tells others of what is found."""
 
     def __post_init__(self) -> None:
         if self.inventory is not None and self.files_from is not None:

@@ -1,0 +1,29 @@
+"""What explains a record to formats, from what the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hashscan.model import Reporter, SiteRule
+from hashscan.reports.base import Record
+from hashscan.reports.names import path_bytes
+from hashscan.reports.report import Context
+from hashscan.scan.sites import Sites
+
+
+def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> Context:
+    """The context of reports.
+
+    Args:
+        sites: rules that say where the world sees files.
+        reporter: who speaks, if anybody said.
+
+    Raises:
+        UsageError: a rule can't be used.
+    """
+    compiled = Sites(sites)
+
+    def url_of(record: Record) -> str:
+        return compiled.url_of(path_bytes(record)) if "path" in record else ""
+
+    return Context(url_of=url_of, reporter=reporter)

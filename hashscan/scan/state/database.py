@@ -158,7 +158,10 @@ TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
         "uid": int | None,
         "device": int | None,
         "inode": int | None,
+        "size": int | None,
+        "mtime": int | None,
         "ctime": int | None,
+        "etag": str,
     },
 }
 """Of which kind what is in each column is. SQLite itself doesn't look at it."""

@@ -81,7 +81,7 @@ class Findings:
             looked: whether anybody has looked at the file, and not only at what was kept of it.
         """
         if result.verdict in FINDINGS:
-            self._put(path, version, result, sweep, etag if looked else None, customer)
+            self._put(path, version, result, sweep, etag, customer, looked=looked)
         elif result.verdict is not Verdict.CLEAN:
             self.leave(path, version)
         elif (path, version) in self._open:
@@ -89,27 +89,37 @@ class Findings:
             self._lose(path, version, sweep, self._ending(path, version, result))
 
     def _put(
-        self, path: bytes, version: str, result: FileResult, sweep: int, etag: str | None, customer: str
+        self,
+        path: bytes,
+        version: str,
+        result: FileResult,
+        sweep: int,
+        etag: str,
+        customer: str,
+        *,
+        looked: bool,
     ) -> None:
         now = int(time.time())
         self._open.add((path, version))
+        uid, device, *identity = _identity(result.stat)
+        if not looked:
+            uid = device = None
         matches = json.dumps([match_fields(match) for match in result.matches])
         self._database.execute(
             "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, "
-            "matches, customer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (path, version) WHERE gone IS NULL DO UPDATE SET content=excluded.content, "
-            "verdict=excluded.verdict, because=excluded.because, last=excluded.last, sweep=excluded.sweep, "
-            "touched=excluded.touched, matches=excluded.matches, "
-            "customer=CASE excluded.customer WHEN '' THEN customer ELSE excluded.customer END",
+            "verdict=excluded.verdict, because=excluded.because, sweep=excluded.sweep, "
+            # Nobody has seen the file where only what is known of it was asked.
+            "last=iif(?, excluded.last, last), touched=excluded.touched, matches=excluded.matches, "
+            "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
+            "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
+            "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
+            "etag=excluded.etag",
             (path, version, result.content, result.verdict.value, result.because, now, now, sweep, sweep,
-             matches, customer),
+             matches, customer, _sha256(result), uid, device, *identity, etag, looked),
         )  # fmt: skip
-        if etag is not None:
-            self._database.execute(
-                "UPDATE findings SET sha256=?, uid=?, device=?, inode=?, size=?, mtime=?, ctime=?, etag=? "
-                "WHERE path=? AND version=? AND gone IS NULL",
-                (_sha256(result), *_identity(result.stat), etag, path, version),
-            )
 
     def _ending(self, path: bytes, version: str, result: FileResult) -> str:
         """Why a file that stands is clean: its content is another, or no list says anything of it."""

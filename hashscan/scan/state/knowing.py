@@ -179,7 +179,7 @@ class KnownFiles:
         if result.verdict is Verdict.CLEAN:
             return
         if result.verdict in FINDINGS:
-            self._findings.judge(path, item.version, result, self._sweep, looked=False)
+            self._findings.judge(path, item.version, result, self._sweep, etag=item.etag, looked=False)
         yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:

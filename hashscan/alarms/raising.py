@@ -180,11 +180,12 @@ def list_failure(name: str, code: int, words: str, now: float, *, details: bool)
     )
 
 
-def outcome_alarms(outcome: Outcome, *, details: bool) -> Iterator[Alarm]:
-    """The alarms for a sweep that leaves nothing behind, and so no cases.
+def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Alarm]:
+    """The alarms for a sweep of which no ledger knows.
 
     Args:
         outcome: how it ended.
+        name: tells it from all others.
         details: whether they may name paths.
     """
     verdicts = outcome.summary.verdicts
@@ -192,16 +193,16 @@ def outcome_alarms(outcome: Outcome, *, details: bool) -> Iterator[Alarm]:
     if number := sum(found.values()):
         yield Alarm(
             Kind.FOUND,
-            ("found",),
+            (f"found:{name}",),
             f"{_many(number, 'finding')}: {_listed(found)}",
             ("See the report.",),
             counts={name: n for name, n in found.items() if n},
         )
     if outcome.shortcomings:
         words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
-        yield Alarm(Kind.INCOMPLETE, ("incomplete",), "sweep incomplete", tuple(words))
+        yield Alarm(Kind.INCOMPLETE, (f"incomplete:{name}",), "sweep incomplete", tuple(words))
     else:
-        yield Alarm(Kind.DONE, ("done",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked")
+        yield Alarm(Kind.DONE, (f"done:{name}",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked")
 
 
 def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:

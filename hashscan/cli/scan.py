@@ -278,8 +278,10 @@ def command(
         **options,
     )
     alarms = alarms_of(notify, notify_on, notify_details, hooks, syslog, metrics)
-    with SweepTelling(settings.state, alarms, USUAL_DEADLINES, known=settings.known) as telling:
-        return sweep(settings, telling)
+    with SweepTelling(
+        settings.state, alarms, USUAL_DEADLINES, known=settings.known, followed=settings.cluster is None
+    ) as telling:
+        return telling.exits(sweep(settings, telling))
 
 
 def sweep(settings: SweepSettings, telling: SweepTelling) -> int:

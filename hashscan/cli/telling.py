@@ -30,6 +30,7 @@ def tell(
     *,
     seen: Iterable[ListInfo] = (),
     others: Sequence[Alarm] = (),
+    instead: Sequence[Alarm] = (),
     run: SweepFigures | None = None,
     at_once: bool = False,
 ) -> Delivered | None:
@@ -41,6 +42,7 @@ def tell(
         cases: by when cases are due.
         seen: hash lists that were looked at closely just now.
         others: whatever else there is to tell.
+        instead: what is to be told, too, where the ledger can't be used.
         run: a sweep that the ledger may not know of.
         at_once: try also channels that have failed not long ago.
 
@@ -71,7 +73,7 @@ def tell(
     except HashscanError as error:
         say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
         if delivered is None:
-            _tell_without_state(teller, alarms, others, run)
+            _tell_without_state(teller, alarms, (*others, *instead), run)
     return delivered
 
 
@@ -131,7 +133,7 @@ class SweepTelling:
     """
 
     def __init__(
-        self, state: Path | None, alarms: AlarmSettings, cases: CaseSettings, *, known: bool
+        self, state: Path | None, alarms: AlarmSettings, cases: CaseSettings, *, known: bool, followed: bool
     ) -> None:
         """Take who is told.
 
@@ -140,17 +142,25 @@ class SweepTelling:
             alarms: who is told.
             cases: by when cases are due.
             known: whether no file is looked at.
+            followed: whether what it finds becomes cases.
         """
         self._state = state
         self._known = known
+        self._followed = followed
         self._alarms = alarms
         self._cases = cases
         self._outcome: Outcome | None = None
+        self._exit_code: int | None = None
         self._began = time.time()
 
     def ended(self, outcome: Outcome) -> None:
         """Take how it ended, where it came to that."""
         self._outcome = outcome
+
+    def exits(self, code: int) -> int:
+        """Take with which code its command exits, and give it back."""
+        self._exit_code = code
+        return code
 
     def __enter__(self) -> SweepTelling:
         if self._alarms.any_channel:
@@ -169,18 +179,21 @@ class SweepTelling:
 
         now, details = time.time(), self._alarms.details
         others: list[Alarm] = []
+        instead: list[Alarm] = []
         run = self._run(error, now)
-        if isinstance(error, HashscanError):
-            others.append(failure(error.exit_code, str(error), now, details=details))
-        elif isinstance(error, Exception):
-            others.append(failure(EXIT_DEFECT, type(error).__name__, now, details=details))
+        if isinstance(error, Exception):
+            code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
+            words = str(error) if isinstance(error, HashscanError) else type(error).__name__
+            others.append(failure(code, words, now, details=details))
+        if self._outcome is not None:
+            instead += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
         if self._state is None:
-            if self._outcome is not None and error is None:
-                others += outcome_alarms(self._outcome, details=details)
-            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, others, run)
+            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *instead), run)
             return
+        if not self._followed:
+            others, instead = [*others, *instead], []
         seen = () if self._outcome is None else self._outcome.lists
-        tell(self._state, self._alarms, self._cases, seen=seen, others=others, run=run)
+        tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
 
     def _run(self, error: BaseException | None, now: float) -> SweepFigures | None:
         """The sweep in numbers; None where there was none, or one that another tells of."""
@@ -196,7 +209,7 @@ class SweepTelling:
         return SweepFigures(
             self._began,
             now,
-            self._outcome.exit_code,
+            self._outcome.exit_code if self._exit_code is None else self._exit_code,
             {verdict.value: number for verdict, number in summary.verdicts.items()},
             summary.bytes_read,
             len(self._outcome.shortcomings),

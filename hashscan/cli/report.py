@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hashscan.cli.accept import accept
 from hashscan.cli.base import HashscanGroup
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
@@ -61,6 +62,9 @@ def convert(
         None if str(output) == "-" else output,
     )
     return EXIT_CLEAN
+
+
+command.add_command(accept)
 
 
 @command.command(exit_codes=(0, 1, 2, 3, 4, 11, 12, 70))

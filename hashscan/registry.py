@@ -151,4 +151,18 @@ REPORT_FORMATS: Registry[ReportFormat] = Registry(
     ReportFormat,  # type: ignore[type-abstract]
     Row("jsonl", "hashscan.reports.jsonl:JsonLines", "one JSON record a line: the record itself"),
     Row("csv", "hashscan.reports.csv:Csv", "a table for spreadsheets, a row for each file that is not clean"),
+    Row(
+        "html",
+        "hashscan.reports.html:Html",
+        "one file for browsers: summary, charts and a table to filter and to print",
+    ),
+    Row("sarif", "hashscan.reports.sarif:Sarif", "SARIF 2.1.0 for code scanning, a result for each finding"),
+    Row("junit", "hashscan.reports.junit:JUnit", "XML of test results for CI, a case for each such file"),
+    Row("markdown", "hashscan.reports.markdown:Markdown", "a summary for the page of a CI job"),
+    Row("xarf", "hashscan.reports.xarf:Xarf", "XARF 4, a report a line for each match; never with the file"),
+    Row(
+        "ncmec",
+        "hashscan.reports.ncmec:Ncmec",
+        "a tar archive of drafts for NCMEC's CyberTipline, a report for each customer; nothing is sent",
+    ),
 )

@@ -10,8 +10,9 @@ The template fills the blocks `main` and `footer`, and gets `title` from the cal
 already: it has the colours as variables (`--ink`, `--soft`, `--line`, `--wash`, `--accent`, one for each
 verdict), and `tiles`, `bars`, `note`, `number` as classes. The policy of the page allows these styles and
 scripts alone, by their hashes: no `style=` and no `on…=` attribute works, and no script may set markup.
-Numbers and times are written by the filters `number`, `bytes`, `duration` and `moment`; names from strangers
-by `name`, which shows what would else be invisible or would turn the text around.
+Numbers and times are written by the filters `number`, `bytes`, `duration`, `moment` and `day`; names and
+paths from strangers by `name` and `path`, which show what would else be invisible or would turn the text
+around.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hashscan.reports.page.names import marked
-from hashscan.reports.page.words import bytes_words, duration, moment, number
+from hashscan.reports.page.names import marked, marked_path
+from hashscan.reports.page.words import bytes_words, day, duration, moment, number
 
 _FRAME = Path(__file__).parent
 
@@ -55,7 +56,13 @@ class Page:
             auto_reload=False,
         )
         environment.filters.update(
-            number=number, bytes=bytes_words, duration=duration, moment=moment, name=marked
+            number=number,
+            bytes=bytes_words,
+            duration=duration,
+            moment=moment,
+            day=day,
+            name=marked,
+            path=marked_path,
         )
         self._template = environment.get_template(template)
 

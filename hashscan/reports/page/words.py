@@ -52,3 +52,11 @@ def moment(text: str) -> str:
         return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     except OverflowError:
         return text
+
+
+def day(seconds: int) -> str:
+    """The day in UTC of a number of seconds since 1970; the number itself where calendars end."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)

@@ -1,0 +1,205 @@
+"""A page for browsers, to read, to sort and to print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.page.advice import exit_words, headline, lists_of, shortcomings, steps
+from hashscan.reports.page.frame import Page
+from hashscan.reports.page.kept_rows import KeptRows
+from hashscan.reports.page.rows import KINDS, path_of, row_of, table, text, whole
+from hashscan.reports.page.tally import Tally, verdicts_of
+from hashscan.reports.page.words import bytes_words, duration, moment, number
+from hashscan.reports.report import Report
+
+_PLAIN = 200
+"""Rows that are there without JavaScript, too."""
+_TITLED = 40
+"""Characters of a host's name in the title, which tabs cut anyway."""
+_TARGETS = 20
+_EXCEPTED = 1000
+"""That are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    field: str
+    """Of a row."""
+    label: str
+    number: bool = False
+
+
+_COLUMNS = (
+    _Column("kind", "Verdict"),
+    _Column("name", "File"),
+    _Column("customer", "Customer"),
+    _Column("category", "Category"),
+    _Column("list_name", "List"),
+    _Column("entry", "Entry"),
+    _Column("why", "Why"),
+    _Column("changed", "Changed"),
+    _Column("uid", "Owner", number=True),
+)
+
+
+class Html(ReportFormat):
+    """One file that needs no other and no network; charts count all, the table has what browsers can bear."""
+
+    name = "html"
+    suffix = ".html"
+
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write the page; its rows wait in a temporary file meanwhile."""
+        tally = Tally()
+        sweep: Record = {}
+        summary: Record | None = None
+        with KeptRows(_PLAIN) as rows:
+            for record in report.records():
+                if record["type"] == "sweep":
+                    sweep = record
+                elif record["type"] == "summary":
+                    summary = record
+                elif row := row_of(record, report.customer(record), report.context.url_of):
+                    tally.count(row)
+                    rows.take(row)
+            parts = _page().parts(
+                **_summary(sweep, summary, tally),
+                **_conditions(sweep, summary),
+                **_table(rows, tally),
+                record=report.name,
+            )
+            for part in parts:
+                stream.write(part)
+
+
+@cache
+def _page() -> Page:
+    return Page(Path(__file__).parent / "page", "sweep.html", styles=("sweep.css",), scripts=("sweep.js",))
+
+
+def _summary(sweep: Record, summary: Record | None, tally: Tally) -> dict[str, Any]:
+    """What the page begins with."""
+    end: Record = summary or {}
+    counts = verdicts_of(summary, tally)
+    standing = tally.further["standing"]
+    line = headline(summary, counts, standing)
+    host = text(sweep, "host")
+    shard = table(sweep, "shard")
+    targets = [path_of(target) for target in sweep.get("targets") or () if isinstance(target, dict)]
+    return {
+        "title": _title(host, text(sweep, "started")),
+        "headline": line,
+        "host": host,
+        "shard": f"shard {shard.get('index')} of {shard.get('count')}" if shard else "",
+        "killed": summary is None,
+        "shortcomings": shortcomings(summary),
+        "only_test": bool(end.get("only_test_entries")),
+        "counts": counts,
+        "facts": list(_facts(sweep, end, summary, counts)),
+        "targets": targets[:_TARGETS],
+        "more_targets": max(0, len(targets) - _TARGETS),
+        "steps": steps(sweep, summary, counts, standing),
+        "charts": tally.charts(),
+    }
+
+
+def _title(host: str, started: str) -> str:
+    of = f" of {host[:_TITLED]}" if host else ""
+    return f"Sweep{of}{', ' if started else ''}{moment(started)[:10]}"
+
+
+def _facts(
+    sweep: Record, end: Record, summary: Record | None, counts: Mapping[str, int | None]
+) -> list[tuple[str, str]]:
+    files = whole(end, "files")
+    seconds = end.get("seconds")
+    read = whole(end, "bytes")
+    unchanged = whole(end, "unchanged")
+    known = [count for count in counts.values() if count is not None]
+    facts = [
+        ("Files", f"at least {number(sum(known))}" if files is None else number(files)),
+        ("Read", "" if read is None else bytes_words(read)),
+        ("Unchanged, so not read again", number(unchanged) if unchanged else ""),
+        ("Began", moment(text(sweep, "started"))),
+        ("Ended", moment(text(end, "ended"))),
+        ("Took", duration(seconds) if isinstance(seconds, int | float) else ""),
+        ("Exit code", exit_words(summary)),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _conditions(sweep: Record, summary: Record | None) -> dict[str, Any]:
+    """With what, and how."""
+    excepted = sweep.get("excepted")
+    excepted = [entry for entry in excepted if isinstance(entry, dict)] if isinstance(excepted, list) else []
+    keys = ("entry", "list", "category", "until", "by", "reason")
+    return {
+        "lists": [
+            {
+                "name": text(info, "name"),
+                "state": text(info, "state"),
+                "problem": text(info, "problem"),
+                "version": whole(info, "version") or 0,
+                "entries": whole(info, "entries") or 0,
+                "expires": moment(text(info, "expires")),
+                "categories": _joined(info.get("categories")),
+            }
+            for info in lists_of(sweep)
+        ],
+        "excepted": [{key: text(entry, key) for key in keys} for entry in islice(excepted, _EXCEPTED)],
+        "settings": _settings(sweep, summary or {}),
+        "version": text(sweep, "version"),
+    }
+
+
+def _settings(sweep: Record, end: Record) -> list[tuple[str, str]]:
+    sandbox = table(end, "sandbox") or table(sweep, "sandbox")
+    level = text(sandbox, "level")
+    thresholds = table(sweep, "thresholds")
+    breaker = table(sweep, "breaker")
+    passed = table(end, "passed")
+    settings = [
+        ("Sandbox", f"{level} ({text(sandbox, 'mode')})" if level else text(sandbox, "mode")),
+        ("Algorithms", _joined(sweep.get("algorithms"))),
+        ("Thresholds in bits", ", ".join(f"{name} {bits}" for name, bits in sorted(thresholds.items()))),
+        ("Pictures also compared", _joined(sweep.get("variants"))),
+        ("Exit code says", text(sweep, "fail_on") + (", strictly" if sweep.get("strict") else "")),
+        (
+            "Held if one entry hits more than",
+            f"{breaker.get('owners')} owners or {breaker.get('files')} files" if breaker else "",
+        ),
+        ("Passed by", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in passed.items() if n)),
+        (
+            "Files not read, only matched",
+            "all, as earlier sweeps have read them" if sweep.get("known") else "",
+        ),
+        ("Sweep", text(sweep, "uuid")),
+    ]
+    return [setting for setting in settings if setting[1]]
+
+
+def _joined(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else ""
+
+
+def _table(rows: KeptRows, tally: Tally) -> dict[str, Any]:
+    has_customers = tally.has_customers
+    # Who must act is the customer; where none is known, whoever owns the file says most.
+    without = "uid" if has_customers else "customer"
+    return {
+        "offered": rows.offered,
+        "kept": rows.kept,
+        "first": rows.first(),
+        "lines": rows.lines(),
+        "columns": [column for column in _COLUMNS if column.field != without],
+        "has_customers": has_customers,
+        "kinds": KINDS,
+        "kinds_json": json.dumps(KINDS),
+    }

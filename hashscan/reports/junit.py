@@ -1,0 +1,149 @@
+"""Test results for CI systems, which show failures by name."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from typing import BinaryIO
+from xml.sax.saxutils import escape, quoteattr
+
+from hashscan.model import Verdict
+from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.names import path_bytes, printable, whole_path
+from hashscan.reports.report import Report
+from hashscan.reports.telling import (
+    CHANGED,
+    FOLDER,
+    STANDING,
+    TYPES,
+    deciding_match,
+    reason_of,
+    shortcomings,
+    utc,
+    verdict_of,
+)
+
+_FAILURE, _ERROR, _SKIPPED = "failure", "error", "skipped"
+
+_SUITES = (
+    *(verdict.value for verdict in Verdict if verdict is not Verdict.CLEAN),
+    STANDING,
+    CHANGED,
+    FOLDER,
+)
+"""In the order in which they are written."""
+
+_WHOLE = "everything was checked"
+"""Name of the case that is there in every document; by it CI systems compare one sweep with another."""
+
+
+class JUnit(ReportFormat):
+    """JUnit's XML as Jenkins and GitLab read it: a suite for each verdict, and one for the sweep as a whole.
+
+    What the exit code speaks of are failures and errors, and what it doesn't is skipped.
+    """
+
+    name = "junit"
+    suffix = ".xml"
+
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write one document; a case a line."""
+        # A suite begins with how many of each there are in it, so all is counted first.
+        counts: Counter[tuple[str, str]] = Counter()
+        outcome = _Outcomes(report)
+        for record in report.records():
+            if record["type"] in TYPES:
+                counts[_suite_of(record), outcome.of(record)] += 1
+        short = "; ".join(shortcomings(report))
+        counts["sweep", _ERROR if short else ""] = 1
+        stream.write(b'<?xml version="1.0" encoding="UTF-8"?>\n')
+        stream.write(f'<testsuites name="hashscan"{_numbers(counts)}>\n'.encode())
+        stream.write(_suite("sweep", counts, report).encode())
+        stream.write(_case(_WHOLE, "hashscan.sweep", _ERROR if short else "", "incomplete", short).encode())
+        stream.write(b"</testsuite>\n")
+        for suite in _SUITES:
+            if not any(name == suite for name, _ in counts):
+                continue
+            stream.write(_suite(suite, counts, report).encode())
+            for record in report.records():
+                if record["type"] in TYPES and _suite_of(record) == suite:
+                    stream.write(_case_of(record, suite, outcome.of(record)).encode())
+            stream.write(b"</testsuite>\n")
+        stream.write(b"</testsuites>\n")
+
+
+class _Outcomes:
+    """What a file's record is for a CI system, by what the sweep was told to end with."""
+
+    def __init__(self, report: Report) -> None:
+        self._review_fails = report.sweep.get("fail_on", "match") != "match"
+        self._strict = bool(report.sweep.get("strict", False))
+
+    def of(self, record: Record) -> str:
+        """The element that says it."""
+        match record["type"], verdict_of(record):
+            case _, Verdict.MATCH | Verdict.HELD:
+                return _FAILURE
+            case _, Verdict.REVIEW:
+                return _FAILURE if self._review_fails else _SKIPPED
+            case _, Verdict.UNDECODED:
+                return _ERROR if self._strict else _SKIPPED
+            case _, Verdict.SKIPPED:
+                return _SKIPPED
+            case _:
+                return _ERROR
+
+
+def _suite_of(record: Record) -> str:
+    kind = str(record["type"])
+    return kind if kind in {STANDING, CHANGED, FOLDER} else verdict_of(record)
+
+
+def _suite(name: str, counts: Counter[tuple[str, str]], report: Report) -> str:
+    sweep = report.sweep
+    numbers = _numbers(Counter({key: n for key, n in counts.items() if key[0] == name}), skipped=True)
+    when = utc(sweep.get("started", "")).removesuffix("Z").partition(".")[0]
+    moment = f" timestamp={_quoted(when)}" if when else ""
+    return (
+        f"<testsuite name={_quoted(f'hashscan.{name}')}{numbers} hostname={_quoted(sweep.get('host', ''))}"
+        f"{moment}>\n"
+    )
+
+
+def _numbers(counts: Counter[tuple[str, str]], *, skipped: bool = False) -> str:
+    by_outcome: Counter[str] = Counter()
+    for (_, outcome), number in counts.items():
+        by_outcome[outcome] += number
+    numbers = {"tests": by_outcome.total(), "failures": by_outcome[_FAILURE], "errors": by_outcome[_ERROR]}
+    if skipped:
+        numbers["skipped"] = by_outcome[_SKIPPED]
+    return "".join(f' {name}="{number}"' for name, number in numbers.items())
+
+
+def _case_of(record: Record, suite: str, outcome: str) -> str:
+    category = deciding_match(record).get("category", "")
+    version = f" (version {record['version']})" if "version" in record else ""
+    kind = f"hashscan.{suite}.{category}" if category else f"hashscan.{suite}"
+    words = reason_of(record)
+    if customer := record.get("customer", ""):
+        words += f"; customer {customer}"
+    path = whole_path(record)
+    exact = ""
+    if not path.isprintable():
+        exact = f"; its name in base64: {base64.b64encode(path_bytes(record)).decode('ascii')}"
+    return _case(f"{path}{version}", kind, outcome, category or suite, words, exact)
+
+
+def _case(name: str, kind: str, outcome: str, subject: str, words: str, further: str = "") -> str:
+    begin = f"<testcase name={_quoted(name)} classname={_quoted(kind)}"
+    if not outcome:
+        return f"{begin}/>\n"
+    # Some show the message only, and some only what is inside.
+    inside = escape(printable(words) + further)
+    told = f"<{outcome} type={_quoted(subject)} message={_quoted(words)}>{inside}</{outcome}>"
+    return f"{begin}>{told}</testcase>\n"
+
+
+def _quoted(text: str) -> str:
+    """The text as an attribute; what XML can't hold has been replaced by what can be seen."""
+    return quoteattr(printable(text))

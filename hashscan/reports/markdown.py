@@ -1,0 +1,151 @@
+"""A summary for the page of a CI job."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from hashscan.errors import EXIT_MEANINGS
+from hashscan.model import Verdict
+from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.names import printable, shortened, whole_path
+from hashscan.reports.overview import Overview, overview
+from hashscan.reports.report import Report
+from hashscan.reports.telling import STANDING, deciding_match, reason_of, shortcomings, utc, verdict_of
+
+FINDINGS_SHOWN = 100
+"""GitHub takes no summary of more than a MiB, and nobody reads one."""
+_ROWS_SHOWN = 20
+_LONGEST_NAME = 200
+_LONGEST_WORDS = 300
+
+_MARKUP = re.compile(r"[^\w /,-]|_|(?i:www)|\A[- ]", re.ASCII)
+"""What may mean something in Markdown or HTML, and what pages make links of."""
+
+
+class Markdown(ReportFormat):
+    """GitHub's Markdown: counts, the first findings, and what was not checked."""
+
+    name = "markdown"
+    suffix = ".md"
+
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write one section, of a bounded length."""
+        told = overview(report, FINDINGS_SHOWN)
+        for line in _lines(report, told):
+            stream.write(f"{line}\n".encode())
+
+
+def _lines(report: Report, told: Overview) -> Iterator[str]:
+    yield f"## hashscan: {_headline(told)}"
+    yield ""
+    yield _sentence(report)
+    short = shortcomings(report)
+    if short:
+        yield ""
+        yield "**Not everything was checked:**"
+        yield ""
+        yield from (f"- {_text(words, _LONGEST_WORDS)}" for words in short[:_ROWS_SHOWN])
+        if len(short) > _ROWS_SHOWN:
+            yield f"- and {len(short) - _ROWS_SHOWN} more"
+    yield ""
+    counts = [(verdict.value, told.verdicts[verdict.value]) for verdict in Verdict]
+    if told.standing:
+        counts.append(("earlier findings that stand", told.standing))
+    yield from _table(("verdict", "files"), ((name, str(number)) for name, number in counts if number))
+    for title, names in (("category", told.categories), ("list", told.lists), ("customer", told.customers)):
+        if set(names) - {""}:
+            yield ""
+            yield from _counted(title, names)
+    if told.findings:
+        yield ""
+        yield from _findings(told)
+    if told.reasons:
+        yield ""
+        yield from _not_checked(told)
+
+
+def _headline(told: Overview) -> str:
+    if not told.total:
+        return "nothing found"
+    return ", ".join(f"{told.accused[v.value]} {v.value}" for v in Verdict if told.accused[v.value])
+
+
+def _sentence(report: Report) -> str:
+    """Who swept what, when, and how it ended."""
+    sweep, summary = report.sweep, report.summary
+    targets = sweep.get("targets", ())
+    shown = ", ".join(_code(whole_path(target)) for target in targets[:5] if "path" in target)
+    more = f" and {len(targets) - 5} more" if len(targets) > 5 else ""
+    words = f"Sweep of {shown or 'nothing'}{more} on {_text(sweep.get('host', ''), _LONGEST_NAME)}"
+    if started := utc(sweep.get("started", "")):
+        words += f", {started[:16].replace('T', ' ')} UTC"
+    if summary is None:
+        return f"{words}. It was killed before its end."
+    code = summary.get("exit_code", 0)
+    return f"{words}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
+
+
+def _counted(title: str, names: Counter[str]) -> Iterator[str]:
+    first = names.most_common(_ROWS_SHOWN)
+    rows = [(_code(name) if name else "(not known)", str(number)) for name, number in first]
+    if len(names) > len(first):
+        rest = names.total() - sum(number for _, number in first)
+        rows.append((f"{len(names) - len(first)} more", str(rest)))
+    yield from _table((title, "findings"), rows)
+
+
+def _findings(told: Overview) -> Iterator[str]:
+    cut = len(told.findings) < told.total
+    yield f"### Findings{f' (the first {len(told.findings)} of {told.total})' if cut else ''}"
+    yield ""
+    with_customers = bool(set(told.customers) - {""})
+    columns = ("verdict", "category", *(("customer",) if with_customers else ()), "file", "because")
+    yield from _table(columns, (_finding(record, with_customers) for record in told.findings))
+    yield ""
+    yield "Names are shortened, and what can't be seen in them is escaped; the record has them whole."
+
+
+def _finding(record: Record, with_customers: bool) -> list[str]:
+    verdict = verdict_of(record) + (" (stands)" if record["type"] == STANDING else "")
+    customer = [_code(record.get("customer", ""))] if with_customers else []
+    return [
+        verdict,
+        _text(deciding_match(record).get("category", ""), _LONGEST_NAME),
+        *customer,
+        _code(whole_path(record)),
+        _text(reason_of(record), _LONGEST_WORDS),
+    ]
+
+
+def _not_checked(told: Overview) -> Iterator[str]:
+    yield "### Not checked, or not in full"
+    yield ""
+    rows = [
+        (kind, _text(reason, _LONGEST_NAME), str(number))
+        for (kind, reason), number in told.reasons.most_common(_ROWS_SHOWN)
+    ]
+    yield from _table(("what", "reason", "number"), rows)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{' --- |' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _code(name: str) -> str:
+    # GitHub makes no mentions and references in it. Backquotes would let nothing be escaped.
+    return f"<code>{_text(name, _LONGEST_NAME)}</code>"
+
+
+def _text(text: str, longest: int) -> str:
+    """Text that shows as it stands, with a reference to a character for each that could mean something."""
+    return _MARKUP.sub(_references, shortened(printable(text), longest))
+
+
+def _references(found: re.Match[str]) -> str:
+    return "".join(f"&#{ord(character)};" for character in found.group())

@@ -1,0 +1,211 @@
+"""What a sweep came to and what must be done next, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hashscan.errors import EXIT_MEANINGS
+from hashscan.model import TrustState, Verdict
+from hashscan.reports.base import Record
+from hashscan.reports.page.rows import table, text, whole
+from hashscan.reports.page.words import number
+
+_NAMED = 5
+"""Entries that are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The first thing to be read."""
+
+    words: str
+    tone: str
+    """Class of its mark: bad, doubt or good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to be done."""
+
+    title: str
+    words: str
+    command: str = ""
+    """That helps with it."""
+
+
+def headline(summary: Record | None, counts: Mapping[str, int | None], standing: int) -> Headline:
+    """What a sweep came to.
+
+    Args:
+        summary: its last record; None where it was killed.
+        counts: files by verdict.
+        standing: earlier findings that it did not come by.
+    """
+    found, held, review = (counts[v] or 0 for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
+    short = summary is None or bool(summary.get("incomplete"))
+    if found:
+        words = f"{_files(found)} {'matches' if found == 1 else 'match'} what is on the lists"
+        if summary is not None and summary.get("only_test_entries"):
+            words += ", which are for tests"
+        return Headline(words + (", and the sweep is incomplete" if short else ""), "bad")
+    end = ", and the sweep is incomplete" if short else ""
+    if held:
+        return Headline(f"{_files(held)} would match and {'is' if held == 1 else 'are'} held{end}", "doubt")
+    if review:
+        return Headline(f"{_files(review)} for a person to look into{end}", "doubt")
+    if standing:
+        return Headline(f"Nothing new found; {_findings(standing)} from before", "doubt")
+    return Headline(
+        "Nothing found, but the sweep is incomplete" if short else "Nothing found",
+        "doubt" if short else "good",
+    )
+
+
+def exit_words(summary: Record | None) -> str:
+    """The exit code and what it means."""
+    code = None if summary is None else whole(summary, "exit_code")
+    if code is None:
+        return "none: it was killed"
+    return f"{code}: {EXIT_MEANINGS[code]}" if code in EXIT_MEANINGS else str(code)
+
+
+def shortcomings(summary: Record | None) -> list[str]:
+    """Why a sweep is incomplete."""
+    found = () if summary is None else summary.get("incomplete")
+    return [str(words) for words in found] if isinstance(found, list | tuple) else []
+
+
+def steps(
+    sweep: Record, summary: Record | None, counts: Mapping[str, int | None], standing: int
+) -> list[Step]:
+    """What must be done next, the most urgent first; empty where nothing must.
+
+    Args:
+        sweep: the first record.
+        summary: the last record; None where it was killed.
+        counts: files by verdict.
+        standing: earlier findings that it did not come by.
+    """
+    end: Record = summary or {}
+    return [
+        *_of_findings(end, counts, standing),
+        *_of_quarantine(end),
+        *_of_breaker(table(end, "breaker")),
+        *_of_lists(sweep),
+        *_of_the_rest(summary, counts),
+    ]
+
+
+def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -> Iterator[Step]:
+    if found := counts[Verdict.MATCH]:
+        moved = whole(table(end, "quarantine"), "moved") or 0
+        if end.get("only_test_entries"):
+            yield Step(
+                f"Nothing real could be found: {_files(found)} matched test entries",
+                "The lists in use hold nothing but test entries. Add an authority's list, and sweep again.",
+                "hashscan lists add",
+            )
+        elif moved < found:
+            yield Step(
+                f"Act on {_files(found - moved)}",
+                "Don't open what was found. Tell the authority or hotline that you report to and the "
+                "customer as the law asks, keep as evidence what it makes you keep, and see to it that "
+                "nobody can reach it any more. The clock runs since it was found.",
+                "hashscan quarantine add",
+            )
+        if moved:
+            yield Step(
+                f"Report {_files(moved)} moved into quarantine",
+                "Nobody can reach what was moved. It is kept as evidence until its term ends.",
+                "hashscan quarantine list",
+            )
+    if held := counts[Verdict.HELD]:
+        yield Step(
+            f"Find out why {_files(held)} {'is' if held == 1 else 'are'} held",
+            "The details of each say why: the content is known to be good or was put back, the entry is "
+            "excepted here, or it hits so much that it can't be right. Nothing is done until you decide.",
+        )
+    if review := counts[Verdict.REVIEW]:
+        yield Step(
+            f"Look into {_files(review)} for review",
+            "What speaks against such a file is too weak to accuse it. Look at the account and at other "
+            "findings beside it, ask the list's owner, and don't open the picture.",
+        )
+    if standing:
+        yield Step(
+            f"Remember {_findings(standing)} from before",
+            "This sweep did not come by what was found then. It stands until a sweep does.",
+        )
+
+
+def _of_quarantine(end: Record) -> Iterator[Step]:
+    withdrawn = end.get("withdrawn")
+    if isinstance(withdrawn, list) and withdrawn:
+        yield Step(
+            f"Put back {_files(len(withdrawn))} that nothing accuses any more",
+            "Their entries were withdrawn from the lists since they were moved into quarantine.",
+            "hashscan quarantine restore --withdrawn",
+        )
+
+
+def _of_breaker(breaker: Record) -> Iterator[Step]:
+    entries = whole(breaker, "entries")
+    if not entries:
+        return
+    first = breaker.get("first")
+    named = [entry for entry in first if isinstance(entry, dict)] if isinstance(first, list) else []
+    names = ", ".join(f"{text(e, 'entry')} of list {text(e, 'list')}" for e in named[:_NAMED])
+    more = f" and {entries - _NAMED} more" if entries > _NAMED else ""
+    yield Step(
+        f"Ask the list's owner about {'an entry' if entries == 1 else f'{number(entries)} entries'}",
+        f"Too much is hit for it to be right, so it is held: {names}{more}. You may withhold an entry "
+        "until its owner has answered.",
+        "hashscan lists except",
+    )
+
+
+def _of_lists(sweep: Record) -> Iterator[Step]:
+    for info in lists_of(sweep):
+        state, name = text(info, "state"), text(info, "name")
+        if state not in {TrustState.FRESH, TrustState.LOCAL}:
+            yield Step(
+                f"Pull list {name}, which is {state}",
+                text(info, "problem") or "Known material that was added since is not found without it.",
+                f"hashscan lists pull {name}",
+            )
+
+
+def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> Iterator[Step]:
+    if summary is None:
+        yield Step(
+            "Sweep again: this one did not come to its end",
+            "It was killed or is under way. What it has found stands here; what it had not come to was not "
+            "checked, and nobody knows how much that is.",
+            "hashscan scan",
+        )
+    elif shortcomings(summary):
+        yield Step(
+            "Make the next sweep complete",
+            "What this one could not check may hold anything. The reasons are above, the files and folders "
+            "in the table.",
+        )
+    elif undecoded := counts[Verdict.UNDECODED]:
+        yield Step(
+            f"Know that {_files(undecoded)} could not be decoded in full",
+            "Exact digests were compared all the same, and as much of a picture as there was.",
+        )
+
+
+def lists_of(sweep: Record) -> list[Record]:
+    """What a report says of the hash lists, one by one."""
+    found = sweep.get("lists")
+    return [info for info in found if isinstance(info, dict)] if isinstance(found, list) else []
+
+
+def _files(count: int) -> str:
+    return f"{number(count)} {'file' if count == 1 else 'files'}"
+
+
+def _findings(count: int) -> str:
+    return f"{number(count)} {'finding' if count == 1 else 'findings'}"

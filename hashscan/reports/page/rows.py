@@ -1,0 +1,209 @@
+"""Rows of the table of findings, made from records."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from hashscan.model import Verdict
+from hashscan.reports.base import Record
+from hashscan.reports.page.words import bytes_words, number
+from hashscan.reports.telling import deciding_match
+
+KINDS = {
+    "match": "match",
+    "held": "held",
+    "review": "review",
+    "standing": "earlier finding",
+    "silent-change": "changed in silence",
+    "unreadable": "unreadable",
+    "undecoded": "undecoded",
+    "folder": "folder not entered",
+    "skipped": "skipped",
+}
+"""What a row may be about, the most urgent first, and the words for it."""
+
+_TOLD_MATCHES = 8
+_NS = 1_000_000_000
+_SIMPLE = (
+    ("detail", "Detail"),
+    ("version", "Version"),
+    ("etag", "ETag"),
+    ("first", "Found first"),
+    ("last", "Found last"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One file, object or folder."""
+
+    kind: str
+    name: str
+    """Bytes that are no UTF-8 are lone surrogates, as `os.fsdecode` has them."""
+    customer: str
+    category: str
+    """Of the match that weighs most, as the list and the entry."""
+    list_name: str
+    entry: str
+    why: str
+    """In a few words."""
+    changed: int | None
+    """Seconds since 1970."""
+    uid: int | None
+    details: tuple[tuple[str, str], ...]
+    """What there is no column for, with what it is called."""
+
+    def line(self) -> bytes:
+        """A JSON array in ASCII that no markup can be in."""
+        text = json.dumps(astuple(self), ensure_ascii=True, separators=(",", ":"))
+        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode("ascii")
+
+
+def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Row | None:
+    """The row of a record, or None for one that is about nothing in the table.
+
+    Args:
+        record: of any type.
+        customer: who must act.
+        url_of: gives where the world sees it, or nothing.
+    """
+    kind = text(record, "verdict") if record["type"] == "finding" else record["type"]
+    if kind not in KINDS:
+        return None
+    closest = deciding_match(record)
+    url = url_of(record)
+    mtime = whole(record, "mtime_ns")
+    return Row(
+        kind=kind,
+        name=_name(record),
+        customer=customer,
+        category=text(closest, "category"),
+        list_name=text(closest, "list"),
+        entry=text(closest, "entry"),
+        why=_why(record, closest),
+        changed=None if mtime is None else mtime // _NS,
+        uid=whole(record, "uid"),
+        details=tuple(pair for pair in (*_details(record, closest), ("Address", url)) if pair[1]),
+    )
+
+
+def text(fields: Record, key: str) -> str:
+    """A text of a record; empty where it has none."""
+    value = fields.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def whole(fields: Record, key: str) -> int | None:
+    """A whole number of a record; None where it has none."""
+    value = fields.get(key)
+    return value if type(value) is int else None
+
+
+def table(fields: Record, key: str) -> dict[str, Any]:
+    """An object of a record; empty where it has none."""
+    value = fields.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def path_of(fields: Record) -> str:
+    """A path that a record has, as a row names it."""
+    encoded = text(fields, "path_b64")
+    try:
+        raw = base64.b64decode(encoded, validate=True) if encoded else None
+    except (binascii.Error, ValueError):
+        raw = None
+    return text(fields, "path") if raw is None else os.fsdecode(raw)
+
+
+def _name(record: Record) -> str:
+    return path_of(record) or text(record, "digest")
+
+
+def likeness(match: Record) -> str:
+    """How near a match is, in words."""
+    algorithm, distance = text(match, "algorithm"), whole(match, "distance")
+    if not algorithm:
+        return ""
+    threshold = whole(match, "threshold") or 0
+    words = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
+    variant = text(match, "variant")
+    return words if variant in {"", "as stored"} else f"{words}, {variant}"
+
+
+def _why(record: Record, closest: Record) -> str:
+    if closest:
+        return likeness(closest)
+    return text(record, "reason") or text(record, "because")
+
+
+def _details(record: Record, closest: Record) -> Iterator[tuple[str, str]]:
+    yield "Because", text(record, "because")
+    others = [match for match in record.get("matches", ()) if match is not closest]
+    for match in others[:_TOLD_MATCHES]:
+        yield "Also", _match_words(match)
+    if len(others) > _TOLD_MATCHES:
+        yield "Also", f"{len(others) - _TOLD_MATCHES} more matches, named in the record"
+    yield "To do", _TO_DO.get(text(record, "action"), text(record, "action"))
+    yield "Quarantine", " ".join(_quarantine(table(record, "quarantine")))
+    if record["type"] == "standing":
+        yield "Was", text(record, "was")
+    for key, label in _SIMPLE:
+        yield label, text(record, key)
+    size = whole(record, "size")
+    yield "Size", "" if size is None else f"{bytes_words(size)} ({number(size)} bytes)"
+    picture = table(record, "picture")
+    if picture:
+        width, height = picture.get("width"), picture.get("height")
+        yield "Picture", f"{text(picture, 'format')}, {width} by {height} pixels"
+    links = whole(record, "links") or 1
+    if links > 1:
+        yield "Links", f"has {links} names, of which this is one"
+    for algorithm, digest in table(record, "digests").items():
+        yield algorithm, str(digest)
+
+
+_TO_DO = {
+    "report": "report it; it is where it was",
+    "review": "have a person look at the case, not at the picture",
+    "held": "nothing by itself; find out why it is held",
+    "quarantine": "quarantine",
+}
+
+
+def _match_words(match: Record) -> str:
+    words = (
+        f"{likeness(match)}: entry {text(match, 'entry')} ({text(match, 'category')}) "
+        f"of list {text(match, 'list')}"
+    )
+    excepted = table(match, "excepted")
+    if excepted:
+        words += f"; excepted until {text(excepted, 'until')}: {text(excepted, 'reason')}"
+    return "; ".join(filter(None, (words, text(match, "doubt"), text(match, "withheld"))))
+
+
+def _quarantine(said: Record) -> Iterator[str]:
+    if not said:
+        return
+    outcome = text(said, "outcome")
+    yield "moved" if outcome == "done" else f"not moved: {outcome}"
+    if place := path_of(table(said, "place")):
+        yield f"to {place}"
+    if item := text(said, "item"):
+        yield f"as item {item}"
+    if detail := text(said, "detail"):
+        yield f"({detail})"
+
+
+RANKS: tuple[frozenset[str], ...] = (
+    frozenset({Verdict.MATCH.value}),
+    frozenset({"held", "review", "standing", "silent-change"}),
+    frozenset({"unreadable", "undecoded", "folder"}),
+    frozenset({"skipped"}),
+)
+"""Which rows are wanted before which others, where there is no room for all."""

@@ -1,0 +1,162 @@
+"""A log of results for code scanning and its viewers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_MEANINGS
+from hashscan.model import Verdict
+from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.names import path_bytes, printable
+from hashscan.reports.report import Report
+from hashscan.reports.sarif_rules import NOTICE_INDEX, NOTICES, RULE_INDEX, RULES, rule_of
+from hashscan.reports.telling import ACCUSING, TYPES, deciding_match, reason_of, shortcomings, utc, verdict_of
+from hashscan.reports.uris import uri_of
+
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+_LEVELS = {Verdict.MATCH.value: "error", Verdict.HELD.value: "warning"}
+_NOTICE_LEVELS = {"unreadable": "error", "folder": "error", "silent-change": "error", "undecoded": "warning"}
+
+_MEANT = str.maketrans({"{": "{{", "}": "}}", "[": r"\[", "]": r"\]", "\\": "\\\\"})
+"""Viewers would take these for places to fill in and for links."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Sarif(ReportFormat):
+    """SARIF 2.1.0: a result for each finding, a notification for each file that was not checked."""
+
+    name = "sarif"
+    suffix = ".sarif"
+
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write one log with one run; a result or notification a line."""
+        run = _encode(_run(report))
+        stream.write(f'{{"$schema":"{_SCHEMA}","version":"2.1.0","runs":[\n{run[:-1]},"results":['.encode())
+        begin, others = b"\n", False
+        for record in report.records():
+            if record["type"] in ACCUSING:
+                stream.write(begin + _encode(_result(record)).encode())
+                begin = b",\n"
+            elif record["type"] in TYPES:
+                others = True
+        invocation = _encode(_invocation(report))[:-1]
+        stream.write(f'],\n"invocations":[{invocation},"toolExecutionNotifications":['.encode())
+        begin = b"\n"
+        for words in shortcomings(report):
+            stream.write(begin + _encode(_notice("incomplete", words)).encode())
+            begin = b",\n"
+        if others:
+            # These may be as many as results, so they are read again and not kept.
+            for record in report.records():
+                if record["type"] in TYPES and record["type"] not in ACCUSING:
+                    stream.write(begin + _encode(_file_notice(record)).encode())
+                    begin = b",\n"
+        stream.write(b"]}]}]}\n")
+
+
+def _run(report: Report) -> dict[str, Any]:
+    sweep = report.sweep
+    uuid, version = printable(sweep.get("uuid", "")), printable(str(sweep.get("version", "")))
+    # Up to the last slash it names what the next sweep replaces, so the machine must not be in it: it may be
+    # another each time.
+    automation = {"id": f"hashscan/{uuid}", **({"guid": uuid} if _UUID.fullmatch(uuid) else {})}
+    return {
+        "tool": {
+            "driver": {
+                "name": "hashscan",
+                "fullName": f"hashscan {version}",
+                "version": version,
+                "rules": RULES,
+                "notifications": NOTICES,
+            }
+        },
+        "automationDetails": automation,
+        "columnKind": "unicodeCodePoints",
+    }
+
+
+def _result(record: Record) -> dict[str, Any]:
+    path = path_bytes(record)
+    match = deciding_match(record)
+    rule = rule_of(match.get("category", ""))
+    verdict = verdict_of(record)
+    properties: dict[str, Any] = {"verdict": verdict}
+    for key in ("customer", "action", "matches", "digests", "size", "version", "first", "last"):
+        if key in record:
+            properties[key] = record[key]
+    result: dict[str, Any] = {
+        "ruleId": rule,
+        "ruleIndex": RULE_INDEX[rule],
+        "level": _LEVELS.get(verdict, "note"),
+        "message": {"text": _meant(reason_of(record))},
+        "locations": [_location(path)],
+        "partialFingerprints": {"primaryLocationLineHash": _fingerprint(path, record, match)},
+        "properties": properties,
+    }
+    if verdict == Verdict.HELD:
+        result["suppressions"] = [_suppression(record, match)]
+    return result
+
+
+def _fingerprint(path: bytes, record: Record, match: Mapping[str, Any]) -> str:
+    """The same for each sweep that finds the same content, by the same entry, in the same place."""
+    facts = (record.get("version", ""), match.get("list", ""), match.get("entry", ""))
+    parts = (path, *(fact.encode("utf-8", errors="surrogatepass") for fact in facts))
+    return f"{hashlib.sha256(bytes(1).join(parts)).hexdigest()[:16]}:1"
+
+
+def _suppression(record: Record, match: Mapping[str, Any]) -> dict[str, Any]:
+    """Accepted is what a person has excepted; the rest is held until somebody has looked."""
+    status = "accepted" if "excepted" in match else "underReview"
+    return {"kind": "external", "status": status, "justification": printable(reason_of(record))}
+
+
+def _location(path: bytes) -> dict[str, Any]:
+    # Code scanning shows nothing that has no line.
+    return {"physicalLocation": {"artifactLocation": {"uri": uri_of(path)}, "region": {"startLine": 1}}}
+
+
+def _invocation(report: Report) -> dict[str, Any]:
+    sweep, summary = report.sweep, report.summary
+    told: dict[str, Any] = {"executionSuccessful": False}
+    if summary is not None and "exit_code" in summary:
+        code = summary["exit_code"]
+        told = {
+            "executionSuccessful": code in {EXIT_CLEAN, EXIT_FOUND},
+            "exitCode": code,
+            "exitCodeDescription": EXIT_MEANINGS.get(code, ""),
+        }
+    for key, when in (
+        ("startTimeUtc", sweep.get("started", "")),
+        ("endTimeUtc", "" if summary is None else summary.get("ended", "")),
+    ):
+        if moment := utc(when):
+            told[key] = moment
+    if "host" in sweep:
+        told["machine"] = printable(sweep["host"])
+    return told
+
+
+def _file_notice(record: Record) -> dict[str, Any]:
+    notice = _notice(record["type"], reason_of(record))
+    return {**notice, "locations": [_location(path_bytes(record))]}
+
+
+def _notice(kind: str, words: str) -> dict[str, Any]:
+    return {
+        "descriptor": {"id": kind, "index": NOTICE_INDEX[kind]},
+        "level": _NOTICE_LEVELS.get(kind, "error" if kind == "incomplete" else "note"),
+        "message": {"text": _meant(words)},
+    }
+
+
+def _meant(text: str) -> str:
+    """Words as a viewer of SARIF shows them; it must have some."""
+    return printable(text).translate(_MEANT) or "no more is known"

@@ -14,6 +14,7 @@ from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.records import folder_record, lost_record, result_record, silent_change_record
 from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
+from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -51,6 +52,7 @@ class Sweep:
         tick: Callable[[], None] = lambda: None,
         memory: SweepMemory | None = None,
         accepting: Accepting = NOTHING_ACCEPTED,
+        customers: Customers = NO_CUSTOMERS,
         deadline: float | None = None,
     ) -> None:
         """Get ready for a run.
@@ -63,6 +65,7 @@ class Sweep:
             tick: called often.
             memory: what earlier sweeps remember, and this one is to.
             accepting: which findings are accepted.
+            customers: whose files are, for what is remembered.
             deadline: when to hand out no more, by the monotonic clock.
         """
         self.listed = False
@@ -76,6 +79,7 @@ class Sweep:
         self._tick = tick
         self._memory = memory
         self._accepting = accepting
+        self._customers = customers
         self._later = Spool()
         self._links = LinkMemory()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
@@ -299,7 +303,8 @@ class Sweep:
             return
         path = shown_path(batch.target, batch.folder, item.name)
         if self._memory is not None:
-            self._memory.judged(path, item.version, result)
+            uid = None if item.stat.of_object else item.stat.uid
+            self._memory.judged(path, item, result, self._customers.of(path, uid))
         if not clean:
             record = result_record(path, result, with_digests=self._with_digests, item=item)
             yield self._accepting.applied(record, result, self.summary)

@@ -23,6 +23,7 @@ from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields
+from hashscan.scan.customers import Customers
 from hashscan.scan.evidence import kept_evidence, mover_of, quarantine_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.load import LoadGate
@@ -186,6 +187,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 cluster=pool.fields(),
             )
             emit(begun)
+            if memory is not None:
+                memory.begin(begun)
             run = Sweep(
                 listings,
                 pool,
@@ -194,6 +197,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 tick=_ticker(pool, gate, observer),
                 memory=memory,
                 accepting=accepting,
+                customers=Customers(settings.customers),
                 deadline=deadline,
             )
             observer.begun(run)
@@ -248,7 +252,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
-        return writing.conclude(
+        outcome = writing.conclude(
             summary,
             infos,
             exit_code,
@@ -263,6 +267,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **quarantine_fields(settings.state, mover),
             },
         )
+        if memory is not None:
+            memory.conclude(summary.fields(), exit_code, shortcomings)
+        return outcome
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:

@@ -159,4 +159,10 @@ REPORT_FORMATS: Registry[ReportFormat] = Registry(
     Row("sarif", "hashscan.reports.sarif:Sarif", "SARIF 2.1.0 for code scanning, a result for each finding"),
     Row("junit", "hashscan.reports.junit:JUnit", "XML of test results for CI, a case for each such file"),
     Row("markdown", "hashscan.reports.markdown:Markdown", "a summary for the page of a CI job"),
+    Row("xarf", "hashscan.reports.xarf:Xarf", "XARF 4, a report a line for each match; never with the file"),
+    Row(
+        "ncmec",
+        "hashscan.reports.ncmec:Ncmec",
+        "a tar archive of drafts for NCMEC's CyberTipline, a report for each customer; nothing is sent",
+    ),
 )

@@ -53,7 +53,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "pyrage": frozenset({"quarantine"}),
     "ijson": frozenset({"lists"}),
     "defusedxml": frozenset({"lists"}),
-    "sqlite3": frozenset({"scan", "cases"}),
+    "sqlite3": frozenset({"scan", "cases", "reports"}),
     "jinja2": frozenset({"reports", "cases"}),
     "markupsafe": frozenset({"reports", "cases"}),
     "prometheus_client": frozenset({"alarms"}),

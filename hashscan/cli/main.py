@@ -28,12 +28,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hashscan.cli.quarantine",
         "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
     ),
-    "report": ("hashscan.cli.report", "Make other documents of reports, and join those of shards."),
+    "report": (
+        "hashscan.cli.report",
+        "Show reports, make other documents of them, and join those of shards.",
+    ),
     "customers": ("hashscan.cli.customers", "Try the rules that say whose files are."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
+    "config": (
+        "hashscan.cli.config",
+        "Write a settings file, check it, show which settings hold and why.",
+    ),
     "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),
 }
 """Where each command is and its line in the help, which must not cost an import."""
+
+
+UNSETTLED = frozenset({"config"})
+"""Commands that a settings file gives nothing, and that a wrong one must not stop."""
 
 
 class LazyGroup(HashscanGroup):
@@ -73,7 +84,8 @@ class LazyGroup(HashscanGroup):
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
-    apply_settings_file(ctx, config, os.environ)
+    if ctx.invoked_subcommand not in UNSETTLED:
+        apply_settings_file(ctx, config, os.environ)
 
 
 def _show_version(ctx: click.Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
@@ -21,6 +22,12 @@ class ReportFormat(ABC):
     """How names of such files end, with the dot."""
     needs_digests: ClassVar[bool] = False
     """Whether it is of no use without digests of what was found."""
+    needs_reporter: ClassVar[bool] = False
+    """Whether it says who speaks."""
+
+    def __init__(self) -> None:
+        self.left_out: Counter[str] = Counter()
+        """How many findings are not in it, by reason; complete when `write` has ended."""
 
     @abstractmethod
     def write(self, report: Report, stream: BinaryIO) -> None:

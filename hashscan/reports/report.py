@@ -38,6 +38,21 @@ class Context:
 BARE = Context()
 
 
+def speaker(context: Context) -> Reporter:
+    """Who speaks.
+
+    Raises:
+        UsageError: nobody said.
+    """
+    reporter = context.reporter
+    if reporter is None or not reporter.organisation or "@" not in reporter.email:
+        raise UsageError(
+            "nobody is named who reports",
+            advice="Add a table [reporter] with organisation and email to the settings file.",
+        )
+    return reporter
+
+
 class Report:
     """The record of one sweep in a file, whole or as a killed sweep left it."""
 
@@ -85,6 +100,15 @@ class Report:
                 advice="Name reports as sweeps write them; sweep again if this one is damaged.",
             ) from error
         return record
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who speaks.
+
+        Raises:
+            UsageError: nobody said.
+        """
+        return speaker(self.context)
 
     def digests(self, record: Record) -> Mapping[str, str]:
         """Digests in hex by algorithm of what a record is about, as far as they are known."""

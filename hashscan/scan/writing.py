@@ -15,7 +15,7 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
 from hashscan.reports.conversion import convert
 from hashscan.reports.records import summary_record
-from hashscan.reports.report import BARE, Context, Report
+from hashscan.reports.report import BARE, Context, Report, speaker
 from hashscan.reports.sink import ReportSink
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.explaining import context_of
@@ -73,9 +73,13 @@ class Writing:
             customers: say whose a file is.
 
         Raises:
+            UsageError: it must be said who reports, and isn't.
             LockedError: another sweep writes one of them.
             OutputError: one can't be written.
         """
+        if any(REPORT_FORMATS[made.format].needs_reporter for made in places.made):
+            # Or the whole sweep would be for nothing.
+            speaker(context)
         self._observer = observer
         self._places = places
         self._context = context
@@ -175,7 +179,9 @@ class Writing:
         places = self._places
         for made in places.made:
             assert places.source is not None
-            convert(Report(places.source, self._context), REPORT_FORMATS[made.format], made.path)
+            left_out = convert(Report(places.source, self._context), REPORT_FORMATS[made.format], made.path)
+            for reason, number in left_out.items():
+                self._observer.told(f"left out of the {made.format} report: {number} {reason}")
         if places.passing is not None:
             places.passing.unlink()
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hashscan.model import Reporter
 from hashscan.reports.record_lines import line_of
 from hashscan.reports.records import path_fields
+from hashscan.reports.report import Context
 
 HOSTILE = (
     b"/srv/<script>alert(1)</script>.jpg",
@@ -23,6 +25,15 @@ HOSTILE = (
     b"/srv/" + b"n" * 4000,
     "/srv/ünï\u0301 \U0001f600 \ufeff\u200b.jpg".encode(),
 )
+
+DIGESTS = {"md5": "0d" * 16, "sha1": "1e" * 20, "sha256": "2f" * 32}
+CONTEXT = Context(
+    digests=lambda record: DIGESTS,
+    reporter=Reporter(
+        "A hoster & sons", "abuse@hoster.example", "hoster.example", "Ada van Dam", "+31 20 1234567", "NL"
+    ),
+)
+"""With all that a format may ask for."""
 
 SWEEP = {
     "type": "sweep",
@@ -57,6 +68,11 @@ def finding(path: bytes, verdict: str = "match", **further: Any) -> dict[str, An
         "device": 5, "inode": 77, "matches": [match], "because": "entry e-1 of national", "action": "report",
         **further,
     }  # fmt: skip
+
+
+def match(**fields: Any) -> list[dict[str, Any]]:
+    """One match, as `finding` has it but for these fields."""
+    return [{**finding(b"/x")["matches"][0], **fields}]
 
 
 def unreadable(path: bytes) -> dict[str, Any]:

@@ -15,17 +15,8 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.conversion import convert
 from hashscan.reports.page.names import marked_path
 from hashscan.reports.report import Report
-from tests.browser import (
-    Watched,
-    accessibility_faults,
-    chromium,
-    layout_faults,
-    needs_axe,
-    needs_chromium,
-)
+from tests.browser import LAYOUT, barriers, chromium, opened
 from tests.reports.documents import HOSTILE, finding, unreadable, written
-
-pytestmark = needs_chromium
 
 LONG = "customer-" + "x" * 90
 SCHEMES = ("light", "dark")
@@ -88,8 +79,7 @@ def open_all(page: Page) -> None:
 
 
 def test_names_of_strangers_execute_nothing(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["hostile"]) as watched:
-        page = watched.page
+    with opened(browser, pages["hostile"]) as page:
         open_all(page)
         for button in page.locator("#findings thead button").all():
             button.click()
@@ -99,25 +89,26 @@ def test_names_of_strangers_execute_nothing(browser: Browser, pages: dict[str, P
         page.select_option("#kind", "=match")
         assert page.locator("#findings img, #findings script, #findings b").count() == 0
         page.pdf()
-        assert watched.misdeeds == []
 
 
 def test_the_policy_stops_what_is_not_ours(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["three"]) as watched:
-        page = watched.page
-        for attempt, wanted in (
-            ("document.body.innerHTML = '<b>x</b>'", "TrustedHTML"),
-            ("document.body.setAttribute('onclick', 'alert(1)')", "TrustedScript"),
-        ):
-            with pytest.raises(Error, match=wanted):
-                page.evaluate(f"() => {{ {attempt}; }}")
-        watched.misdeeds.clear()
-        page.evaluate("() => { new Image().src = 'https://picture.example/a.png'; }")
-        page.evaluate("() => { document.body.setAttribute('style', 'color: red'); }")
-        page.wait_for_timeout(50)
-        blocked = [deed for deed in watched.misdeeds if "has been blocked" in deed]
-        assert any("Loading the image" in deed for deed in blocked)
-        assert any("inline style" in deed for deed in blocked)
+    page = browser.new_page()
+    page.goto(pages["three"].as_uri())
+    for attempt, wanted in (
+        ("document.body.innerHTML = '<b>x</b>'", "TrustedHTML"),
+        ("document.body.setAttribute('onclick', 'alert(1)')", "TrustedScript"),
+    ):
+        with pytest.raises(Error, match=wanted):
+            page.evaluate(f"() => {{ {attempt}; }}")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.evaluate("() => { new Image().src = 'https://picture.example/a.png'; }")
+    page.evaluate("() => { document.body.setAttribute('style', 'color: red'); }")
+    page.wait_for_timeout(50)
+    blocked = [words for words in said if "has been blocked" in words]
+    assert any("Loading the image" in words for words in blocked)
+    assert any("inline style" in words for words in blocked)
+    page.close()
 
 
 def test_names_are_marked_as_the_server_marks_them(browser: Browser, tmp_path: Path) -> None:
@@ -131,16 +122,15 @@ def test_names_are_marked_as_the_server_marks_them(browser: Browser, tmp_path: P
     expected = re.findall(r'<td class="name"[^>]*>(.*?)</td>', body)
     assert len(expected) == len(names)
     assert str(marked_path("/srv/two\nlines\r\nthree\ttab\x01.jpg")) in expected
-    with Watched(browser, path) as watched:
-        there = watched.page.evaluate(
+    with opened(browser, path) as page:
+        there = page.evaluate(
             "[...document.querySelectorAll('#findings tbody td.name')].map(cell => cell.innerHTML)"
         )
     assert [html.unescape(text) for text in there] == [html.unescape(text) for text in expected]
 
 
 def test_every_column_sorts_both_ways(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["some"]) as watched:
-        page = watched.page
+    with opened(browser, pages["some"]) as page:
         page.select_option("#per", "500")
         kinds = ["match", "held", "review"]
         fields = ["name", "customer", "category", "list_name", "entry", "why", "changed", "kind"]
@@ -159,12 +149,10 @@ def test_every_column_sorts_both_ways(browser: Browser, pages: dict[str, Path]) 
             assert head.get_attribute("aria-sort") == "descending"
             assert column(page, field) == sorted(up, key=order, reverse=True)
             assert page.locator("[aria-sort]").count() == 1
-        assert watched.misdeeds == []
 
 
 def test_filters_narrow_and_clear(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["some"]) as watched:
-        page = watched.page
+    with opened(browser, pages["some"]) as page:
         assert shown(page) == "Rows 1 to 100 of 240"
         page.select_option("#kind", "=review")
         assert shown(page) == "Rows 1 to 80 of 80, filtered from 240"
@@ -182,12 +170,10 @@ def test_filters_narrow_and_clear(browser: Browser, pages: dict[str, Path]) -> N
         page.fill("#text", "CUSTOMER5.EXAMPLE")
         expect(page.locator("#shown")).to_contain_text("filtered")
         assert all("customer5.example" in name for name in column(page, "name"))
-        assert watched.misdeeds == []
 
 
 def test_pages_and_details(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["some"]) as watched:
-        page = watched.page
+    with opened(browser, pages["some"]) as page:
         assert page.locator("#back").is_disabled()
         page.click("#on")
         page.click("#on")
@@ -204,43 +190,41 @@ def test_pages_and_details(browser: Browser, pages: dict[str, Path]) -> None:
 
 
 def test_it_can_be_read_without_script(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["some"], java_script_enabled=False) as watched:
-        assert watched.page.locator("#findings tbody tr").count() == 200
-        assert not watched.page.locator("#filters").is_visible()
-        assert "The first 200 of 240 rows" in watched.page.locator("#shown").inner_text()
+    with opened(browser, pages["some"], java_script_enabled=False) as page:
+        assert page.locator("#findings tbody tr").count() == 200
+        assert not page.locator("#filters").is_visible()
+        assert "The first 200 of 240 rows" in page.locator("#shown").inner_text()
 
 
-@needs_axe
 def test_it_is_accessible(browser: Browser, pages: dict[str, Path]) -> None:
-    with Watched(browser, pages["hostile"], bypass_csp=True) as watched:
-        open_all(watched.page)
-        assert accessibility_faults(watched.page) == []
+    with opened(browser, pages["hostile"], bypass_csp=True) as page:
+        open_all(page)
+        assert barriers(page) == []
 
 
 def test_nothing_is_cut_and_nothing_overlaps(browser: Browser, pages: dict[str, Path]) -> None:
     for name in ("three", "hostile"):
-        with Watched(browser, pages[name]) as watched:
-            open_all(watched.page)
+        with opened(browser, pages[name]) as page:
+            open_all(page)
             for width in (320, 1440):
-                watched.page.set_viewport_size({"width": width, "height": 900})
-                assert layout_faults(watched.page) == [], (name, width)
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate(LAYOUT) == [], (name, width)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_nothing_is_cut_at_any_width(browser: Browser, pages: dict[str, Path], scheme: str) -> None:
     for name, path in pages.items():
-        with Watched(browser, path, color_scheme=scheme) as watched:
-            open_all(watched.page)
+        with opened(browser, path, color_scheme=scheme) as page:
+            open_all(page)
             for width in (320, 360, 480, 640, 768, 1024, 1056, 1057, 1280, 1440, 1920, 2560):
-                watched.page.set_viewport_size({"width": width, "height": 900})
-                assert layout_faults(watched.page) == [], (name, width)
-            watched.page.emulate_media(media="print")
-            watched.page.set_viewport_size({"width": 680, "height": 900})
-            assert layout_faults(watched.page) == [], (name, "print")
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate(LAYOUT) == [], (name, width)
+            page.emulate_media(media="print")
+            page.set_viewport_size({"width": 680, "height": 900})
+            assert page.evaluate(LAYOUT) == [], (name, "print")
 
 
-@needs_axe
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", [320, 1440])
@@ -249,28 +233,26 @@ def test_it_is_accessible_at_any_width(
 ) -> None:
     for path in pages.values():
         window = {"width": width, "height": 900}
-        with Watched(browser, path, color_scheme=scheme, viewport=window, bypass_csp=True) as watched:
-            open_all(watched.page)
-            assert accessibility_faults(watched.page) == []
+        with opened(browser, path, color_scheme=scheme, viewport=window, bypass_csp=True) as page:
+            open_all(page)
+            assert barriers(page) == []
 
 
 @pytest.mark.slow
 def test_fifty_thousand_rows_can_be_used(browser: Browser, tmp_path: Path) -> None:
     path = made(tmp_path, "many", of_many(50_001))
     for width in (360, 1440):
-        with Watched(browser, path, viewport={"width": width, "height": 900}) as watched:
-            page = watched.page
+        with opened(browser, path, viewport={"width": width, "height": 900}) as page:
             assert shown(page) == "Rows 1 to 100 of 50000"
-            assert layout_faults(page) == []
+            assert page.evaluate(LAYOUT) == []
             page.fill("#text", "customer7.example")
             expect(page.locator("#shown")).to_contain_text("filtered")
             assert shown(page) == "Rows 1 to 100 of 1613, filtered from 50000"
             page.click("#clear")
             page.select_option("#per", "500")
-            assert layout_faults(page) == []
+            assert page.evaluate(LAYOUT) == []
             assert page.locator("#findings tbody tr").count() == 500
             page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
             assert page.locator("#findings tbody tr").count() == 2000
             page.evaluate("window.dispatchEvent(new Event('afterprint'))")
             assert page.locator("#findings tbody tr").count() == 500
-            assert watched.misdeeds == []

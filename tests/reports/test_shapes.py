@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hashscan.errors import UsageError
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.report import Report
-from tests.reports.documents import SWEEP, finding, summary, unreadable, written
+from tests.reports.documents import CONTEXT, SWEEP, finding, summary, unreadable, written
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -102,6 +102,6 @@ def test_whatever_is_taken_can_be_told_in_every_format(
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     for name in REPORT_FORMATS:
         try:
-            REPORT_FORMATS[name]().write(Report(path), io.BytesIO())
+            REPORT_FORMATS[name]().write(Report(path, CONTEXT), io.BytesIO())
         except UsageError:
             continue

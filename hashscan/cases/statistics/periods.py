@@ -1,0 +1,186 @@
+"""Days, weeks and months of a time zone."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from hashscan.errors import UsageError
+
+MOST = 1000
+"""Periods in one answer; more of them nobody could read."""
+
+_DAY = timedelta(days=1)
+_FIRST, _LAST = date(1970, 1, 2), date(2999, 12, 30)
+_WRITTEN = re.compile(r"(\d{4})(?:-(?:W(\d\d)|(\d\d)(?:-(\d\d))?))?", re.ASCII)
+
+
+class Unit(StrEnum):
+    """How long a period is."""
+
+    DAY = "day"
+    WEEK = "week"
+    """From Monday, numbered as ISO 8601 does."""
+    MONTH = "month"
+
+
+USUAL = {Unit.DAY: 30, Unit.WEEK: 26, Unit.MONTH: 12}
+"""How many periods are looked back on where nothing is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A stretch of time; in seconds since 1970."""
+
+    label: str
+    """`2026-11-26`, `2026-W48` or `2026-11`."""
+    begin: int
+    end: int
+    """The first second after it."""
+    whole: bool
+    """Whether it is the whole day, week or month, and is over."""
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name, such as `Europe/Amsterdam`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    # A name may lead to a folder, or to a file that holds no zone.
+    except (KeyError, ValueError, OSError):
+        raise UsageError(
+            f"there is no time zone {name[:100]!r}", advice="Name one as in Europe/Amsterdam, or UTC."
+        ) from None
+
+
+def days_of(text: str) -> tuple[date, date]:
+    """The first and the last day of what is written as a day, an ISO week, a month or a year.
+
+    Raises:
+        UsageError: it is none of these, or lies before 1970 or after 2999.
+    """
+    found = _WRITTEN.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError(text)
+        year, week, month, day = (int(each) if each else None for each in found.groups())
+        assert year is not None
+        if week is not None:
+            first = date.fromisocalendar(year, week, 1)
+            last = first + 6 * _DAY
+        else:
+            first = date(year, month or 1, day or 1)
+            last = first if day else _after(first, Unit.MONTH) - _DAY if month else date(year, 12, 31)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text[:100]!r} is no day, week, month or year",
+            advice="Write it as 2026-11-26, 2026-W48, 2026-11 or 2026.",
+        ) from None
+    if first.year < _FIRST.year or last.year > _LAST.year:
+        raise UsageError(f"{text} is too far away", advice="Name a time from 1970 to 2999.")
+    return max(first, _FIRST), min(last, _LAST)
+
+
+def day_of(moment: int, zone: tzinfo) -> date:
+    """The day in a time zone on which a moment is; the first or the last that we know of one far away."""
+    try:
+        return min(max(datetime.fromtimestamp(moment, zone).date(), _FIRST), _LAST)
+    except (ValueError, OverflowError, OSError):
+        return _FIRST if moment < 0 else _LAST
+
+
+def periods(unit: Unit, first: date, last: date, zone: tzinfo, now: int) -> Sequence[Period]:
+    """All periods from one day to another, both included.
+
+    Args:
+        unit: how long they are.
+        first: day; a period that has begun before is cut there.
+        last: day; a period that goes on is cut after it.
+        zone: in which days begin.
+        now: in seconds since 1970.
+
+    Raises:
+        UsageError: the last day is before the first, or there are too many.
+    """
+    if last < first:
+        raise UsageError(f"{last} is before {first}", advice="Let --since be before --until.")
+    made: list[Period] = []
+    for start in _starts(unit, first, last):
+        if len(made) == MOST:
+            raise UsageError(
+                f"from {first} to {last} there are more than {MOST} {unit}s",
+                advice="Ask for a shorter time, or longer periods with --by.",
+            )
+        after = _after(start, unit)
+        begin, end = _midnight(max(start, first), zone), _midnight(min(after, last + _DAY), zone)
+        whole = start >= first and after <= last + _DAY and end <= now
+        made.append(Period(_label(start, unit), begin, end, whole))
+    return made
+
+
+def earlier(unit: Unit, day: date, count: int) -> date:
+    """The first day of the period so many before the one that a day is in; none is before 1970."""
+    start = _start(day, unit)
+    for _ in range(count):
+        if start <= _FIRST:
+            return _FIRST
+        start = _start(start - _DAY, unit)
+    return max(start, _FIRST)
+
+
+class Calendar:
+    """Finds the period of a moment."""
+
+    def __init__(self, among: Sequence[Period]) -> None:
+        self._begins = [period.begin for period in among]
+        self._end = among[-1].end
+
+    def index(self, moment: int) -> int | None:
+        """The number of the period, from 0, or None where the moment is in none."""
+        if moment >= self._end:
+            return None
+        place = bisect_right(self._begins, moment) - 1
+        return place if place >= 0 else None
+
+
+def _starts(unit: Unit, first: date, last: date) -> Iterator[date]:
+    start = _start(first, unit)
+    while start <= last:
+        yield start
+        start = _after(start, unit)
+
+
+def _start(day: date, unit: Unit) -> date:
+    if unit is Unit.WEEK:
+        return day - day.weekday() * _DAY
+    return day.replace(day=1) if unit is Unit.MONTH else day
+
+
+def _after(start: date, unit: Unit) -> date:
+    if unit is Unit.MONTH:
+        return (start + 31 * _DAY).replace(day=1)
+    return start + (7 if unit is Unit.WEEK else 1) * _DAY
+
+
+def _midnight(day: date, zone: tzinfo) -> int:
+    """When a day begins; where clocks are put forward at midnight, that is when they are."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
+
+
+def _label(start: date, unit: Unit) -> str:
+    if unit is Unit.MONTH:
+        return f"{start.year:04}-{start.month:02}"
+    if unit is Unit.WEEK:
+        year, week, _ = start.isocalendar()
+        return f"{year:04}-W{week:02}"
+    return start.isoformat()

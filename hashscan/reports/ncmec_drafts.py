@@ -1,0 +1,162 @@
+"""The two documents that the CyberTipline's interface takes, with their elements in its order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hashscan.model import Reporter
+from hashscan.reports.accusations import Accusation, zulu
+from hashscan.reports.xml_text import element, plain
+
+INCIDENT_TYPE = "Child Pornography (possession, manufacture, and distribution)"
+REPORT_ID, FILE_ID = "0", "DRAFT"
+"""In place of numbers that are known only when a report is sent: with these it is refused."""
+
+_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<!-- A draft: nothing of it was sent. See README.txt. -->\n'
+_ROOT = (
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    ' xsi:noNamespaceSchemaLocation="https://report.cybertip.org/ispws/xsd"'
+)
+_INDUSTRY = frozenset({"A1", "A2", "B1", "B2"})
+_ENCODED = "percent-encoded, since it has characters that can't be shown"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def report_begin(time: datetime, host: str) -> bytes:
+    """A report up to where URLs follow.
+
+    Args:
+        time: when the sweep began; UTC.
+        host: on which it ran.
+    """
+    about = (
+        f"When the sweep of {host} began that found the files by their hashes. "
+        "When they were put there is not known."
+    )
+    lines = (
+        f"<report{_ROOT}>",
+        "  <incidentSummary>",
+        "    " + element("incidentType", INCIDENT_TYPE),
+        "    " + element("incidentDateTime", zulu(time)),
+        "    " + element("incidentDateTimeDescription", about),
+        "  </incidentSummary>",
+        "  <internetDetails>",
+        "    <webPageIncident>",
+    )
+    return (_HEAD + "\n".join(lines) + "\n").encode()
+
+
+def url_line(url: str) -> bytes:
+    """One URL of a report."""
+    return f"      {element('url', url)}\n".encode()
+
+
+def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whole: bool) -> bytes:
+    """A report from behind its URLs on.
+
+    Args:
+        reporter: who reports.
+        customer: whose files they are; empty where that is not known.
+        files: how many there are.
+        urls: of how many a URL is known.
+        whole: False where the sweep was killed, so that there may be more.
+    """
+    first, _, last = reporter.name.strip().rpartition(" ")
+    person = [
+        element("firstName", first) if first else "",
+        element("lastName", last) if last else "",
+        element("phone", reporter.phone) if reporter.phone else "",
+        element("email", reporter.email),
+        f"<address>{element('country', reporter.country)}</address>" if reporter.country else "",
+    ]
+    company = " ".join(filter(None, (reporter.organisation, reporter.domain)))
+    about = [f"{files} {'file' if files == 1 else 'files'} found by hash, without a look at any."]
+    user: list[str] = []
+    if customer:
+        user = [
+            "  <personOrUserReported>",
+            "    " + element("espIdentifier", customer),
+            "  </personOrUserReported>",
+        ]
+        about.append(
+            "The person or user reported is the customer in whose space they were; who put them there is not "
+            "known."
+        )
+    if not whole:
+        about.append("The sweep was ended before it had seen everything: there may be more.")
+    unknown = element("additionalInfo", f"URLs that are not known: {files - urls}")
+    lines = (
+        *(["      " + unknown] if urls < files else ()),
+        "    </webPageIncident>",
+        "  </internetDetails>",
+        "  <reporter>",
+        "    <reportingPerson>",
+        *("      " + part for part in person if part),
+        "    </reportingPerson>",
+        "    " + element("companyTemplate", company),
+        "  </reporter>",
+        *user,
+        "  " + element("additionalInfo", " ".join(about)),
+        "</report>",
+    )
+    return ("\n".join(lines) + "\n").encode()
+
+
+def file_draft(accusation: Accusation, host: str) -> bytes:
+    """The details of one file."""
+    path, is_encoded = plain(accusation.path)
+    name = plain(accusation.path.rpartition(b"/")[2])[0]
+    category = str(accusation.match["category"])
+    lines = [
+        f"<fileDetails{_ROOT}>",
+        element("reportId", REPORT_ID),
+        element("fileId", FILE_ID),
+        element("originalFileName", name),
+        *_uploaded(accusation),
+        *([element("locationOfFile", accusation.url)] if accusation.url else ()),
+        element("fileViewedByEsp", "false"),
+        element("exifViewedByEsp", "false"),
+        element("fileRelevance", "Reported"),
+        *([element("industryClassification", category)] if category in _INDUSTRY else ()),
+        *(
+            element("originalFileHash", value, f' hashType="{algorithm.upper()}"')
+            for algorithm, value in accusation.digests.items()
+        ),
+        element("additionalInfo", "\n".join(_about(accusation, host, path, is_encoded=is_encoded))),
+    ]
+    return (_HEAD + "\n  ".join(lines) + "\n</fileDetails>\n").encode()
+
+
+def _uploaded(accusation: Accusation) -> list[str]:
+    """When an object was put into its bucket; of a file nobody knows."""
+    record = accusation.record
+    if "device" in record or accusation.path.startswith(b"/"):
+        return []
+    time = _moment(record.get("mtime_ns"))
+    return [element("uploadedToEspTimestamp", time)] if time else []
+
+
+def _about(accusation: Accusation, host: str, path: str, *, is_encoded: bool) -> list[str]:
+    record = accusation.record
+    told = [
+        f"Category {accusation.match['category']}: {accusation.evidence}.",
+        f"Found on {host} as {path}{f' ({_ENCODED})' if is_encoded else ''}.",
+    ]
+    if "size" in record:
+        told.append(f"Size: {record['size']} bytes.")
+    if time := _moment(record.get("ctime_ns")):
+        told.append(f"Last changed, renamed or linked: {time}.")
+    if accusation.is_removed:
+        told.append("The sweep has moved it out of reach and kept it.")
+    return told
+
+
+def _moment(nanoseconds: object) -> str:
+    """A time of a file; empty for one that no calendar has."""
+    if not isinstance(nanoseconds, int):
+        return ""
+    try:
+        time = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError:
+        return ""
+    return zulu(time) if time.year >= 1000 else ""

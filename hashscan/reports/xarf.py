@@ -1,0 +1,116 @@
+"""Findings as XARF 4, the form in which abuse is reported between networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, BinaryIO, ClassVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from hashscan.model import Reporter
+from hashscan.reports.accusations import (
+    Accusation,
+    accusations,
+    began,
+    location,
+    require_digests,
+    zulu,
+)
+from hashscan.reports.base import ReportFormat
+from hashscan.reports.report import Report
+
+VERSION = "4.2.0"
+
+_DESCRIPTION_MAX = 1000
+_ORGANISATION_MAX = 200
+_DOMAIN = re.compile(r"([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,}", re.ASCII)
+
+
+class Xarf(ReportFormat):
+    """A line of JSON for each finding, which is a whole report by itself; never with the file.
+
+    A finding that is reported again, after another sweep, has the same report_id as before.
+    """
+
+    name = "xarf"
+    suffix = ".xarf.jsonl"
+    needs_digests: ClassVar[bool] = True
+    needs_reporter: ClassVar[bool] = True
+
+    def write(self, report: Report, stream: BinaryIO) -> None:
+        """Write a report a line."""
+        reporter = report.reporter
+        require_digests(report)
+        contact = _contact(reporter)
+        time = zulu(began(report))
+        host = str(report.sweep.get("host", ""))
+        for accusation in accusations(report, self.left_out):
+            document = {
+                "xarf_version": VERSION,
+                "report_id": str(_identity(accusation, host)),
+                "timestamp": time,
+                "reporter": contact,
+                "sender": contact,
+                **_fields(accusation, host),
+                "evidence_source": "automated_scan",
+            }
+            stream.write(json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n")
+
+
+def _contact(reporter: Reporter) -> dict[str, str]:
+    return {
+        "org": reporter.organisation[:_ORGANISATION_MAX],
+        "contact": reporter.email,
+        "domain": reporter.domain or reporter.email.rpartition("@")[2],
+    }
+
+
+def _identity(accusation: Accusation, host: str) -> UUID:
+    """A number of version 4 that is the same whenever the same content is found in the same place."""
+    parts = (
+        host.encode(),
+        accusation.path,
+        str(accusation.record.get("version", "")).encode(),
+        json.dumps(accusation.digests, sort_keys=True).encode("ascii"),
+    )
+    lengths = b"".join(len(part).to_bytes(8) for part in parts)
+    return UUID(bytes=hashlib.sha256(lengths + b"".join(parts)).digest()[:16], version=4)
+
+
+def _fields(accusation: Accusation, host: str) -> dict[str, Any]:
+    url = location(accusation, host)
+    name = _host(url)
+    fields: dict[str, Any] = {
+        "source_identifier": name or host,
+        "category": "content",
+        "type": "csam",
+        "url": url,
+    }
+    if accusation.url and _DOMAIN.fullmatch(name):
+        fields["domain"] = name
+    fields["classification"] = accusation.match["category"]
+    fields["detection_method"] = "hash_match"
+    if "picture" in accusation.record:
+        fields["media_type"] = "image"
+    fields["hash_values"] = dict(accusation.digests)
+    if accusation.is_removed:
+        fields["content_removed"] = True
+    fields["description"] = _description(accusation)
+    return fields
+
+
+def _description(accusation: Accusation) -> str:
+    words = f"Found by its hash, without a look at it: {accusation.evidence}."
+    if accusation.customer:
+        words = f"{words} It is a customer's: {accusation.customer}"
+    return words[:_DESCRIPTION_MAX]
+
+
+def _host(url: str) -> str:
+    """The host of a URL, or what stands in its place; empty where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show reports, make other documents of them, and join those of shards.",
     ),
     "customers": ("hashscan.cli.customers", "Try the rules that say whose files are."),
+    "stats": ("hashscan.cli.stats", "Count checks and detections per day, week or month."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
     "config": (
         "hashscan.cli.config",

@@ -108,14 +108,15 @@ class Findings:
         self._database.execute(
             "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, "
             "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
-            f"VALUES ({', '.join('?' * 19)}) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (path, version) WHERE gone IS NULL DO UPDATE SET content=excluded.content, "
             "verdict=excluded.verdict, because=excluded.because, sweep=excluded.sweep, "
             # Nobody has seen the file where only what is known of it was asked.
             "last=iif(?, excluded.last, last), touched=excluded.touched, matches=excluded.matches, "
             "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
-            "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), inode=excluded.inode, "
-            "size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, etag=excluded.etag",
+            "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
+            "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
+            "etag=excluded.etag",
             (path, version, result.content, result.verdict.value, result.because, now, now, sweep, sweep,
              matches, customer, _sha256(result), uid, device, *identity, etag, looked),
         )  # fmt: skip

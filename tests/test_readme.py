@@ -39,6 +39,7 @@ NAMES = (
     "state",
     "policy",
     "quarantine",
+    "statistics",
     "settings",
     "speed",
 )

@@ -105,7 +105,7 @@ def _count(
 
 
 def _usual_start(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:
-    """The first day that is shown: of the periods that are usually looked back on, the first with anything."""
+    """The first day that is shown: of the periods that one usually looks back on, the first with anything."""
     from hashscan.cases.statistics.periods import USUAL, day_of, earlier
 
     usual = earlier(unit, last, USUAL[unit] - 1)

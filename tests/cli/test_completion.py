@@ -150,7 +150,7 @@ def program(tmp_path: Path) -> dict[str, str]:
 
 STARTS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 PREPARES = {
-    "bash": "PS1='ready> '; bind 'set enable-bracketed-paste off'; source script\n",
+    "bash": "PS1='ready> '; bind 'set enable-bracketed-paste off'; source ./script\n",
     "zsh": "PROMPT='ready> '; autoload -U compinit; compinit -u -D; source ./script\n",
 }
 
@@ -178,7 +178,7 @@ def test_fish_completes(run: Run, program: dict[str, str], tmp_path: Path) -> No
         f"complete -C '{words}'" for words in ("hashscan sel", "hashscan scan --list ", "hashscan lists pu")
     ]
     done = subprocess.run(
-        ["fish", "--no-config", "-c", "; ".join(["source script", *lines])],
+        ["fish", "--no-config", "-c", "; ".join(["source ./script", *lines])],
         env=program,
         cwd=tmp_path,
         capture_output=True,

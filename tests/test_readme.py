@@ -39,6 +39,7 @@ NAMES = (
     "state",
     "policy",
     "quarantine",
+    "settings",
     "speed",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]

@@ -28,7 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hashscan.cli.quarantine",
         "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
     ),
-    "report": ("hashscan.cli.report", "Make other documents of reports, and join those of shards."),
+    "report": (
+        "hashscan.cli.report",
+        "Show reports, make other documents of them, and join those of shards.",
+    ),
     "customers": ("hashscan.cli.customers", "Try the rules that say whose files are."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
     "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),

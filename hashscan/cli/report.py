@@ -11,6 +11,7 @@ import click
 from hashscan.cli.base import HashscanGroup
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
+from hashscan.cli.showing import show
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
 from hashscan.model import Reporter, SiteRule
 from hashscan.registry import REPORT_FORMATS
@@ -20,7 +21,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group(cls=HashscanGroup)
 def command() -> None:
-    """Make other documents of a report, and join the reports of a sweep's shards."""
+    """Show a report, make other documents of it, and join the reports of a sweep's shards."""
+
+
+command.add_command(show)
 
 
 def _explained_formats(command: F) -> F:

@@ -8,10 +8,12 @@ from typing import BinaryIO
 
 from hashscan.reports.base import Record
 
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 
 def line_of(record: Record) -> bytes:
     """One JSON object, in ASCII: names from strangers can't carry control characters through it."""
-    return json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+    return _encode(record).encode("ascii") + b"\n"
 
 
 class RecordLines:

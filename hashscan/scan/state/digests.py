@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -66,10 +67,9 @@ class KnownDigests:
     def _opened(self) -> StateReader | None:
         if not self._asked:
             self._asked = True
-            try:
+            # Whoever needs digests says that there are none, and where they could come from.
+            with suppress(NothingKnownError):
                 self._reader = StateReader(self._state)
-            except NothingKnownError:
-                pass  # Whoever needs digests says that there are none, and where they could come from.
         return self._reader
 
     def close(self) -> None:

@@ -40,6 +40,7 @@ NAMES = (
     "authorities",
     "policy",
     "quarantine",
+    "settings",
     "speed",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
@@ -73,9 +74,7 @@ ON_CLUSTER = (
     "--cluster-ca ca.pem --cluster-cert host.pem --cluster-key host.key"
 )
 FOUND.add(ON_CLUSTER)
-FOUND.add(
-    "hashscan --config hashscan.toml scan /var/www --report found.jsonl --report xarf=told.xarf.jsonl"
-)
+FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report xarf=told.xarf.jsonl")
 
 LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
 """How commands begin that go on until they are stopped, and what they say when they are ready."""
@@ -124,7 +123,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
     (here / "policy.toml").write_text(example_of("policy"))
-    (here / "hashscan.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
+    (here / "reporting.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')

@@ -26,10 +26,21 @@ _NO_SETTINGS = frozenset({"help", "version", "config"})
 class HashscanCommand(click.Command):
     """A command whose options also come from `HASHSCAN_*` variables, and whose help lists its exit codes."""
 
-    def __init__(self, *args: Any, exit_codes: Iterable[int] = (0, 2, 70), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, exit_codes: Iterable[int] = (0, 2, 70), settings: bool = True, **kwargs: Any
+    ) -> None:
+        """Make a command.
+
+        Args:
+            args: as click has them.
+            exit_codes: that it can return.
+            settings: whether variables and the settings file give its options, too.
+            kwargs: as click has them.
+        """
         super().__init__(*args, **kwargs)
         self.exit_codes = tuple(exit_codes)
-        name_variables(self.params)
+        if settings:
+            name_variables(self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes below the options."""

@@ -34,9 +34,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "customers": ("hashscan.cli.customers", "Try the rules that say whose files are."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
+    "config": (
+        "hashscan.cli.config",
+        "Write a settings file, check it, show which settings hold and why.",
+    ),
     "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),
 }
 """Where each command is and its line in the help, which must not cost an import."""
+
+
+UNSETTLED = frozenset({"config"})
+"""Commands that a settings file gives nothing, and that a wrong one must not stop."""
 
 
 class LazyGroup(HashscanGroup):
@@ -76,7 +84,8 @@ class LazyGroup(HashscanGroup):
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
-    apply_settings_file(ctx, config, os.environ)
+    if ctx.invoked_subcommand not in UNSETTLED:
+        apply_settings_file(ctx, config, os.environ)
 
 
 def _show_version(ctx: click.Context) -> None:

@@ -282,10 +282,14 @@ def sweep(settings: SweepSettings) -> int:
     if settings.cluster is None and not settings.known:
         # Workers get ready while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
+    from hashscan.cli.following import exit_code_without_ledger, follow
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.known import run_known
     from hashscan.scan.sweep import run_sweep
 
+    if settings.state is not None:
+        # A state that this sweep sets aside is asked for the last time.
+        follow(settings.state)
     with Watcher() as watcher:
         outcome = (run_known if settings.known else run_sweep)(settings, watcher)
     show_findings(watcher.findings, outcome.summary.findings)
@@ -317,4 +321,6 @@ def sweep(settings: SweepSettings) -> int:
         )
     for report in outcome.reports:
         say(f"hashscan: report: {report}")
-    return outcome.exit_code
+    if settings.state is None or follow(settings.state):
+        return outcome.exit_code
+    return exit_code_without_ledger(outcome.exit_code)

@@ -16,6 +16,10 @@ ROWS_SHOWN = 50
 CUSTOMERS_SHOWN = 20
 
 
+_LONGEST = 100_000
+"""Characters of a line that programs read, in which no cell is broken."""
+
+
 def printable(text: str) -> str:
     """The text with everything replaced that a terminal could take for a command."""
     return "".join(c if c.isprintable() else f"\\x{_byte_of(c):02x}" for c in text)
@@ -63,6 +67,17 @@ def human_bytes(number: float) -> str:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Draw a table on standard error."""
+    _draw_table(title, columns, rows, stderr=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Draw a table on standard output, for what was asked for."""
+    _draw_table(None, columns, rows, stderr=False)
+
+
+def _draw_table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -74,8 +89,8 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
         # Text, not str: a name with square brackets must not be read as markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
     # Off a terminal lines are as long as they need to be, so that logs can be searched.
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
-    console.print(table)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    Console(stderr=stderr, width=None if terminal else 200 if stderr else _LONGEST).print(table)
 
 
 def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:

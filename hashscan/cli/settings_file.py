@@ -87,19 +87,31 @@ class Catalogue:
             if not isinstance(option, TableOption)
         }
 
+    def own_table(self, key: str) -> bool:
+        """Whether a table of this name holds options of one command, or of several."""
+        return key in self.tables or ((key,) in self.commands and bool(self.own((key,))))
+
     def below(self, words: Command) -> list[str]:
         """The names of the tables that stand in a command's table."""
         return [other[-1] for other in self.commands if other[:-1] == words]
 
     def is_table(self, key: str) -> bool:
         """Whether a table of this name holds options, and is not the value of one."""
-        return (key,) in self.commands or key in self.tables
+        return tuple(key.split(" ")) in self.commands or key in self.tables
+
+    def header(self, words: Command) -> str:
+        """How the table of a command begins.
+
+        TOML has no table beside a value of the same name, such as `state`; the words stand together then.
+        """
+        together = words[1:] and words[0] in self.top
+        return f'["{" ".join(words)}"]' if together else f"[{'.'.join(words)}]"
 
     def homes_of(self, key: str) -> list[str]:
         """Where a key may stand, as a person writes it."""
         homes = [f"[{table}]" for table, options in self.tables.items() if key in options]
         if key in self.top:
-            homes += [f"[{'.'.join(words)}]" for words, _ in self.top[key]]
+            homes += [self.header(words) for words, _ in self.top[key]]
         return list(dict.fromkeys(homes))
 
 
@@ -142,7 +154,7 @@ class SettingsFile:
         # What a command's own table says comes before what holds for all of them.
         for key, value in values.items():
             if isinstance(value, dict) and catalogue.is_table(key):
-                self._take_table((key,), value)
+                self._take_table(tuple(key.split(" ")), value, (key,))
 
     def default_map(self) -> dict[str, Any]:
         """The values as click takes them."""
@@ -165,7 +177,7 @@ class SettingsFile:
         else:
             self._mistake((key,), *self._no_key(key, self._catalogue.top, "no command has an option"))
 
-    def _take_table(self, words: Command, table: Mapping[str, Any]) -> None:
+    def _take_table(self, words: Command, table: Mapping[str, Any], place: Place) -> None:
         catalogue = self._catalogue
         own = catalogue.own(words) if words in catalogue.commands else {}
         shared = catalogue.tables.get(words[0], {}) if len(words) == 1 else {}
@@ -173,14 +185,14 @@ class SettingsFile:
         for key, value in table.items():
             option = key.replace("-", "_")
             if isinstance(value, dict) and key in below:
-                self._take_table((*words, key), value)
+                self._take_table((*words, key), value, (*place, key))
             elif option in shared:
-                self._give(shared[option], value, (*words, key), table)
+                self._give(shared[option], value, (*place, key), table)
             elif option in own:
-                self._give([(words, own[option])], value, (*words, key), table)
+                self._give([(words, own[option])], value, (*place, key), table)
             else:
                 known = [*own, *shared, *below]
-                self._mistake((*words, key), *self._no_key(key, known, f"{' '.join(words)} has no option"))
+                self._mistake((*place, key), *self._no_key(key, known, f"{' '.join(words)} has no option"))
 
     def _give(
         self,
@@ -213,7 +225,7 @@ class SettingsFile:
 
 def _no_table(catalogue: Catalogue, key: str) -> tuple[str, str]:
     """What to say of a table that is nowhere or elsewhere."""
-    homes = [f"[{'.'.join(words)}]" for words in catalogue.commands if words[-1] == key and words[1:]]
+    homes = [catalogue.header(words) for words in catalogue.commands if words[-1] == key and words[1:]]
     if homes:
         return f"there is no command {key!r} by itself", f"Write {' or '.join(homes)}."
     known = {words[0] for words in catalogue.commands} | set(catalogue.tables)

@@ -112,31 +112,31 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         known = stack.enter_context(
             KnownFiles(settings.state, setup, with_digests=settings.with_digests, told=observer.told)
         )
-        emit(
-            sweep_record(
-                uuid=identity,
-                version=__version__,
-                host=socket.gethostname(),
-                targets=targets,
-                lists=infos,
-                excepted=exceptions.in_force,
-                algorithms=algorithms,
-                thresholds=thresholds_of_lists(opened.handles),
-                variants=settings.matching.variants,
-                review_threshold=settings.matching.review_threshold,
-                selection=selection_fields(settings, Patterns.compile((), None)),
-                sandbox_mode=settings.decoding.sandbox,
-                fail_on=settings.fail_on,
-                strict=settings.strict,
-                shard=None,
-                files_from=None,
-                inventory=None,
-                started=started.isoformat(),
-                policy=policy_fields(settings.policy),
-                breaker=limits_fields(settings.breaker),
-                known=True,
-            )
+        begun = sweep_record(
+            uuid=identity,
+            version=__version__,
+            host=socket.gethostname(),
+            targets=targets,
+            lists=infos,
+            excepted=exceptions.in_force,
+            algorithms=algorithms,
+            thresholds=thresholds_of_lists(opened.handles),
+            variants=settings.matching.variants,
+            review_threshold=settings.matching.review_threshold,
+            selection=selection_fields(settings, Patterns.compile((), None)),
+            sandbox_mode=settings.decoding.sandbox,
+            fail_on=settings.fail_on,
+            strict=settings.strict,
+            shard=None,
+            files_from=None,
+            inventory=None,
+            started=started.isoformat(),
+            policy=policy_fields(settings.policy),
+            breaker=limits_fields(settings.breaker),
+            known=True,
         )
+        emit(begun)
+        known.begin(begun)
         run = _Run(known, targets, observer, with_digests=settings.with_digests)
         observer.begun(run)
         for record in run:
@@ -158,4 +158,6 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
-        return writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock, further)
+        outcome = writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock, further)
+        known.conclude(summary.fields(), exit_code, shortcomings)
+        return outcome

@@ -295,6 +295,6 @@ class Sweep:
             return
         path = shown_path(batch.target, batch.folder, item.name)
         if self._memory is not None:
-            self._memory.judged(path, item.version, result)
+            self._memory.judged(path, item, result)
         if not clean:
             yield result_record(path, result, with_digests=self._with_digests, item=item)

@@ -10,7 +10,7 @@ from hashscan.errors import UsageError
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, PolicyRule
 from hashscan.registry import SOURCES
-from hashscan.scan.rows import WrongKeyError, each, rows_of
+from hashscan.scan.rows import WrongKeyError, each, rows_of, unknown_key
 from hashscan.scan.rules import patterns_for
 from hashscan.sources.patterns import Patterns
 
@@ -40,8 +40,7 @@ def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
     where = f"{source}, policy rule {number}"
     for key in table:
         if key not in _READERS and key not in {"action", "reason", "distance"}:
-            known = ", ".join((*_READERS, "distance", "action", "reason"))
-            raise UsageError(f"{where}: there is no key {key!r}", advice=f"There is {known}.")
+            raise unknown_key(key, (*_READERS, "distance", "action", "reason"), where)
     if "action" not in table:
         raise UsageError(
             f"{where}: key 'action' is missing", advice=f"Say one of {', '.join(map(str, Action))}."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hashscan.errors import UsageError
+from hashscan.settings.nearest import nearest
 
 ROWS_MAX = 1000
 
@@ -42,6 +43,13 @@ def rows_of(tables: object, kind: str, source: str) -> Sequence[Mapping[str, Any
     return tables
 
 
+def unknown_key(key: str, known: Iterable[str], where: str) -> UsageError:
+    """What to say of a key that a row can't have."""
+    meant = nearest(key, known)
+    asked = f"Did you mean {meant!r}? " if meant else ""
+    return UsageError(f"{where}: there is no key {key!r}", advice=f"{asked}There is {', '.join(known)}.")
+
+
 def read_row(
     table: Mapping[str, Any], readers: Mapping[str, Reader], where: str, required: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def read_row(
     """
     for key in table:
         if key not in readers:
-            raise UsageError(f"{where}: there is no key {key!r}", advice=f"There is {', '.join(readers)}.")
+            raise unknown_key(key, readers, where)
     for key in required:
         if key not in table:
             raise UsageError(f"{where}: key {key!r} is missing", advice="Add it.")

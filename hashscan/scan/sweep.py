@@ -181,6 +181,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 cluster=pool.fields(),
             )
             emit(begun)
+            if memory is not None:
+                memory.begin(begun)
             run = Sweep(
                 listings,
                 pool,
@@ -239,7 +241,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if run.stopped:
             shortcomings.append("stopped before its end")
             exit_code = observer.stopped_with() or exit_code
-        return writing.conclude(
+        outcome = writing.conclude(
             summary,
             infos,
             exit_code,
@@ -254,6 +256,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **quarantine_fields(settings.state, mover),
             },
         )
+        if memory is not None:
+            memory.conclude(summary.fields(), exit_code, shortcomings)
+        return outcome
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:

@@ -13,6 +13,17 @@ CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 
+def chosen_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """The settings file that is meant, and whether anybody named it.
+
+    Args:
+        path: the file that was named, or None for the variable's or the system's.
+        environ: the environment.
+    """
+    named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    return named or SYSTEM_CONFIG, named is not None
+
+
 def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str, dict[str, Any]]:
     """Read the settings file.
 
@@ -26,13 +37,12 @@ def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | Non
     Raises:
         UsageError: a file that was named does not exist, or it is no TOML.
     """
-    named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    chosen = named or SYSTEM_CONFIG
+    chosen, named = chosen_file(path, environ)
     try:
         document = chosen.read_bytes().decode("utf-8")
         return chosen, document, tomllib.loads(document)
     except FileNotFoundError:
-        if named is None:
+        if not named:
             return None, "", {}
         raise UsageError(f"there is no settings file {chosen}", advice="Name an existing file.") from None
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from hashscan.errors import OutputError
 from hashscan.scan.state.columns import DamagedColumnError
 from hashscan.scan.state.filesystems import NETWORK_TYPES, type_of
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an older hashscan could misunderstand what is stored."""
 FOLDER, FILE = "sweep", "state.sqlite"
 MARK = "damaged"
@@ -67,13 +68,26 @@ CREATE TABLE scopes (
 CREATE TABLE left_over (
   scope INTEGER, place INTEGER, folder BLOB NOT NULL, PRIMARY KEY (scope, place)
 ) WITHOUT ROWID;
-CREATE TABLE sweeps (id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER);
--- Every finding there was: of which sweep the last was, and since when the file is gone or harmless.
+-- With what each sweep was begun and how it ended; targets, lists and verdicts as reports have them.
+CREATE TABLE sweeps (
+  id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER,
+  uuid TEXT NOT NULL DEFAULT '', known INTEGER NOT NULL DEFAULT 0, shard TEXT NOT NULL DEFAULT '',
+  targets TEXT NOT NULL DEFAULT '[]', lists TEXT NOT NULL DEFAULT '[]', verdicts TEXT NOT NULL DEFAULT '{}',
+  incomplete TEXT NOT NULL DEFAULT '[]', files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
+);
+-- Every finding there was: of which sweep the last was, since when the file is gone or harmless, and which of
+-- these; a file that is found again is another finding. Touched: the sweep that changed anything last.
 CREATE TABLE findings (
-  path BLOB, version TEXT, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
+  id INTEGER PRIMARY KEY,
+  path BLOB NOT NULL, version TEXT NOT NULL, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
   first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER,
-  PRIMARY KEY (path, version)
-) WITHOUT ROWID;
+  touched INTEGER NOT NULL DEFAULT 0, ending TEXT NOT NULL DEFAULT '',
+  matches TEXT NOT NULL DEFAULT '[]', customer TEXT NOT NULL DEFAULT '', sha256 BLOB, uid INTEGER,
+  device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX findings_standing ON findings (path, version) WHERE gone IS NULL;
+CREATE INDEX findings_path ON findings (path, version);
+CREATE INDEX findings_touched ON findings (touched);
 """
 
 TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
@@ -112,7 +126,20 @@ TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
         "files": int | None,
     },
     "left_over": {"scope": int, "place": int, "folder": bytes},
-    "sweeps": {"id": int, "started": int, "ended": int | None},
+    "sweeps": {
+        "id": int,
+        "started": int,
+        "ended": int | None,
+        "exit_code": int | None,
+        "uuid": str,
+        "known": int,
+        "targets": str,
+        "lists": str,
+        "verdicts": str,
+        "incomplete": str,
+        "files": int | None,
+        "bytes": int,
+    },
     "findings": {
         "path": bytes,
         "version": str,
@@ -123,6 +150,18 @@ TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
         "last": int,
         "sweep": int,
         "gone": int | None,
+        "touched": int,
+        "ending": str,
+        "matches": str,
+        "customer": str,
+        "sha256": bytes | None,
+        "uid": int | None,
+        "device": int | None,
+        "inode": int | None,
+        "size": int | None,
+        "mtime": int | None,
+        "ctime": int | None,
+        "etag": str,
     },
 }
 """Of which kind what is in each column is. SQLite itself doesn't look at it."""
@@ -186,8 +225,11 @@ def _open(folder: Path) -> sqlite3.Connection:
         (found,) = database.execute("PRAGMA user_version").fetchone()
         if found > FORMAT:
             raise NewerStateError(f"{path} was written by a newer version of hashscan")
+        if 0 < found < FORMAT:
+            raise ValueError("an older version of hashscan has written it")
         if not found:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        database.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (str(uuid.uuid4()),))
         database.row_factory = checked_row
         database.execute("SELECT count(*) FROM columns").fetchone()
     except BaseException:

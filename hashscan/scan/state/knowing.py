@@ -21,6 +21,7 @@ from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.rules import Subject
 from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.state.accounts import begin_account, conclude_account
 from hashscan.scan.state.contents import HIT, LOW, QUIET, STALE, Contents
 from hashscan.scan.state.database import closed_on_failure, explained, open_database
 from hashscan.scan.state.findings import NO_STAT, Findings, Standing, standing_record_of
@@ -178,7 +179,7 @@ class KnownFiles:
         if result.verdict is Verdict.CLEAN:
             return
         if result.verdict in FINDINGS:
-            self._findings.judge(path, item.version, result, self._sweep)
+            self._findings.judge(path, item.version, result, self._sweep, etag=item.etag, looked=False)
         yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:
@@ -232,6 +233,24 @@ class KnownFiles:
         with explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._findings.hold(held)
+            self._database.execute("COMMIT")
+
+    def begin(self, begun: Record) -> None:
+        """Put down with what this is begun, by the first record of its report."""
+        with explained(self._folder):
+            begin_account(self._database, self._sweep, begun)
+
+    def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
+        """Put down how this has ended, once it is finished.
+
+        Args:
+            summary: its counts, as they stand in its report.
+            exit_code: of its command.
+            incomplete: why it is incomplete, in words.
+        """
+        with explained(self._folder):
+            self._database.execute("BEGIN IMMEDIATE")
+            conclude_account(self._database, self._sweep, summary, exit_code, incomplete)
             self._database.execute("COMMIT")
 
     def close(self) -> None:

@@ -182,13 +182,14 @@ class KnownFiles:
             yield KnownFile(start + names[place], contents[place], (inode, size, mtime, ctime), seen)
 
     def _finding(self, file: KnownFile) -> KnownFinding | None:
-        query = f"{_FINDING} WHERE path=? AND version=?"
+        query = f"{_FINDING} WHERE path=? AND version=? ORDER BY id DESC LIMIT 1"
         for row in self._reader.rows(query, _FINDING_KINDS, file.path, file.version):
             return KnownFinding(*row[3:])
         return None
 
     def _findings(self) -> Iterator[tuple[tuple[bytes, str], int | None, KnownFinding]]:
-        for path, version, content, *rest in self._reader.rows(_FINDING, _FINDING_KINDS):
+        # Of one file the last is the latest.
+        for path, version, content, *rest in self._reader.rows(f"{_FINDING} ORDER BY id", _FINDING_KINDS):
             yield (path, version), content, KnownFinding(*rest)
 
 

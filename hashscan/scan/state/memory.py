@@ -13,6 +13,7 @@ from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.state.accounts import begin_account, conclude_account
 from hashscan.scan.state.contents import LACKING, LOW, ODD, Contents
 from hashscan.scan.state.database import closed_on_failure, explained, open_database
 from hashscan.scan.state.deriving import Deriving
@@ -182,10 +183,19 @@ class SweepMemory:
         """Whether it has to be told of clean files, too."""
         return self._findings.any_stand
 
-    def judged(self, path: bytes, version: str, result: FileResult) -> None:
-        """Put down what was found of a file, or of a version of an object."""
+    def judged(self, path: bytes, item: Item, result: FileResult, customer: str = "") -> None:
+        """Put down what was found of a file, or of a version of an object.
+
+        Args:
+            path: of the file, or an object's URL.
+            item: as it was listed.
+            result: what was found.
+            customer: who must act on it; empty where nobody says.
+        """
         with explained(self._folder):
-            self._findings.judge(path, version, result, self._scopes.sweep)
+            self._findings.judge(
+                path, item.version, result, self._scopes.sweep, etag=item.etag, customer=customer
+            )
 
     def left(self, path: bytes, version: str = "") -> None:
         """Say that something is there which was not checked."""
@@ -235,6 +245,24 @@ class SweepMemory:
         """Put down what was found and is held after all; by its records."""
         with explained(self._folder):
             self._findings.hold(held)
+            self._commit()
+
+    def begin(self, begun: Record) -> None:
+        """Put down with what the sweep is begun, by the first record of its report."""
+        with explained(self._folder):
+            begin_account(self._database, self._scopes.sweep, begun)
+            self._commit()
+
+    def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
+        """Put down how the sweep has ended.
+
+        Args:
+            summary: its counts, as they stand in its report.
+            exit_code: of its command.
+            incomplete: why it is incomplete, in words.
+        """
+        with explained(self._folder):
+            conclude_account(self._database, self._scopes.sweep, summary, exit_code, incomplete)
             self._commit()
 
     def close(self) -> None:

@@ -82,6 +82,8 @@ class StateReader:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise NewerStateError(f"{self.folder / FILE} was written by a newer version of hashscan")
+        if 0 < version < FORMAT:
+            raise _damaged(self.folder, "an older version of hashscan has written it")
         if not version:
             raise NothingKnownError(f"no sweep has remembered anything in {self.folder.parent}")
         counted = {

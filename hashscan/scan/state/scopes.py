@@ -234,7 +234,9 @@ class Scopes:
                 if self._would_come_by(target, one)
                 and not (target in self._containers and objects.only_elsewhere(target, one.path))
             ]
-            earlier = [one for one in earlier if not (self._was_taken(one) and findings.settle(one))]
+            earlier = [
+                one for one in earlier if not (self._was_taken(one) and findings.settle(one, self.sweep))
+            ]
             if whole and not accept_shrink and self._has_shrunk(target, number, before, found):
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
@@ -250,7 +252,9 @@ class Scopes:
                     self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", counted)
                 unmet, earlier = earlier, []
                 for one in unmet:
-                    if not (self._is_gone(one, target, rows, closed=closed) and findings.settle(one)):
+                    if not (
+                        self._is_gone(one, target, rows, closed=closed) and findings.settle(one, self.sweep)
+                    ):
                         earlier.append(one)
                     elif target in self._containers:
                         objects.lose(target, one.path, one.version)

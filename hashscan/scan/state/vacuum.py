@@ -158,12 +158,10 @@ def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: 
     database.executemany("INSERT INTO hits VALUES (?)", [(int(below[row]),) for row in hits if used[row]])
     database.execute("DELETE FROM lost")
     database.executemany("INSERT INTO lost VALUES (?)", [(row,) for row in rewriting.lost])
-    for path, version, content in database.execute(
-        "SELECT path, version, content FROM findings WHERE content IS NOT NULL"
+    for number, content in database.execute(
+        "SELECT id, content FROM findings WHERE content IS NOT NULL"
     ).fetchall():
-        database.execute(
-            "UPDATE findings SET content=? WHERE path=? AND version=?", (int(below[content]), path, version)
-        )
+        database.execute("UPDATE findings SET content=? WHERE id=?", (int(below[content]), number))
     for store, key, version, content in database.execute(
         "SELECT store, key, version, content FROM objects"
     ).fetchall():

@@ -17,6 +17,7 @@ from hashscan.scan.state.contents import CONFIRMED, HIT, LACKING, LOW, ODD, STAL
 from hashscan.scan.state.database import open_database
 from hashscan.scan.state.packing import pack
 from hashscan.scan.state.profile import Profile, from_text
+from tests.scan.state.put_finding import put_finding
 
 PROFILE = Profile(("md5/1", "sha1/1", "sha256/1"), ("pdq/1",), ("turned",), 1, 10**6, ("JPEG/JPEG",), ())
 
@@ -160,6 +161,6 @@ def test_a_content_that_is_not_there_is_damage(opened: tuple[sqlite3.Connection,
     elif table == "objects":
         database.execute("INSERT INTO objects VALUES (1, 'key', '', '', 1, 1, 7, 1, 1)")
     else:
-        database.execute("INSERT INTO findings VALUES ('path', '', 7, 'match', '', 1, 1, 1, NULL)")
+        put_finding(database, b"path", 7)
     with pytest.raises(ValueError, match=f"{table} names content 7 of 0"):
         Contents(*opened, PROFILE)

@@ -35,6 +35,7 @@ from hashscan.scan.state.vacuum import vacuum
 from hashscan.scan.state.verifying import damages
 from hashscan.scan.state.would_hit import hits_of
 from hashscan.scan.summary import Summary
+from tests.scan.state.put_finding import put_finding
 from tests.scan.state.test_contents import kept, reply
 from tests.scan.state.test_findings import BUCKET, SETUP
 from tests.scan.state.test_reading import put
@@ -63,12 +64,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in ((4, b"key"), (0, b"other")):
         item = Item(name, FileStat(0, 0, 10, 1, 0, 1, 0), "etag", "")
         objects.put(Batch("s3", BUCKET, b"", 0, 0, (item,)), item, number, 2, 1)
-    database.execute("INSERT INTO findings VALUES (x'2f662f30', '', 0, 'match', 'so', 1, 2, 1, NULL)")
-    database.execute("INSERT INTO findings VALUES (x'2f67', '', 5, 'match', 'so', 1, 2, 1, 3)")
+    put_finding(database, b"/f/0", 0)
+    put_finding(database, b"/g", 5, gone=3)
     database.execute("INSERT INTO hits VALUES (0), (4), (5)")
     database.execute("INSERT INTO lost VALUES (1)")
     database.execute("INSERT INTO matched VALUES ('part', 6)")
-    database.execute("INSERT INTO sweeps VALUES (1, 5, 6, 0)")
+    database.execute("INSERT INTO sweeps (id, started, ended, exit_code) VALUES (1, 5, 6, 0)")
     database.execute("INSERT INTO scopes VALUES (1, x'2f', '', '{}', 1, 1, 3)")
     contents.sync()
     contents.close()

@@ -135,7 +135,8 @@ class Site:
 
     def gone(self) -> set[bytes]:
         with closing(sqlite3.connect(self.state / "sweep" / "state.sqlite")) as database:
-            return {path for (path,) in database.execute("SELECT path FROM findings WHERE gone IS NOT NULL")}
+            query = "SELECT path FROM findings EXCEPT SELECT path FROM findings WHERE gone IS NULL"
+            return {path for (path,) in database.execute(query)}
 
 
 @pytest.fixture

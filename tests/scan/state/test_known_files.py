@@ -14,6 +14,7 @@ from hashscan.scan.state.known_record import hit_record
 from hashscan.scan.state.objects import ObjectRows
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.would_hit import Hit
+from tests.scan.state.put_finding import put_finding
 from tests.scan.state.test_contents import PROFILE, kept
 
 URL = b"s3://bucket/key"
@@ -31,8 +32,8 @@ def state(tmp_path: Path) -> Path:
     (tmp_path / "there").touch()
     paths = (URL, "two"), (bytes(tmp_path / "there"), ""), (bytes(tmp_path / "gone"), "")
     for path, version in paths:
-        database.execute("INSERT INTO findings VALUES (?, ?, 1, 'match', '', 3, 4, 1, NULL)", (path, version))
-    database.execute("INSERT INTO sweeps VALUES (1, 8, 9, 0)")
+        put_finding(database, path, 1, version=version, because="", first=3, last=4)
+    database.execute("INSERT INTO sweeps (id, started, ended, exit_code) VALUES (1, 8, 9, 0)")
     contents.sync()
     contents.close()
     database.close()

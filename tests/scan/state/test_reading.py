@@ -19,6 +19,7 @@ from hashscan.scan.state.folder_rows import FolderRows
 from hashscan.scan.state.known_files import CHANGED, GONE, THERE, UNKNOWN, KnownFile, KnownFiles
 from hashscan.scan.state.listings import listing_of
 from hashscan.scan.state.reading import StateReader
+from tests.scan.state.put_finding import put_finding
 from tests.scan.state.test_contents import PROFILE, kept, reply
 
 Written = tuple[sqlite3.Connection, Path, Contents, FolderRows]
@@ -114,7 +115,7 @@ def test_a_place_that_leads_nowhere_any_more_is_no_file(tmp_path: Path, written:
     rows.place()
     contents.commit()
     assert paths(tmp_path, [first]) == []
-    database.execute("INSERT INTO findings VALUES (?, '', ?, 'match', 'it is', 3, 4, 1, 9)", (b"/f/x", first))
+    put_finding(database, b"/f/x", first, because="it is", first=3, last=4, gone=9)
     with StateReader(tmp_path) as reader:
         (file,) = KnownFiles(reader).having([first])
     assert (file.path, file.presence) == (b"/f/x", GONE)

@@ -18,6 +18,7 @@ from hashscan.scan.state.known_files import KnownFiles
 from hashscan.scan.state.reading import StateReader
 from hashscan.scan.state.vacuum import vacuum
 from hashscan.scan.state.verifying import damages
+from tests.scan.state.put_finding import put_finding
 from tests.scan.state.test_contents import PROFILE, kept, reply
 from tests.scan.state.test_reading import put
 
@@ -60,7 +61,7 @@ def state(tmp_path: Path) -> Path:
     put(rows, b"/g", {b"5": 5})
     put(rows, b"/g", {b"9": 9}, piece=True)
     database.execute("DELETE FROM folders WHERE path=x'2f676f6e65'")
-    database.execute("INSERT INTO findings VALUES (x'2f67', '', 7, 'match', '', 1, 2, 1, 3)")
+    put_finding(database, b"/g", 7, gone=3)
     database.executemany("INSERT INTO hits VALUES (?)", [(1,), (7,), (9,)])
     database.execute("INSERT INTO matched VALUES ('part', 8)")
     contents.sync()

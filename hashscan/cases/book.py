@@ -1,0 +1,314 @@
+"""Keeps the cases in step with what sweeps, the custody log and notices say of their files."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hashscan.quarantine.items import listed
+from hashscan.scan.state.findings import CLEARED
+from hashscan.scan.state.history import Found
+
+QUARANTINED = "quarantined"
+NOTICE = "notice"
+"""In place of a verdict, where only a notice speaks against a file."""
+_CLEARED_WORDS = "no hash list accuses it any more"
+
+
+class Place(NamedTuple):
+    """Where something is that cases are about."""
+
+    path: bytes | None
+    """None where only a URL is known."""
+    version: str = ""
+    """Of an object, where versions are swept."""
+    url: str = ""
+    """By which others know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One notice, as it counts."""
+
+    digest: bytes
+    """Of the notice itself."""
+    received: int
+    imported: int
+    """When; seconds since 1970."""
+    sender: str = ""
+    reference: str = ""
+    stated: int | None = None
+    categories: str = ""
+    sha256: bytes | None = None
+
+
+class _Case(NamedTuple):
+    id: int
+    verdict: str
+    found: int
+    seen: int
+    removed: int | None
+    how: str
+    closed: int | None
+
+
+_WORDS = ("list", "entry", "algorithm", "variant", "category")
+_CASE = "SELECT id, verdict, found, seen, removed, how, closed FROM cases"
+
+
+class Book:
+    """The cases, within one transaction of the ledger."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.begun = 0
+        """Cases that are new."""
+
+    def take_finding(self, state: str, found: Found) -> None:
+        """Follow a finding; the findings of one path must come in the order in which they were.
+
+        Args:
+            state: identity of the state that tells of it.
+            found: all that it tells.
+        """
+        row = self._one(f"{_CASE} JOIN sightings USING (id) WHERE state=? AND number=?", state, found.number)
+        case = None if row is None else _Case(*row)
+        if case is None:
+            case = self._adoptable(state, found) or self._begin_finding(found, found.first)
+            self._database.execute("INSERT INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id))
+        elif case.removed is not None and found.last > case.removed and found.gone is None:
+            # It was taken away, and was there again before any sweep has missed it.
+            self.note(case.id, found.last, "back")
+            case = self._open_of(found.path, found.version) or self._begin_finding(found, found.last)
+            self._database.execute(
+                "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
+            )
+        self._follow(case, found)
+
+    def _adoptable(self, state: str, found: Found) -> _Case | None:
+        """The case that an unknown finding goes on with: the state was lost, or a notice came first."""
+        case = self._open_of(found.path, found.version)
+        if case is not None:
+            return case if found.gone is None or case.found < found.gone else None
+        # A person has closed it, and it was never gone.
+        row = self._one(
+            f"{_CASE} WHERE path=? AND version=? AND removed IS NULL AND how='' AND sha256=? AND "  # noqa: S608
+            "id NOT IN (SELECT id FROM sightings WHERE state=?) ORDER BY id DESC LIMIT 1",
+            found.path, found.version, found.sha256, state,
+        )  # fmt: skip
+        return None if row is None else _Case(*row)
+
+    def _begin_finding(self, found: Found, at: int) -> _Case:
+        place = Place(found.path, found.version)
+        return self._begin(place, found.verdict, at, "found", words=found.verdict)
+
+    def _begin(self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = "") -> _Case:
+        previous = None
+        if place.path is not None:
+            query = "SELECT max(id) FROM cases WHERE path=? AND version=?"
+            (previous,) = self._one(query, place.path, place.version)
+        cursor = self._database.execute(
+            "INSERT INTO cases (path, version, url, verdict, found, seen, previous) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*place, verdict, at, at, previous),
+        )
+        assert cursor.lastrowid is not None
+        self.begun += 1
+        self.note(cursor.lastrowid, at, kind, words, who)
+        if place.path is not None:
+            self._take_loose(cursor.lastrowid, place, at)
+        return self.case(cursor.lastrowid)
+
+    def _follow(self, case: _Case, found: Found) -> None:
+        """Bring a case up to what a state says of its finding."""
+        if found.verdict != case.verdict:
+            self.note(case.id, found.last, "verdict", f"{case.verdict}, now {found.verdict}")
+            if case.closed is not None and case.removed is None and found.verdict == "match":
+                self._reopen(case, found.last)
+        matches = [
+            match
+            for match in listed(json.loads(found.matches))
+            if isinstance(match, dict) and isinstance(match.get("distance"), int)
+        ]
+        self._database.execute(
+            "UPDATE cases SET verdict=?, because=?, seen=max(seen, ?), "
+            "categories=CASE ? WHEN '' THEN categories ELSE ? END, "
+            "customer=CASE ? WHEN '' THEN customer ELSE ? END, sha256=coalesce(?, sha256), "
+            "uid=coalesce(?, uid), device=coalesce(?, device), inode=coalesce(?, inode), "
+            "size=coalesce(?, size), mtime=coalesce(?, mtime), ctime=coalesce(?, ctime), etag=? WHERE id=?",
+            (
+                found.verdict, found.because, found.last,
+                *2 * (categories_of(matches),), *2 * (found.customer,),
+                found.sha256, found.uid, found.device, found.inode, found.size, found.mtime, found.ctime,
+                found.etag, case.id,
+            ),
+        )  # fmt: skip
+        self._set_matches(case.id, matches)
+        if found.gone is None or case.removed is not None:
+            return
+        if found.ending == CLEARED:
+            if case.closed is None:
+                self._database.execute(
+                    "UPDATE cases SET closed=?, why=?, how=? WHERE id=?",
+                    (found.gone, _CLEARED_WORDS, CLEARED, case.id),
+                )
+                self.note(case.id, found.gone, "closed", _CLEARED_WORDS)
+        else:
+            self.remove(case.id, found.gone, found.ending)
+
+    def _set_matches(self, number: int, matches: list[Any]) -> None:
+        wanted = {
+            (*(str(match.get(key, "")) for key in _WORDS), match.get("distance", 0)) for match in matches
+        }
+        query = "SELECT list, entry, algorithm, variant, category, distance FROM matches WHERE id=?"
+        if set(self._database.execute(query, (number,))) == wanted:
+            return
+        self._database.execute("DELETE FROM matches WHERE id=?", (number,))
+        self._database.executemany(
+            "INSERT OR REPLACE INTO matches VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((number, *match) for match in sorted(wanted)),
+        )
+
+    def take_notice(self, place: Place, said: Said) -> tuple[int, bool]:
+        """Take in a notice.
+
+        Returns:
+            The number of its case, and whether the notice is new; one that came before changes nothing.
+        """
+        row = self._one("SELECT id FROM notices WHERE digest=?", said.digest)
+        if row is not None:
+            return int(row[0]), False
+        case = self._case_of_notice(place, said) or self._begin(
+            place, NOTICE, said.received, "noticed", said.sender
+        )
+        self._database.execute(
+            "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (said.digest, case.id, said.received, said.imported, said.sender, said.reference, place.url,
+             said.stated),
+        )  # fmt: skip
+        self._database.execute(
+            "UPDATE cases SET noticed=min(coalesce(noticed, ?1), ?1), "
+            "stated=coalesce(min(stated, ?2), ?2, stated), "
+            "url=CASE url WHEN '' THEN ?3 ELSE url END, "
+            "categories=CASE categories WHEN '' THEN ?4 ELSE categories END, sha256=coalesce(sha256, ?5) "
+            "WHERE id=?6",
+            (said.received, said.stated, place.url, said.categories, said.sha256, case.id),
+        )
+        return case.id, True
+
+    def _case_of_notice(self, place: Place, said: Said) -> _Case | None:
+        """The case that a notice is about: one that is open, or whose file was removed since it was sent."""
+        if place.path is not None:
+            parameters: list[object]
+            where, parameters = "path=? AND version=?", [place.path, place.version]
+        else:
+            where, parameters = "path IS NULL AND url<>'' AND url=?", [place.url]
+        row = self._one(f"{_CASE} WHERE {where} ORDER BY id DESC LIMIT 1", *parameters)
+        if row is None:
+            return None
+        case = _Case(*row)
+        ended = case.removed if case.removed is not None else case.closed
+        if ended is not None and ended < said.received:
+            return None
+        self.note(case.id, said.received, "noticed", said.sender)
+        return case
+
+    def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: Place) -> None:
+        """Take in what the custody log says in one line.
+
+        Args:
+            log: identity of the log.
+            line: its number.
+            at: when it was written.
+            kind: of the line.
+            item: id of what is in quarantine.
+            place: where that was found.
+        """
+        number = None
+        if kind == "moved":
+            row = self._one(
+                f"{_CASE} WHERE path=? AND version=? AND found<=? AND (removed IS NULL OR removed>=?) "
+                "ORDER BY removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
+                place.path, place.version, at, at,
+            )  # fmt: skip
+            number = None if row is None else row[0]
+        else:
+            row = self._one(
+                "SELECT id FROM custody WHERE log=? AND item=? AND id IS NOT NULL ORDER BY line DESC LIMIT 1",
+                log,
+                item,
+            )
+            number = None if row is None else row[0]
+        self._database.execute(
+            "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (log, line, at, kind, item, place.path, place.version, number),
+        )
+        if number is not None:
+            self._apply_custody(number, at, kind, item)
+
+    def _apply_custody(self, number: int, at: int, kind: str, item: str) -> None:
+        case = self.case(number)
+        if kind == "moved":
+            self.remove(number, at, QUARANTINED, item)
+        elif kind == "restored":
+            self.note(number, at, kind, item)
+            place = self._one("SELECT path, version FROM cases WHERE id=?", number)
+            if case.how == QUARANTINED and self._open_of(*place) is None:
+                self._database.execute("UPDATE cases SET removed=NULL, how='' WHERE id=?", (number,))
+        else:
+            self.note(number, at, kind, item)
+
+    def _take_loose(self, number: int, place: Place, found: int) -> None:
+        """Follow what the custody log said of a file before there was a case of it."""
+        row = self._one(
+            "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=? "
+            "AND version=? AND at>=? ORDER BY at, line LIMIT 1",
+            place.path, place.version, found,
+        )  # fmt: skip
+        if row is None:
+            return
+        log, line, _, item = row
+        later = self._database.execute(
+            "SELECT at, kind FROM custody WHERE log=? AND item=? AND line>=? ORDER BY line", (log, item, line)
+        ).fetchall()
+        self._database.execute(
+            "UPDATE custody SET id=? WHERE log=? AND item=? AND line>=?", (number, log, item, line)
+        )
+        for at, kind in later:
+            self._apply_custody(number, at, kind, item)
+
+    def remove(self, number: int, at: int, how: str, words: str = "", who: str = "") -> None:
+        """Put down that what a case is about is gone."""
+        self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
+        self.note(number, at, "removed", f"{how} {words}".rstrip(), who)
+
+    def _reopen(self, case: _Case, at: int) -> None:
+        self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))
+        self.note(case.id, at, "reopened")
+
+    def note(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
+        """Add an event to a case."""
+        self._database.execute(
+            "INSERT INTO events (id, at, kind, words, who) VALUES (?, ?, ?, ?, ?)",
+            (number, at, kind, words, who),
+        )
+
+    def case(self, number: int) -> _Case:
+        """A case by its number."""
+        return _Case(*self._one(f"{_CASE} WHERE id=?", number))
+
+    def _open_of(self, path: bytes | None, version: str) -> _Case | None:
+        row = self._one(
+            f"{_CASE} WHERE path=? AND version=? AND removed IS NULL AND closed IS NULL", path, version
+        )
+        return None if row is None else _Case(*row)
+
+    def _one(self, query: str, *parameters: object) -> Any:
+        return self._database.execute(query, parameters).fetchone()
+
+
+def categories_of(matches: list[Any]) -> str:
+    """The categories of entries, as cases have them."""
+    return " ".join(sorted({str(match.get("category")) for match in matches}))

@@ -1,0 +1,119 @@
+"""Brings the ledger up to what the sweeps' state and the custody log say."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hashscan.cases.book import Book, Place
+from hashscan.cases.ledger import Ledger, LedgerError
+from hashscan.errors import OutputError
+from hashscan.quarantine.items import Item, take_in
+from hashscan.quarantine.standing import standing_of
+from hashscan.quarantine.store import read_lines
+from hashscan.scan.state.history import History, Swept
+
+_KINDS = frozenset({"moved", "left", "restored", "released", "withdrawn", "accused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What came of it."""
+
+    new: int
+    """Cases that were not known before."""
+    troubles: tuple[OutputError, ...]
+    """Why the state or the custody log could not be followed; what could be, was."""
+
+
+def sync(ledger: Ledger, state: Path) -> Synced:
+    """Bring the ledger up to date. Killed at any point, it has done nothing, and the next does it all.
+
+    Args:
+        ledger: of the state folder.
+        state: that folder.
+
+    Raises:
+        OutputError: the ledger can't be written.
+    """
+    new, troubles = 0, []
+    for follow in (_follow_state, _follow_custody):
+        try:
+            new += follow(ledger, state)
+        except LedgerError:
+            raise
+        except OutputError as error:
+            troubles.append(error)
+    return Synced(new, tuple(troubles))
+
+
+def _follow_state(ledger: Ledger, state: Path) -> int:
+    with History(state) as now:
+        if not now.identity or now.last <= _followed(ledger, f"state {now.identity}"):
+            return 0
+    # Looked at anew under the lock, or of two at once the later might go back to what was before the other.
+    with ledger.transaction() as database, History(state) as history:
+        source = f"state {history.identity}"
+        since = _followed(ledger, source) + 1
+        for swept in history.sweeps(since):
+            _take_sweep(database, history.identity, swept)
+        book = Book(database)
+        for found in history.findings(since):
+            book.take_finding(history.identity, found)
+        database.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, '')", (source, history.settled))
+        return book.begun
+
+
+def _followed(ledger: Ledger, source: str) -> int:
+    row = ledger.one("SELECT number FROM followed WHERE source=?", source)
+    return 0 if row is None else int(row[0])
+
+
+def _take_sweep(database: sqlite3.Connection, identity: str, swept: Swept) -> None:
+    # One that was killed before its report was begun has no name of its own.
+    name = swept.uuid or f"{identity}/{swept.number}"
+    whole = swept.exit_code is not None and swept.incomplete == "[]"
+    ended = None if swept.exit_code is None else swept.ended
+    database.execute(
+        "INSERT OR REPLACE INTO sweeps (id, uuid, known, shard, started, ended, exit_code, whole, files, "
+        "bytes, verdicts, lists, targets, incomplete) VALUES ((SELECT id FROM sweeps WHERE uuid=?1), "
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        (
+            name, int(swept.known), swept.shard, swept.started, ended, swept.exit_code, int(whole),
+            swept.files, swept.bytes, swept.verdicts, swept.lists, swept.targets, swept.incomplete,
+        ),
+    )  # fmt: skip
+
+
+def _follow_custody(ledger: Ledger, state: Path) -> int:
+    standing = standing_of(state)
+    if standing is None or not standing.head.count or _stands_at(ledger, str(standing.head)):
+        return 0
+    with ledger.transaction() as database:
+        book, items = Book(database), dict[str, Item]()
+        log, since, head = "", 0, ""
+        for line, reached in read_lines(state):
+            if not log:
+                log = reached.digest
+                since = _followed(ledger, f"log {log}")
+            head = str(reached)
+            take_in(items, line)
+            kind = line["type"]
+            if kind not in _KINDS or reached.count <= since:
+                continue
+            item = items[line["item"]]
+            if not item.of_another:
+                at = int(datetime.fromisoformat(line["time"]).timestamp())
+                book.take_custody(log, reached.count, at, kind, item.id, Place(item.path, item.version))
+        if log:
+            database.execute(
+                "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)",
+                (f"log {log}", int(head.split(":")[0]), head),
+            )
+        return book.begun
+
+
+def _stands_at(ledger: Ledger, head: str) -> bool:
+    return ledger.one("SELECT 1 FROM followed WHERE head=?", head) is not None

@@ -1,0 +1,67 @@
+"""A settings file that takes nobody's place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hashscan.errors import UsageError
+from hashscan.lists.durable import PRIVATE_FILE, output_errors, replace_file, sync_folder, temporary_name
+
+_KEPT_MAX = 1000
+
+
+def write_new(path: Path, data: bytes, *, force: bool) -> Path | None:
+    """Write a file where none is, at once, for its owner alone.
+
+    Args:
+        path: its place; the folder is made where only that is missing.
+        data: the content.
+        force: whether a file that is there may be kept aside.
+
+    Returns:
+        The name under which what was there is kept.
+
+    Raises:
+        UsageError: there is a file already.
+        OutputError: it can't be written.
+    """
+    with output_errors(f"{path} can't be written"):
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o755)
+        aside = temporary_name(path)
+        try:
+            replace_file(aside, data, PRIVATE_FILE)
+            return _put(aside, path, force=force)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _put(aside: Path, path: Path, *, force: bool) -> Path | None:
+    """Give a file its name."""
+    try:
+        # Unlike a rename, a link never takes the place of what appears meanwhile.
+        os.link(aside, path)
+    except FileExistsError:
+        if not force:
+            raise UsageError(
+                f"{path} is there already", advice="Name another file, or keep this aside with --force."
+            ) from None
+        kept = _kept(path)
+        aside.replace(path)
+        sync_folder(path.parent)
+        return kept
+    sync_folder(path.parent)
+    return None
+
+
+def _kept(path: Path) -> Path:
+    """Give what is there a second name that is free."""
+    for number in range(_KEPT_MAX):
+        kept = path.with_name(f"{path.name}.bak{number or ''}")
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        return kept
+    raise UsageError(f"there are {_KEPT_MAX} old ones of {path}", advice="Remove some of them.")

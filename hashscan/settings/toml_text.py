@@ -1,0 +1,67 @@
+"""Values as a TOML file has them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def toml_text(value: Any) -> str:
+    """A value in one line.
+
+    Args:
+        value: text, a number, a truth, or lists and tables of such; text may hold anything.
+
+    Returns:
+        What tomllib reads as the same value; bytes that are no text, as the file system has them, are
+        replaced, as TOML can't hold them.
+    """
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() if not math.isfinite(value):
+            return "nan" if math.isnan(value) else f"{'-' if value < 0 else ''}inf"
+        case int() | float():
+            return repr(value)
+        case str():
+            return '"' + "".join(map(_escaped, value)) + '"'
+        case Mapping():
+            inner = ", ".join(f"{toml_key(key)} = {toml_text(one)}" for key, one in value.items())
+            return f"{{ {inner} }}" if inner else "{}"
+        case list() | tuple():
+            return f"[{', '.join(map(toml_text, value))}]"
+    return toml_text(str(value))
+
+
+def toml_key(key: str) -> str:
+    """A key, in quotes where it needs them."""
+    return key if _BARE.fullmatch(key) else toml_text(key)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if character in '"\\':
+        return "\\" + character
+    if 0xD800 <= number <= 0xDFFF:
+        return "\N{REPLACEMENT CHARACTER}"
+    if character.isprintable():
+        return character
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON and TOML can hold it: paths and the like become text, bytes that are no text too."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case bytes():
+            return value.decode("utf-8", "surrogateescape")
+        case Mapping():
+            return {str(key): plain_value(one) for key, one in value.items()}
+        case list() | tuple():
+            return [plain_value(one) for one in value]
+    return str(value)

@@ -11,6 +11,7 @@ import click
 
 from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.completing import list_names
 from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say
 from hashscan.cli.telling import tell_of_pulls
@@ -129,7 +130,7 @@ def add(
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 13, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @click.option(
     "--jitter",
     type=click.FloatRange(0, 86_400),

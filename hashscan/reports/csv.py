@@ -22,6 +22,7 @@ COLUMNS = (
     "because",
     "action",
     "quarantine",
+    "accepted",
     "category",
     "list",
     "entry",
@@ -86,6 +87,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
     match = deciding_match(record)
     digests = get("digests", {})
     picture = get("picture")
+    accepted = get("accepted")
     path = record["path"]
     shown = _cell(whole_path(record))
     return [
@@ -96,6 +98,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
         _cell(get("because", "")),
         _cell(get("action", "")),
         _cell(get("quarantine", {}).get("outcome", "")),
+        "" if accepted is None else _cell(f"until {accepted['until']}: {accepted['reason']}"),
         _cell(match.get("category", "")),
         _cell(match.get("list", "")),
         _cell(match.get("entry", "")),

@@ -202,7 +202,9 @@ def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Al
         words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
         yield Alarm(Kind.INCOMPLETE, (f"incomplete:{name}",), "sweep incomplete", tuple(words))
     else:
-        yield Alarm(Kind.DONE, (f"done:{name}",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked")
+        yield Alarm(
+            Kind.DONE, (f"done:{name}",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked"
+        )
 
 
 def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:

@@ -74,12 +74,25 @@ class Raising:
         made = 0
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         with self._outbox.together():
+            self._outbox.adopt(kinds)
             for alarm in (*others, *self._alarms(now, lists, withdrawn)):
                 if not self._wanted(alarm.kind):
                     continue
                 document = alarm.document(self._host, at)
                 made += self._outbox.add(alarm.keys, int(now), document, kinds) is not None
         return made
+
+    def put_down(self, now: float, alarms: Iterable[Alarm]) -> None:
+        """Keep what happened where nobody is told, for whoever is told by a later command.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+        """
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        with self._outbox.together():
+            self._outbox.prune(int(now))
+            for alarm in alarms:
+                self._outbox.add(alarm.keys, int(now), alarm.document(self._host, at), ())
 
     def _wanted(self, kind: Kind) -> bool:
         return (
@@ -189,7 +202,10 @@ def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Al
         details: whether they may name paths.
     """
     verdicts = outcome.summary.verdicts
-    found = {verdict.value: verdicts[verdict] for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)}
+    found = {
+        verdict.value: verdicts[verdict] - outcome.summary.accepted[verdict]
+        for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)
+    }
     if number := sum(found.values()):
         yield Alarm(
             Kind.FOUND,

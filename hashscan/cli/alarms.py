@@ -13,7 +13,7 @@ import click
 
 from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import HashscanGroup, state_option
-from hashscan.cli.screen import printable, say, show_table
+from hashscan.cli.screen import print_table, printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.alarms import AlarmSettings
 from hashscan.settings.cases import USUAL_DEADLINES
@@ -43,8 +43,7 @@ def list_(as_json: bool, state: Path) -> int:
             line = {**alarm.document, "id": alarm.id, "waits": alarm.waits, "sent": alarm.sent}
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
         return EXIT_CLEAN
-    show_table(
-        "alarms",
+    print_table(
         ("id", "made", "kind", "subject", "sent by", "waits for"),
         (
             (
@@ -53,7 +52,7 @@ def list_(as_json: bool, state: Path) -> int:
                 str(alarm.document["kind"]),
                 str(alarm.document["subject"]),
                 ", ".join(alarm.sent) or "-",
-                ", ".join(alarm.waits) or "-",
+                ", ".join(kind or "anybody" for kind in alarm.waits) or "-",
             )
             for alarm in alarms
         ),

@@ -140,6 +140,20 @@ def test_a_sweep_that_fails_is_told_of_and_is_the_last_run_but_no_success(
     assert "not-there" not in got.read_text()
 
 
+def test_what_failed_where_nobody_is_told_is_told_by_the_next_command_that_tells(
+    run: Run, state: Path, uploads: Path, tmp_path: Path, hook: tuple[str, Path]
+) -> None:
+    """As of a sweep that is kept from the network, or has no list."""
+    program, got = hook
+    assert run("scan", uploads).code == 10
+    assert run("scan", uploads, "--metrics", tmp_path / "hashscan.prom", "--list", "nothing").code == 10
+    assert run("alarms", "send", "--exec", program).code == 0
+    (told,) = given(got)
+    assert "no usable list" in told["subject"]
+    assert run("alarms", "send", "--exec", program).code == 0
+    assert len(given(got)) == 1
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_is_told_of_by_the_next_command(
     run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import (
     Duration,
     HashscanCommand,
@@ -24,6 +25,7 @@ from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import human_bytes, printable, say, show_customers, show_findings, show_standing
+from hashscan.cli.telling import SweepTelling
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
@@ -31,10 +33,14 @@ from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings.acting import BreakerLimits, QuarantineSettings
+from hashscan.settings.cases import USUAL_DEADLINES
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import ReportTarget, SweepSettings
 from hashscan.settings.values import parse_shard, parse_share
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
@@ -56,6 +62,15 @@ class ReportParam(click.ParamType[ReportTarget]):
         if not path:
             self.fail("no file is named.", param, ctx)
         return ReportTarget(form, None if path == "-" else Path(path))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Complete the format where one is begun, else the file."""
+        from click.shell_completion import CompletionItem
+
+        forms = [f"{form}=" for form in REPORT_FORMATS if f"{form}=".startswith(incomplete)]
+        return [CompletionItem(form) for form in forms] or [CompletionItem(incomplete, type="file")]
 
 
 class ShareParam(click.ParamType[float]):
@@ -211,6 +226,7 @@ class ShardParam(click.ParamType[Shard]):
     "--policy, of that only what a rule allows.",
 )
 @quarantine_options
+@alarm_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -249,6 +265,12 @@ def command(
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
+    notify: tuple[tuple[str, ...], ...],
+    notify_on: Any,
+    notify_details: bool,
+    hooks: tuple[tuple[str, ...], ...],
+    syslog: bool,
+    metrics: Path | None,
     **options: Any,
 ) -> int:
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
@@ -274,10 +296,14 @@ def command(
         quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
-    return sweep(settings)
+    alarms = alarms_of(notify, notify_on, notify_details, hooks, syslog, metrics)
+    with SweepTelling(
+        settings.state, alarms, USUAL_DEADLINES, known=settings.known, followed=settings.cluster is None
+    ) as telling:
+        return telling.exits(sweep(settings, telling))
 
 
-def sweep(settings: SweepSettings) -> int:
+def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
     """Run one sweep and tell about it on standard error.
 
     Returns:
@@ -299,6 +325,7 @@ def sweep(settings: SweepSettings) -> int:
         follow(settings.state)
     with Watcher() as watcher:
         outcome = (run_known if settings.known else run_sweep)(settings, watcher)
+    telling.ended(outcome)
     show_findings(watcher.findings, outcome.summary.findings)
     show_customers(watcher.customers)
     show_standing(watcher.standing)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.reports.documents import finding, written
@@ -48,3 +50,18 @@ def test_without_a_state_nothing_else_is_left(tmp_path: Path) -> None:
     done = hashscan("scan", "www", "--no-state", "--list", "demo", "--report", "csv=out.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "www"]
+
+
+def test_a_document_that_fails_costs_nothing_else(tmp_path: Path) -> None:
+    target, folder = tmp_path / "www", tmp_path / "folder"
+    target.mkdir()
+    folder.mkdir()
+    (target / "a.txt").write_text("a")
+    options = ("scan", "www", "--state", "s", "--list", "demo")
+    done = hashscan(*options, "--report", "csv=folder", "--report", "junit=out.xml", cwd=tmp_path)
+    assert done.returncode == 12
+    assert "folder" in done.stderr
+    assert (tmp_path / "out.xml").exists()
+    assert list((tmp_path / "s" / "reports").iterdir()), "the record stays"
+    with closing(sqlite3.connect(tmp_path / "s" / "sweep" / "state.sqlite")) as database:
+        assert database.execute("SELECT exit_code FROM sweeps").fetchall() == [(0,)]

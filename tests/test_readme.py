@@ -41,7 +41,9 @@ NAMES = (
     "reports",
     "policy",
     "quarantine",
+    "statistics",
     "settings",
+    "alarms",
     "speed",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
@@ -56,6 +58,7 @@ SETUP = 3
 COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 
 FOUND = {
+    "hashscan scan /var/www --exec cat --metrics hashscan.prom",
     "hashscan lists pull; hashscan scan --known",
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",

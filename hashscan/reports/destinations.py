@@ -16,16 +16,17 @@ def require_destination(path: Path) -> None:
         UsageError: something is there that no file may replace: root could do so with a device.
         OutputError: it is a folder, or lies in none that can be written to.
     """
-    if path.is_dir():
+    # Not by the path's own methods: for names that are too long these raise.
+    if os.path.isdir(path):
         raise _unwritable(path, errno.EISDIR)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(
             f"{path} is no regular file, and a report would take its place",
             advice="Name a file, or - for standard output.",
         )
     folder = path.parent
-    if not folder.is_dir():
-        raise _unwritable(path, errno.ENOTDIR if folder.exists() else errno.ENOENT)
+    if not os.path.isdir(folder):
+        raise _unwritable(path, errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unwritable(path, errno.EACCES)
 

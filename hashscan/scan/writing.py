@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from hashscan.errors import OutputError, UsageError
+from hashscan.errors import HashscanError, OutputError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
@@ -179,18 +179,31 @@ class Writing:
         )
         for sink in self._sinks:
             sink.finish()
-        self._convert()
         return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, self._places.kept)
 
-    def _convert(self) -> None:
-        """Make what other formats were asked for; the record is safe by now."""
+    def convert(self) -> None:
+        """Make what other formats were asked for, once the record has its name and the state its end.
+
+        Raises:
+            UsageError: the record can't be told in one of them; the others are made all the same.
+            OutputError: one can't be written; likewise.
+        """
         places = self._places
+        failures: list[HashscanError] = []
         with explained(self._context, self._state) as context:
             for made in places.made:
                 assert places.source is not None
-                left_out = convert(Report(places.source, context), REPORT_FORMATS[made.format], made.path)
+                try:
+                    left_out = convert(Report(places.source, context), REPORT_FORMATS[made.format], made.path)
+                except (UsageError, OutputError) as error:
+                    failures.append(error)
+                    continue
                 for reason, number in left_out.items():
                     self._observer.told(f"left out of the {made.format} report: {number} {reason}")
+        for failure in failures[1:]:
+            self._observer.told(str(failure))
+        if failures:
+            raise failures[0]
         if places.passing is not None:
             places.passing.unlink()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.reports.documents import finding, written
@@ -78,3 +80,17 @@ def test_a_sweep_tells_at_its_beginning_where_no_report_can_go(tmp_path: Path) -
         done = hashscan("scan", "www", "--state", "s", "--list", "demo", "--report", report, cwd=tmp_path)
         assert done.returncode == code, done.stderr
         assert "hashscan: 0 files" not in done.stderr
+
+
+def test_a_document_that_fails_costs_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "www"
+    target.mkdir()
+    (target / "a.txt").write_text("a")
+    options = ("scan", "www", "--state", "s", "--list", "demo")
+    done = hashscan(*options, "--report", f"csv={'n' * 300}", "--report", "junit=out.xml", cwd=tmp_path)
+    assert done.returncode == 12
+    assert "File name too long" in done.stderr
+    assert (tmp_path / "out.xml").exists()
+    assert list((tmp_path / "s" / "reports").iterdir()), "the record stays"
+    with closing(sqlite3.connect(tmp_path / "s" / "sweep" / "state.sqlite")) as database:
+        assert database.execute("SELECT exit_code FROM sweeps").fetchall() == [(0,)]

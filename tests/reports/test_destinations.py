@@ -12,7 +12,7 @@ from hashscan.reports.destinations import require_destination
 def test_a_file_that_is_there_or_not(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     (tmp_path / "link").symlink_to("there")
-    for name in ("there", "link", "new"):
+    for name in ("there", "link", "new", "n" * 300):
         require_destination(tmp_path / name)
 
 

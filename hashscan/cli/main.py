@@ -34,7 +34,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hashscan.cli.report",
         "Show reports, make other documents of them, and join those of shards.",
     ),
+    "alarms": (
+        "hashscan.cli.alarms",
+        "Tell persons and programs what was found, and test how they are told.",
+    ),
     "customers": ("hashscan.cli.customers", "Try the rules that say whose files are."),
+    "stats": ("hashscan.cli.stats", "Count checks and detections per day, week or month."),
     "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
     "config": (
         "hashscan.cli.config",

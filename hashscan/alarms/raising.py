@@ -104,10 +104,8 @@ class Raising:
         new = news.new_cases(CASES_NAMED)
         if new is not None:
             yield _found(new, self._described(new.ids))
-        overdue = {f"overdue:{case.id}:{case.times}": case for case in news.overdue(now)}
-        if keys := self._outbox.untold(overdue):
-            cases = [overdue[key] for key in keys]
-            yield _overdue(keys, cases, self._described([case.id for case in cases]))
+        if overdue := news.overdue(now):
+            yield _overdue(overdue, self._described([case.id for case in overdue]))
         for sweep in news.new_sweeps():
             yield from _of_sweep(sweep, now, details=self._details)
         for one in lists:
@@ -245,12 +243,12 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:
     )
 
 
-def _overdue(keys: Sequence[str], cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alarm:
+def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alarm:
     customers = len({case.customer for case in cases if case.customer})
     of = f" of {_many(customers, 'customer')}" if customers else ""
     return Alarm(
         Kind.OVERDUE,
-        tuple(keys),
+        tuple(case.key for case in cases),
         f"{_many(len(cases), 'case')}{of} overdue",
         ("The deadline for removal has passed. See: hashscan cases due",),
         tuple(case.id for case in cases[:CASES_NAMED]),

@@ -14,7 +14,7 @@ import click
 from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import HashscanGroup, state_option
 from hashscan.cli.screen import print_table, printable, say
-from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, EXIT_UNREACHABLE, UsageError
+from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.alarms import AlarmSettings
 from hashscan.settings.cases import USUAL_DEADLINES
 
@@ -75,14 +75,16 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
     What there is to tell comes from the sweeps, cases and lists of the state folder, so that a sweep which
     can't reach the network needs no channel of its own. Exits 13 when an alarm still waits.
     """
-    from hashscan.cli.telling import tell
+    from hashscan.cli.telling import tell_or_fail
 
     alarms = _alarms(options)
-    delivered = tell(state, alarms, USUAL_DEADLINES, at_once=at_once)
-    if not alarms.any_channel:
-        return EXIT_CLEAN
+    if not alarms.any_channel and alarms.metrics is None:
+        raise UsageError(
+            "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
+        )
+    delivered = tell_or_fail(state, alarms, USUAL_DEADLINES, at_once=at_once)
     if delivered is None:
-        return EXIT_OUTPUT
+        return EXIT_CLEAN
     for label in delivered.postponed:
         say(f"hashscan: {label} is left alone for a while, since it has failed; --now tries it at once")
     if delivered.sent:

@@ -42,8 +42,7 @@ def tell(
     others: Sequence[Alarm] = (),
     instead: Sequence[Alarm] = (),
     run: SweepFigures | None = None,
-    at_once: bool = False,
-) -> Delivered | None:
+) -> None:
     """Tell what there is to tell, and write the metrics. Trouble with that is said and stops nobody.
 
     Args:
@@ -54,13 +53,43 @@ def tell(
         others: whatever else there is to tell.
         instead: what is to be told, too, where the ledger can't be used.
         run: a sweep that the ledger may not know of.
+    """
+    if not alarms.any_channel and alarms.metrics is None:
+        return
+    from hashscan.alarms.telling import Teller
+
+    try:
+        tell_or_fail(state, alarms, cases, seen=seen, others=others, run=run)
+    except LockedError as error:
+        _say_trouble(error)
+    except HashscanError as error:
+        _say_trouble(error)
+        _tell_without_state(Teller(alarms, cases), alarms, (*others, *instead), run)
+
+
+def tell_or_fail(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    *,
+    seen: Iterable[ListInfo] = (),
+    others: Sequence[Alarm] = (),
+    run: SweepFigures | None = None,
+    at_once: bool = False,
+) -> Delivered | None:
+    """The same, for whom it is all that they do.
+
+    Args:
+        state, alarms, cases, seen, others, run: see `tell`.
         at_once: try also channels that have failed not long ago.
 
     Returns:
-        What became of the alarms; None where that can't be told.
+        What became of the alarms; None where nobody is told.
+
+    Raises:
+        LockedError: another process delivers alarms, and takes long; what is to be told is kept.
+        OutputError: the ledger, the lists or the metrics' file can't be used.
     """
-    if not alarms.any_channel and alarms.metrics is None:
-        return None
     from hashscan.alarms.gathering import figures_of, list_figures
     from hashscan.alarms.metrics import write_metrics
     from hashscan.alarms.telling import Teller
@@ -70,23 +99,25 @@ def tell(
 
     teller = Teller(alarms, cases)
     delivered = None
-    try:
-        lists = list_figures(state, datetime.now(UTC), seen)
-        with Ledger(state) as ledger:
-            sync(ledger, state)
+    lists = list_figures(state, datetime.now(UTC), seen)
+    with Ledger(state) as ledger:
+        for trouble in sync(ledger, state).troubles:
+            say(f"hashscan: the ledger of cases is not up to date: {printable(str(trouble))}")
+        try:
             if alarms.any_channel:
                 delivered = teller.tell(ledger, state, lists, others, at_once=at_once)
                 say_delivered(delivered)
             elif others:
                 teller.put_down(ledger, others)
+        finally:
             if alarms.metrics is not None:
                 figures = figures_of(ledger, state, Clock(cases), time.time(), lists)
                 write_metrics(alarms.metrics, figures.with_run(run))
-    except HashscanError as error:
-        say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
-        if delivered is None:
-            _tell_without_state(teller, alarms, (*others, *instead), run)
     return delivered
+
+
+def _say_trouble(error: HashscanError) -> None:
+    say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
 
 
 def tell_of_pulls(state: Path, alarms: AlarmSettings, troubles: Iterable[tuple[str, HashscanError]]) -> None:
@@ -138,7 +169,7 @@ def _tell_without_state(
         if alarms.metrics is not None:
             write_metrics(alarms.metrics, Figures().with_run(run))
     except HashscanError as error:
-        say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+        _say_trouble(error)
 
 
 def say_delivered(delivered: Delivered) -> None:

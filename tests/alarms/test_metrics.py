@@ -130,7 +130,7 @@ def test_numbers_of_any_kind_in_an_older_file(tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("place", ["docs/alarms.md", "examples/prometheus/hashscan.rules.yml"])
 def test_what_pages_and_rules_name_is_there(place: str) -> None:
     text = (ROOT / place).read_text(encoding="utf-8")
-    named = {name for name in re.findall(r"\bhashscan_[a-z_]+", text)}
+    named = set(re.findall(r"\bhashscan_[a-z_]+", text))
     written = {name.partition(",")[0] for name in read(rendered(FULL))}
     assert named
     assert named <= written

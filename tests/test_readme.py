@@ -37,8 +37,11 @@ NAMES = (
     "scale",
     "neighbour",
     "state",
+    "authorities",
+    "reports",
     "policy",
     "quarantine",
+    "statistics",
     "settings",
     "speed",
 )
@@ -58,6 +61,7 @@ FOUND = {
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
     "hashscan scan /var/www --report found.jsonl",
+    "hashscan scan /var/www --report found.jsonl --report csv=found.csv --report html=found.html",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
     "hashscan check photo.jpg",
     "hashscan check photo.jpg --policy policy.toml",
@@ -73,6 +77,7 @@ ON_CLUSTER = (
     "--cluster-ca ca.pem --cluster-cert host.pem --cluster-key host.key"
 )
 FOUND.add(ON_CLUSTER)
+FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report xarf=told.xarf.jsonl")
 
 LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
 """How commands begin that go on until they are stopped, and what they say when they are ready."""
@@ -120,7 +125,8 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "more.csv").write_text(csv.replace("ours", "more"))
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
-    (here / "policy.toml").write_text(policy_example())
+    (here / "policy.toml").write_text(example_of("policy"))
+    (here / "reporting.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
@@ -185,9 +191,9 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     assert (here / "hashscan.jsonl").read_text().splitlines()[-1].startswith('{"type":"summary"')
 
 
-def policy_example() -> str:
-    """The table that the page shows."""
-    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+def example_of(name: str) -> str:
+    """The settings that a page shows."""
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)\n```", page, re.DOTALL)
     return example
 

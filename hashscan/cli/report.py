@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.accept import accept
-from hashscan.cli.base import HashscanGroup
+from hashscan.cli.base import HashscanGroup, state_option
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
 from hashscan.cli.showing import show
@@ -47,6 +47,7 @@ def _explained_formats(command: F) -> F:
 )
 @site_option
 @reporter_option
+@state_option
 @_explained_formats
 def convert(
     report: Path,
@@ -54,17 +55,21 @@ def convert(
     output: Path,
     site_rules: tuple[SiteRule, ...] | None,
     reporter: Reporter | None,
+    state: Path,
 ) -> int:
-    """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it."""
+    """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it.
+
+    Digests, which reports to authorities need, come from the report if it has them, and else from --state.
+    """
     from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
-    from hashscan.scan.explaining import context_of
+    from hashscan.scan.explaining import context_of, explained
 
-    left_out = write(
-        Report(report, context_of(site_rules or (), reporter)),
-        REPORT_FORMATS[form],
-        None if str(output) == "-" else output,
-    )
+    destination = None if str(output) == "-" else output
+    chosen = REPORT_FORMATS[form]
+    bare = context_of(site_rules or (), reporter)
+    with explained(bare, state if chosen.needs_digests else None) as context:
+        left_out = write(Report(report, context), chosen, destination)
     for reason, number in left_out.items():
         say(f"hashscan: left out: {number} {reason}")
     return EXIT_CLEAN

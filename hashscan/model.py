@@ -275,6 +275,24 @@ class PolicyRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedMatch:
+    """What one entry says of one content, accepted for a time by whoever looked into it."""
+
+    list_name: str
+    entry_id: str
+    sha256: str
+    """Of the content, in hex."""
+    reason: str
+    """In the words of whoever accepted it: one printable line."""
+    until: str
+    """First moment at which it is accepted no more; UTC in whole seconds, RFC 3339."""
+    by: str
+    """The user who accepted it."""
+    since: str
+    """When; in the form of `until`."""
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerRule:
     """Which files and objects are whose; the first that applies says it.
 

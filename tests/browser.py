@@ -59,7 +59,12 @@ def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
     page = context.new_page()
     page.on("console", lambda message: trouble.append(message.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("dialog", lambda dialog: trouble.append(dialog.message))
+
+    def dismiss(dialog: Any) -> None:
+        trouble.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.on("request", lambda request: trouble.append(request.url) if request.url != path.as_uri() else None)
     try:
         page.goto(path.as_uri())

@@ -25,5 +25,55 @@
       for (const other of boxes.slice(at + 1)) if (touch(box, other)) odd.push(`neighbours overlap in ${group.tagName}`);
     });
   }
-  return odd;
+  // Every line of text, and every control, by itself.
+  const boxes = [];
+  const isHidden = (element) => {
+    for (let at = element; at && at !== document.body; at = at.parentElement) {
+      const style = getComputedStyle(at);
+      if (style.clipPath !== "none" || style.visibility === "hidden") return true;
+      if (at.classList.contains("skip")) return true;
+    }
+    return false;
+  };
+  const scrolls = (element) => {
+    const outer = element.closest(".wide");
+    return outer && getComputedStyle(outer).overflowX === "auto";
+  };
+  const add = (element, rectangle, words) => {
+    if (rectangle.width < 1 || rectangle.height < 1) return;
+    const {left, right, top, bottom} = rectangle;
+    const isOutside = left < -1 || right > innerWidth + 1;
+    if (isOutside && !scrolls(element)) odd.push(`outside the window: ${words}`);
+    boxes.push({element, left, right, top, bottom, words});
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || element.closest("script, style, select") || isHidden(element)) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const rectangle of range.getClientRects()) add(element, rectangle, node.data.trim().slice(0, 60));
+  }
+  for (const element of document.querySelectorAll("input, select, svg, button")) {
+    if (!isHidden(element)) add(element, element.getBoundingClientRect(), element.outerHTML.slice(0, 60));
+  }
+  boxes.sort((a, b) => a.top - b.top);
+  const across = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left);
+  const down = (a, b) => Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+  boxes.forEach((a, index) => {
+    for (let other = index + 1; other < boxes.length && boxes[other].top < a.bottom; other += 1) {
+      const b = boxes[other];
+      if (a.element.contains(b.element) || b.element.contains(a.element)) continue;
+      if (across(a, b) > 1 && down(a, b) > 4) odd.push(`${a.words} lies over ${b.words}`);
+    }
+  });
+  for (const element of document.querySelectorAll("body *")) {
+    const style = getComputedStyle(element);
+    if (style.overflowX === "visible" || scrolls(element) || isHidden(element)) continue;
+    if (element.closest("svg, input, select")) continue;
+    if (element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 1) {
+      odd.push(`cut off: ${element.outerHTML.slice(0, 60)}`);
+    }
+  }
+  return odd.slice(0, 20);
 }

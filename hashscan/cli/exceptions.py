@@ -130,7 +130,7 @@ def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, 
         raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
     # All are looked for before anything changes.
     for list_name, entry in [_accusing(entry_id, lists, state, now) for entry_id in entry_ids]:
-        excepted = made_exception(list_name, entry, reason, end, _user(), now)
+        excepted = made_exception(list_name, entry, reason, end, user(), now)
         before = add_exception(state, excepted)
         say(
             f"hashscan: entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
@@ -188,7 +188,7 @@ def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) ->
     return found[0]
 
 
-def _user() -> str:
+def user() -> str:
     """Who gives this command: the user behind sudo where there is one."""
     name = os.environ.get("SUDO_USER")
     if not name:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hashscan.cli.accept import accept
 from hashscan.cli.base import HashscanGroup
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
@@ -67,6 +68,9 @@ def convert(
     for reason, number in left_out.items():
         say(f"hashscan: left out: {number} {reason}")
     return EXIT_CLEAN
+
+
+command.add_command(accept)
 
 
 @command.command(exit_codes=(0, 1, 2, 3, 4, 11, 12, 70))

@@ -24,7 +24,7 @@ from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import human_bytes, printable, say, show_customers, show_findings, show_standing
-from hashscan.errors import EXIT_MEANINGS, UsageError
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
 from hashscan.scan.background import step_back
@@ -183,6 +183,13 @@ class ShardParam(click.ParamType[Shard]):
     "themselves. DANGER: whoever owns a file can then exchange its content unseen: its mtime can be set.",
 )
 @fail_on_option
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Findings that are accepted for now, as `hashscan report accept` writes them: they are reported as "
+    "ever, and alone don't make the exit code 1.",
+)
 @click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
 @click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
 @matching_options
@@ -300,11 +307,17 @@ def sweep(settings: SweepSettings) -> int:
     part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
     unread = outcome.summary.recalled
     unchanged = f" ({unread} of them unchanged)" if unread and not settings.known else ""
+    meaning = EXIT_MEANINGS[outcome.exit_code]
+    if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
+        meaning += ", but what is accepted"
     say(
         f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
         f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
-        f"exit {outcome.exit_code} ({EXIT_MEANINGS[outcome.exit_code]})"
+        f"exit {outcome.exit_code} ({meaning})"
     )
+    if settings.baseline is not None:
+        number = outcome.summary.accepted.total()
+        say(f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}")
     if settings.files_from is not None and not outcome.summary.files:
         where = "" if settings.shard is None else " of this shard"
         say(f"hashscan: --files-from named no file{where}, so there was nothing to check")

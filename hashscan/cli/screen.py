@@ -117,7 +117,9 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
 
 
 def _verdict_of(finding: Mapping[str, Any]) -> str:
-    """The verdict, and what came of an attempt to move the file."""
+    """The verdict, and what came of an attempt to move the file, or whether it is accepted."""
+    if "accepted" in finding:
+        return f"{finding['verdict']}, accepted"
     outcome = finding.get("quarantine", {}).get("outcome")
     if outcome is None:
         return str(finding["verdict"])

@@ -118,6 +118,7 @@ def sweep_record(
     policy: Record,
     breaker: Record,
     cluster: Record | None = None,
+    baseline: Record | None = None,
     known: bool = False,
 ) -> Record:
     """The first record: what was asked for, and with what; where a cluster does the work, which one.
@@ -153,6 +154,7 @@ def sweep_record(
         "fail_on": fail_on,
         "strict": strict,
         "breaker": dict(breaker),
+        **({"baseline": dict(baseline)} if baseline else {}),
         "started": started,
         **({"cluster": dict(cluster)} if cluster else {}),
     }

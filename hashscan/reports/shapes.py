@@ -22,7 +22,9 @@ _FIELDS: dict[str, type] = {
         int,
     ),
     **dict.fromkeys(("matches", "targets", "lists", "incomplete"), list),
-    **dict.fromkeys(("digests", "quarantine", "picture", "verdicts", "reasons", "folders_not_entered"), dict),
+    **dict.fromkeys(
+        ("digests", "quarantine", "picture", "verdicts", "reasons", "folders_not_entered", "accepted"), dict
+    ),
     "strict": bool,
 }
 _MATCH: dict[str, type] = {

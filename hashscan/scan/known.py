@@ -17,6 +17,7 @@ from hashscan.lists.store import ListStore
 from hashscan.quarantine.alarm import alarm
 from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
+from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.lock import SweepLock
@@ -38,7 +39,13 @@ class _Run:
     """Goes through what is known; iterating gives the records of everything that is not clean."""
 
     def __init__(
-        self, known: KnownFiles, targets: Sequence[bytes], observer: Observer, *, with_digests: bool
+        self,
+        known: KnownFiles,
+        targets: Sequence[bytes],
+        observer: Observer,
+        accepting: Accepting,
+        *,
+        with_digests: bool,
     ) -> None:
         self.summary = Summary()
         self.standing = 0
@@ -47,6 +54,7 @@ class _Run:
         self._known = known
         self._targets = targets
         self._observer = observer
+        self._accepting = accepting
         self._with_digests = with_digests
 
     def stop(self) -> None:
@@ -62,7 +70,10 @@ class _Run:
         for answer in self._known.answers(self._targets, self.summary):
             self._observer.tick()
             if answer is not None:
-                yield known_record(answer.path, answer.result, answer.item, with_digests=self._with_digests)
+                record = known_record(
+                    answer.path, answer.result, answer.item, with_digests=self._with_digests
+                )
+                yield self._accepting.applied(record, answer.result, self.summary)
             if self.stopped:
                 return
         for record in self._known.standing(self._targets):
@@ -82,6 +93,9 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
     identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
     # What is known of a target may be asked when it isn't there.
     targets = [target if b"://" in target else os.path.realpath(target) for target in settings.targets]
+    accepting = Accepting.of(settings.baseline, started, settings.fail_on)
+    for words in accepting.said_before():
+        observer.told(words)
     with ExitStack() as stack:
         stack.enter_context(SweepLock(settings.state))
         opened = stack.enter_context(ListStore(settings.state / "lists").open(settings.lists, started))
@@ -133,11 +147,12 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             started=started.isoformat(),
             policy=policy_fields(settings.policy),
             breaker=limits_fields(settings.breaker),
+            baseline=accepting.fields(),
             known=True,
         )
         emit(begun)
         known.begin(begun)
-        run = _Run(known, targets, observer, with_digests=settings.with_digests)
+        run = _Run(known, targets, observer, accepting, with_digests=settings.with_digests)
         observer.begun(run)
         for record in run:
             emit(record)

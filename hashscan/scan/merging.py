@@ -63,7 +63,7 @@ def merge_reports(paths: Sequence[Path], sink: ReportSink) -> Merged:
                     sink.write(record)
             total.take(report.counted.fields() if report.summary is None else report.summary)
         settlement.settle()
-        total.hold(settlement.held)
+        total.hold(settlement.last_held())
         if settlement.changed or sink.destination is None:
             sink.settle(settlement.records())
         return _conclude(reports, total, settlement, sink)

@@ -13,6 +13,8 @@ from dataclasses import replace
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.records import folder_record, lost_record, result_record, silent_change_record
+from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
+from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -49,6 +51,8 @@ class Sweep:
         own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
         memory: SweepMemory | None = None,
+        accepting: Accepting = NOTHING_ACCEPTED,
+        customers: Customers = NO_CUSTOMERS,
         deadline: float | None = None,
     ) -> None:
         """Get ready for a run.
@@ -60,6 +64,8 @@ class Sweep:
             own: device and inode of files that the sweep itself writes.
             tick: called often.
             memory: what earlier sweeps remember, and this one is to.
+            accepting: which findings are accepted.
+            customers: whose files are, for what is remembered.
             deadline: when to hand out no more, by the monotonic clock.
         """
         self.listed = False
@@ -72,6 +78,8 @@ class Sweep:
         self._own = own
         self._tick = tick
         self._memory = memory
+        self._accepting = accepting
+        self._customers = customers
         self._later = Spool()
         self._links = LinkMemory()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
@@ -295,6 +303,8 @@ class Sweep:
             return
         path = shown_path(batch.target, batch.folder, item.name)
         if self._memory is not None:
-            self._memory.judged(path, item, result)
+            uid = None if item.stat.of_object else item.stat.uid
+            self._memory.judged(path, item, result, self._customers.of(path, uid))
         if not clean:
-            yield result_record(path, result, with_digests=self._with_digests, item=item)
+            record = result_record(path, result, with_digests=self._with_digests, item=item)
+            yield self._accepting.applied(record, result, self.summary)

@@ -23,6 +23,7 @@ SAME: Mapping[str, str] = {
     "policy": "followed another policy than the second",
     "fail_on": "differs from the second in --fail-on",
     "strict": "differs from the second in --strict",
+    "baseline": "accepted other findings than the second",
     "breaker": "differs from the second in --breaker-owners or --breaker-files",
 }
 """What must be the same in all shards of one sweep, and what is said of one where it isn't."""

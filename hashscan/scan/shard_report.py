@@ -109,6 +109,11 @@ class ShardReport:
         said = Summary()
         said.take(summary)
         said.verdicts[Verdict.CLEAN] = 0
+        if said.accepted != self.counted.accepted:
+            raise UsageError(
+                f"the summary of {self.path} accepts other findings than its records",
+                advice="It is damaged; sweep that shard again.",
+            )
         if +said.verdicts != +self.counted.verdicts or +said.folder_reasons != +self.counted.folder_reasons:
             raise UsageError(
                 f"the summary of {self.path} counts other records than there are",
@@ -192,6 +197,10 @@ def _count(counted: Summary, record: Record) -> None:
     if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
         raise WrongValueError("its verdict is of another type")
     counted.count(verdict, None if reason is None else Reason(text(reason)))
+    if "accepted" in record and verdict in FINDINGS:
+        for key in ("reason", "until"):
+            text(table(record["accepted"])[key])
+        counted.accept(verdict)
     categories = [_category(table(match)) for match in array(record.get("matches", []))]
     if verdict in FINDINGS:
         text(record["because"])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
 from hashscan.model import FileResult, FolderReason, ListInfo, Reason, SandboxLevel, TrustState, Verdict
+from hashscan.reports.base import Record
 from hashscan.scan.values import number, table
 from hashscan.sources.base import Passed
 
@@ -31,6 +32,8 @@ class Summary:
         """Files that were not read, since they have not changed since they were."""
         self.low_quality = 0
         self.test_findings = 0
+        self.accepted: Counter[Verdict] = Counter()
+        """Findings that a baseline accepts; they are counted under their verdicts all the same."""
         self.sandbox: SandboxLevel | None = None
         self.empty_targets = 0
 
@@ -62,10 +65,20 @@ class Summary:
         if reason is not None:
             self.reasons[verdict, reason] += 1
 
-    def hold(self, files: int) -> None:
-        """Count files as held that were counted as matches."""
-        self.verdicts[Verdict.MATCH] -= files
-        self.verdicts[Verdict.HELD] += files
+    def accept(self, verdict: Verdict) -> None:
+        """Count one finding as accepted that is counted under its verdict."""
+        self.accepted[verdict] += 1
+
+    def hold(self, records: Iterable[Record]) -> None:
+        """Count findings as held that were counted as matches.
+
+        Args:
+            records: of these.
+        """
+        for record in records:
+            for counts in (self.verdicts, *((self.accepted,) if "accepted" in record else ())):
+                counts[Verdict.MATCH] -= 1
+                counts[Verdict.HELD] += 1
 
     def close_folder(self, reason: FolderReason) -> None:
         """Count a folder that could not be entered."""
@@ -95,6 +108,8 @@ class Summary:
         self.passed.update({key: number(passed[key]) for key in PASSED})
         self.empty_targets = max(self.empty_targets, number(fields["empty_targets"]))
         self.test_findings += number(fields["test_findings"])
+        accepted = table(fields.get("accepted", {}))
+        self.accepted.update({Verdict(name): number(n) for name, n in accepted.items()})
         self.low_quality += number(fields["low_quality_pictures"])
         self.bytes_read += number(fields["bytes"])
         self.recalled += number(fields["unchanged"])
@@ -121,8 +136,10 @@ class Summary:
         """Whether there is something that the exit code must say."""
         if fail_on == "never":
             return False
-        acting = self.verdicts[Verdict.MATCH] + self.verdicts[Verdict.HELD]
-        return acting > 0 or (fail_on == "review" and self.verdicts[Verdict.REVIEW] > 0)
+        new = self.verdicts.copy()
+        new.subtract(self.accepted)
+        acting = new[Verdict.MATCH] + new[Verdict.HELD]
+        return acting > 0 or (fail_on == "review" and new[Verdict.REVIEW] > 0)
 
     def exit_code(self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool) -> int:
         """The exit code of a sweep that ran to its end."""
@@ -143,6 +160,7 @@ class Summary:
             "empty_targets": self.empty_targets,
             "passed": {key: self.passed[key] for key in PASSED},
             "test_findings": self.test_findings,
+            **({"accepted": {v.value: n for v, n in self.accepted.items() if n}} if self.accepted else {}),
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
             "unchanged": self.recalled,

@@ -21,7 +21,9 @@ from hashscan.model import ListInfo
 from hashscan.quarantine.alarm import Alarm, alarm
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields
+from hashscan.scan.customers import Customers
 from hashscan.scan.evidence import kept_evidence, mover_of, quarantine_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.load import LoadGate
@@ -90,6 +92,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
     started = datetime.now(UTC)
     clock = time.monotonic()
     deadline = None if settings.time_budget is None else clock + settings.time_budget
+    accepting = Accepting.of(settings.baseline, started, settings.fail_on)
+    for words in accepting.said_before():
+        observer.told(words)
     with ExitStack() as stack:
         if settings.state is not None:
             # First of all, because it makes the folder, which must be known to be left out.
@@ -178,6 +183,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 started=started.isoformat(),
                 policy=policy_fields(settings.policy),
                 breaker=limits_fields(settings.breaker),
+                baseline=accepting.fields(),
                 cluster=pool.fields(),
             )
             emit(begun)
@@ -190,6 +196,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 own=writing.identities,
                 tick=_ticker(pool, gate, observer),
                 memory=memory,
+                accepting=accepting,
+                customers=Customers(settings.customers),
                 deadline=deadline,
             )
             observer.begun(run)
@@ -199,6 +207,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             failure, cluster = pool.failure, pool.fields()
         summary = run.summary
         whole = not run.cut_short and not failure
+        if whole and shard is None and settings.files_from is None:
+            for words in accepting.said_after():
+                observer.told(words)
         ending = Ending([], [])
         if memory is not None:
             ending = memory.finish(

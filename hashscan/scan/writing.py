@@ -121,7 +121,7 @@ class Writing:
         """
         settlement = self._settlement
         settlement.settle(act)
-        summary.hold(settlement.held)
+        summary.hold(settlement.last_held())
         self._settled = True
         # A file has had the first words already, and standard output nothing yet.
         for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):

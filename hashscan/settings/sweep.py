@@ -74,6 +74,8 @@ class SweepSettings:
     breaker: BreakerLimits = USUAL_LIMITS
     quarantine: QuarantineSettings | None = None
     """None moves nothing."""
+    baseline: Path | None = None
+    """File of findings that are accepted, and so don't make the sweep fail."""
     customers: tuple[CustomerRule, ...] = ()
     """Whose files are; the first rule that applies says it."""
     sites: tuple[SiteRule, ...] = ()
@@ -121,6 +123,8 @@ class SweepSettings:
              "is found by `hashscan quarantine add`."),
             ("--cluster", self.cluster, "Move what it finds by `hashscan quarantine add REPORT` where the "
              "files are."),
+            ("--baseline", self.baseline, "What is accepted is not moved: except the entries with `hashscan "
+             "lists except`, or sweep without the former."),
             ("--known", self.known or None, "Move what it finds by `hashscan quarantine add REPORT`, which "
              "looks at the files first."),
             ("--weak-change-check", self.weak_change_check or None, "What is moved must still be what was "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,11 +48,14 @@ def settings(homes: Path, tmp_path: Path) -> Path:
 
 
 def test_findings_say_whose_they_are(
-    run: Run, homes: Path, settings: Path, local_list: str, tmp_path: Path
+    run: Run, homes: Path, settings: Path, local_list: str, state: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.jsonl"
     ran = run("--config", settings, "scan", homes, "--report", report, "--report", "-")
     assert ran.code == 1
+    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+        kept = database.execute("SELECT customer FROM findings ORDER BY path").fetchall()
+    assert kept == [("alice",), ("bob",), ("",)]
     expected = {"alice/www/a b.jpg": "alice", "bob/www/a b.jpg": "bob", "lost.jpg": None}
     for lines in (ran.lines, run("--config", settings, "scan", "--known", "--report", "-").lines):
         found = {

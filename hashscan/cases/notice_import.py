@@ -59,7 +59,8 @@ def import_notices(
     while trouble is None:
         some: list[Notice] = []
         try:
-            some.extend(islice(notices, _TOGETHER))
+            for notice in islice(notices, _TOGETHER):
+                some.append(notice)
         except NoticeError as error:
             trouble = error
         if not some and trouble is None:

@@ -23,6 +23,7 @@ from hashscan.scan.state.history import Found
 from hashscan.scan.state.listings import wrapped
 
 _FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
+_OF_LISTS = ("name", "state", "version", "entries", "expires")
 _UNCHECKED = frozenset({"unreadable", "undecoded", "skipped", "standing"})
 
 
@@ -42,8 +43,8 @@ class Imported:
 def import_report(ledger: Ledger, path: Path) -> Imported:
     """Take over a report: all of it or, where this is killed, nothing.
 
-    Cases that only earlier reports of the same sweep tell of (same machine, targets, options) end where a whole
-    report doesn't have them any more.
+    Cases that earlier reports of the same sweep tell of (same machine, targets, options) end where a whole one
+    doesn't have them any more.
 
     Args:
         ledger: takes it.
@@ -139,7 +140,12 @@ def _found(record: Record, at: int) -> Found:
         json.dumps(matches if isinstance(matches, list) else []),
         _text(record, "customer"),
         _sha256(record.get("digests")),
-        *(_number(record, key) for key in ("uid", "device", "inode", "size", "mtime_ns", "ctime_ns")),
+        _number(record, "uid"),
+        _number(record, "device"),
+        _number(record, "inode"),
+        _number(record, "size"),
+        _number(record, "mtime_ns"),
+        _number(record, "ctime_ns"),
         _text(record, "etag"),
     )
 
@@ -180,12 +186,7 @@ def _put_sweep(database: sqlite3.Connection, sweep: Record, summary: Record | No
             int(told.get("files", 0)),
             int(told.get("bytes", 0)),
             json.dumps(told.get("verdicts", {})),
-            json.dumps(
-                [
-                    {k: i.get(k) for k in ("name", "state", "version", "entries", "expires")}
-                    for i in sweep["lists"]
-                ]
-            ),
+            json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in sweep["lists"]]),
             json.dumps(sweep["targets"]),
             json.dumps(told.get("incomplete", [])),
         ),

@@ -91,17 +91,14 @@ def csv_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
 
 def _row(values: list[Any]) -> str:
     buffer = StringIO()
-    csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC).writerow(
-        [
-            cell(value)
-            if isinstance(value, str)
-            else str(value).lower()
-            if isinstance(value, bool)
-            else value
-            for value in values
-        ]
-    )
+    csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC).writerow(map(_value, values))
     return buffer.getvalue()
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return cell(value) if isinstance(value, str) else value
 
 
 def clock_words(seconds: float) -> str:

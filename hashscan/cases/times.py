@@ -38,7 +38,8 @@ def months(cases: Iterable[Case]) -> Iterator[Month]:
         hours: list[float] = []
         in_time = late = 0
         for case in group:
-            assert case.hours is not None and case.removed is not None
+            assert case.hours is not None
+            assert case.removed is not None
             hours.append(case.hours)
             if case.due is not None:
                 in_time += case.removed <= case.due

@@ -56,8 +56,8 @@ def import_(
     """Make cases of notices (a CSV table, XARF, or an e-mail with XARF), or of what a report has found.
 
     The web addresses in notices are turned into paths by the [[site]] tables of the settings. A notice that
-    came before makes no second case; one about a file that has a case joins it. Reports (JSON Lines) are those
-    of `scan --cluster`, of `report merge`, or of other machines.
+    came before makes no second case; one about a file that has a case joins it. Reports (JSON Lines) are
+    those of `scan --cluster`, of `report merge`, or of other machines.
     """
     from hashscan.scan.customers import Customers
     from hashscan.scan.sites import Sites
@@ -92,7 +92,8 @@ def _take_report(ledger: Ledger, path: Path) -> None:
         say(f"hashscan: {shown}: this sweep is known already")
     else:
         say(
-            f"hashscan: {shown}: {came.findings} findings, {came.new} new cases, {came.removed} not found again"
+            f"hashscan: {shown}: {came.findings} findings, {came.new} new cases, "
+            f"{came.removed} not found again"
         )
 
 

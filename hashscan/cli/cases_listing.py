@@ -78,7 +78,8 @@ def _is_wanted(case: Case, only: str, now: float) -> bool:
 
 
 def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
-    rows, more = [], 0
+    rows: list[tuple[str, ...]] = []
+    more = 0
     for case in cases:
         if len(rows) < limit:
             rows.append((str(case.id), case.state, case.verdict, _categories(case), case.customer or "-",

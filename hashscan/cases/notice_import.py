@@ -60,7 +60,7 @@ def import_notices(
         some: list[Notice] = []
         try:
             for notice in islice(notices, _TOGETHER):
-                some.append(notice)
+                some.append(notice)  # noqa: PERF402 - a fault must not take those before it along
         except NoticeError as error:
             trouble = error
         if not some and trouble is None:

@@ -43,8 +43,8 @@ class Imported:
 def import_report(ledger: Ledger, path: Path) -> Imported:
     """Take over a report: all of it or, where this is killed, nothing.
 
-    Cases that earlier reports of the same sweep tell of (same machine, targets, options) end where a whole one
-    doesn't have them any more.
+    Cases that earlier reports of the same sweep tell of (same machine, targets, options) end where a whole
+    one doesn't have them any more.
 
     Args:
         ledger: takes it.

@@ -22,6 +22,7 @@ COLUMNS = (
     "because",
     "action",
     "quarantine",
+    "accepted",
     "category",
     "list",
     "entry",
@@ -86,6 +87,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
     match = deciding_match(record)
     digests = get("digests", {})
     picture = get("picture")
+    accepted = get("accepted")
     path = record["path"]
     shown = cell(whole_path(record))
     return [
@@ -96,6 +98,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
         cell(get("because", "")),
         cell(get("action", "")),
         cell(get("quarantine", {}).get("outcome", "")),
+        "" if accepted is None else cell(f"until {accepted['until']}: {accepted['reason']}"),
         cell(match.get("category", "")),
         cell(match.get("list", "")),
         cell(match.get("entry", "")),

@@ -81,6 +81,8 @@ class _Outcomes:
 
     def of(self, record: Record) -> str:
         """The element that says it."""
+        if "accepted" in record:
+            return _SKIPPED
         match record["type"], verdict_of(record):
             case _, Verdict.MATCH | Verdict.HELD:
                 return _FAILURE

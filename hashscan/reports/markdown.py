@@ -85,6 +85,8 @@ def _sentence(report: Report) -> str:
     if summary is None:
         return f"{words}. It was killed before its end."
     code = summary.get("exit_code", 0)
+    if accepted := sum(summary.get("accepted", {}).values()):
+        words += f". Of what was found, {accepted} are accepted by the baseline"
     return f"{words}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
 
 
@@ -109,7 +111,9 @@ def _findings(told: Overview) -> Iterator[str]:
 
 
 def _finding(record: Record, with_customers: bool) -> list[str]:
-    verdict = verdict_of(record) + (" (stands)" if record["type"] == STANDING else "")
+    verdict = verdict_of(record)
+    if record["type"] == STANDING or "accepted" in record:
+        verdict += " (stands)" if record["type"] == STANDING else " (accepted)"
     customer = [_code(record.get("customer", ""))] if with_customers else []
     return [
         verdict,

@@ -100,7 +100,7 @@ def _result(record: Record) -> dict[str, Any]:
         "partialFingerprints": {"primaryLocationLineHash": _fingerprint(path, record, match)},
         "properties": properties,
     }
-    if verdict == Verdict.HELD:
+    if verdict == Verdict.HELD or "accepted" in record:
         result["suppressions"] = [_suppression(record, match)]
     return result
 
@@ -113,8 +113,8 @@ def _fingerprint(path: bytes, record: Record, match: Mapping[str, Any]) -> str:
 
 
 def _suppression(record: Record, match: Mapping[str, Any]) -> dict[str, Any]:
-    """Accepted is what a person has excepted; the rest is held until somebody has looked."""
-    status = "accepted" if "excepted" in match else "underReview"
+    """Accepted is what a person has accepted or excepted; the rest is held until somebody has looked."""
+    status = "accepted" if "accepted" in record or "excepted" in match else "underReview"
     return {"kind": "external", "status": status, "justification": printable(reason_of(record))}
 
 

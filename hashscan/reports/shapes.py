@@ -33,6 +33,7 @@ _MATCH: dict[str, type] = {
     "excepted": dict,
 }
 _LISTED: dict[str, type] = {"name": str, "state": str, "version": int, "entries": int, "problem": str}
+_ACCEPTED: dict[str, type] = {"reason": str, "until": str}
 _PICTURE: dict[str, type] = {"format": str, "width": int, "height": int}
 
 _WITHOUT_PATH = frozenset({"sweep", "summary"})
@@ -74,6 +75,11 @@ def require_shape(record: Record) -> None:
         _require_values(record.get("folders_not_entered", {}), int)
         for reasons in record.get("reasons", {}).values():
             _require_values(reasons, int)
+    if "accepted" in record:
+        if kind == "summary":
+            _require_values(record["accepted"], int)
+        else:
+            _require_all(record["accepted"], _ACCEPTED)
     for words in record.get("incomplete", ()):
         if type(words) is not str:
             raise ValueError("a text is none")

@@ -57,7 +57,9 @@ def reason_of(record: Record) -> str:
     if kind == CHANGED:
         return "its content is another than it was, though it seemed unchanged"
     if "because" in record:
-        return str(record["because"])
+        accepted = record.get("accepted")
+        words = "" if accepted is None else f"; accepted until {accepted['until']}: {accepted['reason']}"
+        return f"{record['because']}{words}"
     reason = str(record.get("reason", ""))
     return f"{reason}: {record['detail']}" if "detail" in record else reason
 

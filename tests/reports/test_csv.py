@@ -42,8 +42,9 @@ def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
     first, second = rows(written(tmp_path / "r.jsonl", [record, standing]))
     assert first == {
         "record": "finding", "verdict": "match", "customer": "ada", "path": "/srv/a.jpg",
-        "because": "entry e-1 of national", "action": "report", "quarantine": "done", "category": "A1",
-        "list": "national", "entry": "e-1", "algorithm": "sha256", "variant": "as stored", "distance": "0",
+        "because": "entry e-1 of national", "action": "report", "quarantine": "done", "accepted": "",
+        "category": "A1", "list": "national", "entry": "e-1", "algorithm": "sha256", "variant": "as stored",
+        "distance": "0",
         "threshold": "0", "matches": "1", "size": "1234", "modified": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z", "uid": "1000", "links": "1", "version": "v1",
         "picture": "JPEG 4x3", "reason": "broken picture", "detail": "d", "first": "", "last": "",

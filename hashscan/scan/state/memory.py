@@ -12,7 +12,6 @@ from typing import NamedTuple
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS
-from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.accounts import begin_account, conclude_account
 from hashscan.scan.state.contents import LACKING, LOW, ODD, Contents
@@ -60,7 +59,6 @@ class SweepMemory:
         with_digests: bool = False,
         weak: bool = False,
         reread: float = 0.0,
-        customers: Customers = NO_CUSTOMERS,
         told: Callable[[str], None],
     ) -> None:
         """Open the state, and compare what is kept with what the lists have gained.
@@ -72,11 +70,9 @@ class SweepMemory:
             with_digests: tell the digests of clean files, too.
             weak: whether a file whose ctime alone has changed counts as unchanged.
             reread: share of the unchanged files and objects that is to be read all the same.
-            customers: say whose a file is.
             told: called with what a person should know.
         """
         self._scopes = scopes
-        self._customers = customers
         self._database, self._folder, remark = open_database(state)
         if remark:
             told(remark)
@@ -187,17 +183,15 @@ class SweepMemory:
         """Whether it has to be told of clean files, too."""
         return self._findings.any_stand
 
-    def judged(self, path: bytes, item: Item, result: FileResult) -> None:
+    def judged(self, path: bytes, item: Item, result: FileResult, customer: str = "") -> None:
         """Put down what was found of a file, or of a version of an object.
 
         Args:
             path: of the file, or an object's URL.
             item: as it was listed.
             result: what was found.
+            customer: who must act on it; empty where nobody says.
         """
-        customer = ""
-        if result.verdict in FINDINGS:
-            customer = self._customers.of(path, None if result.stat.of_object else result.stat.uid)
         with explained(self._folder):
             self._findings.judge(
                 path, item.version, result, self._scopes.sweep, etag=item.etag, customer=customer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hashscan.scan.customers import Customers
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.memory import SweepMemory
 from hashscan.scan.state.scopes import Container, Scopes
@@ -67,6 +66,5 @@ def open_memory(
         with_digests=settings.with_digests,
         weak=settings.weak_change_check,
         reread=settings.reread,
-        customers=Customers(settings.customers),
         told=told,
     )

@@ -190,10 +190,11 @@ class Book:
              said.stated),
         )  # fmt: skip
         self._database.execute(
-            "UPDATE cases SET noticed=min(coalesce(noticed, ?1), ?1), "
+            "UPDATE cases SET found=min(found, ?1), noticed=min(coalesce(noticed, ?1), ?1), "
             "stated=coalesce(min(stated, ?2), ?2, stated), "
             "url=CASE url WHEN '' THEN ?3 ELSE url END, "
-            "categories=CASE categories WHEN '' THEN ?4 ELSE categories END, sha256=coalesce(sha256, ?5), "
+            "claimed=CASE WHEN instr(' ' || claimed || ' ', ' ' || ?4 || ' ') THEN claimed "
+            "ELSE trim(claimed || ' ' || ?4) END, sha256=coalesce(sha256, ?5), "
             "customer=CASE customer WHEN '' THEN ?6 ELSE customer END WHERE id=?7",
             (
                 said.received,

@@ -142,7 +142,8 @@ class Entry:
 
 
 _CASE = (
-    "SELECT id, path, version, url, verdict, because, categories || ' ' || claimed, customer, sha256, etag, uid, device, "  # noqa: S608
+    "SELECT id, path, version, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
+    "sha256, etag, uid, device, "
     f"inode, size, mtime, ctime, found, seen, noticed, {DUE}, told, removed, how, closed, why, disputed, "
     "dispute, previous FROM cases"
 )

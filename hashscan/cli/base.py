@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hashscan.cli.completing import list_names
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.machine import default_state
@@ -146,6 +147,7 @@ def list_option(command: F) -> F:
         "lists",
         multiple=True,
         metavar="NAME",
+        shell_complete=list_names,
         help="Hash list to use; repeatable. All lists but `demo` when none is named.",
     )(command)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.completing import list_names
 from hashscan.cli.entries import EntriesCommand, category_option, entries_of, format_option, say_left_out
 from hashscan.cli.exceptions import except_, say_exceptions
 from hashscan.cli.screen import printable, say, show_counts, show_lists
@@ -35,7 +36,7 @@ command.add_command(activate)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @state_option
 def status(names: tuple[str, ...], state: Path) -> int:
     """Verify lists and show what they hold, and how their last pulls went; all when none is named.
@@ -84,7 +85,7 @@ def _say_attempts(name: str, attempts: Attempts) -> None:
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @state_option
 def verify(names: tuple[str, ...], state: Path) -> int:
     """Check all that is stored of lists: signatures, signed hashes, the meaning of every row, the index.
@@ -127,7 +128,7 @@ def import_(file: Path, name: str, form: str, category: str | None, state: Path)
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
-@click.argument("name")
+@click.argument("name", shell_complete=list_names)
 @state_option
 def remove(name: str, state: Path) -> int:
     """Forget a list and all that is kept of it."""
@@ -139,7 +140,7 @@ def remove(name: str, state: Path) -> int:
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
-@click.argument("name")
+@click.argument("name", shell_complete=list_names)
 @click.option(
     "--format",
     "form",

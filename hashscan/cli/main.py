@@ -7,14 +7,17 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hashscan import __version__
 from hashscan.cli.base import HashscanGroup
 from hashscan.cli.settings_file import apply_settings_file
-from hashscan.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
+from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("hashscan.cli.scan", "Sweep folders and files against hash lists."),
@@ -42,12 +45,25 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hashscan.cli.config",
         "Write a settings file, check it, show which settings hold and why.",
     ),
+    "completion": (
+        "hashscan.cli.completion",
+        "Print a script for bash, zsh or fish that completes commands.",
+    ),
+    "manual": ("hashscan.cli.manual", "Print the manual page, hashscan(1)."),
     "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),
 }
 """Where each command is and its line in the help, which must not cost an import."""
 
 
-UNSETTLED = frozenset({"config"})
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Find": ("scan", "check", "lookup", "hash"),
+    "Hash lists": ("lists", "publish"),
+    "What was found": ("report", "quarantine", "cases", "stats", "customers", "alarms"),
+    "This machine": ("config", "state", "worker", "selftest", "completion", "manual"),
+}
+"""Commands by what a person comes for."""
+
+UNSETTLED = frozenset({"config", "completion", "manual"})
 """Commands that a settings file gives nothing, and that a wrong one must not stop."""
 
 
@@ -56,7 +72,7 @@ class LazyGroup(HashscanGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order a newcomer meets them."""
-        return list(COMMANDS)
+        return [name for names in SECTIONS.values() for name in names if name in COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
@@ -67,8 +83,18 @@ class LazyGroup(HashscanGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(n.ljust(width), COMMANDS[n][1]) for n in names if n in COMMANDS])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete the commands without importing them, and the options."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,9 +142,10 @@ def run(arguments: Sequence[str]) -> int:
         return done.exit_code
     except click.Abort:
         return EXIT_INTERRUPTED
-    except SystemExit:
-        # Click's way to end when whoever reads our output has gone; its code says that something was found.
-        return EXIT_OUTPUT
+    except SystemExit as end:
+        # Click's way to end when it has completed something; and when whoever reads our output has gone, with
+        # a code that says that something was found.
+        return EXIT_OUTPUT if end.code else EXIT_CLEAN
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return EXIT_USAGE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,6 +36,9 @@ from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import ReportTarget, SweepSettings
 from hashscan.settings.values import parse_shard, parse_share
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
 
@@ -56,6 +59,15 @@ class ReportParam(click.ParamType[ReportTarget]):
         if not path:
             self.fail("no file is named.", param, ctx)
         return ReportTarget(form, None if path == "-" else Path(path))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Complete the format where one is begun, else the file."""
+        from click.shell_completion import CompletionItem
+
+        forms = [f"{form}=" for form in REPORT_FORMATS if f"{form}=".startswith(incomplete)]
+        return [CompletionItem(form) for form in forms] or [CompletionItem(incomplete, type="file")]
 
 
 class ShareParam(click.ParamType[float]):

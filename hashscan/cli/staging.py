@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.completing import list_names
 from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say, show_table
 from hashscan.cli.withdrawals import say_withdrawn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @click.option("--discard", "drop", is_flag=True, help="Drop the staged version instead.")
 @click.option("--confirm", is_flag=True, help="However many of the known files its new entries hit.")
 @click.option(
@@ -79,7 +80,7 @@ def activate(
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @click.option(
     "--entries", is_flag=True, help="Write what came and went to standard output, a JSON line each."
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.completing import list_names
 from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say
 from hashscan.cli.withdrawals import say_withdrawn
@@ -127,7 +128,7 @@ def add(
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 13, 70))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @click.option(
     "--jitter",
     type=click.FloatRange(0, 86_400),

@@ -20,6 +20,9 @@ _LONGEST = 16 << 20
 _BLOCK = 1 << 16
 """Bytes in which the last line is most often."""
 
+_LAST = 0
+"""Number of a line that was found from the end."""
+
 _DEEPEST = 16
 """Objects and lists within each other; what we write has five."""
 
@@ -60,13 +63,14 @@ def last_record(path: Path) -> Record | None:
             length = min(end, _BLOCK)
             while True:
                 stream.seek(end - length)
-                tail = stream.read(length)
-                # Up to a torn line, and from behind the line before the last whole one.
-                last = tail.rfind(b"\n")
-                before = tail.rfind(b"\n", 0, max(last, 0))
-                if before >= 0:
-                    line = tail[before + 1 : last + 1]
-                    return _parse(path, 0, line)
+                # All but the first are whole from their beginning on, and none of them is the sweep's.
+                _, *lines = stream.read(length).split(b"\n")
+                torn = lines.pop() if lines else b""
+                # Some editors take the newline from the last line.
+                if torn and (record := _parse(path, _LAST, torn)) is not None:
+                    return record
+                if lines:
+                    return _parse(path, _LAST, lines[-1] + b"\n")
                 if length == end or length > 2 * _LONGEST:
                     return None
                 length = min(end, 2 * length)
@@ -98,7 +102,7 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
     try:
         record = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
-        if not whole and len(line) < _LONGEST and number > 1:
+        if not whole and len(line) < _LONGEST and number != 1:
             return None
         raise _damaged(path, number) from error
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
@@ -145,7 +149,8 @@ def _is_deep(record: Record) -> bool:
 
 
 def _damaged(path: Path, number: int) -> UsageError:
+    where = "last line" if number == _LAST else f"line {number}"
     return UsageError(
-        f"{path}, line {number}: this is not what hashscan writes into a report",
+        f"{path}, {where}: this is not what hashscan writes into a report",
         advice="Name reports in JSON Lines, whole or as a killed sweep left them.",
     )

@@ -27,7 +27,7 @@ PATHS += [
 def test_every_help_works_and_lists_exit_codes(run: Run, path: tuple[str, ...]) -> None:
     ran = run(*path, "--help")
     assert ran.code == 0
-    if path not in [(), ("lists",), ("publish",), ("quarantine",), ("report",), ("state",)]:
+    if " COMMAND " not in ran.out.splitlines()[0]:
         assert "Exit codes:" in ran.out
         assert "a defect in hashscan" in ran.out
 

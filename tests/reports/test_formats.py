@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,103 @@ def test_the_last_record_is_found_from_the_end(tmp_path: Path) -> None:
     assert report.summary["verdicts"]["match"] == 2
     assert Report(written(tmp_path / "k.jsonl", [long], whole=False)).summary is None
     assert Report(written(tmp_path / "e.jsonl", [], whole=False)).summary is None
+
+
+@each_format
+def test_a_report_without_a_newline_at_its_end_is_whole(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding(b"/srv/a"), unreadable(b"/srv/b")])
+    before = document(name, path)
+    os.truncate(path, path.stat().st_size - 1)
+    assert document(name, path) == before
+
+
+@each_format
+def test_the_same_report_makes_the_same_document(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding(b"/srv/%d" % number) for number in range(3)])
+    assert document(name, path) == document(name, path)
+
+
+@each_format
+def test_it_is_damaged_in_the_middle_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding(b"/srv/%d" % number) for number in range(3)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b'{"type":"finding","sch\n', *lines[3:]]))
+    output = tmp_path / "out"
+    output.write_text("before")
+    with pytest.raises(UsageError, match="line 3"):
+        convert(Report(path, CONTEXT), REPORT_FORMATS[name], output)
+    assert output.read_text() == "before"
+    assert sorted(tmp_path.iterdir()) == [output, path]
+
+
+@each_format
+def test_a_killed_writer_leaves_the_old_document_and_nothing_else(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding(b"/srv/%d" % number) for number in range(200)])
+    output = tmp_path / "out"
+    output.write_text("before")
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITE_AND_WAIT, name, path, output], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as writer:  # fmt: skip
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"written\n"
+        writer.kill()
+    assert output.read_text() == "before"
+    assert sorted(tmp_path.iterdir()) == [output, path]
+
+
+_WRITE_AND_WAIT = """
+import pathlib, sys
+from hashscan.registry import REPORT_FORMATS
+from hashscan.reports.conversion import convert
+from hashscan.reports.report import Report
+from tests.reports.documents import CONTEXT
+
+form = REPORT_FORMATS[sys.argv[1]]
+
+class Waiting(form):
+    def write(self, report, stream):
+        super().write(report, stream)
+        stream.flush()
+        print("written", flush=True)
+        sys.stdin.read()
+
+convert(Report(pathlib.Path(sys.argv[2]), CONTEXT), Waiting, pathlib.Path(sys.argv[3]))
+"""
+
+MANY = 200_000
+MOST_BYTES = 200 << 20
+_PEAK = """
+import pathlib, resource, sys
+from hashscan.registry import REPORT_FORMATS
+from hashscan.reports.conversion import convert
+from hashscan.reports.report import Report
+from tests.reports.documents import CONTEXT
+
+convert(Report(pathlib.Path(sys.argv[2]), CONTEXT), REPORT_FORMATS[sys.argv[1]], pathlib.Path(sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    records = (
+        finding(b"/srv/%d/%d.jpg" % (number % 997, number), customer=f"customer {number % 997}")
+        for number in range(MANY)
+    )
+    return written(tmp_path_factory.mktemp("many") / "r.jsonl", records)
+
+
+@pytest.mark.slow
+@each_format
+def test_memory_does_not_grow_with_the_report(name: str, many: Path, tmp_path: Path) -> None:
+    def peak(path: Path) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", _PEAK, name, path, tmp_path / "out"],
+            capture_output=True, text=True, timeout=300, check=True,
+        )  # fmt: skip
+        return int(done.stdout)
+
+    of_many = peak(many)
+    assert (tmp_path / "out").stat().st_size > 0
+    assert of_many < MOST_BYTES

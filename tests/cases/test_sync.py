@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +17,7 @@ from hashscan.cases.pruning import prune
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
 from hashscan.model import Verdict
+from hashscan.scan.state.history import Found
 from hashscan.settings.cases import CaseSettings
 from tests.cases.world import BEGIN, World, result
 
@@ -162,7 +164,7 @@ def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) ->
 
 def test_what_a_running_sweep_has_found_waits_for_its_end(world: World) -> None:
     world.sweep({A: result(b"1")}, ends=False)
-    with mock.patch("hashscan.scan.state.history._is_locked", lambda _: True):
+    with mock.patch("hashscan.scan.state.history._is_locked", return_value=True):
         assert cases(world) == []
     assert len(cases(world)) == 1, "it was killed"
 
@@ -182,7 +184,7 @@ def test_a_move_that_was_followed_before_its_finding_counts(world: World) -> Non
     world.sweep({A: result(b"1")})
     world.wait(60)
     item = world.move(A)
-    with mock.patch("hashscan.cases.sync._follow_state", lambda *_: 0), Ledger(world.state) as ledger:
+    with mock.patch("hashscan.cases.sync._follow_state", return_value=0), Ledger(world.state) as ledger:
         sync(ledger, world.state)
     (case,) = cases(world)
     assert (case.how, case.removed) == ("quarantined", BEGIN + 60)
@@ -195,19 +197,25 @@ class _KilledError(Exception):
     """As if the process were gone."""
 
 
+@contextmanager
+def dying_after(number: int) -> Iterator[None]:
+    """Let so many findings be taken over, and no more."""
+    calls, real = iter(range(99)), Book.take_finding
+
+    def take(self: Book, state: str, found: Found) -> None:
+        if next(calls) == number:
+            raise _KilledError
+        real(self, state, found)
+
+    with mock.patch.object(Book, "take_finding", take):
+        yield
+
+
 def test_nothing_is_half_done_when_it_is_killed(world: World) -> None:
     world.sweep({b"/www/%d" % n: result(b"%d" % n) for n in range(9)})
     for deadly in range(9):
-        calls = iter(range(99))
-        real = Book.take_finding
-
-        def take(self: Book, *rest: object, deadly: int = deadly, calls: Iterator[int] = calls) -> None:
-            if next(calls) == deadly:
-                raise _KilledError
-            real(self, *rest)  # type: ignore[arg-type]
-
         with (
-            mock.patch.object(Book, "take_finding", take),
+            dying_after(deadly),
             Ledger(world.state) as ledger,
             pytest.raises(_KilledError),
         ):

@@ -1,4 +1,4 @@
-"""A state folder in which sweeps and the quarantine have left what they leave, at times that a test chooses."""
+"""A state folder with what sweeps and the quarantine leave there, at times that a test chooses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class World:
     ) -> None:
         """Have a sweep see files, and miss others; one that doesn't end was killed."""
         self._sweeps += 1
-        with self._database() as database, mock.patch.object(findings.time, "time", lambda: self.now):
+        with self._database() as database, mock.patch.object(findings.time, "time", return_value=self.now):
             (number,) = database.execute(
                 "INSERT INTO sweeps (started) VALUES (?) RETURNING id", (self.now,)
             ).fetchone()

@@ -37,11 +37,14 @@ NAMES = (
     "scale",
     "neighbour",
     "state",
+    "authorities",
     "reports",
     "cases",
     "policy",
     "quarantine",
+    "statistics",
     "settings",
+    "alarms",
     "speed",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
@@ -56,6 +59,7 @@ SETUP = 3
 COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 
 FOUND = {
+    "hashscan scan /var/www --exec cat --metrics hashscan.prom",
     "hashscan lists pull; hashscan scan --known",
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
@@ -76,6 +80,7 @@ ON_CLUSTER = (
     "--cluster-ca ca.pem --cluster-cert host.pem --cluster-key host.key"
 )
 FOUND.add(ON_CLUSTER)
+FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report xarf=told.xarf.jsonl")
 
 LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
 """How commands begin that go on until they are stopped, and what they say when they are ready."""
@@ -124,7 +129,8 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "notices.csv").write_text(f"path,reference\n{www / 'upload.jpg'},4711\n")
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
-    (here / "policy.toml").write_text(policy_example())
+    (here / "policy.toml").write_text(example_of("policy"))
+    (here / "reporting.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "hashscan").write_text(f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n')
@@ -189,9 +195,9 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     assert (here / "hashscan.jsonl").read_text().splitlines()[-1].startswith('{"type":"summary"')
 
 
-def policy_example() -> str:
-    """The table that the page shows."""
-    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+def example_of(name: str) -> str:
+    """The settings that a page shows."""
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)\n```", page, re.DOTALL)
     return example
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.accept import accept
-from hashscan.cli.base import HashscanGroup
+from hashscan.cli.base import HashscanGroup, state_option
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
 from hashscan.cli.showing import show
@@ -47,6 +47,7 @@ def _explained_formats(command: F) -> F:
 )
 @site_option
 @reporter_option
+@state_option
 @_explained_formats
 def convert(
     report: Path,
@@ -54,17 +55,23 @@ def convert(
     output: Path,
     site_rules: tuple[SiteRule, ...] | None,
     reporter: Reporter | None,
+    state: Path,
 ) -> int:
-    """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it."""
+    """Make a document of another format from a sweep's REPORT, whole or as a killed sweep left it.
+
+    Digests, which reports to authorities need, come from the report if it has them, and else from --state.
+    """
     from hashscan.reports.conversion import convert as write
     from hashscan.reports.report import Report
-    from hashscan.scan.explaining import context_of
+    from hashscan.scan.explaining import context_of, explained
 
-    left_out = write(
-        Report(report, context_of(site_rules or (), reporter)),
-        REPORT_FORMATS[form],
-        None if str(output) == "-" else output,
-    )
+    destination = None if str(output) == "-" else output
+    if destination is not None:
+        _require_other(report, output, "the document can't take the place of the report it is made from")
+    chosen = REPORT_FORMATS[form]
+    bare = context_of(site_rules or (), reporter)
+    with explained(bare, state if chosen.needs_digests else None) as context:
+        left_out = write(Report(report, context), chosen, destination)
     for reason, number in left_out.items():
         say(f"hashscan: left out: {number} {reason}")
     return EXIT_CLEAN
@@ -97,13 +104,9 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     from hashscan.scan.merging import merge_reports
 
     destination = None if str(output) == "-" else output
-    for report in reports:
+    for report in reports if destination is not None else ():
         for grown in (output, output.with_name(output.name + PARTIAL)):
-            if destination is not None and report.exists() and grown.exists() and grown.samefile(report):
-                raise UsageError(
-                    f"the joined report can't take the place of {report}, which goes into it",
-                    advice="Name another --output.",
-                )
+            _require_other(report, grown, f"the joined report can't take the place of {report}")
     with ReportSink(destination) as sink:
         if sink.set_aside is not None:
             say(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
@@ -128,3 +131,9 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     if destination is not None:
         say(f"hashscan: report: {destination}")
     return merged.exit_code
+
+
+def _require_other(report: Path, output: Path, words: str) -> None:
+    """Refuse to lose a report to what is made of it."""
+    if report.exists() and output.exists() and output.samefile(report):
+        raise UsageError(words, advice="Name another --output.")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from hashscan.model import Reporter, SiteRule
 from hashscan.reports.base import Record
 from hashscan.reports.names import path_bytes
 from hashscan.reports.report import Context
 from hashscan.scan.sites import Sites
+from hashscan.scan.state.digests import KnownDigests
 
 
 def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> Context:
@@ -27,3 +31,18 @@ def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None)
         return compiled.url_of(path_bytes(record)) if "path" in record else ""
 
     return Context(url_of=url_of, reporter=reporter)
+
+
+@contextmanager
+def explained(context: Context, state: Path | None) -> Iterator[Context]:
+    """The context with the digests that a state has of findings.
+
+    Args:
+        context: of reports.
+        state: the folder; None for none.
+    """
+    if state is None:
+        yield context
+        return
+    with KnownDigests(state) as known:
+        yield replace(context, digests=known.of)

@@ -39,12 +39,14 @@ NAMES = (
     "state",
     "authorities",
     "reports",
+    "cases",
     "policy",
     "customers",
     "ci",
     "quarantine",
     "statistics",
     "settings",
+    "alarms",
     "speed",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
@@ -59,6 +61,7 @@ SETUP = 3
 COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 
 FOUND = {
+    "hashscan scan /var/www --exec cat --metrics hashscan.prom",
     "hashscan lists pull; hashscan scan --known",
     "hashscan scan --known /var/www --report known.jsonl",
     "hashscan scan /var/www",
@@ -127,6 +130,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     csv = "id,algorithm,value,category\nours-1,md5,d41d8cd98f00b204e9800998ecf8427e,A1\n"
     (here / "ours.csv").write_text(csv)
     (here / "more.csv").write_text(csv.replace("ours", "more"))
+    (here / "notices.csv").write_text(f"path,reference\n{www / 'upload.jpg'},4711\n")
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
     (here / "policy.toml").write_text(example_of("policy"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import (
     Duration,
     HashscanCommand,
@@ -16,6 +17,7 @@ from hashscan.cli.base import (
     list_option,
     matching_of,
     matching_options,
+    positive,
     state_option,
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
@@ -24,6 +26,7 @@ from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import human_bytes, printable, say, show_customers, show_findings, show_standing
+from hashscan.cli.telling import SweepTelling
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS, UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
@@ -31,6 +34,7 @@ from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings.acting import BreakerLimits, QuarantineSettings
+from hashscan.settings.cases import USUAL_DEADLINES
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import ReportTarget, SweepSettings
@@ -141,6 +145,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--workers",
     type=int,
+    callback=positive,
     default=default_workers,
     show_default="one a processor",
     help="How many processes read and digest.",
@@ -157,13 +162,19 @@ class ShardParam(click.ParamType[Shard]):
     help="File of such patterns, one a line.",
 )
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
-@click.option("--max-file-size", type=Size(), help="Leave out larger files; they are counted as skipped.")
+@click.option(
+    "--max-file-size",
+    type=Size(),
+    callback=positive,
+    help="Leave out larger files; they are counted as skipped.",
+)
 @click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
 @click.option("--all-versions", is_flag=True, help="Of objects, sweep every version that is kept.")
 @click.option(
     "--in-flight",
     type=int,
+    callback=positive,
     default=DIRECT.in_flight,
     show_default=True,
     help="Downloads at a time, in each worker.",
@@ -172,6 +183,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--time-budget",
     type=Duration(),
+    callback=positive,
     help="Begin nothing more after this time, such as 6h; exit 3, and the next sweep goes on from there.",
 )
 @click.option(
@@ -223,6 +235,7 @@ class ShardParam(click.ParamType[Shard]):
     "--policy, of that only what a rule allows.",
 )
 @quarantine_options
+@alarm_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -261,6 +274,12 @@ def command(
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
+    notify: tuple[tuple[str, ...], ...],
+    notify_on: Any,
+    notify_details: bool,
+    hooks: tuple[tuple[str, ...], ...],
+    syslog: bool,
+    metrics: Path | None,
     **options: Any,
 ) -> int:
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
@@ -286,10 +305,14 @@ def command(
         quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
-    return sweep(settings)
+    alarms = alarms_of(notify, notify_on, notify_details, hooks, syslog, metrics)
+    with SweepTelling(
+        settings.state, alarms, USUAL_DEADLINES, known=settings.known, followed=settings.cluster is None
+    ) as telling:
+        return telling.exits(sweep(settings, telling))
 
 
-def sweep(settings: SweepSettings) -> int:
+def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
     """Run one sweep and tell about it on standard error.
 
     Returns:
@@ -311,6 +334,7 @@ def sweep(settings: SweepSettings) -> int:
         follow(settings.state)
     with Watcher() as watcher:
         outcome = (run_known if settings.known else run_sweep)(settings, watcher)
+    telling.ended(outcome)
     show_findings(watcher.findings, outcome.summary.findings)
     show_customers(watcher.customers)
     show_standing(watcher.standing)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.completing import list_names
 from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say
+from hashscan.cli.telling import tell_of_pulls
 from hashscan.cli.withdrawals import say_withdrawn
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -142,8 +144,11 @@ def add(
     help="Keep the new version aside: look at it with `lists diff`, put it in use with `lists activate`.",
 )
 @confirm_share_option
+@alarm_options
 @state_option
-def pull(names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path) -> int:
+def pull(
+    names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path, **options: Any
+) -> int:
     """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
 
     A server that is busy is asked again a few times, after the time it names when that is two minutes at
@@ -153,6 +158,27 @@ def pull(names: tuple[str, ...], jitter: float, stage: bool, confirm_share: floa
     `lists activate --confirm`, and the exit code is 3; so it is with a list's first version.
 
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
+    """
+    alarms = alarms_of(**options)
+    troubles: list[tuple[str, HashscanError]] = []
+    try:
+        return _pull(names, jitter, stage, confirm_share, state, troubles)
+    finally:
+        tell_of_pulls(state, alarms, troubles)
+
+
+def _pull(
+    names: tuple[str, ...],
+    jitter: float,
+    stage: bool,
+    confirm_share: float,
+    state: Path,
+    troubles: list[tuple[str, HashscanError]],
+) -> int:
+    """Pull them; adds to `troubles` the lists whose pull failed.
+
+    Returns:
+        The exit code.
     """
     from hashscan.cli.transfer import Transfer
     from hashscan.lists.pulling import client
@@ -173,6 +199,7 @@ def pull(names: tuple[str, ...], jitter: float, stage: bool, confirm_share: floa
             with Transfer(name) as transfer:
                 done = client.pull(store, name, stage=stage, admits=gate, watch=transfer)
         except HashscanError as error:
+            troubles.append((name, error))
             if len(chosen) == 1:
                 raise
             # The other lists are not to suffer from this one.

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import os
 import socket
+from enum import IntEnum
 
-_ADDRESS = "/dev/log"
-_PRIORITY = 10 << 3 | 5  # authpriv.notice
+ADDRESS = "/dev/log"
+_FACILITY = 10 << 3  # authpriv
 _SECONDS = 2
 
 
-def tell_system_log(words: str) -> bool:
+class Severity(IntEnum):
+    """How grave it is, in the log's own numbers."""
+
+    ALERT = 1
+    CRIT = 2
+    ERR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+
+
+def tell_system_log(words: str, *, severity: Severity = Severity.NOTICE, address: str = ADDRESS) -> bool:
     """Send a line to syslog or the journal.
+
+    Args:
+        words: printable, and no more than a line.
+        severity: how grave it is.
+        address: the socket of the log.
 
     Returns:
         Whether anything listens there.
     """
-    line = f"<{_PRIORITY}>hashscan[{os.getpid()}]: {words}".encode()
+    line = f"<{_FACILITY | severity}>hashscan[{os.getpid()}]: {words}".encode()
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC) as connection:
             # One whose queue is full must not hold up what is done.
             connection.settimeout(_SECONDS)
             try:
-                connection.connect(_ADDRESS)
+                connection.connect(address)
                 connection.sendall(line if kind == socket.SOCK_DGRAM else line + b"\0")
             except OSError:  # of the other kind, or nothing is there
                 continue

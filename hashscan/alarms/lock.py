@@ -1,0 +1,55 @@
+"""Lets one process at a time deliver alarms, or some would be delivered twice."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashscan.errors import LockedError
+from hashscan.lists.durable import output_errors
+
+_TURN = 0.1
+
+
+@contextmanager
+def delivering(state: Path, seconds: float) -> Iterator[None]:
+    """Keep all others from delivering.
+
+    Args:
+        state: the folder whose alarms are delivered.
+        seconds: how long to wait for another.
+
+    Raises:
+        LockedError: another takes longer.
+        OutputError: the folder can't be written to.
+    """
+    path = state / "alarms.lock"
+    with output_errors(f"{path} can't be locked"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _wait_for(descriptor, path, time.monotonic() + seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, path: Path, until: float) -> None:
+    while True:
+        try:
+            # A record lock: what is started while it is held doesn't keep it alive.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+        if time.monotonic() > until:
+            raise LockedError(
+                f"another process is delivering alarms and holds {path}",
+                advice="What is to be told is kept; the next command that delivers alarms tells it.",
+            )
+        time.sleep(_TURN)

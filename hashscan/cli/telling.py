@@ -1,0 +1,216 @@
+"""Tells, after a command, whoever is to be told, and says on standard error what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from hashscan.cli.screen import printable, say
+from hashscan.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_UNREACHABLE, HashscanError, LockedError
+from hashscan.model import ListInfo
+from hashscan.settings.alarms import AlarmSettings
+from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings
+
+if TYPE_CHECKING:
+    from hashscan.alarms.alarm import Alarm
+    from hashscan.alarms.delivery import Delivered
+    from hashscan.alarms.figures import SweepFigures
+    from hashscan.alarms.telling import Teller
+    from hashscan.scan.writing import Outcome
+
+
+def tell(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    *,
+    seen: Iterable[ListInfo] = (),
+    others: Sequence[Alarm] = (),
+    instead: Sequence[Alarm] = (),
+    run: SweepFigures | None = None,
+    at_once: bool = False,
+) -> Delivered | None:
+    """Tell what there is to tell, and write the metrics. Trouble with that is said and stops nobody.
+
+    Args:
+        state: the state folder.
+        alarms: who is told.
+        cases: by when cases are due.
+        seen: hash lists that were looked at closely just now.
+        others: whatever else there is to tell.
+        instead: what is to be told, too, where the ledger can't be used.
+        run: a sweep that the ledger may not know of.
+        at_once: try also channels that have failed not long ago.
+
+    Returns:
+        What became of the alarms; None where that can't be told.
+    """
+    if not alarms.any_channel and alarms.metrics is None:
+        return None
+    from hashscan.alarms.gathering import figures_of, list_figures
+    from hashscan.alarms.metrics import write_metrics
+    from hashscan.alarms.telling import Teller
+    from hashscan.cases.clock import Clock
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.sync import sync
+
+    teller = Teller(alarms, cases)
+    delivered = None
+    try:
+        lists = list_figures(state, datetime.now(UTC), seen)
+        with Ledger(state) as ledger:
+            sync(ledger, state)
+            if alarms.any_channel:
+                delivered = teller.tell(ledger, state, lists, others, at_once=at_once)
+                say_delivered(delivered)
+            if alarms.metrics is not None:
+                figures = figures_of(ledger, state, Clock(cases), time.time(), lists)
+                write_metrics(alarms.metrics, figures.with_run(run))
+    except HashscanError as error:
+        say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+        if delivered is None:
+            _tell_without_state(teller, alarms, (*others, *instead), run)
+    return delivered
+
+
+def tell_of_pulls(state: Path, alarms: AlarmSettings, troubles: Iterable[tuple[str, HashscanError]]) -> None:
+    """Tell what there is to tell after lists were pulled.
+
+    Args:
+        state: the state folder.
+        alarms: who is told.
+        troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
+            again, and the list itself says when it goes stale.
+    """
+    if not alarms.any_channel and alarms.metrics is None:
+        return
+    from hashscan.alarms.raising import list_failure
+
+    grave = [(name, error) for name, error in troubles if error.exit_code != EXIT_UNREACHABLE]
+    others = [
+        list_failure(name, error.exit_code, str(error), time.time(), details=alarms.details)
+        for name, error in grave
+    ]
+    tell(state, alarms, USUAL_DEADLINES, others=others)
+
+
+def _tell_without_state(
+    teller: Teller, alarms: AlarmSettings, others: Sequence[Alarm], run: SweepFigures | None
+) -> None:
+    """Tell what can be told where there is no ledger, or none that can be used."""
+    from hashscan.alarms.figures import Figures
+    from hashscan.alarms.metrics import write_metrics
+
+    try:
+        if others and teller.channels:
+            for words in teller.tell_once(others).failures:
+                say(f"hashscan: an alarm was not delivered, and is not kept: {printable(words)}")
+        if alarms.metrics is not None:
+            write_metrics(alarms.metrics, Figures().with_run(run))
+    except HashscanError as error:
+        say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+
+
+def say_delivered(delivered: Delivered) -> None:
+    """Say what went wrong, and what waits."""
+    for words in delivered.failures:
+        say(f"hashscan: an alarm was not delivered by {printable(words)}")
+    if delivered.waiting:
+        say(
+            f"hashscan: alarms that wait and are tried again: {delivered.waiting}; see `hashscan alarms list`"
+        )
+
+
+class SweepTelling:
+    """Tells of a sweep once it is over, however it ends.
+
+    Raises:
+        UsageError: when entered, a channel can't be used.
+    """
+
+    def __init__(
+        self, state: Path | None, alarms: AlarmSettings, cases: CaseSettings, *, known: bool, followed: bool
+    ) -> None:
+        """Take who is told.
+
+        Args:
+            state: the sweep's state folder; None where it leaves nothing behind.
+            alarms: who is told.
+            cases: by when cases are due.
+            known: whether no file is looked at.
+            followed: whether what it finds becomes cases.
+        """
+        self._state = state
+        self._known = known
+        self._followed = followed
+        self._alarms = alarms
+        self._cases = cases
+        self._outcome: Outcome | None = None
+        self._exit_code: int | None = None
+        self._began = time.time()
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take how it ended, where it came to that."""
+        self._outcome = outcome
+
+    def exits(self, code: int) -> int:
+        """Take with which code its command exits, and give it back."""
+        self._exit_code = code
+        return code
+
+    def __enter__(self) -> SweepTelling:
+        if self._alarms.any_channel:
+            from hashscan.alarms.telling import Teller
+
+            Teller(self._alarms, self._cases).check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._alarms.any_channel and self._alarms.metrics is None:
+            return
+        from hashscan.alarms.raising import failure, outcome_alarms
+        from hashscan.alarms.telling import Teller
+
+        now, details = time.time(), self._alarms.details
+        others: list[Alarm] = []
+        instead: list[Alarm] = []
+        run = self._run(error, now)
+        if isinstance(error, Exception):
+            code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
+            words = str(error) if isinstance(error, HashscanError) else type(error).__name__
+            others.append(failure(code, words, now, details=details))
+        if self._outcome is not None:
+            instead += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
+        if self._state is None:
+            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *instead), run)
+            return
+        if not self._followed:
+            others, instead = [*others, *instead], []
+        seen = () if self._outcome is None else self._outcome.lists
+        tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
+
+    def _run(self, error: BaseException | None, now: float) -> SweepFigures | None:
+        """The sweep in numbers; None where there was none, or one that another tells of."""
+        from hashscan.alarms.figures import SweepFigures
+
+        if self._known or isinstance(error, LockedError):
+            return None
+        if self._outcome is None:
+            code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
+            code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
+            return SweepFigures(self._began, now, code)
+        summary = self._outcome.summary
+        return SweepFigures(
+            self._began,
+            now,
+            self._outcome.exit_code if self._exit_code is None else self._exit_code,
+            {verdict.value: number for verdict, number in summary.verdicts.items()},
+            summary.bytes_read,
+            len(self._outcome.shortcomings),
+        )

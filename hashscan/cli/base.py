@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.machine import default_state
 from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
-from hashscan.settings.values import parse_duration, parse_size
+from hashscan.settings.values import parse_duration, parse_size, require_positive
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,25 +28,32 @@ class HashscanCommand(click.Command):
     """A command whose options also come from `HASHSCAN_*` variables, and whose help lists its exit codes."""
 
     def __init__(
-        self, *args: Any, exit_codes: Iterable[int] = (0, 2, 70), settings: bool = True, **kwargs: Any
+        self,
+        *args: Any,
+        exit_codes: Iterable[int] = (0, 2, 70),
+        meanings: Mapping[int, str] | None = None,
+        settings: bool = True,
+        **kwargs: Any,
     ) -> None:
         """Make a command.
 
         Args:
             args: as click has them.
             exit_codes: that it can return.
+            meanings: of those that mean something else than with other commands.
             settings: whether variables and the settings file give its options, too.
             kwargs: as click has them.
         """
         super().__init__(*args, **kwargs)
         self.exit_codes = tuple(exit_codes)
+        self.meanings = {**EXIT_MEANINGS, **(meanings or {})}
         if settings:
             name_variables(self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes below the options."""
         with formatter.section("Exit codes"):
-            formatter.write_dl([(str(code), EXIT_MEANINGS[code]) for code in self.exit_codes])
+            formatter.write_dl([(str(code), self.meanings[code]) for code in self.exit_codes])
 
 
 class HashscanGroup(click.Group):
@@ -122,6 +129,17 @@ class Duration(click.ParamType[float]):
             self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
+def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse a number that is not more than 0, or has no end.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if value is not None:
+        require_positive(max(param.opts, key=len), value)
+    return value
+
+
 def state_option(command: F) -> F:
     """The option --state."""
     return click.option(
@@ -156,6 +174,10 @@ def fail_on_option(command: F) -> F:
     )(command)
 
 
+def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    return Matching(review_threshold=value).review_threshold
+
+
 def matching_options(command: F) -> F:
     """The options that say how far a picture may be from an entry."""
     words = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
@@ -171,6 +193,7 @@ def matching_options(command: F) -> F:
             click.option(
                 "--review-threshold",
                 type=int,
+                callback=_useful_threshold,
                 metavar="BITS",
                 help="Also name for review what is so near by PDQ but no match, such as captions and slight "
                 f"crops; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
@@ -205,6 +228,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--decoder-memory",
                 type=Size(),
+                callback=positive,
                 default="1G",
                 show_default=True,
                 help="Memory that decoding one picture may take.",
@@ -212,6 +236,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--decoder-seconds",
                 type=float,
+                callback=positive,
                 default=20.0,
                 show_default=True,
                 help="Time that decoding one picture may take.",
@@ -219,6 +244,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--max-pixels",
                 type=int,
+                callback=positive,
                 default=64_000_000,
                 show_default=True,
                 help="Pictures in colours with more pixels are not decoded; grey ones may be larger.",

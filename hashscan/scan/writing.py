@@ -14,6 +14,7 @@ from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
 from hashscan.reports.conversion import convert
+from hashscan.reports.destinations import require_destination
 from hashscan.reports.records import summary_record
 from hashscan.reports.report import BARE, Context, Report, speaker
 from hashscan.reports.sink import ReportSink
@@ -76,12 +77,15 @@ class Writing:
                 them, or where no such format is asked for.
 
         Raises:
-            UsageError: it must be said who reports, and isn't.
+            UsageError: it must be said who reports, and isn't; or one would take the place of a device.
             LockedError: another sweep writes one of them.
             OutputError: one can't be written.
         """
+        # Or the whole sweep would be for nothing.
+        for made in places.made:
+            if made.path is not None:
+                require_destination(made.path)
         if any(REPORT_FORMATS[made.format].needs_reporter for made in places.made):
-            # Or the whole sweep would be for nothing.
             speaker(context)
         self._observer = observer
         self._places = places

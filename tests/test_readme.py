@@ -39,7 +39,10 @@ NAMES = (
     "state",
     "authorities",
     "reports",
+    "cases",
     "policy",
+    "customers",
+    "ci",
     "quarantine",
     "statistics",
     "settings",
@@ -65,6 +68,8 @@ FOUND = {
     "hashscan scan /var/www --report found.jsonl",
     "hashscan scan /var/www --report found.jsonl --report csv=found.csv --report html=found.html",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
+    "hashscan --config customers.toml scan /var/www --customers www --report owned.jsonl",
+    "hashscan scan /var/www --with-digests --report found.jsonl",
     "hashscan check photo.jpg",
     "hashscan check photo.jpg --policy policy.toml",
     "hashscan scan /var/www --policy policy.toml --report judged.jsonl",
@@ -125,9 +130,12 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     csv = "id,algorithm,value,category\nours-1,md5,d41d8cd98f00b204e9800998ecf8427e,A1\n"
     (here / "ours.csv").write_text(csv)
     (here / "more.csv").write_text(csv.replace("ours", "more"))
+    (here / "notices.csv").write_text(f"path,reference\n{www / 'upload.jpg'},4711\n")
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
     (here / "policy.toml").write_text(example_of("policy"))
+    # Not every machine has these users.
+    (here / "customers.toml").write_text(example_of("customers").replace('"www-bob", ', ""))
     (here / "reporting.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import TableOption
+from hashscan.cli.case_options import deadline_options, deadlines_of
 from hashscan.errors import UsageError
 from hashscan.settings.alarms import AlarmSettings
+from hashscan.settings.cases import CaseSettings
 from hashscan.settings.secrets import secret_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,7 +71,12 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
 
 
 def alarm_options(command: F) -> F:
-    """All of them; the settings file has them in its table `alarms`."""
+    """All of them, and those that say when cases are due; the settings file has a table `alarms`."""
+    return deadline_options(channel_options(command))
+
+
+def channel_options(command: F) -> F:
+    """Those that say who is told."""
     for option in reversed(
         (
             _option(
@@ -104,41 +111,47 @@ def alarm_options(command: F) -> F:
                 help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
             ),
             _option("--syslog", is_flag=True, help="Write alarms to the system's log (syslog, journal)."),
-            metrics_option,
+            _option(
+                "--metrics",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="Write figures for Prometheus (node_exporter's textfile collector), such as "
+                "/var/lib/prometheus/node-exporter/hashscan.prom.",
+            ),
         )
     ):
         command = option(command)
     return command
 
 
-def metrics_option(command: F) -> F:
-    """The option --metrics."""
-    return _option(
-        "--metrics",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Write figures for Prometheus (node_exporter's textfile collector), such as "
-        "/var/lib/prometheus/node-exporter/hashscan.prom.",
-    )(command)
-
-
-def alarms_of(
-    notify: tuple[tuple[str, ...], ...],
-    notify_on: Any,
-    notify_details: bool,
-    hooks: tuple[tuple[str, ...], ...],
-    syslog: bool,
-    metrics: Path | None,
-) -> AlarmSettings:
-    """What these options say.
+def taken_alarms(options: dict[str, Any]) -> AlarmSettings:
+    """What these options say, which are taken out of all options of a command.
 
     Raises:
         UsageError: the metrics' file has a name by which node_exporter would pass it over.
     """
+    metrics: Path | None = options.pop("metrics")
     if metrics is not None and metrics.suffix != ".prom":
         raise UsageError(
             "--metrics: node_exporter reads only files whose name ends with .prom",
             advice="Name the file so.",
         )
-    urls = dict.fromkeys(url for urls in notify for url in urls)
-    return AlarmSettings(tuple(urls), tuple(dict.fromkeys(hooks)), syslog, notify_on, notify_details, metrics)
+    return AlarmSettings(
+        tuple(dict.fromkeys(url for urls in options.pop("notify") for url in urls)),
+        tuple(dict.fromkeys(options.pop("hooks"))),
+        options.pop("syslog"),
+        options.pop("notify_on"),
+        options.pop("notify_details"),
+        metrics,
+    )
+
+
+def taken_deadlines(options: dict[str, Any]) -> CaseSettings:
+    """What `deadline_options` say, likewise.
+
+    Raises:
+        UsageError: a time is none.
+    """
+    return deadlines_of(
+        options.pop("deadline"), options.pop("category_deadlines"), options.pop("review_deadline")
+    )

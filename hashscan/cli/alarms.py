@@ -11,11 +11,10 @@ from typing import Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, channel_options, taken_alarms, taken_deadlines
 from hashscan.cli.base import HashscanGroup, state_option
 from hashscan.cli.screen import print_table, printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
-from hashscan.settings.alarms import AlarmSettings
 from hashscan.settings.cases import USUAL_DEADLINES
 
 _SHOWN = 20
@@ -77,12 +76,12 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
     """
     from hashscan.cli.telling import tell_or_fail
 
-    alarms = _alarms(options)
+    alarms, deadlines = taken_alarms(options), taken_deadlines(options)
     if not alarms.any_channel and alarms.metrics is None:
         raise UsageError(
             "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
         )
-    delivered = tell_or_fail(state, alarms, USUAL_DEADLINES, at_once=at_once)
+    delivered = tell_or_fail(state, alarms, deadlines, at_once=at_once)
     if delivered is None:
         return EXIT_CLEAN
     for label in delivered.postponed:
@@ -111,7 +110,7 @@ def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
 
 
 @command.command(exit_codes=(0, 2, 13, 70))
-@alarm_options
+@channel_options
 def test(**options: Any) -> int:
     """Send a test alarm through every channel, at once, and say which have taken it."""
     from hashscan.alarms.alarm import Alarm, Kind
@@ -119,7 +118,7 @@ def test(**options: Any) -> int:
     from hashscan.alarms.delivery import SECONDS
     from hashscan.alarms.telling import Teller, host
 
-    alarms = _alarms(options)
+    alarms = taken_alarms(options)
     if not alarms.any_channel:
         raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
     teller = Teller(alarms, USUAL_DEADLINES)
@@ -136,10 +135,6 @@ def test(**options: Any) -> int:
         else:
             say(f"hashscan: {channel.label}: sent")
     return EXIT_UNREACHABLE if failed else EXIT_CLEAN
-
-
-def _alarms(options: dict[str, Any]) -> AlarmSettings:
-    return alarms_of(**options)
 
 
 def _moment(seconds: int) -> str:

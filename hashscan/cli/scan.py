@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, taken_alarms, taken_deadlines
 from hashscan.cli.base import (
     Duration,
     HashscanCommand,
@@ -34,7 +34,6 @@ from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings.acting import BreakerLimits, QuarantineSettings
-from hashscan.settings.cases import USUAL_DEADLINES
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import ReportTarget, SweepSettings
@@ -274,12 +273,6 @@ def command(
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
-    notify: tuple[tuple[str, ...], ...],
-    notify_on: Any,
-    notify_details: bool,
-    hooks: tuple[tuple[str, ...], ...],
-    syslog: bool,
-    metrics: Path | None,
     **options: Any,
 ) -> int:
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
@@ -287,6 +280,7 @@ def command(
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
+    alarms, deadlines = taken_alarms(options), taken_deadlines(options)
     settings = SweepSettings(
         targets=targets,
         lists=lists or None,
@@ -305,9 +299,8 @@ def command(
         quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
-    alarms = alarms_of(notify, notify_on, notify_details, hooks, syslog, metrics)
     with SweepTelling(
-        settings.state, alarms, USUAL_DEADLINES, known=settings.known, followed=settings.cluster is None
+        settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:
         return telling.exits(sweep(settings, telling))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, taken_alarms, taken_deadlines
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.completing import list_names
 from hashscan.cli.confirming import Gate, confirm_share_option
@@ -159,12 +159,12 @@ def pull(
 
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
     """
-    alarms = alarms_of(**options)
+    alarms, deadlines = taken_alarms(options), taken_deadlines(options)
     troubles: list[tuple[str, HashscanError]] = []
     try:
         return _pull(names, jitter, stage, confirm_share, state, troubles)
     finally:
-        tell_of_pulls(state, alarms, troubles)
+        tell_of_pulls(state, alarms, deadlines, troubles)
 
 
 def _pull(

@@ -23,7 +23,7 @@ from hashscan.errors import (
 )
 from hashscan.model import ListInfo
 from hashscan.settings.alarms import AlarmSettings
-from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings
+from hashscan.settings.cases import CaseSettings
 
 if TYPE_CHECKING:
     from hashscan.alarms.alarm import Alarm
@@ -120,12 +120,18 @@ def _say_trouble(error: HashscanError) -> None:
     say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
 
 
-def tell_of_pulls(state: Path, alarms: AlarmSettings, troubles: Iterable[tuple[str, HashscanError]]) -> None:
+def tell_of_pulls(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    troubles: Iterable[tuple[str, HashscanError]],
+) -> None:
     """Tell what there is to tell after lists were pulled.
 
     Args:
         state: the state folder.
         alarms: who is told.
+        cases: by when cases are due.
         troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
             again, and the list itself says when it goes stale.
     """
@@ -141,9 +147,9 @@ def tell_of_pulls(state: Path, alarms: AlarmSettings, troubles: Iterable[tuple[s
         for name, error in grave
     ]
     if quiet:
-        _put_down(state, Teller(alarms, USUAL_DEADLINES), others)
+        _put_down(state, Teller(alarms, cases), others)
     else:
-        tell(state, alarms, USUAL_DEADLINES, others=others)
+        tell(state, alarms, cases, others=others)
 
 
 def _put_down(state: Path, teller: Teller, alarms: Sequence[Alarm]) -> None:

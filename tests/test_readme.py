@@ -39,6 +39,7 @@ NAMES = (
     "state",
     "authorities",
     "reports",
+    "cases",
     "policy",
     "quarantine",
     "statistics",
@@ -125,6 +126,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     csv = "id,algorithm,value,category\nours-1,md5,d41d8cd98f00b204e9800998ecf8427e,A1\n"
     (here / "ours.csv").write_text(csv)
     (here / "more.csv").write_text(csv.replace("ours", "more"))
+    (here / "notices.csv").write_text(f"path,reference\n{www / 'upload.jpg'},4711\n")
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
     (here / "policy.toml").write_text(example_of("policy"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hashscan.quarantine.items import listed
-from hashscan.scan.state.findings import CLEARED
+from hashscan.scan.state.findings import CHANGED, CLEARED, GONE
 from hashscan.scan.state.history import Found
 
 QUARANTINED = "quarantined"
@@ -42,6 +42,7 @@ class Said:
     stated: int | None = None
     categories: str = ""
     sha256: bytes | None = None
+    customer: str = ""
 
 
 class _Case(NamedTuple):
@@ -189,12 +190,21 @@ class Book:
              said.stated),
         )  # fmt: skip
         self._database.execute(
-            "UPDATE cases SET noticed=min(coalesce(noticed, ?1), ?1), "
+            "UPDATE cases SET found=min(found, ?1), noticed=min(coalesce(noticed, ?1), ?1), "
             "stated=coalesce(min(stated, ?2), ?2, stated), "
             "url=CASE url WHEN '' THEN ?3 ELSE url END, "
-            "categories=CASE categories WHEN '' THEN ?4 ELSE categories END, sha256=coalesce(sha256, ?5) "
-            "WHERE id=?6",
-            (said.received, said.stated, place.url, said.categories, said.sha256, case.id),
+            "claimed=CASE WHEN instr(' ' || claimed || ' ', ' ' || ?4 || ' ') THEN claimed "
+            "ELSE trim(claimed || ' ' || ?4) END, sha256=coalesce(sha256, ?5), "
+            "customer=CASE customer WHEN '' THEN ?6 ELSE customer END WHERE id=?7",
+            (
+                said.received,
+                said.stated,
+                place.url,
+                said.categories,
+                said.sha256,
+                said.customer,
+                case.id,
+            ),
         )
         return case.id, True
 
@@ -283,6 +293,22 @@ class Book:
         """Put down that what a case is about is gone."""
         self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
         self.note(number, at, "removed", f"{how} {words}".rstrip(), who)
+
+    def take_look(self, number: int, presence: str, at: int) -> None:
+        """Put down what a look at the file of a case has shown.
+
+        Args:
+            number: of the case.
+            presence: there, gone or changed; anything else says nothing.
+            at: when.
+        """
+        if presence == "there":
+            self._database.execute("UPDATE cases SET seen=max(seen, ?) WHERE id=?", (at, number))
+        elif presence in {GONE, CHANGED}:
+            case = self.case(number)
+            # A sweep may have come first.
+            if case.removed is None:
+                self.remove(number, at, presence, "as a check has seen")
 
     def _reopen(self, case: _Case, at: int) -> None:
         self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashscan.cases.ledger import Ledger
 from hashscan.settings.cases import CaseSettings
 
-DUE = "due(verdict, categories, found, noticed, stated)"
+DUE = "due(verdict, categories || ' ' || claimed, found, noticed, stated)"
 """In queries: when a case is due, in seconds since 1970; NULL where it has no clock."""
 
 

@@ -28,6 +28,7 @@ class Case:
     """match, held, review; notice where only somebody else says so."""
     because: str
     categories: tuple[str, ...]
+    """Of the entries that match, and those that notices name."""
     customer: str
     """Who must act; empty where no rule says."""
     sha256: bytes | None
@@ -39,7 +40,7 @@ class Case:
     mtime: int | None
     ctime: int | None
     found: int
-    """When it was found or told of."""
+    """When it was found or told of, whichever was first."""
     seen: int
     """When a sweep has met it last."""
     noticed: int | None
@@ -141,7 +142,8 @@ class Entry:
 
 
 _CASE = (
-    "SELECT id, path, version, url, verdict, because, categories, customer, sha256, etag, uid, device, "  # noqa: S608
+    "SELECT id, path, version, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
+    "sha256, etag, uid, device, "
     f"inode, size, mtime, ctime, found, seen, noticed, {DUE}, told, removed, how, closed, why, disputed, "
     "dispute, previous FROM cases"
 )
@@ -181,7 +183,7 @@ class Queries:
     def _cases(self, where: str, *parameters: object) -> Iterator[Case]:
         for row in self._ledger.rows(f"{_CASE} {where}", *parameters):
             values = list(row)
-            values[6] = tuple(values[6].split())
+            values[6] = tuple(sorted(set(values[6].split())))
             yield Case(*values)
 
     def entries(self, case: int) -> list[Entry]:

@@ -29,13 +29,15 @@ CREATE INDEX sweeps_started ON sweeps (started);
 
 -- Path is NULL where none is known: a notice whose URL no rule maps, or details that were pruned. Verdict is
 -- 'match', 'held', 'review', or 'notice' where only somebody else says so. Categories: words, sorted, with
--- spaces between. Noticed: when a notice of somebody else's came first; stated: the deadline that it names.
--- How: in which way it was removed ('gone', 'changed', 'quarantined'), or 'cleared' where it is closed since
--- no list accuses it any more. Previous: the case that the same path had before.
+-- spaces between; claimed: those that notices name. Noticed: when a notice of somebody else's came first;
+-- stated: the deadline that it names. How: in which way it was removed ('gone', 'changed', 'quarantined'),
+-- or 'cleared' where it is closed since no list accuses it any more. Previous: the case that the same path
+-- had before.
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   path BLOB, version TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
-  verdict TEXT NOT NULL, because TEXT NOT NULL DEFAULT '', categories TEXT NOT NULL DEFAULT '',
+  verdict TEXT NOT NULL, because TEXT NOT NULL DEFAULT '',
+  categories TEXT NOT NULL DEFAULT '', claimed TEXT NOT NULL DEFAULT '',
   customer TEXT NOT NULL DEFAULT '', sha256 BLOB, etag TEXT NOT NULL DEFAULT '',
   uid INTEGER, device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
   found INTEGER NOT NULL, seen INTEGER NOT NULL, noticed INTEGER, stated INTEGER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,25 +28,32 @@ class HashscanCommand(click.Command):
     """A command whose options also come from `HASHSCAN_*` variables, and whose help lists its exit codes."""
 
     def __init__(
-        self, *args: Any, exit_codes: Iterable[int] = (0, 2, 70), settings: bool = True, **kwargs: Any
+        self,
+        *args: Any,
+        exit_codes: Iterable[int] = (0, 2, 70),
+        meanings: Mapping[int, str] | None = None,
+        settings: bool = True,
+        **kwargs: Any,
     ) -> None:
         """Make a command.
 
         Args:
             args: as click has them.
             exit_codes: that it can return.
+            meanings: of those that mean something else than with other commands.
             settings: whether variables and the settings file give its options, too.
             kwargs: as click has them.
         """
         super().__init__(*args, **kwargs)
         self.exit_codes = tuple(exit_codes)
+        self.meanings = {**EXIT_MEANINGS, **(meanings or {})}
         if settings:
             name_variables(self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes below the options."""
         with formatter.section("Exit codes"):
-            formatter.write_dl([(str(code), EXIT_MEANINGS[code]) for code in self.exit_codes])
+            formatter.write_dl([(str(code), self.meanings[code]) for code in self.exit_codes])
 
 
 class HashscanGroup(click.Group):

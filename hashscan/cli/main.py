@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hashscan.cli.quarantine",
         "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
     ),
+    "cases": (
+        "hashscan.cli.cases",
+        "Follow what was found or told of until it is gone: deadlines, notices, times.",
+    ),
     "report": (
         "hashscan.cli.report",
         "Show reports, make other documents of them, and join those of shards.",

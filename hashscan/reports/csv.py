@@ -75,7 +75,7 @@ class Csv(ReportFormat):
         rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
         sweep = report.sweep
         text.write(",".join(COLUMNS) + "\r\n")
-        ends = (_cell(str(sweep.get("host", ""))), _cell(str(sweep.get("uuid", ""))))
+        ends = (cell(str(sweep.get("host", ""))), cell(str(sweep.get("uuid", ""))))
         rows.writerows(_row(record, ends) for record in report.records() if record["type"] in TYPES)
         rows.writerows(_remarks(report, ends))
         text.flush()
@@ -89,21 +89,21 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
     picture = get("picture")
     accepted = get("accepted")
     path = record["path"]
-    shown = _cell(whole_path(record))
+    shown = cell(whole_path(record))
     return [
         record["type"],
         verdict_of(record),
-        _cell(get("customer", "")),
+        cell(get("customer", "")),
         shown,
-        _cell(get("because", "")),
-        _cell(get("action", "")),
-        _cell(get("quarantine", {}).get("outcome", "")),
-        "" if accepted is None else _cell(f"until {accepted['until']}: {accepted['reason']}"),
-        _cell(match.get("category", "")),
-        _cell(match.get("list", "")),
-        _cell(match.get("entry", "")),
-        _cell(match.get("algorithm", "")),
-        _cell(match.get("variant", "")),
+        cell(get("because", "")),
+        cell(get("action", "")),
+        cell(get("quarantine", {}).get("outcome", "")),
+        "" if accepted is None else cell(f"until {accepted['until']}: {accepted['reason']}"),
+        cell(match.get("category", "")),
+        cell(match.get("list", "")),
+        cell(match.get("entry", "")),
+        cell(match.get("algorithm", "")),
+        cell(match.get("variant", "")),
         match.get("distance", ""),
         match.get("threshold", ""),
         len(get("matches", ())),
@@ -112,18 +112,18 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
         moment(record["ctime_ns"]) if "ctime_ns" in record else "",
         get("uid", ""),
         get("links", ""),
-        _cell(get("version", "")),
-        "" if picture is None else _cell(f"{picture['format']} {picture['width']}x{picture['height']}"),
-        _cell(get("reason", "")),
-        _cell(get("detail", "")),
-        _cell(get("first", "")),
-        _cell(get("last", "")),
-        _cell(digests.get("md5", "")),
-        _cell(digests.get("sha1", "")),
-        _cell(digests.get("sha256", "")),
-        _cell(digests.get("pdq", "")),
+        cell(get("version", "")),
+        "" if picture is None else cell(f"{picture['format']} {picture['width']}x{picture['height']}"),
+        cell(get("reason", "")),
+        cell(get("detail", "")),
+        cell(get("first", "")),
+        cell(get("last", "")),
+        cell(digests.get("md5", "")),
+        cell(digests.get("sha1", "")),
+        cell(digests.get("sha256", "")),
+        cell(digests.get("pdq", "")),
         *ends,
-        "" if shown == path else _cell(base64.b64encode(path_bytes(record)).decode("ascii")),
+        "" if shown == path else cell(base64.b64encode(path_bytes(record)).decode("ascii")),
     ]
 
 
@@ -131,11 +131,11 @@ def _remarks(report: Report, ends: tuple[str, str]) -> Iterator[list[str]]:
     """A row for each reason why there may be more to find than the table has."""
     for words in shortcomings(report):
         row = dict.fromkeys(COLUMNS, "")
-        row |= {"record": INCOMPLETE, "detail": _cell(words), "host": ends[0], "sweep": ends[1]}
+        row |= {"record": INCOMPLETE, "detail": cell(words), "host": ends[0], "sweep": ends[1]}
         yield list(row.values())
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """The text as no spreadsheet takes it for a formula, and no terminal for a command."""
     if not text:
         return text

@@ -19,6 +19,7 @@ from hashscan.reports.base import Record
 from hashscan.reports.records import known_record, sweep_record
 from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields
+from hashscan.scan.customers import Customers
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.matcher import thresholds_of_lists
@@ -124,7 +125,13 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         for words in withdrawn.words:
             observer.told(words)
         known = stack.enter_context(
-            KnownFiles(settings.state, setup, with_digests=settings.with_digests, told=observer.told)
+            KnownFiles(
+                settings.state,
+                setup,
+                with_digests=settings.with_digests,
+                told=observer.told,
+                customers=Customers(settings.customers),
+            )
         )
         begun = sweep_record(
             uuid=identity,

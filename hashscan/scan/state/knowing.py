@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hashscan.model import FileResult, FileStat, Item, Verdict
 from hashscan.reports.base import Record
 from hashscan.reports.records import FINDINGS
+from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.rules import Subject
 from hashscan.scan.setup import WorkerSetup
@@ -56,7 +57,13 @@ class KnownFiles:
     """
 
     def __init__(
-        self, state: Path, setup: WorkerSetup, *, with_digests: bool, told: Callable[[str], None]
+        self,
+        state: Path,
+        setup: WorkerSetup,
+        *,
+        with_digests: bool,
+        told: Callable[[str], None],
+        customers: Customers = NO_CUSTOMERS,
     ) -> None:
         """Open the state, and compare what is kept with what the lists have gained.
 
@@ -65,7 +72,9 @@ class KnownFiles:
             setup: of a sweep with the same lists and options.
             with_digests: tell the digests of clean files, too.
             told: called with what a person should know.
+            customers: say whose a file is.
         """
+        self._customers = customers
         self.unmatched = 0
         """Files that must be read again before all that the lists ask can be answered."""
         self._setup = setup
@@ -179,7 +188,15 @@ class KnownFiles:
         if result.verdict is Verdict.CLEAN:
             return
         if result.verdict in FINDINGS:
-            self._findings.judge(path, item.version, result, self._sweep, etag=item.etag, looked=False)
+            self._findings.judge(
+                path,
+                item.version,
+                result,
+                self._sweep,
+                etag=item.etag,
+                looked=False,
+                customer=self._customers.of(path, None),
+            )
         yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:

@@ -1,0 +1,127 @@
+"""Makes cases of notices."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from hashscan.cases.book import Book, Place, Said
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.notices.base import Notice, NoticeError
+from hashscan.scan.customers import NO_CUSTOMERS, Customers
+
+_TOGETHER = 2_000
+"""Notices in one transaction."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came of a file of notices."""
+
+    notices: int = 0
+    new: int = 0
+    """Cases that were not known before."""
+    joined: int = 0
+    """Notices about files that have a case already."""
+    known: int = 0
+    """Notices that came before."""
+    unmapped: int = 0
+    """Of all these, those of which nobody knows where the file lies."""
+
+
+def import_notices(
+    ledger: Ledger,
+    notices: Iterator[Notice],
+    paths_of: Callable[[str], tuple[bytes, ...]],
+    now: int,
+    customers: Customers = NO_CUSTOMERS,
+    taken: Taken | None = None,
+) -> Taken:
+    """Take notices in. Killed at any point, it has done a part, and done again it does the rest.
+
+    Args:
+        ledger: takes them.
+        notices: of one file.
+        paths_of: the files that may be seen at a web address.
+        now: seconds since 1970; no clock begins later.
+        customers: say whose a file is.
+        taken: counts what was done, where that must be known even if the file turns out to be damaged.
+
+    Raises:
+        NoticeError: the file is damaged; what came before is taken in.
+        LedgerError: the ledger can't be written.
+    """
+    taken = Taken() if taken is None else taken
+    trouble: NoticeError | None = None
+    while trouble is None:
+        some: list[Notice] = []
+        try:
+            for notice in islice(notices, _TOGETHER):
+                some.append(notice)  # noqa: PERF402 - a fault must not take those before it along
+        except NoticeError as error:
+            trouble = error
+        if not some and trouble is None:
+            return taken
+        with ledger.transaction() as database:
+            book = Book(database)
+            for notice in some:
+                _take(book, notice, paths_of, now, customers, taken)
+    raise trouble
+
+
+def _take(
+    book: Book,
+    notice: Notice,
+    paths_of: Callable[[str], tuple[bytes, ...]],
+    now: int,
+    customers: Customers,
+    taken: Taken,
+) -> None:
+    taken.notices += 1
+    places = _places(notice, paths_of)
+    if places[0].path is None:
+        taken.unmapped += 1
+    sha256 = dict(notice.digests).get("sha256")
+    for place in places:
+        before = book.begun
+        _, is_new = book.take_notice(
+            place,
+            Said(
+                digest=hashlib.sha256(notice.key.encode() + b"\0" + (place.path or b"")).digest(),
+                received=now if notice.received is None else min(now, int(notice.received.timestamp())),
+                imported=now,
+                sender=notice.sender,
+                reference=notice.reference,
+                stated=None if notice.deadline is None else int(notice.deadline.timestamp()),
+                categories=notice.category,
+                sha256=None if sha256 is None else bytes.fromhex(sha256),
+                customer="" if place.path is None else customers.of(place.path, _uid_of(place.path)),
+            ),
+        )
+        if not is_new:
+            taken.known += 1
+        elif book.begun > before:
+            taken.new += 1
+        else:
+            taken.joined += 1
+
+
+def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[Place]:
+    """The files that are there, of those that may be meant; where none is, the likeliest."""
+    if notice.path:
+        return [Place(notice.path, url=notice.url)]
+    paths = paths_of(notice.url) if notice.url else ()
+    there = [path for path in paths if not path.startswith(b"/") or os.path.lexists(path)]
+    return [Place(path, url=notice.url) for path in there or paths[:1]] or [Place(None, url=notice.url)]
+
+
+def _uid_of(path: bytes) -> int | None:
+    if not path.startswith(b"/"):
+        return None
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None

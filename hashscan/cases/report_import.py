@@ -1,0 +1,193 @@
+"""Takes over into the ledger what a report says: of a cluster, of joined shards, of another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hashscan.cases.book import Book
+from hashscan.cases.ledger import Ledger
+from hashscan.errors import UsageError
+from hashscan.model import Verdict
+from hashscan.quarantine.items import path_of
+from hashscan.reports.base import Record
+from hashscan.reports.reading import read_report
+from hashscan.scan.state.findings import GONE
+from hashscan.scan.state.history import Found
+from hashscan.scan.state.listings import wrapped
+
+_FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
+_OF_LISTS = ("name", "state", "version", "entries", "expires")
+_UNCHECKED = frozenset({"unreadable", "undecoded", "skipped", "standing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of it."""
+
+    findings: int
+    new: int
+    """Cases that were not known before."""
+    removed: int
+    """Cases of earlier reports of the same sweep, whose files this one has not found again."""
+    known: bool = False
+    """Whether the sweep is known already, so that nothing was done."""
+
+
+def import_report(ledger: Ledger, path: Path) -> Imported:
+    """Take over a report: all of it or, where this is killed, nothing.
+
+    Cases that earlier reports of the same sweep tell of (same machine, targets, options) end where a whole
+    one doesn't have them any more.
+
+    Args:
+        ledger: takes it.
+        path: of a report in JSON Lines, whole or partial.
+
+    Raises:
+        UsageError: it is no report, or damaged.
+        LedgerError: the ledger can't be written.
+    """
+    with ledger.transaction() as database:
+        try:
+            return _import(database, path)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UsageError(
+                f"{path} is not what hashscan writes into a report: {error}",
+                advice="Name reports in JSON Lines.",
+            ) from error
+
+
+def _import(database: sqlite3.Connection, path: Path) -> Imported:
+    records = iter(read_report(path))
+    sweep = next(records)
+    parts = [part["uuid"] for part in sweep.get("merged", {}).get("from", [])]
+    names = [sweep["uuid"], *parts]
+    if database.execute("SELECT 1 FROM sweeps WHERE uuid=?", (names[0],)).fetchone():
+        return Imported(0, 0, 0, known=True)
+    started = _seconds(sweep["started"])
+    scope = _scope(sweep)
+    book = Book(database)
+    findings = 0
+    summary: Record | None = None
+    for record in records:
+        if record["type"] == "summary":
+            summary = record
+        elif "path" not in record:
+            continue
+        elif record["type"] == "finding" and record["verdict"] in _FINDINGS:
+            findings += 1
+            found = _found(record, started)
+            book.take_finding(f"{scope}/{_name(found.path, found.version)}", found)
+        elif record["type"] in _UNCHECKED:
+            database.execute(
+                "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND removed IS NULL",
+                (started, path_of(record)),
+            )
+    removed = 0
+    if summary is not None and summary["incomplete"] == [] and _sees_all(sweep):
+        removed = _end_unmet(database, book, scope, started, _seconds(summary["ended"]))
+    # What all parts have counted is in the sum.
+    database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
+    _put_sweep(database, sweep, summary, started)
+    return Imported(findings, book.begun, removed)
+
+
+def _scope(sweep: Record) -> str:
+    """Tells the reports that look at the same files with the same options from others."""
+    about = [sweep.get(key) for key in ("host", "targets", "selection", "inventory", "shard")]
+    return f"report {hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]}"
+
+
+def _name(path: bytes, version: str) -> str:
+    """Stands for a file among those of a scope; nobody can give two files the same."""
+    return hashlib.sha256(path + b"\0" + version.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def _sees_all(sweep: Record) -> bool:
+    return not sweep.get("known") and "files_from" not in sweep and "inventory" not in sweep
+
+
+def _end_unmet(database: sqlite3.Connection, book: Book, scope: str, started: int, ended: int) -> int:
+    unmet = database.execute(
+        "SELECT DISTINCT cases.id FROM sightings JOIN cases USING (id) WHERE state>? AND state<? "
+        "AND removed IS NULL AND closed IS NULL AND seen<?",
+        (f"{scope}/", f"{scope}0", started),
+    ).fetchall()
+    for (number,) in unmet:
+        book.remove(number, ended, GONE)
+    return len(unmet)
+
+
+def _found(record: Record, at: int) -> Found:
+    matches = record.get("matches", [])
+    return Found(
+        0,
+        path_of(record),
+        _text(record, "version"),
+        Verdict(record["verdict"]).value,
+        _text(record, "because"),
+        at,
+        at,
+        None,
+        "",
+        json.dumps(matches if isinstance(matches, list) else []),
+        _text(record, "customer"),
+        _sha256(record.get("digests")),
+        _number(record, "uid"),
+        _number(record, "device"),
+        _number(record, "inode"),
+        _number(record, "size"),
+        _number(record, "mtime_ns"),
+        _number(record, "ctime_ns"),
+        _text(record, "etag"),
+    )
+
+
+def _text(record: Record, key: str) -> str:
+    value = record.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def _number(record: Record, key: str) -> int | None:
+    value = record.get(key)
+    return wrapped(value) if isinstance(value, int) else None
+
+
+def _sha256(digests: object) -> bytes | None:
+    text = digests.get("sha256") if isinstance(digests, Mapping) else None
+    return bytes.fromhex(text) if isinstance(text, str) and len(text) == 64 else None
+
+
+def _seconds(text: Any) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+def _put_sweep(database: sqlite3.Connection, sweep: Record, summary: Record | None, started: int) -> None:
+    told: Record = summary or {}
+    part = sweep.get("shard")
+    database.execute(
+        "INSERT INTO sweeps (uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, "
+        "lists, targets, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            sweep["uuid"],
+            int(bool(sweep.get("known"))),
+            f"{part['index']}/{part['count']}" if part else "",
+            started,
+            _seconds(told["ended"]) if "ended" in told else None,
+            told.get("exit_code"),
+            int(summary is not None and told["incomplete"] == []),
+            int(told.get("files", 0)),
+            int(told.get("bytes", 0)),
+            json.dumps(told.get("verdicts", {})),
+            json.dumps([{key: info.get(key) for key in _OF_LISTS} for info in sweep["lists"]]),
+            json.dumps(sweep["targets"]),
+            json.dumps(told.get("incomplete", [])),
+        ),
+    )

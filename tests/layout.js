@@ -36,15 +36,21 @@
     }
     return false;
   };
-  const scrolls = (element) => {
-    const outer = element.closest(".wide");
-    return outer && getComputedStyle(outer).overflowX === "auto";
+  const scroller = (element) => {
+    for (let at = element; at && at !== document.body; at = at.parentElement) {
+      if (["auto", "scroll"].includes(getComputedStyle(at).overflowX)) return at.getBoundingClientRect();
+    }
+    return null;
   };
   const add = (element, rectangle, words) => {
-    if (rectangle.width < 1 || rectangle.height < 1) return;
-    const {left, right, top, bottom} = rectangle;
-    const isOutside = left < -1 || right > innerWidth + 1;
-    if (isOutside && !scrolls(element)) odd.push(`outside the window: ${words}`);
+    let {left, right, top, bottom} = rectangle;
+    const around = scroller(element);
+    if (around) {
+      [left, right] = [Math.max(left, around.left), Math.min(right, around.right)];
+      [top, bottom] = [Math.max(top, around.top), Math.min(bottom, around.bottom)];
+    }
+    if (right - left < 1 || bottom - top < 1) return;
+    if (left < -1 || right > innerWidth + 1) odd.push(`outside the window: ${words}`);
     boxes.push({element, left, right, top, bottom, words});
   };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -70,7 +76,7 @@
   });
   for (const element of document.querySelectorAll("body *")) {
     const style = getComputedStyle(element);
-    if (style.overflowX === "visible" || scrolls(element) || isHidden(element)) continue;
+    if (["visible", "auto", "scroll"].includes(style.overflowX) || isHidden(element)) continue;
     if (element.closest("svg, input, select")) continue;
     if (element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 1) {
       odd.push(`cut off: ${element.outerHTML.slice(0, 60)}`);

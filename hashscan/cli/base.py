@@ -13,7 +13,7 @@ from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.machine import default_state
 from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
-from hashscan.settings.values import parse_duration, parse_size
+from hashscan.settings.values import parse_duration, parse_size, require_positive
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,6 +129,17 @@ class Duration(click.ParamType[float]):
             self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
+def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse a number that is not more than 0, or has no end.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if value is not None:
+        require_positive(max(param.opts, key=len), value)
+    return value
+
+
 def state_option(command: F) -> F:
     """The option --state."""
     return click.option(
@@ -163,6 +174,10 @@ def fail_on_option(command: F) -> F:
     )(command)
 
 
+def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    return Matching(review_threshold=value).review_threshold
+
+
 def matching_options(command: F) -> F:
     """The options that say how far a picture may be from an entry."""
     words = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
@@ -178,6 +193,7 @@ def matching_options(command: F) -> F:
             click.option(
                 "--review-threshold",
                 type=int,
+                callback=_useful_threshold,
                 metavar="BITS",
                 help="Also name for review what is so near by PDQ but no match, such as captions and slight "
                 f"crops; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
@@ -212,6 +228,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--decoder-memory",
                 type=Size(),
+                callback=positive,
                 default="1G",
                 show_default=True,
                 help="Memory that decoding one picture may take.",
@@ -219,6 +236,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--decoder-seconds",
                 type=float,
+                callback=positive,
                 default=20.0,
                 show_default=True,
                 help="Time that decoding one picture may take.",
@@ -226,6 +244,7 @@ def decoding_options(command: F) -> F:
             click.option(
                 "--max-pixels",
                 type=int,
+                callback=positive,
                 default=64_000_000,
                 show_default=True,
                 help="Pictures in colours with more pixels are not decoded; grey ones may be larger.",

@@ -10,7 +10,6 @@ import click
 from click.core import ParameterSource
 
 from hashscan.errors import HashscanError
-from hashscan.settings.file import read_file
 from hashscan.settings.machine import default_state
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def state_of(ctx: click.Context) -> Path:
     given = ctx.params.get("state")
     if isinstance(given, Path) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
         return given
+    from hashscan.settings.file import read_file
+
     # The settings file gives its values to commands that run only.
     _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
     state = values.get("state")

@@ -13,7 +13,6 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.base import HashscanGroup
-from hashscan.cli.settings_file import apply_settings_file
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 if TYPE_CHECKING:
@@ -120,6 +119,8 @@ class LazyGroup(HashscanGroup):
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
     if ctx.invoked_subcommand not in UNSETTLED:
+        from hashscan.cli.settings_file import apply_settings_file
+
         apply_settings_file(ctx, config, os.environ)
 
 
@@ -153,6 +154,11 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_OUTPUT if end.code else EXIT_CLEAN
     except click.ClickException as error:
         error.show(file=sys.stderr)
+        if isinstance(error, click.BadParameter):
+            from hashscan.cli.settings_file import origin_of
+
+            if origin := origin_of(error):
+                sys.stderr.write(f"  {origin}\n")
         return EXIT_USAGE
     return result if isinstance(result, int) else 0
 

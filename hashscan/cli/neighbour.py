@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.base import Size
+from hashscan.cli.base import Size, positive
 from hashscan.settings.neighbour import NeighbourSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,18 +27,21 @@ def neighbour_options(command: F) -> F:
             click.option(
                 "--limit-rate",
                 type=Size(),
+                callback=positive,
                 metavar="SIZE",
                 help="Read or download at most so many bytes a second, all workers together; such as 20M.",
             ),
             click.option(
                 "--limit-files",
                 type=float,
+                callback=positive,
                 metavar="NUMBER",
                 help="Open at most so many files or objects a second, all workers together.",
             ),
             click.option(
                 "--max-load",
                 type=float,
+                callback=positive,
                 metavar="NUMBER",
                 help="Wait while the load average over a minute, less what this sweep adds to it, is higher.",
             ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, decoding_options
+from hashscan.cli.base import HashscanCommand, decoding_options, positive
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
@@ -47,7 +47,9 @@ FORMATS = ("csv", "ndjson")
     show_default="standard output",
     help="The file to write, for its owner alone.",
 )
-@click.option("--workers", type=int, default=default_workers, show_default="one a processor")
+@click.option(
+    "--workers", type=int, callback=positive, default=default_workers, show_default="one a processor"
+)
 @decoding_options
 def hash_command(
     folders: tuple[bytes, ...],
@@ -78,8 +80,6 @@ def hash_command(
     from hashscan.sources.options import ListingOptions
     from hashscan.sources.patterns import Patterns
 
-    if workers <= 0:
-        raise UsageError(f"--workers must be more than 0, not {workers}")
     target = None if str(output) == "-" else output
     if target is not None:
         _refuse_beneath(target, folders)

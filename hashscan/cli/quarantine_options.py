@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.base import Duration, TableOption
+from hashscan.cli.base import Duration, TableOption, positive
 from hashscan.settings.acting import BreakerLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +52,7 @@ def quarantine_options(command: F) -> F:
             _option(
                 "--breaker-owners",
                 type=int,
+                callback=positive,
                 default=_LIMITS.owners,
                 show_default=True,
                 metavar="NUMBER",
@@ -60,6 +61,7 @@ def quarantine_options(command: F) -> F:
             _option(
                 "--breaker-files",
                 type=int,
+                callback=positive,
                 default=_LIMITS.files,
                 show_default=True,
                 metavar="NUMBER",

@@ -66,6 +66,8 @@ def convert(
     from hashscan.scan.explaining import context_of, explained
 
     destination = None if str(output) == "-" else output
+    if destination is not None:
+        _require_other(report, output, "the document can't take the place of the report it is made from")
     chosen = REPORT_FORMATS[form]
     bare = context_of(site_rules or (), reporter)
     with explained(bare, state if chosen.needs_digests else None) as context:
@@ -102,13 +104,9 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     from hashscan.scan.merging import merge_reports
 
     destination = None if str(output) == "-" else output
-    for report in reports:
+    for report in reports if destination is not None else ():
         for grown in (output, output.with_name(output.name + PARTIAL)):
-            if destination is not None and report.exists() and grown.exists() and grown.samefile(report):
-                raise UsageError(
-                    f"the joined report can't take the place of {report}, which goes into it",
-                    advice="Name another --output.",
-                )
+            _require_other(report, grown, f"the joined report can't take the place of {report}")
     with ReportSink(destination) as sink:
         if sink.set_aside is not None:
             say(f"hashscan: an unfinished report was in its place; it is kept as {sink.set_aside}")
@@ -133,3 +131,9 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
     if destination is not None:
         say(f"hashscan: report: {destination}")
     return merged.exit_code
+
+
+def _require_other(report: Path, output: Path, words: str) -> None:
+    """Refuse to lose a report to what is made of it."""
+    if report.exists() and output.exists() and output.samefile(report):
+        raise UsageError(words, advice="Name another --output.")

@@ -17,6 +17,7 @@ from hashscan.cli.base import (
     list_option,
     matching_of,
     matching_options,
+    positive,
     state_option,
 )
 from hashscan.cli.cluster import certificate_options, cluster_of
@@ -144,6 +145,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--workers",
     type=int,
+    callback=positive,
     default=default_workers,
     show_default="one a processor",
     help="How many processes read and digest.",
@@ -160,13 +162,19 @@ class ShardParam(click.ParamType[Shard]):
     help="File of such patterns, one a line.",
 )
 @click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
-@click.option("--max-file-size", type=Size(), help="Leave out larger files; they are counted as skipped.")
+@click.option(
+    "--max-file-size",
+    type=Size(),
+    callback=positive,
+    help="Leave out larger files; they are counted as skipped.",
+)
 @click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
 @click.option("--all-versions", is_flag=True, help="Of objects, sweep every version that is kept.")
 @click.option(
     "--in-flight",
     type=int,
+    callback=positive,
     default=DIRECT.in_flight,
     show_default=True,
     help="Downloads at a time, in each worker.",
@@ -175,6 +183,7 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--time-budget",
     type=Duration(),
+    callback=positive,
     help="Begin nothing more after this time, such as 6h; exit 3, and the next sweep goes on from there.",
 )
 @click.option(

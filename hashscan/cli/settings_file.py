@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hashscan.cli.base import SETTINGS_FILE, TableOption, option_key, settings_of
 from hashscan.errors import UsageError
@@ -16,6 +17,8 @@ from hashscan.settings.key_lines import Place, key_lines, line_of
 from hashscan.settings.nearest import nearest
 
 T = TypeVar("T")
+_PLACES = "hashscan.places"
+"""Key of the file's text and of who has taken what of it, in a context."""
 _SHOWN = 60
 """Characters of a value that are shown."""
 Command = tuple[str, ...]
@@ -307,3 +310,23 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
         )
     ctx.default_map = file.default_map()
     ctx.meta[SETTINGS_FILE] = str(source)
+    ctx.meta[_PLACES] = (document, file.taken)
+
+
+def origin_of(error: click.BadParameter) -> str | None:
+    """What to say of where a refused value comes from; None where it was on the command line."""
+    if error.ctx is None or error.param is None or error.param.name is None:
+        return None
+    source = error.ctx.get_parameter_source(error.param.name)
+    if source is ParameterSource.ENVIRONMENT:
+        return f"It is the value of the variable {error.param.envvar}."
+    if source is not ParameterSource.DEFAULT_MAP:
+        return None
+    document, taken = error.ctx.meta[_PLACES]
+    place = taken[_words_of(error.ctx)][error.param.name].place
+    return f"It stands in {error.ctx.meta[SETTINGS_FILE]}, line {line_of(key_lines(document), place)}."
+
+
+def _words_of(ctx: click.Context) -> Command:
+    """The words that call a context's command."""
+    return () if ctx.parent is None else (*_words_of(ctx.parent), ctx.info_name or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,9 @@ def show(report: Path, limit: int) -> int:
 
     told = Report(report)
     seen = overview(told, limit)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal or file that has no such character gets its number.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Where there is no terminal, as on a wide one.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for name, words in _beginning(told, seen):
@@ -141,7 +145,9 @@ def _finding(record: Record, with_customers: bool) -> list[str]:
 
     moved = record.get("quarantine", {}).get("outcome")
     verdict = verdict_of(record)
-    if record["type"] == STANDING:
+    if "accepted" in record:
+        verdict += ", accepted"
+    elif record["type"] == STANDING:
         verdict += ", stands"
     elif moved is not None:
         verdict += ", moved" if moved == "done" else f", NOT moved: {moved}"

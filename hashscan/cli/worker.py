@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.base import HashscanCommand, positive, state_option
 from hashscan.cli.cluster import certificate_options
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.screen import say
-from hashscan.errors import UsageError
 from hashscan.scan.background import step_back
 from hashscan.settings.cluster import ClusterSettings
 from hashscan.settings.machine import default_workers
@@ -24,6 +23,7 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
 @click.option(
     "--processes",
     type=int,
+    callback=positive,
     default=default_workers,
     show_default="one a processor",
     help="How many processes read and digest.",
@@ -53,8 +53,6 @@ def command(
     It reads files with the rights of this user and matches them against the lists in its own state folder.
     Whoever may submit to the scheduler can run any program as this user.
     """
-    if processes < 1:
-        raise UsageError(f"--processes must be more than 0, not {processes}")
     cluster = ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)
     neighbour = neighbour_of(background, limit_rate, limit_files, max_load)
     if neighbour.background:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hashscan.errors import OutputError
 from hashscan.lists.durable import replacing
 from hashscan.reports.base import ReportFormat
+from hashscan.reports.destinations import require_destination
 from hashscan.reports.report import Report
 
 
@@ -28,9 +29,11 @@ def convert(report: Report, form: type[ReportFormat], destination: Path | None) 
         How many findings are not in the document, by reason.
 
     Raises:
-        UsageError: it is no report, or can't be told in this format.
+        UsageError: it is no report, can't be told in this format, or can't take that place.
         OutputError: it can't be read or written.
     """
+    if destination is not None:
+        require_destination(destination)
     where = "standard output" if destination is None else destination
     writer = form()
     try:

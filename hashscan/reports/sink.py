@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from hashscan.errors import LockedError, OutputError
 from hashscan.reports.base import Record
+from hashscan.reports.destinations import require_destination
 from hashscan.reports.record_lines import RecordLines
 from hashscan.reports.records import is_accusing
 
@@ -31,6 +32,7 @@ class ReportSink:
     killed sweep leaves all but the last line whole.
 
     Raises:
+        UsageError: its place is a device's.
         OutputError: the report can't be written.
         LockedError: another sweep is writing the same report.
     """
@@ -44,8 +46,7 @@ class ReportSink:
                 # A stream of its own, so that closing it leaves sys.stdout alone.
                 self._stream: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
             else:
-                if destination.is_dir():
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                require_destination(destination)
                 self._partial = destination.with_name(destination.name + PARTIAL)
                 self._settled = destination.with_name(destination.name + SETTLED)
                 self._stream = self._open_partial()

@@ -182,4 +182,5 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             exit_code = observer.stopped_with() or exit_code
         outcome = writing.conclude(summary, infos, exit_code, shortcomings, time.monotonic() - clock, further)
         known.conclude(summary.fields(), exit_code, shortcomings)
+        writing.convert()
         return outcome

@@ -269,6 +269,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         )
         if memory is not None:
             memory.conclude(summary.fields(), exit_code, shortcomings)
+        writing.convert()
         return outcome
 
 

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from hashscan.errors import OutputError, UsageError
+from hashscan.errors import HashscanError, OutputError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.base import Record
 from hashscan.reports.conversion import convert
+from hashscan.reports.destinations import require_destination
 from hashscan.reports.records import summary_record
 from hashscan.reports.report import BARE, Context, Report, speaker
 from hashscan.reports.sink import ReportSink
@@ -76,12 +77,15 @@ class Writing:
                 them, or where no such format is asked for.
 
         Raises:
-            UsageError: it must be said who reports, and isn't.
+            UsageError: it must be said who reports, and isn't; or one would take the place of a device.
             LockedError: another sweep writes one of them.
             OutputError: one can't be written.
         """
+        # Or the whole sweep would be for nothing.
+        for made in places.made:
+            if made.path is not None:
+                require_destination(made.path)
         if any(REPORT_FORMATS[made.format].needs_reporter for made in places.made):
-            # Or the whole sweep would be for nothing.
             speaker(context)
         self._observer = observer
         self._places = places
@@ -175,18 +179,31 @@ class Writing:
         )
         for sink in self._sinks:
             sink.finish()
-        self._convert()
         return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, self._places.kept)
 
-    def _convert(self) -> None:
-        """Make what other formats were asked for; the record is safe by now."""
+    def convert(self) -> None:
+        """Make what other formats were asked for, once the record has its name and the state its end.
+
+        Raises:
+            UsageError: the record can't be told in one of them; the others are made all the same.
+            OutputError: one can't be written; likewise.
+        """
         places = self._places
+        failures: list[HashscanError] = []
         with explained(self._context, self._state) as context:
             for made in places.made:
                 assert places.source is not None
-                left_out = convert(Report(places.source, context), REPORT_FORMATS[made.format], made.path)
+                try:
+                    left_out = convert(Report(places.source, context), REPORT_FORMATS[made.format], made.path)
+                except (UsageError, OutputError) as error:
+                    failures.append(error)
+                    continue
                 for reason, number in left_out.items():
                     self._observer.told(f"left out of the {made.format} report: {number} {reason}")
+        for failure in failures[1:]:
+            self._observer.told(str(failure))
+        if failures:
+            raise failures[0]
         if places.passing is not None:
             places.passing.unlink()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _ALIKE = 0.6
@@ -19,6 +18,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     Returns:
         One of `known`, as it is written there; None where none is near.
     """
+    # Most commands find nothing wrong.
+    import difflib
+
     plain = {_plain(one): one for one in known}
     found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=_ALIKE)
     return plain[found[0]] if found else None

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import click
+import pytest
 
 from hashscan.cli.base import HashscanCommand, settings_of
 from hashscan.cli.main import cli
@@ -95,6 +96,25 @@ def test_rows_are_checked_each_by_itself() -> None:
 
 def test_too_many_rows_is_one_mistake() -> None:
     assert len(mistakes('[[policy]]\naction = "report"\n' * 1001)) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "workers = 0",
+        "in-flight = -1",
+        "limit-files = nan",
+        "max-load = inf",
+        "time-budget = '0'",
+        "max-file-size = 0",
+        "review-threshold = 31",
+        "max-pixels = -5",
+    ],
+)
+def test_numbers_out_of_range(line: str) -> None:
+    ((number, message, _),) = mistakes(f"[scan]\n{line}\n")
+    assert number == 2
+    assert f"--{line.split(' ', maxsplit=1)[0]} must be" in message
 
 
 def test_a_value_is_refused_once_for_all_commands() -> None:

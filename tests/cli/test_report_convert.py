@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.reports.documents import finding, written
@@ -48,3 +52,45 @@ def test_without_a_state_nothing_else_is_left(tmp_path: Path) -> None:
     done = hashscan("scan", "www", "--no-state", "--list", "demo", "--report", "csv=out.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "www"]
+
+
+def test_a_document_takes_no_other_thing_s_place(tmp_path: Path) -> None:
+    record = written(tmp_path / "r.jsonl", [finding(b"/srv/a")])
+    before = record.read_bytes()
+    own = hashscan("report", "convert", "r.jsonl", "--to", "csv", "--output", "r.jsonl", cwd=tmp_path)
+    assert own.returncode == 2
+    assert "place of the report" in own.stderr
+    os.mkfifo(tmp_path / "pipe")
+    for output, code, words in (
+        ("pipe", 2, "no regular file"),
+        ("none/out.csv", 12, "No such file"),
+        (".", 2, ""),
+    ):
+        done = hashscan("report", "convert", "r.jsonl", "--to", "csv", "--output", output, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+    assert record.read_bytes() == before
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_sweep_tells_at_its_beginning_where_no_report_can_go(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for report, code in (("csv=pipe", 2), ("pipe", 2), ("csv=none/out.csv", 12), ("none/out.jsonl", 12)):
+        done = hashscan("scan", "www", "--state", "s", "--list", "demo", "--report", report, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert "hashscan: 0 files" not in done.stderr
+
+
+def test_a_document_that_fails_costs_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "www"
+    target.mkdir()
+    (target / "a.txt").write_text("a")
+    options = ("scan", "www", "--state", "s", "--list", "demo")
+    done = hashscan(*options, "--report", f"csv={'n' * 300}", "--report", "junit=out.xml", cwd=tmp_path)
+    assert done.returncode == 12
+    assert "File name too long" in done.stderr
+    assert (tmp_path / "out.xml").exists()
+    assert list((tmp_path / "s" / "reports").iterdir()), "the record stays"
+    with closing(sqlite3.connect(tmp_path / "s" / "sweep" / "state.sqlite")) as database:
+        assert database.execute("SELECT exit_code FROM sweeps").fetchall() == [(0,)]

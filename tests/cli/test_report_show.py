@@ -90,6 +90,13 @@ def test_no_name_reaches_the_terminal_as_a_command(tmp_path: Path, terminal: boo
     assert "\\x1b" in text
 
 
+def test_a_terminal_that_lacks_a_character(run: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding("/srv/ü \U0001f600.jpg".encode())])
+    ran = run("report", "show", path, env={"PYTHONIOENCODING": "ascii"})
+    assert ran.code == 0
+    assert "/srv/\\xfc \\U0001f600.jpg" in ran.out
+
+
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)

@@ -8,11 +8,11 @@ A page is a template that extends `frame.html`, beside it style sheets and scrip
 
 The template fills the blocks `main` and `footer`, and gets `title` from the caller. `frame.css` is there
 already: it has the colours as variables (`--ink`, `--soft`, `--line`, `--wash`, `--accent`, one for each
-verdict), and `tiles`, `bars`, `note`, `number` as classes. The policy of the page allows these styles and
-scripts alone, by their hashes: no `style=` and no `on…=` attribute works, and no script may set markup.
-Numbers and times are written by the filters `number`, `bytes`, `duration`, `moment` and `day`; names and
-paths from strangers by `name` and `path`, which show what would else be invisible or would turn the text
-around.
+verdict), and `tiles`, `charts`, `note`, `number` as classes; `bars.html` has a macro for bars. The policy
+of the page allows these styles and scripts alone, by their hashes: no `style=` and no `on…=` attribute
+works, and no script may set markup. Numbers and times are written by the filters `number`, `bytes`,
+`duration`, `moment` and `day`; names and paths from strangers by `name` and `path`, which show what would
+else be invisible or would turn the text around.
 """
 
 from __future__ import annotations

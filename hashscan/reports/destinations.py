@@ -1,0 +1,35 @@
+"""Tells early where a report can't be put."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from hashscan.errors import OutputError, UsageError
+
+
+def require_destination(path: Path) -> None:
+    """Refuse a place into which no file can come.
+
+    Raises:
+        UsageError: something is there that no file may replace: root could do so with a device.
+        OutputError: it is a folder, or lies in none that can be written to.
+    """
+    # Not by the path's own methods: for names that are too long these raise.
+    if os.path.isdir(path):
+        raise _unwritable(path, errno.EISDIR)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UsageError(
+            f"{path} is no regular file, and a report would take its place",
+            advice="Name a file, or - for standard output.",
+        )
+    folder = path.parent
+    if not os.path.isdir(folder):
+        raise _unwritable(path, errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, errno.EACCES)
+
+
+def _unwritable(path: Path, number: int) -> OutputError:
+    return OutputError(f"can't write the report {path}: {os.strerror(number)}")

@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashscan.cases.acts import CLOSED, TOLD, act
+from hashscan.cases.book import Book
+from hashscan.cases.clock import Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.pruning import prune
+from hashscan.cases.queries import Case, Queries
+from hashscan.cases.sync import sync
+from hashscan.model import Verdict
+from hashscan.scan.state.history import Found
+from hashscan.settings.cases import CaseSettings
+from tests.cases.world import BEGIN, World, result
+
+A, B = b"/www/a.jpg", b"/www/\xff<script>"
+DAY = 86_400
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "state") as made:
+        yield made
+
+
+def cases(world: World, settings: CaseSettings | None = None) -> list[Case]:
+    with Ledger(world.state) as ledger:
+        assert sync(ledger, world.state).troubles == ()
+        before = list(ledger.rows("SELECT * FROM events"))
+        assert sync(ledger, world.state).new == 0
+        assert list(ledger.rows("SELECT * FROM events")) == before
+        return list(Queries(ledger, Clock(settings or CaseSettings())).found())
+
+
+def test_a_finding_becomes_a_case_and_ends_when_its_file_is_gone(world: World) -> None:
+    world.sweep({A: result(b"1"), B: result(b"2", category="B1")})
+    world.wait(DAY)
+    world.sweep({A: result(b"1"), B: result(b"2", category="B1")})
+    world.wait(DAY)
+    world.sweep({A: result(b"1")}, [B])
+    first, second = cases(world, CaseSettings(deadlines={"B1": 3600.0}))
+    assert (first.path, first.verdict, first.categories, first.open) == (A, "match", ("A1",), True)
+    assert (first.found, first.seen, first.due) == (BEGIN, BEGIN + 2 * DAY, BEGIN + DAY)
+    assert first.sha256 == result(b"1").digests[0].value
+    assert (second.path, second.removed, second.how, second.due) == (
+        B, BEGIN + 2 * DAY, "gone", BEGIN + 3600,
+    )  # fmt: skip
+    assert second.hours == 48.0
+
+
+def test_sweeps_are_taken_over_with_what_they_counted(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    world.sweep({}, [A], ends=False)
+    with Ledger(world.state) as ledger:
+        sync(ledger, world.state)
+        one, two = Queries(ledger, Clock(CaseSettings())).sweeps()
+    assert (one.uuid, one.started, one.ended, one.exit_code, one.whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
+    assert (one.files, one.bytes, one.verdicts) == (100, 1000, {"match": 1})
+    assert [info["name"] for info in one.lists] == ["national"]
+    assert (two.ended, two.exit_code, two.whole) == (None, None, False)
+
+
+def test_another_content_ends_a_case_and_so_does_a_list_that_accuses_no_more(world: World) -> None:
+    world.sweep({A: result(b"1"), B: result(b"2")})
+    world.wait(60)
+    world.sweep({A: result(b"3", Verdict.CLEAN), B: result(b"2", Verdict.CLEAN)})
+    changed, cleared = cases(world)
+    assert (changed.removed, changed.how, changed.closed) == (BEGIN + 60, "changed", None)
+    assert (cleared.removed, cleared.how, cleared.closed) == (None, "cleared", BEGIN + 60)
+
+
+def test_what_comes_back_is_another_case(world: World) -> None:
+    for seen in ({A: result(b"1")}, {}, {A: result(b"1")}):
+        world.sweep(seen, [A])
+        world.wait(60)
+    first, second = cases(world)
+    assert (first.removed, second.found, second.previous) == (BEGIN + 60, BEGIN + 120, first.id)
+    assert second.open
+
+
+def test_what_is_moved_is_removed_then_and_open_again_once_it_is_restored(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    item = world.move(A)
+    world.wait(60)
+    world.sweep({}, [A])
+    (case,) = cases(world)
+    assert (case.removed, case.how) == (BEGIN + 60, "quarantined")
+    world.wait(60)
+    world.restore(item)
+    (case,) = cases(world)
+    assert case.open
+    world.sweep({A: result(b"1")})
+    (case,) = cases(world)
+    assert case.open, "what is back by our own hand is no other case"
+
+
+def test_what_is_moved_and_put_there_again_by_its_owner_is_another_case(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    world.move(A)
+    cases(world)
+    world.wait(60)
+    world.sweep({A: result(b"1")})
+    first, second = cases(world)
+    assert (first.how, second.previous, second.found) == ("quarantined", first.id, BEGIN + 120)
+
+
+def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
+    """`scan --known` looks at no file, so it can't have seen one that is in quarantine."""
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    world.move(A)
+    cases(world)
+    world.wait(60)
+    with world._database() as database:
+        from hashscan.scan.state.findings import Findings
+
+        (number,) = database.execute("INSERT INTO sweeps (started) VALUES (9) RETURNING id").fetchone()
+        Findings(database).judge(A, "", result(b"1"), number, looked=False)
+        database.execute("UPDATE sweeps SET exit_code=1, ended=9 WHERE id=?", (number,))
+    (case,) = cases(world)
+    assert (case.how, case.uid) == ("quarantined", 1000)
+
+
+def test_a_state_that_was_lost_makes_no_case_twice(world: World) -> None:
+    world.sweep({A: result(b"1"), B: result(b"2")})
+    first, second = cases(world)
+    with Ledger(world.state) as ledger:
+        assert act(ledger, [second.id], CLOSED, "no such thing", "root", BEGIN) == [second.id]
+    world.lose_state()
+    world.wait(60)
+    world.sweep({A: result(b"1"), B: result(b"2")})
+    again, closed = cases(world)
+    assert (again.id, again.found, again.open) == (first.id, BEGIN, True)
+    assert (closed.id, closed.state) == (second.id, "closed")
+    world.sweep({A: result(b"1"), B: result(b"9")})
+    assert len(cases(world)) == 2, "of the same state it is the same finding"
+
+
+def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) -> None:
+    world.sweep({A: result(b"1", Verdict.HELD)})
+    (held,) = cases(world)
+    assert held.due is None
+    with Ledger(world.state) as ledger:
+        act(ledger, [held.id], CLOSED, "known to be good", "root", BEGIN)
+    world.wait(60)
+    world.sweep({A: result(b"1", Verdict.HELD)})
+    (held,) = cases(world)
+    assert held.state == "closed"
+    world.sweep({A: result(b"1")})
+    (match,) = cases(world)
+    assert (match.open, match.verdict, match.due) == (True, "match", BEGIN + DAY)
+
+
+def test_what_a_running_sweep_has_found_waits_for_its_end(world: World) -> None:
+    world.sweep({A: result(b"1")}, ends=False)
+    with mock.patch("hashscan.scan.state.history._is_locked", return_value=True):
+        assert cases(world) == []
+    assert len(cases(world)) == 1, "it was killed"
+
+
+def test_a_custody_log_that_is_damaged_is_said_and_findings_are_taken_over(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    world.move(A)
+    log = world.state / "quarantine" / "log.jsonl"
+    log.write_bytes(log.read_bytes().replace(b"moved", b"mewed"))
+    with Ledger(world.state) as ledger:
+        synced = sync(ledger, world.state)
+        assert (synced.new, len(synced.troubles)) == (1, 1)
+        assert "line" in str(synced.troubles[0])
+
+
+def test_a_move_that_was_followed_before_its_finding_counts(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    item = world.move(A)
+    with mock.patch("hashscan.cases.sync._follow_state", return_value=0), Ledger(world.state) as ledger:
+        sync(ledger, world.state)
+    (case,) = cases(world)
+    assert (case.how, case.removed) == ("quarantined", BEGIN + 60)
+    world.restore(item)
+    (case,) = cases(world)
+    assert case.open
+
+
+class _KilledError(Exception):
+    """As if the process were gone."""
+
+
+@contextmanager
+def dying_after(number: int) -> Iterator[None]:
+    """Let so many findings be taken over, and no more."""
+    calls, real = iter(range(99)), Book.take_finding
+
+    def take(self: Book, state: str, found: Found) -> None:
+        if next(calls) == number:
+            raise _KilledError
+        real(self, state, found)
+
+    with mock.patch.object(Book, "take_finding", take):
+        yield
+
+
+def test_nothing_is_half_done_when_it_is_killed(world: World) -> None:
+    world.sweep({b"/www/%d" % n: result(b"%d" % n) for n in range(9)})
+    for deadly in range(9):
+        with (
+            dying_after(deadly),
+            Ledger(world.state) as ledger,
+            pytest.raises(_KilledError),
+        ):
+            sync(ledger, world.state)
+        with Ledger(world.state) as ledger:
+            assert ledger.one("SELECT count(*) FROM cases") == (0,)
+            assert ledger.one("SELECT count(*) FROM sweeps") == (0,)
+    assert len(cases(world)) == 9
+
+
+def test_a_newer_state_is_left_alone(world: World) -> None:
+    with world._database() as database:
+        database.execute("PRAGMA user_version = 99")
+    with Ledger(world.state) as ledger:
+        (trouble,) = sync(ledger, world.state).troubles
+    assert "newer version" in str(trouble)
+
+
+def test_an_older_state_says_nothing(world: World) -> None:
+    with world._database() as database:
+        database.execute("PRAGMA user_version = 1")
+    with Ledger(world.state) as ledger:
+        assert sync(ledger, world.state).troubles == ()
+
+
+PATHS = (A, B, b"/www/c")
+MOVES = st.sampled_from(("put", "take", "change", "move", "restore", "close", "tell", "lose", "prune"))
+
+
+HISTORIES = st.lists(
+    st.tuples(
+        st.lists(st.tuples(MOVES, st.integers(0, 2)), max_size=3), st.sampled_from(("end", "kill", "none"))
+    ),
+    max_size=12,
+)
+History = list[tuple[list[tuple[str, int]], str]]
+
+
+@given(HISTORIES)
+@settings(max_examples=12, deadline=None)
+def test_any_history_gives_the_cases_that_a_person_would_write_down(
+    tmp_path_factory: pytest.TempPathFactory, history: History
+) -> None:
+    compare(tmp_path_factory.mktemp("world") / "state", history)
+
+
+@pytest.mark.slow
+@given(HISTORIES)
+@settings(max_examples=150, deadline=None)
+def test_many_histories_do(tmp_path_factory: pytest.TempPathFactory, history: History) -> None:
+    compare(tmp_path_factory.mktemp("world") / "state", history)
+
+
+def compare(state: Path, history: History) -> None:
+    model = Model()
+    with World(state) as world:
+        items: dict[bytes, str] = {}
+        for moves, ends in history:
+            for move, place in moves:
+                world.wait(10)
+                path = PATHS[place]
+                model.do(move, path, world.now)
+                if move == "move" and model.moved.get(path) == world.now:
+                    items[path] = world.move(path)
+                elif move == "restore" and path in model.restored:
+                    model.restored.remove(path)
+                    world.restore(items.pop(path))
+                elif move == "lose":
+                    cases(world)
+                    world.lose_state()
+                elif move in {"close", "tell"}:
+                    for case in [c for c in cases(world) if c.path == path and c.open]:
+                        with Ledger(world.state) as ledger:
+                            act(ledger, [case.id], CLOSED if move == "close" else TOLD, "so", "me", world.now)
+                elif move == "prune":
+                    cases(world)
+                    with Ledger(world.state) as ledger:
+                        prune(ledger, world.now - 40, world.now)
+                    model.prune(world.now - 40)
+            world.wait(10)
+            if ends != "none":
+                seen = {path: result(content) for path, content in model.there.items()}
+                gone = [path for path in PATHS if path not in seen]
+                world.sweep(seen, gone, ends=ends == "end")
+                model.sweep(world.now)
+            assert sorted(map(told, cases(world))) == sorted(model.told())
+
+
+def told(case: Case) -> tuple[object, ...]:
+    return (case.path or b"", case.found, case.told or 0, case.removed or 0, case.how, case.closed or 0)
+
+
+class Model:
+    """What a person would write down who sees every sweep and every move."""
+
+    def __init__(self) -> None:
+        self.there: dict[bytes, bytes] = {}
+        self.moved: dict[bytes, int] = {}
+        self.restored: set[bytes] = set()
+        self.cases: list[dict[str, object]] = []
+        self.remembered: set[bytes] = set()
+        """What sweeps can find gone, since their state knows it."""
+
+    def _latest(self, path: bytes) -> dict[str, object] | None:
+        mine = [case for case in self.cases if case["path"] == path]
+        return mine[-1] if mine else None
+
+    def do(self, move: str, path: bytes, now: int) -> None:
+        case = self._latest(path)
+        waits = case is not None and not case["removed"] and not case["closed"]
+        if move == "put":
+            self.there[path] = b"bad"
+        elif move == "take":
+            self.there.pop(path, None)
+        elif move == "move" and path in self.there and path not in self.moved:
+            del self.there[path]
+            self.moved[path] = now
+            if case is not None and not case["removed"]:
+                case |= {"removed": now, "how": "quarantined"}
+        elif move == "restore" and path in self.moved and path not in self.there:
+            del self.moved[path]
+            self.restored.add(path)
+            self.there[path] = b"bad"
+            if case is not None and case["how"] == "quarantined":
+                case |= {"removed": 0, "how": ""}
+        elif move == "lose":
+            self.remembered.clear()
+        elif move == "close" and waits:
+            assert case is not None
+            case["closed"] = now
+        elif move == "tell" and waits:
+            assert case is not None
+            case["told"] = case["told"] or now
+
+    def prune(self, before: int) -> None:
+        for case in self.cases:
+            over = int(str(case["removed"])) or int(str(case["closed"]))
+            if over and over < before and int(str(case["seen"])) < before:
+                case["path"] = b""
+
+    def sweep(self, now: int) -> None:
+        for path in PATHS:
+            case = self._latest(path)
+            if path in self.there:
+                if case is None or case["removed"]:
+                    case = {"path": path, "found": now, "told": 0, "removed": 0, "how": "", "closed": 0}
+                    self.cases.append(case)
+                case["seen"] = now
+                self.remembered.add(path)
+            elif case is not None and not case["removed"] and path in self.remembered:
+                case |= {"removed": now, "how": "gone"}
+
+    def told(self) -> list[tuple[object, ...]]:
+        keys = ("path", "found", "told", "removed", "how", "closed")
+        return [tuple(case[key] for key in keys) for case in self.cases]

@@ -1,0 +1,131 @@
+"""A state folder with what sweeps and the quarantine leave there, at times that a test chooses."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from unittest import mock
+
+from hashscan.model import Digest, FileResult, FileStat, Match, Verdict
+from hashscan.quarantine.items import path_fields
+from hashscan.quarantine.log import LogWriter
+from hashscan.quarantine.standing import Standing, keep_standing
+from hashscan.quarantine.store import folder_of
+from hashscan.scan.state import findings
+from hashscan.scan.state.accounts import begin_account, conclude_account
+from hashscan.scan.state.database import FOLDER, open_database
+from hashscan.scan.state.findings import Findings
+
+BEGIN = 1_800_000_000
+"""Seconds since 1970."""
+
+
+def result(content: bytes, verdict: Verdict = Verdict.MATCH, category: str = "A1") -> FileResult:
+    """What reading a file gave that has this content."""
+    match = Match("national", f"n-{content.hex()}", "md5", category, 0, 0)
+    return FileResult(
+        b"name",
+        FileStat(1, 2, len(content), 4, 5 + content[0], 1, 1000),
+        verdict,
+        because="md5 equal" if verdict is not Verdict.CLEAN else "",
+        matches=(match,) if verdict is not Verdict.CLEAN else (),
+        digests=(Digest("sha256", hashlib.sha256(content).digest()),),
+    )
+
+
+class World:
+    """The folder, and its clock."""
+
+    def __init__(self, state: Path) -> None:
+        state.mkdir(mode=0o700, parents=True)
+        self.state = state
+        self.now = BEGIN
+        self._sweeps = 0
+        self._items = 0
+        self._log: LogWriter | None = None
+
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        with closing(open_database(self.state)[0]) as database:
+            yield database
+
+    def sweep(
+        self, seen: dict[bytes, FileResult], gone: Sequence[bytes] = (), *, ends: bool = True, uuid: str = ""
+    ) -> None:
+        """Have a sweep see files, and miss others; one that doesn't end was killed."""
+        self._sweeps += 1
+        with self._database() as database, mock.patch.object(findings.time, "time", return_value=self.now):
+            (number,) = database.execute(
+                "INSERT INTO sweeps (started) VALUES (?) RETURNING id", (self.now,)
+            ).fetchone()
+            begun = {
+                "uuid": uuid or f"sweep-{self._sweeps}",
+                "targets": [{"path": "/www"}],
+                "lists": [{"name": "national", "state": "fresh", "version": 3, "entries": 9}],
+            }
+            begin_account(database, number, begun)
+            book = Findings(database)
+            for path, what in seen.items():
+                book.judge(path, "", what, number)
+            for one in book.standing(number):
+                if one.path in gone:
+                    book.settle(one, number)
+            if ends:
+                database.execute("UPDATE sweeps SET ended=? WHERE id=?", (self.now, number))
+                counts = {"verdicts": {"match": len(seen)}, "files": 100, "bytes": 1000}
+                conclude_account(database, number, counts, 1 if seen else 0, ())
+
+    def lose_state(self) -> None:
+        """Have what sweeps remember set aside."""
+        shutil.rmtree(self.state / FOLDER, ignore_errors=True)
+
+    def custody(self, *lines: dict[str, object]) -> None:
+        """Put lines into the quarantine's log."""
+        if self._log is None:
+            folder_of(self.state).mkdir(mode=0o700, exist_ok=True)
+            self._log = LogWriter(folder_of(self.state))
+        at = datetime.fromtimestamp(self.now, UTC).isoformat()
+        for line in lines:
+            self._log.append({"time": at, **line})
+        self._log.sync()
+        self._log.keep_head()
+        keep_standing(self.state, Standing(self._log.head, 0))
+
+    def move(self, path: bytes) -> str:
+        """Have a file moved into quarantine; its item."""
+        self._items += 1
+        item = f"{self._items:08x}"
+        intent = {
+            "type": "moving",
+            "item": item,
+            **path_fields(path),
+            "place": path_fields(b"/q"),
+            "file": {},
+        }
+        self.custody(intent, {"type": "moved", "item": item})
+        return item
+
+    def restore(self, item: str) -> None:
+        """Have it put back."""
+        self.custody({"type": "restoring", "item": item}, {"type": "restored", "item": item})
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -566,3 +566,16 @@ def test_a_reader_is_timed_alone_and_beside_others(tmp_path: Path) -> None:
     assert done.stdout.count(", by itself: ") == 2
     assert done.stdout.count("MB/s ") >= 8
     assert not list(tmp_path.iterdir())
+
+
+def test_documents_are_timed_beside_their_peers(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "reports.py", "--findings", "50", "--repeats", "1",
+         "--only", "csv", "--only", "xarf", "--work", str(tmp_path)],
+        cwd=BENCHMARKS, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("csv", "xarf", "loop: json, csv", "json.loads alone"):
+        assert f"\n{name} " in done.stdout
+    assert "a second" in done.stdout
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from defusedxml import ElementTree
 
 from tests.sources.objects.buckets import SECRET, TestBucket
 
@@ -256,27 +257,97 @@ print(json.dumps(jmespath.search(query, pages), indent=4))
 """
 
 
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """Variables with which a job's script finds programs and a list."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    for name, text in (
+        ("hashscan", f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n'),
+        ("python", python),
+        ("aws", _AWS % sys.executable),
+    ):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    state = tmp_path / "state"
+    imported = hashscan("lists", "import", EXAMPLES / "demo-entries.csv", "--name", "national", state=state)
+    assert imported.returncode == 0, imported.stderr
+    return {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HASHSCAN_STATE": str(state),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "step-summary.md"),
+    }
+
+
+class TestUploadFolder:
+    """The jobs' own scripts, against the samples."""
+
+    def script(self, which: str) -> str:
+        job = yaml.safe_load((EXAMPLES / "ci" / f"{which}.yml").read_text())
+        if which == "gitlab-ci":
+            (script,) = job["check-uploads"]["script"]
+            assert job["check-uploads"]["allow_failure"] == {"exit_codes": 3}
+            # As GitLab's runner starts it.
+            return f"set -eo pipefail\n{script}"
+        (step,) = [step for step in job["jobs"]["hashscan"]["steps"] if step.get("name") == "Sweep"]
+        # As GitHub's runner starts it.
+        return f"set -e\n{step['run']}"
+
+    def run(self, which: str, installed: dict[str, str], here: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            # What the sandbox can do on this machine is not the question here.
+            ["bash", "-c", self.script(which).replace("--sandbox required", "--sandbox auto --workers 1")],
+            env={**os.environ, **installed},
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @pytest.mark.parametrize(
+        ("which", "baseline"),
+        [
+            ("github-actions", ".github/hashscan-baseline.json"),
+            ("gitlab-ci", "hashscan-baseline.json"),
+        ],
+    )
+    def test_what_is_new_fails_and_what_is_accepted_does_not(
+        self, which: str, baseline: str, installed: dict[str, str], tmp_path: Path
+    ) -> None:
+        here = tmp_path / "job"
+        (here / ".github").mkdir(parents=True)
+        shutil.copytree(UPLOADS, here / "uploads")
+        summary = Path(installed["GITHUB_STEP_SUMMARY"])
+        done = self.run(which, installed, here)
+        assert done.returncode == 1, done.stderr
+        results = json.loads((here / "hashscan.sarif").read_text())["runs"][0]["results"]
+        assert len(results) == 5
+        told = summary if which == "github-actions" else here / "hashscan.md"
+        assert "5 match" in told.read_text()
+        if which == "gitlab-ci":
+            suites = ElementTree.parse(here / "hashscan.xml").getroot()
+            assert suites.get("failures") == "5"
+        # As docs/ci.md has it.
+        found = here / "found.jsonl"
+        state = Path(installed["HASHSCAN_STATE"])
+        assert (
+            hashscan("scan", here / "uploads", "--with-digests", "--report", found, state=state).returncode
+            == 1
+        )
+        because = ("--because", "drawn by code", "--until", "2099-01-31")
+        accepted = hashscan("report", "accept", found, *because, "--output", here / baseline, state=state)
+        assert accepted.returncode == 0, accepted.stderr
+        done = self.run(which, installed, here)
+        assert done.returncode == 0, done.stderr
+        results = json.loads((here / "hashscan.sarif").read_text())["runs"][0]["results"]
+        assert {result["suppressions"][0]["status"] for result in results} == {"accepted"}
+        if which == "gitlab-ci":
+            assert ElementTree.parse(here / "hashscan.xml").getroot().get("failures") == "0"
+
+
 class TestUploadBucket:
     """The jobs' own scripts, against a bucket on this machine."""
-
-    @pytest.fixture
-    def environment(self, tmp_path: Path) -> dict[str, str]:
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
-        for name, text in (
-            ("hashscan", f'#!/bin/sh\nexec {sys.executable} -m hashscan "$@"\n'),
-            ("python", python),
-            ("aws", _AWS % sys.executable),
-        ):
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
-        state = tmp_path / "state"
-        imported = hashscan(
-            "lists", "import", EXAMPLES / "demo-entries.csv", "--name", "national", state=state
-        )
-        assert imported.returncode == 0, imported.stderr
-        return {"PATH": f"{programs}:{os.environ['PATH']}", "HASHSCAN_STATE": str(state)}
 
     def job(self, which: str) -> tuple[str, str]:
         """A job's script and the SINCE that it has."""
@@ -319,25 +390,25 @@ class TestUploadBucket:
         return done.returncode
 
     @pytest.mark.parametrize("which", ["github-actions", "gitlab-ci"])
-    def test_what_is_new_is_swept(self, which: str, environment: dict[str, str], tmp_path: Path) -> None:
+    def test_what_is_new_is_swept(self, which: str, installed: dict[str, str], tmp_path: Path) -> None:
         here = tmp_path / "job"
         here.mkdir()
         report = here / "hashscan.jsonl"
         with TestBucket() as bucket:
             # An empty bucket has nothing new.
-            assert self.run(which, bucket, environment, here) == 0
+            assert self.run(which, bucket, installed, here) == 0
             bucket.put(b"notes  and/more.txt", b"nothing to see")
-            assert self.run(which, bucket, environment, here) == 0
+            assert self.run(which, bucket, installed, here) == 0
             assert json.loads(report.read_text().splitlines()[-1])["files"] == 1
             bucket.put(b"a//b c+d.jpg", (UPLOADS / "alice" / "holiday" / "lighthouse.jpg").read_bytes())
-            assert self.run(which, bucket, environment, here) == 1
+            assert self.run(which, bucket, installed, here) == 1
             assert f"s3://{bucket.name}/a//b c+d.jpg" in report.read_text()
             # Nothing is as new as that.
-            assert self.run(which, bucket, environment, here, SINCE="1 hour") == 0
+            assert self.run(which, bucket, installed, here, SINCE="1 hour") == 0
             assert json.loads(report.read_text().splitlines()[-1])["files"] == 0
             # Without the listing, nobody may think that all is well.
             (tmp_path / "bin" / "aws").write_text("#!/bin/sh\nexit 254\n")
-            assert self.run(which, bucket, environment, here) == 254
+            assert self.run(which, bucket, installed, here) == 254
 
 
 class TestKubernetes:

@@ -41,6 +41,8 @@ NAMES = (
     "reports",
     "cases",
     "policy",
+    "customers",
+    "ci",
     "quarantine",
     "statistics",
     "settings",
@@ -66,6 +68,8 @@ FOUND = {
     "hashscan scan /var/www --report found.jsonl",
     "hashscan scan /var/www --report found.jsonl --report csv=found.csv --report html=found.html",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
+    "hashscan --config customers.toml scan /var/www --customers www --report owned.jsonl",
+    "hashscan scan /var/www --with-digests --report found.jsonl",
     "hashscan check photo.jpg",
     "hashscan check photo.jpg --policy policy.toml",
     "hashscan scan /var/www --policy policy.toml --report judged.jsonl",
@@ -130,6 +134,8 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     (here / "pictures").mkdir()
     (here / "pictures" / "picture.jpg").write_bytes(encoded(scene(13)))
     (here / "policy.toml").write_text(example_of("policy"))
+    # Not every machine has these users.
+    (here / "customers.toml").write_text(example_of("customers").replace('"www-bob", ', ""))
     (here / "reporting.toml").write_text(example_of("authorities").replace("/var/www", str(www)))
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -18,14 +18,26 @@ _FIELDS: dict[str, type] = {
         str,
     ),
     **dict.fromkeys(
-        ("size", "mtime_ns", "ctime_ns", "uid", "links", "device", "inode", "bytes", "files", "exit_code"),
+        (
+            "size",
+            "mtime_ns",
+            "ctime_ns",
+            "uid",
+            "links",
+            "device",
+            "inode",
+            "bytes",
+            "files",
+            "exit_code",
+            "test_findings",
+        ),
         int,
     ),
     **dict.fromkeys(("matches", "targets", "lists", "incomplete"), list),
     **dict.fromkeys(
         ("digests", "quarantine", "picture", "verdicts", "reasons", "folders_not_entered", "accepted"), dict
     ),
-    "strict": bool,
+    **dict.fromkeys(("strict", "only_test_entries"), bool),
 }
 _MATCH: dict[str, type] = {
     **dict.fromkeys(("list", "entry", "algorithm", "variant", "category", "doubt", "withheld"), str),

@@ -71,7 +71,7 @@ class Names:
         others = self.total - sum(count for _, count in bars)
         if others:
             number = len(self.counts) - len(most)
-            bars.append((f"{'at least ' if self.late else ''}{number} others", others))
+            bars.append((f"{'more than ' if self.late else ''}{number} others", others))
         return Chart(title, explained, _bars(bars))
 
 

@@ -11,10 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.base import TableOption
-from hashscan.cli.case_options import deadline_options, deadlines_of
 from hashscan.errors import UsageError
 from hashscan.settings.alarms import AlarmSettings
-from hashscan.settings.cases import CaseSettings
 from hashscan.settings.secrets import secret_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,12 +69,7 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
 
 
 def alarm_options(command: F) -> F:
-    """All of them, and those that say when cases are due; the settings file has a table `alarms`."""
-    return deadline_options(channel_options(command))
-
-
-def channel_options(command: F) -> F:
-    """Those that say who is told."""
+    """All of them; the settings file has them in its table `alarms`. `take_alarms` takes their values."""
     for option in reversed(
         (
             _option(
@@ -124,8 +117,8 @@ def channel_options(command: F) -> F:
     return command
 
 
-def taken_alarms(options: dict[str, Any]) -> AlarmSettings:
-    """What these options say, which are taken out of all options of a command.
+def take_alarms(options: dict[str, Any]) -> AlarmSettings:
+    """What the options say; they are taken out of a command's.
 
     Raises:
         UsageError: the metrics' file has a name by which node_exporter would pass it over.
@@ -143,15 +136,4 @@ def taken_alarms(options: dict[str, Any]) -> AlarmSettings:
         options.pop("notify_on"),
         options.pop("notify_details"),
         metrics,
-    )
-
-
-def taken_deadlines(options: dict[str, Any]) -> CaseSettings:
-    """What `deadline_options` say, likewise.
-
-    Raises:
-        UsageError: a time is none.
-    """
-    return deadlines_of(
-        options.pop("deadline"), options.pop("category_deadlines"), options.pop("review_deadline")
     )

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, channel_options, taken_alarms, taken_deadlines
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import HashscanGroup, state_option
+from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.screen import print_table, printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases import USUAL_DEADLINES
@@ -67,6 +68,7 @@ def list_(as_json: bool, state: Path) -> int:
 @command.command(exit_codes=(0, 2, 11, 12, 13, 70))
 @click.option("--now", "at_once", is_flag=True, help="Try also channels that have failed not long ago.")
 @alarm_options
+@deadline_options
 @state_option
 def send(at_once: bool, state: Path, **options: Any) -> int:
     """Tell what there is to tell, and try again what could not be delivered; write the metrics.
@@ -76,7 +78,7 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
     """
     from hashscan.cli.telling import tell_or_fail
 
-    alarms, deadlines = taken_alarms(options), taken_deadlines(options)
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
     if not alarms.any_channel and alarms.metrics is None:
         raise UsageError(
             "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
@@ -110,7 +112,7 @@ def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
 
 
 @command.command(exit_codes=(0, 2, 13, 70))
-@channel_options
+@alarm_options
 def test(**options: Any) -> int:
     """Send a test alarm through every channel, at once, and say which have taken it."""
     from hashscan.alarms.alarm import Alarm, Kind
@@ -118,7 +120,7 @@ def test(**options: Any) -> int:
     from hashscan.alarms.delivery import SECONDS
     from hashscan.alarms.telling import Teller, host
 
-    alarms = taken_alarms(options)
+    alarms = take_alarms(options)
     if not alarms.any_channel:
         raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
     teller = Teller(alarms, USUAL_DEADLINES)

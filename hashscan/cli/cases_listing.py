@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, taken_alarms, taken_deadlines
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import Duration, HashscanCommand, state_option
-from hashscan.cli.case_options import deadline_options, deadlines_of
+from hashscan.cli.case_options import deadline_options, deadlines_of, take_deadlines
 from hashscan.cli.following import followed_ledger
 from hashscan.cli.screen import ROWS_SHOWN, print_table, printable, say
 from hashscan.cli.telling import tell
@@ -140,14 +140,15 @@ def _write(form: str, cases: Iterable[Case], now: float) -> None:
 )
 @_format_option
 @alarm_options
+@deadline_options
 @state_option
 def due(within: float, form: str, state: Path, **options: Any) -> int:
     """List what should be gone by now, by customer; the longest overdue comes first.
 
-    Somebody is told, too, as after a sweep, where there are options for it.
+    Whoever is to be told of alarms is told of what is overdue, once.
     """
-    now = time.time()
-    alarms, deadlines = taken_alarms(options), taken_deadlines(options)
+    now, deadlines = time.time(), take_deadlines(options)
+    tell(state, take_alarms(options), deadlines)
     with followed_ledger(state, deadlines) as followed:
         found = list(followed.queries.due(now + within))
         by_customer: dict[str, list[Case]] = {}
@@ -161,9 +162,7 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
             _write(form, (case for cases in by_customer.values() for case in cases), now)
         overdue = sum(case.overdue(now) for case in found)
         say(f"hashscan: {overdue} overdue" + (f", {len(found) - overdue} due soon" if within else ""))
-        code = followed.exit_code(EXIT_FOUND if found else EXIT_CLEAN)
-    tell(state, alarms, deadlines)
-    return code
+        return followed.exit_code(EXIT_FOUND if found else EXIT_CLEAN)
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

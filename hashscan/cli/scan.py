@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, taken_alarms, taken_deadlines
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import (
     Duration,
     HashscanCommand,
@@ -20,6 +20,7 @@ from hashscan.cli.base import (
     positive,
     state_option,
 )
+from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.context_options import customer_options, customers_of, reporter_option, site_option
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
@@ -235,6 +236,7 @@ class ShardParam(click.ParamType[Shard]):
 )
 @quarantine_options
 @alarm_options
+@deadline_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -280,7 +282,7 @@ def command(
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
-    alarms, deadlines = taken_alarms(options), taken_deadlines(options)
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
     settings = SweepSettings(
         targets=targets,
         lists=lists or None,
@@ -317,7 +319,7 @@ def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
     if settings.cluster is None and not settings.known:
         # Workers get ready while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
-    from hashscan.cli.following import exit_code_without_ledger, follow
+    from hashscan.cli.following import exit_code_without_ledger, follow, follow_report
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.known import run_known
     from hashscan.scan.sweep import run_sweep
@@ -363,6 +365,14 @@ def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
         )
     for report in outcome.reports:
         say(f"hashscan: report: {report}")
-    if settings.state is None or follow(settings.state):
+    if settings.state is None:
+        return outcome.exit_code
+    followed = follow(settings.state)
+    if settings.cluster is not None:
+        # What nodes have read is not remembered, so nothing but the report tells of it.
+        reported = follow_report(settings.state, outcome.record)
+        telling.followed = reported
+        followed = followed and reported
+    if followed:
         return outcome.exit_code
     return exit_code_without_ledger(outcome.exit_code)

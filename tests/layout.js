@@ -4,7 +4,7 @@
   if (document.documentElement.scrollWidth > innerWidth) odd.push("the page scrolls sideways");
   const seen = element => element.getClientRects().length > 0;
   const touch = (a, b) => a.left < b.right - .5 && b.left < a.right - .5 && a.top < b.bottom - .5 && b.top < a.bottom - .5;
-  for (const svg of [...document.querySelectorAll("svg.chart")].filter(seen)) {
+  for (const svg of [...document.querySelectorAll("svg.plotted")].filter(seen)) {
     const frame = svg.getBoundingClientRect();
     const texts = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
     texts.forEach(([words, box], at) => {

@@ -13,6 +13,7 @@ import click
 
 from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import HashscanGroup, state_option
+from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.screen import printable, say, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.alarms import AlarmSettings
@@ -69,6 +70,7 @@ def list_(as_json: bool, state: Path) -> int:
 @command.command(exit_codes=(0, 2, 11, 12, 13, 70))
 @click.option("--now", "at_once", is_flag=True, help="Try also channels that have failed not long ago.")
 @alarm_options
+@deadline_options
 @state_option
 def send(at_once: bool, state: Path, **options: Any) -> int:
     """Tell what there is to tell, and try again what could not be delivered; write the metrics.
@@ -78,8 +80,9 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
     """
     from hashscan.cli.telling import tell
 
+    deadlines = take_deadlines(options)
     alarms = _alarms(options)
-    delivered = tell(state, alarms, USUAL_DEADLINES, at_once=at_once)
+    delivered = tell(state, alarms, deadlines, at_once=at_once)
     if not alarms.any_channel:
         return EXIT_CLEAN
     if delivered is None:

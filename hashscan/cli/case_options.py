@@ -68,6 +68,15 @@ def deadline_options(command: F) -> F:
     return command
 
 
+def take_deadlines(options: dict[str, Any]) -> CaseSettings:
+    """What the options say; they are taken out of a command's.
+
+    Raises:
+        UsageError: a time is none.
+    """
+    return deadlines_of(*(options.pop(key) for key in ("deadline", "category_deadlines", "review_deadline")))
+
+
 def deadlines_of(
     deadline: float, category_deadlines: tuple[tuple[str, float], ...], review_deadline: float
 ) -> CaseSettings:

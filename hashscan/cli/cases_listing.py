@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashscan.cli.alarm_options import alarm_options, alarms_of
 from hashscan.cli.base import Duration, HashscanCommand, state_option
-from hashscan.cli.case_options import deadline_options, deadlines_of
+from hashscan.cli.case_options import deadline_options, deadlines_of, take_deadlines
 from hashscan.cli.following import followed_ledger
 from hashscan.cli.screen import ROWS_SHOWN, print_table, printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
@@ -137,12 +138,19 @@ def _write(form: str, cases: Iterable[Case], now: float) -> None:
     "--within", type=Duration(), default=0.0, metavar="TIME", help="Those, too, that become due in that time."
 )
 @_format_option
+@alarm_options
 @deadline_options
 @state_option
-def due(within: float, form: str, state: Path, **deadlines: Any) -> int:
-    """List what should be gone by now, by customer; the longest overdue comes first."""
-    now = time.time()
-    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+def due(within: float, form: str, state: Path, **options: Any) -> int:
+    """List what should be gone by now, by customer; the longest overdue comes first.
+
+    Whoever is to be told of alarms is told of what is overdue, once.
+    """
+    from hashscan.cli.telling import tell
+
+    now, deadlines = time.time(), take_deadlines(options)
+    tell(state, alarms_of(**options), deadlines)
+    with followed_ledger(state, deadlines) as followed:
         found = list(followed.queries.due(now + within))
         by_customer: dict[str, list[Case]] = {}
         for case in found:

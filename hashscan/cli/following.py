@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashscan.cli.screen import printable, say
-from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, OutputError
+from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
 from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings
 
 if TYPE_CHECKING:
@@ -34,6 +34,27 @@ def follow(state: Path) -> bool:
         troubles = (error,)
     _say_troubles(troubles)
     return not troubles
+
+
+def follow_report(state: Path, record: Path | None) -> bool:
+    """Take over into the ledger what a report says.
+
+    Returns:
+        Whether it was; what stands in the way is said.
+    """
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.report_import import import_report
+
+    if record is None:
+        say("hashscan: its findings become cases by `hashscan cases import REPORT`")
+        return True
+    try:
+        with Ledger(state) as ledger:
+            import_report(ledger, record)
+    except HashscanError as error:
+        _say_troubles([error])
+        return False
+    return True
 
 
 class Followed:
@@ -71,7 +92,7 @@ def followed_ledger(state: Path, deadlines: CaseSettings = USUAL_DEADLINES) -> I
         yield Followed(ledger, Queries(ledger, Clock(deadlines)), whole=not troubles)
 
 
-def _say_troubles(troubles: Iterable[OutputError]) -> None:
+def _say_troubles(troubles: Iterable[HashscanError]) -> None:
     for trouble in troubles:
         say(f"hashscan: the ledger of cases is not up to date: {printable(str(trouble))}. {trouble.remedy}")
 

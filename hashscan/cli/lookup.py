@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.base import HashscanCommand, decoding_options, state_option
+from hashscan.cli.context_options import customer_options, customers_of
 from hashscan.cli.screen import printable, say
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -25,6 +26,7 @@ from hashscan.errors import (
 from hashscan.settings.pictures import DecodingLimits
 
 if TYPE_CHECKING:
+    from hashscan.model import CustomerRule
     from hashscan.reports.base import Record
     from hashscan.scan.state.asking import Near, Sought
     from hashscan.scan.state.reading import StateReader
@@ -48,6 +50,7 @@ _FARTHEST = 90
     "stored. Goes through all that is kept, some thousands of pictures a second.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON line for each file.")
+@customer_options
 @decoding_options
 @state_option
 def command(
@@ -55,6 +58,8 @@ def command(
     distance: int | None,
     every_variant: bool,
     as_json: bool,
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
     state: Path,
     sandbox: Any,
     decoder_memory: int,
@@ -66,12 +71,14 @@ def command(
     An ITEM is a digest in hex or a file, as for `hashscan check`; a file's pictures are looked up in every
     variant. Says of each known file whether it is still there, when its content was first read and when a
     sweep last came by it. Reads no file but those named, needs no list, and may be asked while a sweep runs.
-    Exits 1 when something is known.
+    Names the customer where a rule does. Exits 1 when something is known.
     """
+    from hashscan.scan.customers import Customers
     from hashscan.scan.state.asking import find
     from hashscan.scan.state.reading import StateReader
 
     limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    customers = Customers(customers_of(customer_rules, layouts))
     known, complete = False, True
     with ExitStack() as stack:
         reader = stack.enter_context(StateReader(state))
@@ -88,7 +95,7 @@ def command(
                 count = 0
                 for record in _records(reader, item, nearest):
                     count += 1
-                    _write(record, as_json=as_json)
+                    _write(customers.named(record), as_json=as_json)
             known = known or count > 0
             files = "1 known file" if count == 1 else f"{count or 'no'} known files"
             say(f"hashscan: {printable(os.fsdecode(item))}: {files}")
@@ -176,6 +183,7 @@ def _write(record: Record, *, as_json: bool) -> None:
             record.get("last_seen", "-"),
             record.get("verdict", "-"),
             printable(record["path"]),
+            *([printable(record["customer"])] if "customer" in record else []),
         )
         sys.stdout.write("\t".join(fields) + "\n")
     except OSError as error:

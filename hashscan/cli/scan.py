@@ -20,6 +20,7 @@ from hashscan.cli.base import (
     positive,
     state_option,
 )
+from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.context_options import customer_options, customers_of, reporter_option, site_option
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
@@ -34,7 +35,6 @@ from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
 from hashscan.settings.acting import BreakerLimits, QuarantineSettings
-from hashscan.settings.cases import USUAL_DEADLINES
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import ReportTarget, SweepSettings
@@ -236,6 +236,7 @@ class ShardParam(click.ParamType[Shard]):
 )
 @quarantine_options
 @alarm_options
+@deadline_options
 @state_option
 @click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
 def command(
@@ -287,6 +288,7 @@ def command(
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
+    deadlines = take_deadlines(options)
     settings = SweepSettings(
         targets=targets,
         lists=lists or None,
@@ -307,7 +309,7 @@ def command(
     )
     alarms = alarms_of(notify, notify_on, notify_details, hooks, syslog, metrics)
     with SweepTelling(
-        settings.state, alarms, USUAL_DEADLINES, known=settings.known, followed=settings.cluster is None
+        settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:
         return telling.exits(sweep(settings, telling))
 
@@ -324,7 +326,7 @@ def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
     if settings.cluster is None and not settings.known:
         # Workers get ready while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
-    from hashscan.cli.following import exit_code_without_ledger, follow
+    from hashscan.cli.following import exit_code_without_ledger, follow, follow_report
     from hashscan.cli.watcher import Watcher
     from hashscan.scan.known import run_known
     from hashscan.scan.sweep import run_sweep
@@ -370,6 +372,14 @@ def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
         )
     for report in outcome.reports:
         say(f"hashscan: report: {report}")
-    if settings.state is None or follow(settings.state):
+    if settings.state is None:
+        return outcome.exit_code
+    followed = follow(settings.state)
+    if settings.cluster is not None:
+        # What nodes have read is not remembered, so nothing but the report tells of it.
+        reported = follow_report(settings.state, outcome.record)
+        telling.followed = reported
+        followed = followed and reported
+    if followed:
         return outcome.exit_code
     return exit_code_without_ledger(outcome.exit_code)

@@ -64,7 +64,7 @@ def show(report: Path, limit: int) -> int:
 
 def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
     from hashscan.reports.names import whole_path
-    from hashscan.reports.telling import shortcomings
+    from hashscan.reports.telling import remark_on_tests, shortcomings
 
     sweep, summary = report.sweep, report.summary
     yield "sweep", f"{sweep.get('uuid', '')} on {sweep.get('host', '')}, hashscan {sweep.get('version', '')}"
@@ -88,6 +88,8 @@ def _beginning(report: Report, seen: Overview) -> Iterator[tuple[str, str]]:
         yield "exit", f"{code} ({EXIT_MEANINGS.get(code, 'unknown')})"
     for words in shortcomings(report):
         yield "incomplete", words
+    if remark := remark_on_tests(report):
+        yield "note", remark
     if seen.standing:
         yield "standing", f"{seen.standing} earlier findings that this sweep did not come by"
     yield "verdicts", ", ".join(f"{n} {v.value}" for v in Verdict if (n := seen.verdicts[v.value])) or "none"

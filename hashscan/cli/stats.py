@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.case_options import deadline_options, deadlines_of
 from hashscan.errors import EXIT_CLEAN, OutputError
 from hashscan.lists.durable import output_errors, replace_stream
 
@@ -56,9 +57,19 @@ _READABLE = 0o644
     metavar="FILE",
     help="Where it goes; - is standard output. A file may be read by everybody.",
 )
+@deadline_options
 @state_option
 def command(
-    by: str, since: str | None, until: str | None, zone: str, form: str, output: Path, state: Path
+    by: str,
+    since: str | None,
+    until: str | None,
+    zone: str,
+    form: str,
+    output: Path,
+    deadline: float,
+    category_deadlines: tuple[tuple[str, float], ...],
+    review_deadline: float,
+    state: Path,
 ) -> int:
     """Count checks and detections per day, week or month, and how soon what was found was removed.
 
@@ -67,10 +78,10 @@ def command(
     period is there, with zeros where nothing happened.
     """
     from hashscan.cases.statistics.periods import Unit, zone_of
-    from hashscan.settings.cases import USUAL_DEADLINES
 
+    deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
-    counted = _count(state, unit, since, until, where, now, USUAL_DEADLINES)
+    counted = _count(state, unit, since, until, where, now, deadlines)
     if form == "terminal":
         _show(counted, unit, zone, output)
     else:

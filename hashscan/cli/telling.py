@@ -146,7 +146,8 @@ class SweepTelling:
         """
         self._state = state
         self._known = known
-        self._followed = followed
+        self.followed = followed
+        """Whether what it finds becomes cases, or has."""
         self._alarms = alarms
         self._cases = cases
         self._outcome: Outcome | None = None
@@ -190,7 +191,7 @@ class SweepTelling:
         if self._state is None:
             _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *instead), run)
             return
-        if not self._followed:
+        if not self.followed:
             others, instead = [*others, *instead], []
         seen = () if self._outcome is None else self._outcome.lists
         tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)

@@ -13,13 +13,28 @@ from hashscan.reports.base import Record, ReportFormat
 from hashscan.reports.names import printable, shortened, whole_path
 from hashscan.reports.overview import Overview, overview
 from hashscan.reports.report import Report
-from hashscan.reports.telling import STANDING, deciding_match, reason_of, shortcomings, utc, verdict_of
+from hashscan.reports.telling import (
+    STANDING,
+    deciding_match,
+    reason_of,
+    remark_on_tests,
+    shortcomings,
+    utc,
+    verdict_of,
+)
 
 FINDINGS_SHOWN = 100
 """GitHub takes no summary of more than a MiB, and nobody reads one."""
 _ROWS_SHOWN = 20
 _LONGEST_NAME = 200
 _LONGEST_WORDS = 300
+
+_FOUND = {
+    Verdict.MATCH.value: ("match", "matches"),
+    Verdict.HELD.value: ("held match", "held matches"),
+    Verdict.REVIEW.value: ("for review", "for review"),
+}
+"""One finding and several, in words."""
 
 _MARKUP = re.compile(r"[^\w /,-]|_|(?i:www)|\A[- ]", re.ASCII)
 """What may mean something in Markdown or HTML, and what pages make links of."""
@@ -42,6 +57,9 @@ def _lines(report: Report, told: Overview) -> Iterator[str]:
     yield f"## hashscan: {_headline(told)}"
     yield ""
     yield _sentence(report)
+    if remark := remark_on_tests(report):
+        yield ""
+        yield f"Note: {_text(remark, _LONGEST_WORDS)}."
     short = shortcomings(report)
     if short:
         yield ""
@@ -70,7 +88,9 @@ def _lines(report: Report, told: Overview) -> Iterator[str]:
 def _headline(told: Overview) -> str:
     if not told.total:
         return "nothing found"
-    return ", ".join(f"{told.accused[v.value]} {v.value}" for v in Verdict if told.accused[v.value])
+    return ", ".join(
+        f"{number} {_FOUND[verdict][number != 1]}" for verdict in _FOUND if (number := told.accused[verdict])
+    )
 
 
 def _sentence(report: Report) -> str:

@@ -70,6 +70,15 @@ def shortcomings(report: Report) -> list[str]:
     return [KILLED] if summary is None else list(summary.get("incomplete", ()))
 
 
+def remark_on_tests(report: Report) -> str:
+    """What must be known of findings by entries that are there for tests; empty where there are none."""
+    summary = report.summary or _NOTHING
+    tests = summary.get("test_findings", 0)
+    if summary.get("only_test_entries", False):
+        return "the lists have only test entries; this says nothing about real material"
+    return f"findings by test entries only: {tests}; these say nothing about real material" if tests else ""
+
+
 def moment(nanoseconds: int) -> str:
     """A time of a file as RFC 3339 in whole seconds; one that no calendar has, in seconds since 1970."""
     try:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from hashscan.errors import UsageError
 from hashscan.model import SiteRule
 from hashscan.scan.named_paths import component, parts_of
+from hashscan.scan.trusted_links import followed
 from hashscan.scan.web_address import Address, host_of, put_together, taken_apart
 
 FOUND_MAX = 32
@@ -60,6 +61,7 @@ class Sites:
         rules: Iterable[SiteRule] = (),
         look: Look = names_in,
         is_there: Callable[[bytes], bool] = os.path.lexists,
+        follow: Callable[[bytes], bytes] = followed,
     ) -> None:
         """Compile the rules; those that say most of an address come first.
 
@@ -67,6 +69,7 @@ class Sites:
             rules: of the settings.
             look: gives the names in a folder, and none where there is no such folder.
             is_there: whether there is such a folder.
+            follow: gives the path by which sweeps know a rule's folder.
 
         Raises:
             UsageError: one can't be used.
@@ -74,6 +77,7 @@ class Sites:
         self._sites = sorted(map(_compiled, rules), key=lambda site: -site.weight)
         self._look = look
         self._is_there = is_there
+        self._follow = follow
 
     def __bool__(self) -> bool:
         """Whether there are any rules."""
@@ -84,8 +88,8 @@ class Sites:
 
         Where a rule's path has a star or a name that the URL doesn't say, it is found out by what folders
         there are. An address with `www.` may be one without. Of several rules those decide that say most of
-        the address. No path lies outside its rule's folder or prefix; links are not followed, and nobody
-        asks whether there is such a file.
+        the address. No path lies outside its rule's folder or prefix; links within it are not followed, and
+        nobody asks whether there is such a file.
 
         Args:
             url: as somebody wrote it.
@@ -151,7 +155,7 @@ class Sites:
             else:
                 folders = [path for folder in folders for path in self._within(folder, pattern, names)]
         guessed = any(not known for _, _, known in site.path)
-        yield from (folder for folder in folders if not guessed or self._is_there(folder))
+        yield from (self._follow(folder) for folder in folders if not guessed or self._is_there(folder))
 
     def _within(self, folder: bytes, pattern: re.Pattern[str], names: Mapping[str, bytes]) -> Iterator[bytes]:
         for name in self._look(folder or b"/"):

@@ -40,6 +40,8 @@ class Outcome:
     seconds: float
     reports: tuple[Path, ...]
     """The files that hold the report."""
+    record: Path | None = None
+    """The file that holds it as it was written, if one does."""
 
     @property
     def only_test(self) -> bool:
@@ -179,7 +181,9 @@ class Writing:
         )
         for sink in self._sinks:
             sink.finish()
-        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, self._places.kept)
+        places = self._places
+        record = None if places.source == places.passing else places.source
+        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, places.kept, record)
 
     def convert(self) -> None:
         """Make what other formats were asked for, once the record has its name and the state its end.

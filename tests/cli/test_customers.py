@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -66,6 +67,11 @@ def test_findings_say_whose_they_are(
         assert found == expected
     assert "findings by customer" in ran.err
     assert "(no customer)" in ran.err
+    digest = hashlib.sha256((homes / "lost.jpg").read_bytes()).hexdigest()
+    looked = run("--config", settings, "lookup", digest).out
+    assert sorted(line.rpartition("\t")[2] for line in looked.splitlines()) == [
+        f"{homes}/lost.jpg", "alice", "bob"
+    ]  # fmt: skip
     table = run("report", "convert", report, "--to", "csv").out
     assert "alice" in table
     merged = run("report", "merge", report, "--output", "-")

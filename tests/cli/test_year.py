@@ -71,7 +71,11 @@ class Simulation:
         bad = {number: self.digest(number) for number in range(1, 13)}
         (work / "national.csv").write_text(
             "id,algorithm,value,category\n"
-            + "".join(entry.format(n, digest, "A2" if n % 2 else "A1") for n, digest in bad.items() if n != 7)
+            + "".join(
+                entry.format(n, digest, "A2" if n % 2 else "A1")
+                for n, digest in bad.items()
+                if n not in {7, 9}
+            )
         )
         (work / "ours.csv").write_text(
             "id,algorithm,value,category\n" + f"o-5,sha256,{bad[5]},B1\n" + f"o-7,sha256,{bad[7]},other\n"
@@ -118,7 +122,25 @@ class Simulation:
 
     def look(self) -> None:
         """See by day what is gone."""
-        self.sweep()
+        self.run("cases", "check")
+
+    def notify(self, number: int) -> None:
+        """Take in what others say of a file that is on no list, and of an address that leads nowhere."""
+        notices = self.home / "notices.csv"
+        notices.write_text(
+            "url,path,sender,received\n"
+            f",{self.path(number)},a hotline,{self.now:%Y-%m-%dT%H:%M:%SZ}\n"
+            f"https://elsewhere.example/x.jpg,,a hotline,{self.now:%Y-%m-%dT%H:%M:%SZ}\n"
+        )
+        self.run("cases", "import", notices, codes=(3,))
+        # The same again changes nothing.
+        self.run("cases", "import", notices, codes=(3,))
+
+    def close(self) -> None:
+        """Close the case of the address that leads nowhere."""
+        cases = self.run("cases", "list", "--format", "json").lines
+        (number,) = (case["id"] for case in cases if case["url"])
+        self.run("cases", "close", number, "--because", "not ours")
 
     def pass_through(
         self, first: datetime, last: datetime, agenda: dict[datetime, Callable[[], object]]
@@ -165,7 +187,7 @@ class Simulation:
             at(3, 16, 17): self.look,
             # Withheld, so nothing is due.
             at(4, 19): lambda: self.run(
-                "lists", "except", "4", "--reason", "a mistake", "--until", f"{YEAR}-06-30"
+                "lists", "except", "e-4", "--reason", "a mistake", "--until", f"{YEAR}-06-30"
             ),
             at(4, 20): lambda: self.plant(4),
             at(4, 25): lambda: self.delete(4),
@@ -183,6 +205,12 @@ class Simulation:
             # A disk is not mounted for a night.
             at(9, 6, 1): unmount,
             at(9, 6, 3): mount,
+            # A notice of a file that no list knows, which is removed within twelve hours; and one of nothing.
+            at(10, 1): lambda: self.plant(9),
+            at(10, 2, 9): lambda: self.notify(9),
+            at(10, 2, 20): lambda: self.delete(9),
+            at(10, 2, 21): self.look,
+            at(10, 3): self.close,
             # Gone after 48 hours; it comes back, and is removed within 8.
             at(11, 11): lambda: self.plant(10),
             at(11, 13): lambda: self.delete(10),
@@ -239,6 +267,7 @@ EXPECTED: dict[int, dict[str, Any]] = {
         "removal": removed(1, 48),
         "custody": CUSTODY | {"released": 2},
     },
+    10: {"notices": 2, "removal": removed(1, 12) | {"cases": 2, "otherwise": 1}},
     11: {"findings": FINDINGS | {"match": 2}, "removal": removed(1, 48, 8), "categories": {"A1": 2}},
     12: {
         "findings": FINDINGS | {"match": 1},
@@ -283,12 +312,16 @@ def test_a_year(server: Simulation) -> None:
         assert period["lists"] == expected.get("lists", {"national": matches, "ours": 0}), month
         assert period["categories"] == {"A1": 0, "A2": 0, "B1": 0} | expected.get("categories", {}), month
         assert period["custody"] == expected.get("custody", CUSTODY), month
+        assert period["notices"] == expected.get("notices", 0), month
         assert rounded(period["removal"]) == expected.get("removal", REMOVAL), month
     # Neither reports nor what sweeps remember are needed.
     shutil.rmtree(server.state / "reports", ignore_errors=True)
     (server.home / "last.jsonl").unlink()
     assert server.stats(*asked)["periods"] == said["periods"]
     shutil.rmtree(server.state / "sweep")
+    assert server.stats(*asked)["periods"] == said["periods"]
+    # Nor is what cases say of strangers.
+    server.run("cases", "prune", "--older-than", "60d")
     assert server.stats(*asked)["periods"] == said["periods"]
 
 
@@ -297,8 +330,8 @@ def test_a_few_nights(server: Simulation) -> None:
     story = {moment: act for moment, act in server.story().items() if moment < at(1, 11)}
     server.pass_through(at(1, 9, 2), at(1, 11, 2), story)
     (period,) = server.stats()["periods"]
-    assert period["sweeps"] == {"complete": 4, "incomplete": 0, "failed": 0}
-    assert period["files"] == 4 * ORDINARY + 1
+    assert period["sweeps"] == {"complete": 3, "incomplete": 0, "failed": 0}
+    assert period["files"] == 3 * ORDINARY + 1
     assert period["bytes"] == server.bytes[period["period"]]
     assert period["findings"] == EXPECTED[1]["findings"]
     assert rounded(period["removal"]) == EXPECTED[1]["removal"]

@@ -61,7 +61,7 @@ def test_counts_findings_and_reasons(tmp_path: Path) -> None:
     records = [finding(b"/srv/a", customer="ada"), finding(b"/srv/b", "held"), unreadable(b"/srv/c")]
     path = written(tmp_path / "r.jsonl", records)
     rows = page(path).rows
-    assert document(path).startswith("## hashscan: 1 match, 1 held\n")
+    assert document(path).startswith("## hashscan: 1 match, 1 held match\n")
     assert "Exit code 1: a match or a held match." in document(path)
     for row in (["match", "1"], ["unreadable", "1"], ["clean", "10"], ["A1", "2"], ["ada", "1"],
                 ["(not known)", "1"], ["match", "A1", "ada", "/srv/a", "entry e-1 of national"],
@@ -86,6 +86,20 @@ def test_what_is_not_whole_says_so(tmp_path: Path) -> None:
     text = document(path)
     assert "- and 5 more" in text
     assert page(path).tags <= OURS
+
+
+def test_test_entries_say_nothing_about_real_material(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    records = [finding(b"/a"), finding(b"/b")]
+    for further, words in (
+        ({"only_test_entries": True, "test_findings": 2}, "only test entries"),
+        ({"test_findings": 1}, "findings by test entries only&#58; 1"),
+    ):
+        path.write_bytes(b"".join(map(line_of, [SWEEP, *records, summary(records, **further)])))
+        text = document(path)
+        assert text.startswith("## hashscan: 2 matches\n")
+        assert words in text
+    assert "Note:" not in document(written(path, records))
 
 
 def test_many_findings_of_the_longest_names_fit_into_a_summary(tmp_path: Path) -> None:

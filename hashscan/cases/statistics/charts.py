@@ -106,7 +106,7 @@ def draw(
     names = {f"serie-{number}": each.name for number, each in enumerate(series)}
     graph = next(child for child in chart.render_tree() if "graph" in str(child.get("class")))
     drawn = Markup("").join(_taken(graph, tones, names, ""))
-    return Markup('<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+    return Markup('<svg class="plotted {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         shape.name, shape.width, shape.height, words, drawn
     )
 

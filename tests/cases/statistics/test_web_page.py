@@ -98,7 +98,7 @@ def test_on_any_screen_nothing_is_cut_or_keeps_people_out(browser: Any, kind: st
                 page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
                 assert page.evaluate(LAYOUT) == [], (width, scheme)
                 drawn = page.evaluate(
-                    "[...document.querySelectorAll('svg.chart')].map(s => s.getClientRects().length)"
+                    "[...document.querySelectorAll('svg.plotted')].map(s => s.getClientRects().length)"
                 )
                 assert sum(drawn) * 2 == len(drawn), "each chart is there once of two"
 
@@ -111,4 +111,7 @@ def test_on_paper_the_numbers_are_there(browser: Any, tmp_path: Path) -> None:
         page.emulate_media(media="print")
         heights = "[...document.querySelectorAll('details table')].map(t => t.getBoundingClientRect().height)"
         assert min(page.evaluate(heights)) > 50
+        # As wide as A4 between its margins.
+        page.set_viewport_size({"width": 680, "height": 1000})
+        assert page.evaluate(LAYOUT) == []
         assert page.pdf(format="A4")[:5] == b"%PDF-"

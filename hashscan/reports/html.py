@@ -26,6 +26,7 @@ _TITLED = 40
 _TARGETS = 20
 _EXCEPTED = 1000
 """That are named."""
+_FAILS_ON = {"match": "matches", "review": "matches and reviews", "never": "no finding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +165,18 @@ def _settings(sweep: Record, end: Record) -> list[tuple[str, str]]:
     level = text(sandbox, "level")
     thresholds = table(sweep, "thresholds")
     breaker = table(sweep, "breaker")
+    owners, files = whole(breaker, "owners"), whole(breaker, "files")
     passed = table(end, "passed")
     settings = [
         ("Sandbox", f"{level} ({text(sandbox, 'mode')})" if level else text(sandbox, "mode")),
         ("Algorithms", _joined(sweep.get("algorithms"))),
         ("Thresholds in bits", ", ".join(f"{name} {bits}" for name, bits in sorted(thresholds.items()))),
         ("Pictures also compared", _joined(sweep.get("variants"))),
-        ("Exit code says", text(sweep, "fail_on") + (", strictly" if sweep.get("strict") else "")),
+        ("Exit code tells of", _FAILS_ON.get(text(sweep, "fail_on"), text(sweep, "fail_on"))),
+        ("Undecoded pictures make it incomplete", "yes" if sweep.get("strict") else ""),
         (
             "Held if one entry hits more than",
-            f"{breaker.get('owners')} owners or {breaker.get('files')} files" if breaker else "",
+            f"{number(owners)} owners or {number(files)} files" if owners and files else "",
         ),
         ("Passed by", ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in passed.items() if n)),
         (

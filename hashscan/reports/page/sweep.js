@@ -8,8 +8,9 @@
   const NUMBERS = new Set(["changed", "uid"]);
   const CHOICES = ["kind", "category", "customer", "list_name"];
   const PRINTED = 2000;
-  // What can't be seen, but for the space; as in names.py.
-  const MARKED = /(?! )[\p{C}\p{Z}]/gu;
+  // What can't be seen, in paths and in other words; as in names.py.
+  const IN_PATHS = /(?! )[\p{C}\p{Z}]/gu;
+  const IN_WORDS = /(?![ \u00a0\u202f])[\p{C}\p{Z}]/gu;
 
   const KINDS = JSON.parse(document.getElementById("kinds").textContent);
   const RANKS = Object.fromEntries(Object.keys(KINDS).map((kind, rank) => [kind, rank]));
@@ -53,7 +54,7 @@
       outer.append(part);
     });
     let end = 0;
-    for (const found of name.matchAll(MARKED)) {
+    for (const found of name.matchAll(isPath ? IN_PATHS : IN_WORDS)) {
       add(name.slice(end, found.index));
       outer.append(make("span", "mark", label(found[0])));
       end = found.index + found[0].length;
@@ -202,7 +203,7 @@
     return made;
   };
 
-  const plain = (name) => name.replace(MARKED, label);
+  const plain = (name) => name.replace(IN_WORDS, label);
 
   const offer = (field) => {
     const select = byId(field);

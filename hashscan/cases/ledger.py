@@ -16,8 +16,8 @@ from hashscan.scan.state.database import means_damage
 from hashscan.scan.state.filesystems import NETWORK_TYPES, type_of
 
 FILE = "ledger.sqlite"
-_BUSY_MS = 120_000
-"""A first look at a million findings takes half a minute, and others wait for it."""
+_BUSY_MS = 600_000
+"""A first look at a million findings takes a minute or more, and others wait for it."""
 
 
 class LedgerError(OutputError):

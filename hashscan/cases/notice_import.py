@@ -112,10 +112,17 @@ def _take(
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[Place]:
     """The files that are there, of those that may be meant; where none is, the likeliest."""
     if notice.path:
-        return [Place(notice.path, url=notice.url)]
+        return [Place(_as_swept(notice.path), url=notice.url)]
     paths = paths_of(notice.url) if notice.url else ()
     there = [path for path in paths if not path.startswith(b"/") or os.path.lexists(path)]
     return [Place(path, url=notice.url) for path in there or paths[:1]] or [Place(None, url=notice.url)]
+
+
+def _as_swept(path: bytes) -> bytes:
+    """A path as sweeps have it, if they could: without empty names and dots."""
+    if not path.startswith(b"/"):
+        return path
+    return b"/" + b"/".join(name for name in path.split(b"/") if name not in {b"", b"."})
 
 
 def _uid_of(path: bytes) -> int | None:

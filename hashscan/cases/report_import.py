@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import sqlite3
@@ -15,7 +16,6 @@ from hashscan.cases.book import Book
 from hashscan.cases.ledger import Ledger
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
-from hashscan.quarantine.items import path_of
 from hashscan.reports.base import Record
 from hashscan.reports.reading import read_report
 from hashscan.scan.state.findings import GONE
@@ -88,7 +88,7 @@ def _import(database: sqlite3.Connection, path: Path) -> Imported:
         elif record["type"] in _UNCHECKED:
             database.execute(
                 "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND removed IS NULL",
-                (started, path_of(record)),
+                (started, _path(record)),
             )
     removed = 0
     if summary is not None and summary["incomplete"] == [] and _sees_all(sweep):
@@ -129,7 +129,7 @@ def _found(record: Record, at: int) -> Found:
     matches = record.get("matches", [])
     return Found(
         0,
-        path_of(record),
+        _path(record),
         _text(record, "version"),
         Verdict(record["verdict"]).value,
         _text(record, "because"),
@@ -148,6 +148,19 @@ def _found(record: Record, at: int) -> Found:
         _number(record, "ctime_ns"),
         _text(record, "etag"),
     )
+
+
+def _path(record: Record) -> bytes:
+    """The path of a record.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if "path_b64" in record:
+        return base64.b64decode(record["path_b64"], validate=True)
+    if not isinstance(record["path"], str):
+        raise ValueError("a path is no text")
+    return record["path"].encode("utf-8")
 
 
 def _text(record: Record, key: str) -> str:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from hashscan.cases.ledger import FILE, DamagedLedgerError, Ledger, LedgerError, NewerLedgerError
+from hashscan.cases.schema import FORMAT
+
+
+def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "state") as ledger:
+        assert ledger.one("SELECT count(*) FROM cases") == (0,)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
+
+
+def test_what_is_written_survives_a_power_cut(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        assert ledger.one("PRAGMA synchronous") == (2,)
+        assert ledger.one("PRAGMA journal_mode") == ("wal",)
+
+
+def test_several_may_make_it_at_once(tmp_path: Path) -> None:
+    def make(_: int) -> int:
+        with Ledger(tmp_path) as ledger:
+            return int(ledger.one("PRAGMA user_version")[0])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(make, range(24))) == {FORMAT}
+
+
+def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    database.close()
+    with pytest.raises(NewerLedgerError, match="newer version"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"no database", b"\0" * 8192, b"SQLite format 3\0" + b"x" * 9000])
+def test_a_damaged_one_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(LedgerError) as caught:
+        Ledger(tmp_path)
+    assert isinstance(caught.value, DamagedLedgerError)
+    assert "backup" in caught.value.remedy
+    assert (tmp_path / FILE).read_bytes() == content
+
+
+def test_damage_that_is_met_later_is_told_the_same_way(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        with ledger.transaction() as database:
+            database.executemany(
+                "INSERT INTO cases (path, verdict, found, seen) VALUES (?, 'match', 1, 1)",
+                ((b"%09d" % n * 30,) for n in range(2000)),
+            )
+        ledger.one("PRAGMA wal_checkpoint(TRUNCATE)")
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(4096 * 30)
+        file.write(b"\xff" * 4096 * 40)
+    with Ledger(tmp_path) as ledger, pytest.raises(DamagedLedgerError):
+        list(ledger.rows("SELECT * FROM cases ORDER BY path"))
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    (tmp_path / FILE).symlink_to(other)
+    with pytest.raises(LedgerError):
+        Ledger(tmp_path)
+    assert other.read_bytes() == b""
+
+
+def test_it_does_not_lie_on_a_network_filesystem(tmp_path: Path) -> None:
+    with (
+        mock.patch("hashscan.cases.ledger.type_of", return_value="nfs4"),
+        pytest.raises(LedgerError, match="network filesystem"),
+    ):
+        Ledger(tmp_path)
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def half() -> None:
+        with Ledger(tmp_path) as ledger, ledger.transaction() as database:
+            database.execute("INSERT INTO followed VALUES ('state', 1, '')")
+            raise StopError
+
+    with pytest.raises(StopError):
+        half()
+    with Ledger(tmp_path) as ledger:
+        assert ledger.one("SELECT count(*) FROM followed") == (0,)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(LedgerError, match="can't use the ledger"):
+        Ledger(tmp_path)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.cases.clock import Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.queries import Case, Queries
+from hashscan.cases.report_import import Imported, import_report
+from hashscan.errors import UsageError
+from hashscan.settings.cases import CaseSettings
+
+DAY = 86_400
+BEGIN = 1_800_000_000
+
+
+def moment(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def finding(path: str, **more: Any) -> dict[str, Any]:
+    match = {
+        "list": "national", "entry": "n-1", "algorithm": "md5", "variant": "as stored", "distance": 0,
+        "threshold": 0, "category": "A1",
+    }  # fmt: skip
+    return {
+        "type": "finding", "schema": 1, "path": path, "verdict": "match", "size": 3, "uid": 1000,
+        "because": "md5 equal", "matches": [match], **more,
+    }  # fmt: skip
+
+
+def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool = True, **more: Any) -> Path:
+    """One of a night on a cluster."""
+    at = BEGIN + day * DAY
+    first = {
+        "type": "sweep", "schema": 1, "uuid": f"u{day}", "host": "coordinator", "lists": [],
+        "targets": [{"path": "/www"}], "selection": {}, "started": moment(at), **more,
+    }  # fmt: skip
+    last = {
+        "type": "summary", "schema": 1, "incomplete": [] if whole else ["stopped"], "ended": moment(at + 60),
+        "files": 9, "bytes": 90, "verdicts": {"match": len(records)}, "exit_code": 1,
+    }  # fmt: skip
+    path = folder / f"{len(list(folder.iterdir()))}.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in (first, *records, last)))
+    return path
+
+
+def take(folder: Path, path: Path) -> tuple[Imported, list[Case]]:
+    with Ledger(folder / "state") as ledger:
+        came = import_report(ledger, path)
+        return came, list(Queries(ledger, Clock(CaseSettings())).found())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_its_findings_become_cases_once(folder: Path) -> None:
+    path = report(folder, 0, [finding("/www/a"), finding("/www/b", customer="bob")])
+    came, cases = take(folder, path)
+    assert came == Imported(2, 2, 0)
+    assert [(c.path, c.found, c.customer, c.uid) for c in cases] == [
+        (b"/www/a", BEGIN, "", 1000),
+        (b"/www/b", BEGIN, "bob", 1000),
+    ]
+    assert take(folder, path) == (Imported(0, 0, 0, known=True), cases)
+
+
+def test_a_whole_one_ends_what_it_has_not_found_again(folder: Path) -> None:
+    take(folder, report(folder, 0, [finding("/www/a"), finding("/www/b")]))
+    came, cases = take(folder, report(folder, 1, [finding("/www/a")]))
+    assert came == Imported(1, 0, 1)
+    assert [(case.removed, case.how) for case in cases] == [(None, ""), (BEGIN + DAY + 60, "gone")]
+    came, cases = take(folder, report(folder, 2, [finding("/www/a"), finding("/www/b")]))
+    assert came == Imported(2, 1, 0)
+    assert [case.previous for case in cases] == [None, None, 2]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"whole": False},
+        {"targets": [{"path": "/www/x"}]},
+        {"selection": {"exclude": ["b"]}},
+        {"host": "another"},
+        {"known": True},
+        {"files_from": {"path": "-"}},
+    ],
+)
+def test_another_sweep_or_half_of_one_ends_nothing(folder: Path, more: dict[str, Any]) -> None:
+    take(folder, report(folder, 0, [finding("/www/b")]))
+    came, (case,) = take(folder, report(folder, 1, [], **more))
+    assert came.removed == 0
+    assert case.open
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "undecoded", "skipped", "standing"])
+def test_what_was_not_checked_is_not_gone(folder: Path, kind: str) -> None:
+    take(folder, report(folder, 0, [finding("/www/b")]))
+    _, (case,) = take(folder, report(folder, 1, [{"type": kind, "schema": 1, "path": "/www/b"}]))
+    assert case.open
+
+
+def test_an_older_one_that_comes_late_ends_nothing(folder: Path) -> None:
+    take(folder, report(folder, 5, [finding("/www/b")]))
+    came, (case,) = take(folder, report(folder, 1, []))
+    assert (came.removed, case.open) == (0, True)
+
+
+def test_joined_shards_count_once(folder: Path) -> None:
+    take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
+    merged = report(folder, 9, [finding("/www/a"), finding("/www/b")], merged={"from": [{"uuid": "u0"}]})
+    came, cases = take(folder, merged)
+    assert (came.findings, came.new, len(cases)) == (2, 1, 2)
+    with Ledger(folder / "state") as ledger:
+        assert [sweep.uuid for sweep in Queries(ledger, Clock(CaseSettings())).sweeps()] == ["u9"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"path_b64": "no base64"},
+        {"verdict": ["match"]},
+        {"path_b64": 3},
+    ],
+)
+def test_what_no_sweep_writes_is_refused_and_nothing_is_taken(folder: Path, wrong: dict[str, Any]) -> None:
+    path = report(folder, 0, [finding("/www/a"), finding("/www/b", **wrong)])
+    with pytest.raises(UsageError):
+        take(folder, path)
+    with Ledger(folder / "state") as ledger:
+        assert ledger.one("SELECT count(*) FROM cases") == (0,)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"matches": 7},
+        {"matches": [7, {"list": ["x"], "distance": 2}, {"distance": "far"}, {}]},
+        {"size": 1 << 90, "uid": -(1 << 70), "mtime_ns": True},
+        {"customer": ["x"], "because": None, "version": 4, "etag": {}},
+        {"digests": {"sha256": "zz"}},
+        {"digests": ["sha256"]},
+    ],
+)
+def test_what_is_odd_in_a_record_loses_no_finding(folder: Path, odd: dict[str, Any]) -> None:
+    came, (case,) = take(folder, report(folder, 0, [finding("/www/a", **odd)]))
+    assert came.new == 1
+    assert case.path == b"/www/a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import click
 
 from hashscan import __version__
 from hashscan.cli.base import HashscanGroup
+from hashscan.cli.screen import printable, printable_lines
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 if TYPE_CHECKING:
@@ -153,17 +155,20 @@ def run(arguments: Sequence[str]) -> int:
         # a code that says that something was found.
         return EXIT_OUTPUT if end.code else EXIT_CLEAN
     except click.ClickException as error:
-        error.show(file=sys.stderr)
+        with io.StringIO() as said:
+            error.show(file=said)
+            # Not indented, since click has lines of its own; arguments are as their user gave them.
+            sys.stderr.write("".join(f"{printable(line)}\n" for line in said.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
             from hashscan.cli.settings_file import origin_of
 
             if origin := origin_of(error):
-                sys.stderr.write(f"  {origin}\n")
+                sys.stderr.write(f"  {printable(origin)}\n")
         return EXIT_USAGE
     return result if isinstance(result, int) else 0
 
 
 def _say(message: str, remedy: str) -> None:
-    sys.stderr.write(f"hashscan: {message}\n")
+    sys.stderr.write(printable_lines(f"hashscan: {message}") + "\n")
     if remedy:
-        sys.stderr.write(f"  {remedy}\n")
+        sys.stderr.write(f"  {printable_lines(remedy)}\n")

@@ -31,10 +31,16 @@ def _byte_of(character: str) -> int:
     return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
 
 
+def printable_lines(text: str) -> str:
+    """The same of several lines; all but the first are indented, so that none of a name's passes for ours."""
+    first, *others = map(printable, text.split("\n"))
+    return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in others)))
+
+
 def say(text: str = "") -> None:
-    """Write a line to standard error."""
+    """Write a line to standard error, in which no name can do harm."""
     with patient_with_terminal():
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable_lines(text) + "\n")
         sys.stderr.flush()
 
 

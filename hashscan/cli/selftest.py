@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hashscan.cli.base import HashscanCommand, decoding_options, state_option
+from hashscan.cli.screen import printable
 from hashscan.errors import EXIT_CLEAN
 from hashscan.settings.pictures import DecodingLimits
 
@@ -27,5 +28,5 @@ def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: floa
     exit_code = EXIT_CLEAN
     for step in run_selftest(limits, state):
         exit_code = max(exit_code, EXIT_CLEAN if step.passed else step.failure)
-        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {step.words}")
+        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {printable(step.words)}")
     return exit_code

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from hashscan.cli import progress
-from hashscan.cli.screen import human_bytes, say
+from hashscan.cli.screen import human_bytes, printable, say
 
 
 class Transfer:
@@ -24,7 +24,12 @@ class Transfer:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                desc=name, unit="B", unit_scale=True, file=sys.stderr, dynamic_ncols=True, leave=False
+                desc=printable(name),
+                unit="B",
+                unit_scale=True,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                leave=False,
             )
 
     def expect(self, count: int) -> None:

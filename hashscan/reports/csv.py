@@ -70,16 +70,18 @@ class Csv(ReportFormat):
 
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write a header and the rows."""
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-        # Some spreadsheets split cells that are not quoted at more than commas.
-        rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
         sweep = report.sweep
-        text.write(",".join(COLUMNS) + "\r\n")
         ends = (cell(str(sweep.get("host", ""))), cell(str(sweep.get("uuid", ""))))
-        rows.writerows(_row(record, ends) for record in report.records() if record["type"] in TYPES)
-        rows.writerows(_remarks(report, ends))
-        text.flush()
-        text.detach()
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        try:
+            text.write(",".join(COLUMNS) + "\r\n")
+            # Some spreadsheets split cells that are not quoted at more than commas.
+            rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
+            rows.writerows(_row(record, ends) for record in report.records() if record["type"] in TYPES)
+            rows.writerows(_remarks(report, ends))
+        finally:
+            # Or it would close the stream, which isn't ours.
+            text.detach()
 
 
 def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
 from typing import Any
 
 from hashscan.model import Verdict
@@ -63,6 +64,14 @@ def require_shape(record: Record) -> None:
     _require(record, _FIELDS)
     if kind not in _WITHOUT_PATH and "path" not in record:
         raise ValueError("it has no path")
+    if kind == "sweep":
+        # Strangers have no say in these.
+        for words in (record.get(key, "") for key in ("uuid", "host", "fail_on")):
+            if not words.isprintable():
+                raise ValueError("a text can't be printed")
+    for key in ("started", "ended"):
+        if key in record and datetime.fromisoformat(record[key]).tzinfo is None:
+            raise ValueError("a time lacks its zone")
     if "path_b64" in record:
         try:
             base64.b64decode(record["path_b64"], validate=True)

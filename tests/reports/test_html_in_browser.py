@@ -189,6 +189,20 @@ def test_pages_and_details(browser: Browser, pages: dict[str, Path]) -> None:
         assert page.locator("#findings tr.details").count() == 0
 
 
+def test_choices_are_few_enough_to_choose_from(browser: Browser, tmp_path: Path) -> None:
+    owners = ["c0", *(f"c{n}" for n in range(1500))]
+    path = made(tmp_path, "owners", [finding(b"/srv/%d" % n, customer=c) for n, c in enumerate(owners)])
+    with opened(browser, path) as page:
+        choices = page.locator("#customer option").all_text_contents()
+        assert len(choices) == 1002
+        assert choices[:2] == ["All", "c0 (2)"]
+        assert choices[-1].replace("\u202f", "") == "500 others: find them by text"
+        assert not page.locator("#kind").is_visible()
+        page.fill("#text", "c1499")
+        expect(page.locator("#shown")).to_contain_text("filtered")
+        assert column(page, "customer") == ["c1499"]
+
+
 def test_it_can_be_read_without_script(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["some"], java_script_enabled=False) as page:
         assert page.locator("#findings tbody tr").count() == 200

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,14 @@ def test_a_standing_finding_needs_the_verdict_it_had(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"verdicts": {"match": "many"}}, {"incomplete": [7]}, {"exit_code": "1"}, {"reasons": {"skipped": 7}}],
+    [
+        {"verdicts": {"match": "many"}},
+        {"incomplete": [7]},
+        {"exit_code": "1"},
+        {"reasons": {"skipped": 7}},
+        {"ended": "today"},
+        {"ended": "2026-11-26T01:00:00"},
+    ],
     ids=str,
 )
 def test_a_summary_in_another_shape_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -105,3 +113,82 @@ def test_whatever_is_taken_can_be_told_in_every_format(
             REPORT_FORMATS[name]().write(Report(path, CONTEXT), io.BytesIO())
         except UsageError:
             continue
+
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=6) | st.sampled_from(
+    ["", "2026-11-26T01:00:00+00:00", "A1", "match", "held", "done", "sha256"]
+)
+MOMENTS = st.sampled_from(
+    ["2026-11-26T01:00:00+00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-12:00", "\x1b", ""]
+)
+NUMBERS = st.integers(-(2**70), 2**70)
+MATCHES = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("list", "entry", "algorithm", "variant", "category"), TEXTS),
+        **dict.fromkeys(("distance", "threshold"), NUMBERS),
+    },
+)
+VERDICTS = st.sampled_from(["match", "held", "review", "unreadable", "undecoded", "skipped", "clean"])
+RECORDS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(
+            ["finding", "unreadable", "standing", "folder", "silent-change", "unheard of"]
+        ),
+        "schema": st.just(1),
+        "path": TEXTS,
+        "verdict": VERDICTS,
+        "was": VERDICTS,
+    },
+    optional={
+        **dict.fromkeys(
+            ("because", "action", "reason", "detail", "customer", "version", "first", "last"), TEXTS
+        ),
+        **dict.fromkeys(("size", "mtime_ns", "ctime_ns", "uid", "links", "device", "inode"), NUMBERS),
+        "matches": st.lists(MATCHES, max_size=2),
+        "digests": st.dictionaries(st.sampled_from(["md5", "sha1", "sha256", "pdq"]), TEXTS, max_size=2),
+        "picture": st.fixed_dictionaries({"format": TEXTS, "width": NUMBERS, "height": NUMBERS}),
+        "quarantine": st.fixed_dictionaries({}, optional={"outcome": TEXTS}),
+    },
+)
+SWEEPS = st.fixed_dictionaries(
+    {
+        "type": st.just("sweep"),
+        "schema": st.just(1),
+        "started": MOMENTS,
+    },
+    optional={
+        **dict.fromkeys(("uuid", "host", "fail_on", "version"), TEXTS),
+        "targets": st.lists(st.fixed_dictionaries({}, optional={"path": TEXTS}), max_size=2),
+        "lists": st.lists(
+            st.fixed_dictionaries({}, optional={"name": TEXTS, "state": TEXTS, "version": NUMBERS}),
+            max_size=2,
+        ),
+    },
+)
+SUMMARIES = st.fixed_dictionaries(
+    {"type": st.just("summary"), "schema": st.just(1)},
+    optional={
+        "ended": MOMENTS,
+        "exit_code": NUMBERS,
+        "incomplete": st.lists(TEXTS, max_size=2),
+        "verdicts": st.dictionaries(VERDICTS, NUMBERS, max_size=2),
+        "bytes": NUMBERS,
+    },
+)
+
+
+@given(SWEEPS, st.lists(RECORDS, max_size=3), SUMMARIES)
+def test_a_record_may_say_anything_in_the_right_shape(
+    tmp_path_factory: pytest.TempPathFactory,
+    sweep: dict[str, Any],
+    records: list[dict[str, Any]],
+    ending: dict[str, Any],
+) -> None:
+    path = tmp_path_factory.mktemp("shapes") / "r.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (sweep, *records, ending)))
+    for name in REPORT_FORMATS:
+        stream = io.BytesIO()
+        with suppress(UsageError):
+            REPORT_FORMATS[name]().write(Report(path, CONTEXT), stream)
+        assert b"\x1b" not in stream.getvalue()

@@ -30,8 +30,8 @@ class Step:
 
     title: str
     words: str
-    command: str = ""
-    """That helps with it."""
+    commands: tuple[str, ...] = ()
+    """That help with it."""
 
 
 def headline(summary: Record | None, counts: Mapping[str, int | None], standing: int) -> Headline:
@@ -104,7 +104,7 @@ def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -
             yield Step(
                 f"Nothing real could be found: {_files(found)} matched test entries",
                 "The lists in use hold nothing but test entries. Add an authority's list, and sweep again.",
-                "hashscan lists add",
+                ("hashscan lists add",),
             )
         elif moved < found:
             yield Step(
@@ -112,13 +112,13 @@ def _of_findings(end: Record, counts: Mapping[str, int | None], standing: int) -
                 "Don't open what was found. Tell the authority or hotline that you report to and the "
                 "customer as the law asks, keep as evidence what it makes you keep, and see to it that "
                 "nobody can reach it any more. The clock runs since it was found.",
-                "hashscan quarantine add",
+                ("hashscan cases due", "hashscan quarantine add"),
             )
         if moved:
             yield Step(
                 f"Report {_files(moved)} moved into quarantine",
                 "Nobody can reach what was moved. It is kept as evidence until its term ends.",
-                "hashscan quarantine list",
+                ("hashscan quarantine list",),
             )
     if held := counts[Verdict.HELD]:
         yield Step(
@@ -145,7 +145,7 @@ def _of_quarantine(end: Record) -> Iterator[Step]:
         yield Step(
             f"Put back {_files(len(withdrawn))} that nothing accuses any more",
             "Their entries were withdrawn from the lists since they were moved into quarantine.",
-            "hashscan quarantine restore --withdrawn",
+            ("hashscan quarantine restore --withdrawn",),
         )
 
 
@@ -161,7 +161,7 @@ def _of_breaker(breaker: Record) -> Iterator[Step]:
         f"Ask the list's owner about {'an entry' if entries == 1 else f'{number(entries)} entries'}",
         f"Too much is hit for it to be right, so it is held: {names}{more}. You may withhold an entry "
         "until its owner has answered.",
-        "hashscan lists except",
+        ("hashscan lists except",),
     )
 
 
@@ -172,7 +172,7 @@ def _of_lists(sweep: Record) -> Iterator[Step]:
             yield Step(
                 f"Pull list {name}, which is {state}",
                 text(info, "problem") or "Known material that was added since is not found without it.",
-                f"hashscan lists pull {name}",
+                (f"hashscan lists pull {name}",),
             )
 
 
@@ -182,7 +182,7 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
             "Sweep again: this one did not come to its end",
             "It was killed or is under way. What it has found stands here; what it had not come to was not "
             "checked, and nobody knows how much that is.",
-            "hashscan scan",
+            ("hashscan scan",),
         )
     elif shortcomings(summary):
         yield Step(

@@ -8,6 +8,7 @@
   const NUMBERS = new Set(["changed", "uid"]);
   const CHOICES = ["kind", "category", "customer", "list_name"];
   const PRINTED = 2000;
+  const OFFERED = 1000;
   // What can't be seen, in paths and in other words; as in names.py.
   const IN_PATHS = /(?! )[\p{C}\p{Z}]/gu;
   const IN_WORDS = /(?![ \u00a0\u202f])[\p{C}\p{Z}]/gu;
@@ -210,11 +211,18 @@
     if (!select) return;
     const counts = new Map();
     for (const row of ROWS) counts.set(row[AT[field]], (counts.get(row[AT[field]]) ?? 0) + 1);
-    const names = [...counts.keys()].sort((a, b) =>
+    // Browsers take seconds to show lists that are much longer.
+    const most = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a)).slice(0, OFFERED);
+    const names = most.sort((a, b) =>
       field === "kind" ? RANKS[a] - RANKS[b] : Number(a === "") - Number(b === "") || (a < b ? -1 : 1));
     // A value begins with a character of its own, so that the empty name differs from no choice.
     select.append(option("", "All"), ...names.map((name) =>
       option("=" + name, `${field === "kind" ? KINDS[name] : plain(name) || "None"} (${number(counts.get(name))})`)));
+    if (counts.size > names.length) {
+      const others = option("", `${number(counts.size - names.length)} others: find them by text`);
+      others.disabled = true;
+      select.append(others);
+    }
     select.closest(".field").hidden = names.length < 2;
   };
 

@@ -1,0 +1,208 @@
+"""Names from strangers, and whatever else is not ours, on a real terminal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import subprocess
+import termios
+import unicodedata
+from pathlib import Path
+
+import click
+import pytest
+
+from hashscan.cli.main import cli
+from hashscan.cli.main import run as run_here
+from hashscan.cli.screen import say
+from hashscan.cli.settings_file import Catalogue
+from hashscan.settings.toml_text import toml_text
+from tests.cli.conftest import COMMAND, Run, environment
+
+EVIL = b"\x1b]0;x\x07\x1b[31m[bold]x[link=y]\r\n\xc2\x9b2J\xe2\x80\xae\x7f\xff=1+1 <b>"
+"""For terminals, for tables that read markup, for readers of lines, and no text."""
+TEXT = os.fsdecode(EVIL)
+CATALOGUE = Catalogue.of(click.Context(cli))
+
+
+def on_terminal(state: Path, *arguments: object) -> tuple[int, bytes]:
+    """What a command writes on a wide terminal that has no colours, and its exit code."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (50, 4000))
+    dumb = {"TERM": "dumb", "NO_COLOR": "1", "HASHSCAN_WORKERS": "1"}
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment(state, dumb),
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break  # Nobody has the terminal any more.
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    return process.wait(timeout=120), shown
+
+
+def assert_harmless(shown: bytes, said: str) -> None:
+    """All of it is text, in lines and columns; a progress bar goes back to a line's beginning."""
+    text = shown.decode("utf-8")
+    kinds = {c: unicodedata.category(c) for c in text if c not in "\r\n\t"}
+    bad = {c for c, kind in kinds.items() if kind in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}}
+    assert not bad, f"{said}: {bad}: {text[:2000]!r}"
+    assert "\n=1+1" not in text, said
+    assert "31mx" not in text, f"{said}: it reads markup: {text[:2000]!r}"
+    assert "Traceback" not in text, f"{said}: {text}"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, run: Run) -> Path:
+    """Files whose names and folders are hostile; a list accuses two of them."""
+    folder = tmp_path / "www" / TEXT
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"{number}{TEXT}.jpg").write_bytes(b"content %d" % number)
+    (folder / "unreadable").symlink_to("nowhere")
+    digests = [hashlib.sha256(b"content %d" % number).hexdigest() for number in range(2)]
+    lines = ["id,algorithm,value,category", *(f"e{n},sha256,{one},A1" for n, one in enumerate(digests))]
+    (tmp_path / "entries.csv").write_text("\n".join(lines))
+    assert run("lists", "import", tmp_path / "entries.csv", "--name", "ours").code == 0
+    return tmp_path / "www"
+
+
+@pytest.mark.slow
+def test_no_command_lets_a_name_command_the_terminal(hostile: Path, state: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report\x1b[31m[bold].jsonl"
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        f"exclude = [{toml_text(TEXT)}]\n"
+        f'[[customer]]\nname = "[bold]x"\npath = "/tmp/"\n[[site]]\nurl = "https://a.example/"\npath = "/"\n'
+    )
+    wrong = tmp_path / "wrong.toml"
+    evil = toml_text(TEXT)
+    wrong.write_text(f"{evil} = 1\nworkers = {evil}\n[[policy]]\naction = {evil}\n")
+    notice = tmp_path / "notice.csv"
+    seen_at = b"https://a.example/" + EVIL.replace(b"\n", b"")
+    notice.write_bytes(b"url,received\n" + seen_at + b",2026-01-01\n")
+    first = next((hostile / TEXT).glob("0*"))
+    missing = hostile / TEXT / "none"
+    terms = ("--retain-min", "90d", "--destroy-by", "365d")
+    own = ("--no-passphrase", "--work", missing)
+    commands: list[tuple[object, ...]] = [
+        ("scan", hostile, "--report", report, "--act-on", "local"),
+        ("--config", settings, "scan", hostile, "--report", tmp_path / "second.jsonl"),
+        ("--config", wrong, "scan", hostile),
+        ("scan", missing),
+        ("scan", "--files-from", hostile / TEXT),
+        ("scan", "--known", "--report", "-"),
+        ("scan", hostile, "--report", f"{TEXT}=x"),
+        ("check", first),
+        ("check", missing),
+        ("check", TEXT),
+        ("hash", first, missing),
+        ("lookup", first),
+        ("lookup", hashlib.sha256(b"content 0").hexdigest()),
+        ("lookup", TEXT),
+        ("lists", "status"),
+        ("lists", "status", TEXT),
+        ("lists", "add", TEXT, TEXT),
+        ("lists", "pull", TEXT),
+        ("lists", "diff", TEXT),
+        ("lists", "activate", TEXT),
+        ("lists", "verify", TEXT),
+        ("lists", "remove", TEXT),
+        ("lists", "import", missing, "--name", TEXT),
+        ("lists", "except", TEXT, "--reason", TEXT, "--until", TEXT),
+        ("lists", "except", "e0", "--reason", "why", "--until", TEXT),
+        ("lists", "export", TEXT, "--format", "csv"),
+        ("state", "status"),
+        ("state", "check"),
+        ("state", "export"),
+        ("state", "vacuum", "--state", missing),
+        ("state", "status", "--state", missing),
+        ("report", "show", report),
+        ("report", "show", missing),
+        ("report", "merge", report, "--output", tmp_path / TEXT),
+        ("report", "convert", report, "--to", "markdown"),
+        ("report", "accept", report, "--because", TEXT, "--until", "2099-01-01", "--output", missing),
+        ("customers", first, "--customers", "home"),
+        ("--config", settings, "customers", first),
+        ("--config", settings, "customers"),
+        ("--config", settings, "config", "show", "scan"),
+        ("--config", wrong, "config", "show"),
+        ("config", "check", wrong),
+        ("--config", hostile / TEXT, "config", "check"),
+        ("config", "init", missing / "none" / "none"),
+        ("config", "show", TEXT),
+        ("completion", TEXT),
+        ("manual", TEXT),
+        ("cases", "list"),
+        ("cases", "due"),
+        ("cases", "check"),
+        ("cases", "show", TEXT),
+        ("cases", "tell", TEXT),
+        ("cases", "close", TEXT, "--because", TEXT),
+        ("cases", "dispute", TEXT, "--because", TEXT),
+        ("cases", "reopen", TEXT),
+        ("--config", settings, "cases", "import", notice),
+        ("cases", "import", missing),
+        ("cases", "list"),
+        ("cases", "times"),
+        ("cases", "prune", "--older-than", TEXT),
+        ("stats",),
+        ("alarms", "list"),
+        ("alarms", "send"),
+        ("alarms", "test", "--notify", TEXT),
+        ("alarms", "drop", TEXT),
+        ("quarantine", "add", report, "--act-on", "local", *terms, "--dry-run"),
+        ("quarantine", "add", report, "--act-on", "local", *terms),
+        ("quarantine", "add", missing, *terms, "--reason", "why"),
+        ("quarantine", "list"),
+        ("quarantine", "list", "--owner", TEXT),
+        ("quarantine", "verify"),
+        ("quarantine", "verify", "--head", TEXT),
+        ("quarantine", "restore", TEXT),
+        ("quarantine", "release", TEXT),
+        ("quarantine", "export", TEXT, "--recipient", TEXT, "--output", missing),
+        ("quarantine", "restore", "--all"),
+        ("publish", "init", "x", "--repository", missing / "none", *own),
+        ("publish", "status", "--work", hostile / TEXT),
+        ("publish", "add", missing, "--work", hostile / TEXT),
+        ("publish", "withdraw", TEXT, "--work", hostile / TEXT),
+        ("publish", "hash", missing, "--category", "A1"),
+        *(("publish", name, *own) for name in ("release", "refresh", "rotate", "compact")),
+        ("worker", "--scheduler", TEXT),
+        ("selftest", "--state", missing / "none"),
+    ]
+    for arguments in commands:
+        code, shown = on_terminal(state, *arguments)
+        said = " ".join(map(repr, arguments))
+        assert code in range(14), f"{said}: {shown!r}"
+        assert_harmless(shown, said)
+    called = [[a for a in arguments if isinstance(a, str)] for arguments in commands]
+    tried = {tuple(words[2 * (words[0] == "--config") :]) for words in called}
+    for words, command in CATALOGUE.commands.items():
+        if not isinstance(command, click.Group):
+            assert any(one[: len(words)] == words for one in tried), f"{words} is new: try it here"
+
+
+def test_what_is_said_is_harmless(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for arguments in (
+        ["scan", str(tmp_path / TEXT)],
+        ["scan", "--report", f"{TEXT}=x"],
+        [TEXT],
+        [f"--{TEXT}"],
+    ):
+        assert run_here(arguments) == 2
+    say(f"a name: {TEXT}")
+    said = capsys.readouterr().err
+    assert_harmless(said.encode(), "said")
+    assert "\\x1b[31m[bold]x" in said

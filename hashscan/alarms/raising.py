@@ -74,12 +74,25 @@ class Raising:
         made = 0
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         with self._outbox.together():
+            self._outbox.adopt(kinds)
             for alarm in (*others, *self._alarms(now, lists, withdrawn)):
                 if not self._wanted(alarm.kind):
                     continue
                 document = alarm.document(self._host, at)
                 made += self._outbox.add(alarm.keys, int(now), document, kinds) is not None
         return made
+
+    def put_down(self, now: float, alarms: Iterable[Alarm]) -> None:
+        """Keep what happened where nobody is told, for whoever is told by a later command.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+        """
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        with self._outbox.together():
+            self._outbox.prune(int(now))
+            for alarm in alarms:
+                self._outbox.add(alarm.keys, int(now), alarm.document(self._host, at), ())
 
     def _wanted(self, kind: Kind) -> bool:
         return (
@@ -91,10 +104,8 @@ class Raising:
         new = news.new_cases(CASES_NAMED)
         if new is not None:
             yield _found(new, self._described(new.ids))
-        overdue = {f"overdue:{case.id}:{case.times}": case for case in news.overdue(now)}
-        if keys := self._outbox.untold(overdue):
-            cases = [overdue[key] for key in keys]
-            yield _overdue(keys, cases, self._described([case.id for case in cases]))
+        if overdue := news.overdue(now):
+            yield _overdue(overdue, self._described([case.id for case in overdue]))
         for sweep in news.new_sweeps():
             yield from _of_sweep(sweep, now, details=self._details)
         for one in lists:
@@ -189,7 +200,10 @@ def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Al
         details: whether they may name paths.
     """
     verdicts = outcome.summary.verdicts
-    found = {verdict.value: verdicts[verdict] for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)}
+    found = {
+        verdict.value: verdicts[verdict] - outcome.summary.accepted[verdict]
+        for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)
+    }
     if number := sum(found.values()):
         yield Alarm(
             Kind.FOUND,
@@ -229,12 +243,12 @@ def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:
     )
 
 
-def _overdue(keys: Sequence[str], cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alarm:
+def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alarm:
     customers = len({case.customer for case in cases if case.customer})
     of = f" of {_many(customers, 'customer')}" if customers else ""
     return Alarm(
         Kind.OVERDUE,
-        tuple(keys),
+        tuple(case.key for case in cases),
         f"{_many(len(cases), 'case')}{of} overdue",
         ("The deadline for removal has passed. See: hashscan cases due",),
         tuple(case.id for case in cases[:CASES_NAMED]),

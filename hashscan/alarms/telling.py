@@ -86,6 +86,14 @@ class Teller:
             outbox.prune(int(self._now()))
             return deliver(outbox, self.channels, self._now, at_once=at_once)
 
+    def put_down(self, ledger: Ledger, alarms: Iterable[Alarm]) -> None:
+        """Keep alarms for whoever is told by a later command.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+        """
+        self._raising(ledger).put_down(self._now(), alarms)
+
     def tell_once(self, others: Iterable[Alarm]) -> Delivered:
         """Deliver alarms where there is no state to keep them in."""
         with tempfile.TemporaryDirectory(prefix="hashscan-") as folder, Ledger(Path(folder)) as ledger:

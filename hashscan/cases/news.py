@@ -36,8 +36,8 @@ class OverdueCase:
     """A case past its deadline."""
 
     id: int
-    times: int
-    """How often it was opened again."""
+    key: str
+    """Tells it from all others, and from itself before it was opened again."""
     customer: str
 
 
@@ -108,11 +108,12 @@ class News:
         )
 
     def overdue(self, now: float) -> list[OverdueCase]:
-        """All cases that are, the longest first."""
+        """Cases that are, of which nobody has been told since they were opened; the longest first."""
         query = (
-            "SELECT id, (SELECT count(*) FROM events WHERE events.id = cases.id "  # noqa: S608
-            f"AND kind IN ('reopened', 'restored')), customer FROM cases WHERE {_OPEN} AND {DUE} < ? "
-            f"ORDER BY {DUE}, id"
+            "SELECT id, key, customer FROM (SELECT id, customer, 'overdue:' || id || ':' || (SELECT count(*) "  # noqa: S608
+            "FROM events WHERE events.id = cases.id AND kind IN ('reopened', 'restored')) AS key, "
+            f"{DUE} AS due FROM cases WHERE {_OPEN} AND {DUE} < ?) "
+            "WHERE key NOT IN (SELECT key FROM alarm_keys) ORDER BY due, id"
         )
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 

@@ -27,6 +27,8 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS alarm_channels (channel TEXT PRIMARY KEY, label TEXT NOT NULL, "
     "failures INTEGER NOT NULL, again INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID",
 )
+_NOBODY_YET = ""
+"""In place of a kind: the alarm waits for whoever is told first."""
 _FIRST_WAIT, _LONGEST_WAIT = 60, 6 * 3600
 """Seconds for which a channel is left alone after its first failure, doubled with each further one."""
 _FAILING = "SELECT channel, label, failures, again, error FROM alarm_channels"
@@ -114,11 +116,12 @@ class Outbox:
             keys: what it tells of; where all of that was told of before, it is not kept.
             made: seconds since 1970.
             document: what channels are given; JSON values.
-            kinds: of the channels.
+            kinds: of the channels; without any, it waits until there are some, as `adopt` says.
 
         Returns:
             Its number.
         """
+        wanted = set(kinds) or {_NOBODY_YET}
         with self.together() as database:
             if not self.untold(keys):
                 return None
@@ -127,8 +130,17 @@ class Outbox:
             )
             alarm = cursor.lastrowid
             cursor.executemany("INSERT OR IGNORE INTO alarm_keys VALUES (?, ?)", [(k, alarm) for k in keys])
-            cursor.executemany("INSERT INTO alarm_waits VALUES (?, ?)", [(alarm, k) for k in set(kinds)])
+            cursor.executemany("INSERT INTO alarm_waits VALUES (?, ?)", [(alarm, k) for k in wanted])
             return alarm
+
+    def adopt(self, kinds: Iterable[str]) -> None:
+        """Have what was made where there were no channels wait for all channels of some kinds."""
+        with self.together() as database:
+            rows = database.execute("SELECT alarm FROM alarm_waits WHERE kind = ?", (_NOBODY_YET,))
+            waits = [(alarm, kind) for (alarm,) in rows.fetchall() for kind in kinds]
+            database.executemany("INSERT OR IGNORE INTO alarm_waits VALUES (?, ?)", waits)
+            if waits:
+                database.execute("DELETE FROM alarm_waits WHERE kind = ?", (_NOBODY_YET,))
 
     def waiting_for(self, channel: str, kind: str) -> list[KeptAlarm]:
         """The alarms that have to go through a channel, oldest first."""
@@ -140,11 +152,11 @@ class Outbox:
 
     def waiting(self) -> int:
         """How many alarms have not gone everywhere."""
-        return int(self._ledger.one("SELECT count(DISTINCT alarm) FROM alarm_waits")[0])
+        return int(self._ledger.one("SELECT count(DISTINCT alarm) FROM alarm_waits WHERE kind <> ''")[0])
 
     def oldest_waiting(self) -> int | None:
         """When the oldest of them was made; seconds since 1970."""
-        query = "SELECT min(made) FROM alarms WHERE id IN (SELECT alarm FROM alarm_waits)"
+        query = "SELECT min(made) FROM alarms WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind <> '')"
         made: int | None = self._ledger.one(query)[0]
         return made
 
@@ -215,6 +227,10 @@ class Outbox:
     def prune(self, now: int) -> None:
         """Forget old alarms that wait for nothing, and channels nothing waits for; never what was told."""
         with self.together() as database:
+            database.execute(
+                "DELETE FROM alarm_waits WHERE kind = ? AND alarm IN (SELECT id FROM alarms WHERE made < ?)",
+                (_NOBODY_YET, now - KEPT_SECONDS),
+            )
             database.execute(
                 "DELETE FROM alarms WHERE made < ? AND id NOT IN (SELECT alarm FROM alarm_waits)",
                 (now - KEPT_SECONDS,),

@@ -69,7 +69,7 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
 
 
 def alarm_options(command: F) -> F:
-    """All of them; the settings file has them in its table `alarms`."""
+    """All of them; the settings file has them in its table `alarms`. `take_alarms` takes their values."""
     for option in reversed(
         (
             _option(
@@ -104,41 +104,36 @@ def alarm_options(command: F) -> F:
                 help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
             ),
             _option("--syslog", is_flag=True, help="Write alarms to the system's log (syslog, journal)."),
-            metrics_option,
+            _option(
+                "--metrics",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="Write figures for Prometheus (node_exporter's textfile collector), such as "
+                "/var/lib/prometheus/node-exporter/hashscan.prom.",
+            ),
         )
     ):
         command = option(command)
     return command
 
 
-def metrics_option(command: F) -> F:
-    """The option --metrics."""
-    return _option(
-        "--metrics",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Write figures for Prometheus (node_exporter's textfile collector), such as "
-        "/var/lib/prometheus/node-exporter/hashscan.prom.",
-    )(command)
-
-
-def alarms_of(
-    notify: tuple[tuple[str, ...], ...],
-    notify_on: Any,
-    notify_details: bool,
-    hooks: tuple[tuple[str, ...], ...],
-    syslog: bool,
-    metrics: Path | None,
-) -> AlarmSettings:
-    """What these options say.
+def take_alarms(options: dict[str, Any]) -> AlarmSettings:
+    """What the options say; they are taken out of a command's.
 
     Raises:
         UsageError: the metrics' file has a name by which node_exporter would pass it over.
     """
+    metrics: Path | None = options.pop("metrics")
     if metrics is not None and metrics.suffix != ".prom":
         raise UsageError(
             "--metrics: node_exporter reads only files whose name ends with .prom",
             advice="Name the file so.",
         )
-    urls = dict.fromkeys(url for urls in notify for url in urls)
-    return AlarmSettings(tuple(urls), tuple(dict.fromkeys(hooks)), syslog, notify_on, notify_details, metrics)
+    return AlarmSettings(
+        tuple(dict.fromkeys(url for urls in options.pop("notify") for url in urls)),
+        tuple(dict.fromkeys(options.pop("hooks"))),
+        options.pop("syslog"),
+        options.pop("notify_on"),
+        options.pop("notify_details"),
+        metrics,
+    )

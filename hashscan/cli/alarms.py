@@ -11,12 +11,11 @@ from typing import Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import HashscanGroup, state_option
 from hashscan.cli.case_options import deadline_options, take_deadlines
-from hashscan.cli.screen import printable, say, show_table
-from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, EXIT_UNREACHABLE, UsageError
-from hashscan.settings.alarms import AlarmSettings
+from hashscan.cli.screen import print_table, printable, say
+from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases import USUAL_DEADLINES
 
 _SHOWN = 20
@@ -44,8 +43,7 @@ def list_(as_json: bool, state: Path) -> int:
             line = {**alarm.document, "id": alarm.id, "waits": alarm.waits, "sent": alarm.sent}
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
         return EXIT_CLEAN
-    show_table(
-        "alarms",
+    print_table(
         ("id", "made", "kind", "subject", "sent by", "waits for"),
         (
             (
@@ -54,7 +52,7 @@ def list_(as_json: bool, state: Path) -> int:
                 str(alarm.document["kind"]),
                 str(alarm.document["subject"]),
                 ", ".join(alarm.sent) or "-",
-                ", ".join(alarm.waits) or "-",
+                ", ".join(kind or "anybody" for kind in alarm.waits) or "-",
             )
             for alarm in alarms
         ),
@@ -78,15 +76,16 @@ def send(at_once: bool, state: Path, **options: Any) -> int:
     What there is to tell comes from the sweeps, cases and lists of the state folder, so that a sweep which
     can't reach the network needs no channel of its own. Exits 13 when an alarm still waits.
     """
-    from hashscan.cli.telling import tell
+    from hashscan.cli.telling import tell_or_fail
 
-    deadlines = take_deadlines(options)
-    alarms = _alarms(options)
-    delivered = tell(state, alarms, deadlines, at_once=at_once)
-    if not alarms.any_channel:
-        return EXIT_CLEAN
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
+    if not alarms.any_channel and alarms.metrics is None:
+        raise UsageError(
+            "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
+        )
+    delivered = tell_or_fail(state, alarms, deadlines, at_once=at_once)
     if delivered is None:
-        return EXIT_OUTPUT
+        return EXIT_CLEAN
     for label in delivered.postponed:
         say(f"hashscan: {label} is left alone for a while, since it has failed; --now tries it at once")
     if delivered.sent:
@@ -121,7 +120,7 @@ def test(**options: Any) -> int:
     from hashscan.alarms.delivery import SECONDS
     from hashscan.alarms.telling import Teller, host
 
-    alarms = _alarms(options)
+    alarms = take_alarms(options)
     if not alarms.any_channel:
         raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
     teller = Teller(alarms, USUAL_DEADLINES)
@@ -138,10 +137,6 @@ def test(**options: Any) -> int:
         else:
             say(f"hashscan: {channel.label}: sent")
     return EXIT_UNREACHABLE if failed else EXIT_CLEAN
-
-
-def _alarms(options: dict[str, Any]) -> AlarmSettings:
-    return alarms_of(**options)
 
 
 def _moment(seconds: int) -> str:

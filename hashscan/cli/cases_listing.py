@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import Duration, HashscanCommand, state_option
 from hashscan.cli.case_options import deadline_options, deadlines_of, take_deadlines
+from hashscan.cli.completing import case_numbers
 from hashscan.cli.following import followed_ledger
 from hashscan.cli.screen import ROWS_SHOWN, print_table, printable, say
+from hashscan.cli.telling import tell
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
 
 if TYPE_CHECKING:
@@ -146,10 +148,8 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
 
     Whoever is to be told of alarms is told of what is overdue, once.
     """
-    from hashscan.cli.telling import tell
-
     now, deadlines = time.time(), take_deadlines(options)
-    tell(state, alarms_of(**options), deadlines)
+    tell(state, take_alarms(options), deadlines)
     with followed_ledger(state, deadlines) as followed:
         found = list(followed.queries.due(now + within))
         by_customer: dict[str, list[Case]] = {}
@@ -167,7 +167,14 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
-@click.argument("cases", nargs=-1, required=True, type=click.IntRange(min=1), metavar="CASE...")
+@click.argument(
+    "cases",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="CASE...",
+    shell_complete=case_numbers,
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @deadline_options
 @state_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import (
     Duration,
     HashscanCommand,
@@ -275,12 +275,6 @@ def command(
     note: Path | None,
     breaker_owners: int,
     breaker_files: int,
-    notify: tuple[tuple[str, ...], ...],
-    notify_on: Any,
-    notify_details: bool,
-    hooks: tuple[tuple[str, ...], ...],
-    syslog: bool,
-    metrics: Path | None,
     **options: Any,
 ) -> int:
     """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
@@ -288,7 +282,7 @@ def command(
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
     TARGET may be left out with --files-from, --inventory or --known.
     """
-    deadlines = take_deadlines(options)
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
     settings = SweepSettings(
         targets=targets,
         lists=lists or None,
@@ -307,7 +301,6 @@ def command(
         quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
         **options,
     )
-    alarms = alarms_of(notify, notify_on, notify_details, hooks, syslog, metrics)
     with SweepTelling(
         settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:

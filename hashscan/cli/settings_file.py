@@ -5,33 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from hashscan.cli.base import SETTINGS_FILE, TableOption, option_key, settings_of
+from hashscan.cli.tables import TablesParam
 from hashscan.errors import UsageError
 from hashscan.settings.file import read_file
 from hashscan.settings.key_lines import Place, key_lines, line_of
 from hashscan.settings.nearest import nearest
 
-T = TypeVar("T")
 _PLACES = "hashscan.places"
 """Key of the file's text and of who has taken what of it, in a context."""
 _SHOWN = 60
 """Characters of a value that are shown."""
 Command = tuple[str, ...]
 """The words that call a command."""
-
-
-class TablesParam(click.ParamType[T]):
-    """The value of an option that the settings file has as tables of its own, named after the option."""
-
-    rows: ClassVar[bool] = True
-    """Whether there may be several, each begun by [[name]]; else there is one, begun by [name]."""
-    example: ClassVar[str] = ""
-    """Lines that may stand in such a table, for a file that shows all that can be set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, alarms_of
+from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.completing import list_names
 from hashscan.cli.confirming import Gate, confirm_share_option
 from hashscan.cli.screen import say
@@ -145,6 +146,7 @@ def add(
 )
 @confirm_share_option
 @alarm_options
+@deadline_options
 @state_option
 def pull(
     names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path, **options: Any
@@ -159,12 +161,12 @@ def pull(
 
     Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
     """
-    alarms = alarms_of(**options)
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
     troubles: list[tuple[str, HashscanError]] = []
     try:
         return _pull(names, jitter, stage, confirm_share, state, troubles)
     finally:
-        tell_of_pulls(state, alarms, troubles)
+        tell_of_pulls(state, alarms, deadlines, troubles)
 
 
 def _pull(

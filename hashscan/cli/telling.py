@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hashscan.cli.screen import printable, say
-from hashscan.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_UNREACHABLE, HashscanError, LockedError
+from hashscan.errors import (
+    EXIT_DEFECT,
+    EXIT_INTERRUPTED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    HashscanError,
+    LockedError,
+    OutputError,
+)
 from hashscan.model import ListInfo
 from hashscan.settings.alarms import AlarmSettings
-from hashscan.settings.cases import USUAL_DEADLINES, CaseSettings
+from hashscan.settings.cases import CaseSettings
 
 if TYPE_CHECKING:
     from hashscan.alarms.alarm import Alarm
@@ -32,8 +42,7 @@ def tell(
     others: Sequence[Alarm] = (),
     instead: Sequence[Alarm] = (),
     run: SweepFigures | None = None,
-    at_once: bool = False,
-) -> Delivered | None:
+) -> None:
     """Tell what there is to tell, and write the metrics. Trouble with that is said and stops nobody.
 
     Args:
@@ -44,13 +53,43 @@ def tell(
         others: whatever else there is to tell.
         instead: what is to be told, too, where the ledger can't be used.
         run: a sweep that the ledger may not know of.
+    """
+    if not alarms.any_channel and alarms.metrics is None:
+        return
+    from hashscan.alarms.telling import Teller
+
+    try:
+        tell_or_fail(state, alarms, cases, seen=seen, others=others, run=run)
+    except LockedError as error:
+        _say_trouble(error)
+    except HashscanError as error:
+        _say_trouble(error)
+        _tell_without_state(Teller(alarms, cases), alarms, (*others, *instead), run)
+
+
+def tell_or_fail(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    *,
+    seen: Iterable[ListInfo] = (),
+    others: Sequence[Alarm] = (),
+    run: SweepFigures | None = None,
+    at_once: bool = False,
+) -> Delivered | None:
+    """The same, for whom it is all that they do.
+
+    Args:
+        state, alarms, cases, seen, others, run: see `tell`.
         at_once: try also channels that have failed not long ago.
 
     Returns:
-        What became of the alarms; None where that can't be told.
+        What became of the alarms; None where nobody is told.
+
+    Raises:
+        LockedError: another process delivers alarms, and takes long; what is to be told is kept.
+        OutputError: the ledger, the lists or the metrics' file can't be used.
     """
-    if not alarms.any_channel and alarms.metrics is None:
-        return None
     from hashscan.alarms.gathering import figures_of, list_figures
     from hashscan.alarms.metrics import write_metrics
     from hashscan.alarms.telling import Teller
@@ -60,42 +99,66 @@ def tell(
 
     teller = Teller(alarms, cases)
     delivered = None
-    try:
-        lists = list_figures(state, datetime.now(UTC), seen)
-        with Ledger(state) as ledger:
-            sync(ledger, state)
+    lists = list_figures(state, datetime.now(UTC), seen)
+    with Ledger(state) as ledger:
+        for trouble in sync(ledger, state).troubles:
+            say(f"hashscan: the ledger of cases is not up to date: {printable(str(trouble))}")
+        try:
             if alarms.any_channel:
                 delivered = teller.tell(ledger, state, lists, others, at_once=at_once)
                 say_delivered(delivered)
+            elif others:
+                teller.put_down(ledger, others)
+        finally:
             if alarms.metrics is not None:
                 figures = figures_of(ledger, state, Clock(cases), time.time(), lists)
                 write_metrics(alarms.metrics, figures.with_run(run))
-    except HashscanError as error:
-        say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
-        if delivered is None:
-            _tell_without_state(teller, alarms, (*others, *instead), run)
     return delivered
 
 
-def tell_of_pulls(state: Path, alarms: AlarmSettings, troubles: Iterable[tuple[str, HashscanError]]) -> None:
+def _say_trouble(error: HashscanError) -> None:
+    say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+
+
+def tell_of_pulls(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    troubles: Iterable[tuple[str, HashscanError]],
+) -> None:
     """Tell what there is to tell after lists were pulled.
 
     Args:
         state: the state folder.
         alarms: who is told.
+        cases: by when cases are due.
         troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
             again, and the list itself says when it goes stale.
     """
-    if not alarms.any_channel and alarms.metrics is None:
+    grave = [(name, error) for name, error in troubles if error.exit_code != EXIT_UNREACHABLE]
+    quiet = not alarms.any_channel and alarms.metrics is None
+    if quiet and not grave:
         return
     from hashscan.alarms.raising import list_failure
+    from hashscan.alarms.telling import Teller
 
-    grave = [(name, error) for name, error in troubles if error.exit_code != EXIT_UNREACHABLE]
     others = [
         list_failure(name, error.exit_code, str(error), time.time(), details=alarms.details)
         for name, error in grave
     ]
-    tell(state, alarms, USUAL_DEADLINES, others=others)
+    if quiet:
+        _put_down(state, Teller(alarms, cases), others)
+    else:
+        tell(state, alarms, cases, others=others)
+
+
+def _put_down(state: Path, teller: Teller, alarms: Sequence[Alarm]) -> None:
+    """Keep alarms for a command that has channels."""
+    from hashscan.cases.ledger import Ledger
+
+    # What has failed is said already, and nothing of it may hide behind this.
+    with suppress(OutputError), Ledger(state) as ledger:
+        teller.put_down(ledger, alarms)
 
 
 def _tell_without_state(
@@ -112,7 +175,7 @@ def _tell_without_state(
         if alarms.metrics is not None:
             write_metrics(alarms.metrics, Figures().with_run(run))
     except HashscanError as error:
-        say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+        _say_trouble(error)
 
 
 def say_delivered(delivered: Delivered) -> None:
@@ -173,19 +236,20 @@ class SweepTelling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._alarms.any_channel and self._alarms.metrics is None:
+        quiet = not self._alarms.any_channel and self._alarms.metrics is None
+        if quiet and (error is None or self._state is None):
             return
-        from hashscan.alarms.raising import failure, outcome_alarms
+        from hashscan.alarms.raising import outcome_alarms
         from hashscan.alarms.telling import Teller
 
         now, details = time.time(), self._alarms.details
-        others: list[Alarm] = []
+        others = [] if error is None else self._failure(error, now)
+        if quiet:
+            assert self._state is not None
+            _put_down(self._state, Teller(self._alarms, self._cases), others)
+            return
         instead: list[Alarm] = []
         run = self._run(error, now)
-        if isinstance(error, Exception):
-            code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
-            words = str(error) if isinstance(error, HashscanError) else type(error).__name__
-            others.append(failure(code, words, now, details=details))
         if self._outcome is not None:
             instead += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
         if self._state is None:
@@ -195,6 +259,19 @@ class SweepTelling:
             others, instead = [*others, *instead], []
         seen = () if self._outcome is None else self._outcome.lists
         tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
+
+    def _failure(self, error: BaseException, now: float) -> list[Alarm]:
+        """The alarm for it; none for what a person has asked for, or sees at once."""
+        from hashscan.alarms.raising import failure
+
+        if not isinstance(error, Exception):
+            return []
+        ours = isinstance(error, HashscanError)
+        code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
+        if code == EXIT_USAGE and sys.stderr.isatty():
+            return []
+        words = str(error) if ours else type(error).__name__
+        return [failure(code, words, now, details=self._alarms.details)]
 
     def _run(self, error: BaseException | None, now: float) -> SweepFigures | None:
         """The sweep in numbers; None where there was none, or one that another tells of."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -18,6 +20,13 @@ def document(number: int, kind: Kind = Kind.FOUND, **options: Any) -> dict[str, 
 
 def test_every_kind_has_a_severity() -> None:
     assert set(SEVERITIES) == set(Kind)
+
+
+def test_the_page_explains_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "alarms.md").read_text(encoding="utf-8")
+    for kind, severity in SEVERITIES.items():
+        if kind is not Kind.TEST:
+            assert re.search(rf"^\| {kind.value} \| .* \| {severity} \|$", page, re.MULTILINE), kind
 
 
 def test_it_is_bounded_and_says_what_is_left_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hashscan.alarms.figures import CaseFigures, Figures, ListFigures, SweepFigu
 from hashscan.alarms.metrics import rendered, write_metrics
 from hashscan.errors import OutputError
 
+ROOT = Path(__file__).parents[2]
 RUN = SweepFigures(1_800_000_000, 1_800_000_100.5, 1, {"match": 2, "clean": 98}, 12_345, 0)
 FULL = Figures(
     RUN,
@@ -123,6 +125,18 @@ def test_numbers_of_any_kind_in_an_older_file(tmp_path_factory: pytest.TempPathF
     path.write_text("".join(f"hashscan_last_run_{name} {value}\n" for name in names))
     write_metrics(path, FULL)
     assert read(path.read_bytes())["hashscan_cases_overdue"] == 1
+
+
+@pytest.mark.parametrize("place", ["docs/alarms.md", "examples/prometheus/hashscan.rules.yml"])
+def test_what_pages_and_rules_name_is_there(place: str) -> None:
+    text = (ROOT / place).read_text(encoding="utf-8")
+    named = set(re.findall(r"\bhashscan_[a-z_]+", text))
+    written = {name.partition(",")[0] for name in read(rendered(FULL))}
+    assert named
+    assert named <= written
+    if place.endswith(".md"):
+        shortened = {f"hashscan_last_run{end}" for end in re.findall(r"`(_[a-z_]+)`", text)}
+        assert written == named | shortened
 
 
 def test_where_it_cannot_be_written_that_is_said(tmp_path: Path) -> None:

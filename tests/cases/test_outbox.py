@@ -82,3 +82,24 @@ def test_it_is_made_with_what_it_tells_of_or_not_at_all(outbox: Outbox) -> None:
         raise KeyError(kept(outbox, "a"))
     assert outbox.untold(["a"]) == ["a"]
     assert outbox.listed(10) == []
+
+
+def test_what_was_made_where_nobody_is_told_waits_for_whoever_is(outbox: Outbox) -> None:
+    number = kept(outbox, "a", kinds=())
+    assert (outbox.waiting(), outbox.oldest_waiting()) == (0, None)
+    assert outbox.waiting_for("notify:1", "notify") == []
+    outbox.adopt(())
+    assert [one.waits for one in outbox.listed(0)] == [("",)]
+    outbox.adopt(["notify", "exec"])
+    assert [one.id for one in outbox.waiting_for("notify:1", "notify")] == [number]
+    assert outbox.waiting() == 1
+    outbox.drop([number])
+    outbox.adopt(["notify"])
+    assert outbox.waiting() == 0
+
+
+def test_what_nobody_ever_asked_for_is_forgotten(outbox: Outbox) -> None:
+    kept(outbox, "a", made=5, kinds=())
+    outbox.prune(6 + KEPT_SECONDS)
+    assert outbox.listed(10) == []
+    assert outbox.untold(["a"]) == []

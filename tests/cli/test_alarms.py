@@ -140,6 +140,20 @@ def test_a_sweep_that_fails_is_told_of_and_is_the_last_run_but_no_success(
     assert "not-there" not in got.read_text()
 
 
+def test_what_failed_where_nobody_is_told_is_told_by_the_next_command_that_tells(
+    run: Run, state: Path, uploads: Path, tmp_path: Path, hook: tuple[str, Path]
+) -> None:
+    """As of a sweep that is kept from the network, or has no list."""
+    program, got = hook
+    assert run("scan", uploads).code == 10
+    assert run("scan", uploads, "--metrics", tmp_path / "hashscan.prom", "--list", "nothing").code == 10
+    assert run("alarms", "send", "--exec", program).code == 0
+    (told,) = given(got)
+    assert "no usable list" in told["subject"]
+    assert run("alarms", "send", "--exec", program).code == 0
+    assert len(given(got)) == 1
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_is_told_of_by_the_next_command(
     run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
@@ -262,3 +276,28 @@ def test_lists_that_are_pulled_write_the_figures(
     (told,) = given(got)
     assert told["kind"] == "list"
     assert metrics.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_overdue_case_exits_1_raises_the_metric_and_is_told_of_once(
+    run: Run, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
+) -> None:
+    program, got = hook
+    metrics = tmp_path / "hashscan.prom"
+    options = ("--exec", program, "--metrics", metrics)
+    assert run("scan", uploads, "--list", local_list, *options).code == 1
+    (found,) = given(got)
+    ran = run("cases", "due", *options)
+    assert (ran.code, metrics_in(metrics)["hashscan_cases_overdue"]) == (0, 0)
+    time.sleep(1)
+    for _ in range(2):
+        # Whole seconds count.
+        ran = run("cases", "due", "--deadline", "0.1s", *options)
+        assert ran.code == 1, ran.err
+        assert metrics_in(metrics)["hashscan_cases_overdue"] == len(found["cases"])
+        (overdue,) = given(got)[1:]
+        assert (overdue["kind"], overdue["cases"]) == ("overdue", found["cases"])
+    for case in found["cases"]:
+        assert run("cases", "close", case, "--because", "a test").code == 0
+    ran = run("cases", "due", "--deadline", "0.1s", *options)
+    assert (ran.code, metrics_in(metrics)["hashscan_cases_overdue"]) == (0, 0)
+    assert len(given(got)) == 2

@@ -87,6 +87,12 @@ def test_a_variable_that_nothing_reads(run: Run, tmp_path: Path) -> None:
     assert not list(strange_variables(CATALOGUE, {"HASHSCAN_WORKERS": "", "HASHSCAN_CONFIG": "", "X": ""}))
 
 
+def test_the_example_of_the_page_is_right() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    for example in re.findall(r"```toml\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL):
+        assert mistakes(example) == []
+
+
 def test_rows_are_checked_each_by_itself() -> None:
     rows = "".join(f'[[policy]]\naction = "{"no" if n % 7 == 3 else "report"}"\n' for n in range(40))
     found = mistakes(rows)

@@ -18,9 +18,10 @@ from hashscan.errors import EXIT_CLEAN, OutputError
 from hashscan.lists.durable import output_errors, replace_stream
 
 if TYPE_CHECKING:
+    from hashscan.cases.clock import Clock
+    from hashscan.cases.ledger import Ledger
     from hashscan.cases.statistics.counting import Statistics
     from hashscan.cases.statistics.periods import Unit
-    from hashscan.settings.cases import CaseSettings
 
 _READABLE = 0o644
 """Counts are made to be shown."""
@@ -77,42 +78,35 @@ def command(
     custody log, so they stay when reports are deleted. They name no file, no customer and no hash. Every
     period is there, with zeros where nothing happened.
     """
+    from hashscan.cases.clock import Clock
     from hashscan.cases.statistics.periods import Unit, zone_of
+    from hashscan.cli.following import followed_ledger
 
-    deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
-    counted = _count(state, unit, since, until, where, now, deadlines)
-    if form == "terminal":
-        _show(counted, unit, zone, output)
-    else:
-        _write(_document(form, counted, unit, where, zone), output)
-    return EXIT_CLEAN
+    if not state.is_dir():
+        raise OutputError(f"there is no state folder {state}", advice="Sweep first, or name its --state.")
+    deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
+    with followed_ledger(state, deadlines) as followed:
+        counted = _count(followed.ledger, Clock(deadlines), unit, since, until, where, now)
+        if form == "terminal":
+            _show(counted, unit, zone, output)
+        else:
+            _write(_document(form, counted, unit, where, zone), output)
+        return followed.exit_code(EXIT_CLEAN)
 
 
 def _count(
-    state: Path,
-    unit: Unit,
-    since: str | None,
-    until: str | None,
-    zone: tzinfo,
-    now: int,
-    deadlines: CaseSettings,
+    ledger: Ledger, clock: Clock, unit: Unit, since: str | None, until: str | None, zone: tzinfo, now: int
 ) -> Statistics:
-    """Count what the ledger has, once it is up to date."""
-    from hashscan.cases.clock import Clock
-    from hashscan.cases.ledger import Ledger
+    """Count what a ledger has at this moment."""
     from hashscan.cases.statistics.counting import count
     from hashscan.cases.statistics.periods import day_of, days_of, periods
     from hashscan.cases.statistics.reading import begun, facts_of
-    from hashscan.cli.following import follow
 
-    if not state.is_dir():
-        raise OutputError(f"there is no state folder {state}", advice="Sweep first, or name its --state.")
-    follow(state)
-    with Ledger(state) as ledger, ledger.reading():
+    with ledger.reading():
         last = day_of(now, zone) if until is None else days_of(until)[1]
         first = _usual_start(unit, last, begun(ledger), zone) if since is None else days_of(since)[0]
-        return count(facts_of(ledger, Clock(deadlines)), periods(unit, first, last, zone, now), now)
+        return count(facts_of(ledger, clock), periods(unit, first, last, zone, now), now)
 
 
 def _usual_start(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:

@@ -14,6 +14,7 @@ import pytest
 
 from hashscan.cases.statistics.periods import Unit
 from hashscan.cli.stats_screen import WIDTH, show_statistics
+from hashscan.scan.state.database import FILE, FOLDER
 from tests.cases.statistics.made import NOTHING, counted, few, year
 from tests.cli.conftest import Run
 
@@ -27,7 +28,9 @@ def swept(run: Run, uploads: Path, local_list: str) -> Path:
     return uploads
 
 
-def test_what_a_sweep_has_found_is_counted_until_it_is_gone(run: Run, swept: Path, tmp_path: Path) -> None:
+def test_what_a_sweep_has_found_is_counted_until_it_is_gone(
+    run: Run, swept: Path, state: Path, tmp_path: Path
+) -> None:
     ran = run("stats", "--format", "json", "--by", "day")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
@@ -55,6 +58,11 @@ def test_what_a_sweep_has_found_is_counted_until_it_is_gone(run: Run, swept: Pat
     assert shown.code == 0
     assert "New findings" in shown.out
     assert shown.err == ""
+    (state / FOLDER / FILE).write_bytes(b"damaged " * 1000)
+    damaged = run("stats", "--format", "json")
+    assert damaged.code == 12
+    assert "not up to date" in damaged.err
+    assert json.loads(damaged.out)["totals"]["findings"]["match"] == 2
 
 
 def _umask() -> int:

@@ -5,8 +5,8 @@
 Run it with the Python that has hashscan. In each round N findings of a made-up state become cases, all of
 them stand for another night, N notices of other files are imported, and imported again; then all cases are
 listed as they are due. The floor, in the same round, puts the findings into a table without an index, one
-statement each. Prints for each the median, least and most processor time, how many a second by the median, and
-its ratio to the floor.
+statement each. Prints for each the median, least and most processor time, how many a second by the median,
+and its ratio to the floor.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import pytest
 
 from hashscan.cli.base import HashscanCommand, settings_of
 from hashscan.cli.main import cli
+from hashscan.cli.settings_catalogue import Catalogue
 from hashscan.cli.settings_check import in_order, mistakes_in, problem_with, strange_variables
-from hashscan.cli.settings_file import Catalogue, SettingsFile, TablesParam
+from hashscan.cli.settings_file import SettingsFile, TablesParam
 from hashscan.cli.settings_shown import MASK, Sources, as_toml
 from hashscan.cli.settings_template import template
 from hashscan.settings.key_lines import key_lines

@@ -69,7 +69,6 @@ FOUND = {
     "hashscan scan /var/www --report found.jsonl --report csv=found.csv --report html=found.html",
     "hashscan scan /var/www --quarantine --retain-min 90d --destroy-by 365d --report moved.jsonl",
     "hashscan --config customers.toml scan /var/www --customers www --report owned.jsonl",
-    "hashscan scan /var/www --with-digests --report found.jsonl",
     "hashscan check photo.jpg",
     "hashscan check photo.jpg --policy policy.toml",
     "hashscan scan /var/www --policy policy.toml --report judged.jsonl",

@@ -1,10 +1,9 @@
-"""Keeps the cases in step with what sweeps, the custody log and notices say of their files."""
+"""Keeps the cases in step with what sweeps and the custody log say of their files."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hashscan.quarantine.items import listed
@@ -12,8 +11,6 @@ from hashscan.scan.state.findings import CHANGED, CLEARED, GONE
 from hashscan.scan.state.history import Found
 
 QUARANTINED = "quarantined"
-NOTICE = "notice"
-"""In place of a verdict, where only a notice speaks against a file."""
 _CLEARED_WORDS = "no hash list accuses it any more"
 
 
@@ -28,24 +25,9 @@ class Place(NamedTuple):
     """By which others know it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One notice, as it counts."""
+class KnownCase(NamedTuple):
+    """What must be known of a case to go on with it."""
 
-    digest: bytes
-    """Of the notice itself."""
-    received: int
-    imported: int
-    """When; seconds since 1970."""
-    sender: str = ""
-    reference: str = ""
-    stated: int | None = None
-    categories: str = ""
-    sha256: bytes | None = None
-    customer: str = ""
-
-
-class _Case(NamedTuple):
     id: int
     verdict: str
     found: int
@@ -56,7 +38,7 @@ class _Case(NamedTuple):
 
 
 _WORDS = ("list", "entry", "algorithm", "variant", "category")
-_CASE = "SELECT id, verdict, found, seen, removed, how, closed FROM cases"
+CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed FROM cases"
 
 
 class Book:
@@ -74,8 +56,10 @@ class Book:
             state: identity of the state that tells of it.
             found: all that it tells.
         """
-        row = self._one(f"{_CASE} JOIN sightings USING (id) WHERE state=? AND number=?", state, found.number)
-        case = None if row is None else _Case(*row)
+        row = self._one(
+            f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=?", state, found.number
+        )
+        case = None if row is None else KnownCase(*row)
         if case is None:
             case = self._adoptable(state, found) or self._begin_finding(found, found.first)
             self._database.execute("INSERT INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id))
@@ -88,24 +72,26 @@ class Book:
             )
         self._follow(case, found)
 
-    def _adoptable(self, state: str, found: Found) -> _Case | None:
+    def _adoptable(self, state: str, found: Found) -> KnownCase | None:
         """The case that an unknown finding goes on with: the state was lost, or a notice came first."""
         case = self._open_of(found.path, found.version)
         if case is not None:
             return case if found.gone is None or case.found < found.gone else None
         # A person has closed it, and it was never gone.
         row = self._one(
-            f"{_CASE} WHERE path=? AND version=? AND removed IS NULL AND how='' AND sha256=? AND "  # noqa: S608
+            f"{CASE_QUERY} WHERE path=? AND version=? AND removed IS NULL AND how='' AND sha256=? AND "  # noqa: S608
             "id NOT IN (SELECT id FROM sightings WHERE state=?) ORDER BY id DESC LIMIT 1",
             found.path, found.version, found.sha256, state,
         )  # fmt: skip
-        return None if row is None else _Case(*row)
+        return None if row is None else KnownCase(*row)
 
-    def _begin_finding(self, found: Found, at: int) -> _Case:
+    def _begin_finding(self, found: Found, at: int) -> KnownCase:
         place = Place(found.path, found.version)
         return self._begin(place, found.verdict, at, "found", words=found.verdict)
 
-    def _begin(self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = "") -> _Case:
+    def _begin(
+        self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = ""
+    ) -> KnownCase:
         previous = None
         if place.path is not None:
             query = "SELECT max(id) FROM cases WHERE path=? AND version=?"
@@ -122,7 +108,7 @@ class Book:
             self._take_loose(cursor.lastrowid, place, at)
         return self.case(cursor.lastrowid)
 
-    def _follow(self, case: _Case, found: Found) -> None:
+    def _follow(self, case: KnownCase, found: Found) -> None:
         """Bring a case up to what a state says of its finding."""
         if found.verdict != case.verdict:
             self.note(case.id, found.last, "verdict", f"{case.verdict}, now {found.verdict}")
@@ -172,59 +158,6 @@ class Book:
             ((number, *match) for match in sorted(wanted)),
         )
 
-    def take_notice(self, place: Place, said: Said) -> tuple[int, bool]:
-        """Take in a notice.
-
-        Returns:
-            The number of its case, and whether the notice is new; one that came before changes nothing.
-        """
-        row = self._one("SELECT id FROM notices WHERE digest=?", said.digest)
-        if row is not None:
-            return int(row[0]), False
-        case = self._case_of_notice(place, said) or self._begin(
-            place, NOTICE, said.received, "noticed", said.sender
-        )
-        self._database.execute(
-            "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (said.digest, case.id, said.received, said.imported, said.sender, said.reference, place.url,
-             said.stated),
-        )  # fmt: skip
-        self._database.execute(
-            "UPDATE cases SET found=min(found, ?1), noticed=min(coalesce(noticed, ?1), ?1), "
-            "stated=coalesce(min(stated, ?2), ?2, stated), "
-            "url=CASE url WHEN '' THEN ?3 ELSE url END, "
-            "claimed=CASE WHEN instr(' ' || claimed || ' ', ' ' || ?4 || ' ') THEN claimed "
-            "ELSE trim(claimed || ' ' || ?4) END, sha256=coalesce(sha256, ?5), "
-            "customer=CASE customer WHEN '' THEN ?6 ELSE customer END WHERE id=?7",
-            (
-                said.received,
-                said.stated,
-                place.url,
-                said.categories,
-                said.sha256,
-                said.customer,
-                case.id,
-            ),
-        )
-        return case.id, True
-
-    def _case_of_notice(self, place: Place, said: Said) -> _Case | None:
-        """The case that a notice is about: one that is open, or whose file was removed since it was sent."""
-        if place.path is not None:
-            parameters: list[object]
-            where, parameters = "path=? AND version=?", [place.path, place.version]
-        else:
-            where, parameters = "path IS NULL AND url<>'' AND url=?", [place.url]
-        row = self._one(f"{_CASE} WHERE {where} ORDER BY id DESC LIMIT 1", *parameters)
-        if row is None:
-            return None
-        case = _Case(*row)
-        ended = case.removed if case.removed is not None else case.closed
-        if ended is not None and ended < said.received:
-            return None
-        self.note(case.id, said.received, "noticed", said.sender)
-        return case
-
     def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: Place) -> None:
         """Take in what the custody log says in one line.
 
@@ -239,7 +172,7 @@ class Book:
         number = None
         if kind == "moved":
             row = self._one(
-                f"{_CASE} WHERE path=? AND version=? AND found<=? AND (removed IS NULL OR removed>=?) "
+                f"{CASE_QUERY} WHERE path=? AND version=? AND found<=? AND (removed IS NULL OR removed>=?) "
                 "ORDER BY removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
                 place.path, place.version, at, at,
             )  # fmt: skip
@@ -310,7 +243,7 @@ class Book:
             if case.removed is None:
                 self.remove(number, at, presence, "as a check has seen")
 
-    def _reopen(self, case: _Case, at: int) -> None:
+    def _reopen(self, case: KnownCase, at: int) -> None:
         self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))
         self.note(case.id, at, "reopened")
 
@@ -321,15 +254,15 @@ class Book:
             (number, at, kind, words, who),
         )
 
-    def case(self, number: int) -> _Case:
+    def case(self, number: int) -> KnownCase:
         """A case by its number."""
-        return _Case(*self._one(f"{_CASE} WHERE id=?", number))
+        return KnownCase(*self._one(f"{CASE_QUERY} WHERE id=?", number))
 
-    def _open_of(self, path: bytes | None, version: str) -> _Case | None:
+    def _open_of(self, path: bytes | None, version: str) -> KnownCase | None:
         row = self._one(
-            f"{_CASE} WHERE path=? AND version=? AND removed IS NULL AND closed IS NULL", path, version
+            f"{CASE_QUERY} WHERE path=? AND version=? AND removed IS NULL AND closed IS NULL", path, version
         )
-        return None if row is None else _Case(*row)
+        return None if row is None else KnownCase(*row)
 
     def _one(self, query: str, *parameters: object) -> Any:
         return self._database.execute(query, parameters).fetchone()

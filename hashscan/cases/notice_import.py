@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from hashscan.cases.book import Book, Place, Said
+from hashscan.cases.book import Place
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.notice_book import NoticeBook, Said
 from hashscan.cases.notices.base import Notice, NoticeError
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
 
@@ -66,14 +67,14 @@ def import_notices(
         if not some and trouble is None:
             return taken
         with ledger.transaction() as database:
-            book = Book(database)
+            book = NoticeBook(database)
             for notice in some:
                 _take(book, notice, paths_of, now, customers, taken)
     raise trouble
 
 
 def _take(
-    book: Book,
+    book: NoticeBook,
     notice: Notice,
     paths_of: Callable[[str], tuple[bytes, ...]],
     now: int,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.base import HashscanCommand
+from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.exceptions import user
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, UsageError
@@ -41,28 +41,37 @@ from hashscan.settings.values import parse_until
     help="Take only findings whose whole path or URL is named by this, or that lie in a folder which is; "
     "repeatable.",
 )
+@state_option
 def accept(
-    report: Path, because: str, until: str, output: Path, entries: tuple[str, ...], paths: tuple[str, ...]
+    report: Path,
+    because: str,
+    until: str,
+    output: Path,
+    entries: tuple[str, ...],
+    paths: tuple[str, ...],
+    state: Path,
 ) -> int:
     """Accept findings of REPORT for a time, for `hashscan scan --baseline`.
 
     What is accepted is what an entry says of one content, wherever that lies: other content that it accuses,
-    and other entries that accuse this content, are found as ever. Takes a report that was written with
-    --with-digests. Accept only what somebody has looked into who may: nothing is hidden, but nobody is woken
-    by it any more.
+    and other entries that accuse this content, are found as ever. Which content it is, a report says that was
+    written with --with-digests, and else the --state of its sweep. Accept only what somebody has looked into
+    who may: nothing is hidden, but nobody is woken by it any more.
     """
-    from hashscan.reports.report import Report
+    from hashscan.reports.report import BARE, Report
     from hashscan.scan.acceptable import acceptable
     from hashscan.scan.baseline import key_of, read_baseline, write_baseline
+    from hashscan.scan.explaining import explained
 
     now, end = datetime.now(UTC), parse_until(until)
     if end <= now:
         raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
-    found = acceptable(Report(report), because, end, user(), now, entries, paths)
+    with explained(BARE, state) as context:
+        found = acceptable(Report(report, context), because, end, user(), now, entries, paths)
     if not found.matches:
         raise UsageError(
             "there is nothing to accept: " + (found.words or "the report has no such finding"),
-            advice="Name a report with findings, which was written with --with-digests.",
+            advice="Name a report with findings, and the --state of its sweep unless it has their digests.",
         )
     before = {key_of(one): one for one in read_baseline(output)} if output.exists() else {}
     taken = {key_of(one): one for one in found.matches}

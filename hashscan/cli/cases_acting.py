@@ -8,13 +8,19 @@ from pathlib import Path
 import click
 
 from hashscan.cli.base import Duration, HashscanCommand, state_option
+from hashscan.cli.completing import case_numbers
 from hashscan.cli.following import followed_ledger
 from hashscan.cli.screen import say
 from hashscan.errors import EXIT_CLEAN, UsageError
 
 _CODES = (0, 2, 12, 70)
 _cases_argument = click.argument(
-    "cases", nargs=-1, required=True, type=click.IntRange(min=1), metavar="CASE..."
+    "cases",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="CASE...",
+    shell_complete=case_numbers,
 )
 _because_option = click.option(
     "--because", required=True, metavar="TEXT", help="Why, in your own words; it stays with the case."

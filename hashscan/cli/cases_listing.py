@@ -15,6 +15,7 @@ import click
 from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import Duration, HashscanCommand, state_option
 from hashscan.cli.case_options import deadline_options, deadlines_of, take_deadlines
+from hashscan.cli.completing import case_numbers
 from hashscan.cli.following import followed_ledger
 from hashscan.cli.screen import ROWS_SHOWN, print_table, printable, say
 from hashscan.cli.telling import tell
@@ -166,7 +167,14 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
-@click.argument("cases", nargs=-1, required=True, type=click.IntRange(min=1), metavar="CASE...")
+@click.argument(
+    "cases",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="CASE...",
+    shell_complete=case_numbers,
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @deadline_options
 @state_option

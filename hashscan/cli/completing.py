@@ -31,6 +31,24 @@ def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[
     return [CompletionItem(n) for n in names if n.startswith(incomplete) and LIST_NAME.fullmatch(n)]
 
 
+def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The cases that wait for somebody, each with whose it is."""
+    from click.shell_completion import CompletionItem
+
+    from hashscan.cases.waiting import waiting_cases
+    from hashscan.cli.screen import printable
+
+    try:
+        found = waiting_cases(state_of(ctx))
+    except HashscanError:
+        return []
+    return [
+        CompletionItem(str(number), help=printable(" ".join(filter(None, (what, who)))))
+        for number, who, what in found
+        if str(number).startswith(incomplete)
+    ]
+
+
 def state_of(ctx: click.Context) -> Path:
     """The state folder of a command that is not complete yet.
 

@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.base import SETTINGS_FILE
-from hashscan.cli.settings_file import TablesParam
-from hashscan.errors import UsageError
+from hashscan.cli.tables import TablesParam
 from hashscan.model import CustomerRule, Reporter, SiteRule
 from hashscan.scan.panels import PANELS, rules_of_panels
-from hashscan.settings.file import read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-
-
-def _tables(
-    key: str, value: Any, ctx: click.Context | None, read: Callable[[object, str], T], begin: str
-) -> T:
-    """What tables of a file say: of one that is named, or as they stand in the settings file.
-
-    Args:
-        key: the tables' name.
-        value: the file's path, or the tables.
-        ctx: of the command.
-        read: takes the tables and the name of the file.
-        begin: the line that begins one.
-
-    Raises:
-        UsageError: the file can't be read, holds something else, or says nothing useful.
-    """
-    if not isinstance(value, str):
-        assert ctx is not None
-        return read(value, ctx.meta[SETTINGS_FILE])
-    path = Path(value)
-    _, _, tables = read_file(path, {})
-    for other in tables:
-        if other != key:
-            raise UsageError(f"{path}: {other!r} has no place there", advice=f"It holds {begin} alone.")
-    if key not in tables:
-        raise UsageError(f"{path} holds no {key}", advice=f"Begin with a line {begin}.")
-    return read(tables[key], str(path))
 
 
 class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
@@ -53,17 +20,11 @@ class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
     name = "customer"
     example = 'path = "/srv/sites/{customer}/"'
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[CustomerRule, ...]:
-        """Read them."""
+    def read(self, tables: object, source: str) -> tuple[CustomerRule, ...]:
+        """What they say."""
         from hashscan.scan.customer_table import customer_rules
 
-        return (
-            value
-            if isinstance(value, tuple)
-            else _tables("customer", value, ctx, customer_rules, "[[customer]]")
-        )
+        return customer_rules(tables, source)
 
 
 class SitesParam(TablesParam[tuple[SiteRule, ...]]):
@@ -72,13 +33,11 @@ class SitesParam(TablesParam[tuple[SiteRule, ...]]):
     name = "site"
     example = 'url = "https://{customer}.example/"\npath = "/srv/sites/{customer}/htdocs"'
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[SiteRule, ...]:
-        """Read them."""
+    def read(self, tables: object, source: str) -> tuple[SiteRule, ...]:
+        """What they say."""
         from hashscan.scan.site_table import site_rules
 
-        return value if isinstance(value, tuple) else _tables("site", value, ctx, site_rules, "[[site]]")
+        return site_rules(tables, source)
 
 
 class ReporterParam(TablesParam[Reporter]):
@@ -88,15 +47,11 @@ class ReporterParam(TablesParam[Reporter]):
     rows = False
     example = 'organisation = "Example Hosting"\nemail = "abuse@example.org"'
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reporter:
-        """Read it."""
+    def read(self, tables: object, source: str) -> Reporter:
+        """What it says."""
         from hashscan.scan.reporter_table import reporter_of
 
-        return (
-            value
-            if isinstance(value, Reporter)
-            else _tables("reporter", value, ctx, reporter_of, "[reporter]")
-        )
+        return reporter_of(tables, source)
 
 
 def customer_options(command: F) -> F:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.base import SETTINGS_FILE, TableOption
-from hashscan.cli.settings_file import TablesParam
-from hashscan.errors import UsageError
+from hashscan.cli.base import TableOption
+from hashscan.cli.tables import TablesParam
 from hashscan.model import PolicyRule, Weak
 from hashscan.settings.acting import PolicySettings
-from hashscan.settings.file import read_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,27 +21,11 @@ class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
     name = "policy"
     example = 'category = "A1"\naction = "report"'
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[PolicyRule, ...]:
-        """Read its rules."""
+    def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
+        """What it says."""
         from hashscan.scan.policy_table import rules_of
 
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, str):
-            assert ctx is not None
-            return rules_of(value, ctx.meta[SETTINGS_FILE])
-        path = Path(value)
-        _, _, tables = read_file(path, {})
-        for key in tables:
-            if key != "policy":
-                raise UsageError(
-                    f"{path}: {key!r} is no part of a policy", advice="It holds tables [[policy]] alone."
-                )
-        if "policy" not in tables:
-            raise UsageError(f"{path} holds no policy", advice="Begin each rule with a line [[policy]].")
-        return rules_of(tables["policy"], str(path))
+        return rules_of(tables, source)
 
 
 def act_on_option(command: F) -> F:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from hashscan.cli.accept import accept
-from hashscan.cli.base import HashscanGroup, state_option
+from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
 from hashscan.cli.showing import show
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS, HashscanError, UsageError
 from hashscan.model import Reporter, SiteRule
 from hashscan.registry import REPORT_FORMATS
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(cls=HashscanGroup)
@@ -28,13 +24,17 @@ def command() -> None:
 command.add_command(show)
 
 
-def _explained_formats(command: F) -> F:
-    lines = "".join(f"\n  {row.name}: {row.summary}" for row in REPORT_FORMATS.rows.values())
-    command.__doc__ = f"{command.__doc__}\n\n    \b\n    Formats:{lines}\n"
-    return command
+class _ConvertCommand(HashscanCommand):
+    """A command whose help tells what each format is."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the formats above the exit codes."""
+        with formatter.section("Formats"):
+            formatter.write_dl([(row.name, row.summary) for row in REPORT_FORMATS.rows.values()])
+        super().format_epilog(ctx, formatter)
 
 
-@command.command(exit_codes=(0, 2, 12, 70))
+@command.command(cls=_ConvertCommand, exit_codes=(0, 2, 12, 70))
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--to", "form", required=True, type=click.Choice(list(REPORT_FORMATS)), help="What to make.")
 @click.option(
@@ -48,7 +48,6 @@ def _explained_formats(command: F) -> F:
 @site_option
 @reporter_option
 @state_option
-@_explained_formats
 def convert(
     report: Path,
     form: str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.base import HashscanCommand
+from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.screen import ROWS_SHOWN, human_bytes
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS
 from hashscan.model import Verdict
@@ -30,7 +30,7 @@ _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdic
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
-@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("report", required=False, metavar="[REPORT]", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
@@ -38,23 +38,28 @@ _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdic
     show_default=True,
     help="How many findings to show, matches first; 0 shows only what was counted.",
 )
-def show(report: Path, limit: int) -> int:
+@state_option
+def show(report: Path | None, limit: int, state: Path) -> int:
     """Show what a sweep's REPORT says: what was swept, what was counted, and the first findings.
 
-    It may be one that a killed sweep left. The exit code is 0 whatever was found; that of the sweep is shown.
+    It may be one that a killed sweep left; without it, the newest whole one of the state folder is shown. The
+    exit code is 0 whatever was found; that of the sweep is shown.
     """
     from rich.console import Console
 
     from hashscan.reports.overview import overview
     from hashscan.reports.report import Report
+    from hashscan.scan.places import newest_report
 
-    told = Report(report)
+    path = newest_report(state) if report is None else report
+    told = Report(path)
     seen = overview(told, limit)
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal or file that has no such character gets its number.
         sys.stdout.reconfigure(errors="backslashreplace")
     # Where there is no terminal, as on a wide one.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    _line(console, "report", told.name)
     for name, words in _beginning(told, seen):
         _line(console, name, words)
     if seen.findings:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hashscan.errors import OutputError
+from hashscan.errors import OutputError, UsageError
 from hashscan.settings.sweep import ReportTarget
 
 RECORD = "jsonl"
 """The format that all others are made from."""
 RECORD_SUFFIX = ".jsonl"
+_REPORTS = "reports"
+"""The state's folder for records that nobody named a place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,25 @@ def default_report(state: Path, started: datetime, identity: str) -> Path:
     Raises:
         OutputError: its folder can't be made.
     """
-    folder = state / "reports"
+    folder = state / _REPORTS
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise OutputError(f"can't make the folder {folder}: {error.strerror}") from error
     return folder / f"{started:%Y%m%dT%H%M%SZ}-{identity[:8]}{RECORD_SUFFIX}"
+
+
+def newest_report(state: Path) -> Path:
+    """The record of the latest sweep that came to its end and for which nobody named a place.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # Their names begin with when the sweep began.
+    found = max((state / _REPORTS).glob(f"*{RECORD_SUFFIX}"), key=lambda path: path.name, default=None)
+    if found is None:
+        raise UsageError(
+            f"there is no report in {state / _REPORTS}",
+            advice="Name a report, or the state folder of the sweep with --state.",
+        )
+    return found

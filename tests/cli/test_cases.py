@@ -152,6 +152,21 @@ def test_notices_become_cases_once(call: Run, world: World, tmp_path: Path) -> N
     assert by_id[5]["found"] < "2998", "no clock begins in the future"
 
 
+def test_an_address_gets_its_path_once_a_table_knows_it(call: Run, world: World, tmp_path: Path) -> None:
+    notices = tmp_path / "notices.csv"
+    notices.write_text("url,reference\nhttps://shop.example/a.jpg,r1\nhttps://shop.example/b.jpg,r2\n")
+    assert call("cases", "import", notices).code == 3
+    site = tmp_path / "site.toml"
+    site.write_text('[[site]]\nurl = "https://shop.example/"\npath = "/www"\n')
+    assert call("cases", "import", notices, "--site", site).code == 0
+    paths = {c["case"]: c.get("path") for c in call("cases", "list", "--format", "json").lines[:3]}
+    first = paths.pop(1)
+    assert (first, paths) == ("/www/a.jpg", {2: paths[2], 4: "/www/b.jpg"})
+    merged = call("cases", "show", "--format", "json", 3).lines[0]
+    assert (merged["state"], merged["why"]) == ("closed", "goes on as case 1")
+    assert "2 known already" in call("cases", "import", notices, "--site", site).err
+
+
 def test_a_notice_about_what_is_closed_is_another_case(call: Run, world: World, tmp_path: Path) -> None:
     call("cases", "close", 1, "--because", "so")
     (tmp_path / "n.csv").write_text("path,reference\n/www/a.jpg,r1\n")

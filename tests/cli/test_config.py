@@ -10,8 +10,9 @@ import pytest
 
 from hashscan.cli.base import HashscanCommand, settings_of
 from hashscan.cli.main import cli
+from hashscan.cli.settings_catalogue import Catalogue
 from hashscan.cli.settings_check import in_order, mistakes_in, problem_with, strange_variables
-from hashscan.cli.settings_file import Catalogue, SettingsFile, TablesParam
+from hashscan.cli.settings_file import SettingsFile, TablesParam
 from hashscan.cli.settings_shown import MASK, Sources, as_toml
 from hashscan.cli.settings_template import template
 from hashscan.settings.key_lines import key_lines
@@ -85,6 +86,12 @@ def test_a_variable_that_nothing_reads(run: Run, tmp_path: Path) -> None:
     assert ran.code == 2
     assert "did you mean HASHSCAN_WORKERS?" in ran.err
     assert not list(strange_variables(CATALOGUE, {"HASHSCAN_WORKERS": "", "HASHSCAN_CONFIG": "", "X": ""}))
+
+
+def test_the_example_of_the_page_is_right() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    for example in re.findall(r"```toml\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL):
+        assert mistakes(example) == []
 
 
 def test_rows_are_checked_each_by_itself() -> None:

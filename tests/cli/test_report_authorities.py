@@ -53,6 +53,12 @@ def test_digests_come_from_the_state(
     for name, document in found.items():
         assert document["hash_values"] == digests_of(uploads / name)
         assert document["url"] == f"https://shop.example/{name}"
+    baseline = tmp_path / "baseline.json"
+    accept = ("report", "accept", report, "--because", "x", "--until", "2099-01-01", "--output", baseline)
+    assert run(*accept, "--state", tmp_path / "none").code == 2
+    assert run(*accept).code == 0
+    for name in found:
+        assert digests_of(uploads / name)["sha256"] in baseline.read_text()
     again = run("report", "convert", report, "--to", "xarf", env=config)
     assert (again.code, again.out) == (0, made.read_text())
     archive = tmp_path / "drafts.tar"

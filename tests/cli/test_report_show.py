@@ -56,6 +56,21 @@ def test_a_killed_sweep_and_one_that_was_not_whole_say_so(run: Run, tmp_path: Pa
     assert "incomplete    list l is stale" in run("report", "show", path).out
 
 
+def test_without_a_name_the_newest_whole_one_is_shown(run: Run, state: Path) -> None:
+    ran = run("report", "show")
+    assert ran.code == 2
+    assert "there is no report in" in ran.err
+    reports = state / "reports"
+    reports.mkdir(parents=True)
+    for name in ("20261125T020000Z-ffffffff", "20261126T020000Z-00000000"):
+        written(reports / f"{name}.jsonl", [finding(f"/srv/{name}".encode())])
+    written(reports / "20261127T020000Z-00000000.jsonl.partial", [], whole=False)
+    ran = run("report", "show")
+    assert ran.code == 0
+    assert "/srv/20261126T020000Z-00000000" in ran.out
+    assert "20261125" not in ran.out
+
+
 def test_what_is_no_report(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps(SWEEP | {"schema": 99}) + "\n")

@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from hashscan.model import Entry
+from hashscan.reports.report import Report
+from hashscan.scan.acceptable import acceptable
+from hashscan.scan.baseline import write_baseline
 from tests.scan.cluster.sweeping import IMPATIENT, command, draw, killing, state_with, stop, story, sweep
 from tests.scan.hostile import MARKS
 from tests.scan.hostile_node import MACHINE
@@ -64,6 +68,12 @@ def test_what_was_learnt_by_reading_is_told_from_afar_too(
         options = ("--files-from", str(names), "--with-digests")
         local = sweep(state, None, tmp_path / "local.jsonl", *options)
         far = sweep(state, None, tmp_path / "far.jsonl", *options, *here.options)
+        now = datetime.now(UTC)
+        known = acceptable(Report(tmp_path / "local.jsonl"), "known", now + timedelta(days=1), "us", now)
+        write_baseline(tmp_path / "baseline.json", known.matches)
+        accepted = ("--baseline", str(tmp_path / "baseline.json"))
+        again = sweep(state, None, tmp_path / "again.jsonl", *options, *accepted, *here.options)
+    assert again[0] == 0, again[1]
     assert local[0] == far[0] == 1, far[1]
     _, found, counts = story(tmp_path / "local.jsonl")
     assert {record["type"] for record in found.values()} == {"finding", "undecoded"}

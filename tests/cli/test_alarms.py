@@ -154,6 +154,19 @@ def test_what_failed_where_nobody_is_told_is_told_by_the_next_command_that_tells
     assert len(given(got)) == 1
 
 
+def test_what_is_found_is_told_though_the_ledger_is_damaged(
+    run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]
+) -> None:
+    program, got = hook
+    metrics = tmp_path / "hashscan.prom"
+    (state / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    ran = run("scan", uploads, "--list", local_list, "--exec", program, "--metrics", metrics)
+    assert ran.code == 4, ran.err
+    assert [told["kind"] for told in given(got)] == ["found", "failed"]
+    assert "ledger" in given(got)[1]["text"]
+    assert metrics_in(metrics)["hashscan_last_run_exit_code"] == 4
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_is_told_of_by_the_next_command(
     run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path, hook: tuple[str, Path]

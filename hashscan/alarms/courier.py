@@ -24,10 +24,10 @@ def main() -> int:
     except ImportError:
         return NO_APPRISE
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    # No picture is fetched from anywhere when the message is read.
+    # No picture is fetched from anywhere when the message is read, and nothing is kept on the disk.
     asset = apprise.AppriseAsset(
         app_id="hashscan", app_desc="hashscan", app_url="", image_url_mask="", image_url_logo="",
-        async_mode=False,
+        async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY,
     )  # fmt: skip
     sender = apprise.Apprise(asset=asset)
     if not sender.add(task["url"]):

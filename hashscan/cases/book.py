@@ -40,6 +40,9 @@ class KnownCase(NamedTuple):
 _WORDS = ("list", "entry", "algorithm", "variant", "category")
 CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed FROM cases"
 
+_SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
+"""Where versions are not swept, a finding names none, and its quarantine does."""
+
 
 class Book:
     """The cases, within one transaction of the ledger."""
@@ -172,9 +175,10 @@ class Book:
         number = None
         if kind == "moved":
             row = self._one(
-                f"{CASE_QUERY} WHERE path=? AND version=? AND found<=? AND (removed IS NULL OR removed>=?) "
-                "ORDER BY removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
-                place.path, place.version, at, at,
+                f"{CASE_QUERY} WHERE path=?1 AND {_SAME_VERSION} AND found<=?3 "
+                "AND (removed IS NULL OR removed>=?3) "
+                "ORDER BY version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
+                place.path, place.version, at,
             )  # fmt: skip
             number = None if row is None else row[0]
         else:
@@ -206,8 +210,8 @@ class Book:
     def _take_loose(self, number: int, place: Place, found: int) -> None:
         """Follow what the custody log said of a file before there was a case of it."""
         row = self._one(
-            "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=? "
-            "AND version=? AND at>=? ORDER BY at, line LIMIT 1",
+            "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=?1 "  # noqa: S608
+            f"AND {_SAME_VERSION} AND at>=?3 ORDER BY at, line LIMIT 1",
             place.path, place.version, found,
         )  # fmt: skip
         if row is None:

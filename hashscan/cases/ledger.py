@@ -118,7 +118,9 @@ class Ledger:
     def rows(self, query: str, *parameters: object) -> Iterator[Any]:
         """The rows that a query gives."""
         with self._explained():
-            yield from self._database.execute(query, parameters)
+            # No `yield from`: it closes the cursor of whoever stops early, when the database may be closed.
+            for row in self._database.execute(query, parameters):  # noqa: UP028
+                yield row
 
     def one(self, query: str, *parameters: object) -> Any:
         """The first row that a query gives; None where there is none."""

@@ -15,7 +15,8 @@ from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
 
 if TYPE_CHECKING:
-    from hashscan.cli.settings_file import Catalogue, Command, Mistake
+    from hashscan.cli.settings_catalogue import Catalogue, Command
+    from hashscan.cli.settings_file import Mistake
     from hashscan.cli.settings_shown import Shown, Sources
 
 _NAMED = 8
@@ -41,7 +42,7 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, form: str) -
     Secrets are not shown. Exits 2 where a value, a key or a variable is wrong; all that is right is shown
     all the same.
     """
-    from hashscan.cli.settings_file import Catalogue
+    from hashscan.cli.settings_catalogue import Catalogue
 
     catalogue = Catalogue.of(_root(ctx))
     chosen = _named(catalogue, words)
@@ -70,8 +71,9 @@ def check(ctx: click.Context, file: Path | None) -> int:
 
     Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's.
     """
+    from hashscan.cli.settings_catalogue import Catalogue
     from hashscan.cli.settings_check import in_order, mistakes_in, strange_variables, warnings_about
-    from hashscan.cli.settings_file import Catalogue, SettingsFile
+    from hashscan.cli.settings_file import SettingsFile
 
     catalogue = Catalogue.of(_root(ctx))
     source, document, values = read_file(file or _root(ctx).params["config"], os.environ)
@@ -106,7 +108,7 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
     Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's. It is
     readable by you alone, as it may come to hold secrets.
     """
-    from hashscan.cli.settings_file import Catalogue
+    from hashscan.cli.settings_catalogue import Catalogue
     from hashscan.cli.settings_template import template
     from hashscan.settings.new_file import write_new
 

@@ -87,6 +87,18 @@ class LazyGroup(HashscanGroup):
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; say which one may be meant where there is none."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            from hashscan.settings.nearest import nearest
+
+            meant = nearest(args[0], COMMANDS)
+            if meant is not None:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         width = max(map(len, COMMANDS))

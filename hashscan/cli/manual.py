@@ -16,7 +16,7 @@ def command(ctx: click.Context) -> int:
     To read it: `hashscan manual | man -l -`; to install it, put it at /usr/local/share/man/man1/hashscan.1.
     """
     from hashscan.cli.manual_page import manual
-    from hashscan.cli.settings_file import Catalogue
+    from hashscan.cli.settings_catalogue import Catalogue
 
     root = ctx.find_root()
     click.echo(manual(Catalogue.of(root), root.command), nl=False)

@@ -12,7 +12,7 @@ from hashscan import __version__
 from hashscan.cli.base import HashscanCommand
 from hashscan.cli.completion import PROGRAM
 from hashscan.cli.main import SECTIONS
-from hashscan.cli.settings_file import Catalogue, Command
+from hashscan.cli.settings_catalogue import Catalogue, Command
 from hashscan.errors import EXIT_MEANINGS
 
 _DATE = "2026-11-26"

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from hashscan.cli.base import SETTINGS_FILE, option_key, settings_of
-from hashscan.cli.settings_file import Catalogue, Command, Mistake, SettingsFile, Taken
+from hashscan.cli.settings_catalogue import Catalogue, Command
+from hashscan.cli.settings_file import Mistake, SettingsFile, Taken
 from hashscan.cli.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from hashscan.cli.base import TableOption, option_key, settings_of
+from hashscan.cli.settings_catalogue import Catalogue, Command
 from hashscan.cli.settings_check import context_of, problem_with
-from hashscan.cli.settings_file import Catalogue, Command, SettingsFile
+from hashscan.cli.settings_file import SettingsFile
 from hashscan.settings.key_lines import Place, line_of
 from hashscan.settings.toml_text import plain_value, toml_key, toml_text
 

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from hashscan.cli.base import option_key
+from hashscan.cli.settings_catalogue import Catalogue, Command
 from hashscan.cli.settings_check import context_of, problem_with
-from hashscan.cli.settings_file import Catalogue, Command, wrong_kind
+from hashscan.cli.settings_file import wrong_kind
 from hashscan.cli.settings_shown import default_of
 from hashscan.cli.tables import TablesParam
 from hashscan.settings.toml_text import plain_value, toml_key, toml_text

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
-"""Where there is no terminal to ask."""
+"""Of what is drawn, at least."""
 
 _MARKS = ("█", "▓", "░")
 _PLAIN_MARKS = ("#", "=", ".")
@@ -43,7 +43,9 @@ def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextI
     """
     from rich.console import Console
 
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
+    console = Console(file=stream, highlight=False)
+    # In fewer columns numbers would be left out, so a narrower terminal breaks the lines.
+    console.width = max(WIDTH, console.width) if stream.isatty() else WIDTH
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     span = first.label if first is last else f"{first.label} to {last.label}"
     over = ", not over yet" if last.end > statistics.now else ""
@@ -161,9 +163,6 @@ def _draw(
 
     plain = console.options.ascii_only
     table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
         box=None if plain else SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -178,9 +177,12 @@ def _draw(
     room = min(_LONGEST, console.width - taken - _BETWEEN * len(columns))
     if room < _SHORTEST:
         bars = ()
+    head = Text(title, style="bold")
     if bars:
-        keys = (f"{mark} {name}" for mark, name in zip(marks, legend, strict=False))
-        table.add_column(Text("  ".join(keys) if len(legend) > 1 else ""), no_wrap=True, overflow="crop")
+        table.add_column(no_wrap=True, overflow="crop")
+        if len(legend) > 1:
+            keys = (f"{mark} {name}" for mark, name in zip(marks, legend, strict=False))
+            head.append(f"   {'  '.join(keys)}", style="not bold")
     most = max((sum(parts) for parts in bars), default=0)
     for number, (label, row) in enumerate(rows):
         if total and number == len(rows) - 1:
@@ -188,6 +190,7 @@ def _draw(
         drawn = [_bar(bars[number], most, room, marks)] if number < len(bars) else []
         table.add_row(Text(label), *(Text(cell) for cell in row), *drawn)
     console.print()
+    console.print(head)
     console.print(table)
 
 

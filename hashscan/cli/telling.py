@@ -15,6 +15,7 @@ from hashscan.cli.screen import printable, say
 from hashscan.errors import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
+    EXIT_OUTPUT,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
     HashscanError,
@@ -239,7 +240,7 @@ class SweepTelling:
         quiet = not self._alarms.any_channel and self._alarms.metrics is None
         if quiet and (error is None or self._state is None):
             return
-        from hashscan.alarms.raising import outcome_alarms
+        from hashscan.alarms.raising import failure, outcome_alarms
         from hashscan.alarms.telling import Teller
 
         now, details = time.time(), self._alarms.details
@@ -248,15 +249,19 @@ class SweepTelling:
             assert self._state is not None
             _put_down(self._state, Teller(self._alarms, self._cases), others)
             return
-        instead: list[Alarm] = []
         run = self._run(error, now)
+        found: list[Alarm] = []
         if self._outcome is not None:
-            instead += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
+            found += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
         if self._state is None:
-            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *instead), run)
+            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *found), run)
             return
-        if not self.followed:
-            others, instead = [*others, *instead], []
+        words = "The ledger of cases can't be used, so nobody is told of cases."
+        instead = [failure(EXIT_OUTPUT, words, now, details=details)]
+        if self.followed:
+            instead = [*found, *instead]
+        else:
+            others += found
         seen = () if self._outcome is None else self._outcome.lists
         tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
 

@@ -16,14 +16,15 @@ def request_of(
 ) -> Request | None:
     """The move that a finding asks for.
 
-    A match by nothing but test entries, or lists that are local or past their expiry, asks for none.
+    A match by nothing but test entries, or lists that are local or past their expiry, asks for none, and
+    neither does one that a baseline accepts.
 
     Args:
         finding: a record of a report.
         sweep: the report's first record.
         act_on: on whose word to act all the same.
     """
-    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH:
+    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
         return None
     if (identity := _identity(finding)) is None:
         return None

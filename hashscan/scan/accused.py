@@ -39,6 +39,7 @@ class Accused:
         self._breaker = Breaker(limits)
         self._act_on = act_on
         self._unbacked = Counter[Weak]()
+        self._accepted = 0
         self.urls: set[bytes] = set()
         """Targets of the sweeps that are not on this machine."""
         for report in reports:
@@ -78,6 +79,7 @@ class Accused:
             for record in records:
                 if _is_moved(record):
                     continue
+                self._accepted += "accepted" in record and record["type"] == "finding"
                 judged = self._judged(record)
                 request = request_of(judged, sweep, self._act_on)
                 if request is not None:
@@ -87,7 +89,11 @@ class Accused:
 
     def unbacked(self) -> list[str]:
         """What is to be said of matches for which no move is asked, once all were gone through."""
-        return words_of(self._unbacked)
+        said = words_of(self._unbacked)
+        if self._accepted:
+            stay = "finding stays" if self._accepted == 1 else "findings stay"
+            said.append(f"{self._accepted} {stay} that a baseline accepts")
+        return said
 
     def _judged(self, record: Record) -> Record:
         return self._breaker.judge(record) if record["type"] == "finding" else record

@@ -72,7 +72,11 @@ class Customers:
         if not self._rules or "path" not in record:
             return record
         uid = record.get("uid")
-        customer = self.of(path_bytes(record), uid if isinstance(uid, int) else None)
+        path = path_bytes(record)
+        if record["type"] == "folder":
+            # It is whose what lies in it is.
+            path += b"/"
+        customer = self.of(path, uid if isinstance(uid, int) else None)
         return {**record, "customer": customer} if customer else record
 
     def answer(self, path: bytes, uid: int | None) -> Answer:

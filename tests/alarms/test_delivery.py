@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ class Listener(Channel):
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(Ledger(tmp_path))
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Ledger(tmp_path) as ledger:
+        yield Outbox(ledger)
 
 
 def add(outbox: Outbox, *keys: str, kinds: tuple[str, ...] = ("notify",)) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from hashscan.cases.outbox import KEPT_SECONDS, Outbox
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
-    return Outbox(Ledger(tmp_path))
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Ledger(tmp_path) as ledger:
+        yield Outbox(ledger)
 
 
 def kept(outbox: Outbox, key: str, made: int = 1000, kinds: tuple[str, ...] = ("notify", "exec")) -> int:

@@ -104,6 +104,14 @@ def test_what_is_moved_is_removed_then_and_open_again_once_it_is_restored(world:
     assert case.open, "what is back by our own hand is no other case"
 
 
+def test_an_object_is_found_without_a_version_and_moved_with_one(world: World) -> None:
+    world.sweep({b"s3://bucket/key": result(b"1")})
+    world.wait(60)
+    world.move(b"s3://bucket/key", "v7")
+    (case,) = cases(world)
+    assert (case.how, case.removed) == ("quarantined", BEGIN + 60)
+
+
 def test_what_is_moved_and_put_there_again_by_its_owner_is_another_case(world: World) -> None:
     world.sweep({A: result(b"1")})
     world.wait(60)

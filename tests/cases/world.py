@@ -100,8 +100,8 @@ class World:
         self._log.keep_head()
         keep_standing(self.state, Standing(self._log.head, 0))
 
-    def move(self, path: bytes) -> str:
-        """Have a file moved into quarantine; its item."""
+    def move(self, path: bytes, version: str = "") -> str:
+        """Have a file moved into quarantine, or an object where a version is told; its item."""
         self._items += 1
         item = f"{self._items:08x}"
         intent = {
@@ -111,6 +111,8 @@ class World:
             "place": path_fields(b"/q"),
             "file": {},
         }
+        if version:
+            intent["object"] = {"version": version}
         self.custody(intent, {"type": "moved", "item": item})
         return item
 

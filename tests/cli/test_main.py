@@ -69,6 +69,7 @@ def test_a_broken_dependency_is_a_defect_and_no_finding(tmp_path: Path, broken: 
 
 def test_unknown_commands_and_options_are_usage(run: Run) -> None:
     assert run("nonsense").code == 2
+    assert "Did you mean 'scan'?" in run("scna").err
     assert run("scan", "--nonsense", "/tmp").code == 2
     assert run("scan").code == 2
 

@@ -11,7 +11,7 @@ import pytest
 from hashscan.cli.base import HashscanCommand
 from hashscan.cli.main import COMMANDS, SECTIONS, cli
 from hashscan.cli.manual_page import manual
-from hashscan.cli.settings_file import Catalogue
+from hashscan.cli.settings_catalogue import Catalogue
 from tests.cli.conftest import Run
 
 CATALOGUE = Catalogue.of(click.Context(cli))

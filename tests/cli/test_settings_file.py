@@ -7,7 +7,8 @@ import pytest
 
 from hashscan.cli.base import Size
 from hashscan.cli.main import cli
-from hashscan.cli.settings_file import Catalogue, SettingsFile, TablesParam, wrong_kind
+from hashscan.cli.settings_catalogue import Catalogue
+from hashscan.cli.settings_file import SettingsFile, TablesParam, wrong_kind
 
 CATALOGUE = Catalogue.of(click.Context(cli))
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -143,6 +144,15 @@ def test_bars_are_told_apart_without_colours(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NO_COLOR", "1")
     show_statistics(made, Unit.WEEK, "UTC", colourless)
     assert "\x1b[3" not in colourless.getvalue()
+
+
+def test_a_narrow_terminal_has_all_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Stream(terminal=True)
+    show_statistics(counted(year()), Unit.MONTH, "UTC", stream)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in stream.getvalue().splitlines()]
+    assert sum(line.startswith("2026-07") for line in lines) == 4
 
 
 @pytest.mark.parametrize("name", ["\x1b]0;title\x07\x1b[31m", "[bold red]x[/]", "\u202elist", "n" * 300])

@@ -16,7 +16,7 @@ import pytest
 from hashscan.cli.main import cli
 from hashscan.cli.main import run as run_here
 from hashscan.cli.screen import say
-from hashscan.cli.settings_file import Catalogue
+from hashscan.cli.settings_catalogue import Catalogue
 from hashscan.settings.toml_text import toml_text
 from tests.cli.conftest import COMMAND, Run, environment
 

@@ -139,7 +139,7 @@ class Simulation:
     def close(self) -> None:
         """Close the case of the address that leads nowhere."""
         cases = self.run("cases", "list", "--format", "json").lines
-        (number,) = (case["id"] for case in cases if case["url"])
+        (number,) = (case["case"] for case in cases if case.get("url"))
         self.run("cases", "close", number, "--because", "not ours")
 
     def pass_through(
@@ -208,9 +208,9 @@ class Simulation:
             # A notice of a file that no list knows, which is removed within twelve hours; and one of nothing.
             at(10, 1): lambda: self.plant(9),
             at(10, 2, 9): lambda: self.notify(9),
+            at(10, 2, 12): self.close,
             at(10, 2, 20): lambda: self.delete(9),
             at(10, 2, 21): self.look,
-            at(10, 3): self.close,
             # Gone after 48 hours; it comes back, and is removed within 8.
             at(11, 11): lambda: self.plant(10),
             at(11, 13): lambda: self.delete(10),

@@ -96,6 +96,13 @@ def test_a_rule_that_says_nothing_is_refused(rule: CustomerRule, words: str) -> 
     assert words in str(told.value)
 
 
+def test_a_folder_is_whose_its_files_are() -> None:
+    customers = Customers([by_path("/home/{customer}/")])
+    assert customers.named({"type": "folder", "path": "/home/alice"})["customer"] == "alice"
+    assert "customer" not in customers.named({"type": "unreadable", "path": "/home/alice"})
+    assert "customer" not in customers.named({"type": "summary"})
+
+
 @given(st.binary(max_size=300), st.none() | st.integers(-1, 1 << 40))
 def test_no_path_makes_it_fail(path: bytes, uid: int | None) -> None:
     customers = Customers(

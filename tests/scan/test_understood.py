@@ -52,6 +52,13 @@ def test_what_sweeps_write(tmp_path: Path) -> None:
     assert [request.path for request in asked(tmp_path / "r", REPORT)] == [b"/none/a", b"s3://b/k"]
 
 
+def test_what_a_baseline_accepts_stays(tmp_path: Path) -> None:
+    accepted = {**FINDING, "accepted": {"reason": "r", "until": "2027-01-31T00:00:00Z"}}
+    answers = asked(tmp_path / "r", [SWEEP, accepted, OBJECT, REPORT[-1]])
+    assert [answer.path for answer in answers[:-1]] == [b"s3://b/k"]
+    assert answers[-1] == "1 finding stays that a baseline accepts"
+
+
 @given(data=st.data())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_somebody_writes(tmp_path: Path, data: st.DataObject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,16 @@ from hashscan.cases.notices import fields
 from hashscan.cases.notices.base import Notice, NoticeError, NoticeFormat
 from hashscan.cases.notices.xarf import NoXarfError, notice_of, parse
 
-_MAIL_MAX = 64 << 20
+_MAIL_MAX = 48 << 20
+_LINES_MAX = 1_500_000
+"""A header takes ten times the memory of its line; so many lines of base64 are more than all of a mail."""
+_COMPARED_MAX = 50_000_000
+"""Lines times parts that have parts: each line is compared with the end of all those that it lies in."""
+_STRUCTURED = re.compile(
+    rb"^content-(?:type|disposition)[ \t]*+:(?:[^\n]++|\n[ \t])*+", re.IGNORECASE | re.MULTILINE
+)
+_STRUCTURED_MAX = 4096
+"""Bytes of such a header: the time it takes to take one apart grows with the square of its length."""
 _PARTS_MAX = 5_000
 """Lines that could begin a part: each part takes a thousand times the memory of its line."""
 _DEPTH_MAX = 30
@@ -40,8 +50,12 @@ class MailNotices(NoticeFormat):
             raise NoticeError(
                 f"{label}: it seems to be a mailbox", advice="Save each of its mails into a file of its own."
             )
-        if data.count(b"\n--") > _PARTS_MAX:
-            raise NoticeError(f"{label}: a mail of too many parts", advice=_ADVICE)
+        # Both end lines for the parser, too.
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if _is_too_much(data):
+            raise NoticeError(
+                f"{label}: a mail of too many parts, or with too much said of them", advice=_ADVICE
+            )
         try:
             # The older policy leaves headers as they are; nothing takes apart what isn't asked for.
             message = email.message_from_bytes(data, policy=email.policy.compat32)
@@ -85,6 +99,18 @@ class MailNotices(NoticeFormat):
                 yield replace(notice, reference=notice.reference or mail_id, received=came or notice.received)
             else:
                 self.passed_over[notice] += 1
+
+
+def _is_too_much(data: bytes) -> bool:
+    """Whether it would take minutes, or gigabytes, to take a mail apart."""
+    lines = data.count(b"\n")
+    if data.count(b"\n--") > _PARTS_MAX or lines > _LINES_MAX:
+        return True
+    if lines * data.lower().count(b"boundary") > _COMPARED_MAX:
+        return True
+    return any(
+        end - start > _STRUCTURED_MAX for start, end in (found.span() for found in _STRUCTURED.finditer(data))
+    )
 
 
 def _json_text(part: Message) -> bytes | str | None:

@@ -45,9 +45,10 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
     found, held, review = (counts[v] or 0 for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
     short = summary is None or bool(summary.get("incomplete"))
     if found:
-        words = f"{_files(found)} {'matches' if found == 1 else 'match'} what is on the lists"
+        what = "what is on the lists"
         if summary is not None and summary.get("only_test_entries"):
-            words += ", which are for tests"
+            what = "test entries"
+        words = f"{_files(found)} {'matches' if found == 1 else 'match'} {what}"
         return Headline(words + (", and the sweep is incomplete" if short else ""), "bad")
     end = ", and the sweep is incomplete" if short else ""
     if held:

@@ -181,6 +181,12 @@ EXAMPLES: dict[str, Examples] = {
             (mail(("Content-Type: application/json", text({**V4, "url": "x"}))), "no URL"),
             (b"From a\nX: y\n\n\nFrom b\nX: y\n\n", "mailbox"),
             (b"X: y\n" + b"\n--" * 5_001, "too many parts"),
+            # What takes apart their parameters would take hours.
+            (b"Content-Type: application/json; " + b"a=b; " * 500_000 + b"\n\n{}", "too much said"),
+            (b"X: y\rContent-Type: a/b;\r " + b"a=b;\r " * 500_000 + b"\r\r{}", "too much said"),
+            (mail(("Content-Disposition: attachment;" + '"' * 500_000, b"{}")), "too much said"),
+            (b"a: b\n" * 1_500_001, "too much said"),
+            (b"Content-Type: a/b; boundary=x\n" * 300 + b"\n" * 200_000, "too much said"),
             (b"".join(b"Content-Type: message/rfc822\n\n" for _ in range(2_000)), "a mail"),
         ],
     ),

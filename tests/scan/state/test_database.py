@@ -29,6 +29,17 @@ def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
 
 
+def test_an_older_one_is_set_aside(tmp_path: Path) -> None:
+    open_database(tmp_path)[0].close()
+    with sqlite3.connect(tmp_path / FOLDER / FILE) as database:
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    database, folder, remark = open_database(tmp_path)
+    database.close()
+    assert "older version" in remark
+    assert sum(path != folder for path in tmp_path.iterdir()) == 1
+
+
 def test_a_damaged_one_is_set_aside(tmp_path: Path) -> None:
     open_database(tmp_path)[0].close()
     (tmp_path / FOLDER / FILE).write_bytes(b"no database" * 1000)

@@ -335,3 +335,17 @@ def test_a_target_that_is_empty_is_never_believed(tmp_path: Path) -> None:
     (made.tree / "bad").unlink()
     assert made.sweep() == Swept({made.path("bad")}, 1)
     assert made.gone() == set()
+
+
+def test_what_is_found_again_is_another_finding(site: Site) -> None:
+    """So that nothing is lost of when a file was there, and when it was not."""
+    site.verdicts[b"bad"] = Verdict.CLEAN
+    site.sweep()
+    site.verdicts[b"bad"] = Verdict.MATCH
+    site.sweep()
+    with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
+        rows = database.execute(
+            "SELECT count(*), count(gone), min(ending), max(ending) FROM findings WHERE path=?",
+            (site.path("a/bad"),),
+        ).fetchone()
+    assert rows == (2, 1, "", "cleared")

@@ -152,3 +152,12 @@ def test_what_is_odd_in_a_record_loses_no_finding(folder: Path, odd: dict[str, A
     came, (case,) = take(folder, report(folder, 0, [finding("/www/a", **odd)]))
     assert came.new == 1
     assert case.path == b"/www/a"
+
+
+@pytest.mark.parametrize("wrong", [{"exit_code": "x"}, {"verdicts": {"match": "many"}}, {"files": 1 << 100}])
+def test_what_figures_are_made_of_is_as_sweeps_write_it(folder: Path, wrong: dict[str, Any]) -> None:
+    path = report(folder, 0, [finding("/www/a")])
+    *lines, last = path.read_text().splitlines()
+    path.write_text("\n".join((*lines, json.dumps({**json.loads(last), **wrong}))) + "\n")
+    with pytest.raises(UsageError):
+        take(folder, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import NamedTuple
@@ -102,11 +102,6 @@ class Checker:
         for store in self._stores.values():
             store.close()
         self._stores.clear()
-
-
-def look_at(cases: Iterable[Case], checker: Checker) -> Iterator[Look]:
-    """Look at several cases, one after another."""
-    return map(checker.look, cases)
 
 
 class _Replaced(Exception):

@@ -180,6 +180,14 @@ class Queries:
         """Cases that are due before a moment and not removed, the longest due first."""
         return self._cases(f"WHERE removed IS NULL AND closed IS NULL AND {DUE}<? ORDER BY {DUE}, id", by)
 
+    def due_by_customer(self, by: float) -> Iterator[Case]:
+        """The same, customer by customer; first the one with the longest due."""
+        return self._cases(
+            f"WHERE removed IS NULL AND closed IS NULL AND {DUE}<? "
+            f"ORDER BY min({DUE}) OVER (PARTITION BY customer), customer, {DUE}, id",
+            by,
+        )
+
     def _cases(self, where: str, *parameters: object) -> Iterator[Case]:
         for row in self._ledger.rows(f"{_CASE} {where}", *parameters):
             values = list(row)

@@ -32,19 +32,21 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
     now is found by the next sweep. No file is followed through a link.
     """
     from hashscan.cases.book import Book
-    from hashscan.cases.checking import Checker, Presence, look_at
+    from hashscan.cases.checking import Checker, Presence
     from hashscan.registry import SOURCES
 
     counts: Counter[Presence] = Counter()
     with followed_ledger(state) as followed:
-        wanted = [case for case in followed.queries.waiting() if not cases or case.id in cases]
-        for number in set(cases) - {case.id for case in wanted}:
+        # Their numbers alone: there may be a million, and looking at them takes a while.
+        wanted = [case.id for case in followed.queries.waiting() if not cases or case.id in cases]
+        for number in set(cases) - set(wanted):
             if followed.queries.case(number) is None:
                 raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
         checker = Checker(SOURCES, endpoint)
         try:
             for start in range(0, len(wanted), _TOGETHER):
-                looks = list(look_at(wanted[start : start + _TOGETHER], checker))
+                some = map(followed.queries.case, wanted[start : start + _TOGETHER])
+                looks = [checker.look(case) for case in some if case is not None and case.open]
                 now = int(time.time())
                 with followed.ledger.transaction() as database:
                     book = Book(database)

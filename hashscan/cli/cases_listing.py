@@ -6,7 +6,9 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,19 +153,23 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
     now, deadlines = time.time(), take_deadlines(options)
     tell(state, take_alarms(options), deadlines)
     with followed_ledger(state, deadlines) as followed:
-        found = list(followed.queries.due(now + within))
-        by_customer: dict[str, list[Case]] = {}
-        for case in found:
-            by_customer.setdefault(case.customer, []).append(case)
+        counts: Counter[bool] = Counter()
+        found = _counted(followed.queries.due_by_customer(now + within), counts, now)
         if form == "table":
-            for customer, cases in by_customer.items():
-                click.echo(f"{printable(customer) or '(no customer)'}: {len(cases)}")
+            for customer, cases in groupby(found, key=lambda case: case.customer):
+                click.echo(printable(customer) or "(no customer)")
                 _print_cases(cases, ROWS_SHOWN, now)
         else:
-            _write(form, (case for cases in by_customer.values() for case in cases), now)
-        overdue = sum(case.overdue(now) for case in found)
-        say(f"hashscan: {overdue} overdue" + (f", {len(found) - overdue} due soon" if within else ""))
-        return followed.exit_code(EXIT_FOUND if found else EXIT_CLEAN)
+            _write(form, found, now)
+        say(f"hashscan: {counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
+        return followed.exit_code(EXIT_FOUND if counts else EXIT_CLEAN)
+
+
+def _counted(cases: Iterable[Case], counts: Counter[bool], now: float) -> Iterator[Case]:
+    """The cases, counted by whether they are overdue."""
+    for case in cases:
+        counts[case.overdue(now)] += 1
+        yield case
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

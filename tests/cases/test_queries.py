@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hashscan.cases.clock import Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.queries import Queries
+from hashscan.settings.cases import CaseSettings
+
+
+@pytest.fixture
+def queries(tmp_path: Path) -> Iterator[Queries]:
+    """Cases of three customers, due at their hour plus 24."""
+    with Ledger(tmp_path) as ledger:
+        with ledger.transaction() as database:
+            database.executemany(
+                "INSERT INTO cases (path, verdict, customer, found, seen, removed, closed) "
+                "VALUES (?, ?, ?, ? * 3600, 0, ?, ?)",
+                [
+                    (b"/1", "match", "bob", 5, None, None),
+                    (b"/2", "match", "alice", 3, None, None),
+                    (b"/3", "notice", "bob", 1, None, None),
+                    (b"/4", "held", "bob", 0, None, None),
+                    (b"/5", "match", "", 2, 90_000, None),
+                    (b"/6", "match", "", 2, None, 90_000),
+                    (b"/7", "review", "", 2, None, None),
+                ],
+            )
+        yield Queries(ledger, Clock(CaseSettings()))
+
+
+def test_what_waits_comes_as_it_is_due_and_what_has_no_clock_last(queries: Queries) -> None:
+    assert [case.id for case in queries.waiting()] == [3, 2, 1, 7, 4]
+
+
+def test_what_is_due_ends_at_the_moment_and_begins_with_the_oldest(queries: Queries) -> None:
+    assert [case.id for case in queries.due(25 * 3600)] == []
+    assert [case.id for case in queries.due(25 * 3600 + 1)] == [3]
+    assert [case.id for case in queries.due(90 * 3600)] == [3, 2, 1]
+
+
+def test_customers_come_by_what_is_longest_due(queries: Queries) -> None:
+    assert [case.id for case in queries.due_by_customer(90 * 3600)] == [3, 1, 2]
+
+
+def test_periods_begin_with_their_first_second_and_end_before_their_last(queries: Queries) -> None:
+    assert [case.id for case in queries.found(3600, 3 * 3600)] == [3, 5, 6, 7]
+    assert [case.id for case in queries.removed(90_000, 90_001)] == [5]
+    assert [case.id for case in queries.removed(0, 90_000)] == []
+
+
+def test_a_word_says_how_far_a_case_is(queries: Queries) -> None:
+    states = [case.state for case in queries.found()]
+    assert states == ["found", "found", "found", "found", "removed", "closed", "found"]
+    removed = queries.case(5)
+    assert removed is not None
+    assert (removed.hours, removed.open, removed.overdue(1e12)) == (23.0, False, False)
+    assert queries.case(99) is None

@@ -6,7 +6,8 @@ Run it with the Python that has hashscan. The record is made by the project's ow
 thousand customers, three matches each, with digests. In each round every format is made once, then its peers
 over the same file: a loop of json and csv in Python that checks and escapes nothing; `jq -r @csv`, where
 installed; and json alone, which is the floor. Prints for each the median, least and most processor time, the
-findings a second by the median, and the most memory a run took.
+findings a second by the median, and the most memory a run took; the kernel says no less of it than this
+script takes itself, some 30 MB.
 """
 
 from __future__ import annotations

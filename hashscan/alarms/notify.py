@@ -14,7 +14,7 @@ from hashscan.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
 _PIECES = re.compile(r"[^/:@?&=#,+;\s]+")
-_SHORT = 3
+_SHORT = 2
 """Pieces of a URL up to so many characters are no secret."""
 _LOOK_SECONDS = 30
 _TYPES = {"alert": "failure", "crit": "failure", "err": "failure", "warning": "warning", "info": "success"}

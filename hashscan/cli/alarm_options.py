@@ -12,7 +12,7 @@ import click
 
 from hashscan.cli.base import TableOption
 from hashscan.errors import UsageError
-from hashscan.settings.alarms import AlarmSettings
+from hashscan.settings.alarms import NO_ALARMS, AlarmSettings
 from hashscan.settings.secrets import secret_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,8 +68,8 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
         return tuple(words)
 
 
-def alarm_options(command: F) -> F:
-    """All of them; the settings file has them in its table `alarms`. `take_alarms` takes their values."""
+def channel_options(command: F) -> F:
+    """Those that say who is told."""
     for option in reversed(
         (
             _option(
@@ -81,6 +81,26 @@ def alarm_options(command: F) -> F:
                 help="Tell a person by this URL of Apprise (mailto://, slack://, json://…), or by each in "
                 "FILE, since `ps` shows command lines; repeatable.",
             ),
+            _option(
+                "--exec",
+                "hooks",
+                multiple=True,
+                type=CommandParam(),
+                hide_input=True,
+                metavar="COMMAND",
+                help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
+            ),
+            _option("--syslog", is_flag=True, help="Write alarms to the system's log (syslog, journal)."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def alarm_options(command: F) -> F:
+    """All of them; the settings file has them in its table `alarms`. `take_alarms` takes their values."""
+    for option in reversed(
+        (
             _option(
                 "--notify-on",
                 type=click.Choice(["found", "trouble", "always"]),
@@ -95,16 +115,6 @@ def alarm_options(command: F) -> F:
                 help="Name paths, customers and entries in alarms, and not only counts and cases.",
             ),
             _option(
-                "--exec",
-                "hooks",
-                multiple=True,
-                type=CommandParam(),
-                hide_input=True,
-                metavar="COMMAND",
-                help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
-            ),
-            _option("--syslog", is_flag=True, help="Write alarms to the system's log (syslog, journal)."),
-            _option(
                 "--metrics",
                 type=click.Path(path_type=Path, dir_okay=False),
                 metavar="FILE",
@@ -114,16 +124,16 @@ def alarm_options(command: F) -> F:
         )
     ):
         command = option(command)
-    return command
+    return channel_options(command)
 
 
 def take_alarms(options: dict[str, Any]) -> AlarmSettings:
-    """What the options say; they are taken out of a command's.
+    """What the options say; they are taken out of a command's, which may have `channel_options` alone.
 
     Raises:
         UsageError: the metrics' file has a name by which node_exporter would pass it over.
     """
-    metrics: Path | None = options.pop("metrics")
+    metrics: Path | None = options.pop("metrics", None)
     if metrics is not None and metrics.suffix != ".prom":
         raise UsageError(
             "--metrics: node_exporter reads only files whose name ends with .prom",
@@ -133,7 +143,7 @@ def take_alarms(options: dict[str, Any]) -> AlarmSettings:
         tuple(dict.fromkeys(url for urls in options.pop("notify") for url in urls)),
         tuple(dict.fromkeys(options.pop("hooks"))),
         options.pop("syslog"),
-        options.pop("notify_on"),
-        options.pop("notify_details"),
+        options.pop("notify_on", NO_ALARMS.on),
+        options.pop("notify_details", NO_ALARMS.details),
         metrics,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.alarm_options import alarm_options, take_alarms
+from hashscan.cli.alarm_options import alarm_options, channel_options, take_alarms
 from hashscan.cli.base import HashscanGroup, state_option
 from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.screen import print_table, printable, say
@@ -112,7 +112,7 @@ def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
 
 
 @command.command(exit_codes=(0, 2, 13, 70))
-@alarm_options
+@channel_options
 def test(**options: Any) -> int:
     """Send a test alarm through every channel, at once, and say which have taken it."""
     from hashscan.alarms.alarm import Alarm, Kind

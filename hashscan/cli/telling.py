@@ -136,7 +136,11 @@ def tell_of_pulls(
         troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
             again, and the list itself says when it goes stale.
     """
-    grave = [(name, error) for name, error in troubles if error.exit_code != EXIT_UNREACHABLE]
+    from hashscan.lists.manifest import LIST_NAME
+
+    # What can't be a list's name was mistyped, and the person who did is told already.
+    lists = [(name, error) for name, error in troubles if LIST_NAME.fullmatch(name)]
+    grave = [(name, error) for name, error in lists if error.exit_code != EXIT_UNREACHABLE]
     quiet = not alarms.any_channel and alarms.metrics is None
     if quiet and not grave:
         return

@@ -22,6 +22,9 @@ DIGESTS = ("md5", "sha1", "sha256")
 
 _SILENCED = ("excepted", "doubt", "withheld")
 _NEEDED = frozenset({"algorithm", "distance", "threshold"})
+_HEX = tuple(
+    (name, re.compile(f"[0-9a-f]{{{2 * ALGORITHMS[name].size}}}", re.ASCII).fullmatch) for name in DIGESTS
+)
 _WORLD = (b"http://", b"https://")
 _KEPT = "!$&'()*+,;=:@/~"
 """What may stand in the path of a URL beside letters, digits, `-`, `.` and `_`."""
@@ -131,11 +134,7 @@ def zulu(time: datetime) -> str:
 
 def _digests(report: Report, record: Record) -> dict[str, str]:
     known = report.digests(record)
-    return {
-        name: known[name]
-        for name in DIGESTS
-        if name in known and re.fullmatch(f"[0-9a-f]{{{2 * ALGORITHMS[name].size}}}", str(known[name]))
-    }
+    return {name: known[name] for name, hexadecimal in _HEX if hexadecimal(str(known.get(name, "")))}
 
 
 def _loudest(record: Record) -> Mapping[str, Any] | None:

@@ -106,7 +106,7 @@ def _sentence(report: Report) -> str:
         return f"{words}. It was killed before its end."
     code = summary.get("exit_code", 0)
     if accepted := sum(summary.get("accepted", {}).values()):
-        words += f". Of what was found, {accepted} are accepted by the baseline"
+        words += f". The baseline accepts {accepted} of what was found"
     return f"{words}. Exit code {code}: {EXIT_MEANINGS.get(code, 'unknown')}."
 
 

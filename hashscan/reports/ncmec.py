@@ -7,12 +7,13 @@ import io
 import sqlite3
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib import resources
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO, ClassVar
 
+from hashscan.errors import OutputError
 from hashscan.reports.accusations import accusations, began, require_digests
 from hashscan.reports.base import ReportFormat
 from hashscan.reports.ncmec_drafts import file_draft, report_begin, report_end, url_line
@@ -46,7 +47,7 @@ class Ncmec(ReportFormat):
         time = began(report)
         host = str(report.sweep.get("host", ""))
         # Without a name it is a file that nobody else sees, and that is gone when we are.
-        with closing(sqlite3.connect("")) as database:
+        with _sorted_on_disk(), closing(sqlite3.connect("")) as database:
             database.execute("CREATE TABLE files (customer TEXT, url TEXT, draft BLOB)")
             database.executemany(
                 "INSERT INTO files VALUES (?, ?, ?)",
@@ -76,6 +77,18 @@ class Ncmec(ReportFormat):
                 archive.add_stream("customers.csv", table)
                 index.detach()
             archive.end()
+
+
+@contextmanager
+def _sorted_on_disk() -> Iterator[None]:
+    """Tell of trouble with the temporary database as of our own files."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"can't sort findings by customer on the disk: {error}",
+            advice="Point TMPDIR at a folder with room for two KiB for each finding.",
+        ) from error
 
 
 _URLS = "SELECT url FROM files WHERE customer=? AND url<>'' ORDER BY rowid"

@@ -25,6 +25,7 @@ VERSION = "4.2.0"
 
 _DESCRIPTION_MAX = 1000
 _ORGANISATION_MAX = 200
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _DOMAIN = re.compile(r"([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,}", re.ASCII)
 
 
@@ -56,7 +57,7 @@ class Xarf(ReportFormat):
                 **_fields(accusation, host),
                 "evidence_source": "automated_scan",
             }
-            stream.write(json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n")
+            stream.write(_encode(document).encode("ascii") + b"\n")
 
 
 def _contact(reporter: Reporter) -> dict[str, str]:
@@ -73,7 +74,7 @@ def _identity(accusation: Accusation, host: str) -> UUID:
         host.encode(),
         accusation.path,
         str(accusation.record.get("version", "")).encode(),
-        json.dumps(accusation.digests, sort_keys=True).encode("ascii"),
+        ",".join(map(":".join, sorted(accusation.digests.items()))).encode("ascii"),
     )
     lengths = b"".join(len(part).to_bytes(8) for part in parts)
     return UUID(bytes=hashlib.sha256(lengths + b"".join(parts)).digest()[:16], version=4)

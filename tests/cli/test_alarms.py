@@ -314,3 +314,17 @@ def test_an_overdue_case_exits_1_raises_the_metric_and_is_told_of_once(
     ran = run("cases", "due", "--deadline", "0.1s", *options)
     assert (ran.code, metrics_in(metrics)["hashscan_cases_overdue"]) == (0, 0)
     assert len(given(got)) == 2
+
+
+def test_two_commands_at_once_tell_once(
+    run: Run, state: Path, uploads: Path, local_list: str, tmp_path: Path
+) -> None:
+    got, program = tmp_path / "got", tmp_path / "slow"
+    # Whoever came second finds it running.
+    program.write_text(f"#!/bin/sh\nsleep 2; cat >> {got}\n")
+    program.chmod(0o755)
+    assert run("scan", uploads, "--list", local_list).code == 1
+    command = [*COMMAND, "alarms", "send", "--exec", str(program)]
+    both = [subprocess.Popen(command, env=environment(state), stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [one.wait(120) for one in both] == [0, 0]
+    assert len(given(got)) == 1

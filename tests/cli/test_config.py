@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hashscan.cli.base import HashscanCommand, settings_of
 from hashscan.cli.main import cli
-from hashscan.cli.settings_catalogue import Catalogue
-from hashscan.cli.settings_check import in_order, mistakes_in, problem_with, strange_variables
-from hashscan.cli.settings_file import SettingsFile, TablesParam
+from hashscan.cli.settings_catalogue import Catalogue, Command
+from hashscan.cli.settings_check import context_of, in_order, mistakes_in, problem_with, strange_variables
+from hashscan.cli.settings_file import SettingsFile, TablesParam, wrong_kind
 from hashscan.cli.settings_shown import MASK, Sources, as_toml
 from hashscan.cli.settings_template import template
 from hashscan.settings.key_lines import key_lines
@@ -86,6 +90,50 @@ def test_a_variable_that_nothing_reads(run: Run, tmp_path: Path) -> None:
     assert ran.code == 2
     assert "did you mean HASHSCAN_WORKERS?" in ran.err
     assert not list(strange_variables(CATALOGUE, {"HASHSCAN_WORKERS": "", "HASHSCAN_CONFIG": "", "X": ""}))
+
+
+scalars = st.one_of(
+    st.text(max_size=5),
+    st.sampled_from(["90d", "1G", "jsonl=x", "1/2", "tls://a:1", "@/none", "A1", "/x"]),
+    st.integers(-5, 2**64),
+    st.floats(),
+    st.booleans(),
+    st.just(datetime(2027, 1, 31, tzinfo=UTC)),
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+every_word = [word for words in CATALOGUE.commands for word in words]
+names = st.sampled_from([*CATALOGUE.top, *CATALOGUE.tables, *every_word, "x", "state x"])
+some = st.dictionaries(names, anything | st.dictionaries(names, anything, max_size=4), max_size=4)
+
+
+@given(some)
+@settings(max_examples=50)
+def test_nothing_that_a_file_holds_is_a_defect(values: dict[str, Any]) -> None:
+    """Whoever wrote it, it is right or its mistakes are named; what is right can be shown."""
+    file = SettingsFile(CATALOGUE, values)
+    for mistake in mistakes_in(file, CATALOGUE, "FILE"):
+        assert mistake.message
+        assert mistake.advice
+    sources = Sources(CATALOGUE, file, "FILE", {})
+    shown = [one for words in file.taken for one in sources.shown(words)]
+    tomllib.loads(as_toml(shown, CATALOGUE))
+
+
+every_option = [
+    options[0] for table in (CATALOGUE.top, *CATALOGUE.tables.values()) for options in table.values()
+]
+
+
+@given(st.sampled_from(every_option), anything)
+@settings(max_examples=300)
+def test_no_option_takes_a_value_badly(whose: tuple[Command, click.Option], value: Any) -> None:
+    words, option = whose
+    if wrong_kind(option, value) is None:
+        problem_with(context_of(CATALOGUE, words, "FILE"), option, value)
 
 
 def test_the_example_of_the_page_is_right() -> None:

@@ -46,6 +46,13 @@ def test_a_killed_sweep(name: str, tmp_path: Path) -> None:
 
 
 @each_format
+def test_every_finding_is_in_it(name: str, tmp_path: Path) -> None:
+    paths = [b"/srv/%d-of-three" % number for number in range(3)]
+    made = document(name, written(tmp_path / "r.jsonl", [finding(path) for path in paths]))
+    assert all(path in made for path in paths)
+
+
+@each_format
 def test_nothing_found(name: str, tmp_path: Path) -> None:
     # A format that has a document of its own for each finding has none then.
     assert document(name, written(tmp_path / "r.jsonl", [])) or name == "xarf"

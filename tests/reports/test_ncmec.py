@@ -199,3 +199,30 @@ def test_many_findings_take_little_memory(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert int(done.stdout) < 40_000, "KiB; the drafts have a hundred and twenty thousand"
+
+
+_LITTLE_ROOM = """
+import resource, sys
+from pathlib import Path
+from hashscan.errors import OutputError
+from hashscan.reports.ncmec import Ncmec
+from hashscan.reports.report import Report
+from tests.reports.documents import CONTEXT
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    with open("/dev/null", "wb") as stream:
+        Ncmec().write(Report(Path(sys.argv[1]), CONTEXT), stream)
+except OutputError as error:
+    print(error, error.remedy)
+"""
+
+
+def test_too_little_room_to_sort_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    written(path, (finding(b"/srv/%d.jpg" % n) for n in range(4_000)))
+    done = subprocess.run(
+        [sys.executable, "-c", _LITTLE_ROOM, str(path)], capture_output=True, text=True, check=True,
+        timeout=120, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert "can't sort findings by customer" in done.stdout
+    assert "TMPDIR" in done.stdout

@@ -102,7 +102,8 @@ def require_shape(record: Record) -> None:
         _require_all(record["picture"], _PICTURE)
     if "quarantine" in record:
         _require(record["quarantine"], _MOVED)
-    if type(seconds := record.get("seconds", 0)) not in (int, float) or not -_LARGEST < seconds < _LARGEST:
+    seconds: Any = record.get("seconds", 0)
+    if type(seconds) not in (int, float) or not -_LARGEST < seconds < _LARGEST:
         raise ValueError("its seconds are none")
     if "digests" in record:
         _require_values(record["digests"], str)

@@ -102,8 +102,8 @@ def require_shape(record: Record) -> None:
         _require_all(record["picture"], _PICTURE)
     if "quarantine" in record:
         _require(record["quarantine"], _MOVED)
-    seconds: Any = record.get("seconds", 0)
-    if type(seconds) not in (int, float) or not -_LARGEST < seconds < _LARGEST:
+    seconds = record.get("seconds", 0)
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or abs(seconds) > _LARGEST:
         raise ValueError("its seconds are none")
     if "digests" in record:
         _require_values(record["digests"], str)

@@ -182,9 +182,6 @@ ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
 TEST_CATEGORY = "test"
 KNOWN_GOOD_CATEGORY = "known-good"
 
-MATCHES_KEPT = 32
-"""A list may hold thousands of copies of one hash; a finding names the closest."""
-
 ENTRY_ID_MAX = 64
 """Longest entry id in bytes; ids are printable ASCII."""
 

@@ -129,6 +129,10 @@ class Book:
         """Bring a case up to what a state says of its finding."""
         if found.verdict != case.verdict:
             self.note(case.id, found.last, "verdict", f"{case.verdict}, now {found.verdict}")
+            if found.verdict == "match" and case.verdict in {"held", "review"}:
+                self._database.execute(
+                    "UPDATE cases SET began=? WHERE id=? AND noticed IS NULL", (found.last, case.id)
+                )
             if case.closed is not None and case.removed is None and found.verdict == "match":
                 self._reopen(case, found.last)
         matches = [
@@ -150,7 +154,7 @@ class Book:
             ),
         )  # fmt: skip
         self._set_matches(case.id, matches)
-        if found.gone is None or case.removed is not None:
+        if found.gone is None or case.removed is not None or self._was_restored(case.id, found.gone):
             return
         if found.ending == CLEARED:
             if case.closed is None:
@@ -161,6 +165,11 @@ class Book:
                 self.note(case.id, found.gone, "closed", _CLEARED_WORDS)
         else:
             self.remove(case.id, found.gone, found.ending)
+
+    def _was_restored(self, number: int, since: int) -> bool:
+        """Whether a file is back from quarantine, since a sweep has missed it."""
+        query = "SELECT 1 FROM custody WHERE id=? AND kind='restored' AND at>=?"
+        return self._one(query, number, since) is not None
 
     def _set_matches(self, number: int, matches: list[Any]) -> None:
         wanted = {

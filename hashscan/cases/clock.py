@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashscan.cases.ledger import Ledger
 from hashscan.settings.cases import CaseSettings
 
-DUE = "due(verdict, categories || ' ' || claimed, found, noticed, stated)"
+DUE = "due(verdict, categories || ' ' || claimed, coalesce(began, found), noticed, stated)"
 """In queries: when a case is due, in seconds since 1970; NULL where it has no clock."""
 
 
@@ -23,19 +23,19 @@ class Clock:
         self._allowed = lru_cache(maxsize=1024)(self._seconds)
 
     def due(
-        self, verdict: str, categories: str, found: int, noticed: int | None, stated: int | None
+        self, verdict: str, categories: str, began: int, noticed: int | None, stated: int | None
     ) -> int | None:
         """When it is, in seconds since 1970; None where it has no clock.
 
         Args:
             verdict: of the case.
             categories: with spaces between.
-            found: when it was found, or told of.
+            began: since when somebody must act on it.
             noticed: when somebody else told of it.
             stated: the deadline that they named.
         """
         allowed = self._allowed(verdict, categories)
-        times = [] if allowed is None else [found + allowed]
+        times = [] if allowed is None else [began + allowed]
         if noticed is not None:
             notice = self._allowed("notice", categories)
             assert notice is not None

@@ -52,7 +52,9 @@ class NoticeBook(Book):
              place.url, said.stated),
         )  # fmt: skip
         self._database.execute(
-            "UPDATE cases SET found=min(found, ?1), noticed=min(coalesce(noticed, ?1), ?1), "
+            "UPDATE cases SET found=min(found, ?1), "
+            "began=iif(noticed IS NULL AND verdict IN ('held', 'review'), ?1, min(began, ?1)), "
+            "noticed=min(coalesce(noticed, ?1), ?1), "
             "stated=coalesce(min(stated, ?2), ?2, stated), "
             "url=CASE url WHEN '' THEN ?3 ELSE url END, "
             "claimed=CASE WHEN instr(' ' || claimed || ' ', ' ' || ?4 || ' ') THEN claimed "

@@ -45,6 +45,8 @@ class Case:
     """When it was found or told of, whichever was first."""
     seen: int
     """When a sweep has met it last."""
+    began: int
+    """Since when somebody must act: when it was found or told of, or became a match."""
     noticed: int | None
     """When somebody else's notice came."""
     due: int | None
@@ -80,8 +82,8 @@ class Case:
 
     @property
     def hours(self) -> float | None:
-        """From when it was found to when it was removed; None where it wasn't."""
-        return None if self.removed is None else max(0, self.removed - self.found) / 3600
+        """From when it began to when it was removed; None where it wasn't."""
+        return None if self.removed is None else max(0, self.removed - self.began) / 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,8 @@ class Entry:
 _CASE = (
     "SELECT id, path, version, host, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
     "sha256, etag, uid, device, "
-    f"inode, size, mtime, ctime, found, seen, noticed, {DUE}, told, removed, how, closed, why, disputed, "
-    "dispute, previous FROM cases"
+    f"inode, size, mtime, ctime, found, seen, coalesce(began, found), noticed, {DUE}, told, removed, how, "
+    "closed, why, disputed, dispute, previous FROM cases"
 )
 
 

@@ -17,8 +17,8 @@ from hashscan.cases.book import Book
 from hashscan.cases.ledger import Ledger
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
 from hashscan.reports.reading import last_record, read_report
+from hashscan.reports.record_lines import Record
 from hashscan.scan.state.findings import GONE
 from hashscan.scan.state.history import Found
 from hashscan.scan.state.listings import wrapped

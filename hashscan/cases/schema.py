@@ -33,7 +33,9 @@ CREATE INDEX sweeps_started ON sweeps (started);
 -- spaces between; claimed: those that notices name. Noticed: when a notice of somebody else's came first;
 -- stated: the deadline that it names. How: in which way it was removed ('gone', 'changed', 'quarantined'),
 -- or 'cleared' where it is closed since no list accuses it any more. Previous: the case that the same path
--- had before. Host: the machine on which the file lies, as a report says; empty where it is this one.
+-- had before. Began: since when somebody must act, where that is not when it was found: what was held or for
+-- review became a match. Host: the machine on which the file lies, as a report says; empty where
+-- it is this one.
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   path BLOB, version TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
@@ -41,7 +43,8 @@ CREATE TABLE cases (
   categories TEXT NOT NULL DEFAULT '', claimed TEXT NOT NULL DEFAULT '',
   customer TEXT NOT NULL DEFAULT '', sha256 BLOB, etag TEXT NOT NULL DEFAULT '',
   uid INTEGER, device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
-  found INTEGER NOT NULL, seen INTEGER NOT NULL, noticed INTEGER, stated INTEGER,
+  found INTEGER NOT NULL, seen INTEGER NOT NULL, began INTEGER,
+  noticed INTEGER, stated INTEGER,
   told INTEGER, removed INTEGER, how TEXT NOT NULL DEFAULT '',
   closed INTEGER, why TEXT NOT NULL DEFAULT '', disputed INTEGER, dispute TEXT NOT NULL DEFAULT '',
   previous INTEGER, pruned INTEGER
@@ -83,6 +86,7 @@ CREATE TABLE custody (
 ) WITHOUT ROWID;
 CREATE INDEX custody_at ON custody (at);
 CREATE INDEX custody_item ON custody (item);
+CREATE INDEX custody_case ON custody (id);
 CREATE INDEX custody_loose ON custody (path) WHERE id IS NULL;
 
 -- Notices of others, a row for each file that one is about. Notice: digest of it alone, so that it counts

@@ -39,7 +39,8 @@ def sync(ledger: Ledger, state: Path) -> Synced:
         OutputError: the ledger can't be written.
     """
     new, troubles = 0, []
-    for follow in (_follow_state, _follow_custody):
+    # The quarantine first: what it has put back is no new finding of the sweep that met it there.
+    for follow in (_follow_custody, _follow_state):
         try:
             new += follow(ledger, state)
         except LedgerError:

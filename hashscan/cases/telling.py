@@ -14,7 +14,7 @@ from hashscan.reports.csv import cell
 from hashscan.reports.records import path_fields
 from hashscan.scan.state.moments import moment
 
-_TIMES = ("found", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
+_TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
 COLUMNS = (
     "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
     "noticed", "told", "disputed", "removed", "how", "closed", "why", "dispute", "hours", "because",

@@ -25,7 +25,7 @@ from hashscan.settings.pictures import DecodingLimits
 
 if TYPE_CHECKING:
     from hashscan.model import PolicyRule
-    from hashscan.reports.base import Record
+    from hashscan.reports.record_lines import Record
     from hashscan.scan.summary import Summary
     from hashscan.scan.worker import Worker
 

@@ -27,7 +27,7 @@ from hashscan.settings.pictures import DecodingLimits
 
 if TYPE_CHECKING:
     from hashscan.model import CustomerRule
-    from hashscan.reports.base import Record
+    from hashscan.reports.record_lines import Record
     from hashscan.scan.state.asking import Near, Sought
     from hashscan.scan.state.reading import StateReader
 

@@ -15,7 +15,7 @@ from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.screen import ROWS_SHOWN, human_bytes
 from hashscan.errors import EXIT_CLEAN, EXIT_MEANINGS
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 
 if TYPE_CHECKING:
     from rich.console import Console

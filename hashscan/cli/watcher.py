@@ -16,7 +16,7 @@ from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_ter
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import is_accusing
 from hashscan.scan.observer import Observer, Run
 from hashscan.scan.pause import pause

@@ -12,8 +12,8 @@ from urllib.parse import quote_from_bytes
 
 from hashscan.errors import UsageError
 from hashscan.model import ALGORITHMS, TEST_CATEGORY, Verdict
-from hashscan.reports.base import Record
 from hashscan.reports.names import path_bytes
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 CLASSES = ("A1", "A2", "baseline", "B1", "B2")

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
-if TYPE_CHECKING:
-    from hashscan.reports.report import Report
-
-Record = Mapping[str, Any]
-"""One line of the record: JSON values by key, always with `type` and `schema`."""
+from hashscan.reports.report import Report
 
 
 class ReportFormat(ABC):

@@ -10,13 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.base import ReportFormat
 from hashscan.reports.page.advice import exit_words, headline, lists_of, shortcomings, steps
 from hashscan.reports.page.frame import Page
 from hashscan.reports.page.kept_rows import KeptRows
 from hashscan.reports.page.rows import KINDS, path_of, row_of, table, text, whole
 from hashscan.reports.page.tally import Tally, verdicts_of
 from hashscan.reports.page.words import bytes_words, duration, moment, number
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 _PLAIN = 200

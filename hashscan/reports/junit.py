@@ -8,8 +8,9 @@ from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
 from hashscan.model import Verdict
-from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.base import ReportFormat
 from hashscan.reports.names import path_bytes, printable, whole_path
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 from hashscan.reports.telling import (
     CHANGED,

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import Verdict
-from hashscan.reports.base import Record, ReportFormat
+from hashscan.reports.base import ReportFormat
 from hashscan.reports.names import printable, shortened, whole_path
 from hashscan.reports.overview import Overview, overview
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 from hashscan.reports.telling import (
     STANDING,

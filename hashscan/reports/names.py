@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 
 
 def path_bytes(record: Record) -> bytes:

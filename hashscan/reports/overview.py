@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 from hashscan.reports.telling import ACCUSING, STANDING, TYPES, deciding_match, verdict_of
 

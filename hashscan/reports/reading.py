@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import SCHEMA
 
 _LONGEST = 16 << 20

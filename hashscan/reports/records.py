@@ -24,7 +24,7 @@ from hashscan.model import (
     Shard,
     Verdict,
 )
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 
 SCHEMA = 1
 """Raised whenever a reader of the older schema could misunderstand the newer."""

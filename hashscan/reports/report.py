@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hashscan.errors import UsageError
 from hashscan.model import Reporter
-from hashscan.reports.base import Record
 from hashscan.reports.reading import last_record, read_report
+from hashscan.reports.record_lines import Record
 from hashscan.reports.shapes import require_shape
 
 

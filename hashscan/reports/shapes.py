@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 
 _FIELDS: dict[str, type] = {
     **dict.fromkeys(

@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import BinaryIO
 
 from hashscan.errors import LockedError, OutputError
-from hashscan.reports.base import Record
 from hashscan.reports.destinations import require_destination
-from hashscan.reports.record_lines import RecordLines
+from hashscan.reports.record_lines import Record, RecordLines
 from hashscan.reports.records import is_accusing
 
 PARTIAL = ".partial"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hashscan.model import KNOWN_GOOD_CATEGORY, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 STANDING = "standing"

@@ -17,7 +17,7 @@ from hashscan.model import (
     Match,
     Verdict,
 )
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.baseline import Key, key_of, read_baseline
 from hashscan.scan.summary import FailOn, Summary

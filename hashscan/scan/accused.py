@@ -13,7 +13,7 @@ from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request, is_url
 from hashscan.quarantine.items import path_of
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.breaker import Breaker, Owner, owner_of
 from hashscan.scan.understood import understood
 from hashscan.settings.acting import BreakerLimits

@@ -8,7 +8,7 @@ from typing import Any
 
 from hashscan.model import Action, Verdict
 from hashscan.quarantine.backing import SILENCED, accuses
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.settings.acting import BreakerLimits
 
 Key = tuple[str, str]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from hashscan.errors import UsageError
 from hashscan.model import CustomerRule
-from hashscan.reports.base import Record
 from hashscan.reports.names import path_bytes
+from hashscan.reports.record_lines import Record
 from hashscan.scan.named_paths import NamedPath, compile_named, parts_of
 
 PART = "customer"

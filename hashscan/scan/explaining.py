@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hashscan.model import Reporter, SiteRule
-from hashscan.reports.base import Record
 from hashscan.reports.names import path_bytes
+from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Context
 from hashscan.scan.sites import Sites
 from hashscan.scan.state.digests import KnownDigests

@@ -11,7 +11,7 @@ from typing import Any
 
 from hashscan.model import ListInfo, PolicyRule
 from hashscan.quarantine.backing import weak_list
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.policy import Policy
 from hashscan.scan.put_back import read_put_back
 from hashscan.settings.acting import NO_RULES, PolicySettings

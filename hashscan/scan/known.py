@@ -15,7 +15,7 @@ from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
 from hashscan.quarantine.alarm import alarm
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import known_record, sweep_record
 from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields

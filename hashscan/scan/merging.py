@@ -14,7 +14,7 @@ from typing import Any
 
 from hashscan import __version__
 from hashscan.model import ListInfo, TrustState
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import SCHEMA, summary_record
 from hashscan.reports.sink import ReportSink
 from hashscan.scan.same_sweep import long_apart, require_same_sweep, shown_other_files

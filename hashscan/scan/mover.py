@@ -24,7 +24,7 @@ from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import path_fields
 from hashscan.settings.acting import NO_RULES, PolicySettings, QuarantineSettings
 

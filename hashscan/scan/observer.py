@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.summary import Summary
 
 

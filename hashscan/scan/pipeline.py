@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import folder_record, lost_record, result_record, silent_change_record
 from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
 from hashscan.scan.customers import NO_CUSTOMERS, Customers

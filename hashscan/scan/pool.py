@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.answers import Answers
 from hashscan.scan.background import follow
 from hashscan.scan.forkserver import warm_up

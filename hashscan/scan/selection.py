@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.settings.sweep import SweepSettings
 from hashscan.sources.patterns import Patterns
 

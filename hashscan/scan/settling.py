@@ -10,7 +10,7 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import is_accusing
 from hashscan.scan.breaker import Breaker, owner_of
 from hashscan.settings.acting import BreakerLimits

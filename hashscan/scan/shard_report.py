@@ -11,8 +11,8 @@ from typing import Any
 from hashscan.errors import UsageError
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
-from hashscan.reports.base import Record
 from hashscan.reports.reading import read_report
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.summary import Summary
 from hashscan.scan.values import WrongValueError, array, flag, moment, number, table, text

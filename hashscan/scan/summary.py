@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
 from hashscan.model import FileResult, FolderReason, ListInfo, Reason, SandboxLevel, TrustState, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.values import number, table
 from hashscan.sources.base import Passed
 

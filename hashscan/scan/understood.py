@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import UsageError
-from hashscan.reports.base import Record
 from hashscan.reports.reading import read_report
+from hashscan.reports.record_lines import Record
 from hashscan.scan.values import WrongValueError, array, table, text
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

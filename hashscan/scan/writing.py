@@ -12,9 +12,9 @@ from types import TracebackType
 from hashscan.errors import HashscanError, OutputError, UsageError
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
-from hashscan.reports.base import Record
 from hashscan.reports.conversion import convert
 from hashscan.reports.destinations import require_destination
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import summary_record
 from hashscan.reports.report import BARE, Context, Report, speaker
 from hashscan.reports.sink import ReportSink

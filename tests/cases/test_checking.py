@@ -21,7 +21,7 @@ def case_of(path: bytes | None, content: bytes | None = b"bad", **more: object) 
     sha256 = None if content is None else hashlib.sha256(content).digest()
     case = Case(
         1, path, "", "", "", "match", "", ("A1",), "", sha256,
-        "", None, None, None, None, None, None, 1, 1, None, None, None, None, "", None, "", None, "", None,
+        "", None, None, None, None, None, None, 1, 1, 1, None, None, None, None, "", None, "", None, "", None,
     )  # fmt: skip
     return replace(case, **more)  # type: ignore[arg-type]
 

@@ -104,6 +104,26 @@ def test_what_is_moved_is_removed_then_and_open_again_once_it_is_restored(world:
     assert case.open, "what is back by our own hand is no other case"
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_was_missed_while_it_was_in_quarantine_goes_on_when_it_is_back(world: World, ends: bool) -> None:
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    item = world.move(A)
+    world.wait(60)
+    world.sweep({}, [A], ends=ends)
+    assert [case.how for case in cases(world)] == ["quarantined"]
+    world.wait(60)
+    world.restore(item)
+    world.wait(60)
+    world.sweep({A: result(b"1")})
+    (case,) = cases(world)
+    assert case.open
+    world.wait(60)
+    world.sweep({}, [A])
+    (case,) = cases(world)
+    assert (case.how, case.removed) == ("gone", BEGIN + 300)
+
+
 def test_an_object_is_found_without_a_version_and_moved_with_one(world: World) -> None:
     world.sweep({b"s3://bucket/key": result(b"1")})
     world.wait(60)
@@ -180,7 +200,8 @@ def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) ->
     assert held.state == "closed"
     world.sweep({A: result(b"1")})
     (match,) = cases(world)
-    assert (match.open, match.verdict, match.due) == (True, "match", BEGIN + DAY)
+    assert (match.open, match.verdict, match.found) == (True, "match", BEGIN)
+    assert (match.began, match.due) == (BEGIN + 60, BEGIN + 60 + DAY), "nobody had to act before"
 
 
 def test_what_a_running_sweep_has_found_waits_for_its_end(world: World) -> None:
@@ -386,8 +407,10 @@ class Model:
                     self.cases.append(case)
                 case["seen"] = now
                 self.remembered.add(path)
-            elif case is not None and not case["removed"] and path in self.remembered:
-                case |= {"removed": now, "how": "gone"}
+            elif path in self.remembered:
+                self.remembered.remove(path)
+                if case is not None and not case["removed"]:
+                    case |= {"removed": now, "how": "gone"}
 
     def told(self) -> list[tuple[object, ...]]:
         keys = ("path", "found", "told", "removed", "how", "closed")

@@ -13,7 +13,7 @@ JANUARY = 1_798_761_600
 def removed(hours: float, at: int = JANUARY, *, allowed: float | None = 24.0) -> Case:
     found = at - int(hours * 3600)
     due = None if allowed is None else found + int(allowed * 3600)
-    return replace(case_of(b"/x"), found=found, removed=at, due=due)
+    return replace(case_of(b"/x"), found=found, began=found, removed=at, due=due)
 
 
 def test_median_and_ninetieth_by_the_month_of_removal() -> None:

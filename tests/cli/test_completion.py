@@ -129,11 +129,12 @@ class Terminal:
     """A shell at which somebody types."""
 
     def __init__(self, command: list[str], environ: dict[str, str], cwd: Path) -> None:
-        pid, self._descriptor = pty.fork()
-        if pid == 0:
-            os.chdir(cwd)
-            os.execvpe(command[0], command, environ)
-        self._pid = pid
+        self._descriptor, slave = pty.openpty()
+        # Not by a fork of our own, which threads of this process might not survive.
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave, env=environ, cwd=cwd
+        )
+        os.close(slave)
         self._seen = ""
 
     def type(self, text: str) -> None:
@@ -148,8 +149,8 @@ class Terminal:
         self._seen = re.split(pattern, self._seen, maxsplit=1)[-1]
 
     def close(self) -> None:
-        os.kill(self._pid, 9)
-        os.waitpid(self._pid, 0)
+        self._process.kill()
+        self._process.wait()
         os.close(self._descriptor)
 
 

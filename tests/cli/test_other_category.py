@@ -43,6 +43,10 @@ LEFT_OUT = {
     "--customer": "it says whose files are",
     "--site": "it says where files are seen",
     "--reporter": "it says who reports",
+    "--baseline": "it says what is accepted",
+    "--notify": "it says who is told",
+    "--exec": "it says who is told",
+    "--category-deadline": "it says by when somebody must act",
 }
 MOVE_ALL = '[[policy]]\naction = "quarantine"\n'
 
@@ -87,6 +91,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--shard": ["1/1"],
         "--reread": ["100%"],
         "--policy": [str(folder / "policy.toml")],
+        "--metrics": [str(folder / "hashscan.prom")],
     }
     if option.opts[0] in particular:
         return particular[option.opts[0]]
@@ -171,6 +176,8 @@ def test_nothing_moves_it(run: Run, tmp_path: Path, upload: Path) -> None:
 def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above."""
     assert set(COMMANDS) - set(SWEEPING) - {"completion", "manual"} == {
+        "alarms",
+        "cases",
         "config",
         "customers",
         "hash",
@@ -181,6 +188,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
         "report",
         "selftest",
         "state",
+        "stats",
         "worker",
     }
 

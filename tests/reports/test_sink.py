@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import LockedError, OutputError
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.sink import ReportSink
 
 WRITE = """
 import sys, pathlib
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.sink import ReportSink
 sink = ReportSink(pathlib.Path(sys.argv[1]))
 sink.write({"type": "sweep", "schema": 1})

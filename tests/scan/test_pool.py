@@ -12,7 +12,7 @@ import pytest
 from hashscan.errors import SandboxError, WorkersError
 from hashscan.lists.store import ListStore
 from hashscan.model import Batch, Entry, Reason, SandboxLevel, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.answers import Answers
 from hashscan.scan.pipeline import Sweep

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.settling import Settlement
 from hashscan.settings.acting import BreakerLimits
 from tests.scan.test_breaker import MATCH, finding

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import HashscanError, UsageError
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.sink import ReportSink
 from hashscan.scan.merging import Merged, merge_reports
 from tests.scan.made_reports import clean, many_findings

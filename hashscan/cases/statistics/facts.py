@@ -40,7 +40,7 @@ class CaseFact:
     """A case."""
 
     begun: int
-    """When the file was found, or the notice was received."""
+    """When the file was found, the notice was received, or what was held or for review became a match."""
     found: Found | None
     """None where only a notice tells of it."""
     lists: frozenset[str]

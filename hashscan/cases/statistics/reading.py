@@ -90,15 +90,16 @@ def _outcome(code: int | None, whole: bool) -> Outcome:
 
 def _cases(ledger: Ledger) -> Iterator[CaseFact]:
     query = (
-        "SELECT found, verdict, (SELECT json_group_array(DISTINCT list) FROM matches WHERE id=cases.id), "  # noqa: S608
+        "SELECT coalesce(began, found), verdict, "  # noqa: S608
+        "(SELECT json_group_array(DISTINCT list) FROM matches WHERE id=cases.id), "
         f"categories, {DUE}, removed, closed FROM cases"
     )
-    for found, verdict, lists, categories, due, removed, closed in ledger.rows(query):
+    for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
         what = None
         with suppress(ValueError):
             what = Found(verdict)
         yield CaseFact(
-            found, what, frozenset(json.loads(lists)), frozenset(categories.split()), due, removed, closed
+            began, what, frozenset(json.loads(lists)), frozenset(categories.split()), due, removed, closed
         )
 
 

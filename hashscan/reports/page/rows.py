@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
 from hashscan.reports.page.words import bytes_words, number
+from hashscan.reports.record_lines import Record
 from hashscan.reports.telling import deciding_match
 
 KINDS = {

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hashscan.model import Verdict
-from hashscan.reports.base import Record
 from hashscan.reports.page.rows import Row, table, whole
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 
 _DISTINCT = 100_000

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, UnreachableError
 from hashscan.model import Batch, BatchResult, ListInfo, TrustState
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.scan.cluster.dask import require_dask, security_of
 from hashscan.scan.cluster.messages import Job, WantedList
 from hashscan.scan.cluster.work import work_of

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 
 
 def begin_account(database: sqlite3.Connection, sweep: int, begun: Record) -> None:

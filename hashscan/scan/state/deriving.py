@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.model import FileResult, Item
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.rules import Subject

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from hashscan.reports.base import Record
 from hashscan.reports.names import path_bytes
+from hashscan.reports.record_lines import Record
 from hashscan.scan.state.asking import load
 from hashscan.scan.state.listings import wrapped
 from hashscan.scan.state.reading import NothingKnownError, StateReader

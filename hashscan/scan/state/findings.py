@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from hashscan.model import Action, FileResult, FileStat, Verdict
 from hashscan.quarantine.items import path_of
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS, match_fields, standing_record
 from hashscan.scan.breaker import is_still_held
 from hashscan.scan.state.listings import wrapped

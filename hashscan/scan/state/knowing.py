@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.model import FileResult, FileStat, Item, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.matcher import Matcher

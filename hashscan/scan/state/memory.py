@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.accounts import begin_account, conclude_account

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.scan.cluster.sweeping import command, sweep
-from tests.scan.nodes import Cluster, records_of
+from tests.scan.nodes import Cluster, records_of, until
 
 pytest.importorskip("distributed")
 
@@ -33,8 +33,10 @@ def test_the_node_of_a_busy_machine_waits(here: Cluster, pictures: tuple[Path, P
     node.wait_for("are ready at")
     report = tmp_path / "r.jsonl"
     begun = subprocess.Popen(command(state, folder, report, *here.options), stderr=subprocess.DEVNULL)
+    partial = report.with_name(report.name + ".partial")
+    until(lambda: partial.exists() and partial.stat().st_size > 0)
     with pytest.raises(subprocess.TimeoutExpired):
-        begun.wait(6)
+        begun.wait(4)
     begun.terminate()
     assert begun.wait(30) == 143
     assert records_of(report)[-1]["files"] == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hashscan.errors import OutputError
 from hashscan.model import Digest, FileResult, FileStat, Item, Verdict
-from hashscan.reports.base import Record
+from hashscan.reports.record_lines import Record
 from hashscan.reports.records import result_record
 from hashscan.scan.state.contents import Contents
 from hashscan.scan.state.database import open_database

@@ -46,7 +46,7 @@ def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str,
                 "SELECT told, disputed, closed, removed, path, version FROM cases WHERE id=?", (number,)
             ).fetchone()
             if row is None:
-                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --all`.")
+                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
             told, disputed, closed, removed, path, version = row
             if kind == REOPENED:
                 if closed is None and disputed is None:

@@ -35,10 +35,11 @@ class KnownCase(NamedTuple):
     removed: int | None
     how: str
     closed: int | None
+    sha256: bytes | None
 
 
 _WORDS = ("list", "entry", "algorithm", "variant", "category")
-CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed FROM cases"
+CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256 FROM cases"
 
 _SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
 """Where versions are not swept, a finding names none, and its quarantine does."""
@@ -52,28 +53,40 @@ class Book:
         self.begun = 0
         """Cases that are new."""
 
-    def take_finding(self, state: str, found: Found) -> None:
+    def take_finding(self, state: str, found: Found, host: str = "") -> None:
         """Follow a finding; the findings of one path must come in the order in which they were.
 
         Args:
             state: identity of the state that tells of it.
             found: all that it tells.
+            host: the machine on which the file lies; empty where it is this one, or an object.
         """
         row = self._one(
             f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=?", state, found.number
         )
         case = None if row is None else KnownCase(*row)
         if case is None:
-            case = self._adoptable(state, found) or self._begin_finding(found, found.first)
+            case = self._adoptable(state, found) or self._begin_finding(found, found.first, host)
             self._database.execute("INSERT INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id))
         elif case.removed is not None and found.last > case.removed and found.gone is None:
             # It was taken away, and was there again before any sweep has missed it.
             self.note(case.id, found.last, "back")
-            case = self._open_of(found.path, found.version) or self._begin_finding(found, found.last)
-            self._database.execute(
-                "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
-            )
+            case = self._go_on(state, found, host)
+        elif _is_closed_for_another(case, found):
+            self.remove(case.id, found.last, CHANGED)
+            case = self._go_on(state, found, host)
+        if not host or case.verdict == "notice":
+            # What this machine has seen itself lies on it, whoever else tells of such a path.
+            self._database.execute("UPDATE cases SET host=?1 WHERE id=?2 AND host<>?1", (host, case.id))
         self._follow(case, found)
+
+    def _go_on(self, state: str, found: Found, host: str) -> KnownCase:
+        """Let a finding go on as another case than the one that it was."""
+        case = self._open_of(found.path, found.version) or self._begin_finding(found, found.last, host)
+        self._database.execute(
+            "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
+        )
+        return case
 
     def _adoptable(self, state: str, found: Found) -> KnownCase | None:
         """The case that an unknown finding goes on with: the state was lost, or a notice came first."""
@@ -88,9 +101,10 @@ class Book:
         )  # fmt: skip
         return None if row is None else KnownCase(*row)
 
-    def _begin_finding(self, found: Found, at: int) -> KnownCase:
-        place = Place(found.path, found.version)
-        return self._begin(place, found.verdict, at, "found", words=found.verdict)
+    def _begin_finding(self, found: Found, at: int, host: str) -> KnownCase:
+        case = self._begin(Place(found.path, found.version), found.verdict, at, "found", words=found.verdict)
+        self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, case.id))
+        return case
 
     def _begin(
         self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = ""
@@ -279,6 +293,17 @@ class Book:
 
     def _one(self, query: str, *parameters: object) -> Any:
         return self._database.execute(query, parameters).fetchone()
+
+
+def _is_closed_for_another(case: KnownCase, found: Found) -> bool:
+    """Whether a person has closed a case of another content than is there now."""
+    return (
+        case.closed is not None
+        and case.removed is None
+        and found.gone is None
+        and None not in (case.sha256, found.sha256)
+        and case.sha256 != found.sha256
+    )
 
 
 def categories_of(matches: list[Any]) -> str:

@@ -62,6 +62,8 @@ class Checker:
             return Look(case, Presence.UNKNOWN, "nobody knows where it lies")
         if not case.path.startswith(b"/"):
             return self._look_at_object(case, case.path)
+        if case.host:
+            return Look(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report will tell")
         if b"\0" in case.path or not {b"", b".", b".."}.isdisjoint(case.path[1:].split(b"/")):
             return Look(case, Presence.UNKNOWN, Reason.NO_NAME.value)
         try:

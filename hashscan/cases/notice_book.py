@@ -15,7 +15,9 @@ class Said:
     """One notice, as it counts."""
 
     digest: bytes
-    """Of the notice itself."""
+    """Of the notice and the path."""
+    notice: bytes
+    """Digest of the notice alone."""
     received: int
     imported: int
     """When; seconds since 1970."""
@@ -45,9 +47,9 @@ class NoticeBook(Book):
             place, NOTICE, said.received, "noticed", said.sender
         )
         self._database.execute(
-            "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (said.digest, case.id, said.received, said.imported, said.sender, said.reference, place.url,
-             said.stated),
+            "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (said.digest, said.notice, case.id, said.received, said.imported, said.sender, said.reference,
+             place.url, said.stated),
         )  # fmt: skip
         self._database.execute(
             "UPDATE cases SET found=min(found, ?1), "

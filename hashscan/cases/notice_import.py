@@ -92,6 +92,7 @@ def _take(
             place,
             Said(
                 digest=hashlib.sha256(notice.key.encode() + b"\0" + (place.path or b"")).digest(),
+                notice=hashlib.sha256(notice.key.encode()).digest(),
                 received=now if notice.received is None else min(now, int(notice.received.timestamp())),
                 imported=now,
                 sender=notice.sender,

@@ -38,8 +38,8 @@ def prune(ledger: Ledger, before: int, now: int) -> int:
         ):
             database.execute(statement)
         return database.execute(
-            "UPDATE cases SET path=NULL, version='', url='', because='', customer='', sha256=NULL, etag='', "
-            "uid=NULL, device=NULL, inode=NULL, size=NULL, mtime=NULL, ctime=NULL, why='', dispute='', "
-            "pruned=? WHERE id IN old",
+            "UPDATE cases SET path=NULL, version='', host='', url='', because='', customer='', sha256=NULL, "
+            "etag='', uid=NULL, device=NULL, inode=NULL, size=NULL, mtime=NULL, ctime=NULL, why='', "
+            "dispute='', pruned=? WHERE id IN old",
             (now,),
         ).rowcount

@@ -22,6 +22,8 @@ class Case:
     path: bytes | None
     """Of the file, or an object's URL; None where none is known."""
     version: str
+    host: str
+    """The machine on which the file lies; empty where it is this one."""
     url: str
     """By which a notice names it."""
     verdict: str
@@ -144,7 +146,7 @@ class Entry:
 
 
 _CASE = (
-    "SELECT id, path, version, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
+    "SELECT id, path, version, host, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
     "sha256, etag, uid, device, "
     f"inode, size, mtime, ctime, found, seen, coalesce(began, found), noticed, {DUE}, told, removed, how, "
     "closed, why, disputed, dispute, previous FROM cases"
@@ -193,7 +195,7 @@ class Queries:
     def _cases(self, where: str, *parameters: object) -> Iterator[Case]:
         for row in self._ledger.rows(f"{_CASE} {where}", *parameters):
             values = list(row)
-            values[6] = tuple(sorted(set(values[6].split())))
+            values[7] = tuple(sorted(set(values[7].split())))
             yield Case(*values)
 
     def entries(self, case: int) -> list[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hashscan.cases.book import Book
 from hashscan.cases.ledger import Ledger
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
-from hashscan.reports.reading import read_report
+from hashscan.reports.reading import last_record, read_report
 from hashscan.reports.record_lines import Record
 from hashscan.reports.shapes import require_shape
 from hashscan.scan.state.findings import GONE
@@ -69,11 +70,10 @@ def _import(database: sqlite3.Connection, path: Path) -> Imported:
     records = _records(path)
     sweep = next(records)
     parts = [part["uuid"] for part in sweep.get("merged", {}).get("from", [])]
-    names = [sweep["uuid"], *parts]
-    if database.execute("SELECT 1 FROM sweeps WHERE uuid=?", (names[0],)).fetchone():
+    if _is_known(database, sweep["uuid"], path):
         return Imported(0, 0, 0, known=True)
     started = _seconds(sweep["started"])
-    scope = _scope(sweep)
+    scope, host = _scope(sweep), _host(sweep)
     book = Book(database)
     findings = 0
     summary: Record | None = None
@@ -85,7 +85,8 @@ def _import(database: sqlite3.Connection, path: Path) -> Imported:
         elif record["type"] == "finding" and record["verdict"] in _FINDINGS:
             findings += 1
             found = _found(record, started)
-            book.take_finding(f"{scope}/{_name(found.path, found.version)}", found)
+            there = host if found.path.startswith(b"/") else ""
+            book.take_finding(f"{scope}/{_name(found.path, found.version)}", found, there)
         elif record["type"] in _UNCHECKED:
             database.execute(
                 "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND removed IS NULL",
@@ -94,8 +95,11 @@ def _import(database: sqlite3.Connection, path: Path) -> Imported:
     removed = 0
     if summary is not None and summary["incomplete"] == [] and _sees_all(sweep):
         removed = _end_unmet(database, book, scope, started, _seconds(summary["ended"]))
-    # What all parts have counted is in the sum.
+    # What all parts have counted is in the sum, whichever comes first.
     database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
+    database.executemany(
+        "INSERT OR IGNORE INTO followed VALUES (?, 0, '')", [(_part(name),) for name in parts]
+    )
     _put_sweep(database, sweep, summary, started)
     return Imported(findings, book.begun, removed)
 
@@ -111,6 +115,28 @@ def _records(path: Path) -> Iterator[Record]:
         if record["type"] in {"sweep", "summary"}:
             require_shape(record)
         yield record
+
+
+def _is_known(database: sqlite3.Connection, uuid: str, path: Path) -> bool:
+    if database.execute("SELECT 1 FROM followed WHERE source=?", (_part(uuid),)).fetchone():
+        return True
+    row = database.execute("SELECT ended FROM sweeps WHERE uuid=?", (uuid,)).fetchone()
+    if row is None or row[0] is not None:
+        return row is not None
+    # What was taken over while the sweep was under way is not all of it.
+    last = last_record(path)
+    return last is None or last["type"] != "summary"
+
+
+def _part(uuid: str) -> str:
+    return f"part {uuid}"
+
+
+def _host(sweep: Record) -> str:
+    """The machine that has seen the files; empty where it is this one."""
+    parts = sweep.get("merged", {}).get("from", [])
+    hosts = [str(part.get("host", "")) for part in parts] or [str(sweep.get("host", ""))]
+    return "" if socket.gethostname() in hosts else hosts[0]
 
 
 def _scope(sweep: Record) -> str:
@@ -200,8 +226,8 @@ def _put_sweep(database: sqlite3.Connection, sweep: Record, summary: Record | No
     told: Record = summary or {}
     part = sweep.get("shard")
     database.execute(
-        "INSERT INTO sweeps (uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, "
-        "lists, targets, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO sweeps (uuid, known, shard, started, ended, exit_code, whole, files, bytes, "
+        "verdicts, lists, targets, incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             sweep["uuid"],
             int(bool(sweep.get("known"))),

@@ -11,7 +11,8 @@ FORMAT = 1
 
 SCHEMA = """
 -- How far the ledger has followed each state and each custody log: 'state IDENTITY' (the last sweep that was
--- taken over), 'log IDENTITY' (the last line, and the head of the log up to it).
+-- taken over), 'log IDENTITY' (the last line, and the head of the log up to it), 'part UUID' (a sweep that
+-- the report of several counts already).
 CREATE TABLE followed (
   source TEXT PRIMARY KEY, number INTEGER NOT NULL, head TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
@@ -33,10 +34,11 @@ CREATE INDEX sweeps_started ON sweeps (started);
 -- stated: the deadline that it names. How: in which way it was removed ('gone', 'changed', 'quarantined'),
 -- or 'cleared' where it is closed since no list accuses it any more. Previous: the case that the same path
 -- had before. Began: since when somebody must act, where that is not when it was found: what was held or for
--- review became a match.
+-- review became a match. Host: the machine on which the file lies, as a report says; empty where
+-- it is this one.
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  path BLOB, version TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
+  path BLOB, version TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
   verdict TEXT NOT NULL, because TEXT NOT NULL DEFAULT '',
   categories TEXT NOT NULL DEFAULT '', claimed TEXT NOT NULL DEFAULT '',
   customer TEXT NOT NULL DEFAULT '', sha256 BLOB, etag TEXT NOT NULL DEFAULT '',
@@ -87,9 +89,11 @@ CREATE INDEX custody_item ON custody (item);
 CREATE INDEX custody_case ON custody (id);
 CREATE INDEX custody_loose ON custody (path) WHERE id IS NULL;
 
--- Notices of others. Digest: of the notice itself, so that one that comes twice is known.
+-- Notices of others, a row for each file that one is about. Notice: digest of it alone, so that it counts
+-- once; digest: of it and the path, so that one that comes twice is known.
 CREATE TABLE notices (
-  digest BLOB PRIMARY KEY, id INTEGER NOT NULL, received INTEGER NOT NULL, imported INTEGER NOT NULL,
+  digest BLOB PRIMARY KEY, notice BLOB NOT NULL, id INTEGER NOT NULL,
+  received INTEGER NOT NULL, imported INTEGER NOT NULL,
   sender TEXT NOT NULL, reference TEXT NOT NULL, url TEXT NOT NULL, stated INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX notices_case ON notices (id);

@@ -31,7 +31,7 @@ def fields_of(case: Case, now: float) -> dict[str, Any]:
     fields: dict[str, Any] = {"case": case.id, "state": case.state, "verdict": case.verdict}
     if case.path is not None:
         fields |= path_fields(case.path)
-    for key in ("version", "url", "customer", "because", "how", "why", "dispute", "etag"):
+    for key in ("version", "host", "url", "customer", "because", "how", "why", "dispute", "etag"):
         if getattr(case, key):
             fields[key] = getattr(case, key)
     fields["categories"] = list(case.categories)

@@ -20,7 +20,7 @@ GONE, THERE, CHANGED, UNKNOWN = Presence.GONE, Presence.THERE, Presence.CHANGED,
 def case_of(path: bytes | None, content: bytes | None = b"bad", **more: object) -> Case:
     sha256 = None if content is None else hashlib.sha256(content).digest()
     case = Case(
-        1, path, "", "", "match", "", ("A1",), "", sha256,
+        1, path, "", "", "", "match", "", ("A1",), "", sha256,
         "", None, None, None, None, None, None, 1, 1, 1, None, None, None, None, "", None, "", None, "", None,
     )  # fmt: skip
     return replace(case, **more)  # type: ignore[arg-type]
@@ -137,3 +137,11 @@ def test_objects(monkeypatch: pytest.MonkeyPatch) -> None:
             assert missing.presence in {GONE, UNKNOWN}
         finally:
             checker.close()
+
+
+def test_a_file_on_another_machine_is_not_looked_for_on_this_one(file: Path) -> None:
+    case = replace(known(file), host="web7")
+    file.unlink()
+    assert look(replace(case, host="")) is GONE
+    found = Checker(SOURCES).look(case)
+    assert (found.presence, "web7" in found.words) == (UNKNOWN, True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,39 @@ def test_what_figures_are_made_of_is_as_sweeps_write_it(folder: Path, wrong: dic
     path.write_text("\n".join((*lines, json.dumps({**json.loads(last), **wrong}))) + "\n")
     with pytest.raises(UsageError):
         take(folder, path)
+
+
+def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
+    path = report(folder, 0, [finding("/www/a"), finding("/www/b")])
+    lines = path.read_text().splitlines(keepends=True)
+    partial = path.with_name("half")
+    partial.write_text("".join(lines[:2]))
+    assert take(folder, partial)[0] == Imported(1, 1, 0)
+    assert take(folder, partial)[0].known
+    came, cases = take(folder, path)
+    assert (came, len(cases)) == (Imported(2, 1, 0), 2)
+    assert take(folder, path)[0].known
+    with Ledger(folder / "state") as ledger:
+        (sweep,) = Queries(ledger, Clock(CaseSettings())).sweeps()
+    assert (sweep.ended, sweep.files) == (BEGIN + 60, 9)
+
+
+def test_a_shard_that_comes_after_its_sum_counts_no_more(folder: Path) -> None:
+    take(folder, report(folder, 9, [finding("/www/a")], merged={"from": [{"uuid": "u0", "host": "h"}]}))
+    came, _ = take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
+    assert came.known
+    with Ledger(folder / "state") as ledger:
+        assert [sweep.uuid for sweep in Queries(ledger, Clock(CaseSettings())).sweeps()] == ["u9"]
+
+
+def test_the_machine_is_known_on_which_a_file_lies(folder: Path) -> None:
+    here = socket.gethostname()
+    _, cases = take(folder, report(folder, 0, [finding("/www/a"), finding("s3://b/k")], host="web7"))
+    assert [case.host for case in cases] == ["web7", ""]
+    *_, case = take(folder, report(folder, 1, [finding("/www/b")], host=here))[1]
+    assert case.host == ""
+    parts = {"from": [{"uuid": "u8", "host": "web8"}, {"uuid": "u9", "host": here}]}
+    *_, case = take(folder, report(folder, 2, [finding("/www/c")], host="desk", merged=parts))[1]
+    assert case.host == ""
+    first, *_ = take(folder, report(folder, 3, [finding("/www/a")], host=here))[1]
+    assert first.host == "", "what was seen here is here"

@@ -171,8 +171,21 @@ def test_a_state_that_was_lost_makes_no_case_twice(world: World) -> None:
     again, closed = cases(world)
     assert (again.id, again.found, again.open) == (first.id, BEGIN, True)
     assert (closed.id, closed.state) == (second.id, "closed")
-    world.sweep({A: result(b"1"), B: result(b"9")})
+    world.sweep({A: result(b"9"), B: result(b"2")})
     assert len(cases(world)) == 2, "of the same state it is the same finding"
+
+
+def test_what_is_closed_covers_no_other_content(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    (case,) = cases(world)
+    with Ledger(world.state) as ledger:
+        act(ledger, [case.id], CLOSED, "a drawing", "root", BEGIN)
+    world.wait(60)
+    world.sweep({A: result(b"9")})
+    closed, found = cases(world)
+    assert (closed.removed, closed.how) == (BEGIN + 60, "changed")
+    assert (found.open, found.found, found.previous) == (True, BEGIN + 60, closed.id)
+    assert found.sha256 == result(b"9").digests[0].value
 
 
 def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) -> None:

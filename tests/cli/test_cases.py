@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import signal
 import subprocess
 import time
@@ -165,6 +166,7 @@ def test_an_address_gets_its_path_once_a_table_knows_it(call: Run, world: World,
     merged = call("cases", "show", "--format", "json", 3).lines[0]
     assert (merged["state"], merged["why"]) == ("closed", "goes on as case 1")
     assert "2 known already" in call("cases", "import", notices, "--site", site).err
+    assert json.loads(call("stats", "--format", "json").out)["totals"]["notices"] == 2
 
 
 def test_a_notice_about_what_is_closed_is_another_case(call: Run, world: World, tmp_path: Path) -> None:

@@ -110,4 +110,5 @@ def _custody(ledger: Ledger) -> Iterator[CustodyFact]:
 
 
 def _notices(ledger: Ledger) -> Iterator[int]:
-    return (received for (received,) in ledger.rows("SELECT received FROM notices"))
+    query = "SELECT min(received) FROM notices GROUP BY notice"
+    return (received for (received,) in ledger.rows(query))

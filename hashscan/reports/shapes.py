@@ -152,5 +152,5 @@ def _require_values(fields: Any, shape: type) -> None:
 
 
 def _require_value(value: Any, shape: type, words: str) -> None:
-    if type(value) is not shape or (shape is int and not -_LARGEST < value < _LARGEST):
+    if (isinstance(value, int) and abs(value) > _LARGEST) or type(value) is not shape:
         raise ValueError(words)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -195,15 +197,22 @@ def _samples(path: Path) -> dict[tuple[str, str], float]:
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LARGEST).decode("utf-8")
+        # Whoever may write there may have put a FIFO in its place, or a link to a device.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            return {}
+        raise
+    try:
+        data = os.read(descriptor, _LARGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
+    try:
         return {
             (sample.name, sample.labels.get("verdict", "")): sample.value
-            for family in text_string_to_metric_families(text)
+            for family in text_string_to_metric_families(data.decode("utf-8"))
             for sample in family.samples
             if math.isfinite(sample.value)
         }
-    except FileNotFoundError:
-        return {}
     except (ValueError, KeyError, IndexError):  # Whatever it is, it is replaced.
         return {}

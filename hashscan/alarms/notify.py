@@ -17,6 +17,7 @@ _PIECES = re.compile(r"[^/:@?&=#,+;\s]+")
 _SHORT = 2
 """Pieces of a URL up to so many characters are no secret."""
 _LOOK_SECONDS = 30
+_WORDS = 300
 _TYPES = {"alert": "failure", "crit": "failure", "err": "failure", "warning": "warning", "info": "success"}
 """Apprise's words for how grave it is."""
 
@@ -75,8 +76,9 @@ class Notify(Channel):
             raise DeliveryError(f"Apprise can't be started: {error.strerror}") from error
 
     def _because(self, ended: Ended) -> str:
-        words = " ".join(ended.words.split())[-300:]
-        return f": {hidden(words, self._secrets)}" if words else ""
+        # Cut afterwards: half a secret would not be known for one.
+        words = hidden(" ".join(ended.words.split()), self._secrets)[-_WORDS:]
+        return f": {words}" if words else ""
 
 
 def secrets_of(url: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import socket
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Verdict
 from hashscan.reports.reading import last_record, read_report
 from hashscan.reports.record_lines import Record
+from hashscan.reports.shapes import require_shape
 from hashscan.scan.state.findings import GONE
 from hashscan.scan.state.history import Found
 from hashscan.scan.state.listings import wrapped
@@ -66,7 +67,7 @@ def import_report(ledger: Ledger, path: Path) -> Imported:
 
 
 def _import(database: sqlite3.Connection, path: Path) -> Imported:
-    records = iter(read_report(path))
+    records = _records(path)
     sweep = next(records)
     parts = [part["uuid"] for part in sweep.get("merged", {}).get("from", [])]
     if _is_known(database, sweep["uuid"], path):
@@ -101,6 +102,19 @@ def _import(database: sqlite3.Connection, path: Path) -> Imported:
     )
     _put_sweep(database, sweep, summary, started)
     return Imported(findings, book.begun, removed)
+
+
+def _records(path: Path) -> Iterator[Record]:
+    """The records of a report.
+
+    Raises:
+        ValueError: what it says of the whole sweep, which figures are made of for good, is not as sweeps
+            write it.
+    """
+    for record in read_report(path):
+        if record["type"] in {"sweep", "summary"}:
+            require_shape(record)
+        yield record
 
 
 def _is_known(database: sqlite3.Connection, uuid: str, path: Path) -> bool:

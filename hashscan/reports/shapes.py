@@ -45,9 +45,20 @@ _MATCH: dict[str, type] = {
     **dict.fromkeys(("distance", "threshold"), int),
     "excepted": dict,
 }
-_LISTED: dict[str, type] = {"name": str, "state": str, "version": int, "entries": int, "problem": str}
+_LISTED: dict[str, type] = {
+    "name": str,
+    "state": str,
+    "version": int,
+    "entries": int,
+    "problem": str,
+    "expires": str,
+}
 _ACCEPTED: dict[str, type] = {"reason": str, "until": str}
 _PICTURE: dict[str, type] = {"format": str, "width": int, "height": int}
+
+_MOVED: dict[str, type] = dict.fromkeys(("outcome", "item", "detail"), str)
+_LARGEST = 1 << 96
+"""No count, size or time of ours goes beyond; of larger numbers no fraction can be had."""
 
 _WITHOUT_PATH = frozenset({"sweep", "summary"})
 _VERDICTS = frozenset(verdict.value for verdict in Verdict)
@@ -89,6 +100,11 @@ def require_shape(record: Record) -> None:
         _require_each(record["targets"], _FIELDS)
     if "picture" in record:
         _require_all(record["picture"], _PICTURE)
+    if "quarantine" in record:
+        _require(record["quarantine"], _MOVED)
+    seconds = record.get("seconds", 0)
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or abs(seconds) > _LARGEST:
+        raise ValueError("its seconds are none")
     if "digests" in record:
         _require_values(record["digests"], str)
     if "verdicts" in record:
@@ -112,8 +128,8 @@ def _require(fields: Any, shapes: dict[str, type]) -> None:
         raise ValueError("an object is none")
     for key, value in fields.items():
         shape = shapes.get(key)
-        if shape is not None and type(value) is not shape:
-            raise ValueError(f"its {key} is none")
+        if shape is not None:
+            _require_value(value, shape, f"its {key} is none")
 
 
 def _require_each(rows: Any, shapes: dict[str, type]) -> None:
@@ -132,5 +148,9 @@ def _require_values(fields: Any, shape: type) -> None:
     if type(fields) is not dict:
         raise ValueError("an object is none")
     for value in fields.values():
-        if type(value) is not shape:
-            raise ValueError("a value is none")
+        _require_value(value, shape, "a value is none")
+
+
+def _require_value(value: Any, shape: type, words: str) -> None:
+    if (isinstance(value, int) and abs(value) > _LARGEST) or type(value) is not shape:
+        raise ValueError(words)

@@ -71,9 +71,9 @@ def _contact(reporter: Reporter) -> dict[str, str]:
 def _identity(accusation: Accusation, host: str) -> UUID:
     """A number of version 4 that is the same whenever the same content is found in the same place."""
     parts = (
-        host.encode(),
+        host.encode("utf-8", "surrogatepass"),
         accusation.path,
-        str(accusation.record.get("version", "")).encode(),
+        str(accusation.record.get("version", "")).encode("utf-8", "surrogatepass"),
         ",".join(map(":".join, sorted(accusation.digests.items()))).encode("ascii"),
     )
     lengths = b"".join(len(part).to_bytes(8) for part in parts)

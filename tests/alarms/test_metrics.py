@@ -118,6 +118,17 @@ def test_whatever_stands_there_is_replaced(tmp_path_factory: pytest.TempPathFact
     assert read(path.read_bytes())["hashscan_cases_overdue"] == 1
 
 
+def test_no_fifo_is_waited_for_and_no_link_followed(tmp_path: Path) -> None:
+    fifo, link, pointed = (tmp_path / name for name in ("fifo.prom", "link.prom", "pointed.prom"))
+    os.mkfifo(fifo)
+    link.symlink_to(pointed)
+    for path in (fifo, link):
+        write_metrics(path, FULL)
+        assert path.is_file()
+        assert not path.is_symlink()
+    assert not pointed.exists()
+
+
 @given(st.floats() | st.integers(-(10**30), 10**30))
 def test_numbers_of_any_kind_in_an_older_file(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
     path = tmp_path_factory.getbasetemp() / "numbers.prom"

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.alarms.alarm import Alarm, Kind
+from hashscan.alarms.bounded import Ended
 from hashscan.alarms.channel import DeliveryError
 from hashscan.alarms.notify import Notify, hidden, secrets_of
 from hashscan.errors import UsageError
@@ -111,6 +112,13 @@ def test_no_piece_of_a_url_is_shown(pieces: list[str]) -> None:
     secrets = secrets_of("json://" + "/".join(pieces))
     said = hidden(f"<{'|'.join(pieces)}|{pieces[0].upper()}>", secrets)
     assert not any(piece in said for piece in pieces)
+
+
+def test_no_half_of_a_secret_is_shown_where_words_are_cut() -> None:
+    url = "json://a.example/" + "s3cret" * 20
+    said = Notify(url)._because(Ended(1, f"{url} {'y' * 240}"))
+    assert "cret" not in said
+    assert said.endswith("y" * 240)
 
 
 def test_two_channels_of_one_service_are_told_apart_without_their_secrets() -> None:

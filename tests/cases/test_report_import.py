@@ -155,6 +155,15 @@ def test_what_is_odd_in_a_record_loses_no_finding(folder: Path, odd: dict[str, A
     assert case.path == b"/www/a"
 
 
+@pytest.mark.parametrize("wrong", [{"exit_code": "x"}, {"verdicts": {"match": "many"}}, {"files": 1 << 100}])
+def test_what_figures_are_made_of_is_as_sweeps_write_it(folder: Path, wrong: dict[str, Any]) -> None:
+    path = report(folder, 0, [finding("/www/a")])
+    *lines, last = path.read_text().splitlines()
+    path.write_text("\n".join((*lines, json.dumps({**json.loads(last), **wrong}))) + "\n")
+    with pytest.raises(UsageError):
+        take(folder, path)
+
+
 def test_what_was_taken_over_half_is_taken_over_whole(folder: Path) -> None:
     path = report(folder, 0, [finding("/www/a"), finding("/www/b")])
     lines = path.read_text().splitlines(keepends=True)

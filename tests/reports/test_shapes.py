@@ -16,7 +16,7 @@ from hashscan.reports.report import Report
 from tests.reports.documents import CONTEXT, SWEEP, finding, summary, unreadable, written
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.just(-(10**400)) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
     max_leaves=4,
 )
@@ -52,6 +52,8 @@ def test_what_sweeps_write_is_taken(tmp_path: Path) -> None:
         {"digests": {"md5": 7}},
         {"picture": {"format": "JPEG"}},
         {"quarantine": "moved"},
+        {"quarantine": {"outcome": ["done"]}},
+        {"size": 10**400},
     ],
     ids=str,
 )

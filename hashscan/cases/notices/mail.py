@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import email
 import email.policy
 import re
@@ -30,6 +31,8 @@ _STRUCTURED_MAX = 4096
 _PARTS_MAX = 5_000
 """Lines that could begin a part: each part takes a thousand times the memory of its line."""
 _DEPTH_MAX = 30
+_SLOW_CHARSETS = frozenset({"punycode", "idna"})
+"""Python's, not mail's; the time they take grows with the square of what is decoded."""
 _ADVICE = "Put what the mail names into a CSV file with the columns url, reference and received."
 
 
@@ -126,7 +129,8 @@ def _json_text(part: Message) -> bytes | str | None:
     charset = part.get_content_charset()
     if charset and charset not in ("utf-8", "us-ascii"):
         try:
-            return data.decode(charset)
+            if codecs.lookup(charset).name not in _SLOW_CHARSETS:
+                return data.decode(charset)
         except (LookupError, ValueError):
             pass  # JSON tells its own encoding, whatever the mail says of it.
     return data

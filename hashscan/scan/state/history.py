@@ -144,7 +144,7 @@ class History:
             return 0 if row is None else int(row[0])
 
     def mark(self, number: int) -> str:
-        """Tells a sweep from another that got its number once an older state was put back; empty if none has."""
+        """Tells a sweep from one that got its number after an older state was put back; empty if none has."""
         if not self.identity:
             return ""
         with self._explained():

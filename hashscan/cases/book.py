@@ -61,13 +61,18 @@ class Book:
             found: all that it tells.
             host: the machine on which the file lies; empty where it is this one, or an object.
         """
+        # After an older state was put back, another finding may have its number.
         row = self._one(
-            f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=?", state, found.number
-        )
+            f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=? "
+            "AND (path IS NULL OR path=? AND version=?)",
+            state, found.number, found.path, found.version,
+        )  # fmt: skip
         case = None if row is None else KnownCase(*row)
         if case is None:
             case = self._adoptable(state, found) or self._begin_finding(found, found.first, host)
-            self._database.execute("INSERT INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id))
+            self._database.execute(
+                "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id)
+            )
         elif case.removed is not None and found.last > case.removed and found.gone is None:
             # It was taken away, and was there again before any sweep has missed it.
             self.note(case.id, found.last, "back")

@@ -10,6 +10,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import NamedTuple
 
+from hashscan.cases.notice_book import NOTICE
 from hashscan.cases.queries import Case
 from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason
@@ -58,6 +59,13 @@ class Checker:
 
     def look(self, case: Case) -> Look:
         """Look at one."""
+        found = self._look(case)
+        if found.presence is Presence.CHANGED and case.verdict == NOTICE:
+            # Nobody has seen here that it was ever the content of which the notice has a digest.
+            return Look(case, Presence.UNKNOWN, "it has another content than the notice names")
+        return found
+
+    def _look(self, case: Case) -> Look:
         if case.path is None:
             return Look(case, Presence.UNKNOWN, "nobody knows where it lies")
         if not case.path.startswith(b"/"):

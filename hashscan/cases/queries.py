@@ -11,7 +11,7 @@ from hashscan.cases.clock import DUE, Clock
 from hashscan.cases.ledger import Ledger
 
 EVER = 1 << 62
-"""A time that never comes, in seconds since 1970."""
+"""A time that never comes, in seconds since 1970; less it, one that never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +168,11 @@ class Queries:
         """A case by its number."""
         return next(self._cases("WHERE id=?", number), None)
 
-    def found(self, since: int = 0, until: int = EVER) -> Iterator[Case]:
+    def found(self, since: int = -EVER, until: int = EVER) -> Iterator[Case]:
         """Cases that were found or told of from one moment to before another, by their numbers."""
         return self._cases("WHERE found>=? AND found<? ORDER BY id", since, until)
 
-    def removed(self, since: int = 0, until: int = EVER) -> Iterator[Case]:
+    def removed(self, since: int = -EVER, until: int = EVER) -> Iterator[Case]:
         """Cases whose files were gone from one moment to before another, in that order."""
         return self._cases("WHERE removed>=? AND removed<? ORDER BY removed, id", since, until)
 
@@ -211,7 +211,7 @@ class Queries:
         query = "SELECT at, kind, words, who FROM events WHERE id=? ORDER BY at, number"
         return [Event(*row) for row in self._ledger.rows(query, case)]
 
-    def sweeps(self, since: int = 0, until: int = EVER) -> Iterator[Sweep]:
+    def sweeps(self, since: int = -EVER, until: int = EVER) -> Iterator[Sweep]:
         """Sweeps that were begun from one moment to before another, in that order."""
         query = (
             "SELECT uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, lists, "
@@ -232,7 +232,7 @@ class Queries:
                 *map(json.loads, texts),
             )
 
-    def custody(self, since: int = 0, until: int = EVER) -> Iterator[CustodyEvent]:
+    def custody(self, since: int = -EVER, until: int = EVER) -> Iterator[CustodyEvent]:
         """What the custody log says from one moment to before another, in that order."""
         query = "SELECT at, kind, item, path, id FROM custody WHERE at>=? AND at<? ORDER BY at, log, line"
         return (CustodyEvent(*row) for row in self._ledger.rows(query, since, until))

@@ -11,8 +11,8 @@ FORMAT = 1
 
 SCHEMA = """
 -- How far the ledger has followed each state and each custody log: 'state IDENTITY' (the last sweep that was
--- taken over), 'log IDENTITY' (the last line, and the head of the log up to it), 'part UUID' (a sweep that
--- the report of several counts already).
+-- taken over, when it began and its name), 'log IDENTITY' (the last line, and the head of the log up to it),
+-- 'part UUID' (a sweep that the report of several counts already).
 CREATE TABLE followed (
   source TEXT PRIMARY KEY, number INTEGER NOT NULL, head TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;

@@ -52,19 +52,30 @@ def sync(ledger: Ledger, state: Path) -> Synced:
 
 def _follow_state(ledger: Ledger, state: Path) -> int:
     with History(state) as now:
-        if not now.identity or now.last <= _followed(ledger, f"state {now.identity}"):
+        if not now.identity or now.last < _next(ledger, now):
             return 0
     # Looked at anew under the lock, or of two at once the later might go back to what was before the other.
     with ledger.transaction() as database, History(state) as history:
-        source = f"state {history.identity}"
-        since = _followed(ledger, source) + 1
+        since = _next(ledger, history)
         for swept in history.sweeps(since):
             _take_sweep(database, history.identity, swept)
         book = Book(database)
         for found in history.findings(since):
             book.take_finding(history.identity, found)
-        database.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, '')", (source, history.settled))
+        settled = history.settled
+        database.execute(
+            "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)",
+            (f"state {history.identity}", settled, history.mark(settled)),
+        )
         return book.begun
+
+
+def _next(ledger: Ledger, history: History) -> int:
+    """The first sweep of a state that was not taken over; all were not where an older state was put back."""
+    row = ledger.one("SELECT number, head FROM followed WHERE source=?", f"state {history.identity}")
+    if row is None or history.mark(row[0]) != row[1]:
+        return 1
+    return int(row[0]) + 1
 
 
 def _followed(ledger: Ledger, source: str) -> int:

@@ -145,3 +145,11 @@ def test_a_file_on_another_machine_is_not_looked_for_on_this_one(file: Path) -> 
     assert look(replace(case, host="")) is GONE
     found = Checker(SOURCES).look(case)
     assert (found.presence, "web7" in found.words) == (UNKNOWN, True)
+
+
+def test_a_notice_about_another_content_ends_nothing(file: Path) -> None:
+    case = case_of(bytes(file), b"what the sender has hashed")
+    assert look(case) is CHANGED
+    found = Checker(SOURCES).look(replace(case, verdict="notice"))
+    assert (found.presence, found.words) == (UNKNOWN, "it has another content than the notice names")
+    assert look(replace(known(file), verdict="notice")) is THERE

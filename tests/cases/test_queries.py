@@ -59,3 +59,10 @@ def test_a_word_says_how_far_a_case_is(queries: Queries) -> None:
     assert removed is not None
     assert (removed.hours, removed.open, removed.overdue(1e12)) == (23.0, False, False)
     assert queries.case(99) is None
+
+
+def test_all_are_found_whatever_a_notice_says_of_its_time(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        with ledger.transaction() as database:
+            database.execute("INSERT INTO cases (verdict, found, seen) VALUES ('notice', -62135596800, 0)")
+        assert len(list(Queries(ledger, Clock(CaseSettings())).found())) == 1

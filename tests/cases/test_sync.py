@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from hashscan.cases.pruning import prune
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
 from hashscan.model import Verdict
+from hashscan.scan.state.database import FOLDER
 from hashscan.scan.state.history import Found
 from hashscan.settings.cases import CaseSettings
 from tests.cases.world import BEGIN, World, result
@@ -415,3 +417,25 @@ class Model:
     def told(self) -> list[tuple[object, ...]]:
         keys = ("path", "found", "told", "removed", "how", "closed")
         return [tuple(case[key] for key in keys) for case in self.cases]
+
+
+def test_an_older_state_that_is_put_back_is_followed_from_there(world: World, tmp_path: Path) -> None:
+    world.sweep({A: result(b"1")})
+    cases(world)
+    kept = tmp_path / "kept"
+    shutil.copytree(world.state / FOLDER, kept)
+    world.wait(60)
+    world.sweep({A: result(b"1"), B: result(b"2")})
+    assert len(cases(world)) == 2
+    world.lose_state()
+    shutil.copytree(kept, world.state / FOLDER)
+    assert len(cases(world)) == 2
+    world.wait(60)
+    world.sweep({b"/www/c": result(b"3")}, [A])
+    first, second, third = cases(world)
+    assert (first.path, first.removed) == (A, BEGIN + 120)
+    assert (second.path, second.open, second.seen) == (B, True, BEGIN + 60)
+    assert (third.path, third.found) == (b"/www/c", BEGIN + 120)
+    world.wait(60)
+    world.sweep({B: result(b"2"), b"/www/c": result(b"3")})
+    assert [case.open for case in cases(world)] == [False, True, True]

@@ -143,6 +143,15 @@ class History:
             row = self._database.execute(query, (self._running,)).fetchone()
             return 0 if row is None else int(row[0])
 
+    def mark(self, number: int) -> str:
+        """Tells a sweep from one that got its number after an older state was put back; empty if none has."""
+        if not self.identity:
+            return ""
+        with self._explained():
+            query = "SELECT started, uuid FROM sweeps WHERE id=?"
+            row = self._database.execute(query, (number,)).fetchone()
+            return "" if row is None else f"{row[0]} {row[1]}"
+
     def sweeps(self, since: int) -> Iterator[Swept]:
         """Those from a number on, in order."""
         if self.identity:

@@ -13,6 +13,8 @@ from hashscan.alarms.courier import NO_APPRISE, NO_URL, SENT
 from hashscan.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+"""Apprise leaves the first and the last letter of a password."""
 _PIECES = re.compile(r"[^/:@?&=#,+;\s]+")
 _SHORT = 2
 """Pieces of a URL up to so many characters are no secret."""
@@ -77,7 +79,7 @@ class Notify(Channel):
 
     def _because(self, ended: Ended) -> str:
         # Cut afterwards: half a secret would not be known for one.
-        words = hidden(" ".join(ended.words.split()), self._secrets)[-_WORDS:]
+        words = hidden(_ANY_URL.sub("***", " ".join(ended.words.split())), self._secrets)[-_WORDS:]
         return f": {words}" if words else ""
 
 

@@ -26,14 +26,11 @@ from hashscan.cli.context_options import customer_options, customers_of, reporte
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
-from hashscan.cli.screen import human_bytes, printable, say, show_customers, show_findings, show_standing
+from hashscan.cli.sweeping import run_and_tell
 from hashscan.cli.telling import SweepTelling
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS, UsageError
+from hashscan.errors import UsageError
 from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
 from hashscan.registry import REPORT_FORMATS
-from hashscan.scan.background import step_back
-from hashscan.scan.forkserver import warm_up
-from hashscan.scan.origins import libraries_of
 from hashscan.settings.acting import BreakerLimits, QuarantineSettings
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
@@ -304,75 +301,4 @@ def command(
     with SweepTelling(
         settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
     ) as telling:
-        return telling.exits(sweep(settings, telling))
-
-
-def sweep(settings: SweepSettings, telling: SweepTelling) -> int:
-    """Run one sweep and tell about it on standard error.
-
-    Returns:
-        The exit code.
-    """
-    if settings.neighbour.background:
-        # First of all: what is started inherits it.
-        step_back()
-    if settings.cluster is None and not settings.known:
-        # Workers get ready while this process imports the rest and verifies the lists.
-        warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
-    from hashscan.cli.following import exit_code_without_ledger, follow, follow_report
-    from hashscan.cli.watcher import Watcher
-    from hashscan.scan.known import run_known
-    from hashscan.scan.sweep import run_sweep
-
-    if settings.state is not None:
-        # A state that this sweep sets aside is asked for the last time.
-        follow(settings.state)
-    with Watcher() as watcher:
-        outcome = (run_known if settings.known else run_sweep)(settings, watcher)
-    telling.ended(outcome)
-    show_findings(watcher.findings, outcome.summary.findings)
-    show_customers(watcher.customers)
-    show_standing(watcher.standing)
-    verdicts = sorted(outcome.summary.verdicts.items())
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
-    part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
-    unread = outcome.summary.recalled
-    unchanged = f" ({unread} of them unchanged)" if unread and not settings.known else ""
-    meaning = EXIT_MEANINGS[outcome.exit_code]
-    if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
-        meaning += ", but what is accepted"
-    say(
-        f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
-        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
-        f"exit {outcome.exit_code} ({meaning})"
-    )
-    if settings.baseline is not None:
-        number = outcome.summary.accepted.total()
-        say(f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}")
-    if settings.files_from is not None and not outcome.summary.files:
-        where = "" if settings.shard is None else " of this shard"
-        say(f"hashscan: --files-from named no file{where}, so there was nothing to check")
-    if settings.known:
-        say("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
-    if outcome.shortcomings:
-        say(f"hashscan: incomplete: {printable(', '.join(outcome.shortcomings))}")
-    if outcome.only_test:
-        say("hashscan: only test entries were matched; this says nothing about real material")
-    elif tests := outcome.summary.test_findings:
-        say(
-            f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
-            "these say nothing about real material"
-        )
-    for report in outcome.reports:
-        say(f"hashscan: report: {report}")
-    if settings.state is None:
-        return outcome.exit_code
-    followed = follow(settings.state)
-    if settings.cluster is not None:
-        # What nodes have read is not remembered, so nothing but the report tells of it.
-        reported = follow_report(settings.state, outcome.record)
-        telling.followed = reported
-        followed = followed and reported
-    if followed:
-        return outcome.exit_code
-    return exit_code_without_ledger(outcome.exit_code)
+        return telling.exits(run_and_tell(settings, telling))

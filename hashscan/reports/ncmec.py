@@ -16,6 +16,7 @@ from typing import IO, BinaryIO, ClassVar
 from hashscan.errors import OutputError
 from hashscan.reports.accusations import accusations, began, require_digests
 from hashscan.reports.base import ReportFormat
+from hashscan.reports.csv import cell
 from hashscan.reports.ncmec_drafts import file_draft, report_begin, report_end, url_line
 from hashscan.reports.ncmec_readme import readme
 from hashscan.reports.report import Report
@@ -26,7 +27,6 @@ SCHEMA = "ncmec.xsd"
 _IN_MEMORY = 1 << 20
 _MODE = 0o600
 _PIECE = 1 << 16
-_FORMULA = ("=", "+", "-", "@")
 
 
 class Ncmec(ReportFormat):
@@ -63,7 +63,7 @@ class Ncmec(ReportFormat):
                 rows = csv.writer(index)
                 rows.writerow(("report", "customer", "files"))
                 for number, (customer, files) in enumerate(_customers(database), start=1):
-                    rows.writerow((f"{number:06}", _defused(customer), files))
+                    rows.writerow((f"{number:06}", cell(customer), files))
                     with _spooled() as draft:
                         draft.write(report_begin(time, host))
                         urls = 0
@@ -105,11 +105,6 @@ def _customers(database: sqlite3.Connection) -> Iterator[tuple[str, int]]:
 def _key(customer: str) -> str:
     """The customer as text that a database and XML can hold."""
     return plain(customer.encode("utf-8", "surrogatepass"))[0]
-
-
-def _defused(value: str) -> str:
-    """The value, which no spreadsheet takes for a formula."""
-    return "'" + value if value.startswith(_FORMULA) else value
 
 
 def _spooled() -> SpooledTemporaryFile[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 from hashscan.cases.statistics.counting import Figures, Statistics
 from hashscan.cases.statistics.facts import Custody, Found, Outcome
 from hashscan.cases.statistics.periods import Period, Unit
+from hashscan.reports.csv import cell
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes."""
@@ -47,7 +48,7 @@ def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
         "periods": [{**_period(period), **numbers(figures, statistics)} for period, figures in periods],
         "totals": numbers(statistics.totals, statistics),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def csv_lines(statistics: Statistics) -> Iterator[str]:
@@ -107,9 +108,14 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield key, value
 
 
-def _line(cells: Any) -> str:
+def _line(values: Any) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(
-        ("true" if cell else "false") if isinstance(cell, bool) else cell for cell in cells
-    )
+    csv.writer(buffer, lineterminator="\n").writerow(map(_cell, values))
     return buffer.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Names of lists may come from reports of other machines, and then be anything."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return cell(value) if isinstance(value, str) else value

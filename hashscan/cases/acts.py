@@ -16,7 +16,7 @@ _SET = {
     TOLD: "told=coalesce(told, :now)",
     DISPUTED: "disputed=coalesce(disputed, :now), dispute=:words",
     CLOSED: "closed=:now, why=:words",
-    REOPENED: "closed=NULL, why='', how='', disputed=NULL, dispute=''",
+    REOPENED: "closed=NULL, why='', how=iif(removed IS NULL, '', how), disputed=NULL, dispute=''",
 }
 
 

@@ -220,8 +220,15 @@ class Book:
             "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (log, line, at, kind, item, place.path, place.version, number),
         )
-        if number is not None:
-            self._apply_custody(number, at, kind, item)
+        if number is None:
+            return
+        if kind == "restored" and self._open_of(place.path, place.version) is None:
+            # Of a case that was pruned nobody could say where the file is that lies there again.
+            self._database.execute(
+                "UPDATE cases SET path=?, version=?, pruned=NULL WHERE id=? AND pruned IS NOT NULL AND how=?",
+                (place.path, place.version, number, QUARANTINED),
+            )
+        self._apply_custody(number, at, kind, item)
 
     def _apply_custody(self, number: int, at: int, kind: str, item: str) -> None:
         case = self.case(number)

@@ -60,9 +60,13 @@ class Checker:
     def look(self, case: Case) -> Look:
         """Look at one."""
         found = self._look(case)
-        if found.presence is Presence.CHANGED and case.verdict == NOTICE:
-            # Nobody has seen here that it was ever the content of which the notice has a digest.
+        # What only a notice tells of, nobody has seen here: neither its content nor a file of just this path.
+        if case.verdict != NOTICE or case.path is None:
+            return found
+        if found.presence is Presence.CHANGED:
             return Look(case, Presence.UNKNOWN, "it has another content than the notice names")
+        if found.presence is Presence.GONE and case.path.startswith(b"/") and os.path.exists(case.path):
+            return Look(case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there")
         return found
 
     def _look(self, case: Case) -> Look:

@@ -141,9 +141,12 @@ def vacuum(state: Path) -> int:
 @state_option
 def export(form: str, output: Path, with_digests: bool, state: Path) -> int:
     """Write out every known file and object: path, size, times, and the verdict of findings."""
+    from hashscan.reports.destinations import require_destination
     from hashscan.scan.state.exporting import FORMATS
     from hashscan.scan.state.reading import StateReader
 
+    if str(output) != "-":
+        require_destination(output)
     with StateReader(state) as reader, reader.reading():
         lines = (line.encode("utf-8") for line in FORMATS[form](reader, with_digests=with_digests))
         if str(output) == "-":

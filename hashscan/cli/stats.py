@@ -81,8 +81,11 @@ def command(
     from hashscan.cases.clock import Clock
     from hashscan.cases.statistics.periods import Unit, zone_of
     from hashscan.cli.following import followed_ledger
+    from hashscan.reports.destinations import require_destination
 
     unit, where, now = Unit(by), zone_of(zone), int(time.time())
+    if str(output) != "-":
+        require_destination(output)
     if not state.is_dir():
         raise OutputError(f"there is no state folder {state}", advice="Sweep first, or name its --state.")
     deadlines = deadlines_of(deadline, category_deadlines, review_deadline)

@@ -153,3 +153,16 @@ def test_a_notice_about_another_content_ends_nothing(file: Path) -> None:
     found = Checker(SOURCES).look(replace(case, verdict="notice"))
     assert (found.presence, found.words) == (UNKNOWN, "it has another content than the notice names")
     assert look(replace(known(file), verdict="notice")) is THERE
+
+
+def test_a_notice_about_a_link_or_a_folder_ends_nothing_while_it_leads_somewhere(file: Path) -> None:
+    link, folder = file.with_name("link"), file.parent.with_name("public")
+    link.symlink_to(file)
+    folder.symlink_to(file.parent)
+    for path in (link, folder / file.name, file.parent):
+        case = case_of(bytes(path), None)
+        assert look(case) is GONE
+        assert look(replace(case, verdict="notice")) is UNKNOWN
+    file.unlink()
+    assert look(case_of(bytes(link), None, verdict="notice")) is GONE
+    assert look(case_of(bytes(folder / file.name), None, verdict="notice")) is GONE

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.acts import CLOSED, TOLD, act
+from hashscan.cases.acts import CLOSED, DISPUTED, REOPENED, TOLD, act
 from hashscan.cases.book import Book
 from hashscan.cases.clock import Clock
 from hashscan.cases.ledger import Ledger
@@ -124,6 +124,27 @@ def test_what_was_missed_while_it_was_in_quarantine_goes_on_when_it_is_back(worl
     world.sweep({}, [A])
     (case,) = cases(world)
     assert (case.how, case.removed) == ("gone", BEGIN + 300)
+
+
+def test_what_is_restored_is_open_again_whatever_was_said_of_its_case(world: World) -> None:
+    world.sweep({A: result(b"1"), B: result(b"2")})
+    first, second = cases(world)
+    with Ledger(world.state) as ledger:
+        act(ledger, [first.id], DISPUTED, "a drawing", "root", world.now)
+    world.wait(60)
+    items = [world.move(A), world.move(B)]
+    cases(world)
+    with Ledger(world.state) as ledger:
+        act(ledger, [first.id], REOPENED, "it is none", "root", world.now)
+        assert [case.how for case in cases(world)] == ["quarantined"] * 2
+        world.wait(DAY)
+        assert prune(ledger, world.now, world.now) == 2
+    for item in items:
+        world.restore(item)
+    assert [(case.id, case.path, case.open) for case in cases(world)] == [
+        (first.id, A, True),
+        (second.id, B, True),
+    ]
 
 
 def test_an_object_is_found_without_a_version_and_moved_with_one(world: World) -> None:

@@ -22,6 +22,16 @@ from tests.cli.conftest import Run
 TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
 
 
+@pytest.mark.parametrize("command", [("stats", "--format", "json"), ("state", "export")])
+def test_what_is_no_file_is_not_replaced(run: Run, swept: Path, tmp_path: Path, command: list[str]) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    ran = run(*command, "--output", fifo)
+    assert ran.code == 2
+    assert "no regular file" in ran.err
+    assert fifo.is_fifo()
+
+
 @pytest.fixture
 def swept(run: Run, uploads: Path, local_list: str) -> Path:
     """A folder in which a sweep has found two files."""

@@ -195,9 +195,10 @@ def workers_of(node: Program) -> list[int]:
     """The process ids of a node's workers: its children that are no helpers of multiprocessing."""
     found = []
     for pid in children(node.process.pid):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if b"spawn_main" in command:
-            found.append(pid)
+        # One may be dying just now.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     return found
 
 

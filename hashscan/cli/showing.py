@@ -47,6 +47,7 @@ def show(report: Path | None, limit: int, state: Path) -> int:
     """
     from rich.console import Console
 
+    from hashscan.lists.durable import output_errors
     from hashscan.reports.overview import overview
     from hashscan.reports.report import Report
     from hashscan.scan.places import newest_report
@@ -59,11 +60,12 @@ def show(report: Path | None, limit: int, state: Path) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     # Where there is no terminal, as on a wide one.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    _line(console, "report", told.name)
-    for name, words in _beginning(told, seen):
-        _line(console, name, words)
-    if seen.findings:
-        _findings(console, seen)
+    with output_errors("can't write to standard output"):
+        _line(console, "report", told.name)
+        for name, words in _beginning(told, seen):
+            _line(console, name, words)
+        if seen.findings:
+            _findings(console, seen)
     return EXIT_CLEAN
 
 

@@ -118,3 +118,10 @@ def _read(terminal: int) -> bytes:
     except OSError:
         # All that the other side wrote has been read.
         return b""
+
+
+def test_where_it_cannot_be_written_that_is_said(run: Run, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding(b"/srv/a")])
+    with open("/dev/full", "w") as full:
+        ran = run("report", "show", path, stdout=full)
+    assert (ran.code, "can't write to standard output" in ran.err) == (12, True)

@@ -250,3 +250,11 @@ def test_a_validator_finds_no_fault(tmp_path: Path) -> None:
         text = page(written(tmp_path / f"{name}.jsonl", records, whole=whole))
         made.write_text(text, encoding="utf-8")
         assert faults(made) == []
+
+
+def test_a_shard_that_no_sweep_has_turns_no_text_around(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [finding(b"/a")])
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records[0]["shard"] = {"index": "\u202e", "count": 2}
+    path.write_bytes(b"".join(map(line_of, records)))
+    assert "\u202e" not in page(path)

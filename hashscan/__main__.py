@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -20,7 +21,11 @@ def main() -> int:
     try:
         from hashscan.cli.main import run
 
-        return run(sys.argv[1:])
+        code = run(sys.argv[1:])
+        if sys.stdout is not None:
+            # Or the interpreter would do so, and fail with a code of its own.
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -30,6 +35,10 @@ def main() -> int:
     except BaseException as error:  # the last line of defence
         if isinstance(error, SystemExit) and isinstance(error.code, int):
             return error.code
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.stderr.write(f"hashscan: can't write: {error.strerror}\n  Free some space, and try again.\n")
+            return 12
         import traceback
 
         traceback.print_exc()

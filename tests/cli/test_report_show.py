@@ -125,3 +125,10 @@ def test_where_it_cannot_be_written_that_is_said(run: Run, tmp_path: Path) -> No
     with open("/dev/full", "w") as full:
         ran = run("report", "show", path, stdout=full)
     assert (ran.code, "can't write to standard output" in ran.err) == (12, True)
+
+
+@pytest.mark.parametrize("command", ["manual", "completion bash", "config show"])
+def test_a_full_disk_behind_standard_output_is_no_defect(run: Run, command: str) -> None:
+    with open("/dev/full", "w") as full:
+        ran = run(*command.split(), stdout=full)
+    assert (ran.code, "No space left" in ran.err, "Traceback" in ran.err) == (12, True, False)

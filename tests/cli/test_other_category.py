@@ -92,6 +92,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--reread": ["100%"],
         "--policy": [str(folder / "policy.toml")],
         "--metrics": [str(folder / "hashscan.prom")],
+        "--customers": ["cpanel"],
     }
     if option.opts[0] in particular:
         return particular[option.opts[0]]

@@ -24,7 +24,7 @@ from hashscan.registry import LIST_FORMATS
 from tests.cli.conftest import Run
 
 SWEEPING = ("scan", "check")
-"""Every command that gives verdicts."""
+"""Every command that gives verdicts; each is tried in every way."""
 LEFT_OUT = {
     "--no-state": "then the list is not there",
     "--state": "the list is kept there",
@@ -142,8 +142,15 @@ def by_file(settings: dict[click.Option, Any], command: str, folder: Path) -> di
 Way = Callable[[dict[click.Option, Any], str, Path], dict[str, Any]]
 
 
-@pytest.mark.parametrize("way", [by_command_line, by_variables, by_file])
-@pytest.mark.parametrize("command", SWEEPING)
+@pytest.mark.parametrize(
+    ("command", "way"),
+    [
+        ("scan", by_command_line),
+        pytest.param("scan", by_variables, marks=pytest.mark.slow),
+        pytest.param("scan", by_file, marks=pytest.mark.slow),
+        *(("check", way) for way in (by_command_line, by_variables, by_file)),
+    ],
+)
 def test_no_option_variable_or_settings_key_makes_it_act(
     run: Run, tmp_path: Path, upload: Path, command: str, way: Way
 ) -> None:

@@ -78,7 +78,7 @@ def bad(site: Site) -> list[bytes]:
         ("plain", "bucket"),
         pytest.param("versioned", "bucket", marks=pytest.mark.slow),
         pytest.param("plain", "folder", marks=pytest.mark.slow),
-        ("versioned", "folder"),
+        pytest.param("versioned", "folder", marks=pytest.mark.slow),
     ],
     indirect=["site"],
 )

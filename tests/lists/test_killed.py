@@ -56,8 +56,8 @@ def command(mode: str, action: str, folder: Path) -> list[str]:
         ("activate", 4),
         ("import", 15),
         ("release", 15),
-        ("compact", 15),
-        ("rotate", 20),
+        pytest.param("compact", 15, marks=pytest.mark.slow),
+        pytest.param("rotate", 20, marks=pytest.mark.slow),
         ("remove", 10),
     ],
 )

@@ -140,6 +140,22 @@ def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
+def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]:
+    """The option --output, of commands that write to standard output where nobody says.
+
+    Args:
+        readers: who may read the file, in words.
+    """
+    return click.option(
+        "--output",
+        type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+        default=Path("-"),
+        show_default=True,
+        metavar="FILE",
+        help=f"Where it goes; - is standard output. A file {readers}.",
+    )
+
+
 def state_option(command: F) -> F:
     """The option --state."""
     return click.option(

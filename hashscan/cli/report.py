@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.accept import accept
-from hashscan.cli.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.base import HashscanCommand, HashscanGroup, output_option, state_option
 from hashscan.cli.context_options import reporter_option, site_option
 from hashscan.cli.screen import human_bytes, printable, say
 from hashscan.cli.showing import show
@@ -37,14 +37,7 @@ class _ConvertCommand(HashscanCommand):
 @command.command(cls=_ConvertCommand, exit_codes=(0, 2, 12, 70))
 @click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--to", "form", required=True, type=click.Choice(list(REPORT_FORMATS)), help="What to make.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
-    default=Path("-"),
-    show_default=True,
-    metavar="FILE",
-    help="Where it goes; - is standard output. A file is readable by you alone.",
-)
+@output_option()
 @site_option
 @reporter_option
 @state_option

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.base import HashscanGroup, state_option
+from hashscan.cli.base import HashscanGroup, output_option, state_option
 from hashscan.cli.screen import human_bytes, printable, say, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT
 from hashscan.lists.durable import output_errors, replace_stream
@@ -129,14 +129,7 @@ def vacuum(state: Path) -> int:
     "--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True,
     help="JSON lines, or a table for spreadsheets.",
 )  # fmt: skip
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
-    default=Path("-"),
-    show_default=True,
-    metavar="FILE",
-    help="Where it goes; - is standard output. A file is readable by you alone.",
-)
+@output_option()
 @click.option("--with-digests", is_flag=True, help="Write sha256, md5 and sha1 of every file, too.")
 @state_option
 def export(form: str, output: Path, with_digests: bool, state: Path) -> int:

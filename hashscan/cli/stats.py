@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.base import HashscanCommand, state_option
+from hashscan.cli.base import HashscanCommand, output_option, state_option
 from hashscan.cli.case_options import deadline_options, deadlines_of
 from hashscan.errors import EXIT_CLEAN, OutputError
 from hashscan.lists.durable import output_errors, replace_stream
@@ -50,14 +50,7 @@ _READABLE = 0o644
     show_default=True,
     help="Tables with bars, a table for spreadsheets, all numbers by name, or a page with charts.",
 )  # fmt: skip
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
-    default=Path("-"),
-    show_default=True,
-    metavar="FILE",
-    help="Where it goes; - is standard output. A file may be read by everybody.",
-)
+@output_option("may be read by everybody")
 @deadline_options
 @state_option
 def command(

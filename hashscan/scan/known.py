@@ -109,7 +109,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
-        writing = stack.enter_context(writing_of(settings, places, observer))
+        customers = Customers(settings.customers)
+        writing = stack.enter_context(writing_of(settings, places, observer, customers))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -130,7 +131,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
                 setup,
                 with_digests=settings.with_digests,
                 told=observer.told,
-                customers=Customers(settings.customers),
+                customers=customers,
             )
         )
         begun = sweep_record(

@@ -304,7 +304,9 @@ class Sweep:
         path = shown_path(batch.target, batch.folder, item.name)
         if self._memory is not None:
             uid = None if item.stat.of_object else item.stat.uid
-            self._memory.judged(path, item, result, self._customers.of(path, uid))
+            # Of clean files nobody must act, and while a finding stands all that are read come by here.
+            customer = "" if clean else self._customers.of(path, uid)
+            self._memory.judged(path, item, result, customer)
         if not clean:
             record = result_record(path, result, with_digests=self._with_digests, item=item)
             yield self._accepting.applied(record, result, self.summary)

@@ -134,7 +134,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             observer.told(words)
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
-        writing = stack.enter_context(writing_of(settings, places, observer))
+        customers = Customers(settings.customers)
+        writing = stack.enter_context(writing_of(settings, places, observer, customers))
         emit = writing.emit
         setup = WorkerSetup(
             lists=opened.handles,
@@ -197,7 +198,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 tick=_ticker(pool, gate, observer),
                 memory=memory,
                 accepting=accepting,
-                customers=Customers(settings.customers),
+                customers=customers,
                 deadline=deadline,
             )
             observer.begun(run)

@@ -225,8 +225,14 @@ class Writing:
         self._stack.__exit__(kind, error, trace)
 
 
-def writing_of(settings: SweepSettings, places: Places, observer: Observer) -> Writing:
+def writing_of(settings: SweepSettings, places: Places, observer: Observer, customers: Customers) -> Writing:
     """Begin the reports that settings ask for.
+
+    Args:
+        settings: of the sweep.
+        places: where they go.
+        observer: told of every record, too.
+        customers: say whose a file is.
 
     Raises:
         UsageError: it must be said who reports, and isn't; or nothing would have the digests that a format
@@ -246,6 +252,6 @@ def writing_of(settings: SweepSettings, places: Places, observer: Observer) -> W
         observer,
         settings.breaker,
         context_of(settings.sites, settings.reporter),
-        Customers(settings.customers),
+        customers,
         state,
     )

@@ -126,14 +126,21 @@ def sha256sum(over: FileSet) -> Contender:
 class Hashscan:
     """A list imported into a state folder, of which every run gets a fresh copy."""
 
-    def __init__(self, scratch: Path, entries: int = ENTRIES, algorithms: Sequence[str] = ALGORITHMS) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        entries: int = ENTRIES,
+        algorithms: Sequence[str] = ALGORITHMS,
+        program: Sequence[str] = HASHSCAN,
+    ) -> None:
+        self.program = program
         self.kept = scratch / "state-kept"
         self.state = scratch / "state"
         self.report = scratch / "report.jsonl"
         listed = scratch / "bench.csv"
         with listed.open("w", encoding="ascii") as file:
             file.writelines(random_list(entries, algorithms))
-        command = [*HASHSCAN, "lists", "import", str(listed), "--name", "bench", "--state", str(self.kept)]
+        command = [*program, "lists", "import", str(listed), "--name", "bench", "--state", str(self.kept)]
         self.imported = measure.run("lists import", command, scratch, {})
 
     def prepare(self) -> None:
@@ -161,7 +168,7 @@ class Hashscan:
 
         command = [
             # Without a terminal it would step back behind whatever else runs.
-            *(*HASHSCAN, "scan", "--foreground", str(over.folder), "--list", "bench"),
+            *(*self.program, "scan", "--foreground", str(over.folder), "--list", "bench"),
             *("--workers", str(workers)),
             *("--state", str(self.state), "--report", str(self.report), *more),
             # The peers don't step back either.

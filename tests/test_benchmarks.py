@@ -132,6 +132,19 @@ def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
     assert "target 1.500: missed" in done.stdout
 
 
+def test_two_versions_are_compared_over_each_kind_of_files(tmp_path: Path) -> None:
+    command = [sys.executable, BENCHMARKS / "versions.py", UPLOADS, "--before", sys.executable]
+    sizes = ["--copies", "1", "--texts", "20", "--pictures", "10", "--runs", "1", "--work", tmp_path]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
+    lines = [line.partition(" files ")[0].rsplit(maxsplit=1) for line in done.stdout.splitlines()[1:]]
+    assert [(kind, int(files) > 0) for kind, files in lines] == [
+        ("photographs", True),
+        ("texts", True),
+        ("texts, unchanged", True),
+        ("thumbnails", True),
+    ]
+
+
 def test_every_index_finds_the_same_and_each_part_comes_to_a_figure(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command: list[str | Path] = [

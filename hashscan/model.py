@@ -56,6 +56,7 @@ class Reason(StrEnum):
     MEMORY = "decoder over its memory limit"
     TIMEOUT = "decoder over its time limit"
     DECODER_DIED = "decoder died"
+    STARVED = "decoder starved or killed"
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"

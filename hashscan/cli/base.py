@@ -255,7 +255,7 @@ def decoding_options(command: F) -> F:
                 callback=positive,
                 default=20.0,
                 show_default=True,
-                help="Time that decoding one picture may take.",
+                help="Processor time that decoding one picture may take; it may last 15 times as long.",
             ),
             click.option(
                 "--max-pixels",

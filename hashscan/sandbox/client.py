@@ -24,8 +24,18 @@ from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox import seccomp
 from hashscan.sandbox.decoders import DYING_SECONDS, DecoderLost, Decoders
 from hashscan.sandbox.launch import import_path
-from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderMisbehaved, DecoderSilent
+from hashscan.sandbox.link import (
+    DecoderClosed,
+    DecoderLink,
+    DecoderMisbehaved,
+    DecoderOverTime,
+    DecoderSilent,
+)
 from hashscan.sandbox.protocol import REPLY_MAX, REQUEST_MAX, ZygoteConfig
+
+WALL_FACTOR = 15.0
+"""A scan in the background beside one busy process got 1.4 % of a core: within 300 s it has 4 s of processor
+time, and an ordinary photograph takes less than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,17 @@ class SandboxOptions:
     """What one decoder may map beyond what the loaded plug-in has mapped already."""
 
     seconds: float = 20.0
-    """Wall clock for one file."""
+    """Processor time for one file."""
+
+    wall_factor: float = WALL_FACTOR
+    """How many times as long a file may take by the wall clock."""
 
     files_per_decoder: int = 256
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall clock for one file."""
+        return self.seconds * self.wall_factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +108,7 @@ class Sandbox:
     def __init__(self, plugin: Plugin, options: SandboxOptions) -> None:
         if not 0 < plugin.reply_max <= REPLY_MAX:
             raise ValueError(f"a reply has at most 1 to {REPLY_MAX} bytes")
-        if options.memory_bytes <= 0 or options.seconds <= 0 or options.files_per_decoder <= 0:
+        if min(options.memory_bytes, options.wall_seconds, options.files_per_decoder) <= 0:
             raise ValueError("limits are above 0")
         self._options = options
         config = ZygoteConfig(
@@ -100,7 +118,8 @@ class Sandbox:
             reply_max=plugin.reply_max,
             mode=options.mode,
             memory_bytes=options.memory_bytes,
-            cpu_seconds=math.ceil(options.seconds * options.files_per_decoder),
+            # Over all its files. It comes into play only where we don't look any more.
+            cpu_seconds=math.ceil((options.seconds + 1) * options.files_per_decoder),
             seccomp_library=self.seccomp_library,
         )
         self._decoders = Decoders(config)
@@ -172,8 +191,9 @@ class Sandbox:
     def finish(self, begun: Begun) -> bytes:
         """Wait for the answer to a file, and so for those to all that were begun before it.
 
-        When the decoder is lost and had seen other files before, a new one is asked once more. Those behind
-        it, which the lost one hadn't come to, go to a new one in any case.
+        When the decoder is lost, a new one is asked once more, unless the file itself must have done it: the
+        lost one had seen no other. Those behind it, which the lost one hadn't come to, go to a new one in any
+        case.
 
         Returns:
             The plug-in's reply, 1 to `reply_max` bytes. Trust it no further than the file, which may have
@@ -270,9 +290,8 @@ class Sandbox:
         if begun.loss is None and not self._has(begun):
             self._send_all()
         outcome = begun.loss or self._await(begun)
-        if isinstance(outcome, DecoderLost) and not begun.first and outcome.reason is not Reason.TIMEOUT:
-            # An earlier file may have done it, and must not cost this one its verdict. Not after a timeout,
-            # which would double the time a file can take.
+        if isinstance(outcome, DecoderLost) and not begun.loss and not _is_certain(begun, outcome):
+            # An earlier file may have done it, or the system, and must not cost this one its verdict.
             self._send_all()
             outcome = begun.loss or self._await(begun)
         self._settled = time.monotonic()
@@ -284,12 +303,20 @@ class Sandbox:
     def _await(self, begun: Begun) -> bytes | DecoderLost:
         assert self._decoders.link is not None
         # It was looked at no earlier than the one before it was answered.
-        deadline = max(begun.since, self._settled) + self._options.seconds
+        seconds, wall_seconds = self._options.seconds, self._options.wall_seconds
+        deadline = max(begun.since, self._settled) + wall_seconds
         try:
-            return self._decoders.link.receive(deadline)
+            return self._decoders.link.receive(deadline, seconds)
+        except DecoderOverTime:
+            return self._decoders.lost(Reason.TIMEOUT, f"over {seconds:g} s of processor time", 0)
         except DecoderSilent:
-            return self._decoders.lost(Reason.TIMEOUT, f"no answer within {self._options.seconds:g} s", 0)
+            return self._decoders.lost(Reason.STARVED, f"no answer within {wall_seconds:g} s", 0)
         except DecoderMisbehaved as misbehaved:
             return self._decoders.lost(Reason.DECODER_DIED, str(misbehaved), 0)
         except DecoderClosed:
             return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+
+
+def _is_certain(begun: Begun, loss: DecoderLost) -> bool:
+    """Whether the file, and nothing else, has cost its decoder."""
+    return begun.first and loss.reason is not Reason.STARVED

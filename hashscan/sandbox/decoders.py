@@ -15,15 +15,29 @@ from hashscan.sandbox.protocol import EXIT_MEMORY, EXIT_WORDS, Hello, ZygoteConf
 HELLO_SECONDS = 15.0
 """For a new decoder to shut itself in: 5 ms on an idle machine."""
 
-DYING_SECONDS = 0.5
-"""How long a decoder whose socket has closed may take to end by itself, so that its own status is seen."""
+DYING_SECONDS = 2.0
+"""How long a decoder whose socket has closed may take to end by itself, so that its own status is seen. Its
+memory is free by then."""
 
 _PAUSES = (0.05, 0.2)
 """Seconds between attempts to start a decoder; there is one attempt more."""
 
 
+_FAULTS = frozenset(
+    {
+        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP),
+        *(signal.SIGABRT, signal.SIGSYS),
+    }
+)
+"""Signals that a decoder's own doing brings on it. It can't send itself others; those come from outside."""
+
+
 class DecoderLost(Exception):
-    """The decoder gave no answer for this file and is gone; the next file gets another."""
+    """The decoder gave no answer for this file and is gone; the next file gets another.
+
+    With the reason `STARVED` the file isn't to blame: the system had too little time, memory or processes for
+    the decoder, or somebody has killed it.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
@@ -67,12 +81,13 @@ class Decoders:
         failure: DecoderLost | ZygoteError
         for pause in (*_PAUSES, 0.0):
             try:
-                link = DecoderLink(self._ready_zygote().spawn(), self._config.reply_max)
+                connection, process = self._ready_zygote().spawn()
+                link = DecoderLink(connection, self._config.reply_max, process)
             except ZygoteGone:
                 self._drop_zygote()
                 failure = ZygoteError("the process that decoders are forked from dies again and again")
             except OSError as error:
-                failure = DecoderLost(Reason.DECODER_DIED, f"none can be started: {error.strerror}")
+                failure = DecoderLost(Reason.STARVED, f"none can be started: {error.strerror}")
             else:
                 try:
                     self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
@@ -121,7 +136,7 @@ class Decoders:
             status, killed = self._zygote.end(patience)
         except ZygoteGone:
             self._drop_zygote()
-            return DecoderLost(reason, detail or "the process it was forked from died")
+            return DecoderLost(Reason.STARVED, "the process it was forked from died")
         return DecoderLost(reason, detail) if detail else DecoderLost(*_words(status, killed))
 
     def drop(self) -> None:
@@ -157,9 +172,12 @@ def _words(status: int, killed: bool) -> tuple[Reason, str]:
         return Reason.TIMEOUT, "its processor time is used up"
     if number == signal.SIGKILL and killed:
         return Reason.DECODER_DIED, "it closed its socket"
+    if number == signal.SIGKILL:
+        return Reason.STARVED, "signal SIGKILL, perhaps for want of memory"
     if number == signal.SIGSYS:
         return Reason.DECODER_DIED, "signal SIGSYS, a forbidden system call"
+    reason = Reason.DECODER_DIED if number in _FAULTS else Reason.STARVED
     try:
-        return Reason.DECODER_DIED, f"signal {signal.Signals(number).name}"
+        return reason, f"signal {signal.Signals(number).name}"
     except ValueError:
-        return Reason.DECODER_DIED, f"signal {number}"
+        return reason, f"signal {number}"

@@ -114,11 +114,11 @@ class ZygoteProcess:
         self._ready, self._asking = True, False
         self._stderr.close()
 
-    def spawn(self) -> socket.socket:
+    def spawn(self) -> tuple[socket.socket, int]:
         """Have a decoder forked in place of the one before.
 
         Returns:
-            The socket to it, which doesn't block.
+            The socket to it, which doesn't block, and its process id.
 
         Raises:
             ZygoteGone: see there.
@@ -126,7 +126,7 @@ class ZygoteProcess:
         """
         ours, theirs = _pair()
         try:
-            refused, _ = self._ask(COMMAND.pack(SPAWN, 0), ANSWER_SECONDS, theirs)
+            refused, process = self._ask(COMMAND.pack(SPAWN, 0), ANSWER_SECONDS, theirs)
             if refused:
                 raise OSError(refused, os.strerror(refused))
         except BaseException:
@@ -135,7 +135,7 @@ class ZygoteProcess:
         finally:
             theirs.close()
         ours.setblocking(False)
-        return ours
+        return ours, process
 
     def end(self, patience: float) -> tuple[int, bool]:
         """Have the decoder ended, after `patience` seconds if it doesn't by itself.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import array
+import math
 import os
 import select
 import socket
+import time
 from collections import deque
 
 from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
@@ -19,6 +21,10 @@ class DecoderSilent(Exception):
     """It didn't answer in time."""
 
 
+class DecoderOverTime(Exception):
+    """It has used up its processor time."""
+
+
 class DecoderClosed(Exception):
     """Its end of the socket is closed; most likely it has died."""
 
@@ -30,8 +36,18 @@ class DecoderMisbehaved(Exception):
 class DecoderLink:
     """One decoder, which answers requests in their order."""
 
-    def __init__(self, connection: socket.socket, reply_max: int) -> None:
-        """Hold a socket that doesn't block, for replies of 1 to `reply_max` bytes."""
+    def __init__(self, connection: socket.socket, reply_max: int, process: int) -> None:
+        """Hold a socket that doesn't block.
+
+        Args:
+            connection: the socket.
+            reply_max: longest reply in bytes; the shortest has 1.
+            process: id of the decoder, which isn't given to another as long as nobody has waited for it.
+        """
+        # See MAKE_PROCESS_CPUCLOCK in the kernel's include/linux/posix-timers_types.h; anyone may read it.
+        self._clock = (~process << 3) | 2
+        self._used_before = 0.0
+        """Its processor time when it could have begun with the first request under way."""
         self._socket = connection
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
@@ -59,17 +75,33 @@ class DecoderLink:
             self._socket.sendmsg([nonce, request], passed)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
             raise DecoderClosed from error
+        if not self._nonces:
+            self._used_before = self._used()
         self._nonces.append(nonce)
 
-    def receive(self, deadline: float) -> bytes:
+    def _used(self) -> float:
+        """Seconds of processor time that the decoder has used so far."""
+        try:
+            return time.clock_gettime(self._clock)
+        except OSError:
+            # Its zygote has died and somebody else has waited for it; its socket will say that it is gone.
+            return 0.0
+
+    def receive(self, deadline: float, processor_seconds: float = math.inf) -> bytes:
         """Wait for the answer to the first request under way until time.monotonic() is `deadline`.
 
         Time in which we were stopped doesn't count. One that came in time is taken even when we look late.
 
+        Args:
+            deadline: as above.
+            processor_seconds: most that the decoder may use for it, looked at every half second. A decoder
+                that was taken over can't deceive us here, as it could with a timer of its own.
+
         Raises:
-            DecoderSilent, DecoderClosed, DecoderMisbehaved: see there.
+            DecoderSilent, DecoderOverTime, DecoderClosed, DecoderMisbehaved: see there.
         """
-        size = self._take(deadline)
+        size = self._take(deadline, self._used_before + processor_seconds)
+        self._used_before = self._used()
         if not NONCE_BYTES < size <= self._message_max:
             raise DecoderMisbehaved("its reply has the wrong size")
         if self._buffer[:NONCE_BYTES] != self._nonces.popleft():
@@ -88,9 +120,9 @@ class DecoderLink:
         """
         return Hello.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
-    def _take(self, deadline: float) -> int:
-        if not wait(self._poll, deadline):
-            raise DecoderSilent
+    def _take(self, deadline: float, processor_limit: float = math.inf) -> int:
+        if not wait(self._poll, deadline, lambda: processor_limit - self._used()):
+            raise DecoderOverTime if self._used() >= processor_limit else DecoderSilent
         try:
             size, flags = self._receive()
         except ConnectionResetError:

@@ -32,7 +32,8 @@ COMMAND = struct.Struct("<II")
 SPAWN, END = 1, 2
 
 ANSWER = struct.Struct("<iI")
-"""To SPAWN: 0 or the errno of the refused fork. To END: wait status, and whether it had to be killed."""
+"""To SPAWN: 0 or the errno of the refused fork, and the decoder's process id. To END: wait status, and
+whether it had to be killed."""
 
 STARTED_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A decoder can't start threads, so libraries that want some are told before they are loaded."""

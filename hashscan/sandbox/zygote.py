@@ -137,7 +137,7 @@ class _Zygote:
             if child == 0:
                 decoder.run(connection, self._confinement, self._handle, self._reply_max)
             self._child = child
-            self._control.send(ANSWER.pack(0, 0))
+            self._control.send(ANSWER.pack(0, child))
         os.close(connection)
         if former:
             # Only now: its memory was being freed while the new one began.

@@ -15,6 +15,10 @@ from hashscan.sources.base import Passed
 FailOn = Literal["match", "review", "never"]
 
 
+INCOMPLETE = (Reason.STARVED, Reason.UNCONFIRMED)
+"""Reasons for which a picture was not decoded, or a match not confirmed, that say nothing of the picture:
+another scan may well do it."""
+
 PASSED = ("folders", "links", "specials", "excluded_folders")
 """Things that were met and are no files, by their names in a report."""
 
@@ -123,6 +127,8 @@ class Summary:
             short.append(f"{closed} folders not entered")
         if self.empty_targets:
             short.append(f"{self.empty_targets} empty targets")
+        again = Counter({r: sum(self.reasons[v, r] for v in Verdict) for r in INCOMPLETE})
+        short.extend(f"{number} pictures: {reason.value}" for reason, number in again.items() if number)
         if strict and (undecoded := self.verdicts[Verdict.UNDECODED]):
             short.append(f"{undecoded} undecoded pictures")
         short.extend(

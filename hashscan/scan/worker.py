@@ -310,8 +310,11 @@ class Worker:
             file.reply, file.confirmed = again.reply, True
             return
         file.matches, file.reply = exact, b""
-        file.reason = again.reason or Reason.UNCONFIRMED
+        # Why the second came to nothing says nothing of the picture, of which the first had more.
+        file.reason = Reason.STARVED if again.reason is Reason.STARVED else Reason.UNCONFIRMED
         file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
+        if again.reason is not None:
+            file.detail += f": {again.reason.value}"
 
     def close(self) -> None:
         """End the sandbox, and let connections go."""

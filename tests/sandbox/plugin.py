@@ -123,6 +123,26 @@ def _stop(fd: int) -> bytes:
     return reply()
 
 
+files_seen = 0
+
+
+def _spin_from_the_second_on(fd: int) -> bytes:
+    global files_seen
+    files_seen += 1
+    return reply() if files_seen == 1 else _spin(fd)
+
+
+def _die_of(number: int) -> Callable[[int], bytes]:
+    """End by a signal, as if somebody had sent it."""
+
+    def act(fd: int) -> bytes:
+        os.kill(os.getpid(), number)
+        signal.pause()
+        return b""
+
+    return act
+
+
 def _print(fd: int) -> bytes:
     print("heard by nobody")  # noqa: T201
     warnings.warn("heard by nobody", stacklevel=1)
@@ -158,6 +178,9 @@ DEEDS: dict[str, Callable[[int], bytes]] = {
     "with a descriptor": _with_descriptor,
     "deaf": _deaf,
     "stop": _stop,
+    "spin from the second on": _spin_from_the_second_on,
+    "killed": _die_of(signal.SIGKILL),
+    "signalled": _die_of(signal.SIGUSR1),
     "print": _print,
     "leak": lambda fd: (os.dup(fd), reply(6))[1],
 }

@@ -22,7 +22,7 @@ def pair() -> tuple[DecoderLink, socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     theirs.setblocking(False)
-    return DecoderLink(ours, REPLY_MAX), theirs
+    return DecoderLink(ours, REPLY_MAX, os.getpid()), theirs
 
 
 def count() -> int:

@@ -27,6 +27,7 @@ MARKS = {
     "segfault": b"MARK:segfault",
     "loop": b"MARK:loop",
     "memory": b"MARK:memory",
+    "killed": b"MARK:killed",
     "worker": b"MARK:worker",
 }
 MARK_SIZE = max(len(mark) for mark in MARKS.values())
@@ -43,10 +44,39 @@ def load(*arguments: str) -> Callable[[int, bytes], bytes]:
         if end.endswith(MARKS["loop"]):
             while True:
                 pass
+        if end.endswith(MARKS["killed"]):
+            # As by the system, for want of memory; without the sandbox it can do that itself.
+            os.kill(os.getpid(), signal.SIGKILL)
         if end.endswith(MARKS["memory"]):
             hoard = []
             while True:
                 hoard.append(bytearray(1 << 24))
+        return decode(descriptor, request)
+
+    return trapped
+
+
+def load_as_it_is(*arguments: str) -> Callable[[int, bytes], bytes]:
+    """The real decoder."""
+    return decoder.load(*arguments)
+
+
+def load_killed_at_confirming(*arguments: str) -> Callable[[int, bytes], bytes]:
+    """The real decoder, which is killed where it shall confirm a match; without the sandbox only."""
+    return _until_confirming(lambda: os.kill(os.getpid(), signal.SIGKILL), *arguments)
+
+
+def load_faulty_at_confirming(*arguments: str) -> Callable[[int, bytes], bytes]:
+    """The real decoder, which crashes where it shall confirm a match."""
+    return _until_confirming(lambda: ctypes.string_at(0), *arguments)
+
+
+def _until_confirming(end: Callable[[], object], *arguments: str) -> Callable[[int, bytes], bytes]:
+    decode = decoder.load(*arguments)
+
+    def trapped(descriptor: int, request: bytes) -> bytes:
+        if unpack_request(request)[1]:
+            end()
         return decode(descriptor, request)
 
     return trapped

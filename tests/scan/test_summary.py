@@ -55,6 +55,15 @@ def test_a_folder_not_entered_and_an_empty_target_make_it_incomplete() -> None:
     assert empty.exit_code([FRESH], fail_on="match", strict=False) == 3
 
 
+@pytest.mark.parametrize("reason", [Reason.STARVED, Reason.UNCONFIRMED])
+def test_picture_that_another_scan_may_decode_makes_it_incomplete(reason: Reason) -> None:
+    made = summary(Verdict.CLEAN)
+    made.count(Verdict.UNDECODED, reason)
+    assert made.exit_code([FRESH], fail_on="match", strict=False) == 3
+    made.count(Verdict.MATCH, None)
+    assert made.exit_code([FRESH], fail_on="match", strict=False) == 4
+
+
 def test_fields_count_every_file_once() -> None:
     made = Summary()
     made.add(FileResult(b"a", STAT, Verdict.CLEAN, low_quality=True))

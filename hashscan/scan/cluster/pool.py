@@ -32,15 +32,16 @@ R = TypeVar("R")
 
 CONNECT_SECONDS = 20.0
 ARRIVE_SECONDS = 20.0
-"""For the first worker to be there."""
+"""How long no worker may be there that is still to answer, before a scan ends for want of one that is ready.
+
+Nodes that are started together don't register together, and a worker that dies is back after some seconds.
+"""
 READY_SECONDS = 120.0
 """For a worker that was there from the beginning to be ready, where no other is."""
 LOOK_SECONDS = 0.2
 """Between two looks at who is there."""
 OTHERS_SECONDS = 5.0
 """For the others, once one is."""
-REFUSED_SECONDS = 2.0
-"""How long nobody may have come or be asked before a sweep ends because those that came were refused."""
 CLOSE_SECONDS = 10.0
 _GIVE_UP_SECONDS = 1.0
 
@@ -149,7 +150,7 @@ class ClusterPool(Pool):
         """Wait for workers."""
         preparing = dispatcher.preparing
         try:
-            await self._arrive(dispatcher)
+            await arrive(dispatcher)
         except (OSError, TimeoutError) as error:
             raise UnreachableError(
                 f"the scheduler {self._cluster.scheduler} went away: {_first_line(error)}",
@@ -159,47 +160,21 @@ class ClusterPool(Pool):
             raise RuntimeError(dispatcher.failure)
         if dispatcher.slots:
             return
+        troubles = preparing.troubles()
         if any(host not in preparing.dying for host, _ in preparing.refused):
             raise NoUsableListError(
-                f"no worker of the cluster can take part: {preparing.troubles()}",
+                f"no worker of the cluster can take part: {troubles}",
                 advice="Give all machines the same version of hashscan and of the lists.",
             )
-        if preparing.dying or preparing.busy:
+        if troubles:
             raise UnreachableError(
-                f"no worker of the cluster can take part: {preparing.troubles()}",
+                f"no worker of the cluster can take part: {troubles}",
                 advice="See what `hashscan worker` says there, or start it on more machines.",
             )
         raise UnreachableError(
             f"the scheduler {self._cluster.scheduler} has no worker that answers",
             advice="Start `hashscan worker` on the machines that are to read the files.",
         )
-
-    async def _arrive(self, dispatcher: Dispatcher) -> None:
-        """Look who is there until there is nobody worth waiting for."""
-        loop = asyncio.get_running_loop()
-        preparing = dispatcher.preparing
-        begun = last_asked = loop.time()
-        first_ready: float | None = None
-        while True:
-            await dispatcher.look()
-            # Not longer, or it would go unnoticed that one died which is waited for.
-            await preparing.settle_in(LOOK_SECONDS)
-            now = loop.time()
-            if preparing or preparing.unsettled:
-                last_asked = now
-            if dispatcher.slots:
-                first_ready = now if first_ready is None else first_ready
-                awaited = bool(preparing) or preparing.unsettled
-                if not awaited or now - first_ready > OTHERS_SECONDS:
-                    return
-            else:
-                alone = not preparing.busy and now - last_asked > ARRIVE_SECONDS
-                # Nodes that were started together don't arrive together.
-                refused = bool(preparing.refused) and now - last_asked > REFUSED_SECONDS
-                if alone or refused or now - begun > READY_SECONDS:
-                    return
-            if not preparing:
-                await asyncio.sleep(LOOK_SECONDS)
 
     def _changed(self, dispatcher: Dispatcher) -> None:
         self.workers = len(dispatcher.slots)
@@ -228,6 +203,38 @@ class ClusterPool(Pool):
             with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
                 # close() would wait for a scheduler that is lost.
                 await self._client._close(fast=True)
+
+
+async def arrive(dispatcher: Dispatcher) -> None:
+    """Look who is there until a worker is ready and the others had their time, or there is none to wait for.
+
+    Raises:
+        OSError, TimeoutError: the scheduler can't be reached.
+    """
+    loop = asyncio.get_running_loop()
+    preparing = dispatcher.preparing
+    begun = last_asked = loop.time()
+    first_ready: float | None = None
+    while True:
+        await dispatcher.look()
+        # Before the answers, which may all come in time.
+        asked = bool(preparing) or preparing.unsettled
+        # Not longer, or it would go unnoticed that one died which is waited for.
+        await preparing.settle_in(LOOK_SECONDS)
+        now = loop.time()
+        if asked:
+            last_asked = now
+        if dispatcher.slots:
+            first_ready = now if first_ready is None else first_ready
+            awaited = bool(preparing) or preparing.unsettled
+            if not awaited or now - first_ready > OTHERS_SECONDS:
+                return
+        else:
+            alone = not preparing.busy and now - last_asked > ARRIVE_SECONDS
+            if alone or now - begun > READY_SECONDS:
+                return
+        if not preparing:
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _give_up() -> None:

@@ -71,7 +71,7 @@ class Preparing:
     @property
     def unsettled(self) -> bool:
         """Whether somebody is there who is still to answer, or to be asked again."""
-        return any(machine_of(address) not in self.dying for address in self._present - self._settled)
+        return bool(self._unanswered())
 
     def look(self, present: frozenset[str]) -> None:
         """Ask whoever is new.
@@ -118,7 +118,16 @@ class Preparing:
         """Why there are not more workers, in words."""
         reasons = [f"{host}: {why}" for host, why in self.refused]
         reasons += [f"{host}: busy with other sweeps" for host in sorted(set(self.busy.values()))]
+        reasons += [f"{machine}: a worker did not answer" for machine in sorted(self._unanswered())]
+        reasons += [
+            f"{machine}: a worker was lost as it prepared"
+            for machine in sorted(self._deaths.keys() - self.dying)
+        ]
         return "; ".join(reasons)
+
+    def _unanswered(self) -> set[str]:
+        """Return the machines of workers that are there and have not answered."""
+        return {machine_of(address) for address in self._present - self._settled} - self.dying
 
     async def _prepare(self, address: str) -> None:
         loop = asyncio.get_running_loop()

@@ -91,9 +91,13 @@ def stop(nodes: list[Program]) -> None:
         assert node.wait() == 143, node.said
 
 
-IMPATIENT = [
-    sys.executable,
-    "-c",
-    "import sys; from hashscan.scan.cluster import pool; pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0\n"
-    "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))",
-]
+def patched(change: str) -> list[str]:
+    """Return the command that does what the program does after a statement that changes it."""
+    code = f"import sys\n{change}\nfrom hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))"
+    return [sys.executable, "-c", code]
+
+
+_POOL = "from hashscan.scan.cluster import pool\n"
+IMPATIENT = patched(f"{_POOL}pool.CONNECT_SECONDS = pool.ARRIVE_SECONDS = 1.0")
+AFTER_ALL_ANSWERS = patched(f"{_POOL}pool.ARRIVE_SECONDS, pool.OTHERS_SECONDS = 0.0, pool.READY_SECONDS")
+"""It begins, or gives up, when all workers that are registered have answered, and waits for no others."""

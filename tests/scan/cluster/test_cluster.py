@@ -18,7 +18,17 @@ from hashscan.model import Entry
 from hashscan.reports.report import Report
 from hashscan.scan.acceptable import acceptable
 from hashscan.scan.baseline import write_baseline
-from tests.scan.cluster.sweeping import IMPATIENT, command, draw, killing, state_with, stop, story, sweep
+from tests.scan.cluster.sweeping import (
+    AFTER_ALL_ANSWERS,
+    IMPATIENT,
+    command,
+    draw,
+    killing,
+    state_with,
+    stop,
+    story,
+    sweep,
+)
 from tests.scan.hostile import MARKS
 from tests.scan.hostile_node import MACHINE
 from tests.scan.nodes import HOSTILE_NODE, NODE, Cluster, cluster, records_of, until, workers_of
@@ -135,14 +145,15 @@ def test_other_lists_and_other_versions_take_no_part(
     none = tmp_path / "none"
     none.mkdir(mode=0o700)
     strangers = here.nodes(here.start_node(other), here.start_node(none), here.start_node(state, 1, OLD_NODE))
-    code, said = sweep(state, folder, tmp_path / "refused.jsonl", *here.options)
-    assert code == 10
-    assert "its list ours has other entries" in said
-    assert "its list ours is missing" in said
-    assert "it has hashscan 0.0.9, not 0.1.0" in said
+    code, said = sweep(state, folder, tmp_path / "refused.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
+    assert code == 10, said
+    assert "its list ours has other entries" in said, said
+    assert "its list ours is missing" in said, said
+    assert "it has hashscan 0.0.9, not 0.1.0" in said, said
     node = here.node(state)
-    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options)
-    assert code == 1
+    # Otherwise a stranger that answers long after the node is ready would not be waited for.
+    code, said = sweep(state, folder, tmp_path / "far.jsonl", *here.options, program=AFTER_ALL_ANSWERS)
+    assert code == 1, said
     assert said.count("takes no part") == 3
     record, _, counts = story(tmp_path / "far.jsonl")
     assert counts["files"] == 60

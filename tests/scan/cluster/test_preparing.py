@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,29 @@ import pytest
 pytest.importorskip("distributed")
 
 from hashscan.model import Entry
-from tests.scan.cluster.sweeping import command, draw, killing, state_with, stop, story, sweep
+from tests.scan.cluster.sweeping import (
+    AFTER_ALL_ANSWERS,
+    command,
+    draw,
+    killing,
+    patched,
+    state_with,
+    stop,
+    story,
+    sweep,
+)
 from tests.scan.nodes import HOSTILE_NODE, Cluster, until, workers_of
 
 
-def patched(change: str) -> list[str]:
-    """The program, but that something of its dispatcher's is otherwise."""
-    code = (
-        "import sys; from hashscan.scan.cluster.dask import require_dask; require_dask()\n"
-        f"from hashscan.scan.cluster import dispatch; dispatch.{change}\n"
-        "from hashscan.cli.main import run\nsys.exit(run(sys.argv[1:]))"
+def with_dispatcher(change: str) -> list[str]:
+    """Return the command of the program with a name of its dispatcher set to another value."""
+    return patched(
+        "from hashscan.scan.cluster.dask import require_dask; require_dask()\n"
+        f"from hashscan.scan.cluster import dispatch; dispatch.{change}"
     )
-    return [sys.executable, "-c", code]
 
 
+@pytest.mark.slow
 def test_workers_that_die_as_they_prepare_are_given_up(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -61,11 +69,10 @@ def test_a_sweep_ends_when_workers_die_as_they_prepare_in_its_midst(
         deadly.touch()
         os.kill(workers_of(node)[0], signal.SIGKILL)
 
+    impatient = with_dispatcher("LONELY_SECONDS = 5.0")
     code, said = killing(
         kill,
-        command(
-            state, folder, tmp_path / "far.jsonl", *here.options, program=patched("LONELY_SECONDS = 5.0")
-        ),
+        command(state, folder, tmp_path / "far.jsonl", *here.options, program=impatient),
         tmp_path / "far.jsonl.partial",
     )
     assert code == 4, said
@@ -129,7 +136,7 @@ def test_a_node_that_can_start_no_decoder_is_refused(
 ) -> None:
     folder, state = pictures
     node = here.node(state, 1, HOSTILE_NODE, {"DECODER": "tests.scan.nothing:load"})
-    scan = running(command(state, folder, tmp_path / "far.jsonl", *here.options))
+    scan = running(command(state, folder, tmp_path / "far.jsonl", *here.options, program=AFTER_ALL_ANSWERS))
     _, said = scan.communicate(timeout=100)
     assert scan.returncode == 10, said
     assert "tests.scan.nothing:load can't be loaded" in said
@@ -147,11 +154,10 @@ def test_the_exit_code_when_the_scheduler_is_gone(
         # The first thing that is written.
         (folder / f"cut-{number}.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
     node = here.node(state)
+    impatient = with_dispatcher("SCHEDULER_SECONDS = 2.0")
     code, said = killing(
         lambda: here.scheduler.signal(signal.SIGKILL),
-        command(
-            state, folder, tmp_path / "far.jsonl", *here.options, program=patched("SCHEDULER_SECONDS = 2.0")
-        ),
+        command(state, folder, tmp_path / "far.jsonl", *here.options, program=impatient),
         tmp_path / "far.jsonl.partial",
     )
     assert code == 3, said

@@ -43,18 +43,18 @@ def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str,
         book = Book(database)
         for number in dict.fromkeys(numbers):
             row = database.execute(
-                "SELECT told, disputed, closed, removed, path, version FROM cases WHERE id=?", (number,)
+                "SELECT told, disputed, closed, removed, path, version, host FROM cases WHERE id=?", (number,)
             ).fetchone()
             if row is None:
                 raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
-            told, disputed, closed, removed, path, version = row
+            told, disputed, closed, removed, path, version, host = row
             if kind == REOPENED:
                 if closed is None and disputed is None:
                     continue
                 other = database.execute(
-                    "SELECT id FROM cases WHERE path=? AND version=? AND removed IS NULL AND closed IS NULL "
-                    "AND id<>?",
-                    (path, version, number),
+                    "SELECT id FROM cases WHERE path=? AND version=? AND host=? AND removed IS NULL "
+                    "AND closed IS NULL AND id<>?",
+                    (path, version, host, number),
                 ).fetchone()
                 if other is not None and removed is None:
                     raise UsageError(

@@ -1,16 +1,34 @@
-"""Keeps the cases in step with what sweeps and the custody log say of their files."""
+"""Keeps the cases in step with what sweeps and the custody log say of their files.
+
+The lists decide less here than in the state: a case that was noticed never ends because they are silent, and
+no case does that a list accuses which was not in use in that sweep. A state that was lost and begun anew, or
+the report of a sweep elsewhere, knows only of its own lists.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hashscan.quarantine.items import listed
+from hashscan.model import TEST_CATEGORY
+from hashscan.scan.coverage import (
+    MatchFields,
+    accuses,
+    joined,
+    key_of,
+    matches_of,
+    only_test,
+    strength,
+    usable_lists,
+)
 from hashscan.scan.state.findings import CHANGED, CLEARED, GONE
 from hashscan.scan.state.history import Found
 
 QUARANTINED = "quarantined"
+NOTICE = "notice"
+"""In place of a verdict, where only a notice speaks against a file."""
 _CLEARED_WORDS = "no hash list accuses it any more"
 
 
@@ -23,6 +41,8 @@ class Place(NamedTuple):
     """Of an object, where versions are swept."""
     url: str = ""
     """By which others know it."""
+    host: str = ""
+    """The machine on which a file lies; empty where it is this one, or an object."""
 
 
 class KnownCase(NamedTuple):
@@ -36,10 +56,11 @@ class KnownCase(NamedTuple):
     how: str
     closed: int | None
     sha256: bytes | None
+    noticed: int | None
 
 
 _WORDS = ("list", "entry", "algorithm", "variant", "category")
-CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256 FROM cases"
+CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed FROM cases"
 
 _SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
 """Where versions are not swept, a finding names none, and its quarantine does."""
@@ -61,6 +82,8 @@ class Book:
             found: all that it tells.
             host: the machine on which the file lies; empty where it is this one, or an object.
         """
+        if only_test(matches_of(found.matches)):
+            return
         # After an older state was put back, another finding may have its number.
         row = self._one(
             f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=? "
@@ -69,7 +92,7 @@ class Book:
         )  # fmt: skip
         case = None if row is None else KnownCase(*row)
         if case is None:
-            case = self._adoptable(state, found) or self._begin_finding(found, found.first, host)
+            case = self._adoptable(state, found, host) or self._begin_finding(found, found.first, host)
             self._database.execute(
                 "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id)
             )
@@ -80,71 +103,90 @@ class Book:
         elif _is_closed_for_another(case, found):
             self.remove(case.id, found.last, CHANGED)
             case = self._go_on(state, found, host)
-        if not host or case.verdict == "notice":
-            # What this machine has seen itself lies on it, whoever else tells of such a path.
-            self._database.execute("UPDATE cases SET host=?1 WHERE id=?2 AND host<>?1", (host, case.id))
         self._follow(case, found)
 
     def _go_on(self, state: str, found: Found, host: str) -> KnownCase:
         """Let a finding go on as another case than the one that it was."""
-        case = self._open_of(found.path, found.version) or self._begin_finding(found, found.last, host)
+        case = self._open_of(found.path, found.version, host) or self._begin_finding(found, found.last, host)
         self._database.execute(
             "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
         )
         return case
 
-    def _adoptable(self, state: str, found: Found) -> KnownCase | None:
+    def _adoptable(self, state: str, found: Found, host: str) -> KnownCase | None:
         """The case that an unknown finding goes on with: the state was lost, or a notice came first."""
-        case = self._open_of(found.path, found.version)
+        case = self._open_of(found.path, found.version, host) or self._noticed_only(found, host)
         if case is not None:
             return case if found.gone is None or case.found < found.gone else None
-        # A person has closed it, and it was never gone.
+        # A person has closed it, and it was never gone, or only in our own quarantine.
         row = self._one(
-            f"{CASE_QUERY} WHERE path=? AND version=? AND removed IS NULL AND how='' AND sha256=? AND "  # noqa: S608
-            "id NOT IN (SELECT id FROM sightings WHERE state=?) ORDER BY id DESC LIMIT 1",
-            found.path, found.version, found.sha256, state,
+            f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND how='' AND sha256=? "  # noqa: S608
+            "AND (id NOT IN (SELECT id FROM sightings WHERE state=?) "
+            "OR id IN (SELECT id FROM custody WHERE kind='restored')) ORDER BY id DESC LIMIT 1",
+            found.path, found.version, host, found.sha256, state,
         )  # fmt: skip
         return None if row is None else KnownCase(*row)
 
+    def _noticed_only(self, found: Found, host: str) -> KnownCase | None:
+        """The open case of a notice, which names no machine, once another machine has seen the file."""
+        if not host:
+            return None
+        row = self._one(
+            f"{CASE_QUERY} WHERE path=? AND version=? AND host='' AND verdict=? AND removed IS NULL "  # noqa: S608
+            "AND closed IS NULL AND id NOT IN (SELECT id FROM sightings)",
+            found.path, found.version, NOTICE,
+        )  # fmt: skip
+        if row is None:
+            return None
+        self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, row[0]))
+        return KnownCase(*row)
+
     def _begin_finding(self, found: Found, at: int, host: str) -> KnownCase:
-        case = self._begin(Place(found.path, found.version), found.verdict, at, "found", words=found.verdict)
-        self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, case.id))
-        return case
+        place = Place(found.path, found.version, host=host)
+        return self._begin(place, found.verdict, at, "found", words=found.verdict)
 
     def _begin(
         self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = ""
     ) -> KnownCase:
         previous = None
         if place.path is not None:
-            query = "SELECT max(id) FROM cases WHERE path=? AND version=?"
-            (previous,) = self._one(query, place.path, place.version)
+            query = "SELECT max(id) FROM cases WHERE path=? AND version=? AND host=?"
+            (previous,) = self._one(query, place.path, place.version, place.host)
         cursor = self._database.execute(
-            "INSERT INTO cases (path, version, url, verdict, found, seen, previous) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO cases (path, version, url, host, verdict, found, seen, previous) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*place, verdict, at, at, previous),
         )
         assert cursor.lastrowid is not None
         self.begun += 1
         self.note(cursor.lastrowid, at, kind, words, who)
-        if place.path is not None:
+        if place.path is not None and not place.host:
             self._take_loose(cursor.lastrowid, place, at)
         return self.case(cursor.lastrowid)
 
     def _follow(self, case: KnownCase, found: Found) -> None:
         """Bring a case up to what a state says of its finding."""
-        if found.verdict != case.verdict:
-            self.note(case.id, found.last, "verdict", f"{case.verdict}, now {found.verdict}")
-            if found.verdict == "match" and case.verdict in {"held", "review"}:
+        if found.ending == CLEARED and case.verdict == NOTICE:
+            return
+        matches = [match for match in matches_of(found.matches) if match["category"] != TEST_CATEGORY]
+        before, unheard = self.matches(case.id), list[MatchFields]()
+        if case.sha256 is None or found.sha256 in {None, case.sha256}:
+            in_use, named = usable_lists(json.loads(found.lists)), {key_of(match) for match in matches}
+            unheard = [m for m in before if m["list"] not in in_use and key_of(m) not in named]
+        accused = any(map(accuses, unheard))
+        verdict, because = found.verdict, found.because
+        if accused and strength(verdict, matches) < strength(case.verdict, before):
+            (because,) = self._one("SELECT because FROM cases WHERE id=?", case.id)
+            verdict = case.verdict
+        if verdict != case.verdict:
+            self.note(case.id, found.last, "verdict", f"{case.verdict}, now {verdict}")
+            if verdict == "match" and case.verdict in {"held", "review"}:
                 self._database.execute(
                     "UPDATE cases SET began=? WHERE id=? AND noticed IS NULL", (found.last, case.id)
                 )
-            if case.closed is not None and case.removed is None and found.verdict == "match":
+            if case.closed is not None and case.removed is None and verdict == "match":
                 self._reopen(case, found.last)
-        matches = [
-            match
-            for match in listed(json.loads(found.matches))
-            if isinstance(match, dict) and isinstance(match.get("distance"), int)
-        ]
+        matches = joined(matches, unheard)
         self._database.execute(
             "UPDATE cases SET verdict=?, because=?, seen=max(seen, ?), "
             "categories=CASE ? WHEN '' THEN categories ELSE ? END, "
@@ -152,7 +194,7 @@ class Book:
             "uid=coalesce(?, uid), device=coalesce(?, device), inode=coalesce(?, inode), "
             "size=coalesce(?, size), mtime=coalesce(?, mtime), ctime=coalesce(?, ctime), etag=? WHERE id=?",
             (
-                found.verdict, found.because, found.last,
+                verdict, because, found.last,
                 *2 * (categories_of(matches),), *2 * (found.customer,),
                 found.sha256, found.uid, found.device, found.inode, found.size, found.mtime, found.ctime,
                 found.etag, case.id,
@@ -161,26 +203,39 @@ class Book:
         self._set_matches(case.id, matches)
         if found.gone is None or case.removed is not None or self._was_restored(case.id, found.gone):
             return
-        if found.ending == CLEARED:
-            if case.closed is None:
-                self._database.execute(
-                    "UPDATE cases SET closed=?, why=?, how=? WHERE id=?",
-                    (found.gone, _CLEARED_WORDS, CLEARED, case.id),
-                )
-                self.note(case.id, found.gone, "closed", _CLEARED_WORDS)
-        else:
+        if found.ending != CLEARED:
             self.remove(case.id, found.gone, found.ending)
+        elif case.closed is None and not accused:
+            self.clear(case, found.gone)
+
+    def clear(self, case: KnownCase, at: int) -> None:
+        """Put down that no list accuses the file of an open case: it is closed, or goes on by its notice."""
+        if case.noticed is None:
+            self._database.execute(
+                "UPDATE cases SET closed=?, why=?, how=? WHERE id=?", (at, _CLEARED_WORDS, CLEARED, case.id)
+            )
+            self.note(case.id, at, "closed", _CLEARED_WORDS)
+            return
+        self._database.execute(
+            "UPDATE cases SET verdict=?, because='', categories='' WHERE id=?", (NOTICE, case.id)
+        )
+        self._set_matches(case.id, [])
+        self.note(case.id, at, "cleared", f"{_CLEARED_WORDS}; a notice does")
 
     def _was_restored(self, number: int, since: int) -> bool:
         """Whether a file is back from quarantine, since a sweep has missed it."""
         query = "SELECT 1 FROM custody WHERE id=? AND kind='restored' AND at>=?"
         return self._one(query, number, since) is not None
 
-    def _set_matches(self, number: int, matches: list[Any]) -> None:
-        wanted = {
-            (*(str(match.get(key, "")) for key in _WORDS), match.get("distance", 0)) for match in matches
-        }
-        query = "SELECT list, entry, algorithm, variant, category, distance FROM matches WHERE id=?"
+    def matches(self, number: int) -> list[MatchFields]:
+        """The matches that are put down of a case."""
+        query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
+        rows = self._database.execute(query, (number,))
+        return [dict(zip((*_WORDS, "distance"), row, strict=True)) for row in rows]
+
+    def _set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
+        wanted = {(*(str(match.get(key, "")) for key in _WORDS), match["distance"]) for match in matches}
+        query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
         if set(self._database.execute(query, (number,))) == wanted:
             return
         self._database.execute("DELETE FROM matches WHERE id=?", (number,))
@@ -203,7 +258,7 @@ class Book:
         number = None
         if kind == "moved":
             row = self._one(
-                f"{CASE_QUERY} WHERE path=?1 AND {_SAME_VERSION} AND found<=?3 "
+                f"{CASE_QUERY} WHERE path=?1 AND {_SAME_VERSION} AND host='' AND found<=?3 "
                 "AND (removed IS NULL OR removed>=?3) "
                 "ORDER BY version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
                 place.path, place.version, at,
@@ -236,7 +291,7 @@ class Book:
             self.remove(number, at, QUARANTINED, item)
         elif kind == "restored":
             self.note(number, at, kind, item)
-            place = self._one("SELECT path, version FROM cases WHERE id=?", number)
+            place = self._one("SELECT path, version, host FROM cases WHERE id=?", number)
             if case.how == QUARANTINED and self._open_of(*place) is None:
                 self._database.execute("UPDATE cases SET removed=NULL, how='' WHERE id=?", (number,))
         else:
@@ -297,10 +352,11 @@ class Book:
         """A case by its number."""
         return KnownCase(*self._one(f"{CASE_QUERY} WHERE id=?", number))
 
-    def _open_of(self, path: bytes | None, version: str) -> KnownCase | None:
+    def _open_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
         row = self._one(
-            f"{CASE_QUERY} WHERE path=? AND version=? AND removed IS NULL AND closed IS NULL", path, version
-        )
+            f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND closed IS NULL",
+            path, version, host,
+        )  # fmt: skip
         return None if row is None else KnownCase(*row)
 
     def _one(self, query: str, *parameters: object) -> Any:
@@ -318,6 +374,6 @@ def _is_closed_for_another(case: KnownCase, found: Found) -> bool:
     )
 
 
-def categories_of(matches: list[Any]) -> str:
+def categories_of(matches: Sequence[MatchFields]) -> str:
     """The categories of entries, as cases have them."""
-    return " ".join(sorted({str(match.get("category")) for match in matches}))
+    return " ".join(sorted({match["category"] for match in matches}))

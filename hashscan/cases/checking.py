@@ -10,7 +10,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import NamedTuple
 
-from hashscan.cases.notice_book import NOTICE
+from hashscan.cases.book import NOTICE
 from hashscan.cases.queries import Case
 from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason

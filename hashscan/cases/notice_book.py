@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hashscan.cases.book import CASE_QUERY, Book, KnownCase, Place
-
-NOTICE = "notice"
-"""In place of a verdict, where only a notice speaks against a file."""
+from hashscan.cases.book import CASE_QUERY, NOTICE, Book, KnownCase, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +87,17 @@ class NoticeBook(Book):
         self.note(row[0], now, "closed", words)
 
     def _case_of_notice(self, place: Place, said: Said) -> KnownCase | None:
-        """The case that a notice is about: one that is open, or whose file was removed since it was sent."""
+        """The case that a notice is about: one that is open, or whose file was removed since it was sent.
+
+        A notice names no machine: of several that have its path, open ones of this machine come first.
+        """
         if place.path is not None:
             parameters: list[object]
             where, parameters = "path=? AND version=?", [place.path, place.version]
         else:
             where, parameters = "path IS NULL AND url<>'' AND url=?", [place.url]
-        row = self._one(f"{CASE_QUERY} WHERE {where} ORDER BY id DESC LIMIT 1", *parameters)
+        order = "removed IS NULL AND closed IS NULL DESC, host='' DESC, id DESC"
+        row = self._one(f"{CASE_QUERY} WHERE {where} ORDER BY {order} LIMIT 1", *parameters)
         if row is None:
             return None
         case = KnownCase(*row)

@@ -13,13 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hashscan.cases.book import Book
+from hashscan.cases.book import NOTICE, Book
 from hashscan.cases.ledger import Ledger
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
 from hashscan.reports.reading import last_record, read_report
 from hashscan.reports.record_lines import Record
 from hashscan.reports.shapes import require_shape
+from hashscan.scan.coverage import Coverage
 from hashscan.scan.state.findings import GONE
 from hashscan.scan.state.history import Found
 from hashscan.scan.state.listings import wrapped
@@ -46,7 +47,7 @@ def import_report(ledger: Ledger, path: Path) -> Imported:
     """Take over a report: all of it or, where this is killed, nothing.
 
     Cases that earlier reports of the same sweep tell of (same machine, targets, options) end where a whole
-    one doesn't have them any more.
+    one doesn't have them any more, with all lists in use that accused them; those that were noticed go on.
 
     Args:
         ledger: takes it.
@@ -66,14 +67,14 @@ def import_report(ledger: Ledger, path: Path) -> Imported:
             ) from error
 
 
-def _import(database: sqlite3.Connection, path: Path) -> Imported:
-    records = _records(path)
+def _import(database: sqlite3.Connection, report: Path) -> Imported:
+    records = _records(report)
     sweep = next(records)
     parts = [part["uuid"] for part in sweep.get("merged", {}).get("from", [])]
-    if _is_known(database, sweep["uuid"], path):
+    if _is_known(database, sweep["uuid"], report):
         return Imported(0, 0, 0, known=True)
     started = _seconds(sweep["started"])
-    scope, host = _scope(sweep), _host(sweep)
+    scope, host, lists = _scope(sweep), _host(sweep), json.dumps(sweep["lists"])
     book = Book(database)
     findings = 0
     summary: Record | None = None
@@ -85,16 +86,19 @@ def _import(database: sqlite3.Connection, path: Path) -> Imported:
         elif record["type"] == "finding" and record["verdict"] in _FINDINGS:
             findings += 1
             found = _found(record, started)
-            there = host if found.path.startswith(b"/") else ""
-            book.take_finding(f"{scope}/{_name(found.path, found.version)}", found, there)
+            found = found._replace(lists=lists)
+            name = f"{scope}/{_name(found.path, found.version)}"
+            book.take_finding(name, found, _host_of(found.path, host))
         elif record["type"] in _UNCHECKED:
+            path = _path(record)
             database.execute(
-                "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND removed IS NULL",
-                (started, _path(record)),
+                "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND host=? AND removed IS NULL",
+                (started, path, _host_of(path, host)),
             )
     removed = 0
     if summary is not None and summary["incomplete"] == [] and _sees_all(sweep):
-        removed = _end_unmet(database, book, scope, started, _seconds(summary["ended"]))
+        ended, coverage = _seconds(summary["ended"]), Coverage.of_record(sweep)
+        removed = _end_unmet(database, book, scope, started, ended, coverage)
     # What all parts have counted is in the sum, whichever comes first.
     database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
     database.executemany(
@@ -136,7 +140,13 @@ def _host(sweep: Record) -> str:
     """The machine that has seen the files; empty where it is this one."""
     parts = sweep.get("merged", {}).get("from", [])
     hosts = [str(part.get("host", "")) for part in parts] or [str(sweep.get("host", ""))]
-    return "" if socket.gethostname() in hosts else hosts[0]
+    # Shards of one sweep look at the same storage; whichever came first, its files keep their machine.
+    return "" if socket.gethostname() in hosts else min(hosts)
+
+
+def _host_of(path: bytes, host: str) -> str:
+    """The machine of one file; an object lies on none."""
+    return host if path.startswith(b"/") else ""
 
 
 def _scope(sweep: Record) -> str:
@@ -154,15 +164,29 @@ def _sees_all(sweep: Record) -> bool:
     return not sweep.get("known") and "files_from" not in sweep and "inventory" not in sweep
 
 
-def _end_unmet(database: sqlite3.Connection, book: Book, scope: str, started: int, ended: int) -> int:
+def _end_unmet(
+    database: sqlite3.Connection, book: Book, scope: str, started: int, ended: int, coverage: Coverage
+) -> int:
+    """End the cases that a whole report would have, were their files there and accused; how many it ends.
+
+    A report says nothing of clean files, so that a file that is gone and one that its lists clear look alike.
+    """
     unmet = database.execute(
         "SELECT DISTINCT cases.id FROM sightings JOIN cases USING (id) WHERE state>? AND state<? "
         "AND removed IS NULL AND closed IS NULL AND seen<?",
         (f"{scope}/", f"{scope}0", started),
     ).fetchall()
+    removed = 0
     for (number,) in unmet:
-        book.remove(number, ended, GONE)
-    return len(unmet)
+        case = book.case(number)
+        if coverage.unanswered(book.matches(number)):
+            continue
+        if case.noticed is None:
+            book.remove(number, ended, GONE)
+            removed += 1
+        elif case.verdict != NOTICE:
+            book.clear(case, ended)
+    return removed
 
 
 def _found(record: Record, at: int) -> Found:

@@ -35,7 +35,7 @@ CREATE INDEX sweeps_started ON sweeps (started);
 -- or 'cleared' where it is closed since no list accuses it any more. Previous: the case that the same path
 -- had before. Began: since when somebody must act, where that is not when it was found: what was held or for
 -- review became a match. Host: the machine on which the file lies, as a report says; empty where
--- it is this one.
+-- it is this one, or an object. Equal paths on two machines are two cases.
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   path BLOB, version TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '',
@@ -49,15 +49,15 @@ CREATE TABLE cases (
   closed INTEGER, why TEXT NOT NULL DEFAULT '', disputed INTEGER, dispute TEXT NOT NULL DEFAULT '',
   previous INTEGER, pruned INTEGER
 );
-CREATE UNIQUE INDEX cases_open ON cases (path, version)
+CREATE UNIQUE INDEX cases_open ON cases (path, version, host)
   WHERE path IS NOT NULL AND removed IS NULL AND closed IS NULL;
-CREATE INDEX cases_path ON cases (path, version) WHERE path IS NOT NULL;
+CREATE INDEX cases_path ON cases (path, version, host) WHERE path IS NOT NULL;
 CREATE INDEX cases_unmapped ON cases (url) WHERE path IS NULL AND url <> '';
 CREATE INDEX cases_waiting ON cases (found) WHERE removed IS NULL AND closed IS NULL;
 CREATE INDEX cases_found ON cases (found);
 CREATE INDEX cases_removed ON cases (removed) WHERE removed IS NOT NULL;
 
--- The entries that speak against a case.
+-- The entries that speak against a case, of all lists that did when they were last in use; none for tests.
 CREATE TABLE matches (
   id INTEGER NOT NULL, list TEXT NOT NULL, entry TEXT NOT NULL, algorithm TEXT NOT NULL,
   variant TEXT NOT NULL, category TEXT NOT NULL, distance INTEGER NOT NULL,
@@ -70,7 +70,8 @@ CREATE TABLE sightings (
 ) WITHOUT ROWID;
 
 -- What happened to a case, and who did it where it was a person; nothing of it is ever changed: 'found',
--- 'noticed', 'verdict', 'told', 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed', 'checked'.
+-- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed',
+-- 'checked'.
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''

@@ -190,6 +190,12 @@ class ShardParam(click.ParamType[Shard]):
     "least ten.",
 )
 @click.option(
+    "--accept-cleared",
+    is_flag=True,
+    help="Believe that a file is clean that this scan finds clean, although a list that accused it is not in "
+    "use, or is asked less than then: end its finding and its case.",
+)
+@click.option(
     "--reread",
     type=ShareParam(),
     default=0.0,

@@ -96,6 +96,21 @@ DOUBTS: Final = ("", "most of it is of one brightness, with few others", "it is 
 
 FEW_GREYS, ROWS_AND_COLUMNS = 1, 2
 
+_OPTION_OF_WORD: Final = {
+    "512x512": "512x512",
+    "enlarged": "enlarged",
+    "borders trimmed": "trimmed",
+    "as shown": "as-shown",
+    "inverted": "inverted",
+    **{word: "turned" for turn in TURNS[1:DIHEDRAL] for word in turn.split(", ")},
+}
+
+
+def required_by(variant: str) -> frozenset[str]:
+    """The options of `VARIANTS` without which a digest of this variant, in words, is not computed."""
+    words = variant.split(", ")
+    return frozenset(_OPTION_OF_WORD[word] for word in words if word in _OPTION_OF_WORD)
+
 
 class PictureDigest(NamedTuple):
     """One digest of one rendering of one of the pictures in a file."""

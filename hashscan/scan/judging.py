@@ -8,7 +8,17 @@ from dataclasses import replace
 from hashscan.hashing.formats import FORMATS, advice
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import Kind
-from hashscan.model import ALGORITHMS, MATCHES_KEPT, Digest, FileResult, Kept, Reason, VariantDigest, Verdict
+from hashscan.model import (
+    ALGORITHMS,
+    MATCHES_KEPT,
+    Digest,
+    FileResult,
+    Kept,
+    Match,
+    Reason,
+    VariantDigest,
+    Verdict,
+)
 from hashscan.scan.checked import Checked
 from hashscan.scan.matcher import Matcher, closest_of_each
 from hashscan.scan.policy import ONLY_REPORT, Policy, closeness, explained, judge, only_test
@@ -111,11 +121,22 @@ def result_of(
         digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
     return replace(
         result,
-        matches=tuple(explained(file.matches, subject, policy)[:MATCHES_KEPT]) if because else (),
+        matches=_first_of(explained(file.matches, subject, policy)) if because else (),
         digests=tuple(digests[name] for name in algorithms if name in digests),
         picture=None if decoded is None else decoded.picture,
         augmented=() if decoded is None or not augment else tuple(_augmented(decoded, augment)),
     )
+
+
+def _first_of(matches: Sequence[Match]) -> tuple[Match, ...]:
+    """As many as a finding names, and of each further list the first: a finding must name all its lists."""
+    kept = list(matches[:MATCHES_KEPT])
+    lists = {match.list_name for match in kept}
+    for match in matches[MATCHES_KEPT:]:
+        if match.list_name not in lists:
+            lists.add(match.list_name)
+            kept.append(match)
+    return tuple(kept)
 
 
 def _augmented(decoded: DecodedPicture, kinds: frozenset[Kind]) -> Iterator[VariantDigest]:

@@ -50,7 +50,7 @@ class _Run:
     ) -> None:
         self.summary = Summary()
         self.standing = 0
-        """Earlier findings of which nothing else is known."""
+        """Earlier findings of which nothing else is known, or that these lists can't clear."""
         self.stopped = False
         self._known = known
         self._targets = targets
@@ -176,7 +176,10 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         if known.unmatched:
             shortcomings.append(f"{known.unmatched} files must be read again, which the next sweep does")
         if run.standing:
-            shortcomings.append(f"{run.standing} earlier findings stand of which nothing else is known")
+            shortcomings.append(
+                f"{run.standing} earlier findings stand of which nothing else is known, or by lists or "
+                "options that it did not use"
+            )
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
         if run.stopped:
             shortcomings.append("stopped before its end")

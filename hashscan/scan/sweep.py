@@ -242,7 +242,10 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if memory is not None and memory.rereading.changed:
             shortcomings.append(f"{memory.rereading.changed} files have changed in silence")
         if ending.standing:
-            shortcomings.append(f"{len(ending.standing)} earlier findings stand that it did not come by")
+            shortcomings.append(
+                f"{len(ending.standing)} earlier findings stand that it did not come by, or by lists or "
+                "options that it did not use"
+            )
         if run.cut_short and not run.stopped and not failure:
             shortcomings.append("the time budget is used up; the next sweep goes on")
         if mover is not None and not whole:

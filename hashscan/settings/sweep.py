@@ -63,6 +63,8 @@ class SweepSettings:
     """Seconds after which to begin nothing more; the next sweep goes on."""
     accept_shrink: bool = False
     """Believe that a target which has far fewer files than last time is all there."""
+    accept_cleared: bool = False
+    """Believe that a file is clean although a list that accused it is not in use, or is asked less."""
     weak_change_check: bool = False
     """Believe that a file is unchanged although its ctime has changed."""
     reread: float = 0.0
@@ -144,6 +146,7 @@ class SweepSettings:
             ("--cluster", self.cluster),
             ("--time-budget", self.time_budget),
             ("--reread", self.reread or None),
+            ("--accept-cleared", self.accept_cleared or None),
             ("--exclude", self.exclude or None),
             ("--ignore-file", self.ignore_file),
         ):

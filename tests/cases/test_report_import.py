@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from hashscan.cases.acts import CLOSED, REOPENED, act
+from hashscan.cases.book import Place
 from hashscan.cases.clock import Clock
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.notice_book import NoticeBook, Said
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.report_import import Imported, import_report
 from hashscan.errors import UsageError
@@ -38,7 +41,8 @@ def report(folder: Path, day: int, records: list[dict[str, Any]], *, whole: bool
     """One of a night on a cluster."""
     at = BEGIN + day * DAY
     first = {
-        "type": "sweep", "schema": 1, "uuid": f"u{day}", "host": "coordinator", "lists": [],
+        "type": "sweep", "schema": 1, "uuid": f"u{day}", "host": "coordinator",
+        "lists": [{"name": "national", "state": "fresh"}],
         "targets": [{"path": "/www"}], "selection": {}, "started": moment(at), **more,
     }  # fmt: skip
     last = {
@@ -115,7 +119,8 @@ def test_an_older_one_that_comes_late_ends_nothing(folder: Path) -> None:
 
 def test_joined_shards_count_once(folder: Path) -> None:
     take(folder, report(folder, 0, [finding("/www/a")], shard={"index": 1, "count": 2}))
-    merged = report(folder, 9, [finding("/www/a"), finding("/www/b")], merged={"from": [{"uuid": "u0"}]})
+    parts = {"from": [{"uuid": "u0", "host": "coordinator"}]}
+    merged = report(folder, 9, [finding("/www/a"), finding("/www/b")], merged=parts)
     came, cases = take(folder, merged)
     assert (came.findings, came.new, len(cases)) == (2, 1, 2)
     with Ledger(folder / "state") as ledger:
@@ -196,5 +201,77 @@ def test_the_machine_is_known_on_which_a_file_lies(folder: Path) -> None:
     parts = {"from": [{"uuid": "u8", "host": "web8"}, {"uuid": "u9", "host": here}]}
     *_, case = take(folder, report(folder, 2, [finding("/www/c")], host="desk", merged=parts))[1]
     assert case.host == ""
-    first, *_ = take(folder, report(folder, 3, [finding("/www/a")], host=here))[1]
-    assert first.host == "", "what was seen here is here"
+    cases = take(folder, report(folder, 3, [finding("/www/a")], host=here))[1]
+    assert [case.host for case in cases if case.path == b"/www/a"] == ["web7", ""]
+
+
+def test_equal_paths_on_two_machines_are_two_cases(folder: Path) -> None:
+    """Each ends by the reports of its own machine alone."""
+    take(folder, report(folder, 0, [finding("/www/a")], host="web7"))
+    came, cases = take(folder, report(folder, 1, [finding("/www/a")], host="web8"))
+    assert came.new == 1
+    assert [(case.host, case.found) for case in cases] == [("web7", BEGIN), ("web8", BEGIN + DAY)]
+    undecoded = {"type": "undecoded", "schema": 1, "path": "/www/a"}
+    came, cases = take(folder, report(folder, 2, [undecoded], host="web8"))
+    assert (came.removed, [case.seen for case in cases]) == (0, [BEGIN, BEGIN + 2 * DAY])
+    came, cases = take(folder, report(folder, 3, [], host="web8"))
+    assert (came.removed, [case.open for case in cases]) == (1, [True, False])
+    with Ledger(folder / "state") as ledger:
+        act(ledger, [1], CLOSED, "done", "root", BEGIN)
+        take(folder, report(folder, 4, [finding("/www/a")], host="web8"))
+        # Another machine's open case of this path is no reason against it.
+        assert act(ledger, [1], REOPENED, "not yet", "root", BEGIN) == [1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"lists": [{"name": "other", "state": "fresh"}]},
+        {"lists": [{"name": "national", "state": "damaged"}, {"name": "other", "state": "fresh"}]},
+        {"lists": []},
+    ],
+)
+def test_a_report_without_the_list_that_accused_a_file_ends_nothing(
+    folder: Path, more: dict[str, Any]
+) -> None:
+    take(folder, report(folder, 0, [finding("/www/a")]))
+    came, (case,) = take(folder, report(folder, 1, [], **more))
+    assert (came.removed, case.open) == (0, True)
+    assert take(folder, report(folder, 2, []))[0].removed == 1
+
+
+@pytest.mark.parametrize(
+    ("match", "narrowed"),
+    [
+        ({"distance": 40, "threshold": 31}, {"review_threshold": 31}),
+        ({"distance": 9, "variant": "frame 2, turned 90"}, {"variants": ["512x512"]}),
+    ],
+)
+def test_a_report_that_asked_less_ends_nothing(
+    folder: Path, match: dict[str, Any], narrowed: dict[str, Any]
+) -> None:
+    asked = {"thresholds": {"pdq": 31}, "variants": ["512x512", "turned"], "review_threshold": 60}
+    (plain,) = finding("/www/a")["matches"]
+    found = finding("/www/a", matches=[{**plain, "algorithm": "pdq", **match}])
+    take(folder, report(folder, 0, [found], **asked))
+    assert take(folder, report(folder, 1, [], **{**asked, **narrowed}))[0].removed == 0
+    assert take(folder, report(folder, 2, [], **asked))[0].removed == 1
+
+
+def test_a_case_with_a_notice_goes_on_where_a_report_is_silent(folder: Path) -> None:
+    take(folder, report(folder, 0, [finding("/www/a")], host="web7"))
+    with Ledger(folder / "state") as ledger, ledger.transaction() as database:
+        said = Said(b"d", b"n", BEGIN + 5, BEGIN + 6, "hotline", categories="B1")
+        assert NoticeBook(database).take_notice(Place(b"/www/a"), said) == (1, True)
+    for day in (1, 2):
+        came, (case,) = take(folder, report(folder, day, [], host="web7"))
+        assert (came.removed, case.open, case.verdict, case.categories) == (0, True, "notice", ("B1",))
+    came, (case,) = take(folder, report(folder, 3, [finding("/www/a")], host="web7"))
+    assert (came.new, case.verdict) == (0, "match")
+
+
+def test_entries_for_tests_make_no_case(folder: Path) -> None:
+    (match,) = finding("/www/a")["matches"]
+    drill = finding("/www/a", matches=[{**match, "list": "demo", "category": "test"}])
+    came, cases = take(folder, report(folder, 0, [drill]))
+    assert (came.findings, came.new, cases) == (1, 0, [])

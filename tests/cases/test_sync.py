@@ -7,13 +7,14 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hashscan.cases.acts import CLOSED, DISPUTED, REOPENED, TOLD, act
-from hashscan.cases.book import Book
+from hashscan.cases.book import Book, Place
 from hashscan.cases.clock import Clock
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.notice_book import NoticeBook, Said
 from hashscan.cases.pruning import prune
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
@@ -21,7 +22,7 @@ from hashscan.model import Verdict
 from hashscan.scan.state.database import FOLDER
 from hashscan.scan.state.history import Found
 from hashscan.settings.cases import CaseSettings
-from tests.cases.world import BEGIN, World, result
+from tests.cases.world import BEGIN, World, coverage, result
 
 A, B = b"/www/a.jpg", b"/www/\xff<script>"
 DAY = 86_400
@@ -78,6 +79,93 @@ def test_another_content_ends_a_case_and_so_does_a_list_that_accuses_no_more(wor
     changed, cleared = cases(world)
     assert (changed.removed, changed.how, changed.closed) == (BEGIN + 60, "changed", None)
     assert (cleared.removed, cleared.how, cleared.closed) == (None, "cleared", BEGIN + 60)
+
+
+BOTH = ("national", "other")
+
+
+def test_a_sweep_without_the_list_that_accused_a_file_ends_nothing(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    for lists in (("other",), ()):
+        world.wait(60)
+        world.sweep({A: result(b"1", Verdict.CLEAN)}, [A], lists=lists)
+        (case,) = cases(world)
+        assert case.open
+    world.wait(60)
+    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=BOTH)
+    assert [case.how for case in cases(world)] == ["cleared"]
+
+
+def test_every_list_that_accused_a_file_must_be_asked(world: World) -> None:
+    """Found by both, then by one alone: what the other has said still holds."""
+    world.sweep({A: result(b"1", lists=BOTH)}, lists=BOTH)
+    world.sweep({A: result(b"1", lists=("other",))}, lists=("other",))
+    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=("other",))
+    assert [case.open for case in cases(world)] == [True]
+    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=BOTH)
+    assert [case.how for case in cases(world)] == ["cleared"]
+
+
+def test_a_list_that_says_less_does_not_speak_for_one_that_was_not_asked(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    world.wait(60)
+    world.sweep({A: result(b"1", Verdict.REVIEW, "other", ("other",))}, lists=("other",))
+    (case,) = cases(world)
+    assert (case.verdict, case.due) == ("match", BEGIN + DAY)
+    world.wait(60)
+    world.sweep({A: result(b"1", Verdict.REVIEW, "other", ("other",))}, lists=BOTH)
+    (case,) = cases(world)
+    assert case.verdict == "review"
+
+
+def test_a_state_that_was_lost_takes_no_accuser_with_it(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    cases(world)
+    world.lose_state()
+    world.wait(60)
+    world.sweep({A: result(b"1", lists=("other",))}, lists=("other",))
+    world.wait(60)
+    world.sweep({A: result(b"1", Verdict.CLEAN)}, lists=("other",))
+    assert [case.open for case in cases(world)] == [True]
+
+
+def test_a_case_with_a_notice_goes_on_when_lists_accuse_its_file_no_more(world: World) -> None:
+    world.sweep({A: result(b"1")})
+    (case,) = cases(world)
+    with Ledger(world.state) as ledger, ledger.transaction() as database:
+        said = Said(b"d", b"n", BEGIN + 9, BEGIN + 9, "hotline", categories="B1")
+        assert NoticeBook(database).take_notice(Place(A), said) == (case.id, True)
+    world.wait(60)
+    world.sweep({A: result(b"1", Verdict.CLEAN)})
+    (case,) = cases(world)
+    assert (case.open, case.verdict, case.categories, case.because) == (True, "notice", ("B1",), "")
+    world.wait(60)
+    world.sweep({A: result(b"1")})
+    (case,) = cases(world)
+    assert (case.open, case.verdict) == (True, "match")
+    world.wait(60)
+    world.sweep({}, [A])
+    assert [case.how for case in cases(world)] == ["gone"]
+
+
+def test_entries_for_tests_make_no_case_and_change_none(world: World) -> None:
+    drill = result(b"1", category="test", lists=("demo",))
+    world.sweep({A: drill, B: drill}, lists=("demo",))
+    assert cases(world) == []
+    world.wait(60)
+    world.sweep({A: result(b"1"), B: drill}, lists=("national", "demo"))
+    (case,) = cases(world)
+    assert (case.path, case.found, case.categories) == (A, BEGIN + 60, ("A1",))
+    world.wait(60)
+    world.sweep({A: drill, B: drill}, lists=("demo",))
+    (same,) = cases(world)
+    assert (same.open, same.verdict, same.because) == (True, case.verdict, case.because)
+    world.wait(60)
+    world.sweep({A: drill, B: drill}, lists=("national", "demo"))
+    assert [case.how for case in cases(world)] == ["cleared"]
+    world.wait(60)
+    world.sweep({A: result(b"1"), B: drill}, lists=("national", "demo"))
+    assert [(case.open, case.previous) for case in cases(world)] == [(False, None), (True, 1)]
 
 
 def test_what_comes_back_is_another_case(world: World) -> None:
@@ -177,7 +265,7 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
         from hashscan.scan.state.findings import Findings
 
         (number,) = database.execute("INSERT INTO sweeps (started) VALUES (9) RETURNING id").fetchone()
-        Findings(database).judge(A, "", result(b"1"), number, looked=False)
+        Findings(database, coverage()).judge(A, "", result(b"1"), number, looked=False)
         database.execute("UPDATE sweeps SET exit_code=1, ended=9 WHERE id=?", (number,))
     (case,) = cases(world)
     assert (case.how, case.uid) == ("quarantined", 1000)
@@ -320,6 +408,7 @@ History = list[tuple[list[tuple[str, int]], str]]
 
 
 @given(HISTORIES)
+@example([([("put", 0)], "end"), ([("close", 0), ("move", 0)], "end"), ([("restore", 0)], "end")])
 @settings(max_examples=12, deadline=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History

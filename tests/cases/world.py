@@ -12,30 +12,46 @@ from pathlib import Path
 from types import TracebackType
 from unittest import mock
 
-from hashscan.model import Digest, FileResult, FileStat, Match, Verdict
+from hashscan.hashing.variants import VARIANTS
+from hashscan.model import TEST_CATEGORY, Digest, FileResult, FileStat, Match, Verdict
 from hashscan.quarantine.items import path_fields
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.standing import Standing, keep_standing
 from hashscan.quarantine.store import folder_of
+from hashscan.scan.coverage import Coverage
 from hashscan.scan.state import findings
 from hashscan.scan.state.accounts import begin_account, conclude_account
 from hashscan.scan.state.database import FOLDER, open_database
 from hashscan.scan.state.findings import Findings
 
 BEGIN = 1_800_000_000
+NATIONAL = ("national",)
+
+
+def coverage(lists: Sequence[str] = NATIONAL) -> Coverage:
+    """That of a sweep with these lists and all options."""
+    return Coverage(frozenset(lists), {"pdq": 31}, frozenset(VARIANTS))
+
+
 """Seconds since 1970."""
 
 
-def result(content: bytes, verdict: Verdict = Verdict.MATCH, category: str = "A1") -> FileResult:
-    """What reading a file gave that has this content."""
-    match = Match("national", f"n-{content.hex()}", "md5", category, 0, 0)
+def result(
+    content: bytes,
+    verdict: Verdict = Verdict.MATCH,
+    category: str = "A1",
+    lists: Sequence[str] = NATIONAL,
+) -> FileResult:
+    """What reading a file gave that has this content, and that entries of these lists accuse."""
+    matches = tuple(Match(name, f"n-{content.hex()}", "md5", category, 0, 0) for name in lists)
     return FileResult(
         b"name",
         FileStat(1, 2, len(content), 4, 5 + content[0], 1, 1000),
         verdict,
         because="md5 equal" if verdict is not Verdict.CLEAN else "",
-        matches=(match,) if verdict is not Verdict.CLEAN else (),
+        matches=matches if verdict is not Verdict.CLEAN else (),
         digests=(Digest("sha256", hashlib.sha256(content).digest()),),
+        only_test=category == TEST_CATEGORY and verdict is not Verdict.CLEAN,
     )
 
 
@@ -59,9 +75,15 @@ class World:
             yield database
 
     def sweep(
-        self, seen: dict[bytes, FileResult], gone: Sequence[bytes] = (), *, ends: bool = True, uuid: str = ""
+        self,
+        seen: dict[bytes, FileResult],
+        gone: Sequence[bytes] = (),
+        *,
+        ends: bool = True,
+        uuid: str = "",
+        lists: Sequence[str] = NATIONAL,
     ) -> None:
-        """Have a sweep see files, and miss others; one that doesn't end was killed."""
+        """Have a sweep with these lists see files, and miss others; one that doesn't end was killed."""
         self._sweeps += 1
         with self._database() as database, mock.patch.object(findings.time, "time", return_value=self.now):
             (number,) = database.execute(
@@ -70,10 +92,10 @@ class World:
             begun = {
                 "uuid": uuid or f"sweep-{self._sweeps}",
                 "targets": [{"path": "/www"}],
-                "lists": [{"name": "national", "state": "fresh", "version": 3, "entries": 9}],
+                "lists": [{"name": name, "state": "fresh", "version": 3, "entries": 9} for name in lists],
             }
             begin_account(database, number, begun)
-            book = Findings(database)
+            book = Findings(database, coverage(lists))
             for path, what in seen.items():
                 book.judge(path, "", what, number)
             for one in book.standing(number):

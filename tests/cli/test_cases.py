@@ -263,3 +263,49 @@ def test_an_import_that_is_killed_goes_on_where_it_was(call: Run, world: World, 
     assert call("cases", "import", notices).code == 3
     assert "12000 known already" in call("cases", "import", notices).err
     assert len(call("cases", "list", "--format", "json").lines) == 12_002
+
+
+def test_cases_outlive_scans_by_other_lists_and_damaged_ones(
+    run: Run, local_list: str, uploads: Path, tmp_path: Path, state: Path
+) -> None:
+    (tmp_path / "other.csv").write_text(f"id,algorithm,value,category\nx,md5,{'0' * 32},A1\n")
+    assert run("lists", "import", tmp_path / "other.csv", "--name", "other").code == 0
+    assert run("scan", uploads).code == 1
+    open_cases = run("cases", "list", "--format", "json").lines
+    assert len(open_cases) == 2
+
+    def remaining() -> list[int]:
+        return [case["case"] for case in run("cases", "list", "--format", "json").lines]
+
+    report = tmp_path / "r.jsonl"
+    other = run("scan", uploads, "--list", "other", "--report", report)
+    assert other.code == 3, other.err
+    standing = [r for r in map(json.loads, report.read_text().splitlines()) if r["type"] == "standing"]
+    assert {match["list"] for record in standing for match in record["matches"]} == {local_list}
+    assert len(standing) == 2
+    assert remaining() == [case["case"] for case in open_cases]
+    assert run("scan", "--known", uploads, "--list", "other").code == 3
+    assert run("scan", uploads, "--list", "other", "--exclude", "*.jpg").code == 3
+    for column in (state / "lists" / local_list).rglob("*.value*"):
+        column.write_bytes(b"")
+    damaged = run("scan", uploads)
+    assert damaged.code == 3, damaged.err
+    assert remaining() == [case["case"] for case in open_cases]
+    assert run("lists", "remove", local_list).code == 0
+    assert run("scan", uploads).code == 3
+    assert remaining() == [case["case"] for case in open_cases]
+    assert run("scan", uploads, "--accept-cleared").code == 0
+    assert remaining() == []
+
+
+def test_a_file_that_was_made_unreadable_to_decoders_keeps_its_case(
+    run: Run, local_list: str, uploads: Path
+) -> None:
+    """A likeness whose picture is broken says nothing any more, and is not clean."""
+    assert run("scan", uploads, "--list", local_list).code == 1
+    for path in uploads.iterdir():
+        content = bytearray(path.read_bytes())
+        content[20:60] = bytes(40)
+        path.write_bytes(content)
+    assert run("scan", uploads, "--list", local_list).code == 3
+    assert len(run("cases", "list", "--format", "json").lines) == 2

@@ -239,8 +239,11 @@ class History:
 
     def sweep(self, state: Path, options: Sequence[str], targets: Sequence[Path]) -> Records:
         report = self.folder / f"{state.name}.jsonl"
+        # One that has just read everything knows nothing of what the options before had found.
+        believing = () if "--known" in options else ("--accept-cleared",)
         ran = self.run(
-            *("scan", *targets, *options, "--accept-shrink", "--report", report, "--policy", self.policy),
+            *("scan", *targets, *options, *believing, "--accept-shrink"),
+            *("--report", report, "--policy", self.policy),
             env={**self.env, "HASHSCAN_STATE": str(state), "HASHSCAN_WORKERS": "1"},
         )
         assert ran.code in {0, 1, 3, 4}, (self.log, ran.err)

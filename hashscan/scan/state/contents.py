@@ -121,6 +121,10 @@ class Contents(StoredContents):
             raise
         return True
 
+    def sha256(self, row: int) -> bytes | None:
+        """The digest of a content; None where a power cut has taken it."""
+        return bytes(self.columns["sha256"].read(row, 1)[0]) if self.is_whole(row) else None
+
     def _survey(self) -> None:
         """Find out which can't be used as they are."""
         serves = np.zeros(1 << 16, bool)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hashscan.model import FileResult, Item
 from hashscan.reports.record_lines import Record
-from hashscan.reports.records import FINDINGS
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.rules import Subject
 from hashscan.scan.setup import WorkerSetup
@@ -60,11 +59,16 @@ class Deriving:
         )
         return None if result is None else replace(result, content=content)
 
-    def standing(self, found: Standing) -> Iterator[Record]:
-        """What is to be said of a finding that stands; nothing where today's lists don't say it any more."""
+    def standing(self, found: Standing, *, answered: bool) -> Iterator[Record]:
+        """What is to be said of a finding that stands; nothing where today's lists don't say it any more.
+
+        Args:
+            found: the finding.
+            answered: whether they can say that nothing accuses it any more.
+        """
         result: FileResult | None = None
         if found.content is not None and self._contents.is_whole(found.content):
             result = self.result(found.content, _NOWHERE, Subject(found.path))
-            if result is not None and result.verdict not in FINDINGS:
-                return
-        yield standing_record_of(found, result)
+        record = standing_record_of(found, result, answered=answered)
+        if record is not None:
+            yield record

@@ -1,6 +1,8 @@
 """The findings of all sweeps: each stands until a sweep finds its file gone or harmless.
 
-A file that a sweep could not or would not read is neither.
+A file that a sweep could not or would not read is neither. One that today's lists don't accuse is harmless
+only where each list that accused it was in use and asked as widely as then (`scan.coverage`), or where its
+content is another: what a sweep could not have found again stays part of the finding.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from hashscan.quarantine.items import path_of
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS, match_fields, standing_record
 from hashscan.scan.breaker import is_still_held
+from hashscan.scan.coverage import Coverage, MatchFields, joined, matches_of, only_test, strength
 from hashscan.scan.state.listings import wrapped
 from hashscan.scan.state.moments import moment
 
@@ -41,17 +44,45 @@ class Standing(NamedTuple):
     """When it was found first, in seconds since 1970."""
     last: int
     """When it was found last."""
+    matches: str
+    """JSON, in the words of reports."""
+
+
+class _Kept(NamedTuple):
+    """What is kept of a finding that stands, as far as it decides what becomes of it."""
+
+    verdict: str
+    content: int | None
+    sha256: bytes | None
+    identity: tuple[int | None, ...]
+    matches: Sequence[MatchFields]
 
 
 class Findings:
     """All of them."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        coverage: Coverage,
+        sha256_of: Callable[[int], bytes | None] = lambda _: None,
+    ) -> None:
+        """Read which stand.
+
+        Args:
+            database: of the state.
+            coverage: of the sweep.
+            sha256_of: the digest of a kept content; None where it is lost.
+        """
         self._database = database
+        self._coverage = coverage
+        self._sha256_of = sha256_of
         rows = database.execute("SELECT path, version FROM findings WHERE gone IS NULL")
         self._open = {(bytes(path), str(version)) for path, version in rows}
         """Those that stand, so that most files need not be looked up among them."""
         self._doubtful: set[tuple[bytes, str]] = set()
+        self._firm: set[tuple[bytes, str]] = set()
+        """Those that a list accuses which this sweep does not ask; the breaker can't hold them."""
 
     @property
     def any_stand(self) -> bool:
@@ -85,8 +116,17 @@ class Findings:
         elif result.verdict is not Verdict.CLEAN:
             self.leave(path, version)
         elif (path, version) in self._open:
-            self._open.remove((path, version))
-            self._lose(path, version, sweep, self._ending(path, version, result))
+            self._take_clean(path, version, result, sweep)
+
+    def _take_clean(self, path: bytes, version: str, result: FileResult, sweep: int) -> None:
+        kept = self._kept(path, version)
+        changed = self._has_changed(kept, result)
+        if not changed and self._coverage.unanswered(kept.matches):
+            self.leave(path, version)
+            return
+        same = changed is False or kept.identity == _identity(result.stat)
+        self._open.remove((path, version))
+        self._lose(path, version, sweep, CLEARED if same else CHANGED)
 
     def _put(
         self,
@@ -100,11 +140,26 @@ class Findings:
         looked: bool,
     ) -> None:
         now = int(time.time())
+        verdict, because = result.verdict.value, result.because
+        matches: list[MatchFields] = [match_fields(match) for match in result.matches]
+        if (path, version) in self._open:
+            kept = self._kept(path, version)
+            unheard = [] if self._has_changed(kept, result) else self._coverage.unanswered(kept.matches)
+            before = strength(kept.verdict, kept.matches)
+            if unheard and strength(verdict, matches) < before:
+                self._add(path, version, joined(kept.matches, matches), sweep, now if looked else None)
+                return
+            if only_test(kept.matches) != only_test(matches):
+                # Entries for tests make no case: what they say and what others say are two findings.
+                self._lose(path, version, sweep, CLEARED)
+            elif unheard:
+                if kept.verdict == Verdict.MATCH:
+                    self._firm.add((path, version))
+                matches = joined(matches, unheard)
         self._open.add((path, version))
         uid, device, *identity = _identity(result.stat)
         if not looked:
             uid = device = None
-        matches = json.dumps([match_fields(match) for match in result.matches])
         self._database.execute(
             "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, "
             "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
@@ -117,25 +172,57 @@ class Findings:
             "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
             "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
             "etag=excluded.etag",
-            (path, version, result.content, result.verdict.value, result.because, now, now, sweep, sweep,
-             matches, customer, _sha256(result), uid, device, *identity, etag, looked),
+            (path, version, result.content, verdict, because, now, now, sweep, sweep, json.dumps(matches),
+             customer, _sha256(result), uid, device, *identity, etag, looked),
         )  # fmt: skip
 
-    def _ending(self, path: bytes, version: str, result: FileResult) -> str:
-        """Why a file that stands is clean: its content is another, or no list says anything of it."""
+    def _add(
+        self, path: bytes, version: str, matches: Sequence[MatchFields], sweep: int, seen: int | None
+    ) -> None:
+        """Add matches to a finding that stands by what this sweep does not ask.
+
+        It counts as not come by, so that the sweep tells of it as it was.
+        """
+        self.leave(path, version)
+        self._firm.add((path, version))
+        self._database.execute(
+            "UPDATE findings SET matches=?, touched=?, last=coalesce(?, last) "
+            "WHERE path=? AND version=? AND gone IS NULL",
+            (json.dumps(matches), sweep, seen, path, version),
+        )
+
+    def _kept(self, path: bytes, version: str) -> _Kept:
         query = (
-            "SELECT content, uid, device, inode, size, mtime, ctime FROM findings "
+            "SELECT verdict, content, sha256, matches, uid, device, inode, size, mtime, ctime FROM findings "
             "WHERE path=? AND version=? AND gone IS NULL"
         )
-        content, *identity = self._database.execute(query, (path, version)).fetchone()
-        same = content is not None and content == result.content
-        return CLEARED if same or tuple(identity) == _identity(result.stat) else CHANGED
+        row = self._database.execute(query, (path, version)).fetchone()
+        verdict, content, sha256, matches, *identity = row
+        return _Kept(verdict, content, sha256, tuple(identity), matches_of(matches))
+
+    def _has_changed(self, kept: _Kept, result: FileResult) -> bool | None:
+        """Whether a file has another content than when it was found; None where nobody can tell."""
+        if kept.content is not None and kept.content == result.content:
+            return False
+        sha256 = _sha256(result)
+        if sha256 is None and result.content is not None:
+            sha256 = self._sha256_of(result.content)
+        if sha256 is not None and kept.sha256 is not None:
+            return sha256 != kept.sha256
+        *_, size, _, _ = kept.identity
+        if size is not None and 0 <= size != result.stat.size >= 0:
+            return True
+        return None
 
     def hold(self, held: Iterable[Record]) -> None:
         """Put down what was found and is held after all; by its records."""
         self._database.executemany(
             "UPDATE findings SET verdict=?, because=? WHERE path=? AND version=? AND gone IS NULL",
-            ((Verdict.HELD, r["because"], path_of(r), r.get("version", "")) for r in held),
+            (
+                (Verdict.HELD, r["because"], path_of(r), r.get("version", ""))
+                for r in held
+                if (path_of(r), r.get("version", "")) not in self._firm
+            ),
         )
 
     def settled(self, path: bytes, version: str, result: FileResult) -> FileResult:
@@ -168,10 +255,14 @@ class Findings:
             (int(time.time()), sweep, ending, path, version),
         )
 
+    def is_answered(self, found: Standing) -> bool:
+        """Whether the lists in use can say that nothing accuses the content of a finding any more."""
+        return not self._coverage.unanswered(matches_of(found.matches))
+
     def standing(self, sweep: int) -> list[Standing]:
         """Those that are not gone, and that a sweep did not find again."""
         rows = self._database.execute(
-            "SELECT path, version, content, verdict, because, first, last FROM findings "
+            "SELECT path, version, content, verdict, because, first, last, matches FROM findings "
             "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
             (sweep,),
         )
@@ -190,17 +281,29 @@ def _identity(stat: FileStat) -> tuple[int | None, ...]:
     return stat.uid, wrapped(stat.device), wrapped(stat.inode), *times, wrapped(stat.ctime_ns)
 
 
-def standing_record_of(found: Standing, result: FileResult | None) -> Record:
-    """The record of an earlier finding.
+def standing_record_of(found: Standing, result: FileResult | None, *, answered: bool) -> Record | None:
+    """The record of an earlier finding; None where today's lists clear its content.
 
     Args:
         found: what was put down.
         result: what today's lists say of its content, where that is kept.
+        answered: whether they can say that nothing accuses it any more.
     """
+    if result is not None and result.verdict not in FINDINGS:
+        if answered:
+            return None
+        result = None
+    if result is not None and not answered:
+        kept, today = matches_of(found.matches), [match_fields(match) for match in result.matches]
+        if strength(result.verdict.value, today) < strength(found.verdict, kept):
+            result = None
+    times = moment(found.first), moment(found.last)
     if result is None:
         result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
-    result = _settled(result, found.verdict, found.because)
-    return standing_record(found.path, found.version, result, moment(found.first), moment(found.last))
+        record = standing_record(found.path, found.version, result, *times)
+        matches = matches_of(found.matches)
+        return {**record, "matches": matches} if matches else record
+    return standing_record(found.path, found.version, _settled(result, found.verdict, found.because), *times)
 
 
 def _settled(result: FileResult, verdict: str, because: str) -> FileResult:

@@ -68,6 +68,8 @@ class Found(NamedTuple):
     """Nanoseconds since 1970, wrapped to 64 bits."""
     ctime: int | None
     etag: str
+    lists: str = "[]"
+    """JSON, in the words of reports: those of the sweep that has changed anything of it last."""
 
 
 class History:
@@ -168,9 +170,10 @@ class History:
         if self.identity:
             with self._explained():
                 for row in self._database.execute(
-                    "SELECT id, path, version, verdict, because, first, last, gone, ending, matches, "
-                    "customer, sha256, uid, device, inode, size, mtime, ctime, etag FROM findings "
-                    "WHERE touched>=? AND touched<>? ORDER BY id",
+                    "SELECT findings.id, path, version, verdict, because, first, last, gone, ending, "
+                    "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag, "
+                    "coalesce(lists, '[]') FROM findings LEFT JOIN sweeps ON sweeps.id=touched "
+                    "WHERE touched>=? AND touched<>? ORDER BY findings.id",
                     (since, self._running),
                 ):
                     yield Found(*row)

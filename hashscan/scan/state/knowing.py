@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hashscan.model import FileResult, FileStat, Item, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
+from hashscan.scan.coverage import Coverage
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.rules import Subject
@@ -86,7 +87,7 @@ class KnownFiles:
         with closed_on_failure(self._database), explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._contents = Contents(self._database, self._folder, profile_of(setup))
-            self._findings = Findings(self._database)
+            self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
             gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
             gains.take()
             self._contents.commit()
@@ -233,9 +234,9 @@ class KnownFiles:
         result: FileResult | None = None
         if found.content is not None and found.content < self._contents.rows:
             result = self._derive(found.content, Item(b"", NO_STAT), found.path)
-            if result is not None and result.verdict not in FINDINGS:
-                return
-        yield standing_record_of(found, result)
+        record = standing_record_of(found, result, answered=self._findings.is_answered(found))
+        if record is not None:
+            yield record
 
     def finish(self) -> None:
         """Put down what was found."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
+from hashscan.scan.coverage import Coverage
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.accounts import begin_account, conclude_account
 from hashscan.scan.state.contents import LACKING, LOW, ODD, Contents
@@ -59,6 +60,7 @@ class SweepMemory:
         with_digests: bool = False,
         weak: bool = False,
         reread: float = 0.0,
+        accept_cleared: bool = False,
         told: Callable[[str], None],
     ) -> None:
         """Open the state, and compare what is kept with what the lists have gained.
@@ -70,6 +72,7 @@ class SweepMemory:
             with_digests: tell the digests of clean files, too.
             weak: whether a file whose ctime alone has changed counts as unchanged.
             reread: share of the unchanged files and objects that is to be read all the same.
+            accept_cleared: whether files that are clean now end findings by lists that are not asked.
             told: called with what a person should know.
         """
         self._scopes = scopes
@@ -84,7 +87,8 @@ class SweepMemory:
             if scopes.rebooted and (lost := self._contents.recover()):
                 told(f"{lost} files are read again, since a power cut took what was remembered of them")
             self.rereading = Rereading(reread, self._contents, told)
-            self._findings = Findings(self._database)
+            coverage = Coverage.of_setup(setup, accepted=accept_cleared)
+            self._findings = Findings(self._database, coverage, self._contents.sha256)
             self._rows = FolderRows(self._database, scopes.shard)
             self._object_rows = ObjectRows(self._database, setup.access.endpoint)
             self._deriving = Deriving(self._contents, setup, with_digests=with_digests)
@@ -238,7 +242,12 @@ class SweepMemory:
             self._contents.sync()
             self._commit()
             return Ending(
-                shrunken, [record for found in standing for record in self._deriving.standing(found)]
+                shrunken,
+                [
+                    record
+                    for found in standing
+                    for record in self._deriving.standing(found, answered=self._findings.is_answered(found))
+                ],
             )
 
     def hold(self, held: Iterable[Record]) -> None:

@@ -66,5 +66,6 @@ def open_memory(
         with_digests=settings.with_digests,
         weak=settings.weak_change_check,
         reread=settings.reread,
+        accept_cleared=settings.accept_cleared,
         told=told,
     )

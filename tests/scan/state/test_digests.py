@@ -19,6 +19,7 @@ from hashscan.scan.state.contents import Contents
 from hashscan.scan.state.database import open_database
 from hashscan.scan.state.digests import KnownDigests
 from hashscan.scan.state.findings import Findings
+from tests.cases.world import coverage
 from tests.scan.state.test_contents import PROFILE, kept
 
 FILE = FileStat(7, 1 << 63, 5, 1 << 64, -3, 1, 1000)
@@ -36,7 +37,7 @@ class Made:
         self.folder = folder
         self.database, beside, _ = open_database(folder)
         self.contents = Contents(self.database, beside, PROFILE)
-        self.findings = Findings(self.database)
+        self.findings = Findings(self.database, coverage())
 
     def put(
         self,

@@ -1,0 +1,399 @@
+"""No case ends whose file is there and whose accuser was not in use: random sequences of real scans.
+
+Lists, scans, state and ledger are real; only the workers run in this process. A model, which knows nothing of
+what the state keeps, says which cases may end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hashscan.cases.book import Place
+from hashscan.cases.clock import Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.notice_book import NoticeBook, Said
+from hashscan.cases.queries import Case, Queries
+from hashscan.cases.sync import sync
+from hashscan.errors import NoUsableListError
+from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.variants import VARIANTS
+from hashscan.lists.store import ListStore
+from hashscan.model import Batch, BatchResult, Entry, Shard
+from hashscan.scan import sweep
+from hashscan.scan.known import run_known
+from hashscan.scan.observer import Observer
+from hashscan.scan.pool import Pool
+from hashscan.scan.setup import WorkerSetup
+from hashscan.scan.shards import shard_of
+from hashscan.scan.state import listings
+from hashscan.scan.state.database import FOLDER
+from hashscan.scan.sweep import run_sweep
+from hashscan.scan.worker import Worker
+from hashscan.settings.cases import CaseSettings
+from hashscan.settings.pictures import DecodingLimits, Matching
+from hashscan.settings.sweep import SweepSettings
+from tests.pictures import encoded, scene
+
+LISTS = ("one", "two")
+PATHS = ("a/1.jpg", "a/2", "b/3.jpg", "b/4")
+SCENE = scene(5)
+PICTURE, FIRST, SECOND, BROKEN = encoded(SCENE, quality=90), b"first", b"second text", encoded(SCENE)[:300]
+CONTENTS = (PICTURE, FIRST, SECOND, BROKEN)
+LARGE = 1000
+"""Bytes; the picture has more."""
+EXACT, NEAR, TURNED = "exact", "near", "turned"
+"""Ways in which an entry accuses: by equal bytes, as a near miss, and as a turned picture."""
+
+
+def _pdq(picture: Image.Image) -> bytes:
+    return PDQ().digest(np.asarray(picture.convert("L")))[0]
+
+
+_FAR = int.from_bytes(_pdq(SCENE)) ^ ((1 << 40) - 1)
+ENTRIES = {
+    (FIRST, EXACT): ("md5", hashlib.md5(FIRST, usedforsecurity=False).digest()),
+    (SECOND, EXACT): ("sha256", hashlib.sha256(SECOND).digest()),
+    (PICTURE, EXACT): ("sha1", hashlib.sha1(PICTURE, usedforsecurity=False).digest()),
+    (PICTURE, NEAR): ("pdq", _FAR.to_bytes(32)),
+    (PICTURE, TURNED): ("pdq", _pdq(SCENE.transpose(Image.Transpose.ROTATE_90))),
+}
+Way = tuple[bytes, str]
+
+
+class Inline(Pool):
+    """Runs batches where it is asked."""
+
+    workers = 1
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._worker = Worker(setup)
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        future: Future[BatchResult] = Future()
+        future.set_result(self._worker.check(batch))
+        return future
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan that is asked for."""
+
+    lists: tuple[str, ...] = LISTS
+    review: bool = True
+    turned: bool = True
+    excluded: str = ""
+    target: str = ""
+    largest: int | None = None
+    shard: int | None = None
+    known: bool = False
+    cut_short: bool = False
+
+    def asks(self, name: str, way: str) -> bool:
+        """Whether entries of a list, if it can be used, are found in this way."""
+        asked = {NEAR: self.review, TURNED: self.turned}
+        return name in self.lists and asked.get(way, True)
+
+    def may_meet(self, path: str, whole: bytes, size: int) -> bool:
+        """Whether a file is among those that the scan looks at."""
+        return (
+            not self.known
+            and path.startswith(self.target)
+            and not (self.excluded and path.startswith(self.excluded.strip("/")))
+            and not (self.largest is not None and size > self.largest)
+            and self.shard in {None, shard_of(whole, 2)}
+        )
+
+
+@dataclass(frozen=True)
+class Put:
+    """A list is imported, whether it was there or not."""
+
+    name: str
+    ways: tuple[Way, ...]
+    test: bool = False
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file of a list is cut off."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A list is removed."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Write:
+    """A file is written or, without content, deleted."""
+
+    path: str
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Somebody sends a notice of a file."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class LoseState:
+    """All that scans remember of files is lost; the lists and the ledger are not."""
+
+
+Step = Scan | Put | Damage | Remove | Write | Notice | LoseState
+
+
+@dataclass(frozen=True)
+class Accused:
+    """What the model knows of a file that lists accuse."""
+
+    content: bytes
+    accusers: frozenset[tuple[str, str]]
+    """The lists, and the ways in which they accuse it, less those that were asked since and said nothing."""
+
+
+class Machine:
+    """A tree, its lists, its state, and the model of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state, self.tree = folder / "state", folder / "tree"
+        self.store = ListStore(self.state / "lists")
+        self.lists: dict[str, Put | None] = {}
+        """As they are kept; None is a damaged one."""
+        self.files: dict[str, bytes] = {}
+        self.accused: dict[str, Accused] = {}
+        self.forgotten: set[str] = set()
+        """Paths that the state has lost, so that only a person or a new finding can end their cases."""
+        self.log: list[str] = []
+        for name in ("a", "b"):
+            (self.tree / name).mkdir(parents=True)
+
+    def do(self, step: Step) -> None:
+        self.log.append(repr(step)[:160])
+        match step:
+            case Scan():
+                self.scan(step)
+            case Put():
+                self.lists[step.name] = step
+                self.store.import_entries(step.name, self.entries(step), "a test")
+            case Damage(name):
+                if self.lists.get(name) is not None:
+                    self.lists[name] = None
+                    for version in self.store.folder(name).finished_versions():
+                        for file in filter(Path.is_file, version.iterdir()):
+                            os.truncate(file, max(0, file.stat().st_size - 1))
+            case Remove(name):
+                if name in self.lists:
+                    del self.lists[name]
+                    self.store.remove(name)
+            case Write(path, content):
+                place = self.tree / path
+                place.unlink(missing_ok=True)
+                self.files.pop(path, None)
+                if content is not None:
+                    place.write_bytes(content)
+                    self.files[path] = content
+            case Notice(path):
+                with Ledger(self.state) as ledger, ledger.transaction() as database:
+                    digest = f"{path} {len(self.log)}".encode()
+                    said = Said(digest, digest, int(time.time()), int(time.time()), "hotline")
+                    NoticeBook(database).take_notice(Place(self.path(path)), said)
+            case LoseState():
+                shutil.rmtree(self.state / FOLDER, ignore_errors=True)
+                self.forgotten = set(PATHS)
+                # The ledger keeps which lists accuse a file, and not how they were asked.
+                self.accused = {
+                    path: replace(one, accusers=frozenset((name, EXACT) for name, _ in one.accusers))
+                    for path, one in self.accused.items()
+                }
+
+    def entries(self, step: Put) -> list[Entry]:
+        category = "test" if step.test else "A1"
+        always = Entry("always", "md5", bytes(16), "A1")
+        numbered = [(number, ENTRIES[way]) for number, way in enumerate(ENTRIES) if way in step.ways]
+        return [always, *(Entry(f"e{number}", *value, category) for number, value in numbered)]
+
+    def path(self, name: str) -> bytes:
+        return os.fsencode(self.tree / name)
+
+    def open_cases(self) -> dict[str, Case]:
+        with Ledger(self.state) as ledger:
+            assert sync(ledger, self.state).troubles == ()
+            found = list(Queries(ledger, Clock(CaseSettings())).waiting())
+        names = {self.path(name): name for name in PATHS}
+        opened = {names[case.path]: case for case in found if case.path is not None}
+        assert len(opened) == len(found)
+        return opened
+
+    def scan(self, scan: Scan) -> None:
+        before = self.open_cases()
+        usable = {name for name in scan.lists if self.lists.get(name) is not None}
+        try:
+            (run_known if scan.known else run_sweep)(self.settings_of(scan), Observer())
+        except NoUsableListError:
+            assert not usable, self.log
+            usable = set()
+        after = self.open_cases()
+        for path in PATHS:
+            self.compare(scan, usable, path, before.get(path), after.get(path))
+
+    def settings_of(self, scan: Scan) -> SweepSettings:
+        variants = tuple(name for name in VARIANTS if scan.turned or name != TURNED)
+        return SweepSettings(
+            targets=(os.fsencode(self.tree / scan.target),),
+            lists=scan.lists,
+            reports=(),
+            state=self.state,
+            workers=1,
+            decoding=DecodingLimits(sandbox="off"),
+            matching=Matching(variants, 60 if scan.review else None),
+            exclude=(scan.excluded,) if scan.excluded and not scan.known else (),
+            max_file_size=scan.largest,
+            shard=None if scan.shard is None or scan.known else Shard(scan.shard, 2),
+            known=scan.known,
+            time_budget=1e-9 if scan.cut_short and not scan.known else None,
+            accept_shrink=True,
+        )
+
+    def compare(
+        self, scan: Scan, usable: set[str], path: str, before: Case | None, after: Case | None
+    ) -> None:
+        """Compare what has become of the case of one path with what may have, and follow it."""
+        content, model = self.files.get(path), self.accused.get(path)
+        may_meet = bool(usable) and scan.may_meet(path, self.path(path), len(content or b""))
+        asked = {(name, way) for name in usable for way in (EXACT, NEAR, TURNED) if scan.asks(name, way)}
+        found = {
+            (name, way)
+            for name, way in asked
+            if (put := self.lists[name]) is not None and not put.test and (content, way) in put.ways
+        }
+        if model is not None and model.content != content and content != BROKEN:
+            model = None
+        kept = frozenset() if model is None or not may_meet else model.accusers - asked
+        if before is not None and after is None and model is not None:
+            assert content is None or (may_meet and not found and not kept), self.log
+            assert content is None or before.noticed is None, self.log
+        if before is not None and after is not None and model is not None and path not in self.forgotten:
+            strong = {(name, way) for name, way in model.accusers if way != NEAR}
+            assert not (strong - asked) or after.verdict in {"match", before.verdict}, self.log
+        if before is None and after is not None:
+            assert found or scan.known, self.log
+        if not may_meet or scan.cut_short or content == BROKEN:
+            return
+        everything = set(LISTS) == usable and scan == Scan()
+        if before is not None and everything and not found and path not in self.forgotten:
+            assert after is None or after.noticed is not None, self.log
+        if found or kept:
+            assert content is not None
+            self.accused[path] = Accused(content, frozenset(found) | kept)
+        else:
+            self.accused.pop(path, None)
+        if found:
+            self.forgotten.discard(path)
+
+
+@contextmanager
+def machine() -> Iterator[Machine]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(sweep, "_pool", lambda settings, setup, infos, pace: Inline(setup)),
+        mock.patch.object(listings, "RACY_NS", 0),
+    ):
+        yield Machine(Path(folder))
+
+
+def run(steps: Sequence[Step]) -> None:
+    with machine() as made:
+        for step in steps:
+            made.do(step)
+
+
+NAMES = st.sampled_from(LISTS)
+SCANS = st.builds(
+    Scan,
+    lists=st.sampled_from((LISTS, LISTS, ("one",), ("two",))),
+    review=st.booleans(),
+    turned=st.booleans(),
+    excluded=st.sampled_from(("", "", "/b/")),
+    target=st.sampled_from(("", "", "a")),
+    largest=st.sampled_from((None, None, LARGE)),
+    shard=st.sampled_from((None, None, None, 1, 2)),
+    known=st.sampled_from((False, False, False, True)),
+    cut_short=st.sampled_from((False, False, False, True)),
+)
+STEPS = st.one_of(
+    SCANS,
+    SCANS,
+    st.just(Scan()),
+    st.builds(
+        Put,
+        NAMES,
+        st.lists(st.sampled_from(list(ENTRIES)), unique=True).map(tuple),
+        test=st.sampled_from((False, False, False, True)),
+    ),
+    st.builds(Damage, NAMES),
+    st.builds(Remove, NAMES),
+    st.builds(Write, st.sampled_from(PATHS), st.sampled_from((*CONTENTS, None))),
+    st.builds(Notice, st.sampled_from(PATHS)),
+    st.just(LoseState()),
+)
+ALL = tuple(ENTRIES)
+BEGIN = (
+    *(Write(path, content) for path, content in zip(PATHS, (PICTURE, FIRST, PICTURE, SECOND), strict=True)),
+    Put("one", ALL),
+    Put("two", ALL[1:3]),
+    Scan(),
+)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Scan(("two",)),),
+        (Damage("one"), Scan()),
+        (Remove("one"), Scan()),
+        (Put("one", ALL[3:4]), Put("two", ALL[:1]), Scan(), Scan(review=False), Scan()),
+        (Put("one", ALL[4:]), Put("two", ALL[:1]), Scan(), Scan(turned=False), Scan()),
+        (Write("a/1.jpg", BROKEN), Scan(("two",)), Scan()),
+        (Scan(excluded="/b/"), Scan(("two",), largest=LARGE), Scan(("two",), known=True)),
+        (LoseState(), Scan(("two",)), Put("two", ()), Scan(("two",)), Scan()),
+        (Notice("a/2"), Put("one", ()), Put("two", ()), Scan(), Scan(), Write("a/2", None), Scan()),
+        (Put("one", ALL, test=True), Scan(("one",)), Scan(), Scan(("two",))),
+        (Put("one", ()), Put("two", ()), Scan()),
+    ],
+)
+def test_a_case_ends_only_by_those_who_accuse(steps: tuple[Step, ...]) -> None:
+    run((*BEGIN, *steps))
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(STEPS, min_size=4, max_size=14))
+def test_no_case_ends_whose_file_is_there_and_whose_accuser_was_not_in_use(steps: list[Step]) -> None:
+    run((*BEGIN, *steps))

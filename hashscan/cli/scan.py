@@ -237,6 +237,14 @@ class ShardParam(click.ParamType[Shard]):
     help="At the end of the sweep, move what is `match` by fresh, signed lists into quarantine; with a "
     "--policy, of that only what a rule allows.",
 )
+@click.option(
+    "--quarantine-state",
+    "quarantine_states",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    metavar="FOLDER",
+    help="State folder of another quarantine: files that its log says it keeps are not scanned; repeatable.",
+)
 @quarantine_options
 @alarm_options
 @deadline_options

@@ -12,7 +12,10 @@ from hashscan.quarantine.items import path_of
 
 
 def request_of(
-    finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak] = ()
+    finding: Mapping[str, Any],
+    sweep: Mapping[str, Any],
+    act_on: Collection[Weak] = (),
+    content: str | None = None,
 ) -> Request | None:
     """The move that a finding asks for.
 
@@ -23,6 +26,7 @@ def request_of(
         finding: a record of a report.
         sweep: the report's first record.
         act_on: on whose word to act all the same.
+        content: sha256 of the content that was found, in hex, where the report doesn't have it.
     """
     if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
         return None
@@ -45,7 +49,7 @@ def request_of(
                 if name in named
             ],
         },
-        finding.get("digests", {}).get("sha256"),
+        content or finding.get("digests", {}).get("sha256"),
         identity,
     )
 

@@ -16,10 +16,18 @@ from hashscan.quarantine import system
 Facts = Mapping[str, Any]
 """Owner, mode, times, links, size and extended attributes of a file; JSON values by key."""
 
-_KEPT_BYTES = 1 << 18
-"""Of extended attributes; anybody can give a file more of them than a log should hold."""
+_KEPT_BYTES = 1 << 16
+"""Of extended attributes in a record; anybody can give a file more of them than a log should hold. On its own
+file system a file keeps the others, and a copy of it on another lacks them."""
 
 _ACL = "system.posix_acl_access"
+_RIGHTS = (_ACL, "security.capability")
+"""Attributes that decide who may do what with a file; none is larger than 64 KiB."""
+
+_NO_ATTRIBUTE = frozenset({errno.ENODATA, errno.ENOTSUP})
+"""It was removed meanwhile, or there are none of its kind."""
+_UNREAD_ATTRIBUTE = frozenset({errno.E2BIG, errno.ERANGE, errno.EACCES, errno.EPERM})
+"""It is too large, grows as it is read, or may not be read."""
 
 
 def facts_of(descriptor: int, status: os.stat_result) -> Facts:
@@ -30,8 +38,10 @@ def facts_of(descriptor: int, status: os.stat_result) -> Facts:
         status: what fstat said of it before it was read.
 
     Raises:
-        OSError: E2BIG where its extended attributes are too large to be kept; else as flistxattr(2).
+        OSError: as flistxattr(2).
     """
+    attributes, left = _attributes(descriptor)
+    further = {"xattrs_left": left} if left else {}
     return {
         "uid": status.st_uid,
         "gid": status.st_gid,
@@ -44,7 +54,8 @@ def facts_of(descriptor: int, status: os.stat_result) -> Facts:
         "atime_ns": status.st_atime_ns,
         "mtime_ns": status.st_mtime_ns,
         "ctime_ns": status.st_ctime_ns,
-        "xattrs": {name: base64.b64encode(v).decode() for name, v in _attributes(descriptor).items()},
+        "xattrs": {name: base64.b64encode(v).decode() for name, v in attributes.items()},
+        **further,
     }
 
 
@@ -84,8 +95,10 @@ def put_back(descriptor: int, facts: Facts) -> None:
         system.change_owner(descriptor, facts["uid"], facts["gid"])
     # To change the owner drops capabilities and the bits that lend it, so those come after.
     kept = {name: base64.b64decode(value) for name, value in facts["xattrs"].items()}
-    there = _attributes(descriptor)
-    gone = frozenset(n for n in there if n not in kept and (n == _ACL or n.startswith("user.")))
+    there, _ = _attributes(descriptor)
+    # Where there were more than the record has, those that it doesn't name may be of them.
+    whole = "xattrs_left" not in facts
+    gone = frozenset(n for n in there if n not in kept and (n == _ACL or (whole and n.startswith("user."))))
     system.set_attributes(descriptor, {n: v for n, v in kept.items() if there.get(n) != v}, gone)
     system.change_mode(descriptor, facts["mode"])
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != facts["mode"]:
@@ -94,21 +107,46 @@ def put_back(descriptor: int, facts: Facts) -> None:
     system.set_times(descriptor, facts["atime_ns"], facts["mtime_ns"])
 
 
-def _attributes(descriptor: int) -> dict[str, bytes]:
+def _attributes(descriptor: int) -> tuple[dict[str, bytes], int]:
+    """Extended attributes of a file, those that lend rights first, and how many more it has or may have.
+
+    Its owner can add, change and remove them as they are read, and have more than the kernel lists (E2BIG).
+    None of that may keep the file from being moved.
+
+    Raises:
+        OSError: as flistxattr(2), except E2BIG.
+    """
+    left = 0
     try:
         names = os.listxattr(descriptor)
     except OSError as error:
         if error.errno == errno.ENOTSUP:
-            return {}
-        raise
+            return {}, 0
+        if error.errno not in {errno.E2BIG, errno.ERANGE}:
+            raise
+        names, left = [], 1
     values: dict[str, bytes] = {}
     total = 0
-    for name in names:
-        values[name] = os.getxattr(descriptor, name)
-        total += len(name) + len(values[name])
+    # Whatever the names, the first ones are asked for, since they decide who may do what.
+    ordered = dict.fromkeys((*_RIGHTS, *sorted(names)))
+    for name in ordered:
+        if name in _RIGHTS and name not in names and not left:
+            continue
+        try:
+            value = os.getxattr(descriptor, name)
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTE:
+                continue
+            if error.errno not in _UNREAD_ATTRIBUTE:
+                raise
+            left += name in names
+            continue
+        total += len(os.fsencode(name)) + len(value)
         if total > _KEPT_BYTES:
-            raise OSError(errno.E2BIG, "its extended attributes are too large to be kept")
-    return values
+            left += 1
+        else:
+            values[name] = value
+    return values, left
 
 
 @lru_cache(maxsize=1024)

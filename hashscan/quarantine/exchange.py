@@ -6,17 +6,27 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome
-from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_again, open_child
+from hashscan.quarantine.holding import NotDone, Outcome, Why
+from hashscan.sources.beneath import (
+    FILE_FLAGS,
+    LIST_FLAGS,
+    PASS_FLAGS,
+    open_absolute,
+    open_again,
+    open_child,
+)
 
 _BLOCK = 1 << 20
 
 
 class DisplacedError(Exception):
     """What came along in a file's place can't go back, since its name is taken or its folder gone."""
+
+    parent_path = b""
+    """Of the folder it came from, where that is known."""
 
 
 def open_folder(path: bytes) -> int:
@@ -63,7 +73,9 @@ def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry:
         system.rename(folder, name, into, entry)
     except OSError as error:
         gone = error.errno == errno.ENOENT
-        raise NotDone(Outcome.RACED if gone else Outcome.REFUSED, error.strerror or str(error)) from error
+        crossed = Why.CROSSED if error.errno == errno.EXDEV else None
+        outcome = Outcome.RACED if gone else Outcome.REFUSED
+        raise NotDone(outcome, error.strerror or str(error), crossed) from error
     found = os.stat(entry, dir_fd=into, follow_symlinks=False)
     if (found.st_dev, found.st_ino) != inode:
         give_back(into, entry, folder, name)
@@ -77,9 +89,29 @@ def give_back(into: int, entry: bytes, folder: int, name: bytes) -> None:
         DisplacedError: its name is taken.
     """
     try:
-        system.rename(into, entry, folder, name)
+        give_name(into, entry, folder, name)
     except OSError as error:
         raise DisplacedError(error.strerror) from error
+
+
+def give_name(source: int, entry: bytes, folder: int, name: bytes) -> None:
+    """Move a file of our folder into a stranger's, where it gets the project of that if it must.
+
+    Raises:
+        OSError: as `system.rename`.
+    """
+    try:
+        system.rename(source, entry, folder, name)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with ExitStack() as stack:
+            file = open_child(source, entry, FILE_FLAGS)
+            stack.callback(os.close, file)
+            listed = open_again(folder)
+            stack.callback(os.close, listed)
+            system.join_project(file, listed)
+        system.rename(source, entry, folder, name)
 
 
 def private_name(entry: bytes) -> bytes:
@@ -108,6 +140,10 @@ def private_folder(parent: int, entry: bytes) -> Iterator[int]:
         # The owner of the parent can put another in its place, but none that is ours and empty.
         if status.st_uid != os.geteuid() or status.st_mode & 0o077 or os.listdir(folder):
             raise NotDone(Outcome.RACED, "another folder was put in place of ours")
+        try:
+            system.leave_project(folder)
+        except OSError as error:
+            raise NotDone(Outcome.REFUSED, f"its project can't be left: {error.strerror}") from error
         yield folder
     finally:
         os.close(folder)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,9 +16,9 @@ from typing import Any
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
 from hashscan.quarantine.custody import Facts, facts_of
 from hashscan.quarantine.flags import why_fixed
+from hashscan.quarantine.searching import Whereabouts
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
-from hashscan.sources.evidence import FOLDER_NAME
 from hashscan.sources.posix import file_trouble
 from hashscan.sources.regular import open_regular
 
@@ -38,12 +38,22 @@ class Outcome(StrEnum):
     """The system doesn't allow it, or it would replace something."""
 
 
+class Why(StrEnum):
+    """What is known of why a file stays, for whoever tries again."""
+
+    LEASED = "leased"
+    """A process holds a lease on it, which the kernel breaks within `lease-break-time`."""
+    CROSSED = "crossed"
+    """It can't be renamed into the quarantine, though that is on its mount."""
+
+
 class NotDone(Exception):
     """A file stays where it is."""
 
-    def __init__(self, outcome: Outcome, detail: str) -> None:
+    def __init__(self, outcome: Outcome, detail: str, why: Why | None = None) -> None:
         super().__init__(detail)
         self.outcome = outcome
+        self.why = why
 
 
 class UnsureError(NotDone):
@@ -120,13 +130,11 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     """The folder of a plain absolute path, and the name in it.
 
     Raises:
-        NotDone: it is none, or leads into a quarantine.
+        NotDone: it is none.
     """
     names = path.split(b"/")
     if names[0] or len(names) < 2 or {b"", b".", b".."} & set(names[1:]) or b"\0" in path:
         raise NotDone(Outcome.REFUSED, "not a plain absolute path of a file")
-    if FOLDER_NAME in names:
-        raise NotDone(Outcome.REFUSED, "it lies in a quarantine")
     return path[: -len(names[-1]) - 1] or b"/", names[-1]
 
 
@@ -136,26 +144,31 @@ def is_url(path: bytes) -> bool:
 
 
 @contextmanager
-def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) -> Iterator[Held]:
+def hold(
+    request: Request,
+    twin: Callable[[os.stat_result, str], Facts | None],
+    at: Whereabouts | None = None,
+) -> Iterator[Held]:
     """Open a file beneath the root without following a link, and hash it.
 
     Args:
         request: which, and what is known of it.
         twin: asked, with its status and the sha256 of its content, what it was before another name of it was
             taken.
+        at: where it is, if it is not where it was found.
 
     Raises:
         NotDone: it can't be read, or is not what was found.
     """
-    parent_path, name = split(request.path)
+    parent_path, name = split(request.path) if at is None else (at.parent_path, at.name)
     parent = file = -1
     try:
         try:
-            parent = open_absolute(parent_path, PASS_FLAGS)
+            parent = open_absolute(parent_path, PASS_FLAGS) if at is None else os.dup(at.parent)
             seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
             file, _ = open_regular(parent, name, seen.st_dev, seen.st_ino)
             # To look at evidence must not change when it was read last. Only its owner and root may ask so.
-            if os.geteuid() in (0, seen.st_uid):
+            with suppress(PermissionError):
                 fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)
             status = os.fstat(file)
             if fixed := why_fixed(file, request.path, parent, parent_path):
@@ -167,7 +180,8 @@ def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) 
             reader = _reader()
             reader.begin_pieces(_pieces(file, status.st_size))
             digests = {name: value.hex() for name, value in reader.finish()[0].items()}
-            if not same(status, os.fstat(file)):
+            # Where the content is known, a chmod or touch meanwhile is nothing to stop for.
+            if request.sha256 is None and not same(status, os.fstat(file)):
                 raise NotDone(Outcome.CHANGED, "it changed while it was read")
         except OSError as error:
             raise file_trouble(error) from error
@@ -179,8 +193,14 @@ def hold(request: Request, twin: Callable[[os.stat_result, str], Facts | None]) 
     except FileTrouble as trouble:
         gone = Outcome.GONE if trouble.reason.name == "VANISHED" else Outcome.REFUSED
         outcome = Outcome.RACED if trouble.reason.name == "REPLACED" else gone
+        cause = trouble.__cause__
+        leased = isinstance(cause, OSError) and cause.errno == errno.EAGAIN
         raise NotDone(
-            outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}"
+            outcome,
+            "a process holds a lease on it, and takes another when that is broken"
+            if leased
+            else f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}",
+            Why.LEASED if leased else None,
         ) from trouble
     finally:
         for descriptor in (file, parent):
@@ -213,26 +233,6 @@ def same(one: os.stat_result, other: os.stat_result) -> bool:
         other.st_mtime_ns,
         other.st_ctime_ns,
     )
-
-
-def sha256_of(descriptor: int, size: int | None = None) -> str:
-    """The digest of a file's content, from its first byte, in hex.
-
-    Args:
-        descriptor: open for reading.
-        size: what it should have; of one that somebody makes longer for ever no more is read than shows that.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    hasher = hashlib.sha256()
-    offset = 0
-    while block := os.pread(descriptor, _BLOCK, offset):
-        if size is not None and offset > size:
-            break
-        hasher.update(block)
-        offset += len(block)
-    return hasher.hexdigest()
 
 
 def _check(request: Request, facts: Facts, sha256: str) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from hashscan.quarantine.log import Line
+from hashscan.sources.evidence import KeptFile
 
 
 class State(StrEnum):
@@ -77,6 +78,8 @@ class Item:
     """Times of the folder it was in, before and after it was taken out; nanoseconds."""
     copy: Mapping[str, str] | None = None
     """Etag and version of what is kept, where that is an object."""
+    sealed: Mapping[str, int] | None = None
+    """Inode and ctime of the file that is kept, as it was sealed; nanoseconds."""
     of_another: bool = False
     """True where it is what came along in a file's place."""
     note: Note | None = None
@@ -122,6 +125,15 @@ class Item:
         return {"withdrawals": self.withdrawals} if self.withdrawn else {}
 
     @property
+    def kept_file(self) -> KeptFile:
+        """The file that is kept, as scans know it again."""
+        sealed = self.sealed or {}
+        # What came along in a file's place was never hashed.
+        sha256 = "" if self.of_another else self.sha256
+        size = self.record.get("file", {}).get("size")
+        return KeptFile(sha256, size, sealed.get("inode"), sealed.get("ctime_ns"))
+
+    @property
     def sha256(self) -> str:
         """Of its content, in hex."""
         return str(self.record["digests"]["sha256"])
@@ -148,6 +160,7 @@ def take_in(items: dict[str, Item], line: Line) -> None:
         item.latest = line
         item.folder = line.get("folder", item.folder)
         item.copy = line.get("copy") or item.copy
+        item.sealed = line.get("sealed", item.sealed)
         if item.state is State.DISPLACED:
             item.of_another = True
             item.place = path_of(line["place"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from hashscan.quarantine.holding import NotDone, Outcome, sha256_of
+from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import Item
 from hashscan.quarantine.place import Place
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child
+from hashscan.sources.evidence import sha256_of
 
 
 def place_of(quarantine: Quarantine, item: Item) -> Place:

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import put_back, seal
-from hashscan.quarantine.exchange import (
-    DisplacedError,
-    copy_content,
-    give_back,
-    open_folder,
-    private_folder,
-    private_name,
-    take_out,
-)
-from hashscan.quarantine.holding import Held, NotDone, Outcome, Request, hold, same, sha256_of
+from hashscan.quarantine.exchange import DisplacedError, private_name
+from hashscan.quarantine.holding import Held, Identity, NotDone, Outcome, Request, Why, hold
 from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.notes import leave_notes
 from hashscan.quarantine.objects.moving import lacking, move_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.retention import Retention
+from hashscan.quarantine.searching import Effort, Whereabouts, search
 from hashscan.quarantine.store import Quarantine, circumstances
+from hashscan.quarantine.taking import keep_copies, take
 from hashscan.quarantine.writers import open_writers
-from hashscan.sources.beneath import FILE_FLAGS, open_child
+from hashscan.sources.evidence import TAG
+
+_ITEM = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{8}")
+"""Name of an item; see `hold`."""
+
+_TRIES = 6
+"""For one that slips away."""
+_TRIES_IF_GONE = 3
+_NAMES = 100_000
+"""In folders, to be looked at in one search."""
+_SLIPPED = frozenset({Outcome.RACED, Outcome.CHANGED, Outcome.GONE})
+_PAUSE = 1.0
+"""Seconds between tries of what is leased."""
 
 _TOGETHER = 200
 """Files whose lines are synced together; each is held open by two descriptors."""
@@ -76,7 +83,8 @@ def move(
     todo = iter(requests)
     while some := list(islice(todo, _TOGETHER)):
         try:
-            yield from _together(quarantine, [one for one in some if not one.of_object], retention, note)
+            files = [request for request in some if not request.of_object]
+            yield from _persistently(quarantine, files, retention, note)
             for request in some:
                 if request.of_object:
                     answer = _object(quarantine, request, retention)
@@ -94,43 +102,142 @@ def _object(quarantine: Quarantine, request: Request, retention: Retention) -> A
     return Answer(request.path, Outcome.DONE, item.id, lacking(item), item.place, version=request.version)
 
 
-def _together(
+@dataclass(slots=True)
+class _Pursuit:
+    """What is known of files that are tried again."""
+
+    at: dict[bytes, Whereabouts] = field(default_factory=dict)
+    """By path, where else a file is now."""
+    copied: set[bytes] = field(default_factory=set)
+    """Paths of what can't be renamed into the place on its own mount, and so is copied there."""
+    leased: set[bytes] = field(default_factory=set)
+    """Paths of what couldn't be opened for a lease."""
+
+    def note(self, request: Request, error: NotDone) -> None:
+        """Take note of why a file stays."""
+        if error.why is Why.CROSSED and request.path not in self.copied:
+            self.copied.add(request.path)
+        elif error.why is Why.LEASED:
+            self.leased.add(request.path)
+
+
+def _persistently(
     quarantine: Quarantine, requests: list[Request], retention: Retention, note: bytes | None
+) -> Iterator[Answer]:
+    """Move files; those that slip away are looked for and tried again, a bounded number of times.
+
+    Only the content says whether it is the same file, so this needs its sha256. An owner can rename, touch,
+    lease and rewrite a file all the time; it must not be enough to do so once.
+    """
+    displaced: dict[bytes, list[str]] = {}
+    effort, tries, pursuit = quarantine.effort, 0, _Pursuit()
+    while requests:
+        asked = {request.path: request for request in requests}
+        copied = set(pursuit.copied)
+        pursuit.leased = set()
+        with ExitStack() as stack:
+            for where in pursuit.at.values():
+                stack.callback(os.close, where.parent)
+            answers = _together(quarantine, requests, retention, note, pursuit)
+        pursuit.at = {}
+        tries += 1
+        done = {answer.path for answer in answers if answer.outcome is Outcome.DONE}
+        requests = []
+        for answer in answers:
+            request = asked[answer.path]
+            waits = answer.path in pursuit.leased and effort.seconds > 0
+            most = _TRIES_IF_GONE if answer.outcome is Outcome.GONE else _TRIES
+            slipped = answer.outcome in _SLIPPED or answer.path in pursuit.copied - copied
+            again = (slipped and tries < most) or waits
+            if answer.outcome is Outcome.RACED and answer.item:
+                displaced.setdefault(answer.path, []).append(answer.detail)
+            if again and request.sha256 is not None and answer.path not in done:
+                requests.append(request)
+                continue
+            earlier = [words for words in displaced.pop(answer.path, []) if words != answer.detail]
+            yield replace(answer, detail="; ".join(filter(None, [answer.detail, *earlier])))
+        if pursuit.leased and requests:
+            pause = min(_PAUSE, effort.seconds)
+            effort.seconds -= pause
+            time.sleep(pause)
+        pursuit.at = _found(requests, effort)
+
+
+def _found(requests: list[Request], effort: Effort) -> dict[bytes, Whereabouts]:
+    """Where files are now that were found elsewhere, by the path they were found by."""
+    by_folder: dict[bytes, dict[int, Request]] = {}
+    for request in requests:
+        if isinstance(request.identity, Identity):
+            by_folder.setdefault(request.path.rpartition(b"/")[0], {})[request.identity.inode] = request
+    paths = {request.path for request in requests}
+    found: dict[bytes, Whereabouts] = {}
+    for some in by_folder.values():
+        wanted = dict(some)
+        path = next(iter(some.values())).path
+        share = Effort(names=min(effort.names, _NAMES))
+        effort.names -= share.names
+        for inode, where in search(path, wanted.keys(), share):
+            # What has a request of its own, under another name, is taken by that.
+            if inode in wanted and where.path not in paths:
+                found[wanted.pop(inode).path] = where
+            else:
+                os.close(where.parent)
+            if not wanted:
+                break
+        effort.names += share.names
+    return found
+
+
+def _together(
+    quarantine: Quarantine,
+    requests: list[Request],
+    retention: Retention,
+    note: bytes | None,
+    pursuit: _Pursuit,
 ) -> list[Answer]:
     answers: list[Answer] = []
     with ExitStack() as stack:
         begun: list[tuple[Held, Place, bool]] = []
         for request in requests:
             try:
-                held = stack.enter_context(hold(request, quarantine.facts_of_twin))
+                at = pursuit.at.get(request.path)
+                held = stack.enter_context(hold(request, quarantine.facts_of_twin, at))
                 if os.geteuid() not in (0, held.status.st_uid):
                     raise NotDone(Outcome.REFUSED, "only root can take what another user owns")
             except NotDone as error:
+                pursuit.note(request, error)
                 answers.append(Answer(request.path, error.outcome, detail=str(error)))
                 continue
             place = quarantine.places.of(held.parent)
-            within = place.mount == mount_of(held.parent)
+            if why := _evidence(quarantine, held, place):
+                answers.append(Answer(request.path, Outcome.REFUSED, detail=why))
+                continue
+            within = place.mount == mount_of(held.parent) and request.path not in pursuit.copied
             quarantine.append(_intent(held, place, retention, within=within))
             begun.append((held, place, within))
         if begun:
             quarantine.log.sync()
         done: list[tuple[Held, dict[str, int]]] = []
-        _keep_copies([(held, place) for held, place, within in begun if not within])
+        no_room = keep_copies([(held, place) for held, place, within in begun if not within])
         latest: dict[tuple[int, int], os.stat_result] = {}
         for held, place, within in begun:
             inode = (held.status.st_dev, held.status.st_ino)
             try:
+                if held.item in no_room:
+                    raise no_room[held.item]
                 # It was sealed if another of its names was among those before.
-                done.append((held, _take(held, latest.get(inode, held.status), place, within=within)))
+                done.append((held, take(held, latest.get(inode, held.status), place, within=within)))
                 latest[inode] = os.fstat(held.file)
                 continue
             except NotDone as error:
+                pursuit.note(held.request, error)
                 quarantine.note(State.LEFT, held.item, outcome=error.outcome.value, detail=str(error))
                 answers.append(Answer(held.request.path, error.outcome, detail=str(error)))
             except DisplacedError as error:
-                answers.append(_displaced(quarantine, held, place, str(error), within=within))
+                answers.append(_displaced(quarantine, held, place, error, within=within))
             if not within:
-                system.unlink(place.descriptor, held.entry)
+                with suppress(FileNotFoundError):
+                    system.unlink(place.descriptor, held.entry)
         answers += _settled(quarantine, done, begun)
         if note is not None and done:
             without = leave_notes(quarantine, [held for held, _ in done], note)
@@ -147,22 +254,53 @@ def _settled(
     changed = {held.status.st_dev: held.file for held, _, _ in begun}
     for descriptor in changed.values():
         system.sync_file_system(descriptor)
-    places = {held.item: place.path for held, place, _ in begun}
+    places = {held.item: (place, within) for held, place, within in begun}
     writers = open_writers([held.file for held, _ in done])
     for held, folder in done:
         links = os.fstat(held.file).st_nlink
         others = writers.get((held.status.st_dev, held.status.st_ino), [])
-        quarantine.note(State.MOVED, held.item, folder=folder, links=links, writers=others)
+        place, within = places[held.item]
+        sealed = os.stat(held.entry, dir_fd=place.descriptor, follow_symlinks=False)
+        quarantine.note(
+            State.MOVED,
+            held.item,
+            folder=folder,
+            links=links,
+            writers=others,
+            sealed={"inode": sealed.st_ino, "ctime_ns": sealed.st_ctime_ns},
+        )
+        lacks = "" if within else held.facts.get("xattrs_left", 0)
         programs = tuple(w["program"] + (f" (pid {w['pid']})" if "pid" in w else "") for w in others)
         yield Answer(
             held.request.path,
             Outcome.DONE,
             held.item,
-            place=places[held.item],
+            f"the copy lacks {lacks} extended attributes or more" if lacks else "",
+            place.path,
             links=held.status.st_nlink,
             writers=programs,
         )
     quarantine.settle()
+
+
+def _evidence(quarantine: Quarantine, held: Held, place: Place) -> str:
+    """Why a file is evidence already and stays, or nothing.
+
+    Its path alone says nothing: anybody can have a folder that is named as ours.
+    """
+    if quarantine.is_kept(held.parent, held.name):
+        return "it is in quarantine already"
+    # The place itself can be made by nobody but root, see `Places`.
+    if not os.path.samestat(os.fstat(place.descriptor), os.fstat(held.parent)):
+        return ""
+    if held.digests["sha256"] == hashlib.sha256(TAG).hexdigest():
+        return "it marks the quarantine for backup programs"
+    if _ITEM.fullmatch(held.name):
+        return (
+            "the quarantine of another state folder seems to keep it: scan with --quarantine-state FOLDER, "
+            "or rename the file if none does"
+        )
+    return ""
 
 
 def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> dict[str, Any]:
@@ -180,115 +318,12 @@ def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> 
     }
 
 
-def _take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> dict[str, int]:
-    """Move one file, seal it, and see that it is still what was hashed.
-
-    Args:
-        held: the file.
-        latest: its status when it was touched last.
-        place: where to.
-        within: whether that is on its own file system.
-
-    Returns:
-        Times of the folder before and after.
-
-    Raises:
-        NotDone: it stays where it is.
-        DisplacedError: something else is in quarantine now and can't go back.
-        OutputError: the quarantine can't be written.
-    """
-    parent = open_folder(held.parent_path)
-    try:
-        if not os.path.samestat(os.fstat(parent), os.fstat(held.parent)):
-            raise NotDone(Outcome.RACED, "another folder was put in place of its own")
-        try:
-            there = os.stat(held.name, dir_fd=parent, follow_symlinks=False)
-        except OSError as error:
-            raise NotDone(Outcome.RACED, error.strerror or str(error)) from error
-        if not same(there, latest):
-            raise NotDone(Outcome.RACED, "something else was put in its place, or it was changed")
-        before = os.fstat(parent)
-        if within:
-            _take_within(held, parent, place)
-        else:
-            _take_across(held, parent, place)
-        after = os.fstat(parent).st_mtime_ns
-    finally:
-        os.close(parent)
-    return {"atime_ns": before.st_atime_ns, "mtime_ns": before.st_mtime_ns, "after_ns": after}
-
-
-def _take_within(held: Held, parent: int, place: Place) -> None:
-    inode = (held.status.st_dev, held.status.st_ino)
-    take_out(parent, held.name, inode, place.descriptor, held.entry)
-    try:
-        seal(held.file)
-        _still(held)
-    except (OSError, NotDone) as error:
-        put_back(held.file, held.facts)
-        give_back(place.descriptor, held.entry, parent, held.name)
-        raise error if isinstance(error, NotDone) else _refused(error) from error
-
-
-def _keep_copies(files: list[tuple[Held, Place]]) -> None:
-    """Copy files of other file systems, and see that the copies last before any file is removed.
-
-    What is copied while it changes is not what was hashed; it is told from that when the file is taken.
-    """
-    for held, place in files:
-        try:
-            copy = system.create(place.descriptor, held.entry, 0o600)
-            try:
-                copy_content(held.file, copy, held.status.st_size)
-                seal(copy)
-            finally:
-                os.close(copy)
-        except OSError as error:
-            raise OutputError(f"can't keep a copy in {os.fsdecode(place.path)}: {error.strerror}") from error
-    for place in {place.mount: place for _, place in files}.values():
-        system.sync_file_system(place.descriptor)
-
-
-def _take_across(held: Held, parent: int, place: Place) -> None:
-    """Remove a file of which a copy is kept, once it is proved to be the one that was copied."""
-    if not _is_whole(held, place):
-        raise NotDone(Outcome.CHANGED, "it changed while it was copied")
-    with private_folder(parent, held.entry) as private:
-        inode = (held.status.st_dev, held.status.st_ino)
-        take_out(parent, held.name, inode, private, held.entry)
-        try:
-            # Its owner may have given it another name at the last moment.
-            seal(held.file)
-            _still(held)
-        except (OSError, NotDone) as error:
-            put_back(held.file, held.facts)
-            give_back(private, held.entry, parent, held.name)
-            raise error if isinstance(error, NotDone) else _refused(error) from error
-        system.unlink(private, held.entry)
-
-
-def _is_whole(held: Held, place: Place) -> bool:
-    copy = open_child(place.descriptor, held.entry, FILE_FLAGS)
-    try:
-        return sha256_of(copy) == held.digests["sha256"]
-    finally:
-        os.close(copy)
-
-
-def _still(held: Held) -> None:
-    if sha256_of(held.file, held.status.st_size) != held.digests["sha256"]:
-        raise NotDone(Outcome.CHANGED, "it was changed as it was moved")
-
-
-def _refused(error: OSError) -> NotDone:
-    if error.errno in {errno.EIO, errno.EROFS}:
-        return NotDone(Outcome.REFUSED, f"the disk fails: {error.strerror}")
-    return NotDone(Outcome.REFUSED, error.strerror or str(error))
-
-
-def _displaced(quarantine: Quarantine, held: Held, place: Place, why: str, *, within: bool) -> Answer:
+def _displaced(
+    quarantine: Quarantine, held: Held, place: Place, why: DisplacedError, *, within: bool
+) -> Answer:
     """Record what came along in a file's place and stays."""
-    where = place.path if within else held.parent_path.rstrip(b"/") + b"/" + private_name(held.entry)
+    parent_path = why.parent_path or held.parent_path
+    where = place.path if within else parent_path.rstrip(b"/") + b"/" + private_name(held.entry)
     detail = f"something else was put in its place and can't go back ({why}); it is kept as {held.item}"
     quarantine.note(State.DISPLACED, held.item, place=path_fields(where), detail=detail)
     return Answer(held.request.path, Outcome.RACED, held.item, detail, where)

@@ -13,11 +13,8 @@ from pathlib import Path
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_again, open_child
-from hashscan.sources.evidence import FOLDER_MODE, FOLDER_NAME
+from hashscan.sources.evidence import FOLDER_MODE, FOLDER_NAME, TAG, TAG_NAME
 
-_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
-# Evidence that hashscan keeps; see `hashscan quarantine --help`. Backups leave this folder out.
-"""
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -134,6 +131,7 @@ class Places(KnownPlaces):
                     system.make_folder(folder, FOLDER_NAME, FOLDER_MODE)
                 descriptor = _opened(open_child(folder, FOLDER_NAME, LIST_FLAGS))
                 self._by_path[path] = Place(path, descriptor)
+                system.leave_project(descriptor)
                 _tag(descriptor)
                 again = open_again(folder)
                 try:
@@ -201,11 +199,11 @@ def _opened(descriptor: int) -> int:
 
 def _tag(folder: int) -> None:
     try:
-        descriptor = system.create(folder, b"CACHEDIR.TAG", 0o600)
+        descriptor = system.create(folder, TAG_NAME, 0o600)
     except FileExistsError:
         return
     try:
-        system.write(descriptor, _TAG)
+        system.write(descriptor, TAG)
         system.sync(descriptor)
     finally:
         os.close(descriptor)

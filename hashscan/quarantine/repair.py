@@ -9,7 +9,7 @@ from contextlib import suppress
 from hashscan.quarantine import system
 from hashscan.quarantine.custody import put_back, seal
 from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
-from hashscan.quarantine.holding import NotDone, sha256_of, split
+from hashscan.quarantine.holding import NotDone, split
 from hashscan.quarantine.items import UNFINISHED, Item, NoteState, State, path_fields
 from hashscan.quarantine.kept import place_of
 from hashscan.quarantine.notes import drop_taken_note, finish_note
@@ -18,6 +18,7 @@ from hashscan.quarantine.place import Place
 from hashscan.quarantine.restoring import finish
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, open_child
+from hashscan.sources.evidence import sha256_of
 
 
 def repair(quarantine: Quarantine) -> list[str]:

@@ -11,14 +11,15 @@ from itertools import islice
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.custody import put_back, seal
-from hashscan.quarantine.exchange import copy_content, open_folder, private_folder, private_name
-from hashscan.quarantine.holding import NotDone, Outcome, sha256_of, split
+from hashscan.quarantine.exchange import copy_content, give_name, open_folder, private_folder, private_name
+from hashscan.quarantine.holding import NotDone, Outcome, split
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
 from hashscan.quarantine.kept import open_item, place_of
 from hashscan.quarantine.notes import take_away
 from hashscan.quarantine.objects.restoring import restore_object
 from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.store import Quarantine
+from hashscan.sources.evidence import sha256_of
 
 _TOGETHER = 100
 """Files that are put back together; each is held open by four descriptors."""
@@ -207,7 +208,7 @@ def _set_in(one: _Returning) -> None:
         source, path = one.place.descriptor, one.place.path
     try:
         take_away(one.item, source, path, one.parent, one.name)
-        system.rename(source, one.entry, one.parent, one.name)
+        give_name(source, one.entry, one.parent, one.name)
     except (OSError, NotDone) as error:
         if one.copy >= 0:
             system.unlink(source, one.entry)

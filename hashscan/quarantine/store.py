@@ -17,13 +17,15 @@ from typing import Any, Self
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
-from hashscan.quarantine.items import KEPT, Item, State, items_of, take_in
+from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, items_of, take_in
 from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
 from hashscan.quarantine.objects.keeping import Keeping
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.place import Places
+from hashscan.quarantine.searching import Effort
 from hashscan.quarantine.standing import NOTHING, Standing, keep_standing, known_heads, standing_of
 from hashscan.quarantine.system_log import tell_system_log
+from hashscan.sources.evidence import KeptFile
 
 _NOBODY = 0xFFFFFFFF
 
@@ -73,6 +75,21 @@ def kept_in_buckets(state: Path) -> frozenset[bytes]:
     )
 
 
+def kept_in_folders(state: Path) -> dict[bytes, dict[bytes, KeptFile]]:
+    """Files that a quarantine keeps on this machine, by the folder that its log names, and by their names.
+
+    Raises:
+        OutputError: the log is damaged or can't be read.
+    """
+    folders: dict[bytes, dict[bytes, KeptFile]] = {}
+    for item in read_items(state).values():
+        if not item.in_bucket:
+            files = folders.setdefault(item.place, {})
+            if item.state in KEPT | UNFINISHED:
+                files[item.id.encode()] = item.kept_file
+    return folders
+
+
 class Quarantine:
     """The log and the folders, for whoever changes anything; the lock ends with the process."""
 
@@ -114,6 +131,8 @@ class Quarantine:
             self._stack = stack.pop_all()
         self.state = state
         self.folder = folder
+        self.effort = Effort()
+        """That is left for files which slip away."""
 
     @property
     def head(self) -> Head:
@@ -131,6 +150,22 @@ class Quarantine:
     def item(self, name: str) -> Item:
         """The item of this id."""
         return self._items[name]
+
+    def is_kept(self, folder: int, name: bytes) -> bool:
+        """Whether a name in a folder is that of an item which this quarantine keeps there.
+
+        Args:
+            folder: its descriptor.
+            name: one path component.
+        """
+        item = self._items.get(os.fsdecode(name))
+        if item is None or item.in_bucket or item.state not in KEPT:
+            return False
+        try:
+            place = self.places.at(item.place)
+        except OSError:
+            return False
+        return os.path.samestat(os.fstat(place.descriptor), os.fstat(folder))
 
     def facts_of_twin(self, status: os.stat_result, sha256: str) -> Facts | None:
         """What a file was before another name of it was taken and it was sealed; None where it was not.

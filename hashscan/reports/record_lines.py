@@ -9,7 +9,15 @@ from typing import Any, BinaryIO
 Record = Mapping[str, Any]
 """One line of the record: JSON values by key, always with `type` and `schema`."""
 
+CONTENT = "_sha256"
+"""Key of a finding's sha256, in hex, for whoever moves it in this process; in no report. See `public`."""
+
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def public(record: Record) -> Record:
+    """A record as it may be told: without what only this process is to know."""
+    return {key: value for key, value in record.items() if key != CONTENT} if CONTENT in record else record
 
 
 def line_of(record: Record) -> bytes:

@@ -24,7 +24,7 @@ from hashscan.model import (
     Shard,
     Verdict,
 )
-from hashscan.reports.record_lines import Record
+from hashscan.reports.record_lines import CONTENT, Record
 
 SCHEMA = 1
 """Raised whenever a reader of the older schema could misunderstand the newer."""
@@ -244,6 +244,17 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         if quality:
             record["quality"] = quality
     return record
+
+
+def with_content(record: Record, result: FileResult) -> Record:
+    """A finding's record with the sha256 by which its content is known, where it was computed.
+
+    Args:
+        record: as `result_record` made it.
+        result: what was found.
+    """
+    sha256 = next((digest.value.hex() for digest in result.digests if digest.algorithm == "sha256"), None)
+    return record if sha256 is None else {**record, CONTENT: sha256}
 
 
 def known_record(path: bytes, result: FileResult, item: Item, *, with_digests: bool) -> Record:

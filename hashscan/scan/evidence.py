@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from hashscan.errors import OutputError
 from hashscan.quarantine.standing import standing_fields
 from hashscan.scan.observer import Observer
 from hashscan.settings.sweep import SweepSettings
+from hashscan.sources.evidence import Evidence, KeptFile
 
 if TYPE_CHECKING:
     from hashscan.scan.mover import Mover
@@ -27,6 +29,26 @@ def kept_evidence(settings: SweepSettings, observer: Observer) -> frozenset[byte
         # What is kept is then found once more, which does no harm.
         observer.told(f"what is in quarantine can't be left out: {error}")
         return frozenset()
+
+
+def kept_files(settings: SweepSettings, observer: Observer) -> Evidence:
+    """Files that the quarantines of this state and of those that were named keep on this machine."""
+    states = ([] if settings.state is None else [settings.state], settings.quarantine_states)
+
+    def load() -> dict[bytes, dict[bytes, KeptFile]]:
+        from hashscan.quarantine.store import kept_in_folders
+
+        folders: dict[bytes, dict[bytes, KeptFile]] = {}
+        for state in chain.from_iterable(states):
+            try:
+                for path, files in kept_in_folders(state).items():
+                    folders.setdefault(path, {}).update(files)
+            except (OSError, OutputError) as error:
+                # What is kept is then found once more, which hides nothing.
+                observer.told(f"what the quarantine of {state} keeps can't be left out: {error}")
+        return folders
+
+    return Evidence(load, observer.told)
 
 
 def mover_of(settings: SweepSettings, observer: Observer) -> Mover | None:

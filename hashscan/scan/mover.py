@@ -24,7 +24,7 @@ from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
-from hashscan.reports.record_lines import Record
+from hashscan.reports.record_lines import CONTENT, Record
 from hashscan.reports.records import path_fields
 from hashscan.settings.acting import NO_RULES, PolicySettings, QuarantineSettings
 
@@ -160,10 +160,11 @@ class Mover:
             )
 
     def _request(self, finding: Record, sweep: Record) -> Request | None:
+        content = finding.get(CONTENT)
         if self._by_rules:
             allowed = finding.get("action") == Action.QUARANTINE
-            return request_of(finding, sweep, self._act_on) if allowed else None
-        request = request_of(finding, sweep, self._act_on)
+            return request_of(finding, sweep, self._act_on, content) if allowed else None
+        request = request_of(finding, sweep, self._act_on, content)
         if request is None and (weak := unbacked(finding, sweep, self._act_on)) is not None:
             self._unbacked[weak] += 1
         return request

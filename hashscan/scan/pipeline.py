@@ -12,7 +12,13 @@ from dataclasses import replace
 
 from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
 from hashscan.reports.record_lines import Record
-from hashscan.reports.records import folder_record, lost_record, result_record, silent_change_record
+from hashscan.reports.records import (
+    folder_record,
+    lost_record,
+    result_record,
+    silent_change_record,
+    with_content,
+)
 from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
 from hashscan.scan.links import LinkMemory
@@ -48,6 +54,7 @@ class Sweep:
         pool: Pool,
         *,
         with_digests: bool = False,
+        moving: bool = False,
         own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
         memory: SweepMemory | None = None,
@@ -61,6 +68,7 @@ class Sweep:
             listings: what is to be swept.
             pool: of workers.
             with_digests: whether to name the digests of findings.
+            moving: whether findings are to be moved, and so say by which content they were found.
             own: device and inode of files that the sweep itself writes.
             tick: called often.
             memory: what earlier sweeps remember, and this one is to.
@@ -75,6 +83,7 @@ class Sweep:
         self._listings = listings
         self._pool = pool
         self._with_digests = with_digests
+        self._moving = moving
         self._own = own
         self._tick = tick
         self._memory = memory
@@ -309,4 +318,6 @@ class Sweep:
             self._memory.judged(path, item, result, customer)
         if not clean:
             record = result_record(path, result, with_digests=self._with_digests, item=item)
+            if self._moving:
+                record = with_content(record, result)
             yield self._accepting.applied(record, result, self.summary)

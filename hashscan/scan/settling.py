@@ -10,7 +10,7 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.model import Verdict
-from hashscan.reports.record_lines import Record
+from hashscan.reports.record_lines import Record, public
 from hashscan.reports.records import is_accusing
 from hashscan.scan.breaker import Breaker, owner_of
 from hashscan.settings.acting import BreakerLimits
@@ -76,7 +76,7 @@ class Settlement:
 
     def records(self) -> Iterator[Record]:
         """The last words that were found, or the first ones where they weren't yet."""
-        return iter(self._records)
+        return map(public, self._records)
 
     def last_held(self) -> Iterator[Record]:
         """Those records that the breaker has made held."""

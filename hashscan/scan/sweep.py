@@ -24,7 +24,7 @@ from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields
 from hashscan.scan.customers import Customers
-from hashscan.scan.evidence import kept_evidence, mover_of, quarantine_fields
+from hashscan.scan.evidence import kept_evidence, kept_files, mover_of, quarantine_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.load import LoadGate
 from hashscan.scan.lock import SweepLock
@@ -106,6 +106,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             all_versions=settings.all_versions,
             max_file_size=settings.max_file_size,
             protected=_identities(settings.state),
+            kept=kept_files(settings, observer),
             evidence=kept_evidence(settings, observer),
         )
         sources: Sequence[Source]
@@ -194,6 +195,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 listings,
                 pool,
                 with_digests=settings.with_digests,
+                moving=mover is not None,
                 own=writing.identities,
                 tick=_ticker(pool, gate, observer),
                 memory=memory,

@@ -14,7 +14,7 @@ from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.conversion import convert
 from hashscan.reports.destinations import require_destination
-from hashscan.reports.record_lines import Record
+from hashscan.reports.record_lines import Record, public
 from hashscan.reports.records import summary_record
 from hashscan.reports.report import BARE, Context, Report, speaker
 from hashscan.reports.sink import ReportSink
@@ -113,6 +113,7 @@ class Writing:
         """Hand a record to all who want it, with the customer whose file it is about."""
         record = self._customers.named(record)
         waits = self._settlement.take(record)
+        record = public(record)
         for sink in self._sinks:
             if not waits or sink.destination is not None:
                 sink.write(record)

@@ -76,6 +76,8 @@ class SweepSettings:
     breaker: BreakerLimits = USUAL_LIMITS
     quarantine: QuarantineSettings | None = None
     """None moves nothing."""
+    quarantine_states: tuple[Path, ...] = ()
+    """Other state folders, what whose quarantines keep is left out."""
     baseline: Path | None = None
     """File of findings that are accepted, and so don't make the sweep fail."""
     customers: tuple[CustomerRule, ...] = ()

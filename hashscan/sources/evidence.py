@@ -1,27 +1,149 @@
-"""Tells the folders in which a quarantine keeps evidence, which no sweep enters."""
+"""Tells which files a quarantine keeps as evidence, which no scan reads again.
+
+A name, an owner and a mode hide nothing: the root of a container is uid 0 on the host too. A file is left out
+only where a state folder's quarantine log says that it is kept, in the folder that the log names, with the
+inode and ctime it had when it was sealed, or else with the sha256 that the log has. All else in that folder,
+and all in other folders of that name, is scanned.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from hashscan.model import FileStat
+from hashscan.sources.base import FileTrouble
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.regular import open_regular
 
 FOLDER_NAME = b".hashscan-quarantine"
 FOLDER_MODE = 0o700
 
+TAG_NAME = b"CACHEDIR.TAG"
+TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
+# Evidence that hashscan keeps; see `hashscan quarantine --help`. Backups leave this folder out.
+"""
 
-def is_evidence(folder: int, name: bytes) -> bool:
-    """Whether a name in a folder is that of a quarantine.
+_BLOCK = 1 << 18
+_WARNINGS = 5
+"""Folders that a warning names."""
 
-    The name alone would let anybody hide files from sweeps; only root can make a folder that is root's.
+
+class KeptFile(NamedTuple):
+    """A file in quarantine, as its log has it."""
+
+    sha256: str
+    """Of its content, in hex."""
+    size: int | None = None
+    inode: int | None = None
+    ctime_ns: int | None = None
+    """When it was sealed."""
+
+    def is_at(self, folder: int, name: bytes, status: FileStat) -> bool:
+        """Whether a file is this one, unchanged.
+
+        Whoever has another name of it can change its ctime by a further link; then it is hashed.
+
+        Args:
+            folder: descriptor of the folder that it lies in.
+            name: its name there.
+            status: of the file, as it was listed.
+        """
+        if self.size not in {None, status.size}:
+            return False
+        if self.ctime_ns is not None and (self.inode, self.ctime_ns) == (status.inode, status.ctime_ns):
+            return True
+        with suppress(OSError, FileTrouble):
+            file, _ = open_regular(folder, name, status.device, status.inode)
+            try:
+                return sha256_of(file, status.size) == self.sha256
+            finally:
+                os.close(file)
+        return False
+
+
+_TAG_FILE = KeptFile(hashlib.sha256(TAG).hexdigest(), len(TAG))
+
+KeptFiles = Mapping[bytes, KeptFile]
+"""By name, the files that are kept in one folder."""
+
+
+class Evidence:
+    """What the quarantines of some state folders keep in folders of this machine.
+
+    Their logs are read only once a folder of the name is met.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Mapping[bytes, KeptFiles]] = dict,
+        told: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            load: gives, by absolute path, the folders that the logs name, and the files in each.
+            told: called with what a person should know.
+        """
+        self._load = load
+        self._told = told
+        self._folders: dict[tuple[int, int], KeptFiles] | None = None
+        self._warned = 0
+
+    def kept_in(self, folder: int, path: bytes) -> KeptFiles | None:
+        """The files that are kept in an open folder; None where no log names it, which is said.
+
+        Args:
+            folder: its descriptor.
+            path: absolute, for words.
+        """
+        if self._folders is None:
+            self._folders = {}
+            for recorded, files in self._load().items():
+                # One that is not mounted now, or was moved or removed, is not met under its path.
+                with suppress(OSError, ValueError):
+                    place = open_absolute(recorded, PASS_FLAGS)
+                    try:
+                        status = os.fstat(place)
+                    finally:
+                        os.close(place)
+                    known = self._folders.get((status.st_dev, status.st_ino), {TAG_NAME: _TAG_FILE})
+                    self._folders[status.st_dev, status.st_ino] = {**known, **files}
+        status = os.fstat(folder)
+        kept = self._folders.get((status.st_dev, status.st_ino))
+        if kept is None:
+            self._warn(path)
+        return kept
+
+    def _warn(self, path: bytes) -> None:
+        self._warned += 1
+        if self._warned <= _WARNINGS:
+            self._told(
+                f"{os.fsdecode(path)!r} is named like a quarantine, and no log of one names it: it is "
+                "scanned. If it belongs to another state folder, name that with --quarantine-state"
+            )
+        elif self._warned == _WARNINGS + 1:
+            self._told("there are more such folders, which are scanned as well")
+
+
+def sha256_of(descriptor: int, size: int | None = None) -> str:
+    """Return the digest of a file's content, from its first byte, in hex.
 
     Args:
-        folder: the folder's descriptor.
-        name: one path component.
+        descriptor: open for reading.
+        size: what it should have; of one that somebody makes longer for ever no more is read than shows that.
+
+    Raises:
+        OSError: it can't be read.
     """
-    if name != FOLDER_NAME:
-        return False
-    try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except OSError:
-        return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and stat.S_IMODE(status.st_mode) == FOLDER_MODE
+    hasher = hashlib.sha256()
+    offset = 0
+    while block := os.pread(descriptor, _BLOCK, offset):
+        if size is not None and offset > size:
+            break
+        hasher.update(block)
+        offset += len(block)
+    return hasher.hexdigest()

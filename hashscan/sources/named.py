@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.beneath import PASS_FLAGS, open_child
-from hashscan.sources.evidence import is_evidence
+from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
@@ -50,6 +50,8 @@ class _Folder:
     """Why everything in it is left out."""
     patterns: bool = True
     """Whether patterns apply in it."""
+    kept: KeptFiles | None = None
+    """Files in it that a quarantine keeps; None where it is none's."""
 
     def descend(self, name: bytes) -> None:
         """Hold the folder of this name instead."""
@@ -191,18 +193,18 @@ class NamedFiles:
             folder.descriptor = os.open(b"/", PASS_FLAGS)
             status = self._see(folder, None)
             for part in target:
-                self._shun(folder, part)
                 folder.descend(part)
                 status = self._see(folder, None)
             top = status.st_dev
             for part in beneath:
-                self._shun(folder, part)
                 folder.descend(part)
                 status = self._see(folder, top)
                 if patterns and exclude and exclude.excludes(folder.place, part, is_folder=True):
                     folder.skipped = folder.skipped or Reason.EXCLUDED
                 folder.place = exclude.enter(folder.place, part)
             folder.head = replace(head, device=status.st_dev, inode=status.st_ino)
+            if self._options.kept is not None and (target + beneath)[-1:] == (FOLDER_NAME,):
+                folder.kept = self._options.kept.kept_in(folder.descriptor, _join(target + beneath))
         except OSError as error:
             folder.close()
             folder.trouble = file_trouble(error)
@@ -211,11 +213,6 @@ class NamedFiles:
                     Reason.NO_FILE, "what should be a folder on its way is none, or a link"
                 )
         return folder
-
-    def _shun(self, folder: _Folder, name: bytes) -> None:
-        """Leave out what lies in a quarantine."""
-        if is_evidence(folder.descriptor, name):
-            folder.skipped = Reason.OWN
 
     def _see(self, folder: _Folder, top: int | None) -> os.stat_result:
         """Look at a folder on the way; `top` is the device of the target, once we are beneath that."""
@@ -245,8 +242,11 @@ class NamedFiles:
             return
         item = Item(name, file_stat(status))
         options = self._options
+        known = folder.kept.get(name) if folder.kept is not None else None
         if folder.skipped is not None:
             yield SkippedFile(target, path, item, folder.skipped)
+        elif known is not None and known.is_at(folder.descriptor, name, item.stat):
+            yield SkippedFile(target, path, item, Reason.OWN)
         elif folder.patterns and options.exclude.excludes(folder.place, name, is_folder=False):
             yield SkippedFile(target, path, item, Reason.EXCLUDED)
         elif options.max_file_size is not None and item.stat.size > options.max_file_size:

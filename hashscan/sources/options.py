@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hashscan.sources.patterns import Patterns
+
+if TYPE_CHECKING:
+    from hashscan.sources.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class ListingOptions:
     """Of objects, every version and not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
     """Device and inode of folders that are never entered: our own state."""
+    kept: Evidence | None = None
+    """Files that a quarantine keeps in folders of this machine, which are left out."""
     evidence: frozenset[bytes] = frozenset()
     """URLs of objects that a quarantine keeps, which are left out."""
     batch_files: int = 256

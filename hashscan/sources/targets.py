@@ -12,7 +12,6 @@ from typing import NamedTuple
 from hashscan.errors import TargetError
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_child
-from hashscan.sources.evidence import is_evidence
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.posix import kind
@@ -105,11 +104,6 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
     try:
         way.append(_step(current, None))
         for position, name in enumerate(names):
-            if is_evidence(current, name):
-                raise TargetError(
-                    f"the target {os.fsdecode(path)!r} lies in a quarantine",
-                    advice="Name other targets; what is kept as evidence is never swept.",
-                )
             deeper = open_child(current, name, LOOK_FLAGS)
             status = os.fstat(deeper)
             if position == len(names) - 1 and stat.S_ISREG(status.st_mode):

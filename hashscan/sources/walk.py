@@ -8,10 +8,18 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from hashscan.model import Batch, FolderReason, Item, Reason
-from hashscan.sources.base import ClosedFolder, FileTrouble, Listing, LostFile, Passed, SkippedFile
+from hashscan.sources.base import (
+    ClosedFolder,
+    FileTrouble,
+    Listing,
+    LostFile,
+    Passed,
+    SkippedFile,
+    shown_path,
+)
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
 from hashscan.sources.columns import ItemColumns
-from hashscan.sources.evidence import FOLDER_NAME, is_evidence
+from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.look import Look, looks
 from hashscan.sources.mounts import is_pseudo
@@ -191,8 +199,6 @@ class Walk:
     def _step(self, trail: Trail, name: bytes) -> Listing | None:
         """Go down into a folder; or say why not."""
         try:
-            if name == FOLDER_NAME and is_evidence(trail.descriptor(), name):
-                return Passed(excluded_folders=1)
             descriptor, status, refusal = self._enter(trail, name)
         except FileTrouble as trouble:
             return closed_folder(self._target.path, trail.child(name), trouble)
@@ -238,6 +244,7 @@ class Walk:
         folder, device, depth, place = trail.folder, trail.device, trail.depth, trail.place
         head = Batch(self._source, target, folder, device, inode, ())
         self._listing, self.in_folder = folder, True
+        kept = self._kept_in(descriptor, folder)
         links = specials = excluded = 0
         for found in looks(descriptor, options.batch_files):
             links += found.links
@@ -253,12 +260,24 @@ class Walk:
                     yield LostFile(target, folder, name, trouble.reason, trouble.detail)
                 else:
                     yield LostFile(target, folder, name, Reason.REPLACED, f"it is {kind(mode)} now")
-            if found.files:
+            if found.files and kept is not None:
+                items = ItemColumns.of(found)
+                others = [item for item in items if not _is_kept(kept, descriptor, item)]
+                yield from self._chosen(head, others, place)
+            elif found.files:
                 yield from self._batches(head, found, place)
             if found.error:
                 yield ClosedFolder(target, folder, FolderReason.IO_ERROR, os.strerror(found.error))
         self.in_folder = False
         yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)
+
+    def _kept_in(self, descriptor: int, folder: bytes) -> KeptFiles | None:
+        """Which files of a folder a quarantine keeps; None where that is none's."""
+        evidence = self._options.kept
+        if evidence is None or not (folder or self._target.path).endswith(FOLDER_NAME):
+            return None
+        path = shown_path(self._target.path, folder)
+        return evidence.kept_in(descriptor, path) if path.rpartition(b"/")[2] == FOLDER_NAME else None
 
     def _batches(self, head: Batch, found: Look, place: Place) -> Iterator[Listing]:
         """Tell of files that were looked at."""
@@ -285,6 +304,11 @@ class Walk:
                 yield full
         if (rest := gathering.take()) is not None:
             yield rest
+
+
+def _is_kept(kept: KeptFiles, folder: int, item: Item) -> bool:
+    known = kept.get(item.name)
+    return known is not None and known.is_at(folder, item.name, item.stat)
 
 
 def _filled(head: Batch, items: Sequence[Item]) -> Batch:

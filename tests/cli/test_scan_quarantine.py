@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,22 +126,136 @@ def test_what_was_moved_between_two_sweeps_is_not_missed_either(run: Run, www: P
     assert ran.code == 0, ran.err
 
 
-def test_what_could_not_be_moved_makes_the_sweep_incomplete(run: Run, www: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def fixed(www: Path) -> Iterator[Path]:
+    """A file that is accused and immutable."""
+    path = www / "fixed"
+    path.write_bytes(BAD)
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        pytest.skip("no file can be made immutable here")
+    yield path
+    subprocess.run(["chattr", "-i", path], check=True)
+
+
+def test_what_could_not_be_moved_makes_the_sweep_incomplete(
+    run: Run, www: Path, fixed: Path, tmp_path: Path
+) -> None:
     report = tmp_path / "found.jsonl"
-    # A stranger's folder by this name is swept, and nothing beneath one is moved.
-    hidden = www / ".hashscan-quarantine" / "bad"
-    hidden.parent.mkdir(mode=0o755)
-    hidden.write_bytes(BAD)
     for moved in (20, 0):
         ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
         assert ran.code == 4, ran.err
         assert f"{moved} moved into quarantine, 1 left" in ran.err
-        assert f"not moved: {hidden}: refused" in ran.err
+        assert f"not moved: {fixed}: refused" in ran.err
         assert "1 findings were not moved" in ran.err
         found = [line for line in records(report) if line["type"] == "finding"]
         (left,) = [line for line in found if line["quarantine"]["outcome"] != "done"]
-        assert left["quarantine"] == {"outcome": "refused", "detail": "it lies in a quarantine"}
-        assert hidden.exists()
+        assert left["quarantine"]["outcome"] == "refused"
+        assert "chattr -i" in left["quarantine"]["detail"]
+        assert fixed.exists()
+
+
+@pytest.mark.parametrize("uid", [0, 65534])
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_by_the_name_of_a_quarantine_hides_and_keeps_nothing(
+    uid: int, mode: int, run: Run, www: Path, tmp_path: Path
+) -> None:
+    """A container's root is uid 0 on the host, too."""
+    if uid and os.geteuid() != 0:
+        pytest.skip("only root can give files to others")
+    report = tmp_path / "found.jsonl"
+    hidden = [www / ".hashscan-quarantine" / name for name in ("bad", "deeper/bad")]
+    hidden[1].parent.mkdir(parents=True)
+    hidden[0].parent.chmod(mode)
+    for path in hidden:
+        path.write_bytes(BAD)
+    for path in (*hidden, hidden[1].parent, hidden[0].parent):
+        os.chown(path, uid, uid) if os.geteuid() == 0 else None
+    ran = run("scan", www, "--report", report)
+    assert (ran.code, "it is scanned" in ran.err) == (1, True), ran.err
+    found = {line["path"] for line in records(report) if line["type"] == "finding"}
+    assert {str(path) for path in hidden} <= found
+    ran = run("scan", www, "--quarantine", *TERMS, "--report", report)
+    assert (ran.code, "22 moved into quarantine, 0 left" in ran.err) == (1, True), ran.err
+    assert not [path for path in hidden if path.exists()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+def test_what_another_state_keeps_is_left_out_where_that_is_named(
+    run: Run, www: Path, state: Path, tmp_path: Path
+) -> None:
+    top = tmp_path / "mounted"
+    top.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", top], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    report, other = tmp_path / "found.jsonl", tmp_path / "other state"
+    try:
+        (top / "bad").write_bytes(BAD)
+        ran = run("scan", top, "--quarantine", *TERMS, "--report", report)
+        assert (ran.code, "1 moved" in ran.err) == (1, True), ran.err
+        (place,) = top.iterdir()
+        for _ in range(2):
+            ran = run("scan", top, "--report", report, "--accept-shrink")
+            assert [line for line in records(report) if line["type"] == "finding"] == [], ran.err
+            assert "it is scanned" not in ran.err
+        # Whatever else is put there is scanned and moved, also where it is named as an item is.
+        item = next(path for path in place.iterdir() if path.name != "CACHEDIR.TAG")
+        (place / "more").write_bytes(BAD)
+        ran = run("scan", top, "--quarantine", *TERMS, "--report", report)
+        assert (ran.code, "1 moved" in ran.err) == (1, True), ran.err
+        shutil.copytree(state, other, symlinks=True)
+        shutil.rmtree(other / "quarantine")
+        (other / "quarantine-head").unlink()
+        ran = run("scan", top, "--state", other, "--quarantine", *TERMS, "--report", report)
+        assert (ran.code, "0 moved into quarantine, 2 left" in ran.err) == (4, True), ran.err
+        assert "--quarantine-state" in ran.err
+        assert item.exists()
+        ran = run("scan", top, "--state", other, "--quarantine-state", state, "--report", report)
+        assert [line for line in records(report) if line["type"] == "finding"] == [], ran.err
+        assert run("quarantine", "verify").code == 0
+        # A log that can't be believed hides nothing.
+        log = state / "quarantine" / "log.jsonl"
+        log.write_bytes(log.read_bytes().replace(b"bad", b"bed", 1))
+        ran = run("scan", top, "--state", other, "--quarantine-state", state, "--report", report)
+        assert (ran.code, "can't be left out" in ran.err) == (1, True), ran.err
+    finally:
+        subprocess.run(["umount", top], check=True)
+
+
+@pytest.mark.parametrize("change", ["chmod", "touch", "link", "rename", "attribute", "copy"])
+def test_what_was_changed_since_it_was_found_is_moved_if_its_content_is_the_same(
+    change: str, www: Path, state: Path, tmp_path: Path
+) -> None:
+    report, path = tmp_path / "found.jsonl", www / "00"
+    options = ("--limit-files", "20", "--workers", "1", "--report", str(report))
+    with subprocess.Popen(
+        [*COMMAND, "scan", str(www), "--quarantine", *TERMS, *options],
+        env=environment(state),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as sweep:
+        partial = Path(f"{report}.partial")
+        until = time.monotonic() + 60
+        while not (partial.exists() and f'"{path}"'.encode() in partial.read_bytes()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        if change == "chmod":
+            path.chmod(0o604)
+        elif change == "touch":
+            path.touch()
+        elif change == "link":
+            (tmp_path / "other").hardlink_to(path)
+        elif change == "rename":
+            path.rename(www / "0000")
+        elif change == "attribute":
+            os.setxattr(path, "user.note", b"mine")
+        else:
+            path.rename(tmp_path / "aside")
+            path.write_bytes(BAD)
+        _, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, err
+    assert "20 moved into quarantine, 0 left" in err
+    assert len(os.listdir(www)) == 30
+    assert "_sha256" not in report.read_text()
 
 
 def test_a_sweep_that_is_stopped_moves_nothing(run: Run, www: Path, state: Path, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import mmap
 import os
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +391,7 @@ def test_one_process_at_a_time(room: Room) -> None:
 
 
 def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = far_room.file("a")
+    path, other = far_room.file("a"), far_room.file("b", b"small")
     write = system.write
 
     def full(descriptor: int, data: bytes) -> None:
@@ -398,9 +400,15 @@ def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyP
         write(descriptor, data)
 
     monkeypatch.setattr(system, "write", full)
-    with pytest.raises(OutputError, match="No space left"):
-        far_room.take(path)
-    assert in_order(far_room, path, b"accused", 0o640) == "there"
+    answers = {answer.path: answer for answer in far_room.take(path, other)}
+    assert answers[os.fsencode(path)].outcome is Outcome.REFUSED
+    assert "No space left" in answers[os.fsencode(path)].detail
+    # One that is too large keeps no other from being moved.
+    assert answers[os.fsencode(other)].outcome is Outcome.DONE
+    assert [item.path for item in far_room.items() if item.state is State.MOVED] == [os.fsencode(other)]
+    assert path.read_bytes() == b"accused"
+    assert mended(far_room.state) == []
+    assert verify(far_room.state, None)[1:] == (1, [])
 
 
 def test_a_disk_that_fails_as_moves_are_settled(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +491,7 @@ def test_a_file_that_is_made_immutable_at_the_last_moment(
 
 
 @needs_root
-def test_extended_attributes_too_large_for_a_record(room: Room, shared: Path) -> None:
+def test_a_file_keeps_extended_attributes_that_are_too_large_for_its_record(room: Room, shared: Path) -> None:
     path = shared / "a"
     path.write_bytes(b"accused")
     try:
@@ -492,5 +500,167 @@ def test_extended_attributes_too_large_for_a_record(room: Room, shared: Path) ->
     except OSError:
         pytest.skip("this file system keeps no large attributes")
     (answer,) = room.take(path)
-    assert answer.outcome is Outcome.REFUSED
+    assert answer.outcome is Outcome.DONE
+    (item,) = room.items()
+    assert item.record["file"]["xattrs_left"] == 4
+    with Quarantine(room.state) as quarantine:
+        restore(quarantine, quarantine.items()[item.id])
+    assert {len(os.getxattr(path, f"user.{number}")) for number in range(5)} == {65_000}
+
+
+def held_by(path: Path, code: str) -> subprocess.Popen[bytes]:
+    """A process that holds a write lease on a file."""
+    start = (
+        "import fcntl, os, signal, sys, time\n"
+        "file = os.open(sys.argv[1], os.O_RDWR)\n"
+        "def lease(kind): fcntl.fcntl(file, fcntl.F_SETLEASE, kind)\n"
+        f"{code}\n"
+        "lease(fcntl.F_WRLCK)\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", start, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    return holder
+
+
+SLOW = "signal.signal(signal.SIGIO, lambda *_: (time.sleep(1), lease(fcntl.F_UNLCK)))"
+RENEWED = "signal.signal(signal.SIGIO, lambda *_: (lease(fcntl.F_UNLCK), lease(fcntl.F_WRLCK)))"
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(SLOW, Outcome.DONE), (RENEWED, Outcome.REFUSED)])
+def test_a_lease_is_waited_for_and_not_for_ever(code: str, outcome: Outcome, room: Room) -> None:
+    path, other = room.file("a"), room.file("b")
+    with held_by(path, code) as holder, Quarantine(room.state) as quarantine:
+        quarantine.effort.seconds = 3 if outcome is Outcome.REFUSED else 60
+        asked = [request(path, b"accused"), request(other, b"accused")]
+        answers = {answer.path: answer for answer in move(quarantine, asked, TERMS)}
+        holder.communicate(b"")
+    assert answers[os.fsencode(path)].outcome is outcome
+    assert ("lease" in answers[os.fsencode(path)].detail) is (outcome is Outcome.REFUSED)
+    assert answers[os.fsencode(other)].outcome is Outcome.DONE
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Iterator[Path]:
+    """A file system of XFS whose top hands its project on to what is made in it."""
+    image, top = tmp_path / "image", tmp_path / "mounted"
+    top.mkdir()
+    with image.open("wb") as file:
+        file.truncate(400 << 20)
+    for command in (
+        ["mkfs.xfs", "-q", image],
+        ["mount", "-o", "loop", image, top],
+        ["chattr", "+P", "-p", "5", top],
+    ):
+        try:
+            failed = subprocess.run(command, capture_output=True, check=False).returncode != 0
+        except FileNotFoundError:
+            failed = True
+        if failed:
+            subprocess.run(["umount", "-q", top], capture_output=True, check=False)
+            pytest.skip("no file system with projects can be mounted here")
+    yield top
+    subprocess.run(["umount", top], check=True)
+
+
+@needs_root
+@pytest.mark.parametrize("far", [False, True])
+def test_projects_keep_nothing_from_being_moved(
+    far: bool, room: Room, projects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if far:
+        monkeypatch.setattr(Places, "_at_the_top", lambda self, mount: None)
+    path = projects / "folder" / "a"
+    path.parent.mkdir()
+    path.write_bytes(b"accused")
+    subprocess.run(["chattr", "-p", "7", path], check=True)
+    with Quarantine(room.state) as quarantine:
+        (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
+    assert answer.outcome is Outcome.DONE, answer
+    (item,) = room.items()
+    assert item.record["way"] == ("copy" if far else "rename")
+    with Quarantine(room.state) as quarantine:
+        restore(quarantine, quarantine.items()[item.id])
     assert path.read_bytes() == b"accused"
+
+
+def test_what_can_not_be_renamed_into_its_place_is_copied_there(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = room.file("a"), system.rename
+
+    def crossing(folder: int, name: bytes, new_folder: int, new_name: bytes) -> None:
+        if name == b"a" and b"/files/" not in os.readlink(f"/proc/self/fd/{new_folder}").encode():
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(folder, name, new_folder, new_name)
+
+    monkeypatch.setattr(system, "rename", crossing)
+    with Quarantine(room.state) as quarantine:
+        (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
+    monkeypatch.undo()
+    assert answer.outcome is Outcome.DONE
+    assert [item.state for item in room.items()] == [State.LEFT, State.MOVED]
+    assert in_order(room, path, b"accused", 0o640) == "kept"
+
+
+@pytest.mark.parametrize("moved", ["folder", "file", "both"])
+def test_what_was_moved_elsewhere_since_it_was_found_is_looked_for(moved: str, room: Room) -> None:
+    path, innocent = room.file("a/b/c"), room.file("other/c", b"innocent")
+    status = path.stat()
+    found = Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    asked = Request(os.fsencode(path), {}, hashlib.sha256(b"accused").hexdigest(), found)
+    if moved != "file":
+        (room.files / "a" / "b").rename(room.files / "a" / "new")
+        path = room.files / "a" / "new" / "c"
+    if moved != "folder":
+        path.rename(path.with_name("renamed"))
+    with Quarantine(room.state) as quarantine:
+        (answer,) = move(quarantine, [asked], TERMS)
+    assert (answer.outcome, answer.path) == (Outcome.DONE, asked.path)
+    assert [p for p in room.files.rglob("*") if p.is_file()] == [innocent]
+
+
+def test_what_is_known_by_its_content_may_change_in_all_else(
+    any_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the last moment: it has another name, mode and time, and its folder is a link to another's."""
+    path, outside = any_room.file("d/a"), any_room.file("outside/a", b"innocent")
+
+    def change() -> None:
+        path.chmod(0o604)
+        os.utime(path)
+        path.rename(path.with_name("other"))
+        path.parent.rename(any_room.files / "moved")
+        path.parent.symlink_to(outside.parent)
+
+    before_rename(monkeypatch, change)
+    with Quarantine(any_room.state) as quarantine:
+        (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
+    assert answer.outcome is Outcome.DONE
+    assert os.listdir(any_room.files / "moved") == []
+    assert outside.read_bytes() == b"innocent"
+    assert verify(any_room.state, None)[1:] == (1, [])
+
+
+def test_another_content_at_the_last_moment_goes_back_as_it_is(
+    any_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = any_room.file("a")
+
+    def change() -> None:
+        path.write_bytes(b"changed")
+        path.chmod(0o604)
+        os.utime(path, ns=(10**18, 10**18))
+
+    before_rename(monkeypatch, change)
+    with Quarantine(any_room.state) as quarantine:
+        (answer,) = move(quarantine, [request(path, b"accused")], TERMS)
+    assert answer.outcome is Outcome.CHANGED
+    assert path.read_bytes() == b"changed"
+    status = path.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o604, 10**18)
+    assert verify(any_room.state, None)[1:] == (0, [])

@@ -1,68 +1,122 @@
-"""Sweeps leave out quarantines, and nothing that only looks like one."""
+"""Scans leave out the files that a quarantine's log names, and nothing that only looks like one."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from hashscan.errors import TargetError
 from hashscan.model import Batch, Reason
-from hashscan.sources.base import Passed, SkippedFile
-from hashscan.sources.evidence import FOLDER_NAME, is_evidence
+from hashscan.sources.base import SkippedFile
+from hashscan.sources.evidence import FOLDER_NAME, TAG, Evidence, KeptFile
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 
-from .children import needs_root
-from .listed import passed, walked
-
 NAME = os.fsdecode(FOLDER_NAME)
+CONTENT = b"evidence"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def asked(folder: Path, name: bytes = FOLDER_NAME) -> bool:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        return is_evidence(descriptor, name)
-    finally:
-        os.close(descriptor)
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder as a quarantine makes it, with an item."""
+    folder = tmp_path / NAME
+    folder.mkdir(mode=0o700)
+    (folder / "item").write_bytes(CONTENT)
+    (folder / "CACHEDIR.TAG").write_bytes(TAG)
+    return folder
 
 
-@needs_root
-def test_only_roots_own_private_folder_of_that_name(tmp_path: Path) -> None:
-    place = tmp_path / NAME
-    assert not asked(tmp_path)
-    place.write_bytes(b"")
-    place.chmod(0o700)
-    assert not asked(tmp_path)
-    place.unlink()
+def recorded(place: Path, file: KeptFile) -> Evidence:
+    return Evidence(lambda: {os.fsencode(place): {b"item": file}})
+
+
+def listed(target: Path, kept: Evidence) -> list[bytes]:
+    source = FilesystemSource([os.fsencode(target)], ListingOptions(kept=kept))
+    found = [listing for listing in source.listings() if isinstance(listing, Batch)]
+    return sorted(item.name for batch in found for item in batch.items)
+
+
+def named(path: Path, kept: Evidence) -> list[object]:
+    source = FilesystemSource([os.fsencode(path.parents[1])], ListingOptions(kept=kept))
+    return list(source.named(iter([os.fsencode(path)])))
+
+
+def test_what_the_log_names_is_left_out(place: Path) -> None:
+    status = (place / "item").stat()
+    by_times = KeptFile("0" * 64, status.st_size, status.st_ino, status.st_ctime_ns)
+    for file in (by_times, KeptFile(SHA256, len(CONTENT)), KeptFile(SHA256)):
+        kept = recorded(place, file)
+        assert listed(place.parent, kept) == []
+        assert listed(place, kept) == []
+        assert [x.reason for x in named(place / "item", kept) if isinstance(x, SkippedFile)] == [Reason.OWN]
+
+
+def test_a_name_an_owner_and_a_mode_hide_nothing(place: Path) -> None:
+    told: list[str] = []
+    assert listed(place.parent, Evidence(dict, told.append)) == [b"CACHEDIR.TAG", b"item"]
+    assert ["--quarantine-state" in words for words in told] == [True]
+    assert isinstance(named(place / "item", Evidence())[0], Batch)
+
+
+def test_warnings_are_bounded(tmp_path: Path) -> None:
+    told: list[str] = []
+    for number in range(20):
+        (tmp_path / str(number) / NAME).mkdir(parents=True)
+    listed(tmp_path, Evidence(dict, told.append))
+    assert len(told) == 6
+
+
+def test_anything_else_in_the_folder_is_scanned(place: Path) -> None:
+    """Whoever is root in a container that has the file system to itself can write into it."""
+    kept = recorded(place, KeptFile(SHA256, len(CONTENT)))
+    (place / "other").write_bytes(CONTENT)
+    (place / "deeper").mkdir()
+    (place / "deeper" / "item").write_bytes(CONTENT)
+    (place / "CACHEDIR.TAG").write_bytes(TAG[:-1] + b"!")
+    assert listed(place.parent, kept) == [b"CACHEDIR.TAG", b"item", b"other"]
+    assert isinstance(named(place / "other", kept)[0], Batch)
+
+
+@pytest.mark.parametrize("size", [len(CONTENT), len(CONTENT) + 1])
+def test_an_item_that_was_written_over_is_scanned(place: Path, size: int) -> None:
+    status = (place / "item").stat()
+    kept = recorded(place, KeptFile(SHA256, status.st_size, status.st_ino, status.st_ctime_ns - 1))
+    assert listed(place.parent, kept) == []
+    (place / "item").write_bytes(b"x" * size)
+    assert listed(place.parent, kept) == [b"item"]
+
+
+def test_the_folder_elsewhere_or_another_in_its_place_is_scanned(place: Path) -> None:
+    file = KeptFile(SHA256, len(CONTENT))
+    moved = place.parent / "moved" / NAME
+    moved.parent.mkdir()
+    place.rename(moved)
+    assert listed(place.parent, recorded(place, file)) == [b"CACHEDIR.TAG", b"item"]
     place.mkdir(mode=0o700)
-    assert asked(tmp_path)
-    assert not asked(tmp_path, b"other")
-    place.chmod(0o755)
-    assert not asked(tmp_path)
-    place.chmod(0o700)
-    os.chown(place, 12345, 0)
-    assert not asked(tmp_path)
-    place.rename(tmp_path / "other")
-    (tmp_path / "other").chmod(0o700)
-    place.symlink_to("other")
-    assert not asked(tmp_path)
+    (place / "unlisted").write_bytes(CONTENT)
+    assert listed(place.parent, recorded(place, file)) == [b"CACHEDIR.TAG", b"item", b"unlisted"]
+    place.rename(place.parent / "gone")
+    # A link in its path leads to nothing.
+    place.symlink_to(moved)
+    assert listed(place.parent, recorded(place, file)) == [b"CACHEDIR.TAG", b"item", b"unlisted"]
 
 
-@needs_root
-def test_a_walk_a_list_of_names_and_a_target(tmp_path: Path) -> None:
-    place = tmp_path / NAME
-    place.mkdir(mode=0o700)
-    (place / "item").write_bytes(b"x")
-    target = os.fsencode(tmp_path)
-    listings = walked(target)
-    assert passed(listings) == Passed(folders=1, excluded_folders=1)
-    assert not [listing for listing in listings if isinstance(listing, Batch)]
-    named = list(FilesystemSource([target], ListingOptions()).named(iter([os.fsencode(place / "item")])))
-    assert [listing.reason for listing in named if isinstance(listing, SkippedFile)] == [Reason.OWN]
-    for inside in (place, place / "item"):
-        with pytest.raises(TargetError, match="lies in a quarantine"):
-            FilesystemSource([os.fsencode(inside)], ListingOptions())
-    os.chown(place, 12345, 0)
-    assert [listing for listing in walked(target) if isinstance(listing, Batch)]
+def test_a_copy_restored_from_a_backup_is_known_by_its_content(place: Path) -> None:
+    status = (place / "item").stat()
+    (place / "item").rename(place / "aside")
+    (place / "item").write_bytes(CONTENT)
+    (place / "aside").unlink()
+    kept = recorded(place, KeptFile(SHA256, len(CONTENT), status.st_ino, status.st_ctime_ns))
+    assert listed(place.parent, kept) == []
+
+
+def test_what_is_no_file_any_more_is_not_taken_for_one(place: Path) -> None:
+    (place / "item").unlink()
+    (place / "item").symlink_to("/etc/passwd")
+    assert listed(place.parent, recorded(place, KeptFile(SHA256, len(CONTENT)))) == []
+    (place / "item").unlink()
+    os.mkfifo(place / "item")
+    assert listed(place.parent, recorded(place, KeptFile(SHA256, len(CONTENT)))) == []

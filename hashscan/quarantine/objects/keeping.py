@@ -12,12 +12,13 @@ from hashscan.errors import OutputError
 from hashscan.quarantine import system
 from hashscan.quarantine.custody import seal
 from hashscan.quarantine.exchange import copy_content
-from hashscan.quarantine.holding import NotDone, Outcome, sha256_of
+from hashscan.quarantine.holding import NotDone, Outcome
 from hashscan.quarantine.items import Item
 from hashscan.quarantine.objects.content import drop, fetched, store_new
 from hashscan.quarantine.objects.stores import Stores, asked
 from hashscan.quarantine.place import KnownPlaces, Place
 from hashscan.sources.beneath import FILE_FLAGS, open_child
+from hashscan.sources.evidence import sha256_of
 from hashscan.sources.objects.changing import ChangeableStore, Description, named
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,20 @@ def luma_of(image: Image.Image) -> NDArray[np.uint8]:
 
     Transparency is dropped: the colours beneath are hashed as if they were opaque.
     """
-    # A transparent colour would be converted with the picture, and Pillow warns of some or fails on some. It
-    # is put back: the next frame of an animation may be composed by it.
+    with without_key(image):
+        return _luma(image)
+
+
+@contextmanager
+def without_key(image: Image.Image) -> Iterator[None]:
+    """Forget which colour of a picture is transparent while it is converted.
+
+    It would be converted with the picture, and Pillow warns of some or fails on some. It is put back: the
+    next frame of an animation may be composed by it.
+    """
     transparency = image.info.pop("transparency", None)
     try:
-        return _luma(image)
+        yield
     finally:
         if transparency is not None:
             image.info["transparency"] = transparency
@@ -36,15 +46,15 @@ def _luma(image: Image.Image) -> NDArray[np.uint8]:
         view.paste(image)
     elif image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         low, high = _value_range(image)
-        for top, strip in _strips(image):
+        for top, strip in strips(image):
             luma[top : top + strip.height] = _scaled(strip, low, high)
     else:
-        for top, strip in _strips(image):
+        for top, strip in strips(image):
             view.paste(_grey(strip), (0, top))
     return luma
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """A picture from top to bottom, so that no converted copy of a large one is ever whole."""
     width, height = image.size
     step = max(1, _STRIP_PIXELS // width)
@@ -83,7 +93,7 @@ def _value_range(image: Image.Image) -> tuple[float, float]:
         twelve_bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,)
         return 0.0, 4095.0 if twelve_bits else 65535.0
     low, high = np.inf, -np.inf
-    for _, strip in _strips(image):
+    for _, strip in strips(image):
         values = np.asarray(strip)
         finite = values[np.isfinite(values)]
         if finite.size:

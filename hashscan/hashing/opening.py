@@ -162,8 +162,15 @@ class OpenPicture:
     """Bytes that a JPEG's coefficients will take."""
 
 
-def open_picture(file: PictureFile, pillow_format: str, max_pixels: int) -> OpenPicture:
+def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draft: str = "L") -> OpenPicture:
     """Open a picture as one format.
+
+    Args:
+        file: its file.
+        pillow_format: its format.
+        max_pixels: see `DEFAULT_MAX_PIXELS`.
+        draft: of a JPEG, "L" for its brightness and "YCbCr" for its colours, both at a smaller scale; nothing
+            for its colours at its full size.
 
     Raises:
         Exception: whatever Pillow raises (see `reasons`).
@@ -178,7 +185,8 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int) -> Open
         # and makes another object of an MPO file.
         jpeg = JpegImagePlugin.JpegImageFile(stream)
         stored, coefficients = jpeg.size, _coefficients(jpeg, file)
-        jpeg.draft("L", (DRAFT_SIDE, DRAFT_SIDE))
+        if draft:
+            jpeg.draft(draft, (DRAFT_SIDE, DRAFT_SIDE))
         return OpenPicture(jpeg, stored, coefficients)
     is_heif = pillow_format == "HEIF"
     image = heif.open_heif(stream) if is_heif else Image.open(stream, formats=[pillow_format])

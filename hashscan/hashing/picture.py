@@ -6,8 +6,9 @@ To be called inside the sandbox only: Pillow and the libraries below it parse ho
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
+from hashscan.hashing.borders import inner_boxes, part_of
+from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
+from hashscan.hashing.contrast import chroma_planes
 from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.luma import luma_of
@@ -23,6 +27,7 @@ from hashscan.hashing.opening import (
     DRAFT_SIDE,
     MISSING,
     OpenPicture,
+    PictureFile,
     UndecodedError,
     check_pixels,
     check_size,
@@ -32,7 +37,9 @@ from hashscan.hashing.opening import (
 )
 from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, decode, read_header, scale_of
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.transparency import may_be_translucent
 from hashscan.hashing.variants import WHOLE, Kind, Part
+from hashscan.hashing.views import BYTES_MORE, View, views_of
 from hashscan.model import Reason
 
 _KINDS: dict[str, Kind] = {
@@ -82,6 +89,10 @@ class Frame:
     """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
     part: Part = WHOLE
     """What it is to its file."""
+    look: int = 0
+    """Place in `variants.LOOKS`: how `luma` was made of what is stored."""
+    chroma: Callable[[], Iterator[Frame]] | None = None
+    """Gives its planes of colour, until the next frame is asked for."""
 
 
 def decode_frames(
@@ -89,9 +100,9 @@ def decode_frames(
 ) -> Iterator[Frame]:
     """Decode the pictures of a file one after another: its first, its previews, then its further ones.
 
-    Frames of an animation come composed, as a viewer shows them. Viewers show as much as there is of a
-    picture that is cut or spoilt. So that nobody hides one by cutting off its last bytes, that much is
-    decoded here too.
+    Behind each come the ways in which viewers show it otherwise than it is stored. Frames of an animation
+    come composed, as a viewer shows them. Viewers show as much as there is of a picture that is cut or
+    spoilt. So that nobody hides one by cutting off its last bytes, that much is decoded here too.
 
     Args:
         file: the picture file.
@@ -121,6 +132,7 @@ class _Reader:
         self._opened: OpenPicture | None = None
         self._plain: PlainHeader | None = None
         self._pixels = 0
+        self._tags: ColourTags | None = None
         self.shortfall: Reason | None = None
         """Why something was not decoded, the first reason there was."""
 
@@ -133,7 +145,7 @@ class _Reader:
         try:
             with reasons(self._file, self._format):
                 self._opened = opened = open_picture(self._file, self._format, self._limits.max_pixels)
-                frame = self._frame(opened, WHOLE)
+                frame, image = self._frame(opened, WHOLE), opened.image
         except UndecodedError as error:
             odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
             if odd is not None:
@@ -141,7 +153,7 @@ class _Reader:
             else:
                 yield from self._salvaged(error.reason, 0, WHOLE)
         else:
-            yield frame
+            yield from self._shown(frame, image, self._file, self._format)
 
     def _plain_jpeg(self) -> Frame | None:
         """The picture of a JPEG with nothing odd about it, without Pillow's opening; None of all others."""
@@ -165,7 +177,8 @@ class _Reader:
         self._plain = header
         self._pixels += luma.size
         width, height = header.size
-        return Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
+        frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
+        return replace(frame, chroma=lambda: self._chroma(frame, None, self._file, "JPEG"))
 
     def _odd_bitmap(self) -> Frame | None:
         """A bitmap that Pillow can't read and others can."""
@@ -246,7 +259,7 @@ class _Reader:
             except UndecodedError as error:
                 yield from self._salvaged(error.reason, place, part)
                 return
-            yield frame
+            yield from self._shown(frame, image, self._file, self._format)
 
     def _check_all(self, image: Image.Image, number: int, seconds: float) -> None:
         """See that one more frame keeps to the limits on all of them."""
@@ -268,7 +281,7 @@ class _Reader:
         except UndecodedError as error:
             self._fall_short(error.reason)
         else:
-            yield frame
+            yield from self._shown(frame, opened.image, source, "JPEG")
 
     def _heif_preview(self) -> Iterator[Frame]:
         try:
@@ -280,7 +293,7 @@ class _Reader:
         except UndecodedError as error:
             self._fall_short(error.reason)
         else:
-            yield frame
+            yield from self._shown(frame, opened.image, self._file, self._format)
 
     def _salvaged(self, reason: Reason, place: int, part: Part) -> Iterator[Frame]:
         """As much as there is of a picture that is damaged, if that is why it couldn't be had."""
@@ -299,7 +312,7 @@ class _Reader:
             # The reason is known already.
             return
         self._opened = self._opened or opened
-        yield frame
+        yield from self._shown(frame, opened.image, self._file, self._format)
 
     def _frame(self, opened: OpenPicture, part: Part, pillow_format: str = "") -> Frame:
         """Load a picture and take its brightness."""
@@ -317,6 +330,84 @@ class _Reader:
             orientation_of(image),
             part,
         )
+
+    def _shown(
+        self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
+    ) -> Iterator[Frame]:
+        """A picture just loaded, and the ways in which viewers show it otherwise.
+
+        Args:
+            frame: the picture.
+            image: the same, loaded.
+            file: what it was read from.
+            pillow_format: its format.
+        """
+        drafted = frame.blocks_of is not None or pillow_format == "JPEG"
+        yield replace(
+            frame, chroma=lambda: self._chroma(frame, None if drafted else image, file, pillow_format)
+        )
+        views: Iterator[View] | None = None
+        while True:
+            try:
+                with reasons(file, pillow_format), salvaging():
+                    if views is None:
+                        views = self._views(frame, image, file, pillow_format)
+                    view = next(views, None)
+            except UndecodedError as error:
+                self._fall_short(error.reason)
+                return
+            if view is None:
+                return
+            found = replace(frame, luma=view.luma, look=view.look)
+            if view.image is not None:
+                found = replace(
+                    found, blocks_of=None, chroma=partial(self._chroma, found, view.image, file, "")
+                )
+            yield found
+
+    def _views(
+        self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
+    ) -> Iterator[View]:
+        """See `views_of`."""
+        if self._tags is None or file is not self._file or pillow_format == "TIFF":
+            tags = tags_of_picture(image, file, pillow_format)
+            if file is self._file:
+                self._tags = tags
+        else:
+            tags = self._tags
+        if may_be_translucent(image):
+            more = BYTES_MORE * image.width * image.height
+            self._check_size(image, pillow_format, more=more, first=frame.part.number < 2)
+        full = image
+        if tags.profiles and pillow_format == "JPEG":
+            opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="")
+            self._check_size(opened.image, pillow_format, more=opened.coefficients, first=True)
+            full = opened.image
+            full.load()
+        return views_of(image, frame.luma, tags, full)
+
+    def _chroma(
+        self, frame: Frame, image: Image.Image | None, file: PictureFile, pillow_format: str
+    ) -> Iterator[Frame]:
+        """The planes of colour of a picture; without one, of the JPEG at the scale it was decoded at."""
+        try:
+            with reasons(file, pillow_format), salvaging():
+                if image is None:
+                    opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
+                    image = opened.image
+                    self._check_size(image, pillow_format, more=opened.coefficients, first=True)
+                    image.load()
+                planes = chroma_planes(image)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        same_size = frame.luma.shape == planes[0][1].shape if planes else False
+        for look, plane in planes:
+            yield replace(frame, luma=plane, look=look, chroma=None)
+            # A border that is told by its brightness may not be by its colour.
+            for box in inner_boxes(frame.luma) if same_size else ():
+                part, stored = part_of(plane, frame.blocks_of, box)
+                yield replace(frame, luma=part, blocks_of=stored, look=look, chroma=None)
 
     def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
         check_size(

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import _imaging
 
+from hashscan.hashing.colour_tags import jpeg_profiles
+from hashscan.hashing.profiles import is_ordinary
+
 LARGEST_FILE = 16 << 20
 """Longest file in bytes that is read as one piece."""
 
@@ -21,7 +24,7 @@ _TABLE = 65
 """Bytes of a table of quantization with values of eight bits, its number before it."""
 _START_OF_FRAME, _START_OF_SCAN, _TABLES = 0xC0, 0xDA, 0xDB
 _EXIF_DATA, _PROFILE = 0xE1, 0xE2
-_EXIF, _INDEX = b"Exif\0\0", b"MPF\0"
+_EXIF, _INDEX, _COLOURS = b"Exif\0\0", b"MPF\0", b"ICC_PROFILE\0"
 _PASSED = {
     **dict.fromkeys((0xC4, 0xDD, *range(0xE0, 0xF0), 0xFE), 0),
     0xE0: 9,
@@ -52,6 +55,7 @@ def read_header(content: bytes) -> PlainHeader | None:
     size: tuple[int, int] | None = None
     components = 0
     info: dict[str, bytes | int] = {}
+    colours: list[bytes] = []
     place, end = 2, len(content)
     while place + 4 <= end and content[place] == 0xFF:
         marker = content[place + 1]
@@ -73,6 +77,8 @@ def read_header(content: bytes) -> PlainHeader | None:
         elif marker == _START_OF_SCAN:
             if not size or length != 6 + 2 * components or content[first] != components:
                 return None
+            if colours and not all(map(is_ordinary, jpeg_profiles(colours))):
+                return None
             return PlainHeader(size, info)
         elif marker == _EXIF_DATA and content.startswith(_EXIF, first):
             if "exif" in info:
@@ -80,6 +86,8 @@ def read_header(content: bytes) -> PlainHeader | None:
             info["exif"] = content[first:place]
         elif marker == _PROFILE and content.startswith(_INDEX, first):
             info["mp"], info["mpoffset"] = content[first + len(_INDEX) : place], first + len(_INDEX)
+        elif marker == _PROFILE and length >= _PASSED[marker] and content.startswith(_COLOURS, first):
+            colours.append(content[first:place])
         elif marker not in _PASSED or length < _PASSED[marker]:
             return None
     return None

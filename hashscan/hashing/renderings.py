@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hashscan.hashing.augmentation import crops
 from hashscan.hashing.base import HashedRun, PictureHash
 from hashscan.hashing.borders import trimmed
+from hashscan.hashing.contrast import raised
 from hashscan.hashing.picture import Frame
 from hashscan.hashing.variants import (
     DIHEDRAL,
     INVERTED,
+    LOOK,
     MIRRORED,
     PLAIN,
+    RAISED,
     TRIMMED,
     TURN_OF_ORIENTATION,
     WHOLE,
@@ -21,6 +28,7 @@ from hashscan.hashing.variants import (
     Kind,
     Part,
 )
+from hashscan.model import ALGORITHMS
 
 
 def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str]) -> Iterator[DigestRun]:
@@ -47,14 +55,25 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
 
     def named(algorithm: PictureHash, run: HashedRun, trim: int = 0) -> DigestRun:
         rendering, turns, values, quality, doubt = run
-        return DigestRun(part, rendering + trim, turns, shown, algorithm.name, values, quality, doubt)
+        return DigestRun(
+            part, rendering + trim + LOOK * picture.look, turns, shown, algorithm.name, values, quality, doubt
+        )
+
+    faint: list[tuple[NDArray[np.uint8], tuple[int, int] | None, int]] = []
+
+    def judge(algorithm: PictureHash, run: HashedRun, luma: NDArray[np.uint8], *about: Any) -> None:
+        """Note what has too little contrast to be matched as it is."""
+        if run.rendering == PLAIN and run.quality < ALGORITHMS[algorithm.name].min_quality:
+            faint.append((luma, *about))
 
     running = [
         (algorithm, algorithm.runs(picture.luma, picture.blocks_of, turns, wanted)) for algorithm in hashes
     ]
     others = []
     for algorithm, found in running:
-        first = named(algorithm, next(found))
+        plain = next(found)
+        judge(algorithm, plain, picture.luma, picture.blocks_of, 0)
+        first = named(algorithm, plain)
         if len(hashes) > 1:
             first, more = first.parted()
             others.append(more)
@@ -64,14 +83,21 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
             yield more
         for run in found:
             yield named(algorithm, run)
-    if "trimmed" not in wanted or not (whole or picture.part.kind is Kind.PREVIEW):
-        # Cameras put bars around previews, to give all the same shape.
-        return
-    for luma, stored in trimmed(picture.luma, picture.blocks_of):
-        for algorithm in hashes:
-            if algorithm.has_variants:
-                for run in algorithm.runs(luma, stored, turns, wanted):
-                    yield named(algorithm, run, TRIMMED)
+    # Cameras put bars around previews, to give all the same shape.
+    if "trimmed" in wanted and (whole or picture.part.kind is Kind.PREVIEW):
+        for luma, stored in trimmed(picture.luma, picture.blocks_of):
+            for algorithm in hashes:
+                if algorithm.has_variants:
+                    for run in algorithm.runs(luma, stored, turns, wanted):
+                        judge(algorithm, run, luma, stored, TRIMMED)
+                        yield named(algorithm, run, TRIMMED)
+    for luma, stored, trim in faint:
+        clear = raised(luma)
+        if clear is not None and clear is not luma:
+            for algorithm in hashes:
+                if algorithm.has_variants:
+                    for run in algorithm.runs(clear, stored, turns, wanted):
+                        yield named(algorithm, run, trim + LOOK * RAISED)
 
 
 @lru_cache(maxsize=64)

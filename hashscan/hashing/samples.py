@@ -6,7 +6,10 @@ import base64
 import struct
 from io import BytesIO
 
+import numpy as np
 from PIL import Image
+
+from hashscan.hashing.profiles import SRGB_COLORANTS, made_profile
 
 _SIDE = 16
 
@@ -120,6 +123,24 @@ def samples_of_several() -> dict[str, bytes]:
         image.save(file, "PCX")
         pages.append(file.getvalue())
     found["DCX"] = struct.pack("<4I", 0x3ADE68B1, 16, 16 + len(pages[0]), 0) + b"".join(pages)
+    return found
+
+
+def samples_of_colours() -> dict[str, bytes]:
+    """The same with a profile that swaps tones, and translucent where the format can be."""
+    picture = Image.linear_gradient("L").resize((_SIDE, _SIDE))
+    profile = made_profile(SRGB_COLORANTS, [np.linspace(1, 0, 16)] * 3)
+    found = {}
+    for name, mode in (("JPEG", "RGB"), ("PNG", "RGBA")):
+        image = picture.convert(mode)
+        if mode == "RGBA":
+            image.putalpha(picture)
+        file = BytesIO()
+        try:
+            image.save(file, name, icc_profile=profile)
+        except (OSError, KeyError):
+            continue
+        found[name] = file.getvalue()
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-RENDERING_VERSION: Final = 1
+RENDERING_VERSION: Final = 2
 """Raised whenever pictures are decoded or rendered otherwise, so that kept digests of them are of no use."""
 
 VARIANTS: Final = {
@@ -56,15 +56,53 @@ PLAIN, SQUARED, ENLARGED = 0, 1, 2
 """Renderings: nothing done to the picture; resized to 512x512 first; enlarged first."""
 TRIMMED: Final = 3
 """Added to them: uniform borders cut off before."""
+_SIZES: Final = ("", "512x512", "enlarged")
 
-RENDERINGS: Final = (
+LOOKS: Final = (
     "",
-    "512x512",
-    "enlarged",
-    "borders trimmed",
-    "borders trimmed, 512x512",
-    "borders trimmed, enlarged",
+    "over white",
+    "over black",
+    "over grey",
+    "alpha plane",
+    "colour profile applied",
+    "colour profile applied, over white",
+    "colour profile applied, over black",
+    "colour profile applied, over grey",
+    "inverted CMYK",
+    "Cb plane",
+    "Cr plane",
 )
+"""Which planes of a picture are hashed, and how they were composed: the colours as they are stored, without
+regard to transparency and profiles, or one of the ways in which viewers show them."""
+
+OVER_WHITE, OVER_BLACK, OVER_GREY, ALPHA, PROFILED, INVERTED_CMYK, CB, CR = 1, 2, 3, 4, 5, 9, 10, 11
+"""Places in `LOOKS`. Added to `PROFILED`: the first three."""
+RAISED: Final = len(LOOKS)
+"""Added to a look: its contrast raised before."""
+LOOK: Final = 2 * TRIMMED
+"""Renderings of each look."""
+
+RENDERINGS: Final = tuple(
+    ", ".join(filter(None, (look, contrast, borders, size)))
+    for contrast in ("", "contrast raised")
+    for look in LOOKS
+    for borders in ("", "borders trimmed")
+    for size in _SIZES
+)
+"""The place of each is that of its size, and `TRIMMED`, and `LOOK` times the look's."""
+
+
+def is_trimmed(rendering: int) -> bool:
+    """Whether uniform borders were cut off."""
+    return rendering % LOOK >= TRIMMED
+
+
+def is_shown(rendering: int) -> bool:
+    """Whether it is the colours as they are stored, or a picture that a viewer shows of them."""
+    return rendering // LOOK not in _PLANES
+
+
+_PLANES = frozenset({ALPHA, CB, CR, *range(RAISED, 2 * RAISED)})
 
 TURNS: Final = (
     "",

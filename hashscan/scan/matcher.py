@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.variants import DOUBTS, TRIMMED, DigestRun
+from hashscan.hashing.variants import DOUBTS, DigestRun, is_shown, is_trimmed
 from hashscan.lists.columns import ListHandle
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
@@ -21,8 +21,9 @@ from hashscan.lists.index.thresholds import default_threshold
 from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 
 TIGHT_THRESHOLD = 21
-"""Largest distance in bits for pictures that were turned, mirrored or trimmed. A query costs a tenth of one
-at 31, and these are most of the queries; see `benchmarks/recall.py` for what it finds."""
+"""Largest distance in bits for pictures that were turned, mirrored or trimmed, for single planes and those
+whose contrast was raised. A query costs a tenth of one at 31, and these are most of the queries; see
+`benchmarks/recall.py` for what it finds."""
 
 
 def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
@@ -36,7 +37,7 @@ def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
 
 def is_tight(rendering: int, turn: int, shown: int) -> bool:
     """Whether only entries within `TIGHT_THRESHOLD` count for a digest, given the turn that EXIF asks for."""
-    return turn not in {0, shown} or rendering >= TRIMMED
+    return turn not in {0, shown} or is_trimmed(rendering) or not is_shown(rendering)
 
 
 class Query(NamedTuple):

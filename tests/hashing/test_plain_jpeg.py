@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hashscan.hashing import picture
 from hashscan.hashing.formats import FORMATS
@@ -46,6 +46,7 @@ def behind_start(content: bytes, inserted: bytes) -> bytes:
     return content[:2] + inserted + content[2:]
 
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 PLAIN = {
     "colour": jpeg(),
     "grey": jpeg(mode="L"),
@@ -53,13 +54,15 @@ PLAIN = {
     "odd sides": jpeg((1027, 601), subsampling=2),
     "restarts": jpeg(restart_marker_blocks=3),
     "comment": jpeg(comment=b"words", dpi=(72, 72)),
-    "profile": jpeg(icc_profile=bytes(70_000)),
+    "profile": jpeg(icc_profile=SRGB),
+    "profile in pieces": jpeg(icc_profile=SRGB + bytes(70_000)),
     "red, green, blue": jpeg(keep_rgb=True),
     "turned": jpeg(exif=exif(6)),
     "with more behind": jpeg() + b"more",
 }
 ODD = {
     "progressive": jpeg(progressive=True),
+    "no profile": jpeg(icc_profile=bytes(70_000)),
     "four inks": jpeg(mode="CMYK"),
     "padded": behind_start(jpeg(), b"\xff\xff"),
     "EXIF twice": behind_start(jpeg(exif=exif(3)), segment(0xE1, b"Exif\0\0")),

@@ -1,0 +1,302 @@
+"""Finds what picture files say of their colours besides them: profiles, and numbers that stand for one.
+
+All that is said is given, also where formats have rules which of two counts: viewers differ in that.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashscan.hashing.colours import PROFILE_MAX
+from hashscan.hashing.opening import PictureFile
+from hashscan.hashing.profiles import (
+    are_ordinary_colorants,
+    is_ordinary,
+    is_ordinary_coding,
+    is_ordinary_transfer,
+    is_profile,
+    made_profile,
+    tags_of,
+)
+
+Floats = NDArray[np.float64]
+
+_VALUES = np.linspace(0, 1, 4096)
+_SRGB_XY = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+"""White, red, green and blue as x and y."""
+_PRIMARIES = {
+    8: (0.31, 0.316, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
+    10: (1 / 3, 1 / 3, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0),
+    11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+}
+_D50 = np.array((0.9642, 1.0, 0.8249))
+_CONES = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)))
+"""Bradford's, by which colours are adapted to another white."""
+
+_CHUNKS_MAX, _BOXES_MAX, _BOX_BYTES = 10_000, 1_000, 16 << 20
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ICONS_MAX = 64
+_ICC_SEGMENT = b"ICC_PROFILE\0"
+
+
+@dataclass(slots=True)
+class ColourTags:
+    """What a file says."""
+
+    profiles: list[bytes] = field(default_factory=list)
+    """Odd ones, each once."""
+    depth: int = 8
+    """Bits of a sample, where the format is PNG."""
+    unreadable: bool = False
+    """Whether something was said that can't be followed."""
+
+    def add(self, profile: object) -> None:
+        """One more, unless it is an ordinary one."""
+        if not isinstance(profile, bytes) or not is_profile(profile):
+            # No viewer has a use for it.
+            return
+        if is_ordinary(profile) or profile in self.profiles:
+            return
+        if len(profile) > PROFILE_MAX or len(self.profiles) >= _PROFILES_MAX:
+            self.unreadable = True
+            return
+        self.profiles.append(profile)
+        for name, at, _, _ in tags_of(profile):
+            if name == b"cicp":
+                self.add_coding(profile[at + 8 : at + 12])
+
+    def add_coding(self, coding: bytes) -> None:
+        """Primaries and transfer by number (ITU-T H.273)."""
+        if len(coding) < 2 or is_ordinary_coding(coding):
+            return
+        primaries, transfer = coding[:2]
+        light = _light(transfer)
+        colorants = _colorants(_PRIMARIES.get(primaries, _SRGB_XY))
+        self.add(made_profile(colorants, [light] * 3))
+
+
+_PROFILES_MAX = 3
+
+
+def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -> ColourTags:
+    """What an opened picture's file says of its colours, if that is out of the ordinary.
+
+    Args:
+        image: opened.
+        file: its file.
+        pillow_format: its format.
+    """
+    found = ColourTags()
+    match pillow_format:
+        case "JPEG":
+            for profile in jpeg_profiles(
+                [data for name, data in getattr(image, "applist", ()) if name == "APP2"]
+            ):
+                found.add(profile)
+            return found
+        case "PNG":
+            _add_png(found, file, 0)
+        case "ICO" | "CUR" | "ICNS":
+            _add_icons(found, file)
+        case "AVIF" | "HEIF":
+            _add_boxes(found, file, (b"meta", b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"))
+        case "JPEG2000":
+            _add_boxes(found, file, (b"jp2h",))
+        case "BMP":
+            _add_bitmap(found, file)
+    # Pillow's reading of it is one, too.
+    found.add(image.info.get("icc_profile"))
+    return found
+
+
+def jpeg_profiles(segments: list[bytes]) -> list[bytes]:
+    """The profiles of a JPEG (ICC.1, annex B.4), given what its segments APP2 hold.
+
+    There is one, but for files that give a piece of it twice.
+    """
+    pieces: dict[int, list[bytes]] = {}
+    for segment in segments:
+        if segment.startswith(_ICC_SEGMENT) and len(segment) > len(_ICC_SEGMENT) + 2:
+            pieces.setdefault(segment[len(_ICC_SEGMENT)], []).append(segment[len(_ICC_SEGMENT) + 2 :])
+    most = max((len(same) for same in pieces.values()), default=0)
+    places = sorted(pieces)
+    return [
+        b"".join(pieces[place][min(at, len(pieces[place]) - 1)] for place in places) for at in range(most)
+    ]
+
+
+def _add_png(found: ColourTags, file: PictureFile, start: int) -> None:
+    """The chunks before the pixels (PNG, third edition, section 11.3.2)."""
+    file.seek(start + len(_PNG))
+    gammas, chromaticities = list[int](), list[tuple[int, ...]]()
+    for _ in range(_CHUNKS_MAX):
+        head = file.read(8)
+        if len(head) < 8 or head[4:] in {b"IDAT", b"fdAT", b"IEND"}:
+            break
+        length, kind = int.from_bytes(head[:4]), head[4:]
+        after = file.tell() + length + 4
+        if kind == b"IHDR" and not start:
+            found.depth = file.read(9)[8:9][0] if length >= 9 else 8
+        elif kind == b"iCCP":
+            found.add(_inflated(found, file.read(min(length, PROFILE_MAX))))
+        elif kind == b"gAMA" and length == 4:
+            gammas.append(int.from_bytes(file.read(4)))
+        elif kind == b"cHRM" and length == 32:
+            chromaticities.append(struct.unpack(">8I", file.read(32).ljust(32, b"\0")))
+        elif kind == b"cICP" and length == 4:
+            found.add_coding(file.read(4))
+        file.seek(after)
+    else:
+        found.unreadable = True
+    for gamma in gammas or [0]:
+        for corners in chromaticities or [()]:
+            _add_numbers(found, gamma, corners)
+
+
+def _add_numbers(found: ColourTags, gamma: int, corners: tuple[int, ...]) -> None:
+    """The numbers of gAMA and cHRM, in hundred thousandths; 0 and none where there are none."""
+    exponent = 1e5 / gamma if gamma else 2.2
+    light = _VALUES**exponent
+    colorants = _colorants(tuple(number / 1e5 for number in corners) or _SRGB_XY)
+    if not (is_ordinary_transfer(_VALUES, light) and are_ordinary_colorants(colorants)):
+        found.add(made_profile(colorants, [light] * 3))
+
+
+def _inflated(found: ColourTags, chunk: bytes) -> bytes:
+    """The profile in a chunk: a name, a NUL, the method 0, and the profile compressed."""
+    _, _, rest = chunk.partition(b"\0")
+    if not rest or rest[0]:
+        return b""
+    decompressor = zlib.decompressobj()
+    try:
+        profile = decompressor.decompress(rest[1:], PROFILE_MAX)
+    except zlib.error:
+        # Viewers have no use for it either.
+        return b""
+    if decompressor.unconsumed_tail:
+        found.unreadable = True
+    return profile
+
+
+def _add_icons(found: ColourTags, file: PictureFile) -> None:
+    """The PNG files within an icon."""
+    file.seek(0)
+    content = file.read(_BOX_BYTES)
+    place = -1
+    for _ in range(_ICONS_MAX):
+        place = content.find(_PNG, place + 1)
+        if place < 0:
+            return
+        _add_png(found, file, place)
+    found.unreadable = True
+
+
+def _add_boxes(found: ColourTags, file: PictureFile, containers: tuple[bytes, ...]) -> None:
+    """The boxes `colr` of an ISO base media file (ISO/IEC 23008-12) or of JPEG 2000 (ISO/IEC 15444-1)."""
+    left = _BOXES_MAX
+    spans = [(0, file.size)]
+    while spans:
+        start, end = spans.pop()
+        for kind, first, after in _boxes(file, start, end):
+            left -= 1
+            if not left:
+                found.unreadable = True
+                return
+            if kind in containers:
+                # After its version and flags.
+                spans.append((first + 4 if kind == b"meta" else first, after))
+            elif kind == b"colr":
+                file.seek(first)
+                _add_colour_box(found, file.read(min(after - first, PROFILE_MAX)))
+
+
+def _boxes(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, first byte and end of each box between two places."""
+    while start + 8 <= end:
+        file.seek(start)
+        head = file.read(16)
+        length, kind, first = int.from_bytes(head[:4]), head[4:8], start + 8
+        if length == 1:
+            length, first = int.from_bytes(head[8:16]), start + 16
+        after = start + length if length else end
+        if after < first or after > end:
+            return
+        yield kind, first, after
+        start = after
+
+
+def _add_colour_box(found: ColourTags, content: bytes) -> None:
+    kind = content[:4]
+    if kind == b"nclx":
+        found.add_coding(content[5:6] + content[7:8])
+    elif kind in {b"prof", b"rICC"}:
+        found.add(content[4:])
+    elif content[:1] in {b"\2", b"\3"}:
+        # Of JPEG 2000, before it the method, precedence and approximation.
+        found.add(content[3:])
+
+
+def _add_bitmap(found: ColourTags, file: PictureFile) -> None:
+    """The colour space of a bitmap's header (BITMAPV4HEADER and BITMAPV5HEADER)."""
+    file.seek(14)
+    header = file.read(124)
+    if len(header) < 108:
+        return
+    size = int.from_bytes(header[:4], "little")
+    space = header[56:60]
+    if size >= 124 and space == b"DEBM":
+        offset, length = struct.unpack_from("<II", header, 112)
+        file.seek(14 + offset)
+        found.add(file.read(min(length, PROFILE_MAX)))
+    elif size >= 108 and space == bytes(4):
+        colorants = np.array(struct.unpack_from("<9i", header, 60)).reshape(3, 3) / (1 << 30)
+        curves = [_VALUES ** (gamma / 65536) for gamma in struct.unpack_from("<3I", header, 96)]
+        ordinary = all(is_ordinary_transfer(_VALUES, curve) for curve in curves)
+        if colorants.any() and not (ordinary and are_ordinary_colorants(colorants)):
+            found.add(made_profile(colorants, curves))
+
+
+def _colorants(corners: tuple[float, ...]) -> Floats:
+    """X, Y and Z of red, green and blue, adapted to D50, from x and y of white and of them."""
+    x, y = np.array(corners[0::2]), np.array(corners[1::2])
+    if not (y > 0).all():
+        # The imaginary primaries of some spaces have none.
+        y = y.clip(1e-6)
+    tristimulus = np.stack((x / y, np.ones(4), (1 - x - y) / y), axis=1)
+    white, primaries = tristimulus[0], tristimulus[1:]
+    try:
+        scaled = primaries * np.linalg.solve(primaries.T, white)[:, None]
+    except np.linalg.LinAlgError:
+        return _colorants(_SRGB_XY)
+    adapt = np.linalg.inv(_CONES) @ np.diag((_CONES @ _D50) / (_CONES @ white)) @ _CONES
+    found: Floats = scaled @ adapt.T
+    return found if np.isfinite(found).all() else _colorants(_SRGB_XY)
+
+
+def _light(transfer: int) -> Floats:
+    """The light of `_VALUES` by transfer characteristics; that over 203 candelas is white, as in HDR."""
+    match transfer:
+        case 5:
+            return _VALUES**2.8
+        case 8:
+            return _VALUES
+        case 9 | 10:
+            return np.where(_VALUES > 0, 10 ** ((_VALUES - 1) * (2 if transfer == 9 else 2.5)), 0)
+        case 16:
+            root = _VALUES ** (32 / 2523)
+            light = ((root - 0.8359375).clip(0) / (18.8515625 - 18.6875 * root)) ** (8192 / 1305)
+            return light * (10_000 / 203)
+        case 17:
+            return _VALUES**2.6
+        case 18:
+            low = _VALUES**2 / 3
+            high = (np.exp((_VALUES - 0.55991073) / 0.17883277) + 0.28466892) / 12
+            return np.where(_VALUES <= 0.5, low, high) / 0.265
+    return _VALUES**2.2

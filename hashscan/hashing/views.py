@@ -1,0 +1,70 @@
+"""The ways in which viewers show a decoded picture, where they differ from its stored colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashscan.hashing.colour_tags import ColourTags
+from hashscan.hashing.colours import inverted_cmyk, shown
+from hashscan.hashing.luma import luma_of
+from hashscan.hashing.transparency import BACKGROUNDS, alpha_of, composed, premultiplied_luma
+from hashscan.hashing.variants import ALPHA, INVERTED_CMYK, PROFILED
+
+Plane = NDArray[np.uint8]
+
+BYTES_MORE = 3
+"""A pixel's opacity and what it is over a background, besides its colours and brightness."""
+
+
+class View(NamedTuple):
+    """One of them."""
+
+    look: int
+    """Place in `variants.LOOKS`."""
+    luma: Plane
+    image: Image.Image | None = None
+    """In colours, where these are others than the file's."""
+
+
+def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) -> Iterator[View]:
+    """All of them.
+
+    Args:
+        image: loaded.
+        luma: its brightness.
+        tags: of its file.
+        full: the same picture at its full size and in colours, loaded, for profiles to be applied to.
+
+    Raises:
+        NotImplementedError: one is there that can't be made.
+        Exception: whatever Pillow raises.
+    """
+    alpha = alpha_of(image, tags.depth)
+    if alpha is not None:
+        yield from _over(luma, alpha, 0, premultiplied_luma(image))
+        yield View(ALPHA, alpha)
+    if image.mode == "CMYK":
+        yield View(INVERTED_CMYK, inverted_cmyk(image))
+    for profile in tags.profiles:
+        for converted, smaller in shown(full, profile, alpha):
+            plain = luma_of(converted)
+            yield View(PROFILED, plain, converted)
+            if smaller is not None:
+                yield from _over(plain, smaller, PROFILED)
+    if tags.unreadable:
+        raise NotImplementedError
+
+
+def _over(luma: Plane, alpha: Plane, look: int, premultiplied: Plane | None = None) -> Iterator[View]:
+    for place, background in BACKGROUNDS.items():
+        if premultiplied is None:
+            yield View(look + place, composed(luma, alpha, background))
+        else:
+            # Not where they are brighter than their opacity allows, as those of light are.
+            behind = composed(np.zeros_like(alpha), alpha, background)
+            yield View(look + place, np.minimum(premultiplied, 255 - behind) + behind)

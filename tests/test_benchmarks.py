@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import encoded, scene
+from tests.viewer_attacks import ATTACKS
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 UPLOADS = Path(__file__).parents[1] / "examples" / "uploads"
@@ -592,3 +594,30 @@ def test_documents_are_timed_beside_their_peers(tmp_path: Path) -> None:
         assert f"\n{name} " in done.stdout
     assert "a second" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_viewers_compares_with_what_a_browser_shows(tmp_path: Path) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("there is no chromium here")
+    work, files = tmp_path / "work", tmp_path / "files"
+    work.mkdir()
+    files.mkdir()
+    for name in ("alpha.png", "profile.jpg", "gamma.png", "cleared.gif"):
+        (files / name).write_bytes(ATTACKS[name]())
+    (files / "text.txt").write_text("no picture")
+    done = subprocess.run(
+        [sys.executable, "viewers.py", str(files), "--json", str(work / "found.json")],
+        cwd=BENCHMARKS,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads((work / "found.json").read_text())
+    white = {one["name"]: one for one in found if one["background"] == "white"}
+    assert set(white) == {"alpha.png", "profile.jpg", "gamma.png", "cleared.gif"}
+    # By what a browser shows; as they are stored they are other pictures, or none.
+    assert all(one["found"] for one in white.values() if one["quality"] >= 50)
+    assert white["profile.jpg"]["quality"] >= 50
+    assert white["profile.jpg"]["stored"] > 31
+    assert "found or undecoded" in done.stdout

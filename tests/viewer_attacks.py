@@ -240,6 +240,62 @@ def without_adobe() -> bytes:
     return content[:place] + content[place + 2 + int.from_bytes(content[place + 2 : place + 4]) :]
 
 
+def gif(frames: list[tuple[Plane, int | None, int]], palette: bytes, background: int = 0) -> bytes:
+    """An animation of whole frames: indices, the transparent one, and how each is disposed of."""
+    bits = max(1, (len(palette) // 3 - 1).bit_length())
+    pieces = [b"GIF89a", struct.pack("<HHBBB", *SIZE, 0xF0 | (bits - 1), background, 0), palette]
+    for indices, transparent, disposal in frames:
+        height, width = indices.shape
+        image = Image.frombytes("P", (width, height), indices.tobytes())
+        image.putpalette(palette)
+        whole = saved(image, "GIF", optimize=False, interlace=False)
+        # What follows the size, the flags and the table of colours of its descriptor.
+        start = whole.index(struct.pack("<BHHHH", 0x2C, 0, 0, width, height)) + 9
+        flags = whole[start]
+        data = whole[start + 1 + (3 << (flags & 7) + 1 if flags & 0x80 else 0) : -1]
+        control = struct.pack(
+            "<BBBBHBB", 0x21, 0xF9, 4, disposal << 2 | (transparent is not None), 9, transparent or 0, 0
+        )
+        pieces += [control, struct.pack("<BHHHHB", 0x2C, 0, 0, width, height, 0), data]
+    return b"".join((*pieces, b";"))
+
+
+def gif_of_cleared_frame() -> bytes:
+    """A frame that leaves nothing behind, then dots of ink. To who fills it with the background, which is of
+    the same ink, there is nothing to see."""
+    ink = bytes((0, 0, 0, 255, 255, 255, 0, 0, 0, 0, 0, 0))
+    first = np.asarray(Image.fromarray(grey(STORED)).convert("1")).astype(np.uint8)
+    return gif([(first, None, 2), (dithered() * 2 + 1 - dithered(), 1, 1)], ink)
+
+
+def gif_of_small_first_frame() -> bytes:
+    """A first frame of some pixels; around it browsers show the page, others the first colour."""
+    ink = bytes((0, 0, 0, 255, 255, 255, 0, 0, 0, 0, 0, 0))
+    return gif([(np.zeros((4, 4), np.uint8), None, 1), (dithered() * 2 + 1 - dithered(), 1, 1)], ink)
+
+
+def png_of_cleared_frame() -> bytes:
+    """The same in a PNG: what a frame clears is not the first colour of its palette, but transparent."""
+    palette = chunk(b"PLTE", bytes((0, 0, 0, 255, 255, 255, 0, 0, 0)))
+    frames = [np.asarray(Image.fromarray(grey(STORED)).convert("1")).astype(np.uint8), dithered() + 1]
+    pieces = [
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", *SIZE, 8, 3, 0, 0, 0)),
+        chunk(b"acTL", struct.pack(">II", 2, 0)),
+        palette,
+        # The white of the second frame lets through what is beneath.
+        chunk(b"tRNS", bytes((255, 0, 255))),
+    ]
+    for number, frame in enumerate(frames):
+        rows = np.pad(frame, ((0, 0), (1, 0))).astype(np.uint8).tobytes()
+        # Cleared after it, and the other put over what is left.
+        fields = number, *SIZE, 0, 0, 1, 10, 1 - number, number
+        pieces.append(chunk(b"fcTL", struct.pack(">5I2H2B", *fields)))
+        data = zlib.compress(rows)
+        pieces.append(chunk(b"fdAT", struct.pack(">I", 2) + data) if number else chunk(b"IDAT", data))
+    return b"".join((*pieces, chunk(b"IEND", b"")))
+
+
 ATTACKS: dict[str, Callable[[], bytes]] = {
     "alpha.png": lambda: saved(as_alpha("RGBA"), "PNG"),
     "alpha-grey.png": lambda: saved(as_alpha("LA"), "PNG"),
@@ -297,6 +353,9 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "faint.png": lambda: saved(faint(), "PNG"),
     "faint-framed.png": lambda: saved(framed(faint()), "PNG"),
     "inks.jpg": without_adobe,
+    "cleared.gif": gif_of_cleared_frame,
+    "cleared.png": png_of_cleared_frame,
+    "small-first.gif": gif_of_small_first_frame,
 }
 """By file name. In each a viewer shows the picture of seed `SHOWN`."""
 

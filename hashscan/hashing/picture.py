@@ -17,6 +17,7 @@ from PIL import Image
 
 from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
 from hashscan.hashing.borders import inner_boxes, part_of
+from hashscan.hashing.canvas import composed_frames, pieces_of
 from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
 from hashscan.hashing.contrast import chroma_planes
 from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
@@ -39,7 +40,7 @@ from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, decode, read_
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.transparency import may_be_translucent
 from hashscan.hashing.variants import WHOLE, Kind, Part
-from hashscan.hashing.views import BYTES_MORE, View, views_of
+from hashscan.hashing.views import BYTES_MORE, Plane, View, over_backgrounds, views_of
 from hashscan.model import Reason
 
 _KINDS: dict[str, Kind] = {
@@ -54,6 +55,8 @@ _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 _ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
+_BEGINNING = 1 << 16
+"""Bytes within which an animated PNG says that it is one; before that come only its header and colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,41 @@ class _Reader:
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
         elif self._opened is not None and self.shortfall is None and self._has_more(self._opened.image):
             yield from self._frames(self._opened.image)
+        if self._format == "GIF" or (self._format == "PNG" and b"acTL" in self._beginning()):
+            yield from self._composed()
+
+    def _beginning(self) -> bytes:
+        self._file.seek(0)
+        return self._file.read(_BEGINNING)
+
+    def _composed(self) -> Iterator[Frame]:
+        """The frames of an animation over all backgrounds, if browsers compose it otherwise than Pillow."""
+        started = time.process_time()
+        number = 0
+        frames: Iterator[tuple[Plane, Plane]] | None = None
+        while True:
+            try:
+                with reasons(self._file, self._format), salvaging():
+                    if frames is None:
+                        found = pieces_of(self._file, self._format)
+                        if found is None:
+                            return
+                        frames = composed_frames(*found, self._limits.max_pixels)
+                    following = next(frames, None)
+                    if following is None:
+                        return
+                    black, alpha = following
+                    number += 1
+                    self._pixels += alpha.size
+                    self._check_all(alpha.size, number, time.process_time() - started)
+                    views = list(over_backgrounds(black, alpha))
+            except UndecodedError as error:
+                self._fall_short(error.reason)
+                return
+            height, width = alpha.shape
+            part = WHOLE if number == 1 else Part(_KINDS[self._format], number)
+            for view in views:
+                yield Frame(view.luma, width, height, part=part, look=view.look)
 
     @property
     def _described(self) -> Described | None:
@@ -254,17 +292,16 @@ class _Reader:
                     except EOFError:
                         return
                     number += 1
-                    self._check_all(image, number, time.process_time() - started)
+                    self._check_all(image.width * image.height, number, time.process_time() - started)
                     frame = self._frame(OpenPicture(image, image.size), part)
             except UndecodedError as error:
                 yield from self._salvaged(error.reason, place, part)
                 return
             yield from self._shown(frame, image, self._file, self._format)
 
-    def _check_all(self, image: Image.Image, number: int, seconds: float) -> None:
-        """See that one more frame keeps to the limits on all of them."""
-        pixels = self._pixels + image.width * image.height
-        if number > self._limits.frames or pixels > self._limits.total_pixels:
+    def _check_all(self, pixels: int, number: int, seconds: float) -> None:
+        """See that one more frame, of so many pixels, keeps to the limits on all of them."""
+        if number > self._limits.frames or self._pixels + pixels > self._limits.total_pixels:
             raise UndecodedError(Reason.TOO_MANY)
         if seconds > self._limits.seconds:
             raise UndecodedError(Reason.TIMEOUT)

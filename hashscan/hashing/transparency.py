@@ -29,6 +29,13 @@ def may_be_translucent(image: Image.Image) -> bool:
 
 
 def alpha_of(image: Image.Image, depth: int = 8) -> Plane | None:
+    """The same as `opacity_of`; None also where all pixels are equally opaque, so that any background changes
+    contrast alone."""
+    alpha = opacity_of(image, depth)
+    return None if alpha is None or alpha.min() == alpha.max() else alpha
+
+
+def opacity_of(image: Image.Image, depth: int = 8) -> Plane | None:
     """How opaque each pixel is, shape (height, width), 255 where nothing shines through.
 
     Args:
@@ -36,22 +43,20 @@ def alpha_of(image: Image.Image, depth: int = 8) -> Plane | None:
         depth: bits of a sample in the file; the transparent grey of a PNG is given in these.
 
     Returns:
-        None where all pixels are equally opaque, so that any background changes contrast alone.
+        None where nothing is said of opacity.
 
     Raises:
         NotImplementedError: the picture has a transparent colour of more bits than were decoded.
     """
     if image.mode in _WITH_ALPHA:
-        plane = image.getchannel(len(image.getbands()) - 1)
-        low, high = plane.getextrema()
-        return None if low == high else np.asarray(plane)
+        return np.asarray(image.getchannel(len(image.getbands()) - 1))
     key = image.info.get("transparency")
     if key is None:
         return None
     alpha = np.empty((image.height, image.width), np.uint8)
     for top, strip in strips(image):
         alpha[top : top + strip.height] = _keyed(strip, key, depth)
-    return None if alpha.min() == alpha.max() else alpha
+    return alpha
 
 
 def _keyed(strip: Image.Image, key: object, depth: int) -> Plane:

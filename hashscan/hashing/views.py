@@ -46,7 +46,11 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Imag
     """
     alpha = alpha_of(image, tags.depth)
     if alpha is not None:
-        yield from _over(luma, alpha, 0, premultiplied_luma(image))
+        premultiplied = premultiplied_luma(image)
+        if premultiplied is None:
+            yield from _over(luma, alpha, 0)
+        else:
+            yield from over_backgrounds(premultiplied, alpha)
         yield View(ALPHA, alpha)
     if image.mode == "CMYK":
         yield View(INVERTED_CMYK, inverted_cmyk(image))
@@ -60,11 +64,18 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Imag
         raise NotImplementedError
 
 
-def _over(luma: Plane, alpha: Plane, look: int, premultiplied: Plane | None = None) -> Iterator[View]:
+def _over(luma: Plane, alpha: Plane, look: int) -> Iterator[View]:
     for place, background in BACKGROUNDS.items():
-        if premultiplied is None:
-            yield View(look + place, composed(luma, alpha, background))
-        else:
-            # Not where they are brighter than their opacity allows, as those of light are.
-            behind = composed(np.zeros_like(alpha), alpha, background)
-            yield View(look + place, np.minimum(premultiplied, 255 - behind) + behind)
+        yield View(look + place, composed(luma, alpha, background))
+
+
+def over_backgrounds(black: Plane, alpha: Plane) -> Iterator[View]:
+    """A picture over each background.
+
+    Args:
+        black: its brightness over black, which is more than its opacity allows where it is to give light.
+        alpha: its opacity, of the same shape.
+    """
+    for place, background in BACKGROUNDS.items():
+        behind = composed(np.zeros_like(alpha), alpha, background)
+        yield View(place, np.minimum(black, 255 - behind) + behind)

@@ -1,0 +1,262 @@
+"""Composes GIF and PNG animations as browsers do, where Pillow does it otherwise.
+
+Browsers begin with a transparent canvas, and clear what a frame leaves behind to transparent; Pillow takes
+the background's colour, or black, where the frame at hand has no transparent colour. Between the two a
+picture can be hidden. Each frame is decoded by Pillow as a picture of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashscan.hashing.luma import luma_of
+from hashscan.hashing.opening import PictureFile, check_pixels
+from hashscan.hashing.transparency import opacity_of
+
+Plane = NDArray[np.uint8]
+
+_KEEP, _CLEAR, _RESTORE = 1, 2, 3
+"""How GIF says what becomes of a frame before the next; 0 is as 1."""
+_GREYS = bytes(grey for grey in range(256) for _ in range(3))
+_CHUNKS_MAX = 1 << 17
+_BYTES_PER_PIXEL = 12
+"""Of a canvas and of the frame that is put on it, while it is."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One frame before it is composed."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    disposal: int
+    opaque: bool
+    """Whether all of it is."""
+    over: bool
+    """Whether it is put over what is there, not in its place."""
+    decode: Callable[[], tuple[Plane, Plane]]
+    """Gives its brightness and its alpha."""
+
+
+def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[Piece]] | None:
+    """The frames of an animation that Pillow composes otherwise than browsers; None of all others.
+
+    Args:
+        file: the animation.
+        pillow_format: "GIF" or "PNG".
+
+    Returns:
+        Width and height of the canvas, and the frames.
+
+    Raises:
+        NotImplementedError: it has more chunks than are looked at.
+    """
+    file.seek(0)
+    read = _gif if pillow_format == "GIF" else _png
+    try:
+        size, pieces = read(file)
+    except (struct.error, IndexError):
+        return None
+    return (size, pieces) if pieces and _is_composed_otherwise(size, pieces, pillow_format) else None
+
+
+def _is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_format: str) -> bool:
+    first = pieces[0]
+    if first.opaque and (first.left, first.top, first.width, first.height) != (0, 0, *size):
+        return True
+    if first.disposal == _RESTORE or any(piece.disposal == _CLEAR and piece.opaque for piece in pieces):
+        return True
+    if pillow_format == "PNG":
+        return any(piece.disposal == _CLEAR for piece in pieces)
+    # Pillow goes on as before where nothing is said.
+    later = False
+    for piece in pieces:
+        if later and piece.disposal == 0:
+            return True
+        later |= piece.disposal in {_CLEAR, _RESTORE}
+    return False
+
+
+def composed_frames(
+    size: tuple[int, int], pieces: list[Piece], max_pixels: int
+) -> Iterator[tuple[Plane, Plane]]:
+    """Each frame of an animation as browsers compose it.
+
+    Args:
+        size: width and height of the canvas.
+        pieces: the frames.
+        max_pixels: see `opening.DEFAULT_MAX_PIXELS`.
+
+    Yields:
+        Its brightness over black and its alpha, shape (height, width); they are changed by the next.
+
+    Raises:
+        UndecodedError: it is too large.
+        Exception: whatever Pillow raises.
+    """
+    check_pixels(_BYTES_PER_PIXEL * size[0] * size[1], max_pixels)
+    black = np.zeros(size[::-1], np.uint8)
+    alpha = np.zeros(size[::-1], np.uint8)
+    for piece in pieces:
+        check_pixels(_BYTES_PER_PIXEL * piece.width * piece.height, max_pixels)
+        here = np.s_[piece.top : piece.top + piece.height, piece.left : piece.left + piece.width]
+        before = (black[here].copy(), alpha[here].copy()) if piece.disposal == _RESTORE else None
+        luma, opacity = piece.decode()
+        rows, columns = black[here].shape
+        _put(black[here], alpha[here], luma[:rows, :columns], opacity[:rows, :columns], over=piece.over)
+        yield black, alpha
+        if before is not None:
+            black[here], alpha[here] = before
+        elif piece.disposal == _CLEAR:
+            black[here] = alpha[here] = 0
+
+
+def _put(black: Plane, alpha: Plane, luma: Plane, opacity: Plane, *, over: bool) -> None:
+    weight = opacity.astype(np.uint16)
+    rest = np.uint16(255) - weight if over else np.uint16(0)
+    black[...] = (luma * weight + black * rest + np.uint16(127)) // np.uint16(255)
+    alpha[...] = (weight * np.uint16(255) + alpha * rest + np.uint16(127)) // np.uint16(255)
+
+
+def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
+    """The blocks of a GIF (GIF89a specification, sections 17 to 26), as far as there are whole ones."""
+    width, height, flags = struct.unpack("<6xHHB2x", file.read(13))
+    common = file.read(3 << (flags & 7) + 1) if flags & 0x80 else b""
+    pieces: list[Piece] = []
+    disposal, transparent = 0, -1
+    while (mark := file.read(1)) in {b"!", b","}:
+        if mark == b"!":
+            label = file.read(1)
+            start = file.tell()
+            _pass_blocks(file)
+            if label == b"\xf9":
+                after = file.tell()
+                file.seek(start)
+                _, control, _, index = struct.unpack("<BBHB", file.read(5))
+                disposal, transparent = control >> 2 & 7, index if control & 1 else -1
+                file.seek(after)
+            continue
+        left, top, across, down, local = struct.unpack("<4HB", file.read(9))
+        palette = file.read(3 << (local & 7) + 1) if local & 0x80 else common
+        start = file.tell()
+        file.read(1)
+        if not _pass_blocks(file):
+            break
+        if not pieces:
+            width, height = max(width, left + across), max(height, top + down)
+        decode = _gif_decoder(
+            file, start, file.tell() - start, (across, down), local & 0x40, palette, transparent
+        )
+        pieces.append(Piece(left, top, across, down, disposal, transparent < 0, True, decode))
+        disposal, transparent = 0, -1
+    return (width, height), pieces
+
+
+def _pass_blocks(file: PictureFile) -> bool:
+    """Go on behind the blocks of data; False where they don't end."""
+    while length := file.read(1):
+        if length == b"\0":
+            return True
+        file.seek(file.tell() + length[0])
+    return False
+
+
+def _gif_decoder(
+    file: PictureFile,
+    start: int,
+    length: int,
+    size: tuple[int, int],
+    interlaced: int,
+    palette: bytes,
+    transparent: int,
+) -> Callable[[], tuple[Plane, Plane]]:
+    def decode() -> tuple[Plane, Plane]:
+        file.seek(start)
+        head = b"GIF89a" + struct.pack("<HHBBB", *size, 0xF7, 0, 0) + _GREYS
+        frame = head + struct.pack("<BHHHHB", 0x2C, 0, 0, *size, interlaced) + file.read(length) + b";"
+        image = Image.open(io.BytesIO(frame), formats=["GIF"])
+        indices = np.asarray(image)
+        colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+        greys, opacity = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+        # As Pillow weighs them. What has no colour is not shown.
+        weighed = colours.astype(np.uint32) @ np.array((19595, 38470, 7471), np.uint32) + 0x8000 >> 16
+        greys[: len(colours)], opacity[: len(colours)] = weighed, 255
+        if transparent >= 0:
+            opacity[transparent] = 0
+        return greys[indices], opacity[indices]
+
+    return decode
+
+
+def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
+    """The frames of a PNG (third edition, sections 11.3.6.1 to 11.3.6.3)."""
+    file.seek(len(_PNG))
+    header = b""
+    before: list[bytes] = []
+    pieces: list[Piece] = []
+    control: tuple[int, ...] = ()
+    spans: list[tuple[int, int]] = []
+
+    def end_frame() -> None:
+        if control and spans:
+            _, width, height, left, top, _, _, disposal, blend = control
+            opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
+            decode = _png_decoder(file, list(spans), header[8:13], (width, height), b"".join(before))
+            # 0 to 2 are keep, clear and restore.
+            pieces.append(Piece(left, top, width, height, disposal + 1, opaque, blend == 1, decode))
+        spans.clear()
+
+    for _ in range(_CHUNKS_MAX):
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            break
+        length, kind, start = int.from_bytes(head[:4]), head[4:], file.tell()
+        if kind == b"IHDR":
+            header = file.read(13)
+        elif kind in {b"PLTE", b"tRNS"} and length < 1 << 12:
+            before.append(head + file.read(length + 4))
+        elif kind == b"fcTL":
+            end_frame()
+            control = struct.unpack(">5I2H2B", file.read(26))
+        elif kind == b"IDAT" and control:
+            spans.append((start, length))
+        elif kind == b"fdAT":
+            spans.append((start + 4, length - 4))
+        file.seek(start + length + 4)
+    else:
+        raise NotImplementedError
+    end_frame()
+    return struct.unpack(">II", header[:8]), pieces
+
+
+def _png_decoder(
+    file: PictureFile, spans: list[tuple[int, int]], about: bytes, size: tuple[int, int], before: bytes
+) -> Callable[[], tuple[Plane, Plane]]:
+    def decode() -> tuple[Plane, Plane]:
+        parts = [_PNG, _chunk(b"IHDR", struct.pack(">II", *size) + about), before]
+        for start, length in spans:
+            file.seek(start)
+            parts.append(_chunk(b"IDAT", file.read(length)))
+        image = Image.open(io.BytesIO(b"".join((*parts, _chunk(b"IEND", b"")))), formats=["PNG"])
+        image.load()
+        luma = luma_of(image)
+        alpha = opacity_of(image, about[0])
+        return luma, np.full_like(luma, 255) if alpha is None else alpha
+
+    return decode
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    # Pillow checks this of what it needs.
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

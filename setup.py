@@ -1,7 +1,7 @@
 """Builds the parts in C where there is a compiler.
 
-Without one, numpy's loops hash pictures, search the index and unpack kept digests, Python reads folders, and
-HEIF can't be decoded.
+Without one, numpy's loops hash pictures, search the index and unpack kept digests, Python reads folders and
+probes files, and HEIF can't be decoded.
 """
 
 from setuptools import Extension, setup
@@ -37,6 +37,14 @@ setup(
         Extension(
             "hashscan.sources._look",
             ["hashscan/sources/_look.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O2"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
+            "hashscan.sources._lease",
+            ["hashscan/sources/_lease.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O2"],
             py_limited_api=True,

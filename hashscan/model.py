@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
 
 
@@ -42,6 +42,7 @@ class Reason(StrEnum):
     VANISHED = "vanished"
     REPLACED = "replaced by something else"
     CHANGED = "changed while read"
+    LEASED = "held by a lease that is not given back"
     WORKER_DIED = "worker died"
     CREDENTIALS = "no usable credentials"
     SLOW = "came too slowly"
@@ -77,6 +78,21 @@ class FolderReason(StrEnum):
     VANISHED = "vanished"
     REPLACED = "replaced by something else"
     LOOP = "mounted beneath itself"
+
+
+class CtimeTrust(IntEnum):
+    """How far an unchanged ctime shows that a file's content has not changed since it was read."""
+
+    FILESYSTEM = 0
+    """Not at all: the filesystem's type is not proven to change it with the content."""
+    WRITER = 1
+    """Not at all: somebody had the file open for writing, or mapped writable, when it was read."""
+    ON_TRUST = 2
+    """As far as the operator says of the filesystem's type."""
+    UNPROVEN = 3
+    """Probably: it could not be asked whether somebody had."""
+    PROVEN = 4
+    """It does."""
 
 
 class TrustState(StrEnum):
@@ -512,6 +528,8 @@ class FileResult:
     """For findings: what is to be done."""
     content: int | None = None
     """Number of its content in the sweep's state, where it is kept."""
+    ctime: CtimeTrust = CtimeTrust.FILESYSTEM
+    """Where its content is kept: how far its ctime is to be trusted."""
     augmented: tuple[VariantDigest, ...] = ()
     """Of what is in the picture or could be made of it; only where asked for, to make a list."""
 
@@ -527,6 +545,8 @@ class Kept(NamedTuple):
     """What its decoder said, checked and made small (see `scan.state.packing`); None where it had none."""
     confirmed: bool
     """Whether that was a fresh decoder, made to confirm what another had said."""
+    ctime: CtimeTrust = CtimeTrust.PROVEN
+    """How far the file's ctime is to be trusted; objects have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ _ENTRY, _ATTR_HEAD = struct.Struct("<4Q2I"), struct.Struct("<Q2I")
 _READ = struct.Struct("<QQI")
 _DIRENT = struct.Struct("<QQII")
 _FORGETS = {2, 42}
+_READ_CODE = 15
 _ROOT = 1
 _LONGEST = 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,6 +34,8 @@ class SmallFile(NamedTuple):
     inode: int
     seconds: int = 0
     """Times since 1970."""
+    gate: threading.Event | None = None
+    """Reading it waits for this."""
 
 
 class _Server:
@@ -41,8 +44,12 @@ class _Server:
     def __init__(self, device: int, files: Mapping[bytes, SmallFile]) -> None:
         self._device = device
         self._names = list(files)
-        self._files = list(files.values())
+        self._by_name = files
         threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def _files(self) -> list[SmallFile]:
+        return [self._by_name[name] for name in self._names]
 
     def _run(self) -> None:
         while True:
@@ -55,13 +62,24 @@ class _Server:
             _, code, unique, node, *_ = _IN.unpack_from(request)
             if code in _FORGETS:
                 continue
-            answer = self._answer(code, node, request[_IN.size :])
-            error, body = (-answer, b"") if isinstance(answer, int) else (0, answer)
-            try:
-                os.write(self._device, _OUT.pack(_OUT.size + len(body), error, unique) + body)
-            except OSError:
-                # Whoever asked has gone meanwhile.
-                continue
+            gate = self._files[node - _ROOT - 1].gate if code == _READ_CODE else None
+            if gate is None:
+                self._reply(code, node, unique, request)
+            else:
+                threading.Thread(
+                    target=self._reply_behind, args=(gate, code, node, unique, request), daemon=True
+                ).start()
+
+    def _reply_behind(self, gate: threading.Event, code: int, node: int, unique: int, request: bytes) -> None:
+        gate.wait()
+        self._reply(code, node, unique, request)
+
+    def _reply(self, code: int, node: int, unique: int, request: bytes) -> None:
+        answer = self._answer(code, node, request[_IN.size :])
+        error, body = (-answer, b"") if isinstance(answer, int) else (0, answer)
+        # Whoever asked may have gone meanwhile.
+        with suppress(OSError):
+            os.write(self._device, _OUT.pack(_OUT.size + len(body), error, unique) + body)
 
     def _answer(self, code: int, node: int, body: bytes) -> bytes | int:
         """What is said, or the number of an error."""
@@ -120,7 +138,7 @@ def small_filesystem(at: Path, kind: str, files: Mapping[bytes, SmallFile]) -> I
     Args:
         at: a folder.
         kind: what is said behind `fuse.` in the type.
-        files: by their names.
+        files: by their names. A name may be given another file meanwhile, of which the kernel learns nothing.
     """
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={device},rootmode=40755,user_id=0,group_id=0,allow_other".encode()

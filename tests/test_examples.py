@@ -222,11 +222,12 @@ def test_the_sweeping_unit_hides_nothing_that_is_to_be_scanned() -> None:
     assert dict(settings)["ProtectHome"] == "read-only"
 
 
-def test_the_sweeping_unit_may_read_everything_and_nothing_else() -> None:
+def test_the_sweeping_unit_may_read_and_lease_everything_and_nothing_else() -> None:
     settings = directives("hashscan.service")
     assert ("User", "hashscan") in settings
-    assert [v for k, v in settings if k == "AmbientCapabilities"] == ["CAP_DAC_READ_SEARCH"]
-    assert [v for k, v in settings if k == "CapabilityBoundingSet"] == ["CAP_DAC_READ_SEARCH"]
+    rights = "CAP_DAC_READ_SEARCH CAP_LEASE"
+    assert [v for k, v in settings if k == "AmbientCapabilities"] == [rights]
+    assert [v for k, v in settings if k == "CapabilityBoundingSet"] == [rights]
 
 
 def test_the_pulling_unit_has_no_capability() -> None:

@@ -168,6 +168,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         "AUTHORITY_KEY": str(pyrage.x25519.Identity.generate().to_public()),
         # Without a terminal sweeps would step back behind whatever else runs here.
         "HASHSCAN_BACKGROUND": "no",
+        "HASHSCAN_REREAD": "0%",
     }
     seen = set()
     lasting: list[Program] = []

@@ -34,8 +34,9 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.settings.acting import BreakerLimits, QuarantineSettings
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.sweep import ReportTarget, SweepSettings
+from hashscan.settings.sweep import DEFAULT_REREAD, ReportTarget, SweepSettings
 from hashscan.settings.values import parse_shard, parse_share
+from hashscan.sources.ctime import ON_TRUST
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -198,10 +199,21 @@ class ShardParam(click.ParamType[Shard]):
 @click.option(
     "--reread",
     type=ShareParam(),
-    default=0.0,
+    show_default=f"{DEFAULT_REREAD:.1%}",
     metavar="PERCENT",
-    help="Read this share of the unchanged files and objects all the same, chosen at random, such as 1%; one "
-    "whose content has changed in silence is told of, and makes the sweep incomplete.",
+    help="Read this share of the unchanged files and objects all the same, chosen at random, such as 1%, and "
+    "first those that are unchanged only probably; one whose content has changed in silence is told of, and "
+    "makes the sweep incomplete. 0% reads none.",
+)
+@click.option(
+    "--trust-ctime",
+    multiple=True,
+    type=click.Choice(sorted(ON_TRUST)),
+    metavar="TYPE",
+    help="Take files on filesystems of this type (" + ", ".join(sorted(ON_TRUST)) + ") for unchanged while "
+    "their ctime is; repeatable. Without it, all of them are read by every sweep. DANGER: there, content can "
+    "change and ctime not: on xfs at the will of a file's owner who may run programs, on network filesystems "
+    "by other machines. No sweep sees such a change, unless --reread happens to choose the file.",
 )
 @click.option(
     "--weak-change-check",
@@ -294,6 +306,8 @@ def command(
     TARGET may be left out with --files-from, --inventory or --known.
     """
     alarms, deadlines = take_alarms(options), take_deadlines(options)
+    if options["reread"] is None:
+        options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
     settings = SweepSettings(
         targets=targets,
         lists=lists or None,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from hashscan.cli.screen import human_bytes, printable, say, show_customers, show_findings, show_standing
 from hashscan.cli.telling import SweepTelling
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
+from hashscan.model import CtimeTrust
 from hashscan.scan.background import step_back
 from hashscan.scan.forkserver import warm_up
 from hashscan.scan.origins import libraries_of
@@ -50,6 +53,8 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
         f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
         f"exit {outcome.exit_code} ({meaning})"
     )
+    for line in _doubts(outcome.summary.ctime):
+        say(f"hashscan: {line}")
     if settings.baseline is not None:
         number = outcome.summary.accepted.total()
         say(f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}")
@@ -80,3 +85,27 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
     if followed:
         return outcome.exit_code
     return exit_code_without_ledger(outcome.exit_code)
+
+
+def _doubts(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
+    """Say which files can't be relied on to be unchanged while their ctime is, a line each."""
+    if number := ctime[CtimeTrust.FILESYSTEM]:
+        yield (
+            f"{number} files are on filesystems whose ctimes prove nothing (tmpfs, overlay, FUSE, network, "
+            "xfs), and are read by every sweep; see --trust-ctime"
+        )
+    if number := ctime[CtimeTrust.WRITER]:
+        yield (
+            f"{number} files were open for writing, or mapped so, when they were read: the next sweep reads "
+            "them again"
+        )
+    if number := ctime[CtimeTrust.UNPROVEN]:
+        yield (
+            f"{number} files are unproven: another user owns them, and without CAP_LEASE nobody says whether "
+            "they were open for writing; --reread takes them first"
+        )
+    if number := ctime[CtimeTrust.ON_TRUST]:
+        yield (
+            f"{number} files are on filesystems that --trust-ctime names, where content can change and ctime "
+            "not; --reread takes them first"
+        )

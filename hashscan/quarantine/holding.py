@@ -166,7 +166,7 @@ def hold(
         try:
             parent = open_absolute(parent_path, PASS_FLAGS) if at is None else os.dup(at.parent)
             seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            file, _ = open_regular(parent, name, seen.st_dev, seen.st_ino)
+            file, _ = open_regular(parent, name, seen.st_dev, seen.st_ino, patient=True)
             # To look at evidence must not change when it was read last. Only its owner and root may ask so.
             with suppress(PermissionError):
                 fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)

@@ -124,11 +124,17 @@ def _facts(
     seconds = end.get("seconds")
     read = whole(end, "bytes")
     unchanged = whole(end, "unchanged")
+    ctime = end.get("ctime")
+    doubts = ctime if isinstance(ctime, dict) else {}
+    again = sum(whole(doubts, name) or 0 for name in ("filesystem", "writer"))
+    unproven = sum(whole(doubts, name) or 0 for name in ("unproven", "on_trust"))
     known = [count for count in counts.values() if count is not None]
     facts = [
         ("Files", f"at least {number(sum(known))}" if files is None else number(files)),
         ("Read", "" if read is None else bytes_words(read)),
         ("Unchanged, so not read again", number(unchanged) if unchanged else ""),
+        ("Read again by the next sweep, whatever their ctime", number(again) if again else ""),
+        ("Unchanged only by an unproven ctime", number(unproven) if unproven else ""),
         ("Began", moment(text(sweep, "started"))),
         ("Ended", moment(text(end, "ended"))),
         ("Took", duration(seconds) if isinstance(seconds, int | float) else ""),

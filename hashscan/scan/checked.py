@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.records import DecodedPicture
-from hashscan.model import ALGORITHMS, Item, Match, Reason
+from hashscan.model import ALGORITHMS, CtimeTrust, Item, Match, Reason
 from hashscan.sandbox.client import Begun
 from hashscan.scan.matcher import Query
 from hashscan.sources.base import FileTrouble, OpenFile
@@ -32,6 +32,8 @@ class Checked:
     unreadable: bool = False
     as_listed: bool = False
     """Whether it was still what had been listed when it was opened."""
+    ctime: CtimeTrust = CtimeTrust.FILESYSTEM
+    """How far its ctime is to be trusted, as was asked before it was read."""
     confirmed: bool = False
     """Whether `reply` is that of a fresh decoder, made for this file alone."""
     matches: list[Match] = field(default_factory=list)

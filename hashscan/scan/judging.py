@@ -164,4 +164,4 @@ def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
     kind = -1 if file.kind is None else FORMATS.index(file.kind)
     # Here, and not by the one process that writes it down for all workers.
     packed = pack(file.reply, pictures) if file.reply else None
-    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed)
+    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
-from hashscan.model import Batch, BatchResult, FileResult, Item, Reason, Verdict
+from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import (
     folder_record,
@@ -21,6 +21,7 @@ from hashscan.reports.records import (
 )
 from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
+from hashscan.scan.leased import LeasedFiles
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
@@ -91,6 +92,7 @@ class Sweep:
         self._customers = customers
         self._later = Spool()
         self._links = LinkMemory()
+        self._leased = LeasedFiles()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
         self._ready: deque[Batch] = deque()
@@ -147,6 +149,15 @@ class Sweep:
                 else:
                     self._all_taken = True
             yield from self._advance(leave=0)
+            yield from self._try_leased()
+
+    def _try_leased(self) -> Iterator[Record]:
+        """Try those files again on which a lease was held, once it must have been given back."""
+        while not (self._over or self._pool.failure) and (seconds := self._leased.seconds):
+            self._look_around()
+            time.sleep(min(seconds, POLL_SECONDS))
+        self._ready.extend(self._leased.take())
+        yield from self._advance(leave=0)
 
     @property
     def _over(self) -> bool:
@@ -194,6 +205,8 @@ class Sweep:
             return
         known = self._memory.recall(batch)
         self.summary.add_quiet(known.quiet, low_quality=known.low)
+        self.summary.ctime[CtimeTrust.UNPROVEN] += known.unproven
+        self.summary.ctime[CtimeTrust.ON_TRUST] += known.on_trust
         for item, result in known.answers:
             self.summary.recalled += 1
             yield from self._tell(batch, result, item)
@@ -280,6 +293,8 @@ class Sweep:
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         results = answer.results if self._memory is None else self._memory.keep(answer)
         for item, result in zip(batch.items, results, strict=True):
+            if result.reason is Reason.LEASED and self._leased.put_off(batch, item):
+                continue
             yield from self._conclude(batch, result, item)
             if item.stat.links > 1:
                 yield from self._settle(item, result)
@@ -298,7 +313,11 @@ class Sweep:
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Give a file of a batch its verdict, and remember it."""
-        before = "" if self._memory is None else self._memory.settle(batch, item, result.content)
+        before = ""
+        if self._memory is not None:
+            before = self._memory.settle(batch, item, result.content, result.ctime)
+            if result.content is not None and not item.stat.of_object:
+                self.summary.ctime[result.ctime] += 1
         if before:
             path = shown_path(batch.target, batch.folder, item.name)
             yield silent_change_record(path, item, before if self._with_digests else "")

@@ -26,6 +26,7 @@ def selection_fields(settings: SweepSettings, patterns: Patterns) -> Record:
         "one_file_system": settings.one_file_system or None,
         "all_versions": settings.all_versions or None,
         "endpoint": settings.access.endpoint,
+        "trust_ctime": list(settings.trust_ctime) or None,
         "anonymous": settings.access.anonymous or None,
         "max_pixels": settings.decoding.max_pixels,
         "decoder_memory": settings.decoding.memory_bytes,

@@ -43,6 +43,8 @@ class WorkerSetup:
     """Send the digests of all files back, not only of findings."""
     keep: bool = False
     """Send back of every file what its verdict follows from, for the state."""
+    trust_ctime: tuple[str, ...] = ()
+    """Filesystem types whose ctimes are trusted on the operator's word; see `sources.ctime`."""
     augment: tuple[str, ...] = ()
     """Some of `AUGMENTATIONS`, whose digests to send back with those."""
     decoder: str = DECODER

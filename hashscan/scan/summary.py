@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
-from hashscan.model import FileResult, FolderReason, ListInfo, Reason, SandboxLevel, TrustState, Verdict
+from hashscan.model import (
+    CtimeTrust,
+    FileResult,
+    FolderReason,
+    ListInfo,
+    Reason,
+    SandboxLevel,
+    TrustState,
+    Verdict,
+)
 from hashscan.reports.record_lines import Record
 from hashscan.scan.values import number, table
 from hashscan.sources.base import Passed
@@ -34,6 +43,8 @@ class Summary:
         self.bytes_read = 0
         self.recalled = 0
         """Files that were not read, since they have not changed since they were."""
+        self.ctime: Counter[CtimeTrust] = Counter()
+        """Files that are remembered, by how far their ctime is to be trusted; proven ones only where read."""
         self.low_quality = 0
         self.test_findings = 0
         self.accepted: Counter[Verdict] = Counter()
@@ -117,6 +128,8 @@ class Summary:
         self.low_quality += number(fields["low_quality_pictures"])
         self.bytes_read += number(fields["bytes"])
         self.recalled += number(fields["unchanged"])
+        doubts = table(fields.get("ctime", {}))
+        self.ctime.update({CtimeTrust[name.upper()]: number(n) for name, n in doubts.items()})
 
     def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
         """Why the sweep is incomplete, in words; empty when it is complete."""
@@ -170,7 +183,12 @@ class Summary:
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
             "unchanged": self.recalled,
+            **({"ctime": doubts} if (doubts := self._doubts()) else {}),
         }
+
+    def _doubts(self) -> dict[str, int]:
+        """Files that the next sweep reads again, and those that are unproven, by the names of the trust."""
+        return {t.name.lower(): n for t, n in sorted(self.ctime.items()) if n and t is not CtimeTrust.PROVEN}
 
 
 def exit_code_of(*, found: bool, incomplete: bool) -> int:

@@ -150,7 +150,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             review_threshold=settings.matching.review_threshold,
             # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
             keep=settings.state is not None and settings.cluster is None,
+            trust_ctime=settings.trust_ctime,
         )
+        if settings.trust_ctime and setup.keep:
+            observer.told(
+                f"files on {' and '.join(settings.trust_ctime)} are taken for unchanged while their ctime "
+                "is, as --trust-ctime says: whoever changes one there without its ctime is not noticed"
+            )
         pace, gate = _restraint(settings.neighbour, stack, deadline)
         withdrawn = alarm(settings.state) if settings.state is not None else Alarm(())
         for words in withdrawn.words:

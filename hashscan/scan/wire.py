@@ -9,16 +9,28 @@ from __future__ import annotations
 from dataclasses import fields
 from operator import attrgetter
 
-from hashscan.model import Batch, BatchResult, FileResult, FileStat, Item, Kept, SandboxLevel, Verdict
+from hashscan.model import (
+    Batch,
+    BatchResult,
+    CtimeTrust,
+    FileResult,
+    FileStat,
+    Item,
+    Kept,
+    SandboxLevel,
+    Verdict,
+)
 
 _MORE = attrgetter(
     *(field.name for field in fields(FileResult) if field.name not in {"name", "stat", "verdict"})
 )
 
+_CTIME_TRUST = tuple(CtimeTrust)
+
 PackedBatch = tuple[
     str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
 ]
-PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool]
+PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int]
 PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None, list[PackedKept | None]]
 
 
@@ -51,7 +63,9 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         for item, result in zip(batch.items, answer.results, strict=True)
     ]
     kept = [
-        None if k is None else (k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed)
+        None
+        if k is None
+        else (k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed, int(k.ctime))
         for k in answer.kept
     ]
     return results, answer.bytes_read, answer.sandbox, kept
@@ -77,5 +91,5 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         ),
         bytes_read,
         sandbox,
-        tuple(None if k is None else Kept._make(k) for k in kept),
+        tuple(None if k is None else Kept(*k[:-1], _CTIME_TRUST[k[-1]]) for k in kept),
     )

@@ -15,7 +15,7 @@ from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_request
 from hashscan.hashing.variants import Kind
-from hashscan.model import ALGORITHMS, Batch, BatchResult, FileResult, Reason
+from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
@@ -151,6 +151,7 @@ class Worker:
         try:
             opened = file.opened = folder.open(file.item)
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
+            file.ctime = opened.probe(self.setup.trust_ctime)
             try:
                 self._read(file, opened)
                 if opened.compressed and file.reason is None:
@@ -237,7 +238,7 @@ class Worker:
                 file.fail(trouble)
                 continue
             sha256 = file.exact.get("sha256")
-            if file.reply and sha256 is not None:
+            if file.reply and sha256 is not None and file.ctime is CtimeTrust.PROVEN:
                 self.answers.keep(file.opened.stat.uid, sha256, file.reply)
 
     def _met(self, opened: OpenFile, first: memoryview) -> bool:
@@ -299,7 +300,7 @@ class Worker:
         except FileTrouble as trouble:
             file.fail(trouble)
             return
-        if again.reply and "sha256" in file.exact:
+        if again.reply and "sha256" in file.exact and file.ctime is CtimeTrust.PROVEN:
             # In the place of the first one's answer, which it may contradict.
             self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
         match_all(self.matcher, self.setup.algorithms, [again])

@@ -18,6 +18,9 @@ from hashscan.settings.values import require_positive
 
 FailOn = Literal["match", "review", "never"]
 
+DEFAULT_REREAD = 0.005
+"""Share of the unchanged files that a sweep reads all the same, where nothing else is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportTarget:
@@ -67,6 +70,8 @@ class SweepSettings:
     """Believe that a file is clean although a list that accused it is not in use, or is asked less."""
     weak_change_check: bool = False
     """Believe that a file is unchanged although its ctime has changed."""
+    trust_ctime: tuple[str, ...] = ()
+    """Filesystem types whose ctimes are believed all the same, by their names in `sources.ctime`."""
     reread: float = 0.0
     """Share of the unchanged files that is read all the same, 0 to 1."""
     known: bool = False

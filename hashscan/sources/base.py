@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hashscan.model import DIRECT, Access, Batch, FileStat, FolderReason, Item, Reason
+from hashscan.model import DIRECT, Access, Batch, CtimeTrust, FileStat, FolderReason, Item, Reason
 from hashscan.sources.options import ListingOptions
 
 
@@ -135,6 +135,14 @@ class OpenFile(ABC):
 
     fetched: ClassVar[bool] = False
     """Whether its bytes have come from elsewhere, and were asked for then; to read them costs nothing."""
+
+    def probe(self, on_trust: Collection[str]) -> CtimeTrust:
+        """Find out how far its ctime is to be trusted; before anything of it is read.
+
+        Args:
+            on_trust: names of filesystem types that are trusted on the operator's word.
+        """
+        return CtimeTrust.PROVEN
 
     @abstractmethod
     def check_unchanged(self) -> None:

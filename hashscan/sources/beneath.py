@@ -30,7 +30,7 @@ _LONGEST = 4000  # bytes in one call; the kernel takes 4095
 _EINTR_TRIES = 100
 # A file with a lease on it gives EAGAIN until its holder lets go. Honest holders (file servers) do so within
 # milliseconds; for the others this must not become a way to slow us down.
-_EAGAIN_PAUSES = (0.0, 0.005, 0.01, 0.02, 0.04)
+EAGAIN_PAUSES = (0.0, 0.005, 0.01, 0.02, 0.04)
 
 
 class _OpenHow(ctypes.Structure):
@@ -80,10 +80,10 @@ def open_again(descriptor: int) -> int:
         A new descriptor.
 
     Raises:
-        OSError: as open(2); ENOENT where there is no /proc.
+        OSError: as open(2); ENOENT where there is no /proc, EAGAIN where a lease is held on the file.
     """
     # The kernel goes by the descriptor that this link stands for; no path is walked and no name looked up.
-    return _open_step(None, b"/proc/self/fd/%d" % descriptor, FILE_FLAGS & ~os.O_NOFOLLOW)
+    return os.open(b"/proc/self/fd/%d" % descriptor, FILE_FLAGS & ~os.O_NOFOLLOW)
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
@@ -170,7 +170,7 @@ def _open_pieces(
 
 
 def _open_step(folder: int | None, name: bytes, flags: int) -> int:
-    for pause in _EAGAIN_PAUSES:
+    for pause in EAGAIN_PAUSES:
         try:
             return os.open(name, flags, dir_fd=folder)
         except BlockingIOError:
@@ -181,7 +181,7 @@ def _open_step(folder: int | None, name: bytes, flags: int) -> int:
 def _openat2(folder: int, path: bytes, flags: int) -> int:
     how = ctypes.byref(_how(flags))
     interruptions = 0
-    pauses = iter(_EAGAIN_PAUSES)
+    pauses = iter(EAGAIN_PAUSES)
     while True:
         descriptor: int = _libc.syscall(_OPENAT2, folder, path, how, ctypes.sizeof(_OpenHow))
         if descriptor >= 0:

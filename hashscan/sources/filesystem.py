@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from hashscan.model import DIRECT, Access, Batch, Item, Reason
+from hashscan.model import DIRECT, Access, Batch, CtimeTrust, Item, Reason
 from hashscan.sources.base import (
     FileTrouble,
     Listing,
@@ -19,6 +19,7 @@ from hashscan.sources.base import (
     unlimited,
 )
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.ctime import TypeOfFiles, probe
 from hashscan.sources.named import NamedFiles
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.page_cache import absent_ranges, let_go
@@ -141,7 +142,7 @@ class _Opener(Opener):
             raise file_trouble(error) from error
         expect(descriptor, batch.device, batch.inode)
         try:
-            yield _Folder(descriptor, self._spend)
+            yield _Folder(descriptor, batch.device, self._spend)
         finally:
             os.close(descriptor)
 
@@ -149,8 +150,9 @@ class _Opener(Opener):
 class _Folder(OpenFolder):
     """A folder held open by descriptor."""
 
-    def __init__(self, descriptor: int, spend: Spend) -> None:
+    def __init__(self, descriptor: int, device: int, spend: Spend) -> None:
         self._descriptor = descriptor
+        self._types = TypeOfFiles(device)
         self._spend = spend
 
     def announce(self, items: Sequence[Item]) -> None:
@@ -159,20 +161,24 @@ class _Folder(OpenFolder):
     def open(self, item: Item) -> OpenFile:
         self._spend(1, 0)
         descriptor, status = open_regular(self._descriptor, item.name, item.stat.device, item.stat.inode)
-        return _File(descriptor, status)
+        return _File(descriptor, status, self._types)
 
 
 class _File(OpenFile):
     """A regular file held open by descriptor."""
 
-    def __init__(self, descriptor: int, status: os.stat_result) -> None:
+    def __init__(self, descriptor: int, status: os.stat_result, types: TypeOfFiles) -> None:
         self._descriptor = descriptor
+        self._types = types
         self.stat = file_stat(status)
         self._absent = absent_ranges(descriptor, status.st_size)
 
     @property
     def descriptor(self) -> int:
         return self._descriptor
+
+    def probe(self, on_trust: Collection[str]) -> CtimeTrust:
+        return probe(self._descriptor, self._types.of(self._descriptor, self.stat.device), on_trust)
 
     def check_unchanged(self) -> None:
         try:

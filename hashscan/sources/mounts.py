@@ -47,12 +47,20 @@ _libc.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
 _libc.fstatfs.restype = ctypes.c_int
 
 
+def filesystem_type(descriptor: int) -> int | None:
+    """Return the number of the type of the filesystem that an open file or folder is on (linux/magic.h).
+
+    None where it can't be asked.
+    """
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _libc.fstatfs(descriptor, buffer) != 0:
+        return None
+    return int.from_bytes(buffer.raw[:_TYPE_SIZE], sys.byteorder) & 0xFFFFFFFF
+
+
 def is_pseudo(descriptor: int) -> bool:
     """Whether a folder lies on a file system that stores no files.
 
     One that can't be asked counts as storing files, so that it is looked at.
     """
-    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
-    if _libc.fstatfs(descriptor, buffer) != 0:
-        return False
-    return int.from_bytes(buffer.raw[:_TYPE_SIZE], sys.byteorder) & 0xFFFFFFFF in _PSEUDO
+    return filesystem_type(descriptor) in _PSEUDO

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+from collections.abc import Iterable
 from functools import lru_cache
 
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
-from hashscan.sources.beneath import FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
+from hashscan.sources.beneath import EAGAIN_PAUSES, FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
 from hashscan.sources.posix import file_trouble, kind
 
 
-def open_regular(folder: int, name: bytes, device: int, inode: int) -> tuple[int, os.stat_result]:
+def open_regular(
+    folder: int, name: bytes, device: int, inode: int, *, patient: bool = False
+) -> tuple[int, os.stat_result]:
     """Open the file of a given identity.
 
     To open a device can have effects before fstat tells that it is one: a watchdog starts, a tape rewinds.
@@ -24,19 +28,21 @@ def open_regular(folder: int, name: bytes, device: int, inode: int) -> tuple[int
         name: the file's name in it.
         device: its device when it was listed.
         inode: its inode when it was listed.
+        patient: wait for a lease for as long as an honest holder takes to give it back.
 
     Returns:
         A descriptor, and what fstat says of it.
 
     Raises:
-        FileTrouble: it can't be opened, or is not the file that was listed.
+        FileTrouble: it can't be opened, or is not the file that was listed. LEASED where somebody holds a
+            write lease on it: its holder has been told to give it back, and loses it after
+            /proc/sys/fs/lease-break-time seconds. That is not waited for here.
     """
     try:
         found = open_child(folder, name, LOOK_FLAGS)
         try:
             _check(os.fstat(found), device, inode)
-            # Without /proc the name has to do, and what was opened is checked all the same.
-            descriptor = open_again(found) if _has_proc() else open_child(folder, name, FILE_FLAGS)
+            descriptor = _open_found(found, folder, name, EAGAIN_PAUSES if patient else ())
         finally:
             os.close(found)
         try:
@@ -45,9 +51,24 @@ def open_regular(folder: int, name: bytes, device: int, inode: int) -> tuple[int
         except (OSError, FileTrouble):
             os.close(descriptor)
             raise
+    except BlockingIOError as error:
+        raise FileTrouble(Reason.LEASED) from error
     except OSError as error:
         raise file_trouble(error) from error
     return descriptor, status
+
+
+def _open_found(found: int, folder: int, name: bytes, pauses: Iterable[float]) -> int:
+    """Open for reading what was found."""
+    tries = iter(pauses)
+    while True:
+        try:
+            # Without /proc the name has to do, and what was opened is checked all the same.
+            return open_again(found) if _has_proc() else os.open(name, FILE_FLAGS, dir_fd=folder)
+        except BlockingIOError:
+            if (pause := next(tries, None)) is None:
+                raise
+            time.sleep(pause)
 
 
 def _check(status: os.stat_result, device: int, inode: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hashscan.errors import TargetError
+from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_child
 from hashscan.sources.mounts import is_pseudo
@@ -108,7 +109,7 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
             status = os.fstat(deeper)
             if position == len(names) - 1 and stat.S_ISREG(status.st_mode):
                 os.close(deeper)
-                os.close(open_regular(current, name, status.st_dev, status.st_ino)[0])
+                _require_readable(current, name, status)
                 return path[: -len(name) - 1] or b"/", name, tuple(way)
             os.close(current)
             current = deeper
@@ -120,6 +121,19 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
         return path, None, tuple(way)
     finally:
         os.close(current)
+
+
+def _require_readable(folder: int, name: bytes, status: os.stat_result) -> None:
+    """Open a file and close it.
+
+    Raises:
+        FileTrouble: it can't be opened. A lease on it is no reason, since the sweep waits for that.
+    """
+    try:
+        os.close(open_regular(folder, name, status.st_dev, status.st_ino)[0])
+    except FileTrouble as trouble:
+        if trouble.reason is not Reason.LEASED:
+            raise
 
 
 def _step(descriptor: int, above: Step | None) -> Step:

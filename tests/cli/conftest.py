@@ -42,7 +42,7 @@ def environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith("HASHSCAN_") or key == "HASHSCAN_BACKGROUND"
+        if not key.startswith("HASHSCAN_") or key in {"HASHSCAN_BACKGROUND", "HASHSCAN_REREAD"}
     }
     clock = state.parent / CLOCK
     ahead = {"PYTHONPATH": str(clock)} if clock.exists() else {}

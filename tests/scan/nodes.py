@@ -34,7 +34,7 @@ class Program:
         kept = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith(("HASHSCAN_", "DASK_")) or key == "HASHSCAN_BACKGROUND"
+            if not key.startswith(("HASHSCAN_", "DASK_")) or key in {"HASHSCAN_BACKGROUND", "HASHSCAN_REREAD"}
         }
         self.process = subprocess.Popen(
             command,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,7 +23,7 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan import pipeline
+from hashscan.scan import leased, pipeline
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool
 from hashscan.scan.setup import WorkerSetup
@@ -228,3 +230,57 @@ def test_a_workers_defect_is_not_swallowed() -> None:
 
     with pytest.raises(RuntimeError, match="defect"):
         list(Sweep([linked(b"a")], Broken()))
+
+
+@pytest.fixture
+def holders(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[int]]]:
+    """Files with a write lease: who is `asked` gives it back once anybody wants to open one, others don't."""
+    held: dict[str, list[int]] = {"asked": [], "kept": []}
+
+    def give_back(*_: object) -> None:
+        for descriptor in held["asked"]:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    before = signal.signal(signal.SIGIO, give_back)
+    monkeypatch.setattr(leased, "_break_seconds", lambda: 0.3)
+    yield held
+    for descriptor in (*held["asked"], *held["kept"]):
+        os.close(descriptor)
+    signal.signal(signal.SIGIO, before)
+
+
+def test_leased_files_are_tried_again_when_all_others_were(
+    tmp_path: Path, worker: Worker, holders: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c", "d", "e"):
+        (tmp_path / name).write_bytes(b"content")
+    os.link(tmp_path / "b", tmp_path / "other-b")
+    for name, kind in (("b", "asked"), ("c", "asked"), ("d", "kept")):
+        holders[kind].append(os.open(tmp_path / name, os.O_RDWR))
+        fcntl.fcntl(holders[kind][-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    waits: list[float] = []
+    monkeypatch.setattr(pipeline.time, "sleep", waits.append)
+    pool = Inline(worker)
+    sweep = Sweep(listings(tmp_path), pool)
+    (record,) = sweep
+    assert (record["path"], record["reason"]) == (str(tmp_path / "d"), Reason.LEASED)
+    assert sweep.summary.verdicts == {Verdict.CLEAN: 5, Verdict.UNREADABLE: 1}
+    # It was waited for once, and each was tried twice.
+    assert sum(waits) > 0
+    assert len(pool.asked) == 2
+    assert len(pool.asked[1].items) in {2, 3}
+    assert b"d" in {item.name for item in pool.asked[1].items}
+    assert not sweep.cut_short
+
+
+def test_a_sweep_that_is_stopped_does_not_wait_for_leases(
+    tmp_path: Path, worker: Worker, holders: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    holders["kept"].append(os.open(tmp_path / "a", os.O_RDWR))
+    fcntl.fcntl(holders["kept"][-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    monkeypatch.setattr(leased, "_break_seconds", lambda: 3600)
+    sweep = Sweep(listings(tmp_path), Inline(worker))
+    monkeypatch.setattr(pipeline.time, "sleep", lambda _: sweep.stop())
+    assert list(sweep) == []
+    assert (sweep.summary.files, sweep.cut_short) == (0, True)

@@ -7,7 +7,8 @@ import fcntl
 import os
 import re
 
-from hashscan.sources.beneath import LIST_FLAGS, open_absolute
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute
+from hashscan.sources.mounts import filesystem_type
 
 _GET_UUID = 0x80111500
 """FS_IOC_GETFSUUID (linux/fs.h), since Linux 6.9: a byte that says how many of the next 16 count."""
@@ -79,6 +80,27 @@ def name_of(folder: bytes, device: int) -> bytes | None:
     finally:
         os.close(descriptor)
     return name if own == device else name + b" device %d" % device
+
+
+def kind_of(folder: bytes, device: int) -> int | None:
+    """Return the number of the type of the filesystem that a folder's files lie on.
+
+    None where it can't be asked, or where their device is not their folder's.
+
+    Args:
+        folder: absolute path.
+        device: of the files.
+    """
+    try:
+        descriptor = open_absolute(folder, PASS_FLAGS)
+    except OSError:
+        return None
+    try:
+        return filesystem_type(descriptor) if os.fstat(descriptor).st_dev == device else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def type_of(folder: bytes) -> str:

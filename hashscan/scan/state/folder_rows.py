@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from hashscan.scan.shards import shard_of
-from hashscan.scan.state.filesystems import name_of
+from hashscan.scan.state.filesystems import kind_of, name_of
 from hashscan.scan.state.listings import Listing, from_bytes, joined
 from hashscan.scan.state.presence import files_in, is_folder_gone
 from hashscan.sources.base import shown_path
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.ctime import is_on_trust
 
 
 class FolderRows:
     """All of them, of one shard."""
 
-    def __init__(self, database: sqlite3.Connection, shard: str) -> None:
+    def __init__(self, database: sqlite3.Connection, shard: str, on_trust: Collection[str] = ()) -> None:
+        """Know no filesystem yet.
+
+        Args:
+            database: of the state.
+            shard: '' or INDEX/COUNT.
+            on_trust: names of filesystem types whose ctimes are trusted on the operator's word.
+        """
         self._database = database
+        self._on_trust = on_trust
+        self._is_on_trust: dict[int, bool] = {}
         self._shard = shard
         self._filesystems: dict[int, int | None] = {}
         self._in_pieces = {row for (row,) in database.execute("SELECT DISTINCT folder FROM pieces")}
@@ -34,6 +44,14 @@ class FolderRows:
             found = self._database.execute("SELECT id FROM filesystems WHERE name=?", (name,)).fetchone()
             self._filesystems[device] = found[0]
         return self._filesystems[device]
+
+    def is_on_trust(self, path: bytes, device: int) -> bool:
+        """Whether the filesystem that files of a folder are on is of a type that is trusted by option."""
+        if not self._on_trust:
+            return False
+        if device not in self._is_on_trust:
+            self._is_on_trust[device] = is_on_trust(kind_of(path, device), self._on_trust)
+        return self._is_on_trust[device]
 
     @property
     def filesystems(self) -> set[int]:

@@ -20,6 +20,7 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -31,6 +32,11 @@ from hashscan.sources.columns import ItemColumns
 YOUNG_CTIME, YOUNG_MTIME = 1, 2
 """Changed so shortly before it was listed that a later change may have left the time as it is."""
 RACY_NS = 2_000_000_000
+PROVEN, UNPROVEN, ON_TRUST = 4, 8, 16
+"""How far the ctime was to be trusted when the content was read; see `CtimeTrust`. A file with none of these
+is read again: what older versions have kept, too."""
+DOUBTFUL = UNPROVEN | ON_TRUST
+TRUSTED = PROVEN | DOUBTFUL
 
 _HEAD = struct.Struct("<II")
 _CHECKED_FROM = 4
@@ -165,24 +171,43 @@ def wrapped(number: int) -> int:
 class KeptListing:
     """What is kept of a folder, asked about while it is listed again."""
 
-    def __init__(self, listing: Listing, *, weak: bool) -> None:
+    def __init__(self, listing: Listing, *, weak: bool, on_trust: bool = False) -> None:
         """Ask `listing`.
 
         Args:
             listing: the latest of several files with one identity last.
             weak: whether a file whose ctime alone has changed counts as unchanged.
+            on_trust: whether the type of their filesystem is trusted on the operator's word.
         """
         self.listing = listing
         self._fields = 3 if weak else 4
-        self._young = listing.flags & np.uint8(YOUNG_MTIME if weak else YOUNG_CTIME)
-        self._some_young = bool(self._young.any())
+        young = YOUNG_MTIME if weak else YOUNG_CTIME
+        raw = listing.flags.tobytes()
+        self.all_proven = raw.count(PROVEN) == len(raw)
+        """Whether all of it is to be trusted in full; then nothing need be looked at file by file."""
+        self._unusable = _unusable(young, TRUSTED if on_trust else PROVEN | UNPROVEN)[listing.flags]
+        self._some_unusable = not self.all_proven and bool(self._unusable.any())
         self._weak = weak
         self._next = 0
         self._offset = 0
         self._order: NDArray[np.int64] | None = None
 
-    def take_next(self, listed: Listing) -> slice | None:
-        """Where `listed` stands in it, name by name and unchanged, right behind what was taken last."""
+    def recall(self, listed: Listing) -> bool:
+        """Put in what is known of the content of each file, and how far its ctime is to be trusted.
+
+        Returns:
+            Whether `listed` stands in it, name by name and unchanged, right behind what was taken last.
+        """
+        taken = self._take_next(listed)
+        if taken is None:
+            listed.contents[:], trusted = self._find(listed)
+            listed.flags |= trusted
+            return False
+        listed.contents[:] = self.listing.contents[taken]
+        listed.flags |= PROVEN if self.all_proven else self.listing.flags[taken] & TRUSTED
+        return True
+
+    def _take_next(self, listed: Listing) -> slice | None:
         start, end = self._next, self._next + len(listed)
         kept = self.listing
         offset = self._offset + len(listed.names)
@@ -191,7 +216,7 @@ class KeptListing:
             or kept.names[self._offset : offset] != listed.names
             or kept.names[offset : offset + 1] not in {b"/", b""}
             or not (kept.identities[: self._fields, start:end] == listed.identities[: self._fields]).all()
-            or (self._some_young and self._young[start:end].any())
+            or (self._some_unusable and self._unusable[start:end].any())
         ):
             return None
         self._next, self._offset = end, offset + 1
@@ -202,11 +227,14 @@ class KeptListing:
         """Whether all of it was taken, in order."""
         return self._next == len(self.listing)
 
-    def find(self, listed: Listing) -> NDArray[np.int64]:
-        """The content of each file by its identity; NONE where it isn't known or has changed."""
+    def _find(self, listed: Listing) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The content of each file by its identity, with the trust in its ctime.
+
+        NONE and 0 where it isn't known or has changed.
+        """
         kept = self.listing
         if not len(kept):
-            return np.full(len(listed), NONE, np.int64)
+            return np.full(len(listed), NONE, np.int64), np.zeros(len(listed), np.uint8)
         if self._order is None:
             self._order = np.argsort(kept.identities[0], kind="stable")
         sorted_inodes = kept.identities[0][self._order]
@@ -214,4 +242,14 @@ class KeptListing:
         place = np.searchsorted(sorted_inodes, listed.identities[0], side="right") - 1
         rows = self._order[np.maximum(place, 0)]
         same = (kept.identities[: self._fields, rows] == listed.identities[: self._fields]).all(axis=0)
-        return np.where(same & (self._young[rows] == 0), kept.contents[rows], NONE)
+        usable = same & ~self._unusable[rows]
+        trusted = np.where(usable, kept.flags[rows] & np.uint8(TRUSTED), np.uint8(0))
+        return np.where(usable, kept.contents[rows], NONE), trusted
+
+
+@lru_cache(maxsize=4)
+def _unusable(young: int, trusted: int) -> NDArray[np.bool_]:
+    """By its flags whether a kept file must be read again: it was `young`, or not `trusted`."""
+    flags = np.arange(256)
+    unusable: NDArray[np.bool_] = ((flags & young) != 0) | ((flags & trusted) == 0)
+    return unusable

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from hashscan.model import Batch, BatchResult, FileResult, Item, Reason
+from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.coverage import Coverage
@@ -86,10 +86,10 @@ class SweepMemory:
             scopes.begin(self._database)
             if scopes.rebooted and (lost := self._contents.recover()):
                 told(f"{lost} files are read again, since a power cut took what was remembered of them")
-            self.rereading = Rereading(reread, self._contents, told)
+            self.rereading = Rereading(reread, self._contents, told, self._met_before())
             coverage = Coverage.of_setup(setup, accepted=accept_cleared)
             self._findings = Findings(self._database, coverage, self._contents.sha256)
-            self._rows = FolderRows(self._database, scopes.shard)
+            self._rows = FolderRows(self._database, scopes.shard, setup.trust_ctime)
             self._object_rows = ObjectRows(self._database, setup.access.endpoint)
             self._deriving = Deriving(self._contents, setup, with_digests=with_digests)
             known = scopes, self._deriving, self.rereading
@@ -98,6 +98,13 @@ class SweepMemory:
             self._gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
             self._gains.take()
             self._commit()
+
+    def _met_before(self) -> tuple[int, int]:
+        """How many files and objects the last sweep met, and how many of them were unchanged only
+        probably."""
+        found = self._database.execute("SELECT key, value FROM meta WHERE key IN ('met', 'doubtful')")
+        numbers = {key: value for key, value in found if isinstance(value, int)}
+        return numbers.get("met", 0), numbers.get("doubtful", 0)
 
     def left_over(self) -> Mapping[bytes, Sequence[bytes]]:
         """By target, the folders beneath it that the last sweep had not come to."""
@@ -128,22 +135,28 @@ class SweepMemory:
                 content = self._contents.add(kept, flags, now)
                 if result.verdict in FINDINGS:
                     self._contents.hit(content)
-                results.append(replace(result, content=content))
+                results.append(replace(result, content=content, ctime=kept.ctime))
         return results
 
-    def settle(self, batch: Batch, item: Item, content: int | None) -> str:
+    def settle(
+        self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust = CtimeTrust.FILESYSTEM
+    ) -> str:
         """Say that a file which had to be read has its verdict.
 
         Args:
             batch: of its folder.
             item: the file.
             content: what was kept of it, if anything.
+            ctime: how far that of a file is to be trusted.
 
         Returns:
             Where only its content says that it has changed, the SHA-256 that it had, in hex; else nothing.
         """
         with explained(self._folder):
-            (self._folders if batch.source == _FILES else self._objects).settle(batch, item, content)
+            if batch.source == _FILES:
+                self._folders.settle(batch, item, content, ctime)
+            else:
+                self._objects.settle(batch, item, content)
             if not self.rereading.waits:
                 # As in nearly all sweeps: no need to make the path of every file.
                 return ""
@@ -237,6 +250,10 @@ class SweepMemory:
                 whole=whole,
                 closed=closed,
                 accept_shrink=accept_shrink,
+            )
+            self._database.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [("met", self.rereading.met), ("doubtful", self.rereading.doubtful)],
             )
             self._rows.place()
             self._contents.sync()

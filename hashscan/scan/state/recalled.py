@@ -21,6 +21,10 @@ class Recalled(NamedTuple):
     """Files that must be read."""
     later: bool
     """Whether those were checked in this turn already, so that all others go before."""
+    unproven: int = 0
+    """How many of the unchanged files are so only probably; see `CtimeTrust`."""
+    on_trust: int = 0
+    """How many of them only on the operator's word."""
 
 
 def together(parts: Sequence[Recalled]) -> Recalled:
@@ -31,4 +35,6 @@ def together(parts: Sequence[Recalled]) -> Recalled:
         [answer for part in parts for answer in part.answers],
         [item for part in parts for item in part.reading],
         all(part.later for part in parts),
+        sum(part.unproven for part in parts),
+        sum(part.on_trust for part in parts),
     )

@@ -7,17 +7,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hashscan.model import Batch, FileResult, Item
+from hashscan.model import Batch, CtimeTrust, FileResult, Item
 from hashscan.scan.rules import subject_of
 from hashscan.scan.state.contents import LOW, QUIET, STALE
 from hashscan.scan.state.deriving import Deriving
 from hashscan.scan.state.folder_rows import FolderRows
-from hashscan.scan.state.listings import NONE, YOUNG_CTIME, KeptListing, Listing, joined, listing_of
+from hashscan.scan.state.listings import (
+    DOUBTFUL,
+    NONE,
+    ON_TRUST,
+    PROVEN,
+    TRUSTED,
+    UNPROVEN,
+    YOUNG_CTIME,
+    KeptListing,
+    Listing,
+    joined,
+    listing_of,
+)
 from hashscan.scan.state.recalled import Recalled, together
 from hashscan.scan.state.rereading import Rereading
 from hashscan.scan.state.scopes import Scopes
 from hashscan.sources.base import shown_path
+
+_TRUST_FLAGS = {
+    CtimeTrust.FILESYSTEM: 0,
+    CtimeTrust.WRITER: 0,
+    CtimeTrust.ON_TRUST: ON_TRUST,
+    CtimeTrust.UNPROVEN: UNPROVEN,
+    CtimeTrust.PROVEN: PROVEN,
+}
 
 
 @dataclass(slots=True)
@@ -85,26 +106,24 @@ class SweptFolders:
         folder = self._open.get((path, device)) or self._enter(path, device)
         if folder is None:
             return Recalled(0, 0, [], list(items), False)
-        taken = folder.kept.take_next(listed)
-        if taken is not None:
-            listed.contents[:] = folder.kept.listing.contents[taken]
-        else:
+        if not folder.kept.recall(listed):
             folder.changed = True
-            listed.contents[:] = folder.kept.find(listed)
+        doubtful = None if folder.kept.all_proven else listed.flags & np.uint8(DOUBTFUL)
         if self._weak:
             # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
             listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
         attention = self._deriving.attention(listed.contents)
-        for place in self._rereading.choose(attention).tolist():
+        for place in self._rereading.choose(attention, doubtful).tolist():
             whole = shown_path(path, b"", items[place].name)
             self._rereading.expect(whole, "", int(listed.contents[place]))
+        doubts = _doubts(doubtful)
         if not attention.any():
-            return Recalled(len(items), 0, [], [], False)
+            return Recalled(len(items), 0, [], [], False, *doubts)
         loud = np.flatnonzero(attention & ~np.uint8(QUIET))
         low = int(np.count_nonzero(attention & LOW))
         if not loud.size:
-            return Recalled(len(items), low, [], [], False)
+            return Recalled(len(items), low, [], [], False, *doubts)
         answers: list[tuple[Item, FileResult]] = []
         reading: list[Item] = []
         for place in loud.tolist():
@@ -118,11 +137,14 @@ class SweptFolders:
                 answers.append((item, result))
                 continue
             listed.contents[place] = NONE
+            listed.flags[place] &= ~np.uint8(TRUSTED)
+            if doubtful is not None:
+                doubtful[place] = 0
             folder.changed = True
             reading.append(item)
             if not folder.later:
                 folder.waiting[item.name] = listed, place
-        return Recalled(len(items) - len(loud), low, answers, reading, folder.later)
+        return Recalled(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
 
     def _enter(self, path: bytes, device: int) -> _Folder | None:
         filesystem = self._rows.filesystem(path, device)
@@ -130,30 +152,35 @@ class SweptFolders:
             return None
         row, listing, in_pieces = self._rows.find(path, filesystem)
         later = row is not None and self._scopes.checked(self._rows, row, path)
-        folder = _Folder(path, filesystem, row, KeptListing(listing, weak=self._weak), later)
+        folder = _Folder(path, filesystem, row, self._kept(listing, path, device), later)
         folder.changed = in_pieces
         self._open[path, device] = folder
         self._entered.append((device, folder))
         return folder
 
-    def settle(self, batch: Batch, item: Item, content: int | None) -> None:
+    def _kept(self, listing: Listing, path: bytes, device: int) -> KeptListing:
+        on_trust = self._rows.is_on_trust(path, device)
+        return KeptListing(listing, weak=self._weak, on_trust=on_trust)
+
+    def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
         """Say that a file which had to be read has its verdict, and what was kept of it, if anything."""
         path, device = shown_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
         found = None if folder is None else folder.waiting.pop(item.name, None)
         if found is None:
             if content is not None:
-                self._add_late(path, item, content)
+                self._add_late(path, item, content, ctime)
             return
         assert folder is not None
         if content is not None:
             block, place = found
             block.contents[place] = content
+            block.flags[place] |= _TRUST_FLAGS[ctime]
             folder.fresh.setdefault(id(block), (block, []))[1].append(place)
         if folder.ended and not folder.waiting:
             self._finish(folder, device)
 
-    def _add_late(self, path: bytes, item: Item, content: int) -> None:
+    def _add_late(self, path: bytes, item: Item, content: int, ctime: CtimeTrust) -> None:
         """Keep a file that was read after its folder had been left."""
         filesystem = self._rows.filesystem(path, item.stat.device)
         if filesystem is None:
@@ -161,6 +188,7 @@ class SweptFolders:
         # When it was read isn't known any more, but not before the sweep began.
         listing, _ = listing_of([item], self._began_ns)
         listing.contents[0] = content
+        listing.flags[0] |= _TRUST_FLAGS[ctime]
         row = self._rows.find_or_make(path, filesystem)
         self._rows.add_piece(row, listing)
 
@@ -217,3 +245,10 @@ class SweptFolders:
         for folder in self._open.values():
             self._add_pieces(folder)
         self.see()
+
+
+def _doubts(doubtful: NDArray[np.uint8] | None) -> tuple[int, int]:
+    """How many files are unproven, and how many on trust."""
+    if doubtful is None:
+        return 0, 0
+    return int(np.count_nonzero(doubtful == UNPROVEN)), int(np.count_nonzero(doubtful == ON_TRUST))

@@ -53,7 +53,7 @@ def sweep(
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_CLEARED) or name == "HASHSCAN_BACKGROUND"
+        if not name.startswith(_CLEARED) or name in {"HASHSCAN_BACKGROUND", "HASHSCAN_REREAD"}
     }
     command = [sys.executable, "-m", "hashscan", "scan", "--no-state", "--report", "-", "--workers", "2"]
     process = subprocess.Popen(

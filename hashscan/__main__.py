@@ -1,13 +1,12 @@
-"""The entry point: every way out of the program goes through here, so that a traceback never exits 1."""
+"""The entry point: every way out of the program goes through here, so that nothing but a match exits 1."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
-_DEFECT = 70
-"""Written out, since importing it may be what fails."""
+_OUTPUT, _DEFECT = 12, 70
+"""Written out, since importing them may be what fails."""
 
 
 def main() -> int:
@@ -19,33 +18,58 @@ def main() -> int:
     # to do; and it has nothing here, since pictures are hashed in the sandbox.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
+        from hashscan import process
+
+        process.restart_without_interpreter_variables()
+        process.prepare_streams()
+        process.check_surroundings()
         from hashscan.cli.main import run
 
         code = run(sys.argv[1:])
-        if sys.stdout is not None:
-            # Or the interpreter would do so, and fail with a code of its own.
-            sys.stdout.flush()
+        # Or the interpreter would do so, and fail with a code of its own.
+        sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; what the interpreter flushes at its end must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 12
     except BaseException as error:  # the last line of defence
-        if isinstance(error, SystemExit) and isinstance(error.code, int):
-            return error.code
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.stderr.write(f"hashscan: can't write: {error.strerror}\n  Free some space, and try again.\n")
-            return 12
-        import traceback
+        try:
+            return _ended_by(error)
+        except BaseException:
+            return _DEFECT
 
-        traceback.print_exc()
-        sys.stderr.write(
-            "hashscan: a defect in hashscan or in a library it uses; nothing can be said of the files.\n"
-        )
-        return _DEFECT
+
+def _ended_by(error: BaseException) -> int:
+    """Say why the command ends, and return its exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    if isinstance(error, OSError):
+        # Standard output may not take more, and the interpreter flushes it once more at its end.
+        _let_go_of_output()
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has gone.
+        return _OUTPUT
+    from hashscan.process import explain_shortage
+
+    shortage = explain_shortage(error)
+    if shortage is not None:
+        sys.stderr.write(f"hashscan: {shortage[0]}\n  {shortage[1]}\n")
+        return _OUTPUT
+    import traceback
+
+    traceback.print_exc()
+    sys.stderr.write(
+        "hashscan: a defect in hashscan or in a library it uses; nothing can be said of the files.\n"
+    )
+    return _DEFECT
+
+
+def _let_go_of_output() -> None:
+    """Let what is still to be written to standard output go nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _, write = os.pipe()
+        os.dup2(write, 1)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,11 @@ class ZygoteError(HashscanError):
 class WorkersError(HashscanError):
     """The processes that read files can't be started, or all die at once."""
 
-    advice = "See what was said above; the machine may have no memory or no processes left (ulimit -u)."
+    exit_code = EXIT_OUTPUT
+    advice = (
+        "See above. Raise the limits on processes (ulimit -u, TasksMax=), open files (ulimit -n) and memory, "
+        "or use fewer --workers."
+    )
 
 
 class TargetError(UsageError):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hashscan.model import ListInfo
@@ -39,27 +36,8 @@ def printable_lines(text: str) -> str:
 
 def say(text: str = "") -> None:
     """Write a line to standard error, in which no name can do harm."""
-    with patient_with_terminal():
-        sys.stderr.write(printable_lines(text) + "\n")
-        sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def patient_with_terminal() -> Iterator[None]:
-    """Write to a terminal; if it has been closed, nobody misses what is said there."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        let_go_of_terminal()
-
-
-def let_go_of_terminal() -> None:
-    """Let what is said on standard error go nowhere from now on."""
-    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(nowhere, sys.stderr.fileno())
-    os.close(nowhere)
+    sys.stderr.write(printable_lines(text) + "\n")
+    sys.stderr.flush()
 
 
 def human_bytes(number: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hashscan.cli.exceptions import say_exceptions
 from hashscan.cli.progress import Progress
-from hashscan.cli.screen import ROWS_SHOWN, let_go_of_terminal, patient_with_terminal, printable, say
+from hashscan.cli.screen import ROWS_SHOWN, printable, say
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from hashscan.lists.exceptions import Exceptions
 from hashscan.model import ListInfo, TrustState
@@ -40,8 +40,6 @@ class Watcher(Observer):
         self._run: Run | None = None
         self._exit_code: int | None = None
         self._handlers: dict[int, Any] = {}
-        # One that was closed no longer says that it was one.
-        self._at_terminal = sys.stderr.isatty()
 
     @property
     def findings(self) -> list[Record]:
@@ -81,8 +79,7 @@ class Watcher(Observer):
 
     def tick(self) -> None:
         """Show progress."""
-        with patient_with_terminal():
-            self._progress.tick()
+        self._progress.tick()
 
     def record(self, record: Record) -> None:
         """Keep the first findings; say how old an inventory is."""
@@ -112,8 +109,6 @@ class Watcher(Observer):
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
         """The terminal was closed; shell and kernel may both say so."""
-        if self._at_terminal:
-            let_go_of_terminal()
         if self._exit_code is None:
             self._stop(EXIT_TERMINATED)
 

@@ -1,0 +1,156 @@
+"""Exit codes don't depend on standard streams, limits and variables: 1 is a match, and a shortage is 12."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import environment
+from tests.sources.children import needs_root
+
+SCANS, FINDS, LISTS, ASKS, TESTS = "scan clean", "scan listed", "lists status", "check listed", "selftest"
+AS_EVER = {SCANS: 0, FINDS: 1, LISTS: 0, ASKS: 1, TESTS: 0}
+REFUSED = dict.fromkeys(AS_EVER, 12)
+RUN = 'exec "$@"'
+
+CONDITIONS: dict[str, tuple[str, dict[str, int]]] = {
+    "standard error full": (f"{RUN} 2>/dev/full", AS_EVER),
+    "standard error closed": (f"{RUN} 2>&-", AS_EVER),
+    "standard error without a reader": ('"$@" 2> >(exec 2>&- <&-)', AS_EVER),
+    "standard input closed": (f"{RUN} <&-", AS_EVER),
+    # Of these commands only `check` and `selftest` write there.
+    "standard output closed": (f"{RUN} >&-", {**AS_EVER, ASKS: 12, TESTS: 12}),
+    "standard output full": (f"{RUN} >/dev/full", {**AS_EVER, ASKS: 12, TESTS: 12}),
+    "all three closed": (f"{RUN} <&- >&- 2>&-", {**AS_EVER, ASKS: 12, TESTS: 12}),
+    "60 MB of addresses": (f"ulimit -v 61440; {RUN}", REFUSED),
+    "100 MB of addresses, with which OpenBLAS exits 1": (f"ulimit -v 102400; {RUN}", REFUSED),
+    "150 MB of addresses": (f"ulimit -v 153600; {RUN}", REFUSED),
+    "32 MB of data, with which OpenBLAS exits 1": (f"ulimit -d 32768; {RUN}", REFUSED),
+    "512 MB of addresses": (f"ulimit -v 524288; {RUN}", AS_EVER),
+    "5 open files": (f"ulimit -n 5; {RUN}", REFUSED),
+    "24 open files": (f"ulimit -n 24; {RUN}", REFUSED),
+    "32 open files": (f"ulimit -n 32; {RUN}", REFUSED),
+    "64 open files": (f"ulimit -n 64; {RUN}", AS_EVER),
+    "files of 1 kB": (f"ulimit -f 1; {RUN}", {**AS_EVER, SCANS: 12, FINDS: 12, TESTS: 12}),
+    "a current folder that is gone": (f"mkdir gone; cd gone; rmdir ../gone; {RUN}", REFUSED),
+    "a locale that isn't there": (f"export LANG=xx_YY LC_ALL=xx_YY; {RUN}", AS_EVER),
+    "a locale of ASCII": (f"export LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0; {RUN}", AS_EVER),
+    "warnings as errors": (f"export PYTHONWARNINGS=error; {RUN}", AS_EVER),
+    "no asserts": (f"export PYTHONOPTIMIZE=2; {RUN}", AS_EVER),
+    "a prompt at the end": (f"export PYTHONINSPECT=1; {RUN} </dev/null", AS_EVER),
+    "no variables": ('exec env -i HASHSCAN_STATE="$HASHSCAN_STATE" "$@"', AS_EVER),
+    "no folder for temporary files": (f"export TMPDIR=/nonexistent; {RUN}", AS_EVER),
+    "all permissions masked": (f"umask 0777; {RUN}", AS_EVER),
+    "SIGPIPE and SIGCHLD ignored": (f"trap '' PIPE CHLD; {RUN}", AS_EVER),
+}
+IN_A_NAMESPACE: dict[str, tuple[str, dict[str, int]]] = {
+    "an empty /dev": (f"mount -t tmpfs none /dev; {RUN}", REFUSED),
+    "a root that can't be written": (
+        f"mount -o bind,remount,ro / && {RUN}",
+        {**AS_EVER, SCANS: 12, FINDS: 12, TESTS: 12},
+    ),
+}
+
+
+@pytest.fixture
+def place(prepared: Path, tmp_path: Path) -> Path:
+    for name, picture in (("clean", "other.jpg"), ("listed", "listed.jpg")):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(prepared / "uploads" / picture, tmp_path / name / picture)
+    shutil.copytree(prepared / "state", tmp_path / "state", symlinks=True)
+    return tmp_path
+
+
+def exits(place: Path, script: str, words: str, prefix: tuple[str, ...] = ()) -> tuple[int, str]:
+    verb, _, name = words.partition(" ")
+    target = {"scan": place / name, "check": place / name / "listed.jpg"}.get(verb, name)
+    command = [sys.executable, "-m", "hashscan", verb, *([str(target)] if name else [])]
+    done = subprocess.run(
+        [*prefix, "bash", "-c", script, "bash", *command],
+        env=environment(place / "state", {"HASHSCAN_WORKERS": "1"}),
+        cwd=place, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def require(place: Path, script: str, expected: dict[str, int], prefix: tuple[str, ...] = ()) -> None:
+    ended = {words: exits(place, script, words, prefix) for words in expected}
+    assert {words: code for words, (code, _) in ended.items()} == expected, ended
+    for code, said in ended.values():
+        # A shortage is told in a line, with what to do in another.
+        assert "Traceback" not in said or code not in (12, 70)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "expected"), CONDITIONS.values(), ids=CONDITIONS)
+def test_exit_codes_tell_the_truth(place: Path, script: str, expected: dict[str, int]) -> None:
+    require(place, script, expected)
+
+
+@needs_root
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "expected"), IN_A_NAMESPACE.values(), ids=IN_A_NAMESPACE)
+def test_exit_codes_tell_the_truth_of_a_mount_namespace(
+    place: Path, script: str, expected: dict[str, int]
+) -> None:
+    require(place, script, expected, ("unshare", "--mount", "--propagation", "private"))
+
+
+@needs_root
+@pytest.mark.slow
+def test_few_processes_are_no_defect(place: Path) -> None:
+    subprocess.run(["chown", "-R", "54321:54321", place], check=True)
+    place.parent.chmod(0o755)
+    become = (
+        "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
+    )  # fmt: skip
+    require(place, f"ulimit -u 8; {RUN}", {**AS_EVER}, become)
+    require(place, f"ulimit -u 1; {RUN}", {SCANS: 12, FINDS: 12, LISTS: 0}, become)
+
+
+@pytest.mark.parametrize("words", [SCANS, LISTS])
+def test_the_remedy_is_said(place: Path, words: str) -> None:
+    code, said = exits(place, f"ulimit -n 24; {RUN}", words)
+    assert code == 12
+    assert "ulimit -n" in said
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_report_to_a_closed_stream_is_no_success(place: Path, closed: str) -> None:
+    script = f'exec "$@" --report - {closed}'
+    code, _ = exits(place, script, FINDS)
+    assert code == (12 if ">&- " in f"{closed} ".replace("2>&- ", "") else 1)
+
+
+def test_no_file_of_ours_takes_the_place_of_a_closed_stream(place: Path) -> None:
+    """What a library prints must not come to stand in the state."""
+    program = (
+        "import os; from hashscan.process import prepare_streams; prepare_streams(); "
+        "os._exit(not os.open('/dev/null', os.O_RDONLY) > 2)"
+    )
+    done = subprocess.run(["bash", "-c", f"{RUN} <&- >&- 2>&-", "bash", sys.executable, "-c", program])
+    assert done.returncode == 0
+
+
+def test_standard_error_that_would_block_loses_what_does_not_fit(place: Path) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(theirs, bytes(4096))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hashscan", "lists", "status"],
+            env=environment(place / "state"), stderr=theirs, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0

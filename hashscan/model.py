@@ -102,6 +102,8 @@ class TrustState(StrEnum):
     STALE = "stale"
     UNVERIFIABLE = "unverifiable"
     DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
+    """Its files may be as they should be: this user may not read them, or memory or descriptors ran out."""
     LOCAL = "local"
     MISSING = "missing"
 

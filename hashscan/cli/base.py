@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hashscan.cli.completing import list_names
+from hashscan.cli.owner import Needs, settle_owner
 from hashscan.errors import EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.settings.machine import default_state
@@ -19,6 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of its path in a context, where there is one."""
+
+ANY_PATH = click.Path(path_type=bytes, readable=False)
+"""A file or folder; whether it can be read is for the system to say, as a capability may permit it."""
 
 _NO_SETTINGS = frozenset({"help", "version", "config"})
 """Options that no variable and no file gives."""
@@ -33,6 +37,7 @@ class HashscanCommand(click.Command):
         exit_codes: Iterable[int] = (0, 2, 70),
         meanings: Mapping[int, str] | None = None,
         settings: bool = True,
+        needs: Needs = Needs.NOTHING,
         **kwargs: Any,
     ) -> None:
         """Make a command.
@@ -42,13 +47,22 @@ class HashscanCommand(click.Command):
             exit_codes: that it can return.
             meanings: of those that mean something else than with other commands.
             settings: whether variables and the settings file give its options, too.
+            needs: which of root's rights it needs where the state folder is another user's.
             kwargs: as click has them.
         """
         super().__init__(*args, **kwargs)
         self.exit_codes = tuple(exit_codes)
+        self.needs = needs
         self.meanings = {**EXIT_MEANINGS, **(meanings or {})}
         if settings:
             name_variables(self.params)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, where there is a state folder as somebody whose files its owner can read."""
+        state = ctx.params.get("state")
+        if isinstance(state, Path) and not ctx.params.get("no_state"):
+            settle_owner(ctx.command_path, state, self.needs)
+        return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes below the options."""
@@ -160,7 +174,7 @@ def state_option(command: F) -> F:
     """The option --state."""
     return click.option(
         "--state",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(path_type=Path, file_okay=False, readable=False),
         default=default_state,
         show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
         help="Folder for lists, reports and what a sweep must remember.",

@@ -10,6 +10,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.following import followed_ledger
+from hashscan.cli.owner import Needs
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
@@ -20,6 +21,7 @@ _TOGETHER = 200
 @click.command(
     cls=HashscanCommand,
     exit_codes=(0, 2, 3, 12, 70),
+    needs=Needs.READING,
     meanings={0: "all cases were looked at", 3: "of some, nobody can tell whether the file is gone"},
 )
 @click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")

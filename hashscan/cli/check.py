@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.base import (
+    ANY_PATH,
     HashscanCommand,
     decoding_options,
     fail_on_option,
@@ -18,6 +19,7 @@ from hashscan.cli.base import (
     matching_options,
     state_option,
 )
+from hashscan.cli.owner import Needs
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from hashscan.scan.worker import Worker
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70))
-@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=click.Path(path_type=bytes))
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70), needs=Needs.READING)
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
 @list_option
 @fail_on_option
 @click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")

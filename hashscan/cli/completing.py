@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from hashscan.errors import HashscanError
+from hashscan.cli.owner import owner_of
+from hashscan.errors import HashscanError, UsageError
 from hashscan.settings.machine import default_state
 
 if TYPE_CHECKING:
@@ -57,10 +58,21 @@ def state_of(ctx: click.Context) -> Path:
     """
     given = ctx.params.get("state")
     if isinstance(given, Path) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
-        return given
+        return _trusted(given)
     from hashscan.settings.file import read_file
 
     # The settings file gives its values to commands that run only.
     _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
     state = values.get("state")
-    return Path(state) if isinstance(state, str) else default_state()
+    return _trusted(Path(state) if isinstance(state, str) else default_state())
+
+
+def _trusted(state: Path) -> Path:
+    """A state folder that root may look into.
+
+    Raises:
+        HashscanError: another user decides what lies there.
+    """
+    if os.geteuid() == 0 and owner_of(state) != 0:
+        raise UsageError(f"the state folder {state} is another user's")
+    return state

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.base import HashscanGroup
+from hashscan.cli.owner import owner_of
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
 from hashscan.settings.file import chosen_file, read_file
+from hashscan.settings.machine import SERVICE_GROUP, service_group
 
 if TYPE_CHECKING:
     from hashscan.cli.settings_catalogue import Catalogue, Command
@@ -106,7 +108,8 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
     """Write a settings FILE that explains every option and sets none; - is standard output.
 
     Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's. It is
-    readable by you alone, as it may come to hold secrets.
+    readable by you alone, as it may come to hold secrets; one that root writes for the group hashscan, too,
+    where there is this group.
     """
     from hashscan.cli.settings_catalogue import Catalogue
     from hashscan.cli.settings_template import template
@@ -117,10 +120,17 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> int:
         click.echo(text, nl=False)
         return EXIT_CLEAN
     path = file or chosen_file(_root(ctx).params["config"], os.environ)[0]
-    kept = write_new(path, text.encode(), force=force)
+    root = os.geteuid() == 0 and owner_of(path) == 0
+    group = service_group() if root else None
+    kept = write_new(path, text.encode(), force=force, group=group)
     if kept is not None:
         say(f"hashscan: what was there is kept as {printable(str(kept))}")
     say(f"hashscan: {printable(str(path))} is written; it sets nothing yet")
+    if root and group is None:
+        say(
+            f"hashscan: root alone can read it, as there is no group {SERVICE_GROUP}; for scans as another "
+            f"user: `chgrp GROUP {printable(str(path))}` and `chmod 640 {printable(str(path))}`"
+        )
     return EXIT_CLEAN
 
 

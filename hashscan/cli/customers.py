@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand
+from hashscan.cli.base import ANY_PATH, HashscanCommand
 from hashscan.cli.context_options import customer_options, customers_of, site_option
 from hashscan.cli.screen import printable, say, show_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, OutputError
@@ -17,7 +17,7 @@ from hashscan.model import CustomerRule, SiteRule
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
-@click.argument("items", nargs=-1, metavar="[ITEM]...", type=click.Path(path_type=bytes))
+@click.argument("items", nargs=-1, metavar="[ITEM]...", type=ANY_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON line for each.")
 @customer_options
 @site_option

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, decoding_options
+from hashscan.cli.base import ANY_PATH, HashscanCommand, decoding_options
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import ALWAYS_COMPUTED, COMPUTED
 from hashscan.settings.pictures import DecodingLimits
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 70))
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=bytes))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=ANY_PATH)
 @click.option(
     "--algorithm",
     "algorithms",

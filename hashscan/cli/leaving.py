@@ -9,6 +9,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import all_or_named, each, mend, named, stores, tell_each, told
+from hashscan.cli.owner import Needs
 from hashscan.cli.screen import say
 from hashscan.errors import UsageError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from hashscan.quarantine.items import Item
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=Needs.CHANGING)
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--all", "everything", is_flag=True, help="All that is in quarantine, the latest first.")
 @click.option("--withdrawn", is_flag=True, help="All that nothing accuses any more.")
@@ -44,7 +45,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
         return tell_each(restore_all(quarantine, reversed(chosen)), quarantine, "restored")
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=Needs.CHANGING)
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--override", is_flag=True, help="Destroy the named items although they must be kept longer.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, decoding_options, state_option
+from hashscan.cli.base import ANY_PATH, HashscanCommand, decoding_options, state_option
 from hashscan.cli.context_options import customer_options, customers_of
+from hashscan.cli.owner import Needs
 from hashscan.cli.screen import printable, say
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -35,8 +36,8 @@ _FARTHEST = 90
 """Bits: unrelated pictures begin to lie so near."""
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 12, 70))
-@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=click.Path(path_type=bytes))
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 12, 70), needs=Needs.READING)
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
 @click.option(
     "--distance",
     type=click.IntRange(0, _FARTHEST),

@@ -12,6 +12,7 @@ import click
 
 from hashscan.cli.base import HashscanCommand, state_option
 from hashscan.cli.kept_items import mend, stores, told
+from hashscan.cli.owner import Needs
 from hashscan.cli.policy_options import act_on_option, weak_of
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.screen import printable, say
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hashscan.scan.accused import Accused
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=Needs.CHANGING)
 @click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH|URL...")
 @click.option(
     "--reason",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.base import HashscanCommand, decoding_options, positive
+from hashscan.cli.base import ANY_PATH, HashscanCommand, decoding_options, positive
 from hashscan.cli.screen import printable, say
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
@@ -21,7 +21,7 @@ FORMATS = ("csv", "ndjson")
 
 
 @click.command("hash", cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
-@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path(path_type=bytes))
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=ANY_PATH)
 @click.option("--category", required=True, type=click.Choice(CATEGORIES), help="Category of all entries.")
 @click.option(
     "--algorithm",

@@ -9,6 +9,7 @@ import click
 
 from hashscan.cli.alarm_options import alarm_options, take_alarms
 from hashscan.cli.base import (
+    ANY_PATH,
     Duration,
     HashscanCommand,
     Size,
@@ -24,6 +25,7 @@ from hashscan.cli.case_options import deadline_options, take_deadlines
 from hashscan.cli.cluster import certificate_options, cluster_of
 from hashscan.cli.context_options import customer_options, customers_of, reporter_option, site_option
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
+from hashscan.cli.owner import Needs
 from hashscan.cli.policy_options import policy_of, policy_options
 from hashscan.cli.quarantine_options import quarantine_options
 from hashscan.cli.sweeping import run_and_tell
@@ -102,8 +104,8 @@ class ShardParam(click.ParamType[Shard]):
             self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
-@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES)
-@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=click.Path(path_type=bytes))
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=Needs.READING)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=ANY_PATH)
 @click.option(
     "--files-from",
     type=click.Path(path_type=Path, allow_dash=True),
@@ -113,7 +115,7 @@ class ShardParam(click.ParamType[Shard]):
 )
 @click.option(
     "--inventory",
-    type=click.Path(path_type=bytes),
+    type=ANY_PATH,
     metavar="MANIFEST",
     help="Take what is in a bucket from an S3 inventory (path or URL of its manifest.json) instead of "
     "listing it; TARGET may name prefixes.",

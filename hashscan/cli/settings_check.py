@@ -17,6 +17,7 @@ from hashscan.cli.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE
 from hashscan.settings.key_lines import Place, key_lines, line_of
+from hashscan.settings.machine import service_group
 from hashscan.settings.nearest import nearest
 
 VARIABLE = "HASHSCAN_"
@@ -162,5 +163,6 @@ def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:
         yield "it belongs to another user, who can change what hashscan does"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield "others than its owner can write it, and so change what hashscan does"
-    if secret and status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    group = stat.S_IRGRP if status.st_gid != service_group() else 0
+    if secret and status.st_mode & (group | stat.S_IROTH):
         yield "others than its owner can read it, and it holds secrets"

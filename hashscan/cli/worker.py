@@ -9,6 +9,7 @@ import click
 from hashscan.cli.base import HashscanCommand, positive, state_option
 from hashscan.cli.cluster import certificate_options
 from hashscan.cli.neighbour import neighbour_of, neighbour_options
+from hashscan.cli.owner import Needs
 from hashscan.cli.screen import say
 from hashscan.scan.background import step_back
 from hashscan.settings.cluster import ClusterSettings
@@ -17,7 +18,7 @@ from hashscan.settings.machine import default_workers
 EXIT_CODES = (2, 12, 13, 70, 130, 143)
 
 
-@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES)
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=Needs.READING)
 @click.option("--scheduler", required=True, metavar="ADDRESS", help="Of the Dask scheduler: tls://HOST:PORT.")
 @certificate_options
 @click.option(

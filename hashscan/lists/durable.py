@@ -14,6 +14,7 @@ from hashscan.errors import OutputError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 TEMPORARY_PREFIX = ".tmp-"
 """How the name of a file begins that is not in its place yet; a killed writer may leave one."""
 
@@ -133,6 +134,11 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what killed writers left in `folder`; only for the holder of its lock."""
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         leftover.unlink(missing_ok=True)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error says nothing of a file's content: a permission, a limit or memory that is missing."""
+    return isinstance(error, OSError) and error.errno in _REFUSALS
 
 
 @contextmanager

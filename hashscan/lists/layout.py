@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashscan.errors import UsageError
+from hashscan.errors import OutputError, UsageError
 from hashscan.lists.durable import (
     PRIVATE_FOLDER,
     TEMPORARY_PREFIX,
@@ -221,6 +221,25 @@ def private_folder(folder: Path) -> Path:
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     return folder
+
+
+def belongs_to_another(folder: Path) -> bool:
+    """Whether this is root, and a folder another user's, who could read nothing of what root writes there."""
+    return os.geteuid() == 0 and folder.stat().st_uid != 0
+
+
+def refuse_to_leave_files(folder: Path) -> None:
+    """Refuse to write, as root, what the owner of a folder of lists could not read.
+
+    Raises:
+        OutputError: this is root, and the folder another user's.
+    """
+    if belongs_to_another(folder):
+        raise OutputError(
+            f"the lists in {folder} belong to another user (uid {folder.stat().st_uid}), who could not read "
+            "what root writes there",
+            advice="Name the --state folder that they lie in: the command then runs as its owner.",
+        )
 
 
 def checked_name(name: str) -> str:

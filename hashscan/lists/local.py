@@ -12,7 +12,7 @@ from hashscan.lists import manifest as manifests
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.column_writer import ColumnWriter
 from hashscan.lists.columns import ColumnError, ColumnFiles, ListHandle, id_dtype, open_columns, read_blocks
-from hashscan.lists.durable import replace_file, sync_folder
+from hashscan.lists.durable import is_refusal, replace_file, sync_folder
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError, Part, PartColumns, Shard
 from hashscan.lists.record import (
@@ -24,7 +24,7 @@ from hashscan.lists.record import (
     read_record,
     write_record,
 )
-from hashscan.lists.repository import TARGETS, OpenedList
+from hashscan.lists.repository import TARGETS, OpenedList, unreadable
 from hashscan.lists.rows import check_ids
 from hashscan.lists.shards import unsharded
 from hashscan.lists.stored import count_entries
@@ -90,6 +90,8 @@ def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughnes
         if thoroughness is Thoroughness.SIGNED:
             count_entries(handle.folder, handle.columns, handle.categories)
     except (ColumnError, ManifestError, OSError) as error:
+        if is_refusal(error):
+            return unreadable(info, error)
         problem = f"a stored file is damaged: {error}; import it again with `hashscan lists import`"
         return OpenedList(replace(info, problem=problem))
     used = frozenset[str]().union(*record.counts.values())

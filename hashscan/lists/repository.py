@@ -31,6 +31,7 @@ from hashscan.lists.columns import (
     read_blocks,
     withdrawn_rows,
 )
+from hashscan.lists.durable import is_refusal
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, joined_columns
 from hashscan.lists.manifest import MANIFEST_NAME, Manifest, ManifestError
 from hashscan.lists.record import Counts, Record, Thoroughness, counts_of_info, read_record
@@ -127,6 +128,8 @@ def open_signed(
     try:
         verified = trust.verify(trusted_root, lambda file_name: read_metadata(folder, file_name))
     except (ListTrustError, OSError) as error:
+        if is_refusal(error):
+            return unreadable(ListInfo(name, TrustState.UNREADABLE), error)
         return _unusable(ListInfo(name, TrustState.UNVERIFIABLE), f"{error}; {remedy}, or ask its owner")
     info = ListInfo(
         name,
@@ -141,6 +144,8 @@ def open_signed(
         )
         counts, handle = contents(verified, manifest)
     except (DamagedError, OSError) as error:
+        if is_refusal(error):
+            return unreadable(info, error)
         return _unusable(info, f"a stored file is damaged: {error}; {remedy}")
     except ColumnError as error:
         return _unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
@@ -356,6 +361,15 @@ def _stored_rows(folder: Path, columns: JoinedColumns, rows: int) -> NDArray[np.
         return map_column(folder / COLUMNS / columns.withdrawn, ROW_DTYPE, (rows,))
     except ColumnError as error:
         raise DamagedError(str(error)) from error
+
+
+def unreadable(info: ListInfo, error: BaseException) -> OpenedList:
+    """A list whose files this process may not or can't open, which says nothing of what is in them."""
+    problem = (
+        f"can't be read: {error}; if another user has written it, give it to the owner of the state folder, "
+        "as root, with `chown -R --reference=STATE STATE`"
+    )
+    return _unusable(replace(info, state=TrustState.UNREADABLE), problem)
 
 
 def _unusable(info: ListInfo, problem: str) -> OpenedList:

@@ -13,15 +13,22 @@ from types import TracebackType
 from hashscan.errors import LockedError, UsageError
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.columns import ColumnError, ListHandle
-from hashscan.lists.durable import output_errors
+from hashscan.lists.durable import is_refusal, output_errors
 from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
-from hashscan.lists.layout import DEMO, ListFolder, checked_name, own_name, private_folder
+from hashscan.lists.layout import (
+    DEMO,
+    ListFolder,
+    checked_name,
+    own_name,
+    private_folder,
+    refuse_to_leave_files,
+)
 from hashscan.lists.local import open_local, write_local
 from hashscan.lists.lock import Hold, claimed_for_removal, sole_writer
 from hashscan.lists.manifest import LIST_NAME
 from hashscan.lists.published import open_published
 from hashscan.lists.record import Thoroughness
-from hashscan.lists.repository import OpenedList, open_repository
+from hashscan.lists.repository import OpenedList, open_repository, unreadable
 from hashscan.model import Entry, ListInfo, TrustState
 
 __all__ = ["DEMO", "ListHandle", "ListStore", "OpenedLists"]
@@ -209,7 +216,7 @@ class ListStore:
         """
         folder = self.folder(name)
         with output_errors(f"the list {name!r} can't be written"):
-            private_folder(folder.path.parent)
+            refuse_to_leave_files(private_folder(folder.path.parent))
             with sole_writer(folder.lock, f"the list {name!r}"):
                 yield folder
 
@@ -258,9 +265,10 @@ class ListStore:
                 opened = open_local(name, version, thoroughness)
             return opened, hold, version
         except OSError as error:
-            unreadable = ListInfo(name, TrustState.DAMAGED)
-            problem = f"can't be read: {error}; check its permissions"
-            return OpenedList(_with_problem(unreadable, problem)), None, None
+            damaged = ListInfo(name, TrustState.DAMAGED)
+            if is_refusal(error):
+                return unreadable(damaged, error), None, None
+            return OpenedList(_with_problem(damaged, f"can't be read: {error}")), None, None
 
 
 def _open_demo(now: datetime) -> OpenedList:

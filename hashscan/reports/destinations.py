@@ -27,7 +27,7 @@ def require_destination(path: Path) -> None:
     folder = path.parent
     if not os.path.isdir(folder):
         raise _unwritable(path, errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT)
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise _unwritable(path, errno.EACCES)
 
 

@@ -13,11 +13,11 @@ from itertools import chain
 from pathlib import Path
 
 from hashscan import __version__
-from hashscan.errors import NoUsableListError
+from hashscan.errors import NoUsableListError, OutputError
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
-from hashscan.model import ListInfo
+from hashscan.model import ListInfo, TrustState
 from hashscan.quarantine.alarm import Alarm, alarm
 from hashscan.reports.records import sandbox_fields, sweep_record
 from hashscan.sandbox.client import SandboxOptions
@@ -62,6 +62,7 @@ def require_usable(opened: OpenedLists) -> None:
 
     Raises:
         NoUsableListError: no list can be used.
+        OutputError: none can be read.
     """
     usable = {handle.name for handle in opened.handles}
     if any(info.accuses for info in opened.infos if info.name in usable):
@@ -72,6 +73,12 @@ def require_usable(opened: OpenedLists) -> None:
         raise NoUsableListError(
             f"nothing can be found: {' and '.join(sorted(usable))} only say what is known to be good",
             advice="Add a list that accuses with `hashscan lists add`, or name one.",
+        )
+    unread = [info for info in opened.infos if info.state is TrustState.UNREADABLE]
+    if unread:
+        raise OutputError(
+            f"no usable hash list: {'; '.join(f'{info.name} {info.problem}' for info in unread)}",
+            advice="Give this user the right to read them, and try again.",
         )
     states = "; ".join(f"{info.name} is {info.state.value}" for info in opened.infos)
     raise NoUsableListError(f"no usable hash list: {states}")

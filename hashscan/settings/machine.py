@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import grp
 import os
 from pathlib import Path
+
+SERVICE_GROUP = "hashscan"
+"""Of the user as whom units run; see examples/systemd."""
+
+
+def service_group() -> int | None:
+    """Return the gid of the group as which units run; None where there is none."""
+    try:
+        return grp.getgrnam(SERVICE_GROUP).gr_gid
+    except KeyError:
+        return None
 
 
 def default_state() -> Path:

@@ -11,13 +11,17 @@ from hashscan.lists.durable import PRIVATE_FILE, output_errors, replace_file, sy
 _KEPT_MAX = 1000
 
 
-def write_new(path: Path, data: bytes, *, force: bool) -> Path | None:
-    """Write a file where none is, at once, for its owner alone.
+_GROUP_FILE = 0o640
+
+
+def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None) -> Path | None:
+    """Write a file where none is, at once, for its owner alone, or for a group to read.
 
     Args:
         path: its place; the folder is made where only that is missing.
         data: the content.
         force: whether a file that is there may be kept aside.
+        group: gid of those who may read it; the folder must be under the control of this user alone.
 
     Returns:
         The name under which what was there is kept.
@@ -29,12 +33,26 @@ def write_new(path: Path, data: bytes, *, force: bool) -> Path | None:
     with output_errors(f"{path} can't be written"):
         if not path.parent.exists():
             path.parent.mkdir(mode=0o755)
+            if group is not None:
+                # Whatever the umask takes away.
+                path.parent.chmod(0o755)
         aside = temporary_name(path)
         try:
             replace_file(aside, data, PRIVATE_FILE)
+            if group is not None:
+                _give_to_group(aside, group)
             return _put(aside, path, force=force)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _give_to_group(path: Path, group: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, _GROUP_FILE)
+    finally:
+        os.close(descriptor)
 
 
 def _put(aside: Path, path: Path, *, force: bool) -> Path | None:

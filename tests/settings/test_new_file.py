@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.settings.new_file import write_new
+from tests.sources.children import needs_root
 
 
 def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -14,6 +16,19 @@ def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == b"content"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+@needs_root
+def test_a_group_may_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    before = os.umask(0o077)
+    try:
+        write_new(path, b"content", force=False, group=54321)
+    finally:
+        os.umask(before)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 54321, 0o640)
+    assert path.parent.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("what", ["file", "link", "dangling"])

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hashscan.lists.columns import ColumnFiles, ListHandle
+from hashscan.lists.durable import is_refusal
 from hashscan.lists.index.base import DamagedIndexError
 from hashscan.lists.index.lists import compile_list, compiled, open_list, segment_folder
 from hashscan.lists.index.segments import link_segment
+from hashscan.lists.layout import belongs_to_another
 
 INDEX = "index"
 """The folder in a version's folder."""
@@ -108,11 +110,15 @@ def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
     if not wanted:
         return Prepared(handle)
     handle = replace(handle, index=folder / INDEX)
+    if belongs_to_another(folder) and not all(_is_compiled(handle, files) for files in wanted):
+        return _elsewhere(handle, "its index is missing, and root writes none among another user's files")
     reasons = []
     for files in wanted:
         try:
             open_list(handle, files, thorough=thorough)
         except (DamagedIndexError, OSError) as error:
+            if is_refusal(error):
+                return _elsewhere(handle, f"its index can't be read: {error}")
             reasons.append(
                 "its index was missing"
                 if isinstance(error, FileNotFoundError)

@@ -91,10 +91,10 @@ class History:
         self.identity = ""
         """Tells this state from one that was set aside; empty where there is none, or none that we know."""
         self._running = 0
-        if not (self._folder / FILE).exists():
-            return
-        running = _is_locked(state / "sweep.lock")
         with self._explained():
+            if not (self._folder / FILE).exists():
+                return
+            running = _is_locked(state / "sweep.lock")
             name = (self._folder / FILE).absolute().as_uri()
             self._database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
             try:

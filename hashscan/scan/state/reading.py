@@ -51,11 +51,11 @@ class StateReader:
             OutputError: it can't be read.
         """
         self.folder = state / FOLDER
-        if not (self.folder / FILE).exists():
-            raise NothingKnownError(f"no sweep has remembered anything in {state}")
-        if (self.folder / MARK).exists():
-            raise _damaged(self.folder, "the last sweep found it so")
         with _explained(self.folder):
+            if not (self.folder / FILE).exists():
+                raise NothingKnownError(f"no sweep has remembered anything in {state}")
+            if (self.folder / MARK).exists():
+                raise _damaged(self.folder, "the last sweep found it so")
             self._open()
 
     def _open(self) -> None:

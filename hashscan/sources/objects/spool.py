@@ -187,7 +187,7 @@ def temporary_folder() -> str:
     """Where large objects go: TMPDIR, or /var/tmp, since /tmp may itself be memory."""
     # What lies there has no name, so nobody can have made it before.
     for folder in (os.environ.get("TMPDIR"), "/var/tmp"):  # noqa: S108
-        if folder and os.access(folder, os.W_OK | os.X_OK):
+        if folder and os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return folder
     return tempfile.gettempdir()
 

@@ -32,8 +32,17 @@ def main() -> int:
     except BaseException as error:  # the last line of defence
         try:
             return _ended_by(error)
-        except BaseException:
+        except BaseException as trouble:
+            _say_last(f"hashscan: {error!r}, and then {trouble!r}\n")
             return _DEFECT
+
+
+def _say_last(text: str) -> None:
+    """Write to standard error where not even our own modules can be imported."""
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        return
 
 
 def _ended_by(error: BaseException) -> int:

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     TIMEOUT = "decoder over its time limit"
     DECODER_DIED = "decoder died"
     STARVED = "decoder starved or killed"
+    OVER_BUDGET = "owner has lost too many decoders"
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"

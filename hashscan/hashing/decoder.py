@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import mmap
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ Decode = Callable[[int, bytes], bytes]
 
 _MAX_PIXELS = "max-pixels="
 _SECONDS = "seconds="
+_MEMORY = "memory="
 _AUGMENT = "augment=crop"
 _VARIANTS = "variants="
 
@@ -42,13 +44,13 @@ def load(*arguments: str) -> Decode:
 
     Args:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
-            digests, and perhaps `max-pixels=N`, `seconds=N` (both of `picture.Limits`) and
-            `variants=NAME,NAME` (some of `VARIANTS`; all without it). With `augment=crop` there are also the
-            digests of crops.
+            digests, and perhaps `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes it
+            may take) and `variants=NAME,NAME` (some of `VARIANTS`; all without it). With `augment=crop` there
+            are also the digests of crops.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`). It raises nothing over
-        whatever is in the file.
+        whatever is in the file, but MemoryError where the system has no memory left.
     """
     # A second thread of the linear algebra library would not survive the fork, nor be allowed.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -59,11 +61,14 @@ def load(*arguments: str) -> Decode:
     limits = Limits()
     wanted: Collection[str] = VARIANTS
     augmented = False
+    memory = 0
     for argument in arguments:
         if argument.startswith(_MAX_PIXELS):
             limits = replace(limits, max_pixels=int(argument.removeprefix(_MAX_PIXELS)))
         elif argument.startswith(_SECONDS):
             limits = replace(limits, seconds=float(argument.removeprefix(_SECONDS)))
+        elif argument.startswith(_MEMORY):
+            memory = int(argument.removeprefix(_MEMORY))
         elif argument == _AUGMENT:
             augmented = True
         elif argument.startswith(_VARIANTS):
@@ -78,11 +83,16 @@ def load(*arguments: str) -> Decode:
     # of these pages.
     gc.collect()
     gc.freeze()
-    return _decoder(hashes, limits, wanted, augmented=augmented)
+    return _decoder(hashes, limits, wanted, augmented=augmented, memory=memory)
 
 
 def _decoder(
-    hashes: Sequence[PictureHash], limits: Limits, wanted: Collection[str], *, augmented: bool
+    hashes: Sequence[PictureHash],
+    limits: Limits,
+    wanted: Collection[str],
+    *,
+    augmented: bool,
+    memory: int = 0,
 ) -> Decode:
     from hashscan.hashing.opening import UndecodedError
     from hashscan.hashing.picture import decode_frames
@@ -104,6 +114,9 @@ def _decoder(
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
+        if shortfall is Reason.MEMORY and memory:
+            # Raises where the system hasn't a quarter of what we may take: the picture isn't to blame then.
+            _try_to_take(memory // 4)
         if not found.runs:
             return pack_failure(shortfall or Reason.BROKEN)
         return pack_picture(picture_format, *found.size, names, found.runs, shortfall)
@@ -160,6 +173,18 @@ class _Found:
 
 def _is_poor(run: DigestRun) -> bool:
     return run.quality < ALGORITHMS[run.algorithm].min_quality
+
+
+def _try_to_take(size: int) -> None:
+    """Map so many bytes and let them go, unused.
+
+    Raises:
+        MemoryError: the system has not so many left.
+    """
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError as error:
+        raise MemoryError from error
 
 
 def _warm_up(decode: Decode, formats: Sequence[PictureFormat]) -> None:

@@ -51,8 +51,10 @@ FAILURES: tuple[Reason, ...] = (
     Reason.UNSUPPORTED,
     Reason.TOO_MANY,
     Reason.TIMEOUT,
+    Reason.DECODER_DIED,
 )
-"""What a decoder can say of a picture of which all or a part is missing."""
+"""What a decoder can say of a picture of which all or a part is missing. The last stands for one that could
+say nothing any more."""
 
 
 RECORDS_MAX = 1024

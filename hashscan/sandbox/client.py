@@ -22,6 +22,7 @@ from typing import ClassVar, Literal
 from hashscan.errors import ZygoteError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox import seccomp
+from hashscan.sandbox.budget import OwnerBudget
 from hashscan.sandbox.decoders import DYING_SECONDS, DecoderLost, Decoders
 from hashscan.sandbox.launch import import_path
 from hashscan.sandbox.link import (
@@ -55,6 +56,11 @@ class SandboxOptions:
     """How many times as long a file may take by the wall clock."""
 
     files_per_decoder: int = 256
+
+    owner_losses: int = 1000
+    owner_seconds: float = 600.0
+    """How many decoders one owner's files may cost, and how long those may have them in all. Ordinary broken
+    pictures cost none, so this leaves room where one user owns the files of all customers."""
 
     @property
     def wall_seconds(self) -> float:
@@ -123,6 +129,7 @@ class Sandbox:
             seccomp_library=self.seccomp_library,
         )
         self._decoders = Decoders(config)
+        self._budget = OwnerBudget(options.owner_losses, options.owner_seconds)
         self._process = os.getpid()
         self._under_way: deque[Begun] = deque()
         self._settled = 0.0
@@ -169,6 +176,9 @@ class Sandbox:
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
         begun, now = Begun(descriptor, request, owner), self._decoders
+        if self._budget.used_up(owner):
+            begun.outcome = _over_budget()
+            return begun
         used_up = now.files > 0 and (
             fresh or owner != now.owner or now.files >= self._options.files_per_decoder
         )
@@ -292,19 +302,35 @@ class Sandbox:
         outcome = begun.loss or self._await(begun)
         if isinstance(outcome, DecoderLost) and not begun.loss and not _is_certain(begun, outcome):
             # An earlier file may have done it, or the system, and must not cost this one its verdict.
-            self._send_all()
-            outcome = begun.loss or self._await(begun)
+            if self._budget.used_up(begun.owner):
+                outcome = _over_budget()
+            else:
+                self._send_all()
+                outcome = begun.loss or self._await(begun)
         self._settled = time.monotonic()
         self._under_way.popleft()
         begun.outcome = outcome
+        if self._under_way and self._budget.used_up(begun.owner):
+            # They are all of the same owner.
+            for other in self._under_way:
+                other.outcome = _over_budget()
+            self.give_up()
         if self._under_way and not self._has(self._under_way[0]):
             self._send_all()
 
     def _await(self, begun: Begun) -> bytes | DecoderLost:
         assert self._decoders.link is not None
         # It was looked at no earlier than the one before it was answered.
+        since = max(begun.since, self._settled)
+        outcome = self._outcome(since)
+        if isinstance(outcome, DecoderLost):
+            self._budget.charge(begun.owner, time.monotonic() - since)
+        return outcome
+
+    def _outcome(self, since: float) -> bytes | DecoderLost:
+        assert self._decoders.link is not None
         seconds, wall_seconds = self._options.seconds, self._options.wall_seconds
-        deadline = max(begun.since, self._settled) + wall_seconds
+        deadline = since + wall_seconds
         try:
             return self._decoders.link.receive(deadline, seconds)
         except DecoderOverTime:
@@ -315,6 +341,10 @@ class Sandbox:
             return self._decoders.lost(Reason.DECODER_DIED, str(misbehaved), 0)
         except DecoderClosed:
             return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+
+
+def _over_budget() -> DecoderLost:
+    return DecoderLost(Reason.OVER_BUDGET, "not decoded in this scan")
 
 
 def _is_certain(begun: Begun, loss: DecoderLost) -> bool:

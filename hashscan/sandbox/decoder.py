@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import mmap
 import os
 import socket
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hashscan.sandbox.protocol import (
     EXIT_BAD_REPLY,
     EXIT_EXCEPTION,
     EXIT_MEMORY,
+    EXIT_NO_MEMORY,
     NONCE_BYTES,
     REQUEST_MAX,
 )
@@ -28,15 +30,28 @@ def run(connection: int, confinement: Confinement, handle: Handle, reply_max: in
     """Be a decoder on the socket with descriptor `connection`, in a process just forked; never returns."""
     status = EXIT_EXCEPTION
     try:
-        keep_only(connection)
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
-        channel.send(confine(confinement).pack())
-        status = _serve(channel, handle, reply_max)
-    except MemoryError:
-        status = EXIT_MEMORY
+        try:
+            keep_only(connection)
+            channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
+            channel.send(confine(confinement).pack())
+            status = _serve(channel, handle, reply_max)
+        except MemoryError:
+            status = EXIT_MEMORY
+        # Only here, where what the file took is free again.
+        if status == EXIT_MEMORY and not _can_map(confinement.memory_bytes // 4):
+            status = EXIT_NO_MEMORY
     finally:
         # Whatever was raised, the stack below is the zygote's, and no handler of its may run here.
         os._exit(status)
+
+
+def _can_map(size: int) -> bool:
+    """Whether the system has so much memory for this process."""
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError:
+        return False
+    return True
 
 
 def _serve(channel: socket.socket, handle: Handle, reply_max: int) -> int:

@@ -10,7 +10,14 @@ from hashscan.errors import SandboxError, ZygoteError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox.launch import ZygoteGone, ZygoteProcess
 from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderSilent
-from hashscan.sandbox.protocol import EXIT_MEMORY, EXIT_WORDS, Hello, ZygoteConfig
+from hashscan.sandbox.protocol import (
+    EXIT_MEMORY,
+    EXIT_NO_MEMORY,
+    EXIT_ORPHANED,
+    EXIT_WORDS,
+    Hello,
+    ZygoteConfig,
+)
 
 HELLO_SECONDS = 15.0
 """For a new decoder to shut itself in: 5 ms on an idle machine."""
@@ -30,6 +37,15 @@ _FAULTS = frozenset(
     }
 )
 """Signals that a decoder's own doing brings on it. It can't send itself others; those come from outside."""
+
+
+_REASONS = {EXIT_MEMORY: Reason.MEMORY, EXIT_NO_MEMORY: Reason.STARVED, EXIT_ORPHANED: Reason.STARVED}
+"""By exit code; others say that the decoder died."""
+
+DEATHS_PER_ZYGOTE = 32
+"""Decoders that may be lost before their zygote is replaced. All that are forked from it have the same layout
+of addresses, and each that dies may have been an attempt to guess a part of it: for one byte it takes 128 on
+average."""
 
 
 class DecoderLost(Exception):
@@ -56,6 +72,8 @@ class Decoders:
             ZygoteError: it can't be started.
         """
         self._config = config
+        self._deaths = 0
+        """Decoders of the present zygote that were lost."""
         self.level: SandboxLevel | None = None
         """What holds the decoders, the least of all so far; None before the first."""
         self.link: DecoderLink | None = None
@@ -137,6 +155,9 @@ class Decoders:
         except ZygoteGone:
             self._drop_zygote()
             return DecoderLost(Reason.STARVED, "the process it was forked from died")
+        self._deaths += 1
+        if self._deaths >= DEATHS_PER_ZYGOTE:
+            self._drop_zygote()
         return DecoderLost(reason, detail) if detail else DecoderLost(*_words(status, killed))
 
     def drop(self) -> None:
@@ -157,6 +178,7 @@ class Decoders:
 
     def _drop_zygote(self) -> None:
         zygote, self._zygote = self._zygote, None
+        self._deaths = 0
         if zygote is not None:
             zygote.close()
 
@@ -165,7 +187,7 @@ def _words(status: int, killed: bool) -> tuple[Reason, str]:
     """What a wait status says of a decoder whose socket had closed."""
     if not os.WIFSIGNALED(status):
         code = os.waitstatus_to_exitcode(status)
-        reason = Reason.MEMORY if code == EXIT_MEMORY else Reason.DECODER_DIED
+        reason = _REASONS.get(code, Reason.DECODER_DIED)
         return reason, EXIT_WORDS.get(code, f"exit code {code}")
     number = os.WTERMSIG(status)
     if number == signal.SIGXCPU:

@@ -43,12 +43,14 @@ EXIT_EXCEPTION = 81
 EXIT_MEMORY = 82
 EXIT_BAD_REPLY = 83
 EXIT_ORPHANED = 84
+EXIT_NO_MEMORY = 85
 
 EXIT_WORDS: dict[int, str] = {
     EXIT_EXCEPTION: "an exception escaped the plug-in",
     EXIT_MEMORY: "out of memory",
     EXIT_BAD_REPLY: "the plug-in's reply has the wrong size",
     EXIT_ORPHANED: "the zygote died",
+    EXIT_NO_MEMORY: "the system has no memory left",
 }
 """The same in words for a person."""
 

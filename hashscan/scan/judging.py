@@ -54,6 +54,10 @@ def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
     return True
 
 
+ENDED_BY_LIMITS = frozenset({Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
+"""Reasons that may not hold with other limits, or other libraries, than those under which they were found."""
+
+
 def take_undecodable(file: Checked) -> None:
     """Put down that it is a picture of a format that nobody decodes here."""
     assert file.kind is not None

@@ -24,7 +24,7 @@ from hashscan.sources.base import Passed
 FailOn = Literal["match", "review", "never"]
 
 
-INCOMPLETE = (Reason.STARVED, Reason.UNCONFIRMED)
+INCOMPLETE = (Reason.STARVED, Reason.OVER_BUDGET, Reason.UNCONFIRMED)
 """Reasons for which a picture was not decoded, or a match not confirmed, that say nothing of the picture:
 another scan may well do it."""
 

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from hashscan.hashing.exact import ExactReader
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
-from hashscan.hashing.records import REPLY_MAX, pack_request
+from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
 from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
@@ -21,7 +21,7 @@ from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.answers import Answers
 from hashscan.scan.checked import Checked
-from hashscan.scan.judging import match_all, result_of, take_reply, take_undecodable, to_keep
+from hashscan.scan.judging import ENDED_BY_LIMITS, match_all, result_of, take_reply, take_undecodable, to_keep
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.policy import closeness
 from hashscan.scan.rules import NOTHING, subject_of
@@ -65,6 +65,7 @@ class Worker:
                 f"max-pixels={setup.max_pixels}",
                 # So that it answers with what it has, long before it would be ended.
                 f"seconds={setup.sandbox.seconds / 2:g}",
+                f"memory={setup.sandbox.memory_bytes}",
                 f"variants={','.join(setup.variants)}",
                 *(("augment=crop",) if "crop" in setup.augment else ()),
             ),
@@ -276,12 +277,19 @@ class Worker:
             reply = self.sandbox.finish(begun)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
-            return
-        if not take_reply(file, reply, self._pictures):
-            self.sandbox.discard()
-        elif file.reason not in {Reason.MEMORY, Reason.TIMEOUT}:
-            # Those hang on what else the machine is doing; everything else follows from the content.
-            file.reply = reply
+            if lost.reason in ENDED_BY_LIMITS:
+                # A decoder that had met nothing else was lost over it, so this follows from the content, too.
+                file.reply = pack_failure(lost.reason)
+        else:
+            if not take_reply(file, reply, self._pictures):
+                self.sandbox.discard()
+            elif file.reason is Reason.MEMORY and not begun.first and file.opened is not None:
+                # Files before it may have left the decoder with little.
+                file.reason, file.detail, file.decoded = None, "", None
+                self._begin(file, file.opened, fresh=True)
+                self._finish(file)
+            else:
+                file.reply = reply
 
     def _confirm(self, file: Checked) -> None:
         """Decode a matching picture again with a fresh decoder, before it is accused.
@@ -300,7 +308,8 @@ class Worker:
         except FileTrouble as trouble:
             file.fail(trouble)
             return
-        if again.reply and "sha256" in file.exact and file.ctime is CtimeTrust.PROVEN:
+        known = again.decoded is not None and bool(again.reply) and file.ctime is CtimeTrust.PROVEN
+        if known and "sha256" in file.exact:
             # In the place of the first one's answer, which it may contradict.
             self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
         match_all(self.matcher, self.setup.algorithms, [again])
@@ -312,7 +321,8 @@ class Worker:
             return
         file.matches, file.reply = exact, b""
         # Why the second came to nothing says nothing of the picture, of which the first had more.
-        file.reason = Reason.STARVED if again.reason is Reason.STARVED else Reason.UNCONFIRMED
+        blameless = again.reason in {Reason.STARVED, Reason.OVER_BUDGET}
+        file.reason = again.reason if blameless else Reason.UNCONFIRMED
         file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
         if again.reason is not None:
             file.detail += f": {again.reason.value}"

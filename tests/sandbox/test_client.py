@@ -14,8 +14,8 @@ import pytest
 
 from hashscan.errors import ZygoteError
 from hashscan.model import Reason
-from hashscan.sandbox.client import WALL_FACTOR, Plugin, Sandbox, SandboxOptions
-from hashscan.sandbox.decoders import DecoderLost
+from hashscan.sandbox.client import WALL_FACTOR, Begun, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import processes
 from tests.waiting import until
@@ -254,6 +254,55 @@ def test_decoder_killed_under_its_first_file_is_replaced(sandbox: Sandbox, file:
     (decoder,) = processes_of_zygote(sandbox)
     os.kill(decoder, number)
     assert REPLY.unpack(sandbox.finish(begun))[2] == 1234
+
+
+@pytest.mark.parametrize("deed", ["raise", "fault"])
+def test_zygote_is_replaced_after_many_deaths(unconfined: Sandbox, file: int, deed: str) -> None:
+    """Its layout of addresses is that of all its decoders."""
+    first = zygote_of(unconfined)
+    for _ in range(DEATHS_PER_ZYGOTE - 1):
+        lost(unconfined, file, deed)
+    assert zygote_of(unconfined) == first
+    lost(unconfined, file, deed)
+    assert ask(unconfined, file, "size") == 1234
+    assert zygote_of(unconfined) != first
+
+
+def test_decoders_that_are_replaced_in_their_turn_leave_the_zygote(unconfined: Sandbox, file: int) -> None:
+    first = zygote_of(unconfined)
+    assert len({ask(unconfined, file, "pid", fresh=True) for _ in range(2 * DEATHS_PER_ZYGOTE)}) > 60
+    assert zygote_of(unconfined) == first
+
+
+def zygote_of(sandbox: Sandbox) -> int:
+    zygote = sandbox._decoders._zygote
+    assert zygote is not None
+    return zygote._process.pid
+
+
+def test_owner_over_budget_gets_no_decoder(file: int) -> None:
+    options = SandboxOptions("auto", owner_losses=2)
+    with Sandbox(PLUGIN, options) as sandbox:
+        begun = [sandbox.begin(file, deed, 1000) for deed in (b"fault", b"size", b"fault", b"size", b"pid")]
+        # The second death is in a decoder that has met another file, and there is no second try any more.
+        found = [_reason(sandbox, one) for one in begun]
+        assert found == [Reason.DECODER_DIED, None, *[Reason.OVER_BUDGET] * 3]
+        assert _reason(sandbox, sandbox.begin(file, b"size", 1000, fresh=True)) is Reason.OVER_BUDGET
+        assert ask(sandbox, file, "size", owner=1001) == 1234
+
+
+def test_seconds_of_decoders_that_answer_are_not_counted(file: int) -> None:
+    with Sandbox(PLUGIN, SandboxOptions("auto", owner_seconds=0.1)) as sandbox:
+        for _ in range(3):
+            assert ask(sandbox, file, "size after a while") == 1234
+
+
+def _reason(sandbox: Sandbox, begun: Begun) -> Reason | None:
+    try:
+        sandbox.finish(begun)
+    except DecoderLost as loss:
+        return loss.reason
+    return None
 
 
 def test_output_of_a_parser_goes_nowhere(sandbox: Sandbox, file: int) -> None:

@@ -28,6 +28,8 @@ MARKS = {
     "loop": b"MARK:loop",
     "memory": b"MARK:memory",
     "killed": b"MARK:killed",
+    "poison": b"MARK:poison",
+    "victim": b"MARK:victim",
     "worker": b"MARK:worker",
 }
 MARK_SIZE = max(len(mark) for mark in MARKS.values())
@@ -36,6 +38,7 @@ MARK_SIZE = max(len(mark) for mark in MARKS.values())
 def load(*arguments: str) -> Callable[[int, bytes], bytes]:
     """The real decoder behind a trap."""
     decode = decoder.load(*arguments)
+    poisoned: list[bool] = []
 
     def trapped(descriptor: int, request: bytes) -> bytes:
         end = os.pread(descriptor, MARK_SIZE, max(0, os.fstat(descriptor).st_size - MARK_SIZE))
@@ -44,6 +47,10 @@ def load(*arguments: str) -> Callable[[int, bytes], bytes]:
         if end.endswith(MARKS["loop"]):
             while True:
                 pass
+        if end.endswith(MARKS["poison"]):
+            poisoned.append(True)
+        if end.endswith(MARKS["victim"]) and poisoned:
+            ctypes.string_at(0)
         if end.endswith(MARKS["killed"]):
             # As by the system, for want of memory; without the sandbox it can do that itself.
             os.kill(os.getpid(), signal.SIGKILL)

@@ -378,13 +378,15 @@ def test_no_answer_speaks_for_another_owner(tmp_path: Path, files: Path) -> None
     assert all(result.picture is not None for result in found.values())
 
 
-def test_that_a_decoder_died_is_not_remembered(tmp_path: Path, files: Path) -> None:
+def test_content_kills_one_decoder_of_its_owner(tmp_path: Path, files: Path) -> None:
     for number in range(3):
         (files / str(number)).write_bytes(encoded(scene(1)) + MARKS["segfault"])
     with counting_worker(tmp_path, NOTHING, decoder="tests.scan.hostile:load") as worker:
         found = check(worker, files)
-        assert begun(worker) >= 3
-    assert {result.verdict for result in found.values()} == {Verdict.UNDECODED}
+        assert begun(worker) == 1
+    assert {(result.verdict, result.reason) for result in found.values()} == {
+        (Verdict.UNDECODED, Reason.DECODER_DIED)
+    }
 
 
 def test_each_of_many_files_with_the_decoder_gets_its_own_answer(tmp_path: Path, files: Path) -> None:

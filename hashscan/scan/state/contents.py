@@ -26,9 +26,10 @@ from hashscan.scan.state.stored_contents import (
     prefix_of,
 )
 
-LOW, ODD, CONFIRMED, LACKING = 1, 2, 4, 8
+LOW, ODD, CONFIRMED, LACKING, LIMITED = 1, 2, 4, 8, 16
 """Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in
-full; a fresh decoder has confirmed what is kept; it is of a format that an extra would decode."""
+full; a fresh decoder has confirmed what is kept; it is of a format that an extra would decode; a decoder came
+to one of its limits or died of it, which other limits or libraries may change."""
 
 OPAQUE, HIT, STALE = 32, 64, 128
 """Beside them in `attention`: what is kept of it is lost, or means something else today; it came near to an
@@ -129,18 +130,21 @@ class Contents(StoredContents):
         """Find out which can't be used as they are."""
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
+        same_limits = serves.copy()
         for number, by in self._profiles.items():
             if not 0 <= number < len(serves):
                 raise ValueError(f"there is a profile {number}")
             serves[number] = by.serves(self._wanted)
             serves_pictures[number] = by.serves_pictures(self._wanted)
             same_extras[number] = by.extras == self._wanted.extras
+            same_limits[number] = by.limits == self._wanted.limits
             meant[number] = by.means_the_same(self._wanted)
         for start in range(0, self.rows, _BLOCK):
             about = self.columns["about"].read(start, _BLOCK)
             profile, flags = about["profile"], about["flags"]
             good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
             good &= same_extras[profile] | ((flags & LACKING) == 0)
+            good &= same_limits[profile] | ((flags & LIMITED) == 0)
             apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
             self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
         for table in ("hits", "lost", "objects", "findings"):

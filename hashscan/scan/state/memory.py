@@ -13,9 +13,10 @@ from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Rea
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 from hashscan.scan.coverage import Coverage
+from hashscan.scan.judging import ENDED_BY_LIMITS
 from hashscan.scan.setup import WorkerSetup
 from hashscan.scan.state.accounts import begin_account, conclude_account
-from hashscan.scan.state.contents import LACKING, LOW, ODD, Contents
+from hashscan.scan.state.contents import LACKING, LIMITED, LOW, ODD, Contents
 from hashscan.scan.state.database import closed_on_failure, explained, open_database
 from hashscan.scan.state.deriving import Deriving
 from hashscan.scan.state.findings import Findings
@@ -132,6 +133,7 @@ class SweepMemory:
                     continue
                 lacking = result.reason is Reason.UNSUPPORTED
                 flags = LOW * result.low_quality | ODD * (result.reason is not None) | LACKING * lacking
+                flags |= LIMITED * (result.reason in ENDED_BY_LIMITS)
                 content = self._contents.add(kept, flags, now)
                 if result.verdict in FINDINGS:
                     self._contents.hit(content)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from hashscan import __version__
 from hashscan.hashing.formats import FORMATS, extras_here
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.model import ALGORITHMS
+from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.setup import WorkerSetup
+
+_LIBRARIES = ("pillow", "numpy", "ImageHash", "pillow-heif")
+"""Those that decode and hash pictures. Their wheels bring the libraries below them along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Profile:
     """All formats that were known."""
     extras: tuple[str, ...]
     """Extras that decode further formats and could be used."""
+    limits: tuple[str, ...] = ()
+    """Limits of decoders and the libraries in them, of which a lost decoder says something."""
 
     def to_text(self) -> str:
         """As it is stored."""
@@ -79,7 +89,20 @@ def profile_of(setup: WorkerSetup) -> Profile:
         max_pixels=setup.max_pixels,
         formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
         extras=extras_here(),
+        limits=tuple(_limits(setup.sandbox)),
     )
+
+
+def _limits(options: SandboxOptions) -> Iterator[str]:
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = options.memory_bytes if allowed == resource.RLIM_INFINITY else min(options.memory_bytes, allowed)
+    yield f"{options.mode}, {memory} bytes, {options.seconds:g} s"
+    yield f"Python {platform.python_version()}, hashscan {__version__}"
+    for library in _LIBRARIES:
+        try:
+            yield f"{library} {version(library)}"
+        except PackageNotFoundError:
+            continue
 
 
 def from_text(text: str) -> Profile:

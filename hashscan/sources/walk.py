@@ -244,7 +244,8 @@ class Walk:
         folder, device, depth, place = trail.folder, trail.device, trail.depth, trail.place
         head = Batch(self._source, target, folder, device, inode, ())
         self._listing, self.in_folder = folder, True
-        kept = self._kept_in(descriptor, folder)
+        named = (folder or target).endswith(FOLDER_NAME)
+        kept = self._kept_in(descriptor, folder) if named else None
         links = specials = excluded = 0
         for found in looks(descriptor, options.batch_files):
             links += found.links
@@ -274,10 +275,10 @@ class Walk:
     def _kept_in(self, descriptor: int, folder: bytes) -> KeptFiles | None:
         """Which files of a folder a quarantine keeps; None where that is none's."""
         evidence = self._options.kept
-        if evidence is None or not (folder or self._target.path).endswith(FOLDER_NAME):
-            return None
         path = shown_path(self._target.path, folder)
-        return evidence.kept_in(descriptor, path) if path.rpartition(b"/")[2] == FOLDER_NAME else None
+        if evidence is None or path.rpartition(b"/")[2] != FOLDER_NAME:
+            return None
+        return evidence.kept_in(descriptor, path)
 
     def _batches(self, head: Batch, found: Look, place: Place) -> Iterator[Listing]:
         """Tell of files that were looked at."""

@@ -18,7 +18,7 @@ def exchange(one: Path, other: Path) -> None:
     libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), EXCHANGE)
 
 
-def main(tree: Path, outside: Path) -> None:
+def main(tree: Path, outside: Path, *names: str) -> None:
     chance = random.Random(1)
     (tree / "link").symlink_to(outside)
     (tree / "folder").mkdir()
@@ -45,6 +45,8 @@ def main(tree: Path, outside: Path) -> None:
         exchange(tree / "d" / name, tree / "folder")
 
     tricks: list[Callable[[str], None]] = [linked, soft, swapped, moved, filled]
+    if names:
+        tricks = [trick for trick in tricks if trick.__name__ in names]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:
@@ -53,4 +55,4 @@ def main(tree: Path, outside: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

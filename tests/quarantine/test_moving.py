@@ -508,6 +508,9 @@ def test_a_file_keeps_extended_attributes_that_are_too_large_for_its_record(room
     assert {len(os.getxattr(path, f"user.{number}")) for number in range(5)} == {65_000}
 
 
+TO_BIND_LOW_PORTS = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
 def held_by(path: Path, code: str) -> subprocess.Popen[bytes]:
     """A process that holds a write lease on a file."""
     start = (
@@ -545,8 +548,8 @@ def test_a_lease_is_waited_for_and_not_for_ever(code: str, outcome: Outcome, roo
 
 
 @pytest.fixture
-def projects(tmp_path: Path) -> Iterator[Path]:
-    """A file system of XFS whose top hands its project on to what is made in it."""
+def xfs(tmp_path: Path) -> Iterator[Path]:
+    """A file system of XFS, with projects and as many attributes as one likes."""
     image, top = tmp_path / "image", tmp_path / "mounted"
     top.mkdir()
     with image.open("wb") as file:
@@ -554,15 +557,13 @@ def projects(tmp_path: Path) -> Iterator[Path]:
     for command in (
         ["mkfs.xfs", "-q", image],
         ["mount", "-o", "loop", image, top],
-        ["chattr", "+P", "-p", "5", top],
     ):
         try:
             failed = subprocess.run(command, capture_output=True, check=False).returncode != 0
         except FileNotFoundError:
             failed = True
         if failed:
-            subprocess.run(["umount", "-q", top], capture_output=True, check=False)
-            pytest.skip("no file system with projects can be mounted here")
+            pytest.skip("no XFS can be mounted here")
     yield top
     subprocess.run(["umount", top], check=True)
 
@@ -570,11 +571,13 @@ def projects(tmp_path: Path) -> Iterator[Path]:
 @needs_root
 @pytest.mark.parametrize("far", [False, True])
 def test_projects_keep_nothing_from_being_moved(
-    far: bool, room: Room, projects: Path, monkeypatch: pytest.MonkeyPatch
+    far: bool, room: Room, xfs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A folder hands its project on, and takes no file of another by a rename."""
+    subprocess.run(["chattr", "+P", "-p", "5", xfs], check=True)
     if far:
         monkeypatch.setattr(Places, "_at_the_top", lambda self, mount: None)
-    path = projects / "folder" / "a"
+    path = xfs / "folder" / "a"
     path.parent.mkdir()
     path.write_bytes(b"accused")
     subprocess.run(["chattr", "-p", "7", path], check=True)
@@ -586,6 +589,25 @@ def test_projects_keep_nothing_from_being_moved(
     with Quarantine(room.state) as quarantine:
         restore(quarantine, quarantine.items()[item.id])
     assert path.read_bytes() == b"accused"
+
+
+@needs_root
+def test_more_attributes_than_the_kernel_lists(room: Room, xfs: Path) -> None:
+    path = xfs / "a"
+    path.write_bytes(b"accused")
+    for number in range(400):
+        os.setxattr(path, "user." + f"{number:04}" + "n" * 240, b"")
+    with pytest.raises(OSError, match="too long"):
+        os.listxattr(path)
+    os.setxattr(path, "security.capability", TO_BIND_LOW_PORTS)
+    (answer,) = room.take(path)
+    assert answer.outcome is Outcome.DONE
+    (item,) = room.items()
+    assert list(item.record["file"]["xattrs"]) == ["security.capability"]
+    with Quarantine(room.state) as quarantine:
+        restore(quarantine, quarantine.items()[item.id])
+    assert os.getxattr(path, "user.0399" + "n" * 240) == b""
+    assert os.getxattr(path, "security.capability") == TO_BIND_LOW_PORTS
 
 
 def test_what_can_not_be_renamed_into_its_place_is_copied_there(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.holding import Outcome
+from hashscan.quarantine.holding import Identity, Outcome, Request
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.store import Quarantine
@@ -94,6 +94,44 @@ def race(room: Room, outside: Path, seconds: float) -> Counter[str]:
 
 def test_three_seconds_of_racing(room: Room, tmp_path: Path) -> None:
     race(room, tmp_path / "outside", 3)
+
+
+@pytest.mark.slow
+def test_who_renames_all_the_time_keeps_little(room: Room, tmp_path: Path) -> None:
+    """Nothing is destroyed here, so what was found is there."""
+    tree, outside = room.files / "tree", tmp_path / "outside"
+    (tree / "d").mkdir(parents=True)
+    outside.mkdir()
+    outcomes: Counter[Outcome] = Counter()
+    command = [sys.executable, "-m", "tests.quarantine.racing", tree, outside, "swapped", "moved", "filled"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as racer,
+        Quarantine(room.state) as quarantine,
+    ):
+        assert racer.stdout is not None
+        racer.stdout.readline()
+        until, number = time.monotonic() + 15, 0
+        while time.monotonic() < until:
+            asked = []
+            for name in NAMES:
+                number += 1
+                new, content = room.files / "new", f"accused {number}".encode()
+                new.write_bytes(content)
+                status = new.stat()
+                found = Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                with suppress(OSError):
+                    folder = os.open(tree / "d", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                    try:
+                        os.rename(new, name, dst_dir_fd=folder)
+                    finally:
+                        os.close(folder)
+                    digest = hashlib.sha256(content).hexdigest()
+                    asked.append(Request(os.fsencode(tree / "d" / name), {}, digest, found))
+            outcomes.update(answer.outcome for answer in move(quarantine, asked, TERMS))
+        racer.kill()
+    # Nearly all of them are; without a second try it is a tenth.
+    assert outcomes[Outcome.DONE] > outcomes.total() / 2, outcomes
+    assert verify(room.state, None)[2] == []
 
 
 @pytest.mark.slow

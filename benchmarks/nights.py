@@ -61,6 +61,7 @@ def nights(scratch: Path, budget: float, most: int, target: str, *more: str) -> 
     command = [
         *(*HASHSCAN, "scan", target, "--list", "demo", "--state", str(state), "--report", str(report)),
         *("--foreground", "--workers", str(WORKERS), "--time-budget", f"{budget:g}s", *more),
+        *("--reread", "0%"),
     ]
     found: list[Night] = []
     while len(found) < most:

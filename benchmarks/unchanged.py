@@ -109,7 +109,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     sweep = Hashscan(scratch)
     sweep.prepare()
     scan = [*HASHSCAN, "scan", str(tree), "--list", "bench", "--foreground", "--state", str(sweep.state)]
-    scan += ["--report", str(sweep.report)]
+    scan += ["--report", str(sweep.report), "--reread", "0%"]
     tar = ["tar", "--create", "--file", "/dev/null", "--directory", str(tree)]
     time.sleep(YOUNG_SECONDS)
     first = measure.run("first sweep", scan, scratch, {})

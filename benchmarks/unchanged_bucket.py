@@ -64,7 +64,7 @@ def main() -> int:
         state, report, watch = Path(folder) / "state", Path(folder) / "report.jsonl", Watch()
         command = [
             *(*HASHSCAN, "scan", "s3://bucket", "--endpoint", url, "--list", "demo", "--foreground"),
-            *("--state", os.fspath(state), "--report", os.fspath(report)),
+            *("--state", os.fspath(state), "--report", os.fspath(report), "--reread", "0%"),
         ]
         before = counted(url)
         for number in range(1, options.again + 2):

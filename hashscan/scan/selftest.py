@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE
+from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE, EXIT_OUTPUT
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import ListHandle, ListStore
@@ -36,7 +36,8 @@ class Step:
     passed: bool
     words: str
     failure: int = EXIT_DEFECT
-    """The exit code when it has not passed: incomplete where a list is to blame, and not the chain."""
+    """The exit code when it has not passed: incomplete where a list is to blame, that of a shortage where the
+    machine is, and not the chain."""
 
 
 def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
@@ -90,6 +91,7 @@ def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step
             f"user {'changed' if level.uid_dropped else 'kept'}, "
             f"capabilities {'dropped' if level.capabilities_dropped else 'kept'}, "
             f"limits {'set' if level.limits else 'missing'}",
+            EXIT_OUTPUT,
         )
     found = {Path(r["path"]).name: _algorithms(r) for r in records if r["type"] == "finding"}
     yield Step(

@@ -51,6 +51,8 @@ CONDITIONS: dict[str, tuple[str, dict[str, int]]] = {
 }
 IN_A_NAMESPACE: dict[str, tuple[str, dict[str, int]]] = {
     "an empty /dev": (f"mount -t tmpfs none /dev; {RUN}", REFUSED),
+    # The decoder's limits can't be looked at, so that the sandbox isn't known to be whole.
+    "no /proc": (f"umount -l /proc; {RUN}", {**AS_EVER, TESTS: 12}),
     "a root that can't be written": (
         f"mount -o bind,remount,ro / && {RUN}",
         {**AS_EVER, SCANS: 12, FINDS: 12, TESTS: 12},

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     WORKER_DIED = "worker died"
     CREDENTIALS = "no usable credentials"
     SLOW = "came too slowly"
+    SPARSE = "sparse beyond the limit"
     # unreadable: named in a list of names, but nothing that can be read under this name
     OUTSIDE = "outside the targets"
     NO_FILE = "not a regular file"
@@ -446,6 +447,10 @@ class Batch:
     """Identity of the folder when it was listed."""
     items: Sequence[Item]
     """Not to be changed."""
+    defer: bool = False
+    """Whether files that prove large or sparse are to be left unread and named in `BatchResult.deferred`."""
+    max_sparse: int | None = None
+    """Bytes of holes that a file of it may have, where that is less than the worker's setup allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -562,6 +567,11 @@ class BatchResult:
     """The level the worker's decoders achieved, once one was needed."""
     kept: tuple[Kept | None, ...] = ()
     """For each item what to keep of it, if anything; empty where nothing is kept."""
+    deferred: tuple[tuple[int, int], ...] = ()
+    """Files that were left unread because they are large or sparse: position in the batch, size in bytes.
+    Their results say `Reason.SPARSE` and are no verdicts."""
+    hole_bytes: int = 0
+    """Bytes of holes among those that were read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from hashscan.settings.acting import BreakerLimits, QuarantineSettings
 from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 from hashscan.settings.sweep import DEFAULT_REREAD, ReportTarget, SweepSettings
-from hashscan.settings.values import parse_shard, parse_share
+from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
 from hashscan.sources.ctime import ON_TRUST
 
 if TYPE_CHECKING:
@@ -168,6 +168,15 @@ class ShardParam(click.ParamType[Shard]):
     callback=positive,
     help="Leave out larger files; they are counted as skipped.",
 )
+@click.option(
+    "--max-sparse",
+    type=Size(),
+    callback=positive,
+    default=MAX_SPARSE,
+    show_default="16G",
+    help="Read files with at most so many bytes of holes, and sixteen times that of one owner; others are "
+    "unreadable.",
+)
 @click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
 @click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
 @click.option("--all-versions", is_flag=True, help="Of objects, sweep every version that is kept.")
@@ -184,7 +193,7 @@ class ShardParam(click.ParamType[Shard]):
     "--time-budget",
     type=Duration(),
     callback=positive,
-    help="Begin nothing more after this time, such as 6h; exit 3, and the next sweep goes on from there.",
+    help="End after this time, such as 6h, within a file too; exit 3, and the next sweep goes on from there.",
 )
 @click.option(
     "--accept-shrink",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +15,9 @@ from hashscan.hashing.base import ExactHash, Hasher
 _BUFFER_SIZE = 256 * 1024
 """It stays in the processor's cache while one digest after another reads it. Measured with md5, sha1 and
 sha256 together, 64 KiB to 4 MiB are equally fast, so this is large enough for disks and small for memory."""
+
+_BEYOND = 64 << 20
+"""Bytes that are read of a file beyond its size."""
 
 
 class MD5(ExactHash):
@@ -67,11 +71,20 @@ class XXH3(ExactHash):
         return hasher
 
 
+class GrewError(OSError):
+    """A file became much longer while it was read."""
+
+
 class ExactReader:
     """Reads files, one after another and each once, and computes all their exact digests.
 
     A file's own offset is neither used nor moved, since another process may share it. Whatever length a file
-    was said to have, it is read to its end. It is never mapped: a file cut short would kill us.
+    was said to have, it is read to its end, unless that is far away: a writer could keep the reader busy
+    without end. It is never mapped: a file cut short would kill us.
+
+    Holes are read like data. The kernel's word for where they are (SEEK_DATA) is not taken, since a file
+    system that errs, or a FUSE that lies, would hide content; how many bytes of holes are read at all is for
+    the caller to limit.
     """
 
     def __init__(self, hashes: Sequence[ExactHash]) -> None:
@@ -150,6 +163,7 @@ class ExactReader:
             The digests by algorithm name, and the number of bytes read.
 
         Raises:
+            GrewError: it is more than 64 MiB longer than it was said to be.
             OSError: the file can't be read.
         """
         running = [(name, start()) for name, start in self._hashes]
@@ -177,6 +191,8 @@ class ExactReader:
             # A file of the size it was said to have ends here, which a look at its size tells as well.
             if offset == size < _BUFFER_SIZE:
                 break
+            if offset > size + _BEYOND:
+                raise GrewError(errno.EFBIG, "it is much longer than it was")
             if self._ask is not None and offset < size:
                 self._ask(min(size - offset, _BUFFER_SIZE))
             count = os.preadv(descriptor, [self._buffer], offset)

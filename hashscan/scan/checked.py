@@ -38,6 +38,10 @@ class Checked:
     """Whether `reply` is that of a fresh decoder, made for this file alone."""
     matches: list[Match] = field(default_factory=list)
     bytes_read: int = 0
+    hole_bytes: int = 0
+    """How many of them were holes, where there are many."""
+    deferred: int = 0
+    """Its size in bytes, where it was left unread until the large files' turn comes."""
 
     def fail(self, trouble: FileTrouble) -> None:
         """Its bytes can't be relied on: forget what was computed."""

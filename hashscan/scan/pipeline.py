@@ -21,12 +21,14 @@ from hashscan.reports.records import (
 )
 from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
+from hashscan.scan.large_files import LARGE_BYTES, LargeFiles
 from hashscan.scan.leased import LeasedFiles
 from hashscan.scan.links import LinkMemory
 from hashscan.scan.pool import Pool
 from hashscan.scan.spool import Spool
 from hashscan.scan.state.memory import SweepMemory
 from hashscan.scan.summary import Summary
+from hashscan.settings.values import MAX_SPARSE
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
 
 BATCHES_PER_WORKER = 2
@@ -37,6 +39,9 @@ POLL_SECONDS = 0.2
 
 _AT_A_TIME = 16
 """Objects are downloaded together; with fewer in a batch each would be waited for by itself."""
+
+GRACE_SECONDS = 1.0
+"""How long after the deadline the answers to what was handed out before are waited for."""
 
 _ABOUT_THE_NAME = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
 """Reasons that say nothing about the same file under another of its names."""
@@ -62,6 +67,7 @@ class Sweep:
         accepting: Accepting = NOTHING_ACCEPTED,
         customers: Customers = NO_CUSTOMERS,
         deadline: float | None = None,
+        max_sparse: int = MAX_SPARSE,
     ) -> None:
         """Get ready for a run.
 
@@ -76,6 +82,7 @@ class Sweep:
             accepting: which findings are accepted.
             customers: whose files are, for what is remembered.
             deadline: when to hand out no more, by the monotonic clock.
+            max_sparse: bytes of holes up to which a file is read.
         """
         self.listed = False
         """Whether all there is to be listed has been."""
@@ -91,6 +98,10 @@ class Sweep:
         self._accepting = accepting
         self._customers = customers
         self._later = Spool()
+        self._large = LargeFiles()
+        self._large_turn = False
+        """Whether all other files were handed out."""
+        self._max_sparse = max_sparse
         self._links = LinkMemory()
         self._leased = LeasedFiles()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
@@ -123,7 +134,8 @@ class Sweep:
     @property
     def cut_short(self) -> bool:
         """Whether something of what there is was not checked, for whatever reason."""
-        return self._stopping or not self._all_taken or bool(self._ready)
+        waiting = self._ready or self._large or self._outstanding
+        return self._stopping or not self._all_taken or bool(waiting)
 
     @property
     def targets_with_files(self) -> set[bytes]:
@@ -132,7 +144,11 @@ class Sweep:
 
     def __iter__(self) -> Iterator[Record]:
         """Run the sweep."""
-        with contextlib.closing(self._links), contextlib.closing(self._later):
+        with (
+            contextlib.closing(self._links),
+            contextlib.closing(self._later),
+            contextlib.closing(self._large),
+        ):
             for listing in self._listings:
                 self._look_around()
                 yield from self._take(listing)
@@ -142,12 +158,12 @@ class Sweep:
             else:
                 self.listed = True
                 for batch in self._later.batches():
-                    self._ready.append(batch)
+                    self._make_ready(batch)
                     yield from self._advance(leave=self._capacity - 1)
                     if self._over or self._pool.failure:
                         break
                 else:
-                    self._all_taken = True
+                    self._all_taken = self._large_turn = True
             yield from self._advance(leave=0)
             yield from self._try_leased()
 
@@ -164,6 +180,11 @@ class Sweep:
         """Whether no more is to be handed out."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         return self._stopping or late
+
+    @property
+    def _out_of_time(self) -> bool:
+        """Whether not even what is under way is waited for any more."""
+        return self._deadline is not None and time.monotonic() >= self._deadline + GRACE_SECONDS
 
     @property
     def _capacity(self) -> int:
@@ -232,18 +253,40 @@ class Sweep:
         if reading and later:
             self._later.put(replace(batch, items=tuple(reading)))
         elif reading:
-            self._ready.append(replace(batch, items=tuple(reading)))
+            self._make_ready(replace(batch, items=tuple(reading)))
+
+    def _make_ready(self, batch: Batch) -> None:
+        """Have a batch handed out next, less its large files."""
+        if max(item.stat.size for item in batch.items) > LARGE_BYTES:
+            for item in batch.items:
+                if item.stat.size > LARGE_BYTES:
+                    self._postpone(batch, item, item.stat.size)
+            batch = replace(batch, items=tuple(i for i in batch.items if i.stat.size <= LARGE_BYTES))
+        if batch.items:
+            self._ready.append(batch)
+
+    def _postpone(self, batch: Batch, item: Item, size: int) -> None:
+        """Let a file of a batch wait for the large files' turn."""
+        self._large.put(replace(batch, items=(item,), defer=False), size)
+        if self._memory is not None:
+            self._memory.postpone(batch, item)
 
     def _advance(self, *, leave: int) -> Iterator[Record]:
         """Hand out batches and take answers in, until no more than `leave` are outstanding."""
         while True:
-            over = self._over
+            over = self._over or bool(self._pool.failure and self._large_turn)
             while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._next())
+            while self._large_turn and self._large.running < max(1, self._pool.workers) and not over:
+                if (large := self._large.take(self._pool.workers, self._max_sparse)) is None:
+                    break
+                self._submit(large)
             try:
                 batch, future = self._answers.get(timeout=0.0)
             except queue.Empty:
-                if self._stopping or (self._outstanding <= leave and (over or not self._ready)):
+                if self._stopping or self._out_of_time:
+                    return
+                if self._outstanding <= leave and (over or not self._ready):
                     return
                 waited = self._wait()
                 if waited is None:
@@ -283,17 +326,27 @@ class Sweep:
 
     def _submit(self, batch: Batch) -> None:
         self._outstanding += 1
+        if self._pool.defers and batch.max_sparse is None:
+            batch = replace(batch, defer=True)
         self._pool.submit(batch).add_done_callback(lambda future: self._answers.put((batch, future)))
 
     def _receive(self, batch: Batch, answer: BatchResult) -> Iterator[Record]:
         if [item.name for item in batch.items] != [result.name for result in answer.results]:
             raise AssertionError("a worker's answer does not cover its batch")
         self._answered += len(batch.items)
+        if batch.max_sparse is not None:
+            self._large.done(batch, answer.bytes_read, answer.hole_bytes)
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         results = answer.results if self._memory is None else self._memory.keep(answer)
-        for item, result in zip(batch.items, results, strict=True):
-            if result.reason is Reason.LEASED and self._leased.put_off(batch, item):
+        # None comes twice.
+        deferred = dict(answer.deferred) if batch.max_sparse is None else {}
+        for place, (item, result) in enumerate(zip(batch.items, results, strict=True)):
+            if place in deferred:
+                self._postpone(batch, item, deferred[place])
+                continue
+            # A large one takes its turn again then.
+            if result.reason is Reason.LEASED and self._leased.put_off(replace(batch, max_sparse=None), item):
                 continue
             yield from self._conclude(batch, result, item)
             if item.stat.links > 1:

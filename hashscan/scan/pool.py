@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
+from typing import ClassVar
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.reports.record_lines import Record
@@ -42,6 +43,8 @@ class Pool(ABC):
 
     workers: int
     """How many there are at the moment; may change."""
+    defers: ClassVar[bool] = False
+    """Whether its workers heed `Batch.defer`."""
     failure: str = ""
     """Why nothing can be checked any more; what is submitted nevertheless is unreadable."""
 
@@ -80,6 +83,8 @@ class ProcessPool(Pool):
     A batch whose worker died is tried again file by file. A file that kills its worker then as well is
     unreadable, with the reason that the worker died.
     """
+
+    defers = True
 
     def __init__(
         self, setup: WorkerSetup, workers: int, make: MakeWorker = Worker, pace: Pace | None = None
@@ -167,6 +172,10 @@ def joined(answers: list[BatchResult]) -> BatchResult:
         kept=tuple(k for answer in answers for k in answer.kept or (None,) * len(answer.results))
         if any(answer.kept for answer in answers)
         else (),
+        deferred=tuple(
+            (position, size) for position, answer in enumerate(answers) for _, size in answer.deferred
+        ),
+        hole_bytes=sum(answer.hole_bytes for answer in answers),
     )
 
 

@@ -31,6 +31,7 @@ SAME: Mapping[str, str] = {
 SELECTION: Mapping[str, str] = {
     "exclude": "--exclude or --ignore-file",
     "max_file_size": "--max-file-size",
+    "max_sparse": "--max-sparse",
     "one_file_system": "--one-file-system",
     "all_versions": "--all-versions",
     "endpoint": "--endpoint",

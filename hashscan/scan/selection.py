@@ -23,6 +23,7 @@ def selection_fields(settings: SweepSettings, patterns: Patterns) -> Record:
     asked = {
         "exclude": _exclude_fields(patterns) if patterns else None,
         "max_file_size": settings.max_file_size,
+        "max_sparse": settings.max_sparse,
         "one_file_system": settings.one_file_system or None,
         "all_versions": settings.all_versions or None,
         "endpoint": settings.access.endpoint,

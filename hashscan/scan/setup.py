@@ -10,6 +10,7 @@ from hashscan.lists.columns import ListHandle
 from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, COMPUTED, DIRECT, Access, ExceptedEntry
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.policy import ONLY_REPORT, Policy
+from hashscan.settings.values import MAX_SPARSE
 
 AUGMENTATIONS: dict[str, frozenset[Kind]] = {
     "crop": frozenset({Kind.CROP}),
@@ -29,6 +30,8 @@ class WorkerSetup:
     algorithms: tuple[str, ...]
     """Every algorithm to compute, exact and picture ones."""
     max_pixels: int
+    max_sparse: int = MAX_SPARSE
+    """Bytes of holes up to which a file is read."""
     access: Access = DIRECT
     """How to reach what is not on this machine."""
     excepted: tuple[ExceptedEntry, ...] = ()

@@ -150,6 +150,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             sandbox=sandbox_options(settings.decoding),
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
+            max_sparse=settings.max_sparse,
             access=settings.access,
             excepted=exceptions.in_force,
             policy=policy_in_force(settings.policy, infos, settings.state),
@@ -215,6 +216,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 accepting=accepting,
                 customers=customers,
                 deadline=deadline,
+                max_sparse=settings.max_sparse,
             )
             observer.begun(run)
             for record in run:

@@ -28,10 +28,26 @@ _MORE = attrgetter(
 _CTIME_TRUST = tuple(CtimeTrust)
 
 PackedBatch = tuple[
-    str, bytes, bytes, int, int, list[bytes], list[tuple[int, ...]], list[tuple[str, str, str]] | None
+    str,
+    bytes,
+    bytes,
+    int,
+    int,
+    list[bytes],
+    list[tuple[int, ...]],
+    list[tuple[str, str, str]] | None,
+    bool,
+    int | None,
 ]
 PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int]
-PackedResults = tuple[list[FileResult | None], int, SandboxLevel | None, list[PackedKept | None]]
+PackedResults = tuple[
+    list[FileResult | None],
+    int,
+    SandboxLevel | None,
+    list[PackedKept | None],
+    tuple[tuple[int, int], ...],
+    int,
+]
 
 
 def pack_batch(batch: Batch) -> PackedBatch:
@@ -41,19 +57,20 @@ def pack_batch(batch: Batch) -> PackedBatch:
     # Files have none of these; to send nothing for them costs nothing.
     tags = [(item.etag, item.version, item.hidden) for item in batch.items]
     some = tags if any(map(any, tags)) else None
-    return batch.source, batch.target, batch.folder, batch.device, batch.inode, names, stats, some
+    head = batch.source, batch.target, batch.folder, batch.device, batch.inode
+    return *head, names, stats, some, batch.defer, batch.max_sparse
 
 
 def unpack_batch(packed: PackedBatch) -> Batch:
     """The batch that was sent."""
-    source, target, folder, device, inode, names, stats, tags = packed
+    source, target, folder, device, inode, names, stats, tags, defer, max_sparse = packed
     if tags is None:
         items = tuple(Item(name, FileStat._make(stat)) for name, stat in zip(names, stats, strict=True))
     else:
         items = tuple(
             Item(name, FileStat._make(stat), *tag) for name, stat, tag in zip(names, stats, tags, strict=True)
         )
-    return Batch(source, target, folder, device, inode, items)
+    return Batch(source, target, folder, device, inode, items, defer, max_sparse)
 
 
 def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
@@ -68,7 +85,7 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         else (k.exact, k.kind, None if k.packed is None else (*k.packed,), k.confirmed, int(k.ctime))
         for k in answer.kept
     ]
-    return results, answer.bytes_read, answer.sandbox, kept
+    return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, answer.hole_bytes
 
 
 def _is_no_news(item: Item, result: FileResult) -> bool:
@@ -83,7 +100,7 @@ def _is_no_news(item: Item, result: FileResult) -> bool:
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
     """The answer that was sent."""
-    results, bytes_read, sandbox, kept = packed
+    results, bytes_read, sandbox, kept, deferred, hole_bytes = packed
     return BatchResult(
         tuple(
             FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
@@ -92,4 +109,6 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         bytes_read,
         sandbox,
         tuple(None if k is None else Kept(*k[:-1], _CTIME_TRUST[k[-1]]) for k in kept),
+        deferred,
+        hole_bytes,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 
-from hashscan.hashing.exact import ExactReader
+from hashscan.hashing.exact import ExactReader, GrewError
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import Kind
@@ -22,6 +22,7 @@ from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.answers import Answers
 from hashscan.scan.checked import Checked
 from hashscan.scan.judging import ENDED_BY_LIMITS, match_all, result_of, take_reply, take_undecodable, to_keep
+from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.matcher import Matcher
 from hashscan.scan.policy import closeness
 from hashscan.scan.rules import NOTHING, subject_of
@@ -93,7 +94,7 @@ class Worker:
             with self._opener(batch.source).reopen(batch) as folder:
                 files = [Checked(item) for item in batch.items]
                 try:
-                    self._check_all(folder, files)
+                    self._check_all(folder, batch, files)
                 finally:
                     # There are some only where something was raised, and their descriptors are closed now.
                     self._waiting.clear()
@@ -109,6 +110,8 @@ class Worker:
             kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
             bytes_read=sum(file.bytes_read for file in files),
             sandbox=self.sandbox.level,
+            deferred=tuple((place, file.deferred) for place, file in enumerate(files) if file.deferred),
+            hole_bytes=sum(file.hole_bytes for file in files),
         )
 
     def _result(self, batch: Batch, file: Checked) -> FileResult:
@@ -130,7 +133,7 @@ class Worker:
             self._openers[source] = SOURCES[source].opener(self.setup.access, self._spend)
         return self._openers[source]
 
-    def _check_all(self, folder: OpenFolder, files: Sequence[Checked]) -> None:
+    def _check_all(self, folder: OpenFolder, batch: Batch, files: Sequence[Checked]) -> None:
         """Check the files owner by owner, since a decoder serves one owner only."""
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
         folder.announce([file.item for file in ordered])
@@ -138,7 +141,7 @@ class Worker:
         held_bytes = 0
         for file in ordered:
             held.append(file)
-            self._open(folder, file)
+            self._open(folder, batch, file)
             held_bytes += file.item.stat.size if file.opened is not None else 0
             # Of objects, what is open lies on our own disk.
             if held_bytes >= HELD_BYTES:
@@ -147,12 +150,14 @@ class Worker:
                 held_bytes = 0
         self._conclude(held)
 
-    def _open(self, folder: OpenFolder, file: Checked) -> None:
+    def _open(self, folder: OpenFolder, batch: Batch, file: Checked) -> None:
         """Read one file; it stays open if it may have to be decoded again to confirm a match."""
         try:
             opened = file.opened = folder.open(file.item)
             file.as_listed = opened.stat[:5] == file.item.stat[:5]
             file.ctime = opened.probe(self.setup.trust_ctime)
+            if opened.hole_bytes > SPARSE_BYTES or opened.stat.size > LARGE_BYTES:
+                self._weigh(file, opened, batch)
             try:
                 self._read(file, opened)
                 if opened.compressed and file.reason is None:
@@ -168,6 +173,28 @@ class Worker:
             file.fail(trouble)
         if file.kind is None:
             file.close()
+
+    def _weigh(self, file: Checked, opened: OpenFile, batch: Batch) -> None:
+        """Decide whether to read a file that may take long.
+
+        It may have grown since it was listed, and a listing says nothing of holes.
+
+        Raises:
+            FileTrouble: it is not to be read, or not yet.
+        """
+        if batch.defer and not opened.fetched and opened.pieces is None:
+            file.deferred = opened.stat.size
+            raise FileTrouble(Reason.SPARSE, "not read yet")
+        limit = self.setup.max_sparse if batch.max_sparse is None else batch.max_sparse
+        if opened.hole_bytes > SPARSE_BYTES:
+            try:
+                too_sparse = opened.holes_exceed(limit)
+            except OSError as error:
+                raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+            if too_sparse:
+                whose = "" if limit == self.setup.max_sparse else " in the files of this owner"
+                raise FileTrouble(Reason.SPARSE, f"more than {self.setup.max_sparse} bytes of holes{whose}")
+            file.hole_bytes = opened.hole_bytes
 
     def _conclude(self, files: Sequence[Checked]) -> None:
         """Match files that were read, confirm what was found, let them go."""
@@ -197,6 +224,8 @@ class Worker:
             if decoding and not waiting:
                 self._ask(file, opened)
             file.exact, file.bytes_read = self._reader.finish()
+        except GrewError as error:
+            raise FileTrouble(Reason.CHANGED, "it is much longer than it was") from error
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
         if waiting and not self._recall(file, opened):

@@ -14,7 +14,7 @@ from hashscan.settings.acting import NO_RULES, USUAL_LIMITS, BreakerLimits, Poli
 from hashscan.settings.cluster import ClusterSettings
 from hashscan.settings.neighbour import NO_RESTRAINT, NeighbourSettings
 from hashscan.settings.pictures import ALL_VARIANTS, DecodingLimits, Matching
-from hashscan.settings.values import require_positive
+from hashscan.settings.values import MAX_SPARSE, require_positive
 
 FailOn = Literal["match", "review", "never"]
 
@@ -55,6 +55,8 @@ class SweepSettings:
     one_file_system: bool = False
     all_versions: bool = False
     max_file_size: int | None = None
+    max_sparse: int = MAX_SPARSE
+    """Bytes of holes up to which a file is read."""
     fail_on: FailOn = "match"
     strict: bool = False
     with_digests: bool = False
@@ -109,6 +111,7 @@ class SweepSettings:
             require_positive("--time-budget", self.time_budget)
         if self.max_file_size is not None:
             require_positive("--max-file-size", self.max_file_size)
+        require_positive("--max-sparse", self.max_sparse)
         if self.cluster is not None and self.neighbour.paced:
             raise UsageError(
                 "with --cluster, other machines do the reading",

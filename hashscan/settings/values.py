@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 from hashscan.errors import UsageError
 from hashscan.model import Shard
 
+MAX_SPARSE = 16 << 30
+"""Bytes of holes up to which a file is read, where nothing else is said."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", re.ASCII)

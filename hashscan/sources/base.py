@@ -133,6 +133,9 @@ class OpenFile(ABC):
     stat: FileStat
     """What fstat said just after opening; of an object that comes in pieces, its size is known at last."""
 
+    hole_bytes: int = 0
+    """Bytes that take no room on the disk, as the file system says."""
+
     fetched: ClassVar[bool] = False
     """Whether its bytes have come from elsewhere, and were asked for then; to read them costs nothing."""
 
@@ -143,6 +146,10 @@ class OpenFile(ABC):
             on_trust: names of filesystem types that are trusted on the operator's word.
         """
         return CtimeTrust.PROVEN
+
+    def holes_exceed(self, limit: int) -> bool:
+        """Whether the file has more than `limit` bytes of holes."""
+        return False
 
     @abstractmethod
     def check_unchanged(self) -> None:

@@ -20,6 +20,7 @@ from hashscan.sources.base import (
 )
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.ctime import TypeOfFiles, probe
+from hashscan.sources.holes import BLOCK_BYTES, holes_exceed
 from hashscan.sources.named import NamedFiles
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.page_cache import absent_ranges, let_go
@@ -171,6 +172,7 @@ class _File(OpenFile):
         self._descriptor = descriptor
         self._types = types
         self.stat = file_stat(status)
+        self.hole_bytes = status.st_size - status.st_blocks * BLOCK_BYTES
         self._absent = absent_ranges(descriptor, status.st_size)
 
     @property
@@ -179,6 +181,9 @@ class _File(OpenFile):
 
     def probe(self, on_trust: Collection[str]) -> CtimeTrust:
         return probe(self._descriptor, self._types.of(self._descriptor, self.stat.device), on_trust)
+
+    def holes_exceed(self, limit: int) -> bool:
+        return self.hole_bytes > limit and holes_exceed(self._descriptor, self.stat.size, limit)
 
     def check_unchanged(self) -> None:
         try:

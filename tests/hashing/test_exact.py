@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.hashing.base import ExactHash
-from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, ExactReader
+from hashscan.hashing.exact import MD5, SHA1, SHA256, SHA512, XXH3, ExactReader, GrewError
 from hashscan.model import ALGORITHMS
 
 ALL: list[ExactHash] = [MD5(), SHA1(), SHA256(), SHA512(), XXH3()]
@@ -91,6 +91,16 @@ def test_file_of_another_length_than_it_was_said_to_have(said: int) -> None:
         digests, count = reader.finish()
         os.close(descriptor)
         assert (digests["sha256"], count) == (hashlib.sha256(b"x" * length).digest(), length)
+
+
+def test_a_file_that_grows_without_end_is_given_up() -> None:
+    descriptor = in_memory(b"x" * 300_000)
+    reader = ExactReader([SHA256()])
+    reader.begin(descriptor, 300_000)
+    os.ftruncate(descriptor, 1 << 40)
+    with pytest.raises(GrewError):
+        reader.finish()
+    os.close(descriptor)
 
 
 def test_one_file_after_another_is_read_from_its_start() -> None:

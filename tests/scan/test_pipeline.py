@@ -24,6 +24,7 @@ from hashscan.model import (
 )
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan import leased, pipeline
+from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.pipeline import Sweep
 from hashscan.scan.pool import Pool
 from hashscan.scan.setup import WorkerSetup
@@ -284,3 +285,84 @@ def test_a_sweep_that_is_stopped_does_not_wait_for_leases(
     monkeypatch.setattr(pipeline.time, "sleep", lambda _: sweep.stop())
     assert list(sweep) == []
     assert (sweep.summary.files, sweep.cut_short) == (0, True)
+
+
+class Deferring(Inline):
+    """Leaves files unread as workers of a pool do."""
+
+    defers = True
+
+
+def test_large_files_come_last_by_owner(tmp_path: Path, worker: Worker) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}").write_bytes(b"x")
+        with (tmp_path / f"large{number}").open("wb") as file:
+            file.truncate(LARGE_BYTES + 1)
+        with (tmp_path / f"sparse{number}").open("wb") as file:
+            file.truncate(SPARSE_BYTES + 8192)
+    pool = Deferring(worker)
+    sweep = Sweep(listings(tmp_path), pool)
+    assert list(sweep) == []
+    assert not sweep.cut_short
+    assert sweep.summary.verdicts == {Verdict.CLEAN: 15}
+    last = [batch for batch in pool.asked if batch.max_sparse is not None]
+    assert pool.asked[-10:] == last
+    assert all(len(batch.items) == 1 and not batch.defer for batch in last)
+    assert {batch.items[0].name for batch in last} == {
+        b"%s%d" % (kind, number) for kind in (b"large", b"sparse") for number in range(5)
+    }
+
+
+def test_what_waits_when_the_time_is_used_up_has_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small").write_bytes(b"x")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(LARGE_BYTES + 1)
+    now = 0.0
+
+    class Slow(Vanishing):
+        def answer(self, batch: Batch) -> BatchResult:
+            nonlocal now
+            now += 30.0
+            return super().answer(batch)
+
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: now))
+    sweep = Sweep(listings(tmp_path), Slow(), deadline=20.0)
+    list(sweep)
+    assert sweep.summary.files == 1
+    assert sweep.cut_short
+
+
+def test_an_answer_that_never_comes_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.5
+        return now
+
+    class Silent(Inline):
+        def submit(self, batch: Batch) -> Future[BatchResult]:
+            return Future()
+
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=clock))
+    sweep = Sweep(listings(tmp_path), Silent(), deadline=20.0)
+    assert list(sweep) == []
+    assert sweep.cut_short
+    assert sweep.summary.files == 0
+
+
+def test_hard_links_of_a_deferred_file_have_its_verdict(tmp_path: Path, worker: Worker) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(SPARSE_BYTES + 8192)
+    for name in "bcd":
+        os.link(tmp_path / "a", tmp_path / name)
+    pool = Deferring(worker)
+    sweep = Sweep(listings(tmp_path), pool)
+    list(sweep)
+    assert sweep.summary.verdicts == {Verdict.CLEAN: 4}
+    assert sum(batch.max_sparse is not None for batch in pool.asked) == 1

@@ -18,7 +18,12 @@ from hashscan.sources.patterns import Patterns
 PLAIN = SweepSettings(
     targets=(b"/t",), lists=None, reports=(), state=None, workers=1, decoding=DecodingLimits()
 )
-LIMITS = {"max_pixels": 64_000_000, "decoder_memory": 1 << 30, "decoder_seconds": 20.0}
+LIMITS = {
+    "max_sparse": 16 << 30,
+    "max_pixels": 64_000_000,
+    "decoder_memory": 1 << 30,
+    "decoder_seconds": 20.0,
+}
 
 
 def test_nothing_was_asked_for() -> None:

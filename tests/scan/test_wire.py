@@ -70,7 +70,9 @@ def test_an_answer_arrives(batch: Batch, data: st.DataObject) -> None:
     plain = [FileResult(item.name, item.stat, Verdict.CLEAN) for item in batch.items]
     results = tuple(data.draw(st.one_of(st.just(result), outcomes)) for result in plain)
     sandbox = data.draw(st.sampled_from([None, SandboxLevel("auto", 3, seccomp=True)]))
-    answer = BatchResult(results, data.draw(st.integers(0, 2**63)), sandbox)
+    deferred = data.draw(st.sampled_from([(), ((0, 15 << 40),)]))
+    read, holes = data.draw(st.integers(0, 2**63)), data.draw(st.integers(0, 2**63))
+    answer = BatchResult(results, read, sandbox, deferred=deferred, hole_bytes=holes)
     assert unpack_results(batch, pickle.loads(pickle.dumps(pack_results(batch, answer)))) == answer
 
 

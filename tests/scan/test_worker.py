@@ -20,6 +20,7 @@ from hashscan.lists.store import ListStore
 from hashscan.model import MATCHES_KEPT, Batch, Entry, ExceptedEntry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import Begun, Sandbox, SandboxOptions
 from hashscan.scan.checked import Checked
+from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.policy import judge
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
 from hashscan.scan.single import match_digest
@@ -566,3 +567,59 @@ def test_large_pictures_are_let_go_before_the_end_of_a_batch(
     assert [found[f"{number}.jpg"].verdict for number in range(6)] == [Verdict.CLEAN, Verdict.MATCH] * 3
     assert max(open_at_a_time) <= 3
     assert len(open_at_a_time) >= 2
+
+
+def test_a_file_that_has_become_large_since_it_was_listed_waits(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"as listed")
+    (tmp_path / "grown").write_bytes(b"small")
+    (tmp_path / "holes").write_bytes(b"small")
+    (batch,) = batches(tmp_path)
+    os.truncate(tmp_path / "grown", LARGE_BYTES + 1)
+    os.truncate(tmp_path / "holes", SPARSE_BYTES + 8192)
+    with Worker(SETUP) as worker:
+        answer = worker.check(replace(batch, defer=True))
+        assert dict(answer.deferred) == {0: LARGE_BYTES + 1, 1: SPARSE_BYTES + 8192}
+        assert [result.verdict for result in answer.results] == [
+            Verdict.UNREADABLE,
+            Verdict.UNREADABLE,
+            Verdict.CLEAN,
+        ]
+        assert answer.bytes_read == len(b"as listed")
+        read = worker.check(batch)
+    assert not read.deferred
+    assert [result.verdict for result in read.results] == [Verdict.CLEAN] * 3
+    assert read.hole_bytes >= LARGE_BYTES + SPARSE_BYTES
+    # Not as it was listed, so nothing is kept that a later scan would believe.
+    assert not any(read.kept)
+
+
+def test_the_limit_of_holes(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    os.truncate(tmp_path / "f", 4 << 20)
+    (batch,) = batches(tmp_path)
+    with Worker(replace(SETUP, max_sparse=4 << 20)) as worker:
+        assert worker.check(batch).results[0].verdict is Verdict.CLEAN
+        (result,) = worker.check(replace(batch, max_sparse=(4 << 20) - 1)).results
+    assert (result.verdict, result.reason) == (Verdict.UNREADABLE, Reason.SPARSE)
+    assert "of this owner" in result.detail
+    with Worker(replace(SETUP, max_sparse=(4 << 20) - 1)) as worker:
+        (result,) = worker.check(batch).results
+    assert (result.verdict, result.reason) == (Verdict.UNREADABLE, Reason.SPARSE)
+    assert "owner" not in result.detail
+
+
+def test_a_file_that_grows_while_it_is_read_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 300_000)
+    (batch,) = batches(tmp_path)
+    read = os.preadv
+
+    def grow(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        os.truncate(tmp_path / "f", 15 << 40)
+        return read(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", grow)
+    with Worker(SETUP) as worker:
+        (result,) = worker.check(batch).results
+    assert (result.verdict, result.reason) == (Verdict.UNREADABLE, Reason.CHANGED)

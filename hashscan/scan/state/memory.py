@@ -165,6 +165,12 @@ class SweepMemory:
             path = shown_path(batch.target, batch.folder, item.name)
             return self.rereading.compare(path, item.version, content)
 
+    def postpone(self, batch: Batch, item: Item) -> None:
+        """Say that a file which must be read is read only after its folder has been forgotten."""
+        if batch.source == _FILES:
+            with explained(self._folder):
+                self._folders.postpone(batch, item)
+
     def break_off(self, target: bytes, folder: bytes) -> None:
         """Say that a folder could not be listed to its end, so that what was not met in it may be there."""
         with explained(self._folder):

@@ -53,6 +53,8 @@ class _Folder:
     blocks: list[Listing] = field(default_factory=list)
     waiting: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
     """By name the files without a verdict: their block, and place in it."""
+    postponed: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
+    """Likewise those that the folder does not wait for."""
     fresh: dict[int, tuple[Listing, list[int]]] = field(default_factory=dict)
     """Files that were read, and are not in the database yet: blocks, by their id, with the files' places."""
     changed: bool = False
@@ -166,7 +168,9 @@ class SweptFolders:
         """Say that a file which had to be read has its verdict, and what was kept of it, if anything."""
         path, device = shown_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
-        found = None if folder is None else folder.waiting.pop(item.name, None)
+        found = None
+        if folder is not None:
+            found = folder.waiting.pop(item.name, None) or folder.postponed.pop(item.name, None)
         if found is None:
             if content is not None:
                 self._add_late(path, item, content, ctime)
@@ -177,6 +181,17 @@ class SweptFolders:
             block.contents[place] = content
             block.flags[place] |= _TRUST_FLAGS[ctime]
             folder.fresh.setdefault(id(block), (block, []))[1].append(place)
+        if folder.ended and not folder.waiting:
+            self._finish(folder, device)
+
+    def postpone(self, batch: Batch, item: Item) -> None:
+        """Say that a file which must be read gets its verdict after the folder may have been written."""
+        device = item.stat.device
+        folder = self._open.get((shown_path(batch.target, batch.folder), device))
+        found = None if folder is None else folder.waiting.pop(item.name, None)
+        if folder is None or found is None:
+            return
+        folder.postponed[item.name] = found
         if folder.ended and not folder.waiting:
             self._finish(folder, device)
 

@@ -1,0 +1,52 @@
+"""How much of a file is holes: parts that read as zeros and take no room on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+BLOCK_BYTES = 512
+"""Unit of `st_blocks`, whatever the file system's own block size is."""
+
+
+def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
+    """Whether a file has more than `limit` bytes of holes, by SEEK_HOLE and SEEK_DATA.
+
+    `st_blocks` alone does not tell: file systems that compress (ZFS, bcachefs) count what they store. One
+    that knows no holes says that all is data. The answer only decides whether to read a file, never what is
+    in it: a FUSE that lies makes its own file unreadable, or is read.
+
+    Args:
+        descriptor: open for reading, of a regular file; its offset is moved.
+        size: of the file, in bytes.
+        limit: in bytes.
+
+    Raises:
+        OSError: as lseek(2).
+    """
+    found = position = 0
+    while position < size:
+        hole = _seek(descriptor, position, os.SEEK_HOLE, size)
+        position = _seek(descriptor, hole, os.SEEK_DATA, size)
+        found += position - hole
+        if found > limit:
+            return True
+        if position <= hole < size:
+            # Not a file system's answer: data where it just said there is a hole.
+            return False
+    return False
+
+
+def _seek(descriptor: int, position: int, whence: int, size: int) -> int:
+    """Where the next hole or the next data begins; the file's end where there is none."""
+    if position >= size:
+        return size
+    try:
+        return min(max(os.lseek(descriptor, position, whence), position), size)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size
+        if error.errno == errno.EINVAL:
+            # It knows no holes.
+            return size if whence == os.SEEK_HOLE else position
+        raise

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     CREDENTIALS = "no usable credentials"
     SLOW = "came too slowly"
     SPARSE = "sparse beyond the limit"
+    FUSE = "on another user's FUSE"
     # unreadable: named in a list of names, but nothing that can be read under this name
     OUTSIDE = "outside the targets"
     NO_FILE = "not a regular file"
@@ -80,6 +81,7 @@ class FolderReason(StrEnum):
     VANISHED = "vanished"
     REPLACED = "replaced by something else"
     LOOP = "mounted beneath itself"
+    FUSE = "on another user's FUSE"
 
 
 class CtimeTrust(IntEnum):

@@ -131,6 +131,48 @@ class _Server:
         return found
 
 
+class _Silent(_Server):
+    """Lets itself be mounted, and answers nothing else."""
+
+    def _run(self) -> None:
+        answered = False
+        while True:
+            try:
+                request = os.read(self._device, _LONGEST)
+                if not answered:
+                    unique = _IN.unpack_from(request)[2]
+                    body = self._answer(26, 0, b"")
+                    assert isinstance(body, bytes)
+                    os.write(self._device, _OUT.pack(_OUT.size + len(body), 0, unique) + body)
+                    answered = True
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.EINTR}:
+                    return
+
+
+@contextmanager
+def silent_filesystem(at: Path, user: int) -> Iterator[None]:
+    """Have a filesystem mounted that never answers.
+
+    Args:
+        at: a folder or a file.
+        user: who is said to have mounted it.
+    """
+    device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    mode = stat.S_IFREG | 0o644 if at.is_file() else stat.S_IFDIR | 0o755
+    options = f"fd={device},rootmode={mode:o},user_id={user},group_id={user},allow_other".encode()
+    if _libc.mount(b"silent", os.fsencode(at), b"fuse.silent", 0, options) != 0:
+        os.close(device)
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _Silent(device, {})
+    try:
+        yield
+    finally:
+        # Whoever waits for an answer gets an error.
+        _libc.umount2(os.fsencode(at), 1 | 2)  # MNT_FORCE, MNT_DETACH
+        os.close(device)
+
+
 @contextmanager
 def small_filesystem(at: Path, kind: str, files: Mapping[bytes, SmallFile]) -> Iterator[None]:
     """Have it mounted for a while.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,13 +17,35 @@ from hashscan.settings.machine import default_state
 from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
 from hashscan.settings.values import parse_duration, parse_size, require_positive
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 SETTINGS_FILE = "hashscan.settings_file"
 """Key of its path in a context, where there is one."""
 
-ANY_PATH = click.Path(path_type=bytes, readable=False)
-"""A file or folder; whether it can be read is for the system to say, as a capability may permit it."""
+
+class AnyPath(click.ParamType[bytes]):
+    """A file, folder or URL. It is not looked at here: on a customer's FUSE that may never end."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Take it as it is."""
+        return os.fsencode(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Complete files."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+ANY_PATH = AnyPath()
+"""Whether it can be read is for the system to say, as a capability may permit it."""
 
 _NO_SETTINGS = frozenset({"help", "version", "config"})
 """Options that no variable and no file gives."""

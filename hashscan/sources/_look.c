@@ -2,6 +2,10 @@
  *
  * Nothing is opened and no link followed. What the kernel hands over is checked before it is used, since file systems
  * are strangers' too; the GIL is released meanwhile.
+ *
+ * A FUSE can be mounted over a file, and its server may never answer. So statx is told not to ask servers
+ * (AT_STATX_DONT_SYNC) until it has said that a name is no mount; file systems of this machine heed no such flag,
+ * and others are then asked as usual.
  */
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -21,12 +25,19 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define ROOM (64 * 1024) /* For one call of getdents64; more than its longest entry. */
 #define INTERRUPTIONS 100
 #define IDENTITY 4 /* Inode, size, mtime, ctime. */
 #define FURTHER 5 /* Device, links, owner, seconds of mtime and of ctime. */
+#define DONT_SYNC 0x4000 /* AT_STATX_DONT_SYNC */
+#define BASIC_STATS 0x7ff
+#define MNT_ID 0x1000
+#define TYPE_AND_INODE 0x101
+#define MOUNT_ROOT 0x2000 /* Of the attributes; since Linux 5.8. */
 #define NAME_AT 19 /* Of struct linux_dirent64: inode and offset of 8 bytes, length of 2, kind of 1. */
 
 typedef struct {
@@ -39,12 +50,99 @@ typedef struct {
     uint64_t further[FURTHER];
 } Row;
 
+/* struct statx of linux/stat.h, whatever the headers at hand know of it. */
+typedef struct {
+    uint32_t mask, blksize;
+    uint64_t attributes;
+    uint32_t nlink, uid, gid;
+    uint16_t mode, spare;
+    uint64_t ino, size, blocks, attributes_mask;
+    struct {
+        int64_t sec;
+        uint32_t nsec, spare;
+    } atime, btime, ctime, mtime;
+    uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+    uint64_t mount, spares[13];
+} Statx;
+
+_Static_assert(sizeof(Statx) == 256 && offsetof(Statx, mount) == 144, "struct statx of the kernel");
+
 typedef struct {
     Bytes rows, names, folders, odd; /* Odd: errno, mode and length of a name, each of 4 bytes, and the name. */
     size_t files, odd_ones;
     uint64_t links, specials, size;
     int one_device, ended, error;
+    int local; /* Whether the file system is one of this machine's, which statx never has to be told to ask. */
+    dev_t device; /* Of the folder. */
 } Found;
+
+static int do_statx(int folder, const char *name, int flags, unsigned mask, Statx *status)
+{
+#ifdef SYS_statx
+    return (int)syscall(SYS_statx, folder, name, flags | DONT_SYNC, mask, status);
+#else
+    (void)folder, (void)name, (void)flags, (void)mask, (void)status;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+static int has_no_statx(int error)
+{
+    return error == ENOSYS || error == EPERM; /* An old kernel, or a container's filter. */
+}
+
+static int is_local(int folder)
+{
+    struct statfs status;
+    if (fstatfs(folder, &status) != 0)
+        return 0;
+    switch ((uint32_t)status.f_type) {
+    case 0x0000EF53: /* ext2, 3, 4 */
+    case 0x58465342: /* XFS */
+    case 0x9123683E: /* Btrfs */
+    case 0x01021994: /* tmpfs */
+    case 0x794C7630: /* overlay */
+    case 0x2FC12FC1: /* ZFS */
+    case 0xF2F52010: /* F2FS */
+    case 0xCA451A4E: /* bcachefs */
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* As fstatat, with EXDEV for what is mounted over a file. */
+static int look_at(const Found *found, int folder, const char *name, struct stat *status)
+{
+    Statx seen;
+    memset(&seen, 0, sizeof seen);
+    if (do_statx(folder, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, BASIC_STATS, &seen) != 0) {
+        if (!has_no_statx(errno))
+            return -1;
+        return fstatat(folder, name, status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+    }
+    dev_t device = makedev(seen.dev_major, seen.dev_minor);
+    int crossed = seen.attributes_mask & MOUNT_ROOT ? (seen.attributes & MOUNT_ROOT) != 0 : device != found->device;
+    if (crossed && !S_ISDIR(seen.mode)) {
+        errno = EXDEV;
+        return -1;
+    }
+    if (!found->local && !crossed)
+        return fstatat(folder, name, status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+    memset(status, 0, sizeof *status);
+    status->st_dev = device;
+    status->st_ino = (ino_t)seen.ino;
+    status->st_mode = seen.mode;
+    status->st_nlink = seen.nlink;
+    status->st_uid = seen.uid;
+    status->st_size = (off_t)seen.size;
+    status->st_mtim.tv_sec = (time_t)seen.mtime.sec;
+    status->st_mtim.tv_nsec = (long)seen.mtime.nsec;
+    status->st_ctim.tv_sec = (time_t)seen.ctime.sec;
+    status->st_ctim.tv_nsec = (long)seen.ctime.nsec;
+    return 0;
+}
 
 /* Room for so many bytes more, or NULL. */
 static char *extend(Bytes *bytes, size_t more)
@@ -133,7 +231,7 @@ static int take(Found *found, int folder, unsigned char kind, const char *name, 
         found->specials++;
         return 1;
     }
-    if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0)
+    if (look_at(found, folder, name, &status) != 0)
         return add_odd(found, errno, 0, name, length);
     if (S_ISREG(status.st_mode))
         return add_file(found, &status, name, length);
@@ -241,6 +339,11 @@ static PyObject *look(PyObject *module, PyObject *args)
     Found found = {.one_device = 1};
     int fine = 0;
     Py_BEGIN_ALLOW_THREADS
+    Statx own;
+    memset(&own, 0, sizeof own);
+    if (do_statx(descriptor, "", AT_EMPTY_PATH, TYPE_AND_INODE, &own) == 0)
+        found.device = makedev(own.dev_major, own.dev_minor);
+    found.local = is_local(descriptor);
     char *buffer = malloc(ROOM);
     if (buffer)
         fine = read_some(&found, descriptor, (size_t)most, buffer);
@@ -266,7 +369,32 @@ static PyObject *look(PyObject *module, PyObject *args)
     return answer;
 }
 
+static PyObject *identify(PyObject *module, PyObject *args)
+{
+    int descriptor;
+    Statx seen;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i", &descriptor))
+        return NULL;
+    memset(&seen, 0, sizeof seen);
+    dev_t device;
+    if (do_statx(descriptor, "", AT_EMPTY_PATH, TYPE_AND_INODE | MNT_ID, &seen) == 0) {
+        device = makedev(seen.dev_major, seen.dev_minor);
+    } else {
+        struct stat status;
+        if (!has_no_statx(errno) || fstat(descriptor, &status) != 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        device = status.st_dev;
+        seen.ino = (uint64_t)status.st_ino;
+        seen.mode = (uint16_t)status.st_mode;
+    }
+    unsigned long long mount = seen.mask & MNT_ID ? seen.mount : 0;
+    return Py_BuildValue("(KKIK)", (unsigned long long)device, (unsigned long long)seen.ino, (unsigned)seen.mode,
+                         mount);
+}
+
 static PyMethodDef methods[] = {
+    {"identify", identify, METH_VARARGS, NULL},
     {"look", look, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -1,13 +1,16 @@
-"""Opens a path beneath a folder's descriptor without ever following a link."""
+"""Opens a path beneath a folder's descriptor without ever following a link, or into another user's FUSE."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+
+from hashscan.sources.foreign import enter_mount, seen
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """To read a file: neither a FIFO nor a terminal put in its place can hold us up or take us over."""
@@ -23,8 +26,8 @@ LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 """To look at anything: opens nothing, whatever it is, and a link is a thing of its own."""
 
 _OPENAT2 = 437  # on all architectures but MIPS and Alpha, where it fails and we go step by step
-_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08  # linux/openat2.h
-_RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS
+_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08  # linux/openat2.h
+_RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | _NO_XDEV
 
 _LONGEST = 4000  # bytes in one call; the kernel takes 4095
 _EINTR_TRIES = 100
@@ -60,14 +63,39 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
         flags: one of the constants of this module.
 
     Returns:
-        A new descriptor.
+        A new descriptor. With LOOK_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE, which
+        `enter_mount` and `seen` tell.
 
     Raises:
+        ForeignMountError: another user's FUSE is mounted there, and it was to be opened.
         OSError: as openat(2); ELOOP or ENOTDIR for a link, unless it was to be looked at.
     """
     if name in {b"", b".", b".."} or b"/" in name:
         raise ValueError(f"not a name in a folder: {name!r}")
-    return _open_step(folder, name, flags)
+    if flags & os.O_PATH:
+        return _open_step(folder, name, flags)
+    if _has_openat2():
+        try:
+            return _openat2(folder, name, flags)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+    return _enter_step(folder, name, flags)
+
+
+def stat_child(folder: int, name: bytes) -> os.stat_result:
+    """As lstat of one name in a folder.
+
+    Raises:
+        ForeignMountError: another user's FUSE is mounted there.
+        OSError: as fstatat(2).
+    """
+    found = open_child(folder, name, LOOK_FLAGS)
+    try:
+        enter_mount(found, seen(folder))
+        return os.fstat(found)
+    finally:
+        os.close(found)
 
 
 def open_again(descriptor: int) -> int:
@@ -87,7 +115,7 @@ def open_again(descriptor: int) -> int:
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
-    """Open a path of any length beneath a folder; a link anywhere in it is not followed.
+    """Open a path of any length beneath a folder; no link in it is followed, and no foreign FUSE entered.
 
     Args:
         root: the folder's descriptor.
@@ -98,10 +126,15 @@ def open_beneath(root: int, path: bytes, flags: int) -> int:
         A new descriptor.
 
     Raises:
+        ForeignMountError: another user's FUSE is mounted on the way.
         OSError: as openat2(2); ELOOP or ENOTDIR for a link.
     """
     if _has_openat2():
-        return open_by_openat2(root, path, flags)
+        try:
+            return open_by_openat2(root, path, flags)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
     return open_by_steps(root, path, flags)
 
 
@@ -121,15 +154,19 @@ def open_absolute(path: bytes, flags: int) -> int:
 
 
 def open_by_openat2(root: int, path: bytes, flags: int) -> int:
-    """`open_beneath` where the kernel walks the path; only a very long one goes in several steps."""
+    """`open_beneath` where the kernel walks the path; only a very long one goes in several steps.
+
+    Raises:
+        OSError: EXDEV where anything is mounted on the way.
+    """
     _check(path)
     return _open_pieces(root, _long_pieces(path), flags, _openat2)
 
 
 def open_by_steps(root: int, path: bytes, flags: int) -> int:
-    """`open_beneath` with one openat(2) per component, for kernels and containers without openat2."""
+    """`open_beneath` with one openat(2) per component: across mounts, and for kernels without openat2."""
     _check(path)
-    return _open_pieces(root, iter(path.split(b"/")), flags, _open_step)
+    return _open_pieces(root, iter(path.split(b"/")), flags, _enter_step)
 
 
 def _check(path: bytes) -> None:
@@ -176,6 +213,30 @@ def _open_step(folder: int | None, name: bytes, flags: int) -> int:
         except BlockingIOError:
             time.sleep(pause)
     return os.open(name, flags, dir_fd=folder)
+
+
+def _enter_step(folder: int, name: bytes, flags: int) -> int:
+    """Open one name in a folder, unless it is the root of a foreign FUSE."""
+    if name == b".":
+        return _open_step(folder, name, flags)
+    # A kernel that opens a folder asks its server; this doesn't.
+    first = flags if flags & os.O_PATH else (PASS_FLAGS if flags & os.O_DIRECTORY else LOOK_FLAGS)
+    found = _open_step(folder, name, first)
+    try:
+        enter_mount(found, seen(folder))
+        if first == flags:
+            return found
+        if flags & os.O_DIRECTORY:
+            opened = _open_step(found, b".", flags)
+        elif stat.S_ISLNK(seen(found).mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        else:
+            opened = open_again(found)
+    except BaseException:
+        os.close(found)
+        raise
+    os.close(found)
+    return opened
 
 
 def _openat2(folder: int, path: bytes, flags: int) -> int:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 
 from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile
-from hashscan.sources.beneath import PASS_FLAGS, open_child
+from hashscan.sources.beneath import LOOK_FLAGS, PASS_FLAGS, open_absolute, open_child, stat_child
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
+from hashscan.sources.foreign import enter_mount, seen
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Place
 from hashscan.sources.posix import file_stat, file_trouble, kind
+from hashscan.sources.targets import real_path
 
 Parts = tuple[bytes, ...]
 """Components of a path from the root of the file system."""
@@ -56,6 +58,11 @@ class _Folder:
     def descend(self, name: bytes) -> None:
         """Hold the folder of this name instead."""
         deeper = open_child(self.descriptor, name, PASS_FLAGS)
+        try:
+            enter_mount(deeper, seen(self.descriptor))
+        except OSError:
+            os.close(deeper)
+            raise
         os.close(self.descriptor)
         self.descriptor = deeper
 
@@ -115,10 +122,16 @@ class NamedFiles:
             self._leave()
 
     def _spellings(self, target: bytes) -> Iterator[_Root]:
-        real = os.path.realpath(target)
-        is_file = not os.path.isdir(real)
-        yield _Root(_split(real), _split(real), is_file)
         spelled = self._plain(target)
+        try:
+            real = real_path(target)
+            is_file = not stat.S_ISDIR(_status(real).st_mode)
+        except OSError:
+            # Another user's FUSE is mounted on it, or it is gone: so is what is named beneath.
+            if spelled is not None:
+                yield _Root(spelled, spelled, False)
+            return
+        yield _Root(_split(real), _split(real), is_file)
         if spelled is not None:
             yield _Root(spelled, _split(real), is_file)
 
@@ -230,7 +243,7 @@ class NamedFiles:
         trouble, status = folder.trouble, None
         if trouble is None:
             try:
-                status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+                status = stat_child(folder.descriptor, name)
             except OSError as error:
                 trouble = file_trouble(error)
             else:
@@ -265,6 +278,14 @@ class NamedFiles:
         if self._folder is not None:
             self._folder.close()
         self._raw = self._folder = None
+
+
+def _status(path: bytes) -> os.stat_result:
+    descriptor = open_absolute(path, LOOK_FLAGS)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _split(path: bytes) -> Parts:

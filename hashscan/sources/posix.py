@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from hashscan.model import FileStat, FolderReason, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble
+from hashscan.sources.foreign import ForeignMountError, seen
 
 _REASONS: dict[int, Reason] = {
     errno.ENOENT: Reason.VANISHED,
@@ -50,6 +51,8 @@ def file_stat(status: os.stat_result) -> FileStat:
 
 def file_trouble(error: OSError) -> FileTrouble:
     """The trouble behind an error of open, stat or read; the system's words where ours say less."""
+    if isinstance(error, ForeignMountError):
+        return FileTrouble(Reason.FUSE, str(error.strerror))
     reason = _REASONS.get(error.errno or 0)
     if reason is None:
         return FileTrouble(Reason.IO_ERROR, error.strerror or str(error))
@@ -68,11 +71,11 @@ def expect(descriptor: int, device: int, inode: int) -> int:
         FileTrouble: it is something else, or can't be looked at.
     """
     try:
-        status = os.fstat(descriptor)
+        found = seen(descriptor)
     except OSError as error:
         os.close(descriptor)
         raise file_trouble(error) from error
-    if (status.st_dev, status.st_ino) != (device, inode):
+    if (found.device, found.inode) != (device, inode):
         os.close(descriptor)
         raise FileTrouble(Reason.REPLACED)
     return descriptor

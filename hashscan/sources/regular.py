@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import EAGAIN_PAUSES, FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
+from hashscan.sources.foreign import Seen, seen
 from hashscan.sources.posix import file_trouble, kind
 
 
@@ -41,13 +42,14 @@ def open_regular(
     try:
         found = open_child(folder, name, LOOK_FLAGS)
         try:
-            _check(os.fstat(found), device, inode)
+            # Not fstat, since another user's FUSE may have been mounted over the file.
+            _check(seen(found), device, inode)
             descriptor = _open_found(found, folder, name, EAGAIN_PAUSES if patient else ())
         finally:
             os.close(found)
         try:
             status = os.fstat(descriptor)
-            _check(status, device, inode)
+            _check(Seen(status.st_dev, status.st_ino, status.st_mode, 0), device, inode)
         except (OSError, FileTrouble):
             os.close(descriptor)
             raise
@@ -71,10 +73,10 @@ def _open_found(found: int, folder: int, name: bytes, pauses: Iterable[float]) -
             time.sleep(pause)
 
 
-def _check(status: os.stat_result, device: int, inode: int) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise FileTrouble(Reason.REPLACED, f"it is {kind(status.st_mode)} now")
-    if (status.st_dev, status.st_ino) != (device, inode):
+def _check(found: Seen, device: int, inode: int) -> None:
+    if not stat.S_ISREG(found.mode):
+        raise FileTrouble(Reason.REPLACED, f"it is {kind(found.mode)} now")
+    if (found.device, found.inode) != (device, inode):
         raise FileTrouble(Reason.REPLACED, "it is another file now")
 
 

@@ -12,11 +12,15 @@ from typing import NamedTuple
 from hashscan.errors import TargetError
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
-from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_child
+from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.foreign import ForeignMountError, enter_mount, seen
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.posix import kind
 from hashscan.sources.regular import open_regular
+
+_LINKS = 40
+"""In one path at most, as in the kernel."""
 
 
 class Step(NamedTuple):
@@ -37,11 +41,16 @@ class Target:
     name: bytes | None
     """Of the single file; None for a folder."""
     way: tuple[Step, ...]
-    """From `/` to the folder, both included."""
+    """From `/` to the folder, both included; nothing where another user's FUSE is mounted on it.
+
+    The walk then says so: whoever mounted it must not keep other targets from being swept.
+    """
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode of the folder."""
+        """Device and inode of the folder; of one that can't be entered, those of none."""
+        if not self.way:
+            return 0, 0
         return self.way[-1].device, self.way[-1].inode
 
 
@@ -75,13 +84,17 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
         raise TargetError(f"{shown} is not a path")
     try:
         # Links in the path are the administrator's own; they are followed here, once, and never again.
-        path = os.path.realpath(given, strict=True)
+        path = real_path(given)
         folder, name, way = _look(path)
+    except ForeignMountError:
+        return Target(os.path.abspath(given), None, ())
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise TargetError(f"the target {shown} does not exist") from error
         raise TargetError(f"the target {shown} can't be opened: {error.strerror}") from error
     except FileTrouble as error:
+        if error.reason is Reason.FUSE:
+            return Target(os.path.abspath(given), None, ())
         raise TargetError(f"the target {shown} can't be opened: {error.detail or error}") from error
     if any((step.device, step.inode) in protected for step in way):
         raise TargetError(
@@ -89,6 +102,46 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
             advice="Name other targets; hashscan's own state, lists and reports are never swept.",
         )
     return Target(folder, name, way)
+
+
+def real_path(path: bytes) -> bytes:
+    """As os.path.realpath with `strict`, without asking the server of another user's FUSE.
+
+    Raises:
+        ForeignMountError: it leads into one.
+        OSError: it isn't there, or there are too many links in it.
+    """
+    if not path.startswith(b"/"):
+        path = os.getcwdb() + b"/" + path
+    coming = path.split(b"/")[::-1]
+    names: list[bytes] = []
+    links = 0
+    while coming:
+        name = coming.pop()
+        if name in {b"", b"."}:
+            continue
+        if name == b"..":
+            del names[-1:]
+            continue
+        folder = open_absolute(b"/" + b"/".join(names), PASS_FLAGS)
+        try:
+            found = open_child(folder, name, LOOK_FLAGS)
+            try:
+                if not stat.S_ISLNK(enter_mount(found, seen(folder)).mode):
+                    names.append(name)
+                    continue
+                links += 1
+                if links > _LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                target = os.readlink(b"", dir_fd=found)
+            finally:
+                os.close(found)
+        finally:
+            os.close(folder)
+        if target.startswith(b"/"):
+            names.clear()
+        coming.extend(target.split(b"/")[::-1])
+    return b"/" + b"/".join(names)
 
 
 def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
@@ -106,6 +159,11 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
         way.append(_step(current, None))
         for position, name in enumerate(names):
             deeper = open_child(current, name, LOOK_FLAGS)
+            try:
+                enter_mount(deeper, seen(current))
+            except OSError:
+                os.close(deeper)
+                raise
             status = os.fstat(deeper)
             if position == len(names) - 1 and stat.S_ISREG(status.st_mode):
                 os.close(deeper)
@@ -144,6 +202,8 @@ def _step(descriptor: int, above: Step | None) -> Step:
 
 def _covers(outer: Target, inner: Target, exclude: Patterns, one_file_system: bool) -> bool:
     """Whether walking one target comes by another."""
+    if not (outer.way and inner.way):
+        return outer.path == inner.path
     if outer.name is not None:
         return outer.name == inner.name and outer.identity == inner.identity
     # By identity and not by path, so that bind mounts of a folder count as that folder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -17,7 +18,7 @@ from hashscan.sources.base import (
     SkippedFile,
     shown_path,
 )
-from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child, stat_child
 from hashscan.sources.columns import ItemColumns
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
 from hashscan.sources.gathering import Gathering
@@ -37,7 +38,7 @@ def _lone_file(source: str, target: Target, name: bytes, options: ListingOptions
     try:
         folder = expect(open_absolute(target.path, PASS_FLAGS), device, inode)
         try:
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            status = stat_child(folder, name)
         finally:
             os.close(folder)
     except OSError as error:
@@ -201,6 +202,8 @@ class Walk:
         try:
             descriptor, status, refusal = self._enter(trail, name)
         except FileTrouble as trouble:
+            if trouble.reason is Reason.FUSE and self._options.one_file_system:
+                return Passed(excluded_folders=1)
             return closed_folder(self._target.path, trail.child(name), trouble)
         if refusal is not None:
             os.close(descriptor)
@@ -256,7 +259,9 @@ class Walk:
                 else:
                     self._pending.push(depth, name)
             for name, number, mode in found.odd:
-                if number:
+                if number == errno.EXDEV:
+                    yield from self._mounted(head, descriptor, name, place)
+                elif number:
                     trouble = file_trouble(OSError(number, os.strerror(number)))
                     yield LostFile(target, folder, name, trouble.reason, trouble.detail)
                 else:
@@ -271,6 +276,20 @@ class Walk:
                 yield ClosedFolder(target, folder, FolderReason.IO_ERROR, os.strerror(found.error))
         self.in_folder = False
         yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)
+
+    def _mounted(self, head: Batch, descriptor: int, name: bytes, place: Place) -> Iterator[Listing]:
+        """Tell of a file over which something is mounted."""
+        try:
+            status = stat_child(descriptor, name)
+        except OSError as error:
+            trouble = file_trouble(error)
+            yield LostFile(head.target, head.folder, name, trouble.reason, trouble.detail)
+            return
+        if stat.S_ISREG(status.st_mode):
+            yield from self._chosen(head, (Item(name, file_stat(status)),), place)
+        else:
+            detail = f"it is {kind(status.st_mode)} now"
+            yield LostFile(head.target, head.folder, name, Reason.REPLACED, detail)
 
     def _kept_in(self, descriptor: int, folder: bytes) -> KeptFiles | None:
         """Which files of a folder a quarantine keeps; None where that is none's."""

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import pytest
 
+from hashscan.sources import foreign
+
 from .trees import make_chain, temporary_tree
 
 DEPTH = 10_000
@@ -17,6 +19,9 @@ DEPTH = 10_000
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
+    # Stays open as long as its process runs.
+    foreign._mounts._changed()
+    foreign._mounts._users.clear()
     before = set(_open())
     yield
     deadline = time.monotonic() + 60

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute
+from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, stat_child
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
@@ -28,7 +28,7 @@ def is_file_gone(path: bytes) -> bool:
     except OSError as error:
         return error.errno in _GONE
     try:
-        return not stat.S_ISREG(os.lstat(name, dir_fd=descriptor).st_mode)
+        return not stat.S_ISREG(stat_child(descriptor, name).st_mode)
     except OSError as error:
         return error.errno in _GONE
     finally:

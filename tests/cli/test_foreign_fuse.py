@@ -1,0 +1,107 @@
+"""A customer's FUSE that never answers holds nothing up, by the real command; an administrator's is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.small_fuse import SmallFile, silent_filesystem, small_filesystem
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="only root may mount a FUSE"
+)
+
+USER = 1000
+FUSE = "on another user's FUSE"
+
+
+@pytest.fixture
+def mounts() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def silent(mounts: ExitStack, at: Path, *, file: bool = False) -> Path:
+    at.parent.mkdir(exist_ok=True)
+    if file:
+        at.write_bytes(b"beneath")
+    else:
+        at.mkdir(exist_ok=True)
+    mounts.enter_context(silent_filesystem(at, USER))
+    return at
+
+
+def told(lines: list[dict[str, Any]]) -> dict[str, str]:
+    """By path, as far as they are said to be on such a FUSE."""
+    return {line["path"]: line["type"] for line in lines if line.get("reason") == FUSE}
+
+
+@pytest.mark.parametrize("name", ["mnt", ".hashscan-quarantine"])
+def test_beneath_a_target(run: Run, uploads: Path, local_list: str, mounts: ExitStack, name: str) -> None:
+    folder = silent(mounts, uploads / "evil" / name)
+    file = silent(mounts, uploads / "evil" / "a.jpg", file=True)
+    ran = run("scan", uploads, "--report", "-")
+    assert ran.code == 4
+    assert set(told(ran.lines)) == {str(folder), str(file)}
+    summary = ran.lines[-1]
+    assert summary["verdicts"]["match"] == 2
+    assert summary["folders_not_entered"] == {FUSE: 1}
+    assert summary["reasons"]["unreadable"] == {FUSE: 1}
+    assert summary["files"] == 4
+
+
+def test_with_one_file_system_it_is_left_out(
+    run: Run, uploads: Path, local_list: str, mounts: ExitStack
+) -> None:
+    silent(mounts, uploads / "evil" / "mnt")
+    ran = run("scan", uploads, "--report", "-", "--one-file-system")
+    assert (ran.code, ran.lines[-1]["passed"]["excluded_folders"]) == (1, 1)
+
+
+def test_an_excluded_one_is_left_out(run: Run, uploads: Path, local_list: str, mounts: ExitStack) -> None:
+    silent(mounts, uploads / "evil" / "mnt")
+    assert run("scan", uploads, "--report", "-", "--exclude", "mnt/").code == 1
+
+
+@pytest.mark.parametrize("where", ["", "deeper"])
+def test_over_a_target(
+    run: Run, uploads: Path, local_list: str, tmp_path: Path, mounts: ExitStack, where: str
+) -> None:
+    (tmp_path / "home" / "deeper").mkdir(parents=True)
+    silent(mounts, tmp_path / "home")
+    target = tmp_path / "home" / where
+    ran = run("scan", target, uploads, "--report", "-")
+    assert ran.code == 4
+    assert told(ran.lines) == {str(target): "folder"}
+    assert ran.lines[-1]["verdicts"]["match"] == 2
+    assert run("scan", target, uploads, "--report", "-").code == 4
+
+
+def test_names_of_a_list(run: Run, uploads: Path, local_list: str, tmp_path: Path, mounts: ExitStack) -> None:
+    folder = silent(mounts, uploads / "evil" / "mnt")
+    file = silent(mounts, uploads / "evil" / "a.jpg", file=True)
+    (tmp_path / "names").write_text(f"{folder}/x/y.jpg\n{folder}/z.jpg\n{file}\n{uploads / 'listed.jpg'}\n")
+    for targets in ((), (uploads,), (uploads, folder)):
+        ran = run("scan", *targets, "--files-from", tmp_path / "names", "--report", "-")
+        assert ran.code == 4
+        assert set(told(ran.lines)) == {f"{folder}/x/y.jpg", f"{folder}/z.jpg", str(file)}
+        assert ran.lines[-1]["verdicts"]["match"] == 1
+
+
+def test_an_administrators_fuse_is_read(
+    run: Run, uploads: Path, local_list: str, tmp_path: Path, mounts: ExitStack
+) -> None:
+    listed = (uploads / "listed.jpg").read_bytes()
+    (tmp_path / "storage" / "mnt").mkdir(parents=True)
+    mounts.enter_context(
+        small_filesystem(tmp_path / "storage" / "mnt", "ours", {b"listed.jpg": SmallFile(listed, 7)})
+    )
+    for target in (tmp_path / "storage", tmp_path / "storage" / "mnt"):
+        ran = run("scan", target, "--report", "-")
+        assert (ran.code, ran.lines[-1]["verdicts"]["match"]) == (1, 1)

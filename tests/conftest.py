@@ -1,11 +1,16 @@
-"""Programs that tests start are as quick as the tests and take signals as at a terminal; nothing is timed."""
+"""Programs that tests start are as quick as the tests and take signals as at a terminal; nothing is timed.
+
+Each test belongs to a tier, `unit`, `integration` or `system`, by the folder or file that it lies in.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
+import pytest
 
 # Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
 os.environ["HASHSCAN_BACKGROUND"] = "no"
@@ -22,3 +27,41 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+HERE = Path(__file__).parent
+
+UNIT = (
+    *("cases", "hashing", "lists", "reports", "scan/state", "settings"),
+    *("test_layers.py", "test_model.py", "test_registry.py"),
+)
+SYSTEM = (
+    *("cli", "test_benchmarks.py", "test_ci.py", "test_dask_example.py", "test_examples.py"),
+    *("test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
+)
+INTEGRATION = (
+    *("lists/publishing", "lists/pulling", "lists/test_killed.py", "reports/test_csv_in_spreadsheet.py"),
+    "reports/test_html_in_browser.py",
+)
+"""And all that is not listed."""
+
+LONGEST = ("test_benchmarks.py", "test_readme.py")
+"""Begun first, or the processes of a parallel run would wait for them at the end."""
+
+
+def tier_of(path: Path) -> str:
+    """Return the tier of the tests in a file."""
+    folders = {path.relative_to(HERE).as_posix(), *map(Path.as_posix, path.relative_to(HERE).parents)}
+    for tier, names in (("integration", INTEGRATION), ("system", SYSTEM), ("unit", UNIT)):
+        if not folders.isdisjoint(names):
+            return tier
+    return "integration"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier; slow ones are in none that is to be quick."""
+    for item in items:
+        tier = tier_of(item.path)
+        if tier != "unit" or item.get_closest_marker("slow") is None:
+            item.add_marker(tier)
+    items.sort(key=lambda item: item.path.relative_to(HERE).as_posix() not in LONGEST)

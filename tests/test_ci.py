@@ -1,4 +1,4 @@
-"""The rule for second tries of failed tests in CI, on small projects of their own."""
+"""The rule for second tries of failed tests in CI, on small projects of their own; and the tiers of tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests import conftest
 
 RUN_TESTS = Path(__file__).parents[1] / ".ci" / "tests"
 
@@ -116,3 +118,13 @@ def test_there_is_no_second_try_where_tests_were_not_run(project: Path, broken: 
 
 def test_no_test_is_no_success(project: Path) -> None:
     assert run_tests(project)[0] == 5
+
+
+def test_every_tier_has_tests_and_all_that_is_listed_exists() -> None:
+    assert all(
+        (conftest.HERE / name).exists() for name in (*conftest.UNIT, *conftest.SYSTEM, *conftest.INTEGRATION)
+    )
+    tiers = {conftest.tier_of(path) for path in conftest.HERE.rglob("test_*.py")}
+    assert tiers == {"unit", "integration", "system"}
+    assert conftest.tier_of(conftest.HERE / "lists" / "pulling" / "test_web.py") == "integration"
+    assert conftest.tier_of(conftest.HERE / "lists" / "test_store.py") == "unit"

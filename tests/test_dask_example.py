@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scan.nodes import Program, free_port
+from tests.scan.nodes import Program, said_port
 from tests.test_examples import UPLOADS, hashscan
 
 DASK = Path(__file__).parents[1] / "examples" / "dask"
@@ -20,11 +20,11 @@ CERTIFICATES = "/etc/hashscan/cluster"
 SCHEDULER = "tls://scheduler.example.org:8786"
 
 
-def command_of(unit: str, folder: Path, port: int) -> list[str]:
+def command_of(unit: str, folder: Path) -> list[str]:
     """How a unit starts its program, as it would be on this machine."""
     (line,) = re.findall(r"^ExecStart=(.*)$", (DASK / unit).read_text(), re.MULTILINE)
     placed = line.replace(CERTIFICATES, str(folder)).replace("%d", str(folder))
-    program, *arguments = shlex.split(placed.replace("--port 8786", f"--host 127.0.0.1 --port {port}"))
+    program, *arguments = shlex.split(placed.replace("--port 8786", "--host 127.0.0.1 --port 0"))
     return [sys.executable, "-m", os.path.basename(program), *arguments]
 
 
@@ -38,7 +38,6 @@ def test_three_hosts_on_this_machine(tmp_path: Path, request: pytest.FixtureRequ
     hosts = ["scheduler.example.org", "node1.example.org", "node2.example.org", "admin.example.org"]
     for names in (hosts[:2], hosts[2:]):
         subprocess.run([DASK / "certificates.sh", *names], cwd=tmp_path, check=True, capture_output=True)
-    port = free_port()
     folders = []
     for host in hosts:
         folder = tmp_path / "hosts" / host
@@ -47,18 +46,18 @@ def test_three_hosts_on_this_machine(tmp_path: Path, request: pytest.FixtureRequ
         shutil.copy(tmp_path / f"{host}.pem", folder / "host.pem")
         shutil.copy(tmp_path / f"{host}.key", folder / "host.key")
         folders.append(folder)
-    address = SCHEDULER.replace("scheduler.example.org:8786", f"127.0.0.1:{port}")
     started = [
         Program(
-            command_of("hashscan-scheduler.service", folders[0], port),
+            command_of("hashscan-scheduler.service", folders[0]),
             settings_of("hashscan-scheduler.service"),
         )
     ]
     request.addfinalizer(started[0].close)
-    started[0].wait_for("Scheduler at:")
+    port = said_port(started[0].wait_for("Scheduler at:"))
+    address = SCHEDULER.replace("scheduler.example.org:8786", f"127.0.0.1:{port}")
     for folder in folders[1:3]:
         own = {"HASHSCAN_SCHEDULER": address, "HASHSCAN_STATE": str(folder), "HASHSCAN_PROCESSES": "1"}
-        started.append(Program(command_of("hashscan-worker.service", folder, port), own))
+        started.append(Program(command_of("hashscan-worker.service", folder), own))
         request.addfinalizer(started[-1].close)
     for node in started[1:]:
         node.wait_for("are ready at")

@@ -22,7 +22,7 @@ from hashscan.lists.publishing.publisher import Publisher
 from hashscan.model import Entry, Verdict
 from tests.certificates import Authority
 from tests.pictures import encoded, scene
-from tests.scan.nodes import Program, free_port
+from tests.scan.nodes import Program, said_port
 from tests.sources.objects.azurite import PROGRAM, azurite
 from tests.sources.objects.buckets import credentials, moto_url, stored
 from tests.sources.objects.google_emulator import EmulatedBucket, emulator_url
@@ -147,7 +147,7 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
     for path, name in ((cert, "host.pem"), (key, "host.key"), (cert.with_name("ca.pem"), "ca.pem")):
         shutil.copy(path, here / name)
     (here / "host.key").chmod(0o600)
-    port = free_port()
+    port = 0
     (tmp_path / "state").mkdir(mode=0o700)
     with credentials() as environ:
         stored("uploads", {b"2026/photo.jpg": encoded(scene(12))})
@@ -190,7 +190,8 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
         if ready := next((LASTING[begun] for begun in LASTING if command.startswith(begun)), None):
             lasting.append(Program(["bash", "-c", f"exec {placed}"], environment, here))
             request.addfinalizer(lasting[-1].close)
-            lasting[-1].wait_for(ready)
+            line = lasting[-1].wait_for(ready)
+            port = port or said_port(line)
             continue
         done = subprocess.run(
             ["bash", "-c", placed], cwd=here, env=environment, capture_output=True, text=True, check=False
@@ -243,6 +244,6 @@ def test_exit_codes_and_verdicts_are_all_explained() -> None:
 
 def test_pages_are_all_here_and_point_at_what_exists() -> None:
     assert sorted(PAGES[1:]) == sorted((ROOT / "docs").glob("*.md"))
-    for page in (*PAGES, ROOT / "SECURITY.md"):
+    for page in (*PAGES, ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^):]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} points at {target}"

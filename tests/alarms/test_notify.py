@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from hashscan.alarms.channel import DeliveryError
 from hashscan.alarms.notify import Notify, hidden, secrets_of
 from hashscan.errors import UsageError
 from tests.alarms.services import PATH_TOKEN, TOKEN, webhook
-from tests.scan.nodes import free_port
 
 HOSTILE = "a\r\nBcc: all@example.com\n\n<script>alert(1)</script>\x1b[31m[bold]"
 DOCUMENT = {
@@ -86,7 +86,13 @@ def test_a_mail_has_one_subject_and_no_header_of_strangers() -> None:
             taken.append(envelope)
             return "250 OK"
 
-    controller = Controller(Mailbox(), hostname="127.0.0.1", port=free_port())
+    class AtAnyPort(Controller):
+        def _create_server(self) -> Any:
+            listener = socket.create_server(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+            return self.loop.create_server(self._factory_invoker, sock=listener)
+
+    controller = AtAnyPort(Mailbox(), hostname="127.0.0.1")
     controller.start()
     try:
         channel = Notify(

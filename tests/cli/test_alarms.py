@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.alarms.services import PATH_TOKEN, TOKEN, webhook
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.waiting import until
 
 SECRETS = (TOKEN, *PATH_TOKEN.split("/")[-1:], "0perator")
 
@@ -37,6 +41,21 @@ def hook(tmp_path: Path) -> tuple[str, Path]:
 
 def given(got: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in got.read_text().splitlines()] if got.exists() else []
+
+
+def begun(state: Path) -> int:
+    """Return how many scans the state knows of, with those that have not ended."""
+    try:
+        with closing(sqlite3.connect(f"file:{state}/sweep/state.sqlite?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM sweeps").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def catches(pid: int, number: int) -> bool:
+    """Return whether a process has a handler for a signal."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def assert_no_secret(state: Path, *texts: str) -> None:
@@ -183,12 +202,7 @@ def test_a_killed_sweep_is_told_of_by_the_next_command(
     sweep = subprocess.Popen(
         limited, env=environment(state, {"HASHSCAN_WORKERS": "1"}), stderr=subprocess.DEVNULL
     )
-    reports = state / "reports"
-    until = time.monotonic() + 60
-    while not list(reports.glob("*.partial")) and time.monotonic() < until:
-        time.sleep(0.05)
-    # It has begun, and so is known to the state.
-    time.sleep(1)
+    until(lambda: begun(state) == 2)
     sweep.kill()
     assert sweep.wait(60) == -signal.SIGKILL
     success = metrics_in(metrics)["hashscan_last_success_timestamp_seconds"]
@@ -213,10 +227,7 @@ def test_a_terminated_sweep_writes_its_figures(
     sweep = subprocess.Popen(
         command, env=environment(state, {"HASHSCAN_WORKERS": "1"}), stderr=subprocess.DEVNULL
     )
-    until = time.monotonic() + 60
-    while not list((state / "reports").glob("*.partial")) and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(1)
+    until(lambda: catches(sweep.pid, signal.SIGTERM))
     sweep.terminate()
     assert sweep.wait(60) == 143
     found = metrics_in(metrics)

@@ -8,7 +8,6 @@ import os
 import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -85,19 +84,14 @@ class Program:
         self.process.stderr.close()
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @dataclass
 class Cluster:
     """A scheduler, and what one needs to get at it."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
     host: str = "127.0.0.1"
+    port: int = 0
+    """Any at first; a scheduler that is started again has the same."""
     settings: dict[str, str] = field(default_factory=dict)
     """Dask's, for the scheduler."""
 
@@ -137,7 +131,7 @@ class Cluster:
             {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]", **self.settings},
         )
         self.programs.append(program)
-        program.wait_for("Scheduler at:")
+        self.port = said_port(program.wait_for("Scheduler at:"))
         return program
 
     def start_node(
@@ -221,7 +215,8 @@ def records_of(report: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
-def said_address(line: str) -> str:
-    found = re.search(r"tls://\S+", line)
+def said_port(line: str) -> int:
+    """Return the port in the line in which a scheduler says its address."""
+    found = re.search(r"://\S+:(\d+)", line)
     assert found
-    return found[0]
+    return int(found[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ pytest.importorskip("distributed")
 
 from hashscan.scan.cluster import node as sweeps
 from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared, WantedList
-from hashscan.scan.cluster.node import SWEEPS_KEPT, Node, NodeSettings, located
+from hashscan.scan.cluster.node import IDLE_SECONDS, SWEEPS_KEPT, Node, NodeSettings, located
 
 SETUP = WorkerSetup(
     lists=(), sandbox=SandboxOptions("auto"), algorithms=("md5", "sha1", "sha256"), max_pixels=10**7
@@ -85,17 +84,29 @@ def test_another_folder_and_other_files_are_found_to_be_others(tmp_path: Path, f
 JOB = Job("0.1.0", (), SETUP).to_bytes()
 
 
+class Clock:
+    """The clock by which a node tells which scans are idle; it stands still unless a test moves it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monotonic = lambda: self._now
+        self._now = 0.0
+        monkeypatch.setattr(sweeps, "time", self)
+
+    def wait(self, seconds: float) -> None:
+        self._now += seconds
+
+
 def test_idle_sweeps_make_room_for_others(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock(monkeypatch)
     node, batch = Node(NodeSettings("n", tmp_path)), batch_of(folder)
     for number in range(SWEEPS_KEPT):
         assert isinstance(node.prepare(str(number), JOB), Ready)
     # All may have batches on their way, so whoever comes now must wait.
     assert isinstance(node.prepare("new", JOB), Busy)
     assert isinstance(node.check("0", batch), BatchResult)
-    monkeypatch.setattr(sweeps, "IDLE_SECONDS", 0.05)
-    time.sleep(0.1)
+    clock.wait(IDLE_SECONDS + 1)
     assert isinstance(node.check("1", batch), BatchResult)
     ready = node.prepare("new", JOB)
     assert isinstance(ready, Ready)
@@ -111,9 +122,15 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it is to do for them may wait behind others' batches."""
+    clock = Clock(monkeypatch)
+
+    class Slow(Worker):
+        def check(self, batch: Batch) -> BatchResult:
+            clock.wait(IDLE_SECONDS + 1)
+            return super().check(batch)
+
     node, batch = Node(NodeSettings("n", tmp_path, Slow)), batch_of(folder)
     monkeypatch.setattr(sweeps, "SWEEPS_KEPT", 2)
-    monkeypatch.setattr(sweeps, "IDLE_SECONDS", 0.25)
     monkeypatch.setattr(sweeps, "IDLE_TASKS", 3)
     assert isinstance(node.prepare("waits", JOB), Ready)
     assert isinstance(node.prepare("asks", JOB), Ready)
@@ -125,12 +142,6 @@ def test_time_in_which_a_worker_was_busy_makes_no_sweep_idle(
     assert isinstance(node.prepare("new", JOB), Ready)
     assert isinstance(node.check("waits", batch), Unprepared)
     node.close()
-
-
-class Slow(Worker):
-    def check(self, batch: Batch) -> BatchResult:
-        time.sleep(0.3)
-        return super().check(batch)
 
 
 def test_processes_of_one_node_are_told_apart(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("distributed")
 from hashscan.model import Entry
 from tests.certificates import Authority
 from tests.scan.cluster.sweeping import state_with, stop
-from tests.scan.nodes import NODE, Cluster, Program, free_port, workers_of
+from tests.scan.nodes import NODE, Cluster, Program, said_port, workers_of
 
 SECONDS = 5.0
 """For an answer; a member has one at once."""
@@ -114,10 +114,10 @@ def test_a_node_with_a_stranger_s_certificate_is_sent_away(here: Cluster, tmp_pa
 
 def test_nothing_listens_in_the_clear_beyond_this_machine(tmp_path: Path) -> None:
     state = state_with(tmp_path / "state", [Entry("x", "md5", bytes(16), "A1")])
-    address = f"tcp://127.0.0.1:{free_port()}"
-    scheduler = Program([NODE[0], "-m", "dask", "scheduler", "--host", address, "--no-dashboard"])
+    anywhere = "tcp://127.0.0.1:0"
+    scheduler = Program([NODE[0], "-m", "dask", "scheduler", "--host", anywhere, "--no-dashboard"])
     try:
-        scheduler.wait_for("Scheduler at:")
+        address = f"tcp://127.0.0.1:{said_port(scheduler.wait_for('Scheduler at:'))}"
         node = Program([*NODE, "--scheduler", address, "--state", str(state), "--processes", "1"])
         try:
             node.wait_for("are ready at")

@@ -542,6 +542,8 @@ class FileResult:
     """Where its content is kept: how far its ctime is to be trusted."""
     augmented: tuple[VariantDigest, ...] = ()
     """Of what is in the picture or could be made of it; only where asked for, to make a list."""
+    format: str = ""
+    """Where a picture was not decoded in full: the name of its format."""
 
 
 class Kept(NamedTuple):

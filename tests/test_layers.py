@@ -62,6 +62,13 @@ OWNERS: dict[str, frozenset[str]] = {
 }
 """Which rooms may use a library; one that is not named here may be used nowhere."""
 
+PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
+    "PIL": ("pillow", frozenset({"hashing/plain_jpeg.py"})),
+    "tuf": ("tuf", frozenset({"lists/tuf_api.py"})),
+}
+"""Libraries whose private parts are used: their projects, and the modules that may. Any release may change
+these, so that pyproject.toml must have an upper bound."""
+
 STANDARD = __import__("sys").stdlib_module_names
 
 
@@ -132,6 +139,58 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
             assert here == "lists", f"{path.name}:{line}: only lists reads the shipped data"
             continue
         assert here in OWNERS.get(library, frozenset()), f"{path.name}:{line}: {here} does not own {library}"
+
+
+def private_uses(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines in which a private part of a library is used, and of which library."""
+    imported: dict[str, str] = {}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [(f"{node.module}.{alias.name}", alias.asname or alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [(alias.name, alias.asname or alias.name.split(".")[0]) for alias in node.names]
+        else:
+            continue
+        for whole, name in names:
+            library, *parts = whole.split(".")
+            if library not in STANDARD | {"hashscan", "hashlists", "__future__"}:
+                imported[name] = library
+                if any(part.startswith("_") for part in parts):
+                    yield node.lineno, library
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            value: ast.expr = node.value
+            while isinstance(value, ast.Attribute):
+                value = value.value
+            if isinstance(value, ast.Name) and value.id in imported:
+                yield node.lineno, imported[value.id]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_private_parts_of_libraries_are_used_where_that_is_known(path: Path) -> None:
+    for line, library in private_uses(path):
+        _, known = PRIVATE.get(library, ("", frozenset[str]()))
+        assert str(path.relative_to(PACKAGE)) in known, f"{path.name}:{line}: uses private parts of {library}"
+
+
+def test_libraries_whose_private_parts_are_used_have_an_upper_bound() -> None:
+    project = PACKAGE.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("tests an installed package without its source")
+    wanted = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    for library, (name, users) in PRIVATE.items():
+        assert any(library in {used for _, used in private_uses(PACKAGE / user)} for user in users)
+        (requirement,) = [line for line in wanted if line.startswith(name)]
+        assert ",<" in requirement, requirement
+
+
+def test_the_guard_sees_a_private_part(tmp_path: Path) -> None:
+    source = tmp_path / "bad.py"
+    source.write_text(
+        "from PIL import Image, _imaging\nimport tuf._x.y\nImage.core._z()\nImage.__doc__\nself._w\n"
+    )
+    assert sorted(private_uses(source)) == [(1, "PIL"), (2, "tuf"), (3, "PIL")]
 
 
 def test_the_guard_sees_a_break(tmp_path: Path) -> None:

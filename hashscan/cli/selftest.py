@@ -19,7 +19,8 @@ def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: floa
     """Send a harmless test picture through the whole chain and say what works.
 
     It is swept with the demonstration list: as it is, with other bytes but the same picture, and beside a
-    file that is on no list. Then each list of this machine is asked for it, by its bytes
+    file that is on no list. A picture of our own in each format must be decoded, and the test picture in the
+    common ones be found by likeness. Then each list of this machine is asked for it, by its bytes
     and by likeness: every signed list holds it; a local one does not, which is said.
     """
     from hashscan.scan.selftest import run_selftest

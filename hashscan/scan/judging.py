@@ -117,6 +117,7 @@ def result_of(
         action=action,
         only_test=only_test(file.matches),
         low_quality=decoded is not None and decoded.is_poor("pdq"),
+        format="" if file.reason is None or file.kind is None else file.kind.name,
     )
     if verdict is Verdict.CLEAN and not with_digests:
         return result

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import repeat
 
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
 from hashscan.reports.record_lines import Record
@@ -21,6 +22,7 @@ from hashscan.reports.records import (
 )
 from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
 from hashscan.scan.customers import NO_CUSTOMERS, Customers
+from hashscan.scan.decoder_check import DecodingCount
 from hashscan.scan.large_files import LARGE_BYTES, LargeFiles
 from hashscan.scan.leased import LeasedFiles
 from hashscan.scan.links import LinkMemory
@@ -88,6 +90,7 @@ class Sweep:
         """Whether all there is to be listed has been."""
         self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
+        self.decoding = DecodingCount()
         self._listings = listings
         self._pool = pool
         self._with_digests = with_digests
@@ -339,6 +342,8 @@ class Sweep:
         self.summary.bytes_read += answer.bytes_read
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         results = answer.results if self._memory is None else self._memory.keep(answer)
+        for result, kept in zip(results, answer.kept or repeat(None), strict=False):
+            self.decoding.add(result, kept)
         # None comes twice.
         deferred = dict(answer.deferred) if batch.max_sparse is None else {}
         for place, (item, result) in enumerate(zip(batch.items, results, strict=True)):

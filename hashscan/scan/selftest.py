@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE, EXIT_OUTPUT
+from hashscan.hashing import plain_jpeg
+from hashscan.hashing.formats import FORMATS, advice, extras_here
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
-from hashscan.lists.store import ListHandle, ListStore
+from hashscan.lists.store import DEMO, ListHandle, ListStore
 from hashscan.model import FileResult, ListInfo, TrustState
 from hashscan.scan.canary import canary
+from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.lock import SweepLock
 from hashscan.scan.observer import Observer
 from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
@@ -57,6 +60,7 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
         (uploads / "likeness").write_bytes(canary("other bytes, same picture"))
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
         yield from _sweep(limits, uploads, Path(name) / "report.jsonl")
+        yield from _decoders(limits, Path(name))
         store = ListStore(state / "lists")
         for list_name in store.names():
             yield _ask(store, list_name, limits, uploads)
@@ -104,6 +108,34 @@ def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step
         outcome.summary.files == 3 and outcome.exit_code == 1 and records[-1]["type"] == "summary",
         "three files, three verdicts, exit code 1",
     )
+
+
+def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
+    """Each decoder by a picture of our own, and likeness in the formats that nearly all pictures have."""
+    from hashscan.hashing.self_check import encodings
+
+    functions = "private functions decode" if plain_jpeg.works() else "public functions decode all"
+    yield Step(True, f"Pillow's {functions} JPEGs")
+    with ListStore(None).open([DEMO], datetime.now(UTC)) as opened:
+        setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=sandbox_options(limits),
+            algorithms=algorithms_of_lists(opened.handles),
+            max_pixels=limits.max_pixels,
+        )
+        undecoded = undecoded_samples(setup)
+        names = {known.name: known for known in FORMATS if known.pillow is not None}
+        yield Step(True, f"decoded: {', '.join(name for name in names if name not in undecoded)}")
+        for name, reason in undecoded.items():
+            extra = names[name].extra
+            lacking = bool(extra) and extra not in extras_here()
+            yield Step(lacking, f"not decoded: {name}, {reason}{advice(names[name])}")
+        with Worker(setup) as worker:
+            for name, content in encodings(canary()):
+                place = folder / "encoded"
+                place.write_bytes(content)
+                found = {match.algorithm for match in check_file(worker, bytes(place)).matches}
+                yield Step(found == {_BY_LIKENESS}, f"the test picture as {name} is found by likeness")
 
 
 def _algorithms(record: dict[str, Any]) -> set[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, OutputError
+from hashscan.hashing import plain_jpeg
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
@@ -24,6 +25,7 @@ from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.accepting import Accepting
 from hashscan.scan.breaker import limits_fields
 from hashscan.scan.customers import Customers
+from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.evidence import kept_evidence, kept_files, mover_of, quarantine_fields
 from hashscan.scan.in_force import policy_fields, policy_in_force
 from hashscan.scan.load import LoadGate
@@ -249,6 +251,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
+        shortcomings += run.decoding.shortcomings(
+            lambda: undecoded_samples(setup), memory.decoded if memory is not None else lambda _: 0
+        )
         if failure:
             shortcomings.append(failure)
         for target, before, found in ending.shrunken:
@@ -269,6 +274,12 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings.append("it was cut short, so that nothing was moved")
         if mover is not None and mover.left:
             shortcomings.append(f"{mover.left} findings were not moved")
+        slower = settings.cluster is None and summary.sandbox is not None and not plain_jpeg.works()
+        if slower:
+            observer.told(
+                "JPEGs are decoded more slowly than need be, since hashscan doesn't know the installed "
+                "Pillow; see `hashscan selftest`"
+            )
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(shortcomings))
         if run.stopped:
             shortcomings.append("stopped before its end")
@@ -284,6 +295,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
                 **({} if shard is None or run.cut_short else shard.fields()),
                 **({} if summary.sandbox is None else {"sandbox": sandbox_fields(summary.sandbox)}),
                 **({"cluster": cluster} if cluster else {}),
+                **({"public_decoders": ["JPEG"]} if slower else {}),
                 **({"withdrawn": withdrawn.items} if withdrawn.items else {}),
                 **quarantine_fields(settings.state, mover),
             },

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing.formats import FORMATS
 from hashscan.model import Kept
 from hashscan.scan.state.columns import AppendedColumn
 from hashscan.scan.state.packing import NO_REPLY
@@ -121,6 +122,15 @@ class Contents(StoredContents):
                 return False
             raise
         return True
+
+    def decoded(self, name: str) -> int:
+        """How many are pictures of a format, and were decoded in full."""
+        kinds = [place for place, known in enumerate(FORMATS) if known.name == name]
+        number = 0
+        for start in range(0, self.rows, _BLOCK):
+            about = self.columns["about"].read(start, min(_BLOCK, self.rows - start))
+            number += int(np.count_nonzero(np.isin(about["kind"], kinds) & ((about["flags"] & ODD) == 0)))
+        return number
 
     def sha256(self, row: int) -> bytes | None:
         """The digest of a content; None where a power cut has taken it."""

@@ -107,6 +107,11 @@ class SweepMemory:
         numbers = {key: value for key, value in found if isinstance(value, int)}
         return numbers.get("met", 0), numbers.get("doubtful", 0)
 
+    def decoded(self, name: str) -> int:
+        """How many of the contents that are kept are pictures of a format, and were decoded in full."""
+        with explained(self._folder):
+            return self._contents.decoded(name)
+
     def left_over(self) -> Mapping[bytes, Sequence[bytes]]:
         """By target, the folders beneath it that the last sweep had not come to."""
         with explained(self._folder):

@@ -67,6 +67,16 @@ class ZygoteError(HashscanError):
     advice = "A decoder plug-in or its libraries are broken; see the traceback above and reinstall them."
 
 
+class ZygoteKilledError(HashscanError):
+    """The system won't let the process that decoders are forked from start, or kills it."""
+
+    exit_code = EXIT_OUTPUT
+    advice = (
+        "Give hashscan more memory (MemoryMax=, ulimit -v), processes (ulimit -u, TasksMax=) or open files "
+        "(ulimit -n), or use fewer --workers; the kernel's log names what it killed for want of memory."
+    )
+
+
 class WorkersError(HashscanError):
     """The processes that read files can't be started, or all die at once."""
 

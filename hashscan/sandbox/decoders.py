@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 
-from hashscan.errors import SandboxError, ZygoteError
+from hashscan.errors import SandboxError, ZygoteError, ZygoteKilledError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox.launch import ZygoteGone, ZygoteProcess
 from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderSilent
@@ -28,6 +29,9 @@ memory is free by then."""
 
 _PAUSES = (0.05, 0.2)
 """Seconds between attempts to start a decoder; there is one attempt more."""
+
+_ZYGOTE_PAUSES = (1.0, 4.0)
+"""The same for the zygote, for which the system may lack memory or processes for a while."""
 
 
 _FAULTS = frozenset(
@@ -66,11 +70,7 @@ class Decoders:
     """A zygote, and the one decoder there is at a time."""
 
     def __init__(self, config: ZygoteConfig) -> None:
-        """Start the zygote, and don't wait for it.
-
-        Raises:
-            ZygoteError: it can't be started.
-        """
+        """Start the zygote, and don't wait for it; one that can't be started now is tried again later."""
         self._config = config
         self._deaths = 0
         """Decoders of the present zygote that were lost."""
@@ -82,10 +82,9 @@ class Decoders:
         """How many it was given."""
         self.owner: int | None = None
         """Whose they are."""
-        try:
-            self._zygote: ZygoteProcess | None = ZygoteProcess(config)
-        except OSError as error:
-            raise ZygoteError(f"the decoder's process can't be started: {error}") from error
+        self._zygote: ZygoteProcess | None = None
+        with contextlib.suppress(OSError):
+            self._zygote = ZygoteProcess(config)
 
     def replace(self) -> DecoderLink:
         """Start a decoder in place of the present one.
@@ -94,16 +93,17 @@ class Decoders:
             DecoderLost: the system has no room for one.
             SandboxError: mode is required, and something is lacking.
             ZygoteError: the plug-in can't be loaded, or decoders die before their first file.
+            ZygoteKilledError: the zygote can't be started, or is killed again and again.
         """
         self.drop()
-        failure: DecoderLost | ZygoteError
+        failure: DecoderLost | ZygoteError | ZygoteKilledError
         for pause in (*_PAUSES, 0.0):
             try:
                 connection, process = self._ready_zygote().spawn()
                 link = DecoderLink(connection, self._config.reply_max, process)
             except ZygoteGone:
                 self._drop_zygote()
-                failure = ZygoteError("the process that decoders are forked from dies again and again")
+                failure = ZygoteKilledError("the process that decoders are forked from dies again and again")
             except OSError as error:
                 failure = DecoderLost(Reason.STARVED, f"none can be started: {error.strerror}")
             else:
@@ -122,14 +122,28 @@ class Decoders:
         raise failure
 
     def _ready_zygote(self) -> ZygoteProcess:
-        if self._zygote is None:
-            self._zygote = ZygoteProcess(self._config)
-        try:
-            self._zygote.wait_ready()
-        except ZygoteError:
-            self._drop_zygote()
-            raise
-        return self._zygote
+        """The zygote once it has loaded the plug-in, which may take several attempts.
+
+        Raises:
+            ZygoteError: the plug-in can't be loaded.
+            ZygoteKilledError: it can't be started, or is killed while it loads, and so are others.
+        """
+        why: Exception | None = None
+        for pause in (*_ZYGOTE_PAUSES, 0.0):
+            try:
+                if self._zygote is None:
+                    self._zygote = ZygoteProcess(self._config)
+                self._zygote.wait_ready()
+            except ZygoteError:
+                self._drop_zygote()
+                raise
+            except (ZygoteGone, OSError) as error:
+                self._drop_zygote()
+                why = error
+                time.sleep(pause)
+            else:
+                return self._zygote
+        raise ZygoteKilledError(f"the process that decoders are forked from can't be started: {why}") from why
 
     def _judge(self, hello: Hello) -> None:
         new = hello.level(self._config.mode)

@@ -8,6 +8,7 @@ import fcntl
 import importlib.util
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,10 @@ _BOOT = (
 )
 
 
+REAP_SECONDS = 2.0
+"""For a zygote whose socket has closed to end, so that its own status is seen."""
+
+
 class ZygoteGone(Exception):
     """The zygote has died, or doesn't answer; it can be started again."""
 
@@ -58,6 +63,11 @@ class ZygoteProcess:
     """A started zygote; its start is awaited by `wait_ready`, so that the caller can do other things."""
 
     def __init__(self, config: ZygoteConfig) -> None:
+        """Start it.
+
+        Raises:
+            OSError: the system has no process, no memory or no descriptor for it.
+        """
         self._target = config.target
         self._control, theirs = _pair()
         self._poll = select.poll()
@@ -81,10 +91,10 @@ class ZygoteProcess:
                 # Ctrl-C at the terminal is for the worker.
                 start_new_session=True,
             )
-        except OSError as error:
+        except OSError:
             self._control.close()
             self._stderr.close()
-            raise ZygoteError(f"the decoder's process can't be started: {error}") from error
+            raise
         finally:
             theirs.close()
 
@@ -93,7 +103,8 @@ class ZygoteProcess:
 
         Raises:
             ZygoteError: it can't be; the message ends with the zygote's traceback.
-            ZygoteGone: an earlier wait was interrupted, and may have swallowed the message.
+            ZygoteGone: it was killed, or is too slow, which says nothing of the plug-in; or an earlier wait
+                was interrupted, and may have swallowed the message.
         """
         if self._ready:
             return
@@ -103,8 +114,13 @@ class ZygoteProcess:
         try:
             self._receive(START_SECONDS)
         except ZygoteGone:
-            self._process.kill()
-            status = self._process.wait()
+            try:
+                status = self._process.wait(REAP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise ZygoteGone(f"it has not loaded within {START_SECONDS:g} s") from None
+            if status in (-signal.SIGKILL, -signal.SIGTERM):
+                name = signal.Signals(-status).name
+                raise ZygoteGone(f"ended by {name} while it loaded, perhaps for want of memory") from None
             self._stderr.seek(0)
             written = self._stderr.read().decode("utf-8", "replace")
             raise ZygoteError(

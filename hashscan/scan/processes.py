@@ -13,6 +13,7 @@ import pickle
 import selectors
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from hashscan.errors import WorkersError
 
 _FAILED_STARTS_ALLOWED = 8
 """How many in a row may end before they are ready. Those that can't start must not be replaced for ever."""
+
+_START_PAUSES = (0.2, 1.0)
+"""Seconds between attempts to start one; there is one attempt more."""
 
 _END_SECONDS = 2.0
 """How long one may take to end that was asked to, or whose pipe has ended."""
@@ -162,15 +166,41 @@ class Processes:
             self._end()
 
     def _add(self) -> None:
+        """Start one more, or go on with those there are where the system won't have it.
+
+        Raises:
+            WorkersError: there are none.
+        """
+        for pause in (*_START_PAUSES, 0.0):
+            try:
+                self._start()
+            except (OSError, EOFError) as error:
+                # No descriptor, process or memory; or the process that they are forked from was killed.
+                failure = error
+                time.sleep(pause)
+            else:
+                return
+        if not self._members:
+            raise WorkersError(f"no worker can be started: {failure}") from failure
+        self._number = len(self._members)
+
+    def _start(self) -> None:
         tasks, gives = self._context.Pipe(duplex=False)
-        takes, answers = self._context.Pipe(duplex=False)
+        try:
+            takes, answers = self._context.Pipe(duplex=False)
+        except OSError:
+            tasks.close()
+            gives.close()
+            raise
         process = self._context.Process(
             target=_serve, args=(tasks, answers, *self._parts), name="worker", daemon=True
         )
         try:
             process.start()
-        except (OSError, EOFError) as error:
-            raise WorkersError(f"no worker can be started: {error}") from error
+        except (OSError, EOFError):
+            gives.close()
+            takes.close()
+            raise
         finally:
             tasks.close()
             answers.close()

@@ -6,6 +6,8 @@ The same object serves in the sweeping process, in a process of a pool and on a 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -73,6 +75,9 @@ class Worker:
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
+        # Pictures that stay open until they are matched must leave some for the rest.
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._held_files = sys.maxsize if allowed == resource.RLIM_INFINITY else max(1, allowed // 3)
         self._waiting: deque[Checked] = deque()
         """Files that a decoder has, in the order in which it got them."""
 
@@ -138,16 +143,18 @@ class Worker:
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
         folder.announce([file.item for file in ordered])
         held: list[Checked] = []
-        held_bytes = 0
+        held_files = held_bytes = 0
         for file in ordered:
             held.append(file)
             self._open(folder, batch, file)
-            held_bytes += file.item.stat.size if file.opened is not None else 0
+            if file.opened is not None:
+                held_files += 1
+                held_bytes += file.item.stat.size
             # Of objects, what is open lies on our own disk.
-            if held_bytes >= HELD_BYTES:
+            if held_bytes >= HELD_BYTES or held_files >= self._held_files:
                 self._conclude(held)
                 held.clear()
-                held_bytes = 0
+                held_files = held_bytes = 0
         self._conclude(held)
 
     def _open(self, folder: OpenFolder, batch: Batch, file: Checked) -> None:

@@ -206,5 +206,15 @@ def load_broken(*arguments: str) -> Callable[[int, bytes], bytes]:
     raise RuntimeError("this plug-in was never any good")
 
 
+def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes]:
+    """Be killed while loading, so many times; a file has a byte for each."""
+    with open(counted, "ab") as file:
+        file.write(b"x")
+        file.flush()
+        if file.tell() <= int(times):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return load()
+
+
 def load_ending(*arguments: str) -> Callable[[int, bytes], bytes]:
     os._exit(9)

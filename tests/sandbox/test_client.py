@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import threading
@@ -12,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-from hashscan.errors import ZygoteError
+from hashscan.errors import ZygoteError, ZygoteKilledError
 from hashscan.model import Reason
 from hashscan.sandbox.client import WALL_FACTOR, Begun, Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
@@ -460,6 +461,37 @@ def test_plugin_that_can_t_be_loaded(target: str, words: str, file: int) -> None
                 sandbox.begin(file, b"", 0)
             assert words in str(caught.value)
     assert descriptors() == before
+
+
+def test_zygote_that_is_killed_while_it_loads_is_started_again(file: int, tmp_path: Path) -> None:
+    plugin = Plugin("tests.sandbox.plugin:load_killed", ("2", str(tmp_path / "counted")), REPLY.size)
+    with Sandbox(plugin, SandboxOptions("auto")) as sandbox:
+        assert ask(sandbox, file, "size") == 1234
+    assert (tmp_path / "counted").read_bytes() == b"xxx"
+
+
+def test_zygote_that_is_killed_again_and_again_is_no_defect(file: int, tmp_path: Path) -> None:
+    before = descriptors()
+    plugin = Plugin("tests.sandbox.plugin:load_killed", ("99", str(tmp_path / "counted")), REPLY.size)
+    with Sandbox(plugin, SandboxOptions("auto")) as sandbox, pytest.raises(ZygoteKilledError) as caught:
+        sandbox.begin(file, b"size", 1000)
+    assert caught.value.exit_code == 12
+    assert "SIGKILL" in str(caught.value)
+    assert (tmp_path / "counted").read_bytes() == b"xxx"
+    assert descriptors() == before
+
+
+def test_zygote_for_which_there_is_no_descriptor(file: int) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+            with pytest.raises(ZygoteKilledError, match="Too many open files"):
+                sandbox.begin(file, b"size", 1000)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert ask(sandbox, file, "size") == 1234
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_two_sandboxes_share_nothing(file: int) -> None:

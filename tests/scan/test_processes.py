@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -148,6 +149,49 @@ def test_processes_that_can_not_start_are_not_tried_for_ever() -> None:
                 future.result(60)
         with pytest.raises(WorkersError):
             pool.submit(0.0, light=True).result(60)
+
+
+class Refusing:
+    """Starts processes, but for some attempts, as where the system has no more of them."""
+
+    def __init__(self, refused: Callable[[int], bool]) -> None:
+        self._context = warm_up()
+        self._refused = refused
+        self._attempts = 0
+        self.Pipe = self._context.Pipe
+
+    def Process(self, **arguments: Any) -> Any:  # noqa: N802 - a context's own name
+        process = self._context.Process(**arguments)
+        if self._refused(self._attempts):
+            process.start = _refuse  # type: ignore[method-assign]
+        self._attempts += 1
+        return process
+
+
+def _refuse() -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+@pytest.mark.parametrize(("refused", "number"), [(lambda n: n < 2, 2), (lambda n: n > 0, 1)])
+def test_processes_that_the_system_refuses_are_tried_again_or_done_without(
+    refused: Callable[[int], bool], number: int
+) -> None:
+    pool = Processes(2, nap, print, ("",), Refusing(refused))  # type: ignore[arg-type]
+    try:
+        assert all(pool.submit(0.0, light=True).result(60) for _ in range(10))
+        assert len(pool.pids()) == number
+    finally:
+        pool.close()
+
+
+def test_no_process_at_all() -> None:
+    pool = Processes(2, nap, print, ("",), Refusing(lambda _: True))  # type: ignore[arg-type]
+    try:
+        with pytest.raises(WorkersError, match="unavailable") as caught:
+            pool.submit(0.0, light=True).result(60)
+        assert caught.value.exit_code == 12
+    finally:
+        pool.close()
 
 
 def test_closing_waits_for_no_task() -> None:

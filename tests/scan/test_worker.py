@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -313,6 +314,19 @@ def test_cutting_a_picture_short_does_not_hide_it(tmp_path: Path, files: Path) -
         Verdict.UNDECODED,
         Reason.TRUNCATED,
     )
+
+
+def test_few_descriptors_cost_no_verdict(files: Path) -> None:
+    for number in range(150):
+        (files / f"{number}.png").write_bytes(encoded(scene(number, 64, 64), "PNG"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, limits[1]))
+    try:
+        with Worker(SETUP) as worker:
+            found = check(worker, files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert {(result.verdict, result.reason) for result in found.values()} == {(Verdict.CLEAN, None)}
 
 
 class Counting(Sandbox):

@@ -95,7 +95,8 @@ def compare_all(options: argparse.Namespace, corpus: Path, scratch: Path) -> Non
     scanners: dict[str, Hashscan] = {}
     for version in ("before", "after"):
         (scratch / version).mkdir()
-        program = [str(getattr(options, version)), "-m", "hashscan"]
+        # -P: or the current folder, which may hold another version, would come first.
+        program = [str(getattr(options, version)), "-P", "-m", "hashscan"]
         scanners[version] = Hashscan(scratch / version, program=program)
     kinds: list[tuple[str, Callable[[Path], None], tuple[tuple[str, Callable[..., Run]], ...]]] = []
     if options.copies:

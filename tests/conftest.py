@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from hashscan.sources.ctime import PROVEN
+from hashscan.sources.mounts import filesystem_type
 
 # Without a terminal sweeps would step back behind whatever else runs here, and tests time out.
 os.environ["HASHSCAN_BACKGROUND"] = "no"
@@ -55,6 +59,18 @@ def tier_of(path: Path) -> str:
         if not folders.isdisjoint(names):
             return tier
     return "integration"
+
+
+def pytest_configure() -> None:
+    """Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect."""
+    folder = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        kind = filesystem_type(folder)
+    finally:
+        os.close(folder)
+    if kind not in PROVEN.values():
+        where = f"{tempfile.gettempdir()} must lie on {' or '.join(PROVEN)}"
+        pytest.exit(f"{where}: name another folder in TMPDIR", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.hookimpl(tryfirst=True)

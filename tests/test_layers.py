@@ -201,3 +201,12 @@ def test_the_guard_sees_a_break(tmp_path: Path) -> None:
     assert names == ["hashscan.scan.pool", "PIL.Image"]
     assert floor_of("scan") > floor_of("sources")
     assert "sources" not in OWNERS["PIL"]
+
+
+def test_the_address_for_reports_of_weaknesses_is_the_package_s() -> None:
+    """Whoever has only the package, and whoever has only the source, write to the same address."""
+    project = PACKAGE.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("tests an installed package without its source")
+    [maintainer] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["maintainers"]
+    assert f"write to {maintainer['email']}," in (PACKAGE.parent / "SECURITY.md").read_text(encoding="utf-8")

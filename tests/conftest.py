@@ -43,10 +43,12 @@ SYSTEM = (
     *("test_main_module.py", "test_quarantine_unit.py", "test_readme.py"),
 )
 INTEGRATION = (
-    *("lists/publishing", "lists/pulling", "lists/test_killed.py", "reports/test_csv_in_spreadsheet.py"),
-    "reports/test_html_in_browser.py",
+    *("cases/statistics/test_charts.py", "cases/test_sync.py", "hashing/test_decoder.py", "lists/formats"),
+    *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
+    *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/test_html_in_browser.py"),
+    *("reports/test_sink.py", "scan/state/test_vacuum.py"),
 )
-"""And all that is not listed."""
+"""Those in the folders of unit tests that are not as quick; and all that is not listed."""
 
 LONGEST = ("test_benchmarks.py", "test_readme.py")
 """Begun first, or the processes of a parallel run would wait for them at the end."""

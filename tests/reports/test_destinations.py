@@ -37,6 +37,6 @@ def test_a_folder_and_what_lies_in_none(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_can_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode, **options: False)
     with pytest.raises(OutputError, match="Permission denied"):
         require_destination(tmp_path / "out")

@@ -6,6 +6,7 @@ The tasks of a sweep are the functions `prepare`, `check` and `release`; a worke
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -261,11 +262,21 @@ class NodePlugin(WorkerPlugin):
         """Begin."""
         global _node  # noqa: PLW0603 - tasks are functions, and have no other way to it
         _node = Node(self._settings)
+        logging.getLogger("distributed.worker").addFilter(_is_trouble)
 
     def teardown(self, worker: distributed.Worker) -> None:
         """End."""
         if _node is not None:
             _node.close()
+
+
+def _is_trouble(record: logging.LogRecord) -> bool:
+    """Return whether a line of Dask's log is worth reading.
+
+    A heartbeat may be on its way when a worker ends, which Dask reports with a traceback. Where the scheduler
+    is gone, `hashscan worker` says so itself.
+    """
+    return not record.getMessage().startswith("Failed to communicate with scheduler during heartbeat")
 
 
 _node: Node | None = None

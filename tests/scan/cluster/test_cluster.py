@@ -37,6 +37,10 @@ from tests.web import served
 pytest.importorskip("distributed")
 
 
+SLOW = {"HASHSCAN_LIMIT_FILES": "60"}
+"""So that a scan isn't over before something is done to it."""
+
+
 def test_a_cluster_finds_what_a_sweep_here_finds(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -96,9 +100,7 @@ def test_a_killed_worker_costs_nothing(here: Cluster, pictures: tuple[Path, Path
     folder, state = pictures
     draw(folder, 700)
     assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
-    # Slowed down, so that the sweep isn't over before the worker is killed.
-    slow = {"HASHSCAN_LIMIT_FILES": "60"}
-    nodes = here.nodes(*(here.start_node(state, environment=slow) for _ in range(2)))
+    nodes = here.nodes(*(here.start_node(state, environment=SLOW) for _ in range(2)))
     code, said = killing(
         lambda: os.kill(workers_of(nodes[0])[0], signal.SIGKILL),
         command(state, folder, tmp_path / "far.jsonl", *here.options),
@@ -216,9 +218,9 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_what_was_done(
     pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
-    draw(folder, 1500)
+    draw(folder, 700)
     with cluster(tmp_path / "own") as own:
-        nodes = [own.node(state) for _ in range(2)]
+        nodes = [own.node(state, environment=SLOW) for _ in range(2)]
         code, said = killing(
             lambda: own.scheduler.signal(signal.SIGKILL),
             command(state, folder, tmp_path / "far.jsonl", *own.options),
@@ -239,10 +241,10 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_what_was_done(
 @pytest.mark.slow
 def test_a_scheduler_that_comes_back_is_waited_for(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     folder, state = pictures
-    draw(folder, 1500)
+    draw(folder, 700)
     assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
     with cluster(tmp_path / "own") as own:
-        nodes = [own.node(state) for _ in range(2)]
+        nodes = [own.node(state, environment=SLOW) for _ in range(2)]
 
         def replace_all() -> None:
             own.scheduler.signal(signal.SIGKILL)
@@ -262,10 +264,10 @@ def test_a_scheduler_that_comes_back_is_waited_for(pictures: tuple[Path, Path], 
 def test_a_node_that_vanishes_with_all_its_workers(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     """As when a machine loses its power: nothing starts its workers again, and no file is to blame."""
     folder, state = pictures
-    draw(folder, 1500)
+    draw(folder, 700)
     assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
     with cluster(tmp_path / "own") as own:
-        lost, _ = own.node(state, 2), own.node(state)
+        lost, _ = own.node(state, 2, environment=SLOW), own.node(state, environment=SLOW)
         scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
         code, said = killing(
             lambda: os.killpg(lost.process.pid, signal.SIGKILL), scan, tmp_path / "far.jsonl.partial"
@@ -339,13 +341,13 @@ def ip(*words: str) -> subprocess.CompletedProcess[str]:
 def test_a_machine_whose_cable_is_cut(pictures: tuple[Path, Path], tmp_path: Path, far_away: str) -> None:
     """No connection is closed, nothing answers any more, and the files are read by the other machine."""
     folder, state = pictures
-    draw(folder, 1500)
+    draw(folder, 700)
     assert sweep(state, folder, tmp_path / "local.jsonl")[0] == 1
     # Dask takes no less than 11 s; its default is 30.
     impatient = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s"}
     with cluster(tmp_path / "own", "10.213.77.1", impatient) as own:
-        own.node(state, 2, ["ip", "netns", "exec", far_away, *NODE])
-        own.node(state)
+        own.node(state, 2, ["ip", "netns", "exec", far_away, *NODE], SLOW)
+        own.node(state, environment=SLOW)
         scan = command(state, folder, tmp_path / "far.jsonl", *own.options)
         code, said = killing(lambda: ip("link", "set", "hst0", "down"), scan, tmp_path / "far.jsonl.partial")
         assert code == 1, said
@@ -358,8 +360,8 @@ def test_an_interrupted_sweep_leaves_the_nodes_well(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures
-    draw(folder, 900)
-    node = here.node(state, 2)
+    draw(folder, 400)
+    node = here.node(state, 2, environment=SLOW)
     report = tmp_path / "far.jsonl"
     scan = command(state, folder, report, *here.options)
     running = subprocess.Popen(scan, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ pytest.importorskip("distributed")
 
 from hashscan.scan.cluster import node as sweeps
 from hashscan.scan.cluster.messages import Busy, Job, Ready, Refused, Unprepared, WantedList
-from hashscan.scan.cluster.node import IDLE_SECONDS, SWEEPS_KEPT, Node, NodeSettings, located
+from hashscan.scan.cluster.node import IDLE_SECONDS, SWEEPS_KEPT, Node, NodePlugin, NodeSettings, located
 
 SETUP = WorkerSetup(
     lists=(), sandbox=SandboxOptions("auto"), algorithms=("md5", "sha1", "sha256"), max_pixels=10**7
@@ -181,3 +182,16 @@ def test_another_version_of_a_signed_list_is_refused(tmp_path: Path) -> None:
     assert isinstance(answer, Refused)
     assert "its list demo has other entries" in answer.why
     node.close()
+
+
+def test_a_heartbeat_that_is_cut_off_is_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("distributed.worker")
+    monkeypatch.setattr(logger, "filters", [])
+    plugin = NodePlugin(NodeSettings("n", tmp_path))
+    plugin.setup(None)  # type: ignore[arg-type]
+    logger.error("Failed to communicate with scheduler during heartbeat.")
+    logger.error("Something else")
+    plugin.teardown(None)  # type: ignore[arg-type]
+    assert [record.message for record in caplog.records] == ["Something else"]

@@ -63,7 +63,8 @@ def test_a_sweep_ends_when_workers_die_as_they_prepare_in_its_midst(
     folder, state = pictures
     draw(folder, 700)
     deadly = tmp_path / "deadly"
-    node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly)})
+    # Slowed down, so that the scan isn't over before a worker is killed.
+    node = here.node(state, 1, HOSTILE_NODE, {"DIE_PREPARING": str(deadly), "HASHSCAN_LIMIT_FILES": "60"})
 
     def kill() -> None:
         deadly.touch()
@@ -148,12 +149,12 @@ def test_the_exit_code_when_the_scheduler_is_gone(
 ) -> None:
     """Nothing on the list was met by then: incomplete, and the node says what it misses."""
     folder, _ = pictures
-    draw(folder, 900)
+    draw(folder, 400)
     state = state_with(tmp_path / "other", [Entry("x", "md5", bytes(16), "A1")])
     for number in range(2):
         # The first thing that is written.
         (folder / f"cut-{number}.jpg").write_bytes((folder / "part-0" / "0000.jpg").read_bytes()[:2000])
-    node = here.node(state)
+    node = here.node(state, environment={"HASHSCAN_LIMIT_FILES": "60"})
     impatient = with_dispatcher("SCHEDULER_SECONDS = 2.0")
     code, said = killing(
         lambda: here.scheduler.signal(signal.SIGKILL),

@@ -10,9 +10,12 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.hashing.formats import BITMAP_HEADERS
 from hashscan.hashing.opening import PictureFile
 
-_HEADER_SIZES = frozenset({40, 52, 56, 64, 108, 124})
+_HEADER_SIZES = BITMAP_HEADERS - {12}
+_OF_WINDOWS = frozenset({40, 52, 56, 108, 124})
+"""Of these sizes only a header may name masks; to OS/2 the same number is a compression."""
 _HEADER = struct.Struct("<IiiHHIIiiII")
 _RAW, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
 _MASKS_AT = 54
@@ -65,11 +68,14 @@ def _header(file: PictureFile) -> tuple[int, ...]:
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise NotImplementedError
-    found: tuple[int, ...] = _HEADER.unpack(header)
+    # What a shorter header lacks is 0.
+    length = int.from_bytes(header[:4], "little")
+    found: tuple[int, ...] = _HEADER.unpack(header[:length].ljust(_HEADER.size, b"\0"))
     size, width, height, _, bits, compression, *_ = found
     known = size in _HEADER_SIZES and width > 0 and height != 0
-    plain = compression == _RAW and bits in {1, 2, 4, 8, 16, 32}
-    masked = compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS} and bits in _DEFAULT_MASKS
+    plain = compression == _RAW and bits in {1, 2, 4, 8, 16, 24, 32}
+    named = size in _OF_WINDOWS and compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS}
+    masked = named and bits in _DEFAULT_MASKS
     if not (known and (plain or masked)):
         raise NotImplementedError
     return found
@@ -95,7 +101,7 @@ def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
     if compression == _RAW:
-        return _DEFAULT_MASKS[bits]
+        return _DEFAULT_MASKS.get(bits, ())
     file.seek(_MASKS_AT)
     data = file.read(12)
     if len(data) < 12:
@@ -104,6 +110,10 @@ def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
 
 
 def _weighed(rows: NDArray[np.uint8], bits: int, masks: tuple[int, ...]) -> NDArray[np.uint8]:
+    if bits == 24:
+        pixels = rows[:, : rows.shape[1] // 3 * 3].reshape(len(rows), -1, 3)
+        luma: NDArray[np.uint8] = np.rint(pixels[:, :, ::-1] @ _WEIGHTS).clip(0, 255).astype(np.uint8)
+        return luma
     values = rows.view("<u2" if bits == 16 else "<u4")
     total = np.zeros(values.shape)
     for weight, mask in zip(_WEIGHTS, masks, strict=True):

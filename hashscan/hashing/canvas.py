@@ -49,12 +49,35 @@ class Piece:
     """Gives its brightness and its alpha."""
 
 
-def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[Piece]] | None:
+def is_animated_png(file: PictureFile) -> bool:
+    """Whether a PNG says before its pixels that it is an animation.
+
+    Browsers believe it however often it is said and whatever comes before it.
+
+    Raises:
+        NotImplementedError: it has more chunks than are looked at.
+    """
+    place = len(_PNG)
+    for _ in range(_CHUNKS_MAX):
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] in {b"IDAT", b"IEND"}:
+            return False
+        if head[4:] == b"acTL":
+            return True
+        place += int.from_bytes(head[:4]) + 12
+    raise NotImplementedError
+
+
+def pieces_of(
+    file: PictureFile, pillow_format: str, frames: int | None = None
+) -> tuple[tuple[int, int], list[Piece]] | None:
     """The frames of an animation that Pillow composes otherwise than browsers; None of all others.
 
     Args:
         file: the animation.
         pillow_format: "GIF" or "PNG".
+        frames: how many Pillow finds in it, which may be fewer; None for all.
 
     Returns:
         Width and height of the canvas, and the frames.
@@ -68,7 +91,10 @@ def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], l
         size, pieces = read(file)
     except (struct.error, IndexError):
         return None
-    return (size, pieces) if pieces and _is_composed_otherwise(size, pieces, pillow_format) else None
+    if not pieces:
+        return None
+    missed = frames is not None and len(pieces) > frames
+    return (size, pieces) if missed or _is_composed_otherwise(size, pieces, pillow_format) else None
 
 
 def _is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_format: str) -> bool:
@@ -143,11 +169,18 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
             if label == b"\xf9":
                 after = file.tell()
                 file.seek(start)
-                _, control, _, index = struct.unpack("<BBHB", file.read(5))
+                fields = file.read(5)
+                if len(fields) < 5:
+                    break
+                _, control, _, index = struct.unpack("<BBHB", fields)
                 disposal, transparent = control >> 2 & 7, index if control & 1 else -1
                 file.seek(after)
             continue
-        left, top, across, down, local = struct.unpack("<4HB", file.read(9))
+        descriptor = file.read(9)
+        if len(descriptor) < 9:
+            # What came before is shown.
+            break
+        left, top, across, down, local = struct.unpack("<4HB", descriptor)
         palette = file.read(3 << (local & 7) + 1) if local & 0x80 else common
         start = file.tell()
         file.read(1)
@@ -228,7 +261,11 @@ def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
             before.append(head + file.read(length + 4))
         elif kind == b"fcTL":
             end_frame()
-            control = struct.unpack(">5I2H2B", file.read(26))
+            fields = file.read(26)
+            if len(fields) < 26:
+                control = ()
+                break
+            control = struct.unpack(">5I2H2B", fields)
         elif kind == b"IDAT" and control:
             spans.append((start, length))
         elif kind == b"fdAT":

@@ -56,6 +56,8 @@ class ColourTags:
     """Bits of a sample, where the format is PNG."""
     unreadable: bool = False
     """Whether something was said that can't be followed."""
+    apertures: list[bytes] = field(default_factory=list)
+    """Of AVIF the boxes `clap`, each once: the parts of the picture that are to be shown."""
 
     def add(self, profile: object) -> None:
         """One more, unless it is an ordinary one."""
@@ -72,6 +74,28 @@ class ColourTags:
             if name == b"cicp":
                 self.add_coding(profile[at + 8 : at + 12])
 
+    def add_aperture(self, box: bytes) -> None:
+        """A part of the picture (ISO/IEC 14496-12, section 12.1.4)."""
+        if len(box) < _APERTURE.size or box in self.apertures:
+            return
+        if len(self.apertures) >= _APERTURES_MAX:
+            self.unreadable = True
+            return
+        self.apertures.append(box)
+
+    def aperture_boxes(self, width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+        """Left, top, right and bottom of each part within a picture of a size, as Pillow takes them."""
+        for box in self.apertures:
+            numbers = _APERTURE.unpack(box)
+            if 0 in numbers[1::2]:
+                continue
+            across, down, right, below = (n / d for n, d in zip(numbers[::2], numbers[1::2], strict=True))
+            left, top = (width - across) / 2 + right, (height - down) / 2 + below
+            first_x, first_y = max(0, round(left)), max(0, round(top))
+            end_x, end_y = min(width, round(left + across)), min(height, round(top + down))
+            if first_x < end_x and first_y < end_y and (end_x - first_x, end_y - first_y) != (width, height):
+                yield first_x, first_y, end_x, end_y
+
     def add_coding(self, coding: bytes) -> None:
         """Primaries and transfer by number (ITU-T H.273)."""
         if len(coding) < 2 or is_ordinary_coding(coding):
@@ -83,6 +107,9 @@ class ColourTags:
 
 
 _PROFILES_MAX = 3
+_APERTURES_MAX = 4
+_APERTURE = struct.Struct(">IIIIiIiI")
+"""Width, height, and the centre's distance from that of the picture to the right and below, as fractions."""
 
 
 def tags_of_picture(image: Image.Image, file: PictureFile, pillow_format: str) -> ColourTags:
@@ -212,6 +239,9 @@ def _add_boxes(found: ColourTags, file: PictureFile, containers: tuple[bytes, ..
             if kind in containers:
                 # After its version and flags.
                 spans.append((first + 4 if kind == b"meta" else first, after))
+            elif kind == b"clap":
+                file.seek(first)
+                found.add_aperture(file.read(min(after - first, _APERTURE.size)))
             elif kind == b"colr":
                 file.seek(first)
                 _add_colour_box(found, file.read(min(after - first, PROFILE_MAX)))

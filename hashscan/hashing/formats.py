@@ -58,16 +58,20 @@ def _number(prefix: bytes, offset: int, size: int) -> int:
     return int.from_bytes(prefix[offset : offset + size], "little")
 
 
+BITMAP_HEADERS = frozenset({12, *range(16, 65, 4), 42, 46, 108, 124})
+"""Bytes of a bitmap's second header. That of OS/2 may be cut off behind any field, and browsers show it."""
+
+
 def _is_bitmap(prefix: bytes) -> bool:
     # "BM" starts many a text; the size of the second header takes one of few values.
-    return _number(prefix, 14, 4) in {12, 16, 40, 52, 56, 64, 108, 124}
+    return _number(prefix, 14, 4) in BITMAP_HEADERS
 
 
 def _is_icon(prefix: bytes) -> bool:
-    # Four nearly zero bytes start many a binary, and some Targa pictures.
-    count = _number(prefix, 4, 2)
-    size, offset = _number(prefix, 14, 4), _number(prefix, 18, 4)
-    return count > 0 and size > 0 and offset >= 6 + 16 * count
+    # Four nearly zero bytes start many a binary, and some Targa pictures. How long an icon is said to be is
+    # of no matter to browsers.
+    count, offset = _number(prefix, 4, 2), _number(prefix, 18, 4)
+    return count > 0 and offset >= 6 + 16 * count
 
 
 def _is_mac_icon(prefix: bytes) -> bool:
@@ -120,10 +124,19 @@ def _is_portable(prefix: bytes) -> bool:
 
 
 def _brands(prefix: bytes) -> frozenset[bytes]:
-    """The brands an ISO base media file says it follows: the major one, and the compatible ones in sight."""
-    size = min(int.from_bytes(prefix[:4], "big"), len(prefix))
-    offsets = (8, *range(16, size - 3, 4))
-    return frozenset(prefix[offset : offset + 4] for offset in offsets)
+    """The brands an ISO base media file says it follows: the major one, and the compatible ones in sight.
+
+    Where not all are in sight, AVIF is among them, so that nobody can put it behind others.
+    """
+    length, start = int.from_bytes(prefix[:4], "big"), 8
+    if length == 1:
+        # It follows in eight bytes.
+        length, start = int.from_bytes(prefix[8:16], "big"), 16
+    elif length == 0:
+        length = PREFIX_SIZE + 1
+    offsets = (start, *range(start + 8, min(length, len(prefix)) - 3, 4))
+    found = frozenset(prefix[offset : offset + 4] for offset in offsets)
+    return found | _AVIF if length > PREFIX_SIZE == len(prefix) else found
 
 
 _AVIF = frozenset({b"avif", b"avis"})
@@ -131,12 +144,12 @@ _HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm"
 
 
 def _is_avif(prefix: bytes) -> bool:
-    # Files of the container's own brands hold either kind; the compatible brands tell which.
-    return prefix[8:12] in _AVIF or (prefix[8:12] in {b"mif1", b"msf1"} and bool(_brands(prefix) & _AVIF))
+    # Browsers show whatever names one of the brands, as the major one or a compatible one.
+    return bool(_brands(prefix) & _AVIF)
 
 
 def _is_heif(prefix: bytes) -> bool:
-    return prefix[8:12] in _HEIF
+    return bool(_brands(prefix) & _HEIF)
 
 
 FORMATS: tuple[PictureFormat, ...] = (

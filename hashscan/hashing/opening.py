@@ -177,9 +177,7 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
     """
     file.seek(0)
     stream = cast("IO[bytes]", file)
-    # Pillow refuses twice this number of pixels, also in pictures within pictures (icons), before it
-    # allocates memory for them. No picture takes less than two bytes a pixel.
-    Image.MAX_IMAGE_PIXELS = (max_pixels * _BYTES_PER_PIXEL // 2 + 1) // 2
+    limit_pixels(max_pixels)
     if pillow_format == "JPEG":
         # Not by Image.open, which compares the full size with the limit before there is a scale to decode at,
         # and makes another object of an MPO file.
@@ -188,9 +186,26 @@ def open_picture(file: PictureFile, pillow_format: str, max_pixels: int, *, draf
         if draft:
             jpeg.draft(draft, (DRAFT_SIDE, DRAFT_SIDE))
         return OpenPicture(jpeg, stored, coefficients)
-    is_heif = pillow_format == "HEIF"
-    image = heif.open_heif(stream) if is_heif else Image.open(stream, formats=[pillow_format])
+    if pillow_format == "HEIF":
+        image = heif.open_heif(stream)
+    elif pillow_format == "AVIF":
+        # Image.open asks for certain major brands, browsers don't.
+        image = AvifImagePlugin.AvifImageFile(stream)
+    else:
+        image = Image.open(stream, formats=[pillow_format])
     return OpenPicture(image, image.size)
+
+
+def limit_pixels(max_pixels: int) -> None:
+    """Have Pillow refuse what is larger, also in pictures within pictures, before it allocates memory for it.
+
+    To be called within `reasons`, which ends it.
+
+    Args:
+        max_pixels: see `DEFAULT_MAX_PIXELS`.
+    """
+    # It refuses twice this number of pixels. No picture takes less than two bytes a pixel.
+    Image.MAX_IMAGE_PIXELS = (max_pixels * _BYTES_PER_PIXEL // 2 + 1) // 2
 
 
 def check_size(

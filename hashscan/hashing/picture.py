@@ -17,11 +17,12 @@ from PIL import Image
 
 from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
 from hashscan.hashing.borders import inner_boxes, part_of
-from hashscan.hashing.canvas import composed_frames, pieces_of
+from hashscan.hashing.canvas import composed_frames, is_animated_png, pieces_of
 from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
 from hashscan.hashing.contrast import chroma_planes
 from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
+from hashscan.hashing.icons import icons_of
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import (
     DEFAULT_MAX_PIXELS,
@@ -32,6 +33,7 @@ from hashscan.hashing.opening import (
     UndecodedError,
     check_pixels,
     check_size,
+    limit_pixels,
     open_picture,
     reasons,
     salvaging,
@@ -46,17 +48,15 @@ from hashscan.model import Reason
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("AVIF", "FLI", "GIF", "PNG", "WEBP"), Kind.FRAME),
     **dict.fromkeys(("DCX", "TIFF"), Kind.PAGE),
-    **dict.fromkeys(("HEIF", "JPEG"), Kind.FURTHER),
+    **dict.fromkeys(("CUR", "HEIF", "ICO", "JPEG"), Kind.FURTHER),
 }
 """By Pillow's name, what the further pictures of a file are. Formats not named here have one picture to show:
-the largest icon, a PSD's layers merged."""
+the largest of ICNS, a PSD's layers merged."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 _ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
-_BEGINNING = 1 << 16
-"""Bytes within which an animated PNG says that it is one; before that come only its header and colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +224,41 @@ class _Reader:
         if self._format == "JPEG":
             for number, source in enumerate(pictures_beside(described, self._file), start=2):
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
+        elif self._format in {"CUR", "ICO"}:
+            yield from self._icons()
         elif self._opened is not None and self.shortfall is None and self._has_more(self._opened.image):
             yield from self._frames(self._opened.image)
-        if self._format == "GIF" or (self._format == "PNG" and b"acTL" in self._beginning()):
+        if self._format == "GIF" or (self._format == "PNG" and self._is_animated_png()):
             yield from self._composed()
 
-    def _beginning(self) -> bytes:
-        self._file.seek(0)
-        return self._file.read(_BEGINNING)
+    def _is_animated_png(self) -> bool:
+        try:
+            with reasons(self._file, self._format):
+                return is_animated_png(self._file)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return False
+
+    def _icons(self) -> Iterator[Frame]:
+        """All pictures of an icon. Programs differ in which they show, and in which is the largest."""
+        started = time.process_time()
+        icons: Iterator[Image.Image] | None = None
+        for number in count(1):
+            part = Part(Kind.FURTHER, number)
+            try:
+                with reasons(self._file, self._format):
+                    limit_pixels(self._limits.max_pixels)
+                    if icons is None:
+                        icons = icons_of(self._file)
+                    image = next(icons, None)
+                    if image is None:
+                        return
+                    self._check_all(image.width * image.height, number, time.process_time() - started)
+                    frame = self._frame(OpenPicture(image, image.size), part)
+            except UndecodedError as error:
+                self._fall_short(error.reason)
+                return
+            yield from self._shown(frame, image, self._file, self._format)
 
     def _composed(self) -> Iterator[Frame]:
         """The frames of an animation over all backgrounds, if browsers compose it otherwise than Pillow."""
@@ -242,7 +269,7 @@ class _Reader:
             try:
                 with reasons(self._file, self._format), salvaging():
                     if frames is None:
-                        found = pieces_of(self._file, self._format)
+                        found = pieces_of(self._file, self._format, self._frames_known())
                         if found is None:
                             return
                         frames = composed_frames(*found, self._limits.max_pixels)
@@ -261,6 +288,13 @@ class _Reader:
             part = WHOLE if number == 1 else Part(_KINDS[self._format], number)
             for view in views:
                 yield Frame(view.luma, width, height, part=part, look=view.look)
+
+    def _frames_known(self) -> int | None:
+        """How many frames Pillow finds in an animation; None where it can't be asked."""
+        if self._opened is None:
+            return None
+        image = self._opened.image
+        return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
 
     @property
     def _described(self) -> Described | None:

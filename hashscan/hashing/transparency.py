@@ -1,7 +1,8 @@
 """The transparency of loaded pictures, and their brightness over the backgrounds that viewers have.
 
-Pages are white, dark pages and slide shows black, and viewers of single pictures grey or chequered. What is
-shown over any other background lies between these, since all of them compose the stored values.
+Pages are white, dark pages and slide shows black or a dark grey, and viewers of single pictures grey or
+chequered; browsers show those over a light grey. What is shown over another grey lies between these, since
+all of them compose the stored values. But the mean of two pictures may be a third: they must be close.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.luma import strips
-from hashscan.hashing.variants import OVER_BLACK, OVER_GREY, OVER_WHITE
+from hashscan.hashing.variants import OVER_BLACK, OVER_DARK_GREY, OVER_GREY, OVER_LIGHT_GREY, OVER_WHITE
 
 Plane = NDArray[np.uint8]
 
-BACKGROUNDS = {OVER_WHITE: 255, OVER_BLACK: 0, OVER_GREY: 128}
+BACKGROUNDS = {OVER_WHITE: 255, OVER_BLACK: 0, OVER_GREY: 128, OVER_LIGHT_GREY: 230, OVER_DARK_GREY: 40}
 """By look, the brightness behind a picture."""
 
 _WITH_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})

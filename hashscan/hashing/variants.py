@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-RENDERING_VERSION: Final = 2
+RENDERING_VERSION: Final = 3
 """Raised whenever pictures are decoded or rendered otherwise, so that kept digests of them are of no use."""
 
 VARIANTS: Final = {
@@ -63,20 +63,26 @@ LOOKS: Final = (
     "over white",
     "over black",
     "over grey",
+    "over light grey",
+    "over dark grey",
     "alpha plane",
     "colour profile applied",
     "colour profile applied, over white",
     "colour profile applied, over black",
     "colour profile applied, over grey",
+    "colour profile applied, over light grey",
+    "colour profile applied, over dark grey",
     "inverted CMYK",
     "Cb plane",
     "Cr plane",
+    "clean aperture",
 )
 """Which planes of a picture are hashed, and how they were composed: the colours as they are stored, without
 regard to transparency and profiles, or one of the ways in which viewers show them."""
 
-OVER_WHITE, OVER_BLACK, OVER_GREY, ALPHA, PROFILED, INVERTED_CMYK, CB, CR = 1, 2, 3, 4, 5, 9, 10, 11
-"""Places in `LOOKS`. Added to `PROFILED`: the first three."""
+OVER_WHITE, OVER_BLACK, OVER_GREY, OVER_LIGHT_GREY, OVER_DARK_GREY, ALPHA, PROFILED = range(1, 8)
+INVERTED_CMYK, CB, CR, APERTURE = range(13, 17)
+"""Places in `LOOKS`. Added to `PROFILED`: the first five."""
 RAISED: Final = len(LOOKS)
 """Added to a look: its contrast raised before."""
 LOOK: Final = 2 * TRIMMED

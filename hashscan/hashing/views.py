@@ -13,7 +13,7 @@ from hashscan.hashing.colour_tags import ColourTags
 from hashscan.hashing.colours import inverted_cmyk, shown
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.transparency import BACKGROUNDS, alpha_of, composed, premultiplied_luma
-from hashscan.hashing.variants import ALPHA, INVERTED_CMYK, PROFILED
+from hashscan.hashing.variants import ALPHA, APERTURE, INVERTED_CMYK, PROFILED
 
 Plane = NDArray[np.uint8]
 
@@ -44,6 +44,21 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Imag
         NotImplementedError: one is there that can't be made.
         Exception: whatever Pillow raises.
     """
+    yield from _seen(image, luma, tags, full)
+    for box in tags.aperture_boxes(*image.size):
+        # Some viewers show this part alone, others all.
+        part = image.crop(box)
+        inner = luma[box[1] : box[3], box[0] : box[2]]
+        yield View(APERTURE, inner, part)
+        yield from (
+            view._replace(image=part if view.image is None else view.image)
+            for view in _seen(part, inner, tags, part)
+        )
+    if tags.unreadable:
+        raise NotImplementedError
+
+
+def _seen(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) -> Iterator[View]:
     alpha = alpha_of(image, tags.depth)
     if alpha is not None:
         premultiplied = premultiplied_luma(image)
@@ -60,8 +75,6 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Imag
             yield View(PROFILED, plain, converted)
             if smaller is not None:
                 yield from _over(plain, smaller, PROFILED)
-    if tags.unreadable:
-        raise NotImplementedError
 
 
 def _over(luma: Plane, alpha: Plane, look: int) -> Iterator[View]:

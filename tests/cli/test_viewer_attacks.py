@@ -8,7 +8,11 @@ import pytest
 
 from hashscan.hashing.pdq import PDQ
 from tests.cli.conftest import Run
-from tests.viewer_attacks import ATTACKS, SHOWN, grey
+from tests.container_attacks import ATTACKS as IN_CONTAINERS
+from tests.viewer_attacks import ATTACKS as BY_COLOURS
+from tests.viewer_attacks import SHOWN, grey
+
+ATTACKS = BY_COLOURS | IN_CONTAINERS
 
 
 @pytest.fixture(scope="module")

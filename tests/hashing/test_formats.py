@@ -48,6 +48,13 @@ def test_names_are_unique() -> None:
         ("JPEG 2000", b"\xff\x4f\xff\x51\0\x29"),
         ("AVIF", b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"),
         ("AVIF", b"\0\0\0\x20ftypavis\0\0\0\0"),
+        ("AVIF", b"\0\0\0\x18ftypisom\0\0\0\0mp42avif"),
+        ("AVIF", b"\0\0\0\1ftyp\0\0\0\0\0\0\0\x1cisom\0\0\0\0avif"),
+        # The brand may be one that isn't in sight.
+        ("AVIF", padded(b"\0\0\0\x48ftypisom\0\0\0\0")),
+        ("HEIF", b"\0\0\0\x18ftypmsf2\0\0\0\0mif2heic"),
+        ("BMP", padded(b"BM\0\0\0\0\0\0\0\0\0\0\0\0\x2a")),
+        ("ICO", padded(b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0\0\0\0\0\x16")),
         ("HEIF", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
         ("HEIF", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
         # Another box than the first can't speak for the file.

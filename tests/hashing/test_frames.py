@@ -282,9 +282,10 @@ def test_heif_that_is_cut_gives_a_reason_and_no_black() -> None:
         assert all(frame.luma.any() for frame in found.frames)
 
 
-def test_formats_that_show_one_picture_give_one() -> None:
-    """An icon's sizes are one picture; of these a viewer shows the largest."""
+def test_an_icon_gives_all_its_sizes() -> None:
+    """Viewers differ in which they show; the first is that which Pillow does."""
     file = BytesIO()
     Image.fromarray(scene(128, 128)).save(file, "ICO", sizes=[(16, 16), (128, 128), (48, 48)])
     found = decode(file.getvalue())
-    assert [(frame.part, frame.width) for frame in found.frames] == [(WHOLE, 128)]
+    assert [frame.width for frame in found.frames] == [128, 128, 48, 16]
+    assert found.frames[0].part == WHOLE

@@ -24,7 +24,7 @@ def looks(content: bytes) -> list[str]:
     return [LOOKS[frame.look] for frame in frames]
 
 
-OVER = ["over white", "over black", "over grey"]
+OVER = ["over white", "over black", "over grey", "over light grey", "over dark grey"]
 
 
 def test_what_is_opaque_has_one_look() -> None:

@@ -21,6 +21,8 @@ _OPEN_FILES_MIN = 64
 """Open files that a scan with eight workers gets by with."""
 _MEMORY_MIN = 160 << 20
 """Bytes that must be had at the start. With about 100 MB less, OpenBLAS calls exit(1) as it is loaded."""
+_FILE_SIZE_MIN = 1024
+"""Bytes of the largest file that may be written; decoders are tried with pictures in memory files, too."""
 
 _REMEDIES = {
     errno.EACCES: "Run it as the user to whom this belongs, or give this user the right to it.",
@@ -114,6 +116,11 @@ def _open_useless(descriptor: int) -> None:
         os.close(end)
 
 
+def allow_own_access() -> None:
+    """Let the umask take no rights from the owner of what is made, who would be locked out of it for good."""
+    os.umask(os.umask(0o077) & ~0o700)
+
+
 def check_surroundings() -> None:
     """Refuse to begin where limits or a missing /dev or /proc would let a library end this process.
 
@@ -129,6 +136,9 @@ def check_surroundings() -> None:
             f"a limit of {files} open files is too low; at least {_OPEN_FILES_MIN} are needed",
             _REMEDIES[errno.EMFILE],
         )
+    size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if 0 <= size < _FILE_SIZE_MIN:
+        raise Unprepared(f"a limit of {size} bytes for the size of files is too low", _REMEDIES[errno.EFBIG])
     try:
         # Nothing of it is used, so that this costs no memory.
         mmap.mmap(-1, _MEMORY_MIN, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
@@ -156,11 +166,26 @@ def explain_shortage(error: BaseException) -> tuple[str, str] | None:
             return "standard input or output is closed", _CLOSED_OUTPUT
         if "No usable temporary directory" in str(one):
             return str(one), _NO_TEMPORARY_FOLDER
+        if damaged := _damaged_bytecode(one):
+            return f"{damaged} is damaged: {one}", "Remove it: the interpreter compiles that module anew."
         number = _number_of(one)
         if number is not None:
             return str(one) or os.strerror(number), _REMEDIES[number]
         one = one.__cause__
     return None
+
+
+def _damaged_bytecode(error: BaseException) -> str:
+    """The file of compiled code over which an import has failed; empty where it was nothing of the kind."""
+    trace, path = error.__traceback__, ""
+    while trace is not None:
+        known = trace.tb_frame.f_locals
+        if trace.tb_frame.f_code.co_name == "get_code" and isinstance(known.get("bytecode_path"), str):
+            path = known["bytecode_path"]
+        elif trace.tb_frame.f_code.co_name != "_compile_bytecode":
+            path = ""
+        trace = trace.tb_next
+    return path if isinstance(error, (EOFError, ValueError, TypeError)) else ""
 
 
 def _number_of(error: BaseException) -> int | None:

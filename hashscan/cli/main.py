@@ -160,7 +160,10 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, EOFError):
+            # Nobody has interrupted anything: a module's bytecode is cut short, or the like.
+            raise abort.__cause__ from None
         return EXIT_INTERRUPTED
     except SystemExit as end:
         # Click's way to end when it has completed something; and when whoever reads our output has gone, with

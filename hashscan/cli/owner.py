@@ -58,7 +58,7 @@ def settle_owner(words: str, state: Path, needs: Needs) -> None:
         raise UsageError(
             f"the state folder {state} is under the control of {name}, and this process can't become that "
             f"user: {error.strerror}",
-            advice=f"Run `runuser -u {name} -- {words} ...`, or name a --state folder of root's.",
+            advice=f"Run `{_as_user(owner)} -- {words} ...`, or name a --state folder of root's.",
         ) from error
     for folder in (os.path.dirname(os.__file__), os.path.dirname(__file__)):
         if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
@@ -143,15 +143,20 @@ def _name_of(uid: int) -> str:
 def _advice(words: str, owner: int, needs: Needs) -> str:
     if needs is Needs.CHANGING:
         return "Name a --state folder that root made, such as /var/lib/hashscan-quarantine."
-    try:
-        group, others = str(pwd.getpwuid(owner).pw_gid), "--init-groups"
-    except KeyError:
-        group, others = str(owner), "--clear-groups"
     return (
         "Run it as that user, with the right to read all files: "
-        f"`setpriv --reuid={owner} --regid={group} {others} --inh-caps=+dac_read_search "
-        f"--ambient-caps=+dac_read_search -- {words} ...`; or name a --state folder of root's."
+        f"`{_as_user(owner)} --inh-caps=+dac_read_search --ambient-caps=+dac_read_search -- {words} ...`; "
+        "or name a --state folder of root's."
     )
+
+
+def _as_user(uid: int) -> str:
+    """What runs a command as another user, who need not have a name."""
+    try:
+        group, others = pwd.getpwuid(uid).pw_gid, "--init-groups"
+    except KeyError:
+        group, others = uid, "--clear-groups"
+    return f"setpriv --reuid={uid} --regid={group} {others}"
 
 
 def _require_access(words: str, state: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
-from hashscan.quarantine.retention import Retention
+from hashscan.quarantine.retention import Retention, require_clock
 from hashscan.quarantine.store import Quarantine
 from hashscan.registry import SOURCES
 from hashscan.reports.record_lines import CONTENT, Record
@@ -62,8 +62,9 @@ class Mover:
             LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
                 goes on, nothing is moved and each finding says why.
             UsageError: a chosen folder or bucket can't be used, or the note is none.
-            OutputError: the quarantine can't be written, or its log is damaged.
+            OutputError: the quarantine can't be written, its log is damaged, or the clock is wrong.
         """
+        require_clock(datetime.now(UTC))
         self.outcomes: Counter[Outcome] = Counter()
         self._state = state
         self._places = settings.places

@@ -191,6 +191,25 @@ def test_the_command_that_root_is_told_to_type_reads_what_only_root_can(place: P
 
 @needs_root
 @pytest.mark.slow
+def test_root_that_can_become_nobody_is_told_what_can_be_typed(place: Path) -> None:
+    """The owner has no name, so that `runuser` would not know him."""
+    give(place / "state", USER)
+    command = [sys.executable, "-m", "hashscan", "lists", "status"]
+
+    def ran(*before: str) -> subprocess.CompletedProcess[str]:
+        words = [*readable_to_all(), *before, *command]
+        env = environment(place / "state")
+        return subprocess.run(words, cwd=place, env=env, capture_output=True, text=True, check=False)
+
+    refused = ran("setpriv", "--bounding-set=-setuid")
+    assert refused.returncode == 2, refused.stderr
+    typed = refused.stderr.split("`")[1].removesuffix(" hashscan lists status ...").split()
+    done = ran(*typed)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_root
+@pytest.mark.slow
 def test_links_in_the_state_of_another_lead_root_nowhere(place: Path) -> None:
     target = place / "only-root"
     target.mkdir(mode=0o700)

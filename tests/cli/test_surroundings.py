@@ -37,6 +37,7 @@ CONDITIONS: dict[str, tuple[str, dict[str, int]]] = {
     "24 open files": (f"ulimit -n 24; {RUN}", REFUSED),
     "32 open files": (f"ulimit -n 32; {RUN}", REFUSED),
     "64 open files": (f"ulimit -n 64; {RUN}", AS_EVER),
+    "no files": (f"ulimit -f 0; {RUN}", REFUSED),
     "files of 1 kB": (f"ulimit -f 1; {RUN}", {**AS_EVER, SCANS: 12, FINDS: 12, TESTS: 12}),
     "a current folder that is gone": (f"mkdir gone; cd gone; rmdir ../gone; {RUN}", REFUSED),
     "a locale that isn't there": (f"export LANG=xx_YY LC_ALL=xx_YY; {RUN}", AS_EVER),
@@ -104,17 +105,34 @@ def test_exit_codes_tell_the_truth_of_a_mount_namespace(
     require(place, script, expected, ("unshare", "--mount", "--propagation", "private"))
 
 
-@needs_root
-@pytest.mark.slow
-def test_few_processes_are_no_defect(place: Path) -> None:
+@pytest.fixture
+def become(place: Path) -> tuple[str, ...]:
+    """What runs a command as an ordinary user, to whom all is given here."""
     subprocess.run(["chown", "-R", "54321:54321", place], check=True)
     place.parent.chmod(0o755)
-    become = (
+    return (
         "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--inh-caps=+dac_read_search",
         "--ambient-caps=+dac_read_search",
     )  # fmt: skip
+
+
+@needs_root
+@pytest.mark.slow
+def test_few_processes_are_no_defect(place: Path, become: tuple[str, ...]) -> None:
     require(place, f"ulimit -u 8; {RUN}", {**AS_EVER}, become)
     require(place, f"ulimit -u 1; {RUN}", {SCANS: 12, FINDS: 12, LISTS: 0}, become)
+
+
+@needs_root
+@pytest.mark.slow
+def test_a_umask_locks_no_ordinary_user_out(place: Path, become: tuple[str, ...]) -> None:
+    script = f"umask 0777; export HASHSCAN_STATE=new/state; {RUN}"
+    (place / "new").mkdir()
+    os.chown(place / "new", 54321, 54321)
+    require(place, script, {SCANS: 10, FINDS: 10, LISTS: 10}, become)
+    require(place, f"umask 0777; {RUN}", AS_EVER, become)
+    made = [path for path in place.rglob("*") if not path.is_symlink()]
+    assert [path for path in made if not path.stat().st_mode & 0o700] == []
 
 
 @pytest.mark.parametrize("words", [SCANS, LISTS])
@@ -156,3 +174,35 @@ def test_standard_error_that_would_block_loses_what_does_not_fit(place: Path) ->
         os.close(ours)
         os.close(theirs)
     assert done.returncode == 0
+
+
+@pytest.fixture
+def uncompiled(tmp_path: Path) -> Path:
+    """A copy of the program without bytecode, in a folder to run it in."""
+    ours = Path(__file__).parents[2] / "hashscan"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ours, tmp_path / "copy" / "hashscan", ignore=ignore)
+    return tmp_path / "copy"
+
+
+def status_of_lists(folder: Path, script: str = RUN) -> tuple[int, str]:
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, "-m", "hashscan", "lists", "status"],
+        env={**environment(folder / "state"), "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(folder)},
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_what_a_limit_cuts_short_breaks_no_later_command(uncompiled: Path) -> None:
+    status_of_lists(uncompiled, f"ulimit -f 1; {RUN}")
+    assert status_of_lists(uncompiled)[0] == 10
+
+
+def test_damaged_bytecode_is_no_interruption(uncompiled: Path) -> None:
+    assert status_of_lists(uncompiled)[0] == 10
+    (file,) = uncompiled.glob("hashscan/cli/__pycache__/lists.*.pyc")
+    os.truncate(file, 1024)
+    code, said = status_of_lists(uncompiled)
+    assert code == 12
+    assert str(file) in said

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,12 @@ def test_a_file_is_moved_and_sealed(any_room: Room) -> None:
     assert record["file"]["atime_ns"] == 1_000_000_000_123_456_789
     assert record["operator"]["uid"] == os.geteuid()
     assert record["host"] == socket.gethostname()
+
+
+def test_nothing_is_moved_by_a_clock_that_began_in_1970() -> None:
+    """Or `release` would destroy it as soon as the clock is set."""
+    with pytest.raises(OutputError):
+        TERMS.terms(datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
 
 
 def test_the_place_is_marked_for_backups(room: Room) -> None:

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     SLOW = "came too slowly"
     SPARSE = "sparse beyond the limit"
     FUSE = "on another user's FUSE"
+    STUCK = "reading it does not end"
     # unreadable: named in a list of names, but nothing that can be read under this name
     OUTSIDE = "outside the targets"
     NO_FILE = "not a regular file"

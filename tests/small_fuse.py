@@ -45,7 +45,8 @@ class _Server:
         self._device = device
         self._names = list(files)
         self._by_name = files
-        threading.Thread(target=self._run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     @property
     def _files(self) -> list[SmallFile]:
@@ -187,9 +188,13 @@ def small_filesystem(at: Path, kind: str, files: Mapping[bytes, SmallFile]) -> I
     if _libc.mount(b"small", os.fsencode(at), b"fuse." + kind.encode(), 0, options) != 0:
         os.close(device)
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    _Server(device, files)
+    server = _Server(device, files)
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", at], check=True)
+        # By force, or the server would go on for as long as anybody had a file of it open, with a descriptor
+        # that is another's by then.
+        subprocess.run(["umount", "-f", "-l", at], check=True)
+        server.thread.join(60)
+        assert not server.thread.is_alive()
         os.close(device)

@@ -27,6 +27,9 @@ than it may be."""
 _LOOK_SECONDS = 0.1
 """How long it may take until workers that are held see that they may go on."""
 
+_WAKE_SECONDS = 1.0
+"""So that whoever waits long for his place isn't taken for stuck (see `watchdog`)."""
+
 _UNTIL = struct.Struct("<QQ")
 """When the bytes and the files taken so far are used up, in nanoseconds of the clock that only runs."""
 _HELD_AT = _UNTIL.size
@@ -97,7 +100,7 @@ class Pace:
             return
         place = self._take(int(files * self._files_ns), int(size * self._bytes_ns))
         while (left := place - time.monotonic_ns()) > 0:
-            time.sleep(left / 1e9)
+            time.sleep(min(left / 1e9, _WAKE_SECONDS))
 
     def _take(self, files_ns: int, bytes_ns: int) -> int:
         """Take the next place, and say when it comes."""

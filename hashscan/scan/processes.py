@@ -2,12 +2,16 @@
 
 What a process had written before it died is heard before its death is: the end of its pipe comes last. So it
 is always known which task it died of, and no lock is shared that a killed process could leave behind.
+
+One that is stuck in the kernel (`watchdog`) is killed. If it doesn't die of that, another takes its place,
+and nothing waits for it any more: neither for its end, nor for the pipes that it holds open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import pickle
 import selectors
@@ -16,14 +20,16 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from hashscan.errors import WorkersError
+from hashscan.scan.watchdog import Progress, StuckLimits
 
 _FAILED_STARTS_ALLOWED = 8
 """How many in a row may end before they are ready. Those that can't start must not be replaced for ever."""
@@ -32,7 +38,7 @@ _START_PAUSES = (0.2, 1.0)
 """Seconds between attempts to start one; there is one attempt more."""
 
 _END_SECONDS = 2.0
-"""How long one may take to end that was asked to, or whose pipe has ended."""
+"""How long one may take to end that was asked to, or was killed, or whose pipe has ended."""
 
 _READY = b""
 """The first thing that a process says."""
@@ -47,11 +53,30 @@ class ProcessDied(Exception):
         self.exit_code = exit_code
 
 
+class ProcessStuck(Exception):
+    """The process that had a task was stuck in it, and was ended or given up."""
+
+    def __init__(self, seconds: float) -> None:
+        """Say for how long it was."""
+        super().__init__(f"no progress for {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class TaskRefused(Exception):
+    """A task had no patience left when its turn came."""
+
+
 @dataclass(slots=True)
 class _Task:
     payload: bytes
     light: bool
     future: Future[Any]
+    patience: Callable[[], float]
+
+
+def _none() -> float:
+    """The patience with a task that others do."""
+    return 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +86,14 @@ class _Member:
     process: ForkServerProcess
     tasks: Connection
     answers: Connection
+    progress: Progress
     capacity: int
     """How many bytes of tasks it may have unread without holding up who sends them."""
     ready: bool = False
     gone: bool = False
     """Whether it takes nothing any more; the end of its answers is still to come."""
+    killed: float | None = None
+    """When it was killed for being stuck, by the monotonic clock."""
     given: deque[_Task] = field(default_factory=deque)
 
     def takes(self, task: _Task) -> bool:
@@ -73,6 +101,7 @@ class _Member:
         return (
             task.light
             and len(self.given) == 1
+            and not self.progress.still
             and len(self.given[0].payload) + len(task.payload) <= self.capacity
         )
 
@@ -87,6 +116,7 @@ class Processes:
         start: Callable[..., None],
         arguments: tuple[Any, ...],
         context: ForkServerContext,
+        limits: StuckLimits,
     ) -> None:
         """Start them.
 
@@ -96,10 +126,13 @@ class Processes:
             start: called once in each, before its first task.
             arguments: of `start`.
             context: starts them.
+            limits: when one is stuck.
         """
         self._number = number
         self._parts = (function, start, arguments)
         self._context = context
+        self._limits = limits
+        self._looked = time.monotonic()
         self._members: list[_Member] = []
         self._waiting: deque[_Task] = deque()
         self._failed_starts = 0
@@ -112,20 +145,24 @@ class Processes:
         self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
         self._thread.start()
 
-    def submit(self, task: Any, *, light: bool) -> Future[Any]:
+    def submit(
+        self, task: Any, *, light: bool, patience: Callable[[], float] = lambda: math.inf
+    ) -> Future[Any]:
         """Have a task done.
 
         Args:
             task: anything that can be pickled.
             light: whether it is so short that it may wait behind another while a process is busy.
+            patience: says how many seconds a process may be still in it; asked again and again, in the thread
+                that calls back. What begins with 0 is refused.
 
         Returns:
-            What the function returned or raised; ProcessDied when the process died of it, and WorkersError
-            when there are no processes any more.
+            What the function returned or raised; ProcessDied when the process died of it, ProcessStuck when
+            it was stuck in it, TaskRefused as above, and WorkersError when there are no processes any more.
         """
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
-        self._waiting.append(_Task(pickle.dumps(task), light, future))
+        self._waiting.append(_Task(pickle.dumps(task), light, future, patience))
         if self._broken is not None:
             self._refuse(self._broken)
         self._wake()
@@ -152,11 +189,12 @@ class Processes:
                 while len(self._members) < self._number:
                     self._add()
                 self._hand_out()
-                for key, _ in self._selector.select():
+                for key, _ in self._selector.select(self._seconds_to_look()):
                     if key.data is None:
                         os.read(self._heard, 4096)
                     else:
                         self._hear(key.data)
+                self._look()
         except Exception as error:  # whoever waits for an answer must hear of it
             self._broken = error
             for member in self._members:
@@ -206,13 +244,20 @@ class Processes:
             answers.close()
         # Half of it, since what was written in parts takes more room than its bytes.
         capacity = fcntl.fcntl(gives.fileno(), fcntl.F_GETPIPE_SZ) // 2
-        member = _Member(process, gives, takes, capacity)
+        member = _Member(process, gives, takes, Progress(self._limits), capacity)
         self._members.append(member)
         self._selector.register(takes, selectors.EVENT_READ, member)
 
     def _hand_out(self) -> None:
-        while self._waiting and (member := self._free_for(self._waiting[0])):
+        while self._waiting:
+            if self._waiting[0].patience() <= 0:
+                self._waiting.popleft().future.set_exception(TaskRefused())
+                continue
+            if (member := self._free_for(self._waiting[0])) is None:
+                break
             task = self._waiting.popleft()
+            if not member.given:
+                member.progress.begin()
             try:
                 member.tasks.send_bytes(task.payload)
             except OSError:
@@ -238,6 +283,7 @@ class Processes:
             self._failed_starts = 0
             return
         task = member.given.popleft()
+        member.progress.begin()
         # Before anything else: while this answer is dealt with, the process shall have something to do.
         self._hand_out()
         value, error = pickle.loads(message)  # noqa: S301 - of our own process
@@ -246,10 +292,52 @@ class Processes:
         else:
             task.future.set_exception(error)
 
-    def _bury(self, member: _Member) -> None:
+    def _seconds_to_look(self) -> float | None:
+        """How long to wait for answers at most."""
+        if any(member.killed is not None for member in self._members):
+            return min(_END_SECONDS, self._limits.look_seconds)
+        busy = any(member.given for member in self._members)
+        return self._limits.look_seconds if busy else None
+
+    def _look(self) -> None:
+        """Find those that are stuck, if it is time to, and end them."""
+        now = time.monotonic()
+        for member in list(self._members):
+            if member.killed is not None and now - member.killed >= _END_SECONDS:
+                self._bury(member, 0.0)
+        elapsed = now - self._looked
+        if elapsed < self._limits.look_seconds:
+            return
+        self._looked = now
+        # More than that, and we were stopped ourselves, or had nothing to look at.
+        elapsed = min(elapsed, 2 * self._limits.look_seconds)
+        for member in self._members:
+            if not member.given or member.killed is not None or member.process.pid is None:
+                continue
+            member.progress.look(member.process.pid, elapsed)
+            # What has been begun gets the least patience there is, even if nothing more is to be begun.
+            if member.progress.still >= max(member.given[0].patience(), self._limits.again_seconds):
+                member.killed = now
+                member.gone = True
+                _send(member.process, signal.SIGKILL)
+            elif member.progress.still >= self._limits.stretch_seconds:
+                self._take_back(member)
+
+    def _take_back(self, member: _Member) -> None:
+        """Have what lies behind the task of a process done by others, if it is still for long.
+
+        It may get to it yet; then nobody waits for its answer.
+        """
+        for place in range(1, len(member.given)):
+            task = member.given[place]
+            if task.patience is not _none:
+                self._waiting.appendleft(task)
+                member.given[place] = _Task(task.payload, task.light, Future(), _none)
+
+    def _bury(self, member: _Member, seconds: float = _END_SECONDS) -> None:
         self._members.remove(member)
         self._selector.unregister(member.answers)
-        exit_code = _ended(member)
+        exit_code = _ended([member], seconds)[0]
         if not member.ready:
             self._failed_starts += 1
             if self._failed_starts > _FAILED_STARTS_ALLOWED:
@@ -257,7 +345,10 @@ class Processes:
         if member.given:
             task = member.given.popleft()
             self._waiting.extendleft(reversed(member.given))
-            task.future.set_exception(ProcessDied(exit_code))
+            stuck = member.killed is not None
+            task.future.set_exception(
+                ProcessStuck(member.progress.still) if stuck else ProcessDied(exit_code)
+            )
 
     def _refuse(self, error: Exception) -> None:
         """Answer what waits with an error; each once, whichever thread comes to it first."""
@@ -267,25 +358,54 @@ class Processes:
 
     def _end(self) -> None:
         for member in self._members:
-            member.process.terminate()
-        for member in self._members:
-            _ended(member)
+            _send(member.process, signal.SIGTERM)
+        _ended(self._members, _END_SECONDS)
         self._members.clear()
         self._selector.close()
         os.close(self._heard)
 
 
-def _ended(member: _Member) -> int | None:
-    """Wait for the end of a process and let go of it; its exit code."""
-    member.tasks.close()
-    member.answers.close()
-    member.process.join(_END_SECONDS)
-    if member.process.is_alive():
-        member.process.kill()
-        member.process.join()
-    exit_code = member.process.exitcode
-    member.process.close()
+def _send(process: ForkServerProcess, number: signal.Signals) -> None:
+    if process.pid is not None and process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def _ended(members: Sequence[_Member], seconds: float) -> list[int | None]:
+    """Let go of processes whose end is due, and kill those that take longer.
+
+    Args:
+        members: the processes.
+        seconds: how long they may take, all together, to end by themselves, and then to die of a signal.
+
+    Returns:
+        Exit codes; None of one that doesn't end, which nobody waits for any more.
+    """
+    for member in members:
+        member.tasks.close()
+        member.answers.close()
+    for number in (signal.SIGKILL, None):
+        deadline = time.monotonic() + seconds
+        for member in members:
+            member.process.join(max(0.0, deadline - time.monotonic()))
+        if number is not None:
+            for member in members:
+                _send(member.process, number)
+    return [_let_go(member.process) for member in members]
+
+
+def _let_go(process: ForkServerProcess) -> int | None:
+    exit_code = process.exitcode
+    if exit_code is None:
+        # As the interpreter ends, multiprocessing joins each of its processes, for ever.
+        process.join = _not_joined  # type: ignore[method-assign]
+    else:
+        process.close()
     return exit_code
+
+
+def _not_joined(timeout: float | None = None) -> None:
+    """Take the place of `join`."""
 
 
 def _serve(
@@ -299,11 +419,25 @@ def _serve(
     # A terminal sends it to all; who started us decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start(*arguments)
+    _hold_nothing_open()
     # Both pipes end when the other side is gone.
     with contextlib.suppress(EOFError, BrokenPipeError):
         answers.send_bytes(_READY)
         while True:
             answers.send_bytes(_done(function, tasks.recv_bytes()))
+
+
+def _hold_nothing_open() -> None:
+    """Let go of what others wait for the end of: a process that is stuck holds it for as long as it is.
+
+    Whoever reads the scan's output through a pipe waits for that to end; so does cron. What tracks
+    multiprocessing's resources ends with its pipe, and from Python 3.12 on the interpreter waits for it.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    tracker: int = resource_tracker.getfd()  # type: ignore[assignment]  # typeshed says that it may be None
+    for descriptor in (0, 1, 2, tracker):
+        os.dup2(null, descriptor, inheritable=descriptor < 3)
+    os.close(null)
 
 
 def _done(function: Callable[[Any], Any], payload: bytes) -> bytes:

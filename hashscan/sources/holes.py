@@ -8,16 +8,21 @@ import os
 BLOCK_BYTES = 512
 """Unit of `st_blocks`, whatever the file system's own block size is."""
 
+PAIRS_MAX = 100_000
+"""Holes, with the data behind each, that are asked for. A file may have as many as it has blocks."""
+
 
 def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
     """Whether a file has more than `limit` bytes of holes, by SEEK_HOLE and SEEK_DATA.
 
     `st_blocks` alone does not tell: file systems that compress (ZFS, bcachefs) count what they store. One
     that knows no holes says that all is data. The answer only decides whether to read a file, never what is
-    in it: a FUSE that lies makes its own file unreadable, or is read.
+    in it: a FUSE that lies makes its own file unreadable, or is read. To ask takes the file's lock, which its
+    owner can hold (see `hashscan/scan/watchdog.py`), so files of which `st_blocks` says less are never asked.
 
     Args:
-        descriptor: open for reading, of a regular file; its offset is moved.
+        descriptor: open for reading, of a regular file; its offset is moved. By its `st_blocks` it has more
+            than that, which is believed where there are over PAIRS_MAX holes.
         size: of the file, in bytes.
         limit: in bytes.
 
@@ -25,7 +30,9 @@ def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
         OSError: as lseek(2).
     """
     found = position = 0
-    while position < size:
+    for _ in range(PAIRS_MAX):
+        if position >= size:
+            return False
         hole = _seek(descriptor, position, os.SEEK_HOLE, size)
         position = _seek(descriptor, hole, os.SEEK_DATA, size)
         found += position - hole
@@ -34,7 +41,7 @@ def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
         if position <= hole < size:
             # Not a file system's answer: data where it just said there is a hole.
             return False
-    return False
+    return True
 
 
 def _seek(descriptor: int, position: int, whence: int, size: int) -> int:

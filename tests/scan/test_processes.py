@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import random
 import signal
@@ -17,16 +18,22 @@ from typing import Any
 import pytest
 
 from hashscan.errors import WorkersError
+from hashscan.scan import processes as processes_module
 from hashscan.scan.forkserver import warm_up
-from hashscan.scan.processes import ProcessDied, Processes
+from hashscan.scan.processes import ProcessDied, Processes, ProcessStuck, TaskRefused
+from hashscan.scan.watchdog import StuckLimits
 from tests.waiting import until
 
 
 @contextmanager
 def processes(
-    number: int, function: Callable[[Any], Any], start: Callable[..., None] = print, *arguments: object
+    number: int,
+    function: Callable[[Any], Any],
+    start: Callable[..., None] = print,
+    *arguments: object,
+    limits: StuckLimits | None = None,
 ) -> Iterator[Processes]:
-    pool = Processes(number, function, start, arguments or ("",), warm_up())
+    pool = Processes(number, function, start, arguments or ("",), warm_up(), limits or StuckLimits())
     try:
         yield pool
     finally:
@@ -176,7 +183,7 @@ def _refuse() -> None:
 def test_processes_that_the_system_refuses_are_tried_again_or_done_without(
     refused: Callable[[int], bool], number: int
 ) -> None:
-    pool = Processes(2, nap, print, ("",), Refusing(refused))  # type: ignore[arg-type]
+    pool = Processes(2, nap, print, ("",), Refusing(refused), StuckLimits())  # type: ignore[arg-type]
     try:
         assert all(pool.submit(0.0, light=True).result(60) for _ in range(10))
         assert len(pool.pids()) == number
@@ -185,7 +192,7 @@ def test_processes_that_the_system_refuses_are_tried_again_or_done_without(
 
 
 def test_no_process_at_all() -> None:
-    pool = Processes(2, nap, print, ("",), Refusing(lambda _: True))  # type: ignore[arg-type]
+    pool = Processes(2, nap, print, ("",), Refusing(lambda _: True), StuckLimits())  # type: ignore[arg-type]
     try:
         with pytest.raises(WorkersError, match="unavailable") as caught:
             pool.submit(0.0, light=True).result(60)
@@ -210,7 +217,8 @@ def test_they_end_with_whoever_started_them() -> None:
         "import os, time\n"
         "from hashscan.scan.forkserver import warm_up\n"
         "from hashscan.scan.processes import Processes\n"
-        "pool = Processes(2, time.sleep, print, ('',), warm_up())\n"
+        "from hashscan.scan.watchdog import StuckLimits\n"
+        "pool = Processes(2, time.sleep, print, ('',), warm_up(), StuckLimits())\n"
         "[pool.submit(0.0, light=True).result() for _ in range(4)]\n"
         "print(*pool.pids(), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -219,3 +227,123 @@ def test_they_end_with_whoever_started_them() -> None:
     pids = done.stdout.split()
     assert len(pids) == 2
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def blocked(path: str) -> int:
+    """Open a FIFO that nobody writes to, and so sleep in the kernel."""
+    if path:
+        Path(f"{path}.begun").touch()
+        os.close(os.open(path, os.O_RDONLY))
+    return os.getpid()
+
+
+def naps(seconds: float) -> int:
+    """Wait as for a decoder or a rate, and compute a little."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def computes(seconds: float) -> int:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return os.getpid()
+
+
+SOON = StuckLimits(seconds=0.5, again_seconds=0.2, look_seconds=0.05, stretch_seconds=0.1)
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> str:
+    os.mkfifo(tmp_path / "fifo")
+    return str(tmp_path / "fifo")
+
+
+def test_one_that_is_stuck_is_replaced(fifo: str) -> None:
+    with processes(1, blocked, limits=SOON) as pool:
+        before = pool.submit("", light=True).result(60)
+        stuck = pool.submit(fifo, light=True, patience=lambda: 0.5)
+        behind = pool.submit("", light=True)
+        with pytest.raises(ProcessStuck) as caught:
+            stuck.result(60)
+        assert caught.value.seconds >= 0.5
+        assert behind.result(60) != before
+
+
+@pytest.mark.parametrize("function", [naps, computes])
+def test_one_that_works_is_left_alone(function: Callable[[float], int]) -> None:
+    """Though none of it takes as long as it has patience."""
+    with processes(1, function, limits=SOON) as pool:
+        pid = pool.submit(0.0, light=True).result(60)
+        assert pool.submit(2.0, light=True, patience=lambda: 0.5).result(60) == pid
+
+
+def test_one_that_is_stopped_is_left_alone(fifo: str) -> None:
+    with processes(1, blocked, limits=SOON) as pool:
+        pid = pool.submit("", light=True).result(60)
+        os.kill(pid, signal.SIGSTOP)
+        stopped = pool.submit("", light=True, patience=lambda: 0.2)
+        # The other process is watched as well, and long enough.
+        with processes(1, blocked, limits=SOON) as other, pytest.raises(ProcessStuck):
+            other.submit(fifo, light=True, patience=lambda: 1.0).result(60)
+        assert not stopped.done()
+        os.kill(pid, signal.SIGCONT)
+        assert stopped.result(60) == pid
+
+
+def test_one_that_can_not_be_killed_is_given_up(fifo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spared: list[int] = []
+    send = processes_module._send
+
+    def sparing(process: Any, number: signal.Signals) -> None:
+        if process.pid not in spared:
+            send(process, number)
+
+    monkeypatch.setattr(processes_module, "_send", sparing)
+    try:
+        with processes(1, blocked, limits=SOON) as pool:
+            spared.append(pool.submit("", light=True).result(60))
+            with pytest.raises(ProcessStuck):
+                pool.submit(fifo, light=True, patience=lambda: 0.2).result(60)
+            spared.append(pool.submit("", light=True).result(60))
+            assert spared[0] != spared[1]
+            os.unlink(f"{fifo}.begun")
+            pool.submit(fifo, light=True)
+            until(Path(f"{fifo}.begun").exists)
+        # Closing has waited for neither.
+        assert all(os.path.exists(f"/proc/{pid}") for pid in spared)
+        # Nor does the interpreter, at its end.
+        mine = [child for child in multiprocessing.active_children() if child.pid in spared]
+        assert len(mine) == 2
+        for child in mine:
+            child.join()
+    finally:
+        for pid in spared:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_what_lies_behind_a_stuck_one_is_done_by_another(fifo: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other")
+    os.mkfifo(other)
+    with processes(2, blocked, limits=SOON) as pool:
+        stuck = [pool.submit(path, light=False, patience=lambda: 1e6) for path in (fifo, other)]
+        until(lambda: all(os.path.exists(f"{path}.begun") for path in (fifo, other)))
+        behind = [pool.submit("", light=True) for _ in range(2)]
+        os.kill(pool.pids()[0], signal.SIGKILL)
+        assert all(future.result(60) for future in behind)
+        assert sum(future.done() for future in stuck) == 1
+        # It is let go on, and does again what another has done.
+        for path in (fifo, other):
+            os.close(os.open(path, os.O_RDWR))
+        until(lambda: all(future.done() for future in stuck))
+        assert pool.submit("", light=True).result(60)
+
+
+def test_what_has_no_patience_left_is_not_begun() -> None:
+    with processes(1, nap, limits=SOON) as pool:
+        refused = pool.submit(0.0, light=True, patience=lambda: 0.0)
+        with pytest.raises(TaskRefused):
+            refused.result(60)
+        assert pool.submit(0.0, light=True).result(60)

@@ -13,7 +13,7 @@ import pytest
 
 from hashscan.sources.ctime import TypeOfFiles
 from hashscan.sources.filesystem import _File
-from hashscan.sources.holes import BLOCK_BYTES, holes_exceed
+from hashscan.sources.holes import BLOCK_BYTES, PAIRS_MAX, holes_exceed
 
 MIB = 1 << 20
 PLACES = ["/tmp", "/dev/shm"]
@@ -82,10 +82,31 @@ def test_answers_that_make_no_sense_come_to_an_end(monkeypatch: pytest.MonkeyPat
     assert not holes_exceed(0, 15 << 40, 0)
 
 
+def test_very_many_holes_are_not_counted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def seek(descriptor: int, position: int, whence: int) -> int:
+        calls.append(whence)
+        return position + 4096
+
+    monkeypatch.setattr(os, "lseek", seek)
+    assert holes_exceed(0, 15 << 40, 14 << 40)
+    assert len(calls) == 2 * PAIRS_MAX
+
+
 def test_blocks_that_say_less_than_is_there_do_not_count_alone(tmp_path: Path) -> None:
     # As file systems do that compress.
     (tmp_path / "f").write_bytes(b"x" * MIB)
     opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), TypeOfFiles(0))
     opened.hole_bytes = 1 << 40
+    assert not opened.holes_exceed(0)
+    opened.close()
+
+
+def test_without_holes_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It would wait for the lock of the file, which its owner can hold.
+    (tmp_path / "f").write_bytes(b"x" * MIB)
+    opened = _File(os.open(tmp_path / "f", os.O_RDONLY), os.stat(tmp_path / "f"), TypeOfFiles(0))
+    monkeypatch.setattr(os, "lseek", None)
     assert not opened.holes_exceed(0)
     opened.close()

@@ -71,7 +71,7 @@ class _Parts:
             self.answers[position] = answer
             answers = [known for known in self.answers if known is not None]
             if len(answers) == len(self.answers):
-                self.whole.settle(joined(answers))
+                self.whole.settle(joined([[place] for place in range(len(answers))], answers))
 
         return take
 

@@ -51,6 +51,10 @@ _NO_SETTINGS = frozenset({"help", "version", "config"})
 """Options that no variable and no file gives."""
 
 
+_FOLDERS = {"state": "state folder", "work": "working folder"}
+"""Options that name a folder of one user's, by what it is called."""
+
+
 class HashscanCommand(click.Command):
     """A command whose options also come from `HASHSCAN_*` variables, and whose help lists its exit codes."""
 
@@ -81,10 +85,11 @@ class HashscanCommand(click.Command):
             name_variables(self.params)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it, where there is a state folder as somebody whose files its owner can read."""
-        state = ctx.params.get("state")
-        if isinstance(state, Path) and not ctx.params.get("no_state"):
-            settle_owner(ctx.command_path, state, self.needs)
+        """Run it, where there is a state or working folder as somebody whose files its owner can read."""
+        for name, kind in _FOLDERS.items():
+            folder = ctx.params.get(name)
+            if isinstance(folder, Path) and not ctx.params.get("no_state"):
+                settle_owner(ctx.command_path, folder, self.needs, kind)
         return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

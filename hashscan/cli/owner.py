@@ -1,4 +1,4 @@
-"""Whose state folder a command works on.
+"""Whose state folder, or list's working folder, a command works on.
 
 Root must leave no files there that its owner can't read, and follow no links that the owner has made.
 """
@@ -28,20 +28,21 @@ class Needs(Enum):
     """It moves files of anybody; root is refused, as only a state folder of root's can say which."""
 
 
-def settle_owner(words: str, state: Path, needs: Needs) -> None:
-    """Go on as the owner of a state folder, or refuse to, before anything in it is opened.
+def settle_owner(words: str, state: Path, needs: Needs, kind: str = "state folder") -> None:
+    """Go on as the owner of a folder that is one user's, or refuse to, before anything in it is opened.
 
     Args:
         words: the command as it was called.
-        state: the state folder, which need not exist yet.
+        state: the folder, which need not exist yet.
         needs: which rights of root's the command needs.
+        kind: what the folder is called.
 
     Raises:
-        UsageError: root must not do this in another user's state folder.
-        OutputError: this user may not use the state folder.
+        UsageError: root must not do this in another user's folder.
+        OutputError: this user may not use it.
     """
     if os.geteuid() != 0:
-        _require_access(words, state)
+        _require_access(words, state, kind)
         return
     owner = owner_of(state)
     if owner == 0:
@@ -49,24 +50,24 @@ def settle_owner(words: str, state: Path, needs: Needs) -> None:
     name = _name_of(owner)
     if needs is not Needs.NOTHING:
         raise UsageError(
-            f"the state folder {state} is under the control of {name}, so root must not use it for `{words}`",
+            f"the {kind} {state} is under the control of {name}, so root must not use it for `{words}`",
             advice=_advice(words, owner, needs),
         )
     try:
         _become(owner, state)
     except OSError as error:
         raise UsageError(
-            f"the state folder {state} is under the control of {name}, and this process can't become that "
+            f"the {kind} {state} is under the control of {name}, and this process can't become that "
             f"user: {error.strerror}",
-            advice=f"Run `{_as_user(owner)} -- {words} ...`, or name a --state folder of root's.",
+            advice=f"Run `{_as_user(owner)} -- {words} ...`, or name a folder of root's.",
         ) from error
     for folder in (os.path.dirname(os.__file__), os.path.dirname(__file__)):
         if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
             raise UsageError(
-                f"{name}, who controls the state folder {state}, can't read the installation in {folder}",
+                f"{name}, who controls the {kind} {state}, can't read the installation in {folder}",
                 advice="Install hashscan where all users can read it, such as in /opt/hashscan.",
             )
-    say(f"hashscan: goes on as {name}, who controls the state folder {printable(str(state))}")
+    say(f"hashscan: goes on as {name}, who controls the {kind} {printable(str(state))}")
 
 
 def owner_of(path: Path) -> int:
@@ -122,7 +123,8 @@ def _become(uid: int, state: Path) -> None:
     try:
         user = pwd.getpwuid(uid)
     except KeyError:
-        group = state.stat().st_gid
+        there = next(folder for folder in (state, *state.absolute().parents) if folder.exists())
+        group = there.stat().st_gid
         groups = [group]
     else:
         group = user.pw_gid
@@ -159,8 +161,8 @@ def _as_user(uid: int) -> str:
     return f"setpriv --reuid={uid} --regid={group} {others}"
 
 
-def _require_access(words: str, state: Path) -> None:
-    """Refuse where the state folder is there, and this user may not look into it.
+def _require_access(words: str, state: Path, kind: str) -> None:
+    """Refuse where the folder is there, and this user may not look into it.
 
     Raises:
         OutputError: see above.
@@ -176,6 +178,6 @@ def _require_access(words: str, state: Path) -> None:
             return
         who = _name_of(status.st_uid)
     raise OutputError(
-        f"the state folder {state} belongs to {who}, and this user may not use it",
-        advice=f"Run `{words} ...` as its owner, such as with sudo, or name a --state folder of your own.",
+        f"the {kind} {state} belongs to {who}, and this user may not use it",
+        advice=f"Run `{words} ...` as its owner, such as with sudo, or name a folder of your own.",
     )

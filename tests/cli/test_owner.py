@@ -210,6 +210,27 @@ def test_root_that_can_become_nobody_is_told_what_can_be_typed(place: Path) -> N
 
 @needs_root
 @pytest.mark.slow
+def test_root_leaves_nothing_of_its_own_where_another_publishes(place: Path) -> None:
+    folder = place / "published"
+    folder.mkdir()
+    give(folder, USER)
+    for words in (
+        ["init", "theirs", "--repository", "published/repository", "--no-passphrase"],
+        ["add", "entries.csv"],
+        ["release", "--no-passphrase"],
+        ["status"],
+    ):
+        command = [sys.executable, "-m", "hashscan", "publish", *words, "--work", "published/work"]
+        done = subprocess.run(
+            [*readable_to_all(), *command],
+            cwd=place, env=environment(place / "state"), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert set(owners(folder).values()) == {USER}
+
+
+@needs_root
+@pytest.mark.slow
 def test_links_in_the_state_of_another_lead_root_nowhere(place: Path) -> None:
     target = place / "only-root"
     target.mkdir(mode=0o700)

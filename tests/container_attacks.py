@@ -131,6 +131,36 @@ def over_grey(background: int, low: int, high: int, most: float) -> bytes:
     return saved(image, "PNG")
 
 
+def translucent_bitmap(masks: tuple[int, int, int, int], bits: int) -> bytes:
+    """A bitmap all black, with the picture in its opacity.
+
+    Args:
+        masks: of red, green, blue and opacity.
+        bits: of a pixel.
+    """
+    lowest = masks[3] & -masks[3]
+    opacity = (255 - grey(SHOWN).astype(np.uint32)) * (masks[3] // lowest) // 255 * lowest
+    pixels = opacity[::-1].astype(f"<u{bits // 8}").tobytes()
+    about = struct.pack("<IiiHHII", 56, *SIZE, 1, bits, 3, len(pixels)).ljust(40, b"\0")
+    about += struct.pack("<4I", *masks)
+    return b"BM" + struct.pack("<IHHI", 70 + len(pixels), 0, 0, 70) + about + pixels
+
+
+def of_two_kinds() -> bytes:
+    """An AVIF animation that says of itself that another picture is to be shown where only one is."""
+    frame = Image.fromarray(grey(STORED)).convert("RGB")
+    frames = {"save_all": True, "append_images": [frame.rotate(180)], "duration": 100, "max_threads": 1}
+    film, picture = saved(frame, "AVIF", **frames), avif()
+    start, end = next(
+        (start, end) for kind, start, end in _boxes(picture, 0, len(picture)) if kind == b"mdat"
+    )
+    out = bytearray(film)
+    # The one extent of the first item: offset and length, of four bytes each.
+    place = out.index(b"iloc") + 18
+    out[place : place + 8] = struct.pack(">II", len(film) + 8, end - start - 8)
+    return bytes(out) + picture[start:end]
+
+
 def said_twice() -> bytes:
     """An animation that says twice that it is one."""
     control = chunk(b"acTL", struct.pack(">II", 2, 0))
@@ -154,6 +184,9 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "header-16.bmp": lambda: bitmap(16),
     "header-42.bmp": lambda: bitmap(42),
     "header-60.bmp": lambda: bitmap(60),
+    "opacity.bmp": lambda: translucent_bitmap((0xFF, 0xFF000000, 0xFF00, 0xFF0000), 32),
+    "opacity-16.bmp": lambda: translucent_bitmap((0xF00, 0xF0, 0xF, 0xF000), 16),
+    "two-kinds.avif": of_two_kinds,
     "length.ico": lambda: icon([(32, small(SHOWN))], 0),
     "tie.ico": lambda: icon([(8, small(STORED)), (32, small(SHOWN))]),
     "mask-length.ico": lambda: masked_icon(more=192 // 8 * 144),
@@ -164,4 +197,7 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "light-grey.png": lambda: over_grey(230, 150, 230, 0.6),
     "dark-grey.png": lambda: over_grey(34, 40, 140, 0.4),
 }
-"""By file name. In each Chromium shows the picture of seed `SHOWN`, an icon's made smaller."""
+"""By file name. In each Chromium shows the picture of seed `SHOWN`, an icon's made smaller.
+
+Of `two-kinds.avif` viewers do that know no animations.
+"""

@@ -1,11 +1,14 @@
 """Brightness of Windows bitmaps of depths, colour masks and palettes that Pillow doesn't read and viewers do.
 
+Also their opacity, which it reads of some only.
+
 The format is that of BITMAPINFOHEADER and its successors in the Windows GDI documentation.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +21,9 @@ _OF_WINDOWS = frozenset({40, 52, 56, 108, 124})
 """Of these sizes only a header may name masks; to OS/2 the same number is a compression."""
 _HEADER = struct.Struct("<IiiHHIIiiII")
 _RAW, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
-_MASKS_AT = 54
+_MASKS_AT, _ALPHA_AT = 54, 66
+_WITH_ALPHA = frozenset({56, 108, 124})
+"""Sizes of the headers that have a mask of opacity among the others."""
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
 _WEIGHTS = np.array((0.299, 0.587, 0.114))
 """Of red, green and blue (ITU-R 601-2), as Pillow weighs them."""
@@ -35,42 +40,70 @@ def bitmap_size(file: PictureFile) -> tuple[int, int]:
     return width, abs(height)
 
 
+def bitmap_alpha(file: PictureFile) -> NDArray[np.uint8] | None:
+    """How opaque each pixel is, shape (height, width); None where nothing is said of it.
+
+    Raises:
+        NotImplementedError: it is of another kind than this module reads.
+    """
+    size, _, _, _, bits, compression, *_ = _read_header(file)
+    if not (compression == _BIT_FIELDS and size in _WITH_ALPHA) and compression != _ALPHA_BIT_FIELDS:
+        return None
+    file.seek(_ALPHA_AT)
+    mask = int.from_bytes(file.read(4), "little")
+    if not mask or bits not in _DEFAULT_MASKS:
+        return None
+    return _plane(file, lambda rows: _scaled(rows, bits, ((1.0, mask),)))
+
+
 def bitmap_luma(file: PictureFile) -> NDArray[np.uint8]:
     """The brightness, shape (height, width); rows that are missing are black, and `file.ran_out` tells.
 
     Raises:
         NotImplementedError: it is of another kind than this module reads.
     """
-    size, width, height, _, bits, compression, _, _, _, colours, _ = _header(file)
-    file.seek(10)
-    (start,) = struct.unpack("<I", file.read(4))
+    size, width, _, _, bits, compression, _, _, _, colours, _ = _header(file)
     # Masks behind a header of 40 bytes come before the palette.
     behind = {_RAW: 0, _BIT_FIELDS: 12, _ALPHA_BIT_FIELDS: 16}[compression] if size == 40 else 0
-    luma = np.zeros((abs(height), width), np.uint8)
+    if bits <= 8:
+        greys = _palette(file, 14 + size + behind, bits, colours)
+        return _plane(file, lambda rows: greys[_indices(rows, bits)[:, :width]])
+    if bits == 24:
+        return _plane(file, _of_bytes)
+    weights = tuple(zip(_WEIGHTS.tolist(), _masks(file, bits, compression), strict=True))
+    return _plane(file, lambda rows: _scaled(rows, bits, weights))
+
+
+def _plane(file: PictureFile, read: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """What a function gives for rows of a bitmap's bytes, shape (height, width)."""
+    _, width, height, _, bits, *_ = _header(file)
+    file.seek(10)
+    (start,) = struct.unpack("<I", file.read(4))
+    plane = np.zeros((abs(height), width), np.uint8)
     stride = (width * bits + 31) // 32 * 4
     step = max(1, _STRIP_BYTES // (8 * width))
-    greys = _palette(file, 14 + size + behind, bits, colours) if bits <= 8 else None
-    masks = _masks(file, bits, compression) if bits > 8 else ()
     for top in range(0, abs(height), step):
         file.seek(start + top * stride)
         data = file.read(min(step, abs(height) - top) * stride)
         file.ran_out |= len(data) < min(step, abs(height) - top) * stride
         rows = np.frombuffer(data[: len(data) // stride * stride], np.uint8).reshape(-1, stride)
-        if greys is not None:
-            luma[top : top + len(rows)] = greys[_indices(rows, bits)[:, :width]]
-        else:
-            luma[top : top + len(rows)] = _weighed(rows, bits, masks)[:, :width]
-    return luma if height < 0 else luma[::-1]
+        plane[top : top + len(rows)] = read(rows)[:, :width]
+    return plane if height < 0 else plane[::-1]
+
+
+def _read_header(file: PictureFile) -> tuple[int, ...]:
+    file.seek(14)
+    header = file.read(_HEADER.size)
+    length = int.from_bytes(header[:4], "little")
+    if len(header) < min(length, _HEADER.size):
+        raise NotImplementedError
+    # What a shorter header lacks is 0.
+    found: tuple[int, ...] = _HEADER.unpack(header[:length].ljust(_HEADER.size, b"\0"))
+    return found
 
 
 def _header(file: PictureFile) -> tuple[int, ...]:
-    file.seek(14)
-    header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        raise NotImplementedError
-    # What a shorter header lacks is 0.
-    length = int.from_bytes(header[:4], "little")
-    found: tuple[int, ...] = _HEADER.unpack(header[:length].ljust(_HEADER.size, b"\0"))
+    found = _read_header(file)
     size, width, height, _, bits, compression, *_ = found
     known = size in _HEADER_SIZES and width > 0 and height != 0
     plain = compression == _RAW and bits in {1, 2, 4, 8, 16, 24, 32}
@@ -101,7 +134,7 @@ def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
     if compression == _RAW:
-        return _DEFAULT_MASKS.get(bits, ())
+        return _DEFAULT_MASKS[bits]
     file.seek(_MASKS_AT)
     data = file.read(12)
     if len(data) < 12:
@@ -109,14 +142,18 @@ def _masks(file: PictureFile, bits: int, compression: int) -> tuple[int, ...]:
     return struct.unpack("<III", data)
 
 
-def _weighed(rows: NDArray[np.uint8], bits: int, masks: tuple[int, ...]) -> NDArray[np.uint8]:
-    if bits == 24:
-        pixels = rows[:, : rows.shape[1] // 3 * 3].reshape(len(rows), -1, 3)
-        luma: NDArray[np.uint8] = np.rint(pixels[:, :, ::-1] @ _WEIGHTS).clip(0, 255).astype(np.uint8)
-        return luma
+def _of_bytes(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The brightness of pixels of three bytes."""
+    pixels = rows[:, : rows.shape[1] // 3 * 3].reshape(len(rows), -1, 3)
+    luma: NDArray[np.uint8] = np.rint(pixels[:, :, ::-1] @ _WEIGHTS).clip(0, 255).astype(np.uint8)
+    return luma
+
+
+def _scaled(rows: NDArray[np.uint8], bits: int, weights: Iterable[tuple[float, int]]) -> NDArray[np.uint8]:
+    """The weighted sum of what masks leave of each pixel, of which each is 255 at most."""
     values = rows.view("<u2" if bits == 16 else "<u4")
     total = np.zeros(values.shape)
-    for weight, mask in zip(_WEIGHTS, masks, strict=True):
+    for weight, mask in weights:
         if mask:
             total += (values & mask) * (255 * weight / mask)
     return np.rint(total).clip(0, 255).astype(np.uint8)

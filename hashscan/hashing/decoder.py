@@ -19,7 +19,7 @@ from hashscan.model import ALGORITHMS, Reason
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
 if TYPE_CHECKING:
     from hashscan.hashing.base import PictureHash
-    from hashscan.hashing.picture import Frame, Limits
+    from hashscan.hashing.frames import Frame, Limits
 
 Decode = Callable[[int, bytes], bytes]
 
@@ -55,7 +55,7 @@ def load(*arguments: str) -> Decode:
     # A second thread of the linear algebra library would not survive the fork, nor be allowed.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    from hashscan.hashing.picture import Limits
+    from hashscan.hashing.frames import Limits
 
     hashes: list[PictureHash] = []
     limits = Limits()

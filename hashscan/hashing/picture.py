@@ -6,26 +6,26 @@ To be called inside the sandbox only: Pillow and the libraries below it parse ho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import chain, count
+from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
+from hashscan.hashing.avif import other_avif
+from hashscan.hashing.bitmap import bitmap_alpha, bitmap_luma, bitmap_size
 from hashscan.hashing.borders import inner_boxes, part_of
 from hashscan.hashing.canvas import composed_frames, is_animated_png, pieces_of
 from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
 from hashscan.hashing.contrast import chroma_planes
 from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
+from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.icons import icons_of
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import (
-    DEFAULT_MAX_PIXELS,
     DRAFT_SIDE,
     MISSING,
     OpenPicture,
@@ -42,7 +42,7 @@ from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, decode, read_
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.transparency import may_be_translucent
 from hashscan.hashing.variants import WHOLE, Kind, Part
-from hashscan.hashing.views import BYTES_MORE, Plane, View, over_backgrounds, views_of
+from hashscan.hashing.views import BYTES_MORE, Plane, View, over_backgrounds, views_of, views_of_alpha
 from hashscan.model import Reason
 
 _KINDS: dict[str, Kind] = {
@@ -57,45 +57,6 @@ _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
 _ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of one file is decoded."""
-
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    """Of one picture (see there)."""
-
-    frames: int = 1000
-    """Pictures of one file: some 40 seconds of animation."""
-
-    total_pixels: int = 400_000_000
-    """Of all pictures together; decoding them took 2 (WebP) to 8 (PNG) seconds."""
-
-    seconds: float = 10.0
-    """Of processor time for all frames together; it must leave the decoder time to answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One decoded picture of a file, without its colours."""
-
-    luma: NDArray[np.uint8]
-    """Brightness, shape (height, width), 0 black to 255 white; a JPEG's may be at a smaller scale."""
-    width: int
-    """As stored, in pixels."""
-    height: int
-    """As stored, in pixels."""
-    blocks_of: tuple[int, int] | None = None
-    """Height and width of the stored picture where `luma` holds the means of its blocks; else None."""
-    orientation: int = 1
-    """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
-    part: Part = WHOLE
-    """What it is to its file."""
-    look: int = 0
-    """Place in `variants.LOOKS`: how `luma` was made of what is stored."""
-    chroma: Callable[[], Iterator[Frame]] | None = None
-    """Gives its planes of colour, until the next frame is asked for."""
 
 
 def decode_frames(
@@ -153,10 +114,28 @@ class _Reader:
             odd = self._odd_bitmap() if self._format == "BMP" and error.reason in _ODD else None
             if odd is not None:
                 yield odd
+                yield from self._translucent_bitmap(odd)
             else:
                 yield from self._salvaged(error.reason, 0, WHOLE)
         else:
             yield from self._shown(frame, image, self._file, self._format)
+            if self._format == "BMP" and not may_be_translucent(image):
+                yield from self._translucent_bitmap(frame)
+
+    def _translucent_bitmap(self, frame: Frame) -> Iterator[Frame]:
+        """A bitmap over all backgrounds, if it has a mask of opacity that Pillow takes no account of."""
+        try:
+            with reasons(self._file, self._format):
+                self._file.ran_out = False
+                alpha = bitmap_alpha(self._file)
+                if self._file.ran_out:
+                    self._fall_short(Reason.TRUNCATED)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        if alpha is not None and alpha.min() < alpha.max():
+            for view in views_of_alpha(frame.luma, alpha):
+                yield replace(frame, luma=view.luma, look=view.look)
 
     def _plain_jpeg(self) -> Frame | None:
         """The picture of a JPEG with nothing odd about it, without Pillow's opening; None of all others."""
@@ -226,10 +205,35 @@ class _Reader:
                 yield from self._jpeg(source, Part(Kind.FURTHER, number))
         elif self._format in {"CUR", "ICO"}:
             yield from self._icons()
-        elif self._opened is not None and self.shortfall is None and self._has_more(self._opened.image):
-            yield from self._frames(self._opened.image)
+        else:
+            yield from self.further_frames()
+        if self._format == "AVIF":
+            yield from self._other_avif()
         if self._format == "GIF" or (self._format == "PNG" and self._is_animated_png()):
             yield from self._composed()
+
+    def further_frames(self) -> Iterator[Frame]:
+        """Those after the first of an animation, or the further pages."""
+        if self._opened is not None and self.shortfall is None and self._has_more(self._opened.image):
+            yield from self._frames(self._opened.image)
+
+    def _other_avif(self) -> Iterator[Frame]:
+        """The picture of an AVIF that is also a film, or the film: viewers differ in which they show."""
+        try:
+            with reasons(self._file, self._format):
+                content = other_avif(self._file)
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        if content is None:
+            return
+        left = replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
+        # It has all that is asked of a file of this format.
+        reader = _Reader(cast("PreadFile", HeldFile(content)), self._format, left)
+        for number, frame in enumerate(chain(reader.first(), reader.further_frames()), start=2):
+            yield replace(frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part)
+        if reader.shortfall is not None:
+            self._fall_short(reader.shortfall)
 
     def _is_animated_png(self) -> bool:
         try:

@@ -13,7 +13,7 @@ from hashscan.hashing.augmentation import crops
 from hashscan.hashing.base import HashedRun, PictureHash
 from hashscan.hashing.borders import trimmed
 from hashscan.hashing.contrast import raised
-from hashscan.hashing.picture import Frame
+from hashscan.hashing.frames import Frame
 from hashscan.hashing.variants import (
     DIHEDRAL,
     INVERTED,

@@ -58,6 +58,17 @@ def views_of(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Imag
         raise NotImplementedError
 
 
+def views_of_alpha(luma: Plane, alpha: Plane) -> Iterator[View]:
+    """A picture over all backgrounds, and its opacity.
+
+    Args:
+        luma: its brightness as if it were opaque.
+        alpha: of the same shape.
+    """
+    yield from _over(luma, alpha, 0)
+    yield View(ALPHA, alpha)
+
+
 def _seen(image: Image.Image, luma: Plane, tags: ColourTags, full: Image.Image) -> Iterator[View]:
     alpha = alpha_of(image, tags.depth)
     if alpha is not None:

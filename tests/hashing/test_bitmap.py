@@ -14,8 +14,9 @@ from PIL import Image
 
 from hashscan.hashing.bitmap import bitmap_luma, bitmap_size
 from hashscan.hashing.formats import sniff
+from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.opening import UndecodedError
-from hashscan.hashing.picture import Frame, Limits, decode_frames
+from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests.hashing.drawings import clouds, scene, tiles

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from hashscan.hashing.formats import FORMATS, PictureFormat, sniff
+from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import DRAFT_SIDE, MISSING, UndecodedError
-from hashscan.hashing.picture import Frame, Limits, decode_frames
+from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.samples import samples
 from hashscan.model import Reason

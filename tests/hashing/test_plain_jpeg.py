@@ -15,8 +15,9 @@ from PIL import Image, ImageCms
 
 from hashscan.hashing import picture
 from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.opening import UndecodedError
-from hashscan.hashing.picture import Frame, Limits, decode_frames
+from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.plain_jpeg import read_header, scale_of
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason

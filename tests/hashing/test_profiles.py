@@ -16,9 +16,10 @@ from hashscan.hashing import profiles
 from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
 from hashscan.hashing.colours import shown
 from hashscan.hashing.formats import sniff
+from hashscan.hashing.frames import Frame
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import UndecodedError
-from hashscan.hashing.picture import Frame, decode_frames
+from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.profiles import SRGB_COLORANTS, is_ordinary, made_profile
 from hashscan.hashing.variants import LOOKS, PROFILED

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hashscan.hashing.base import PictureHash
+from hashscan.hashing.frames import Frame
 from hashscan.hashing.imagehashes import DHash
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.picture import Frame
 from hashscan.hashing.renderings import runs_of
 from hashscan.hashing.variants import VARIANTS, Kind, Part, PictureDigest
 from tests.hashing.drawings import scene

@@ -57,10 +57,11 @@ class KnownCase(NamedTuple):
     closed: int | None
     sha256: bytes | None
     noticed: int | None
+    pruned: int | None
 
 
 _WORDS = ("list", "entry", "algorithm", "variant", "category")
-CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed FROM cases"
+CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed, pruned FROM cases"
 
 _SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
 """Where versions are not swept, a finding names none, and its quarantine does."""
@@ -99,6 +100,9 @@ class Book:
         elif case.removed is not None and found.last > case.removed and found.gone is None:
             # It was taken away, and was there again before any sweep has missed it.
             self.note(case.id, found.last, "back")
+            case = self._go_on(state, found, host)
+        elif case.pruned is not None and case.removed is None and found.last > case.seen:
+            # A person closed it, and of which content is forgotten: it can't speak for what is met now.
             case = self._go_on(state, found, host)
         elif _is_closed_for_another(case, found):
             self.remove(case.id, found.last, CHANGED)

@@ -409,6 +409,7 @@ History = list[tuple[list[tuple[str, int]], str]]
 
 @given(HISTORIES)
 @example([([("put", 0)], "end"), ([("close", 0), ("move", 0)], "end"), ([("restore", 0)], "end")])
+@example([([("put", 0)], "end"), ([("close", 0), ("put", 0)] * 2, "none"), ([("prune", 0)], "end")])
 @settings(max_examples=12, deadline=None)
 def test_any_history_gives_the_cases_that_a_person_would_write_down(
     tmp_path_factory: pytest.TempPathFactory, history: History

@@ -33,6 +33,8 @@ class AnyPath(click.ParamType[bytes]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
         """Take it as it is."""
+        if not isinstance(value, str | bytes | os.PathLike):
+            self.fail(f"{value!r} is no path", param, ctx)
         return os.fsencode(value)
 
     def shell_complete(

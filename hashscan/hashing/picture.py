@@ -24,6 +24,7 @@ from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictu
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.frames import Frame, Limits
 from hashscan.hashing.icons import icons_of
+from hashscan.hashing.jpeg_pixels import decode
 from hashscan.hashing.luma import luma_of
 from hashscan.hashing.opening import (
     DRAFT_SIDE,
@@ -38,7 +39,7 @@ from hashscan.hashing.opening import (
     reasons,
     salvaging,
 )
-from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, decode, read_header, scale_of
+from hashscan.hashing.plain_jpeg import LARGEST_FILE, PlainHeader, read_header, scale_of
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.transparency import may_be_translucent
 from hashscan.hashing.variants import WHOLE, Kind, Part

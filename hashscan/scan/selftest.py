@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE, EXIT_OUTPUT
-from hashscan.hashing import plain_jpeg
 from hashscan.hashing.formats import FORMATS, advice, extras_here
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
@@ -112,9 +111,10 @@ def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step
 
 def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
     """Each decoder by a picture of our own, and likeness in the formats that nearly all pictures have."""
+    from hashscan.hashing import jpeg_pixels
     from hashscan.hashing.self_check import encodings
 
-    functions = "private functions decode" if plain_jpeg.works() else "public functions decode all"
+    functions = "private functions decode" if jpeg_pixels.works() else "public functions decode all"
     yield Step(True, f"Pillow's {functions} JPEGs")
     with ListStore(None).open([DEMO], datetime.now(UTC)) as opened:
         setup = WorkerSetup(

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from hashscan import __version__
 from hashscan.errors import NoUsableListError, OutputError
-from hashscan.hashing import plain_jpeg
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore, OpenedLists
@@ -274,7 +273,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             shortcomings.append("it was cut short, so that nothing was moved")
         if mover is not None and mover.left:
             shortcomings.append(f"{mover.left} findings were not moved")
-        slower = settings.cluster is None and summary.sandbox is not None and not plain_jpeg.works()
+        slower = settings.cluster is None and summary.sandbox is not None and not _private_functions_work()
         if slower:
             observer.told(
                 "JPEGs are decoded more slowly than need be, since hashscan doesn't know the installed "
@@ -304,6 +303,13 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             memory.conclude(summary.fields(), exit_code, shortcomings)
         writing.convert()
         return outcome
+
+
+def _private_functions_work() -> bool:
+    """Return whether JPEGs are decoded by Pillow's private functions; loads Pillow's C module."""
+    from hashscan.hashing import jpeg_pixels
+
+    return jpeg_pixels.works()
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:

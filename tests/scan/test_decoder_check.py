@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashscan.hashing import plain_jpeg
+from hashscan.hashing import jpeg_pixels, plain_jpeg
 from hashscan.model import FileResult, FileStat, Kept, Reason, Verdict
 from hashscan.scan.decoder_check import DecodingCount
 from tests.cli.conftest import Run, runner
@@ -87,9 +87,9 @@ class Changed:
 
 @pytest.fixture
 def untried() -> Iterator[None]:
-    plain_jpeg.works.cache_clear()
+    jpeg_pixels.works.cache_clear()
     yield
-    plain_jpeg.works.cache_clear()
+    jpeg_pixels.works.cache_clear()
 
 
 @pytest.mark.usefixtures("untried")
@@ -97,20 +97,20 @@ def untried() -> Iterator[None]:
 def test_private_functions_that_have_changed_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, module: object
 ) -> None:
-    monkeypatch.setattr(plain_jpeg, "_imaging", module)
-    assert not plain_jpeg.works()
+    monkeypatch.setattr(jpeg_pixels, "_imaging", module)
+    assert not jpeg_pixels.works()
     content = encoded(scene(5))
     header = plain_jpeg.read_header(content)
     assert header is not None
-    assert plain_jpeg.decode(content, header.size, 1) is None
+    assert jpeg_pixels.decode(content, header.size, 1) is None
 
 
 @pytest.mark.usefixtures("untried")
 def test_private_functions_that_give_other_pixels_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert plain_jpeg.works()
-    plain_jpeg.works.cache_clear()
-    monkeypatch.setattr(plain_jpeg, "_decode", lambda *_: np.zeros((8, 8), np.uint8))
-    assert not plain_jpeg.works()
+    assert jpeg_pixels.works()
+    jpeg_pixels.works.cache_clear()
+    monkeypatch.setattr(jpeg_pixels, "_decode", lambda *_: np.zeros((8, 8), np.uint8))
+    assert not jpeg_pixels.works()
 
 
 def other_pillow(folder: Path, module: str, more: str) -> dict[str, str]:

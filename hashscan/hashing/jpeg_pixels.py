@@ -1,0 +1,74 @@
+"""Decodes the pixels of a JPEG by private functions of Pillow, straight to where they are wanted.
+
+Another version of Pillow may have other functions. So they are tried with a picture of our own before the
+first stranger's; where they don't do what they should, all is left to Pillow's public ones. This module is
+all that the scan's own process loads of Pillow, to tell that in the report.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    from PIL import _imaging
+except ImportError:
+    _imaging = None  # type: ignore[assignment]
+
+_SAMPLE = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hnPk1x"
+    "eXBkeFxlZ2P/wAALCAAQABABAREA/8QAFgABAQEAAAAAAAAAAAAAAAAAAAYH/8QAFhAAAwAAAAAAAAAAAAAAAAAAABVi/9oACAEBAAA/AJ9P"
+    "ITyaAnkJ5P/Z"
+)
+_SAMPLE_SIZE = 16, 16
+_SAMPLE_ROWS = [1, 3, 5, 7, 9, 11, 13, 15]
+"""Brightness of its rows at half size, in sixteenths of the range."""
+
+
+def decode(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint8] | None:
+    """The brightness of a JPEG.
+
+    Args:
+        content: the whole file.
+        size: its width and height in pixels.
+        scale: 1, 2, 4 or 8, by which it is reduced while it is decoded.
+
+    Returns:
+        Shape (height, width); None where it isn't all there or has a fault, or this Pillow can't do it.
+    """
+    return _tried(content, size, scale) if works() else None
+
+
+@cache
+def works() -> bool:
+    """Whether Pillow's private functions decode a picture of our own; if not, its public ones decode all."""
+    luma = _tried(_SAMPLE, _SAMPLE_SIZE, 2)
+    return luma is not None and np.rint(luma.mean(axis=1) / 16).tolist() == _SAMPLE_ROWS
+
+
+def _tried(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint8] | None:
+    try:
+        return _decode(content, size, scale)
+    except MemoryError:
+        raise
+    except Exception:
+        # Another Pillow raises whatever it likes about arguments that it doesn't expect.
+        return None
+
+
+def _decode(content: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint8] | None:
+    width, height = -(-size[0] // scale), -(-size[1] // scale)
+    luma = np.empty((height, width), np.uint8)
+    # A picture that lies in the array's memory.
+    picture = _imaging.map_buffer(luma, (width, height), "raw", 0, ("L", 0, 1))
+    decoder = _imaging.jpeg_decoder("L", "L", "", scale, 0)
+    try:
+        decoder.setimage(picture, (0, 0, width, height))
+        state, error = decoder.decode(content)
+    finally:
+        decoder.cleanup()
+    # Below 0 it is done, above it waits for more.
+    return luma if state < 0 <= error else None

@@ -39,6 +39,7 @@ LEFT_OUT = {
     "--retain-min": "of a quarantine",
     "--destroy-by": "of a quarantine",
     "--place": "of a quarantine",
+    "--quarantine-state": "of a quarantine",
     "--leave-note": "of a quarantine",
     "--customer": "it says whose files are",
     "--site": "it says where files are seen",

@@ -69,6 +69,11 @@ class BrokenLogError(OutputError):
         """Number of the first bad line; the first is 1."""
 
 
+def has_log(folder: Path) -> bool:
+    """Whether there is one, or was; a command that was refused or killed at once leaves the folder alone."""
+    return any((folder / name).exists() for name in ("log.jsonl", "head"))
+
+
 def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
     """The lines of a log from the first on, each with the head up to it.
 

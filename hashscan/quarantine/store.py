@@ -18,7 +18,7 @@ from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, items_of, take_in
-from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, read_log, refuse_shorter
+from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, has_log, read_log, refuse_shorter
 from hashscan.quarantine.objects.keeping import Keeping
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.place import Places
@@ -57,7 +57,7 @@ def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator
     """
     folder = folder_of(state)
     expected = known_heads(state, folder) if known is None else known
-    if (folder / "log.jsonl").exists() or (folder / "head").exists():
+    if has_log(folder):
         yield from read_log(folder, expected)
     else:
         refuse_shorter(folder / "log.jsonl", EMPTY, expected)

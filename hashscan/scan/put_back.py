@@ -10,7 +10,7 @@ from typing import Any
 
 from hashscan.model import MATCHES_KEPT, Match
 from hashscan.quarantine.items import State
-from hashscan.quarantine.log import Line, read_log
+from hashscan.quarantine.log import Line, has_log, read_log
 from hashscan.quarantine.store import folder_of
 
 _WHOLE_LIST = ""
@@ -48,7 +48,7 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
     Raises:
         OutputError: the quarantine's log is damaged or can't be read.
     """
-    if state is None or not folder_of(state).exists():
+    if state is None or not has_log(folder_of(state)):
         return {}
     folder = folder_of(state)
     restored: dict[str, tuple[str, str]] = {}

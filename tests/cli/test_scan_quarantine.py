@@ -61,6 +61,14 @@ def test_what_can_not_be_is_said_before_anything_is_swept(run: Run, www: Path, s
     assert len(os.listdir(www)) == 50
 
 
+def test_a_place_that_is_refused_stops_no_later_scan(run: Run, www: Path, tmp_path: Path) -> None:
+    """What is left then is a quarantine without a log."""
+    missing = ("--place", tmp_path / "missing")
+    assert run("quarantine", "add", www / "49", "--reason", "r", *TERMS, *missing).code == 2
+    assert run("scan", www).code == 1
+    assert run("check", www / "49").code == 0
+
+
 def test_a_quarantine_that_can_not_be_used_is_told_first(run: Run, www: Path, state: Path) -> None:
     (www / "by hand").write_bytes(b"x")
     assert run("quarantine", "add", www / "by hand", "--reason", "r", *TERMS).code == 0

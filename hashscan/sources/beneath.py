@@ -110,8 +110,13 @@ def open_again(descriptor: int) -> int:
     Raises:
         OSError: as open(2); ENOENT where there is no /proc, EAGAIN where a lease is held on the file.
     """
+    return os.open(*_again(descriptor))
+
+
+def _again(descriptor: int) -> tuple[bytes, int]:
+    """Return name and flags by which what was only looked at is opened for reading."""
     # The kernel goes by the descriptor that this link stands for; no path is walked and no name looked up.
-    return os.open(b"/proc/self/fd/%d" % descriptor, FILE_FLAGS & ~os.O_NOFOLLOW)
+    return b"/proc/self/fd/%d" % descriptor, FILE_FLAGS & ~os.O_NOFOLLOW
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
@@ -231,7 +236,7 @@ def _enter_step(folder: int, name: bytes, flags: int) -> int:
         elif stat.S_ISLNK(seen(found).mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         else:
-            opened = open_again(found)
+            opened = _open_step(None, *_again(found))
     except BaseException:
         os.close(found)
         raise

@@ -379,7 +379,7 @@ def test_a_full_disk(run: Run, url: str, root: Path, state: Path) -> None:
     run("lists", "add", "national", url, "--root", root)
 
     def no_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, resource.RLIM_INFINITY))
 
     ran = run("lists", "pull", preexec_fn=no_room)
     assert ran.code == 12

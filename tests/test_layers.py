@@ -14,7 +14,7 @@ import hashscan
 PACKAGE = Path(hashscan.__file__).parent
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "process"}),
+    frozenset({"bytecode", "errors", "process"}),
     frozenset({"model"}),
     frozenset({"sandbox"}),
     frozenset({"lists", "sources", "hashing"}),

@@ -163,7 +163,11 @@ def test_other_ways_of_hashing_have_pictures_read_again(
     _, records = sweep(tree, "--skip-variant", "turned")
     assert 0 < records[-1]["unchanged"] < 10
     expected = fresh(run, tree, state, tmp_path, "--skip-variant", "turned")[1]
-    assert comparable(records) == comparable(expected)
+    # A finding is not over because a scan asks less.
+    standing = [Path(record["path"]).name for record in records if record["type"] == "standing"]
+    assert standing == ["turned.png"]
+    found = [record for record in records if record["type"] == "finding"]
+    assert comparable(found) == comparable([record for record in expected if record["type"] == "finding"])
 
 
 @pytest.mark.slow

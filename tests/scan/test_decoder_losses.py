@@ -206,7 +206,7 @@ def test_picture_that_dies_only_of_an_earlier_one_is_decoded(tmp_path: Path, fil
     assert found["1.jpg"].verdict is Verdict.MATCH
 
 
-@pytest.mark.parametrize("limit", [{"owner_losses": 3}, {"owner_seconds": 0.01}])
+@pytest.mark.parametrize("limit", [{"owner_losses": 3}, {"owner_seconds": 1e-6}])
 def test_owner_who_has_lost_too_many_decoders_hides_nothing(
     tmp_path: Path, files: Path, limit: dict[str, Any]
 ) -> None:

@@ -45,11 +45,11 @@ class Compared:
     name: str
     background: str
     quality: int
-    """Of what is shown."""
+    """Quality of the picture that is shown."""
     stored: int | None
     """Distance in bits to the picture as it is stored."""
     nearest: int | None
-    """The same to the nearest digest that may match."""
+    """Distance in bits to the nearest digest that may match."""
     variant: str
     found: bool
 
@@ -69,7 +69,7 @@ def browser_page() -> Iterator[Any]:
 
 
 def photographed(page: Any, file: Path, background: str, work: Path) -> bytes | None:
-    """What the browser shows, as a PNG; None where it shows nothing."""
+    """Return a screenshot of the picture as a PNG; None where the browser shows nothing."""
     html = work / "page.html"
     html.write_text(PAGE % (background, SIDE, SIDE, file.resolve().as_uri()), encoding="utf-8")
     page.goto(html.as_uri())

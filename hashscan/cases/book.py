@@ -232,7 +232,7 @@ class Book:
         return self._one(query, number, since) is not None
 
     def matches(self, number: int) -> list[MatchFields]:
-        """The matches that are put down of a case."""
+        """Return the matches that are recorded of a case."""
         query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
         rows = self._database.execute(query, (number,))
         return [dict(zip((*_WORDS, "distance"), row, strict=True)) for row in rows]

@@ -47,7 +47,7 @@ class AnyPath(click.ParamType[bytes]):
 
 
 ANY_PATH = AnyPath()
-"""Whether it can be read is for the system to say, as a capability may permit it."""
+"""The system decides whether it can be read, since a capability may permit it."""
 
 _NO_SETTINGS = frozenset({"help", "version", "config"})
 """Options that no variable and no file gives."""

@@ -105,7 +105,7 @@ def owner_of(path: Path) -> int:
 
 
 def _is_mapped(uid: int) -> bool:
-    """Whether a user exists in this user namespace: all others are shown as the same one."""
+    """Return whether a user exists in this user namespace; the kernel shows all others as one user."""
     try:
         with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
@@ -153,7 +153,7 @@ def _advice(words: str, owner: int, needs: Needs) -> str:
 
 
 def _as_user(uid: int) -> str:
-    """What runs a command as another user, who need not have a name."""
+    """Return the command that runs another one as a user, who need not have a name."""
     try:
         group, others = pwd.getpwuid(uid).pw_gid, "--init-groups"
     except KeyError:

@@ -13,7 +13,7 @@ _BOXES_MAX = 1000
 
 
 def other_avif(file: PictureFile) -> bytes | None:
-    """The same file with another major brand, so that the other of the two is shown; None if it has one only.
+    """Return the file with another major brand, so that its other picture is shown; None if it has only one.
 
     Raises:
         NotImplementedError: it is too long, or has more boxes than are looked at.

@@ -18,7 +18,7 @@ from hashscan.hashing.opening import PictureFile
 
 _HEADER_SIZES = BITMAP_HEADERS - {12}
 _OF_WINDOWS = frozenset({40, 52, 56, 108, 124})
-"""Of these sizes only a header may name masks; to OS/2 the same number is a compression."""
+"""Sizes of headers that may name masks; in those of OS/2 the same number is a compression."""
 _HEADER = struct.Struct("<IiiHHIIiiII")
 _RAW, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
 _MASKS_AT, _ALPHA_AT = 54, 66

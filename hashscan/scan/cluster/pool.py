@@ -216,7 +216,10 @@ async def arrive(dispatcher: Dispatcher) -> None:
     begun = last_asked = loop.time()
     first_ready: float | None = None
     while True:
+        looked = loop.time()
         await dispatcher.look()
+        # A scheduler that answers late tells who was there when it was asked.
+        last_asked += loop.time() - looked
         # Before the answers, which may all come in time.
         asked = bool(preparing) or preparing.unsettled
         # Not longer, or it would go unnoticed that one died which is waited for.

@@ -141,12 +141,13 @@ def test_a_worker_that_dies_as_it_prepares_is_waited_for() -> None:
     assert list(dispatcher.slots) == [B.replace(":1", ":2")]
 
 
-def test_a_scheduler_that_is_slow_to_answer_uses_up_nobody_s_time() -> None:
-    """Only one worker is registered when it is asked, and has refused by the time that it has answered."""
+@pytest.mark.parametrize("refused", [[], [A]], ids=["nobody", "one"])
+def test_a_scheduler_that_is_slow_to_answer_uses_up_nobody_s_time(refused: list[str]) -> None:
+    """At most one worker is registered when it is asked, and has refused by the time that it has answered."""
 
     def events(scheduler: Scheduler) -> None:
         scheduler.seconds = ARRIVE_SECONDS + 1
-        scheduler.register(0, A, 0, REFUSED)
+        scheduler.workers |= {address: (0, [REFUSED]) for address in refused}
         scheduler.register(1, B, 0, READY)
 
     dispatcher, _ = after(events)

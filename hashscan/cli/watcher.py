@@ -66,16 +66,21 @@ class Watcher(Observer):
         """Say it."""
         self._progress.line(f"hashscan: {printable(message)}")
 
-    def begun(self, run: Run) -> None:
-        """Start to show progress and to heed signals."""
-        self._run = run
-        self._progress.watch(run.summary)
+    def beginning(self) -> None:
+        """Start to heed signals; the sweep ends on one as soon as it has begun."""
         self._heed(signal.SIGINT, self._handle)
         self._heed(signal.SIGTERM, self._handle)
         # Under nohup the former is ignored, and a script may have chosen to ignore the latter.
         for number, handle in ((signal.SIGHUP, self._hang_up), (signal.SIGTSTP, self._pause)):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._heed(number, handle)
+
+    def begun(self, run: Run) -> None:
+        """Start to show progress; stop the sweep where a signal has asked for it before."""
+        self._run = run
+        self._progress.watch(run.summary)
+        if self._exit_code is not None:
+            run.stop()
 
     def tick(self) -> None:
         """Show progress."""
@@ -113,8 +118,7 @@ class Watcher(Observer):
             self._stop(EXIT_TERMINATED)
 
     def _pause(self, number: int, frame: FrameType | None) -> None:
-        if self._run is not None:
-            pause(self._run.processes)
+        pause(list if self._run is None else self._run.processes)
 
     def _heed(self, number: signal.Signals, handle: Handler) -> None:
         self._handlers[number] = signal.signal(number, handle)

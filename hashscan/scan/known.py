@@ -110,6 +110,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
+        observer.beginning()
         writing = stack.enter_context(writing_of(settings, places, observer, customers))
         emit = writing.emit
         setup = WorkerSetup(

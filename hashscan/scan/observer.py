@@ -39,6 +39,10 @@ class Observer:
     def told(self, message: str) -> None:
         """Something about the workers that a person should know."""
 
+    def beginning(self) -> None:
+        """The sweep is about to leave a report and a record in the state; it is not to be cut off from now
+        on."""
+
     def begun(self, run: Run) -> None:
         """The sweep is about to read; it may be stopped from now on."""
 

@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ Plane = NDArray[np.uint8]
 
 _KEEP, _CLEAR, _RESTORE = 1, 2, 3
 """How GIF says what becomes of a frame before the next; 0 is as 1."""
+_WAITS = 2
+"""Of a GIF's frame: it stays until somebody presses a key."""
+_NO_TIME, _CUSTOMARY = 0.01, 0.1
+"""Seconds up to which browsers take a frame's time for none, and what they take in its place."""
 _GREYS = bytes(grey for grey in range(256) for _ in range(3))
 _CHUNKS_MAX = 1 << 17
 _BYTES_PER_PIXEL = 12
@@ -45,8 +50,15 @@ class Piece:
     """Whether all of it is."""
     over: bool
     """Whether it is put over what is there, not in its place."""
+    seconds: float
+    """How long it is shown."""
     decode: Callable[[], tuple[Plane, Plane]]
     """Gives its brightness and its alpha."""
+
+
+def as_shown(seconds: float) -> float:
+    """Return how long browsers show a frame that is to be shown for so many seconds."""
+    return seconds if seconds > _NO_TIME else _CUSTOMARY
 
 
 def is_animated_png(file: PictureFile) -> bool:
@@ -69,15 +81,12 @@ def is_animated_png(file: PictureFile) -> bool:
     raise NotImplementedError
 
 
-def pieces_of(
-    file: PictureFile, pillow_format: str, frames: int | None = None
-) -> tuple[tuple[int, int], list[Piece]] | None:
-    """The frames of an animation that Pillow composes otherwise than browsers; None of all others.
+def pieces_of(file: PictureFile, pillow_format: str) -> tuple[tuple[int, int], list[Piece]]:
+    """The frames of an animation, none where it makes no sense.
 
     Args:
-        file: the animation.
+        file: the animation; its position is kept.
         pillow_format: "GIF" or "PNG".
-        frames: how many Pillow finds in it, which may be fewer; None for all.
 
     Returns:
         Width and height of the canvas, and the frames.
@@ -85,19 +94,21 @@ def pieces_of(
     Raises:
         NotImplementedError: it has more chunks than are looked at.
     """
+    place = file.tell()
     file.seek(0)
     read = _gif if pillow_format == "GIF" else _png
     try:
-        size, pieces = read(file)
+        return read(file)
     except (struct.error, IndexError):
-        return None
+        return (0, 0), []
+    finally:
+        file.seek(place)
+
+
+def is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_format: str) -> bool:
+    """Return whether Pillow composes an animation otherwise than browsers."""
     if not pieces:
-        return None
-    missed = frames is not None and len(pieces) > frames
-    return (size, pieces) if missed or _is_composed_otherwise(size, pieces, pillow_format) else None
-
-
-def _is_composed_otherwise(size: tuple[int, int], pieces: list[Piece], pillow_format: str) -> bool:
+        return False
     first = pieces[0]
     if first.opaque and (first.left, first.top, first.width, first.height) != (0, 0, *size):
         return True
@@ -160,7 +171,7 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
     width, height, flags = struct.unpack("<6xHHB2x", file.read(13))
     common = file.read(3 << (flags & 7) + 1) if flags & 0x80 else b""
     pieces: list[Piece] = []
-    disposal, transparent = 0, -1
+    disposal, transparent, seconds = 0, -1, 0.0
     while (mark := file.read(1)) in {b"!", b","}:
         if mark == b"!":
             label = file.read(1)
@@ -172,8 +183,9 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
                 fields = file.read(5)
                 if len(fields) < 5:
                     break
-                _, control, _, index = struct.unpack("<BBHB", fields)
+                _, control, delay, index = struct.unpack("<BBHB", fields)
                 disposal, transparent = control >> 2 & 7, index if control & 1 else -1
+                seconds = inf if control & _WAITS else delay / 100
                 file.seek(after)
             continue
         descriptor = file.read(9)
@@ -191,8 +203,10 @@ def _gif(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
         decode = _gif_decoder(
             file, start, file.tell() - start, (across, down), local & 0x40, palette, transparent
         )
-        pieces.append(Piece(left, top, across, down, disposal, transparent < 0, True, decode))
-        disposal, transparent = 0, -1
+        pieces.append(
+            Piece(left, top, across, down, disposal, transparent < 0, True, as_shown(seconds), decode)
+        )
+        disposal, transparent, seconds = 0, -1, 0.0
     return (width, height), pieces
 
 
@@ -243,11 +257,12 @@ def _png(file: PictureFile) -> tuple[tuple[int, int], list[Piece]]:
 
     def end_frame() -> None:
         if control and spans:
-            _, width, height, left, top, _, _, disposal, blend = control
+            _, width, height, left, top, count, per_second, disposal, blend = control
             opaque = header[9] in {0, 2, 3} and b"tRNS" not in {kind[4:8] for kind in before}
             decode = _png_decoder(file, list(spans), header[8:13], (width, height), b"".join(before))
+            seconds = as_shown(count / (per_second or 100))
             # 0 to 2 are keep, clear and restore.
-            pieces.append(Piece(left, top, width, height, disposal + 1, opaque, blend == 1, decode))
+            pieces.append(Piece(left, top, width, height, disposal + 1, opaque, blend == 1, seconds, decode))
         spans.clear()
 
     for _ in range(_CHUNKS_MAX):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hashscan.hashing.formats import FORMATS, PictureFormat
 from hashscan.hashing.records import RECORDS_MAX, pack_failure, pack_picture, pack_request, unpack_request
-from hashscan.hashing.variants import VARIANTS, WHOLE, DigestRun
+from hashscan.hashing.variants import MIRRORED, VARIANTS, WHOLE, DigestRun, is_basic, is_shown
 from hashscan.model import ALGORITHMS, Reason
 
 # Nothing here may import numpy or Pillow before `load` has set the environment for them.
@@ -119,7 +119,7 @@ def _decoder(
             _try_to_take(memory // 4)
         if not found.runs:
             return pack_failure(shortfall or Reason.BROKEN)
-        return pack_picture(picture_format, *found.size, names, found.runs, shortfall)
+        return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall)
 
     return decode
 
@@ -134,41 +134,76 @@ class _Found:
         self._repeats, self._faint = Repeats(), Repeats()
         self.runs: list[DigestRun] = []
         self.digests = 0
+        self._further: list[DigestRun] = []
         self.size = 0, 0
         """Width and height of the first picture, in pixels."""
 
     def take(self, frame: Frame) -> None:
         """Hash one more, unless one before it shows the same; and its colours where they may show more."""
-        from hashscan.hashing.renderings import runs_of, runs_of_crops
+        from hashscan.hashing.renderings import runs_of_crops
 
-        found = runs_of(frame, self._hashes, self._wanted)
-        new = list(islice(found, len(self._hashes)))
-        plain = [next(run.digests()) for run in new]
         first = frame.part == WHOLE and not frame.look
-        repeated, poor = self._repeats.adds_nothing(plain), all(map(_is_poor, new))
-        if first or poor or not repeated:
-            new += found
+        new, repeated = self._hashed(frame, keep=first)
         more = frame.chroma if any(run.quality < _CLEAR for run in new) else None
         if not first:
-            new = self._worthwhile(new, repeated=repeated, poor=poor)
+            new = [] if repeated else [run for run in new if not _is_poor(run)]
         if new and not self.runs:
             self.size = frame.width, frame.height
         if first and self._augmented:
             new += runs_of_crops(frame, self._hashes)
-        self.runs += new
-        self.digests += sum(len(run.turns) for run in new)
+        for run in new:
+            basic, further = run, None
+            if frame.part != WHOLE:
+                basic, further = run.parted({0, MIRRORED, run.shown} if is_basic(run.rendering) else ())
+                if further.turns:
+                    self._further.append(further)
+            if basic.turns:
+                self.runs.append(basic)
+                self.digests += len(basic.turns)
         if more is not None:
             for plane in more():
                 self.take(plane)
 
-    def _worthwhile(self, runs: list[DigestRun], *, repeated: bool, poor: bool) -> list[DigestRun]:
-        """Those that are to be matched, of a picture that is not the first."""
-        if repeated and not poor:
-            return []
-        good = [run for run in runs if not _is_poor(run)]
-        if poor and good and self._faint.adds_nothing([next(good[0].digests())]):
-            return []
-        return good
+    def _hashed(self, frame: Frame, *, keep: bool) -> tuple[list[DigestRun], bool]:
+        """The digests of a picture, and whether one before it shows the same.
+
+        Of one that does, there are only those that tell it, unless they are to be kept.
+        """
+        from hashscan.hashing.renderings import runs_of
+        from hashscan.hashing.repeats import LONG
+
+        full = frame.seconds >= LONG
+        found = runs_of(frame, self._hashes, self._wanted, full=full)
+        new = list(islice(found, len(self._hashes)))
+        told, seen = new, self._repeats
+        if all(map(_is_poor, new)):
+            new += found
+            # With its contrast raised.
+            told, seen = [run for run in new if not _is_poor(run)][:1], self._faint
+        judgement = seen.judge([next(run.digests()) for run in told], frame.seconds)
+        if judgement.repeated and not keep:
+            return new, True
+        if judgement.full and not full:
+            return list(runs_of(frame, self._hashes, self._wanted)), False
+        return new + list(found), judgement.repeated
+
+    def all_runs(self) -> list[DigestRun]:
+        """Those that a reply must hold, and as many others as it has room for.
+
+        Left out without a word are only further variants of planes, and of pictures whose likeness is
+        doubted: a short drawn animation fills a reply with them.
+        """
+        runs = self.runs + [run for run in self._further if _must_fit(run)]
+        room = RECORDS_MAX - sum(len(run.turns) for run in runs)
+        for run in self._further:
+            if not _must_fit(run) and len(run.turns) <= room:
+                runs.append(run)
+                room -= len(run.turns)
+        return runs
+
+
+def _must_fit(run: DigestRun) -> bool:
+    return is_shown(run.rendering) and not run.doubt
 
 
 def _is_poor(run: DigestRun) -> bool:

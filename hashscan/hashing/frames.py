@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,11 @@ class Frame:
     """How it is to be turned to be shown, 1 to 8 as in EXIF; `luma` is as stored."""
     part: Part = WHOLE
     """What it is to its file."""
+    seconds: float = inf
+    """How long it is shown in one run of an animation; for ever if it is none, or the last of one.
+
+    0 for a preview, which seldom shows anything else than the file's first picture.
+    """
     look: int = 0
     """Place in `variants.LOOKS`: how `luma` was made of what is stored."""
     chroma: Callable[[], Iterator[Frame]] | None = None

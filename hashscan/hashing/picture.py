@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
+from math import inf
 from typing import cast
 
 from PIL import Image
@@ -17,7 +18,14 @@ from PIL import Image
 from hashscan.hashing.avif import other_avif
 from hashscan.hashing.bitmap import bitmap_alpha, bitmap_luma, bitmap_size
 from hashscan.hashing.borders import inner_boxes, part_of
-from hashscan.hashing.canvas import composed_frames, is_animated_png, pieces_of
+from hashscan.hashing.canvas import (
+    Piece,
+    as_shown,
+    composed_frames,
+    is_animated_png,
+    is_composed_otherwise,
+    pieces_of,
+)
 from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
 from hashscan.hashing.contrast import chroma_planes
 from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
@@ -98,6 +106,7 @@ class _Reader:
         self._plain: PlainHeader | None = None
         self._pixels = 0
         self._tags: ColourTags | None = None
+        self._pieces: tuple[tuple[int, int], list[Piece]] | None = None
         self.shortfall: Reason | None = None
         """Why something was not decoded, the first reason there was."""
 
@@ -274,10 +283,13 @@ class _Reader:
             try:
                 with reasons(self._file, self._format), salvaging():
                     if frames is None:
-                        found = pieces_of(self._file, self._format, self._frames_known())
-                        if found is None:
+                        size, pieces = self._pieces_known()
+                        known = self._frames_known()
+                        missed = known is not None and len(pieces) > known
+                        if not missed and not is_composed_otherwise(size, pieces, self._format):
                             return
-                        frames = composed_frames(*found, self._limits.max_pixels)
+                        last = len(pieces) if known is None else min(known, len(pieces))
+                        frames = composed_frames(size, pieces, self._limits.max_pixels)
                     following = next(frames, None)
                     if following is None:
                         return
@@ -291,8 +303,40 @@ class _Reader:
                 return
             height, width = alpha.shape
             part = WHOLE if number == 1 else Part(_KINDS[self._format], number)
+            seconds = inf if number == 1 or number >= last else pieces[number - 1].seconds
             for view in views:
-                yield Frame(view.luma, width, height, part=part, look=view.look)
+                yield Frame(view.luma, width, height, part=part, look=view.look, seconds=seconds)
+
+    def _pieces_known(self) -> tuple[tuple[int, int], list[Piece]]:
+        """The frames of a GIF or animated PNG before they are composed."""
+        if self._pieces is None:
+            self._pieces = pieces_of(self._file, self._format)
+        return self._pieces
+
+    def _seconds(self, image: Image.Image, place: int) -> float:
+        """How long a frame is shown that was just loaded, for ever if it is the last.
+
+        Animations that go round and round are taken to end, too: viewers differ in how often they show them.
+
+        Args:
+            image: the animation.
+            place: of the frame, counted from 0.
+        """
+        if _KINDS[self._format] is not Kind.FRAME:
+            return inf
+        if self._format not in {"GIF", "PNG"}:
+            last = place + 1 >= int(getattr(image, "n_frames", 1))
+            return inf if last else as_shown(float(image.info.get("duration", inf)) / 1000)
+        try:
+            with reasons(self._file, self._format):
+                _, pieces = self._pieces_known()
+        except UndecodedError:
+            # It is said when they are composed.
+            return inf
+        if self._format == "PNG":
+            place -= bool(getattr(image, "default_image", False))
+            pieces = pieces[: self._frames_known()]
+        return pieces[place].seconds if place + 1 < len(pieces) else inf
 
     def _frames_known(self) -> int | None:
         """How many frames Pillow finds in an animation; None where it can't be asked."""
@@ -333,6 +377,7 @@ class _Reader:
                     number += 1
                     self._check_all(image.width * image.height, number, time.process_time() - started)
                     frame = self._frame(OpenPicture(image, image.size), part)
+                    frame = replace(frame, seconds=self._seconds(image, place))
             except UndecodedError as error:
                 yield from self._salvaged(error.reason, place, part)
                 return
@@ -405,6 +450,7 @@ class _Reader:
             (height, width) if drafted else None,
             orientation_of(image),
             part,
+            0.0 if part.kind is Kind.PREVIEW else inf,
         )
 
     def _shown(

@@ -23,7 +23,6 @@ from hashscan.hashing.variants import (
     RAISED,
     TRIMMED,
     TURN_OF_ORIENTATION,
-    WHOLE,
     DigestRun,
     Kind,
     Part,
@@ -31,25 +30,29 @@ from hashscan.hashing.variants import (
 from hashscan.model import ALGORITHMS
 
 
-def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str]) -> Iterator[DigestRun]:
+def runs_of(
+    picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[str], *, full: bool = True
+) -> Iterator[DigestRun]:
     """Hash one decoded picture.
 
     Args:
         picture: what was decoded.
         hashes: the algorithms.
-        wanted: some of `variants.VARIANTS`. The file's first picture gets all. The others are mirrored, but
-            neither turned, enlarged nor inverted. That would cost little time, but a reply has no room for
-            dozens of digests of each of hundreds of frames.
+        wanted: some of `variants.VARIANTS`.
+        full: whether to hash it in all of them. If not, it is mirrored, but neither turned, enlarged,
+            inverted nor, if it is no preview, trimmed: a reply has no room for dozens of digests of each of
+            hundreds of frames.
 
     Yields:
         First the picture as it is stored, by each algorithm in their order. Where there are several, the
         turned ones come behind; of one alone, its first run holds them too.
     """
     shown = TURN_OF_ORIENTATION.get(picture.orientation, 0) if "as-shown" in wanted else 0
-    whole = picture.part == WHOLE
-    turns = _turns(shown, "turned" in wanted, "inverted" in wanted, whole)
-    if not whole:
-        wanted = [name for name in wanted if name != "enlarged"]
+    turns = _turns(shown, "turned" in wanted, "inverted" in wanted, full)
+    if not full:
+        # Cameras put bars around previews, to give all the same shape.
+        left_out = {"enlarged"} if picture.part.kind is Kind.PREVIEW else {"enlarged", "trimmed"}
+        wanted = [name for name in wanted if name not in left_out]
 
     part = picture.part
 
@@ -75,7 +78,7 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
         judge(algorithm, plain, picture.luma, picture.blocks_of, 0)
         first = named(algorithm, plain)
         if len(hashes) > 1:
-            first, more = first.parted()
+            first, more = first.parted(first.turns[:1])
             others.append(more)
         yield first
     for algorithm, found in running:
@@ -83,8 +86,7 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
             yield more
         for run in found:
             yield named(algorithm, run)
-    # Cameras put bars around previews, to give all the same shape.
-    if "trimmed" in wanted and (whole or picture.part.kind is Kind.PREVIEW):
+    if "trimmed" in wanted:
         for luma, stored in trimmed(picture.luma, picture.blocks_of):
             for algorithm in hashes:
                 if algorithm.has_variants:
@@ -101,12 +103,12 @@ def runs_of(picture: Frame, hashes: Sequence[PictureHash], wanted: Collection[st
 
 
 @lru_cache(maxsize=64)
-def _turns(shown: int, turned: bool, inverted: bool, whole: bool) -> tuple[int, ...]:
+def _turns(shown: int, turned: bool, inverted: bool, full: bool) -> tuple[int, ...]:
     """The turns that a picture is hashed in."""
     turns = {0, shown}
     if turned:
-        turns |= set(range(DIHEDRAL)) if whole else {MIRRORED}
-    return (*sorted(turns), INVERTED) if whole and inverted else tuple(sorted(turns))
+        turns |= set(range(DIHEDRAL)) if full else {MIRRORED}
+    return (*sorted(turns), INVERTED) if full and inverted else tuple(sorted(turns))
 
 
 def runs_of_crops(picture: Frame, hashes: Sequence[PictureHash]) -> Iterator[DigestRun]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-RENDERING_VERSION: Final = 3
+RENDERING_VERSION: Final = 4
 """Raised whenever pictures are decoded or rendered otherwise, so that kept digests of them are of no use."""
 
 VARIANTS: Final = {
@@ -101,6 +101,11 @@ RENDERINGS: Final = tuple(
 def is_trimmed(rendering: int) -> bool:
     """Whether uniform borders were cut off."""
     return rendering % LOOK >= TRIMMED
+
+
+def is_basic(rendering: int) -> bool:
+    """Return whether every picture of a file is hashed so, however many there are."""
+    return rendering % LOOK in {PLAIN, SQUARED}
 
 
 def is_shown(rendering: int) -> bool:
@@ -221,10 +226,15 @@ class DigestRun(NamedTuple):
                 self.doubt,
             )
 
-    def parted(self) -> tuple[DigestRun, DigestRun]:
-        """The first, and the others, of which there may be none."""
+    def parted(self, turns: Collection[int]) -> tuple[DigestRun, DigestRun]:
+        """Those of some turns, and the others, of which there may be none."""
+        return self._only([turn for turn in self.turns if turn in turns]), self._only(
+            [turn for turn in self.turns if turn not in turns]
+        )
+
+    def _only(self, turns: Sequence[int]) -> DigestRun:
         size = len(self.values) // len(self.turns)
-        return (
-            self._replace(turns=self.turns[:1], values=self.values[:size]),
-            self._replace(turns=self.turns[1:], values=self.values[size:]),
+        places = [size * self.turns.index(turn) for turn in turns]
+        return self._replace(
+            turns=tuple(turns), values=b"".join(self.values[place : place + size] for place in places)
         )

@@ -9,10 +9,11 @@ import pytest
 from hashscan.hashing.pdq import PDQ
 from tests.cli.conftest import Run
 from tests.container_attacks import ATTACKS as IN_CONTAINERS
+from tests.sequence_attacks import ATTACKS as IN_SEQUENCES
 from tests.viewer_attacks import ATTACKS as BY_COLOURS
 from tests.viewer_attacks import SHOWN, grey
 
-ATTACKS = BY_COLOURS | IN_CONTAINERS
+ATTACKS = BY_COLOURS | IN_CONTAINERS | IN_SEQUENCES
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import hashscan
 from hashscan.hashing.formats import sniff
@@ -16,8 +19,10 @@ from hashscan.hashing.opening import MISSING
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.picture import decode_frames
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.records import RECORDS_MAX
 from hashscan.hashing.samples import samples
 from hashscan.model import Reason
+from tests.pictures import scene
 
 # After loading, every import and every opened file is noted: in the sandbox it would fail. The pictures are
 # whole, cut and spoilt ones of all formats.
@@ -161,3 +166,62 @@ def test_arguments_are_heeded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "TOO_LARGE"
+
+
+ANSWER = """
+import json, os, sys
+from hashscan.hashing import decoder, formats, records
+decode = decoder.load("hashscan.hashing.pdq:PDQ")
+content = sys.stdin.buffer.read()
+descriptor = os.memfd_create("picture")
+os.pwrite(descriptor, content, 0)
+known = formats.sniff(content)
+answer = records.unpack_reply(decode(descriptor, records.pack_request(known)), known, ["pdq"])
+damage = answer.damage and answer.damage.name
+print(json.dumps([[digest.variant for digest in answer.digests], damage, answer.left_out]))
+"""
+
+
+def answer_to(content: bytes) -> tuple[list[str], str | None, int]:
+    """Variants of its digests, damage, and the digests left out."""
+    done = subprocess.run([sys.executable, "-c", ANSWER], input=content, capture_output=True, check=True)
+    return tuple(json.loads(done.stdout))
+
+
+def pages(images: list[Image.Image]) -> bytes:
+    file = BytesIO()
+    images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
+    return file.getvalue()
+
+
+def test_pages_are_hashed_in_full_while_there_is_room() -> None:
+    variants, damage, left_out = answer_to(pages([scene(seed, 96, 72).convert("L") for seed in range(80)]))
+    assert {f"page {number}" for number in range(2, 81)} <= set(variants)
+    assert "page 30, inverted" in variants
+    assert (len(variants), damage) == (RECORDS_MAX, "TOO_MANY")
+    assert left_out > 0
+
+
+def test_pages_of_what_accuses_nobody_need_no_room() -> None:
+    random = np.random.default_rng(1)
+    tables = []
+    for _ in range(80):
+        rows, columns = random.integers(0, 120, (9, 1)), random.integers(0, 120, (1, 12))
+        table = Image.fromarray((rows + columns).astype(np.uint8))
+        tables.append(table.resize((96, 72), Image.Resampling.NEAREST))
+    variants, damage, left_out = answer_to(pages(tables))
+    assert {f"page {number}" for number in range(2, 81)} <= set(variants)
+    assert "page 30, inverted" in variants
+    assert (damage, left_out) == (None, 0)
+    assert len(variants) > RECORDS_MAX - 9
+
+
+def test_brief_frames_are_not_hashed_in_full() -> None:
+    file = BytesIO()
+    frames = [scene(seed) for seed in range(12)]
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=80)
+    variants, _, _ = answer_to(file.getvalue())
+    assert [words for words in variants if "inverted" in words and "frame" in words] == [
+        "frame 12, inverted",
+        "frame 12, enlarged, inverted",
+    ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from io import BytesIO
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -291,3 +293,29 @@ def test_an_icon_gives_all_its_sizes() -> None:
     found = decode(file.getvalue())
     assert [frame.width for frame in found.frames] == [128, 128, 48, 16]
     assert found.frames[0].part == WHOLE
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP"])
+def test_how_long_frames_are_shown(name: str) -> None:
+    content = saved(PICTURES, name, duration=[100, 250, 10, 100], loop=0)
+    # No viewer shows one for a hundredth of a second, and some stay at the last.
+    assert [frame.seconds for frame in decode(content).frames] == [inf, 0.25, 0.1, inf]
+
+
+def test_the_default_picture_of_a_png_has_no_time() -> None:
+    content = saved(PICTURES, "PNG", duration=[250, 300, 100], default_image=True)
+    assert [frame.seconds for frame in decode(content).frames] == [inf, 0.25, 0.3, inf]
+
+
+def test_an_animation_may_say_that_it_has_fewer_frames() -> None:
+    content = bytearray(saved(PICTURES, "PNG", duration=250))
+    place = content.index(b"acTL")
+    content[place + 4 : place + 8] = (2).to_bytes(4)
+    content[place + 12 : place + 16] = zlib.crc32(content[place : place + 12]).to_bytes(4)
+    seconds = {frame.part: frame.seconds for frame in decode(bytes(content)).frames}
+    assert seconds[Part(Kind.FRAME, 2)] == inf
+
+
+def test_pages_stay() -> None:
+    pictures = [Image.fromarray(draw(60, 90)) for draw in (clouds, scene)]
+    assert {frame.seconds for frame in decode(saved(pictures, "TIFF")).frames} == {inf}

@@ -114,7 +114,7 @@ def test_what_is_beyond_the_limit_is_counted() -> None:
 
 def test_runs_come_back() -> None:
     run = DigestRun(WHOLE, 2, (0, 4, 7), 4, "pdq", bytes(range(96)), 61, 1)
-    first, others = run.parted()
+    first, others = run.parted({0})
     assert [*first.digests(), *others.digests()] == list(run.digests())
     assert [(digest.turn, digest.shown) for digest in run.digests()] == [(0, False), (4, True), (7, False)]
     plain = next(runs([stored("pdq")]))

@@ -21,7 +21,7 @@ from hashscan.cli.base import (
 )
 from hashscan.cli.owner import Needs
 from hashscan.cli.policy_options import policy_of, policy_options
-from hashscan.cli.screen import say
+from hashscan.cli.screen import printable, say
 from hashscan.errors import UsageError
 from hashscan.settings.pictures import DecodingLimits
 
@@ -87,13 +87,16 @@ def command(
     say_exceptions(exceptions)
     for words in unused_lists(decided.rules, opened.infos):
         say(f"hashscan: {words}")
+    in_force = policy_in_force(decided, opened.infos, state)
+    if in_force.trouble:
+        say(f"hashscan: {printable(in_force.trouble)}. {printable(in_force.remedy)}")
     setup = WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(limits),
         algorithms=algorithms_of_lists(opened.handles),
         max_pixels=limits.max_pixels,
         excepted=exceptions.in_force,
-        policy=policy_in_force(decided, opened.infos, state),
+        policy=in_force.policy,
         variants=matching.variants,
         review_threshold=matching.review_threshold,
     )
@@ -101,7 +104,7 @@ def command(
     with ReportSink(None) as output, Worker(setup) as worker:
         for item in items:
             output.write(_check(worker, item, summary))
-    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict)
+    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=bool(in_force.trouble))
 
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:

@@ -69,6 +69,17 @@ class BrokenLogError(OutputError):
         """Number of the first bad line; the first is 1."""
 
 
+class LostLogError(OutputError):
+    """There is no log any more where there was one."""
+
+    def __init__(self, path: Path, lines: int, where: str) -> None:
+        super().__init__(
+            f"the log {path} is gone; it had {lines} lines or more, says {where}",
+            advice=f"Put it back from a backup of {path.parent.parent}. Without one, move {path.parent} and "
+            f"{path.parent}-head elsewhere, with all that is kept there: a new log is begun then.",
+        )
+
+
 def has_log(folder: Path) -> bool:
     """Whether there is one, or was; a command that was refused or killed at once leaves the folder alone."""
     return any((folder / name).exists() for name in ("log.jsonl", "head"))
@@ -86,12 +97,13 @@ def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[
 
     Raises:
         BrokenLogError: a line was changed, or lines are missing.
+        LostLogError: the log is missing.
         OutputError: the log can't be read.
     """
     path = folder / "log.jsonl"
+    kept = _kept_head(folder)
+    expected = {**(known or {}), str(folder / "head"): kept}
     try:
-        kept = _kept_head(folder)
-        expected = {**(known or {}), str(folder / "head"): kept}
         with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
             head = EMPTY
             _compare(path, head, expected)
@@ -103,6 +115,9 @@ def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[
                 head = Head(number, hashlib.sha256(raw).hexdigest())
                 _compare(path, head, expected)
                 yield line, head
+    except FileNotFoundError:
+        refuse_lost(path, expected)
+        return
     except OSError as error:
         raise OutputError(f"can't read the log {path}: {error.strerror}") from error
     refuse_shorter(path, head, expected)
@@ -136,10 +151,33 @@ def refuse_shorter(path: Path, head: Head, expected: Mapping[str, Head]) -> None
         )
 
 
+def refuse_lost(path: Path, expected: Mapping[str, Head]) -> None:
+    """See that there never was a log where none is.
+
+    Args:
+        path: of the log.
+        expected: heads by where they are kept.
+
+    Raises:
+        LostLogError: there was one.
+    """
+    if told := {where: kept.count for where, kept in expected.items() if kept.count}:
+        raise LostLogError(path, max(told.values()), " and ".join(told))
+
+
 def _kept_head(folder: Path) -> Head:
     path = folder / "head"
-    with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
-        text = stream.read(200).decode("ascii", errors="replace")
+    try:
+        with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as stream:
+            text = stream.read(200).decode("ascii", errors="replace")
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{path} is gone, which says how far the log beside it goes",
+            advice=f"Put it back from a backup, or write the head there that {folder}-head or the newest "
+            "report has: a number, a colon and 64 hex digits.",
+        ) from error
+    except OSError as error:
+        raise OutputError(f"can't read {path}: {error.strerror}") from error
     found = _HEAD.fullmatch(text)
     if found is None:
         raise OutputError(
@@ -210,7 +248,7 @@ class LogWriter:
     def _begin(self, folder: Path, known: Mapping[str, Head]) -> None:
         if self._path.exists():
             return
-        refuse_shorter(self._path, EMPTY, known)
+        refuse_lost(self._path, known)
         # The head first: a log without a head is one that somebody took the head from.
         if not (folder / "head").exists():
             self._keep_head(EMPTY)

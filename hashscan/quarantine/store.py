@@ -18,7 +18,7 @@ from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
 from hashscan.quarantine.custody import Facts, is_sealed
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, items_of, take_in
-from hashscan.quarantine.log import EMPTY, Head, Line, LogWriter, has_log, read_log, refuse_shorter
+from hashscan.quarantine.log import Head, Line, LogWriter, has_log, read_log, refuse_lost
 from hashscan.quarantine.objects.keeping import Keeping
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.place import Places
@@ -53,6 +53,7 @@ def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator
 
     Raises:
         BrokenLogError: a line was changed, or lines are missing.
+        LostLogError: the log is missing.
         OutputError: the log can't be read.
     """
     folder = folder_of(state)
@@ -60,7 +61,7 @@ def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator
     if has_log(folder):
         yield from read_log(folder, expected)
     else:
-        refuse_shorter(folder / "log.jsonl", EMPTY, expected)
+        refuse_lost(folder / "log.jsonl", expected)
 
 
 def kept_in_buckets(state: Path) -> frozenset[bytes]:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from hashscan.errors import OutputError
 from hashscan.model import ListInfo, PolicyRule
 from hashscan.quarantine.backing import weak_list
 from hashscan.reports.record_lines import Record
@@ -20,19 +21,34 @@ _RULES_SHOWN = 100
 """As of patterns, there may be very many."""
 
 
-def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None) -> Policy:
-    """The policy of one sweep.
+class InForce(NamedTuple):
+    """The policy of one sweep, and what it lacks."""
+
+    policy: Policy
+    trouble: str
+    """Why nobody can tell what was put back, in words; empty where it is known."""
+    remedy: str
+
+
+def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: Path | None) -> InForce:
+    """Return the policy of one sweep.
+
+    Where the quarantine's log is damaged or lost, what was put back is a match again and not held: that hides
+    nothing, and no file goes unchecked for it. Nothing may be moved by such a policy.
 
     Args:
         settings: what an administrator has decided.
         infos: the lists in use.
         state: the state folder, whose quarantine tells what was put back; None where there is none.
-
-    Raises:
-        OutputError: the quarantine's log is damaged or can't be read.
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}
-    return Policy(settings.rules, settings.act_on, weak, read_put_back(state))
+    trouble = remedy = ""
+    try:
+        put_back = read_put_back(state)
+    except OutputError as error:
+        put_back = {}
+        trouble, remedy = f"what was put back from quarantine can't be told: {error}", error.remedy
+    return InForce(Policy(settings.rules, settings.act_on, weak, put_back), trouble, remedy)
 
 
 def policy_fields(settings: PolicySettings) -> Record:

@@ -107,6 +107,9 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         for words in unused_lists(settings.policy.rules, infos):
             observer.told(words)
+        in_force = policy_in_force(settings.policy, infos, settings.state)
+        if in_force.trouble:
+            observer.told(f"{in_force.trouble}. {in_force.remedy}")
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
@@ -119,7 +122,7 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             algorithms=algorithms,
             max_pixels=settings.decoding.max_pixels,
             excepted=exceptions.in_force,
-            policy=policy_in_force(settings.policy, infos, settings.state),
+            policy=in_force.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
         )
@@ -172,6 +175,8 @@ def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
             further = {**further, "withdrawn": withdrawn.items}
         known.hold(writing.held())
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
+        if in_force.trouble:
+            shortcomings.append(in_force.trouble)
         if not summary.files and not run.stopped:
             shortcomings.append("nothing is known of any file" + (" of these targets" if targets else ""))
         if known.unmatched:

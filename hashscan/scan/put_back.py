@@ -10,8 +10,8 @@ from typing import Any
 
 from hashscan.model import MATCHES_KEPT, Match
 from hashscan.quarantine.items import State
-from hashscan.quarantine.log import Line, has_log, read_log
-from hashscan.quarantine.store import folder_of
+from hashscan.quarantine.log import Line
+from hashscan.quarantine.store import read_lines
 
 _WHOLE_LIST = ""
 """In place of an entry's id, which is never empty."""
@@ -46,14 +46,13 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
         state: the state folder; None where there is none.
 
     Raises:
-        OutputError: the quarantine's log is damaged or can't be read.
+        OutputError: the quarantine's log is damaged, lost or can't be read.
     """
-    if state is None or not has_log(folder_of(state)):
+    if state is None:
         return {}
-    folder = folder_of(state)
     restored: dict[str, tuple[str, str]] = {}
     unjudged: set[str] = set()
-    for line, _ in read_log(folder):
+    for line, _ in read_lines(state):
         # What came along in a file's place has another content than the record tells. What went back since
         # its entries were withdrawn did so on their owner's word, who may think again.
         if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
@@ -64,7 +63,7 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
         return {}
     found: dict[bytes, PutBack] = {}
     shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
-    for line, _ in read_log(folder):
+    for line, _ in read_lines(state):
         ended = restored.get(line.get("item", "")) if line["type"] == State.MOVING else None
         entries = _entries(line) if ended is not None else frozenset[tuple[str, str]]()
         if ended is None or not entries:

@@ -160,11 +160,12 @@ class Summary:
         acting = new[Verdict.MATCH] + new[Verdict.HELD]
         return acting > 0 or (fail_on == "review" and new[Verdict.REVIEW] > 0)
 
-    def exit_code(self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool) -> int:
-        """The exit code of a sweep that ran to its end."""
-        return exit_code_of(
-            found=self.found(fail_on), incomplete=bool(self.shortcomings(lists, strict=strict))
-        )
+    def exit_code(
+        self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool, incomplete: bool = False
+    ) -> int:
+        """Return the exit code of a sweep that ran to its end, or was incomplete for a further reason."""
+        incomplete = incomplete or bool(self.shortcomings(lists, strict=strict))
+        return exit_code_of(found=self.found(fail_on), incomplete=incomplete)
 
     def fields(self) -> dict[str, Any]:
         """The counts as they stand in a report."""

@@ -141,6 +141,9 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.excepted(exceptions)
         for words in unused_lists(settings.policy.rules, infos):
             observer.told(words)
+        in_force = policy_in_force(settings.policy, infos, settings.state)
+        if in_force.trouble:
+            observer.told(f"{in_force.trouble}. {in_force.remedy}")
         algorithms = algorithms_of_lists(opened.handles)
         places = places_of(settings.reports, settings.state, started, identity)
         customers = Customers(settings.customers)
@@ -155,7 +158,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             max_sparse=settings.max_sparse,
             access=settings.access,
             excepted=exceptions.in_force,
-            policy=policy_in_force(settings.policy, infos, settings.state),
+            policy=in_force.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
             # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
@@ -251,6 +254,8 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
         shortcomings = summary.shortcomings(infos, strict=settings.strict)
+        if in_force.trouble:
+            shortcomings.append(in_force.trouble)
         shortcomings += run.decoding.shortcomings(
             lambda: undecoded_samples(setup), memory.decoded if memory is not None else lambda _: 0
         )

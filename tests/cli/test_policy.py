@@ -242,20 +242,6 @@ def test_a_sweep_moves_what_rules_allow_and_nothing_else(
     assert ran.lines[-1]["quarantine"]["moved"] == 1
 
 
-def test_a_damaged_log_of_the_quarantine_stops_a_sweep(
-    run: Run, files: Path, national: None, tmp_path: Path, state: Path
-) -> None:
-    """What was put back can't be known then."""
-    report = tmp_path / "found.jsonl"
-    assert run("scan", files, "--report", report).code == 1
-    assert run("quarantine", "add", report, *TERMS).code == 0
-    log = state / "quarantine" / "log.jsonl"
-    log.write_bytes(log.read_bytes().replace(b"/ann/bad", b"/ann/bed"))
-    for command in (("scan", files), ("scan", "--known"), ("check", files / "ann" / "good")):
-        ran = run(*command)
-        assert (ran.code, "log.jsonl, line 1:" in ran.err) == (12, True), command
-
-
 def test_a_theme_picture_that_is_known_good_is_held_everywhere(
     run: Run, national: None, tmp_path: Path
 ) -> None:

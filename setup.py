@@ -43,8 +43,8 @@ setup(
             optional=True,
         ),
         Extension(
-            "hashscan.sources._lease",
-            ["hashscan/sources/_lease.c"],
+            "hashscan.sources._kernel_calls",
+            ["hashscan/sources/_kernel_calls.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O2"],
             py_limited_api=True,

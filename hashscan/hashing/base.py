@@ -23,6 +23,9 @@ class Hasher(Protocol):
     def digest(self) -> bytes:
         """The digest of all bytes so far."""
 
+    def copy(self) -> Hasher:
+        """Return another running digest of the same bytes."""
+
 
 class ExactHash(ABC):
     """An algorithm over a file's bytes."""

@@ -89,7 +89,8 @@ class ExactReader:
 
     def __init__(self, hashes: Sequence[ExactHash]) -> None:
         """Take the algorithms."""
-        self._hashes = [(algorithm.name, algorithm.start) for algorithm in hashes]
+        # A copy is made in less time than a new one.
+        self._hashes = [(algorithm.name, algorithm.start().copy) for algorithm in hashes]
         # Most files are small, and a buffer costs more to make than they do to read.
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._file = -1, 0, 0

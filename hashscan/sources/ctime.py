@@ -71,8 +71,8 @@ def _write_out_in_python(descriptor: int) -> int:
 _lease: Callable[[int], int] = _lease_in_python
 _write_out: Callable[[int], int] = _write_out_in_python
 with suppress(ImportError):
-    from hashscan.sources._lease import lease as _lease
-    from hashscan.sources._lease import write_out as _write_out
+    from hashscan.sources._kernel_calls import lease as _lease
+    from hashscan.sources._kernel_calls import write_out as _write_out
 
 
 def is_on_trust(kind: int | None, on_trust: Collection[str]) -> bool:

@@ -19,10 +19,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-_in_c: Callable[[int], tuple[int, int, int, int]] | None = None
-with suppress(ImportError):
-    from hashscan.sources._look import identify as _in_c
-
 _STATX_BYTES = 256
 _STATX = struct.Struct("=I24xHxxQ96xIIQ")
 """Of struct statx: mask, mode, inode, the device's two numbers, and the mount's."""
@@ -58,21 +54,25 @@ def seen(descriptor: int) -> Seen:
     Raises:
         OSError: it is not open.
     """
-    if _in_c is None:
-        return seen_in_python(descriptor)
     # Past its constructor, which takes twice as long.
-    return tuple.__new__(Seen, _in_c(descriptor))
+    return tuple.__new__(Seen, identity(descriptor))
 
 
-def seen_in_python(descriptor: int) -> Seen:
-    """`seen` without the extension."""
+def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
+    """Return the fields of `Seen`, without the extension."""
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
     if not hasattr(_libc, "statx") or _libc.statx(descriptor, b"", _STATX_FLAGS, _STATX_MASK, buffer) != 0:
         status = os.fstat(descriptor)
-        return Seen(status.st_dev, status.st_ino, status.st_mode, 0)
+        return status.st_dev, status.st_ino, status.st_mode, 0
     mask, mode, inode, major, minor, mount = _STATX.unpack_from(buffer)
     mount = mount if mask & _MNT_ID else 0
-    return Seen(os.makedev(major, minor), inode, mode, mount)
+    return os.makedev(major, minor), inode, mode, mount
+
+
+identity: Callable[[int], tuple[int, int, int, int]] = identity_in_python
+"""Returns the fields of `Seen`, and raises OSError where the descriptor is not open."""
+with suppress(ImportError):
+    from hashscan.sources._look import identify as identity
 
 
 def enter_mount(descriptor: int, above: Seen) -> Seen:

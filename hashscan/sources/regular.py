@@ -6,12 +6,13 @@ import os
 import stat
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import EAGAIN_PAUSES, FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
-from hashscan.sources.foreign import Seen, seen
+from hashscan.sources.foreign import identity
 from hashscan.sources.posix import file_trouble, kind
 
 
@@ -43,13 +44,13 @@ def open_regular(
         found = open_child(folder, name, LOOK_FLAGS)
         try:
             # Not fstat, since another user's FUSE may have been mounted over the file.
-            _check(seen(found), device, inode)
+            _check(identity(found), device, inode)
             descriptor = _open_found(found, folder, name, EAGAIN_PAUSES if patient else ())
         finally:
             os.close(found)
         try:
             status = os.fstat(descriptor)
-            _check(Seen(status.st_dev, status.st_ino, status.st_mode, 0), device, inode)
+            _check((status.st_dev, status.st_ino, status.st_mode, 0), device, inode)
         except (OSError, FileTrouble):
             os.close(descriptor)
             raise
@@ -62,21 +63,25 @@ def open_regular(
 
 def _open_found(found: int, folder: int, name: bytes, pauses: Iterable[float]) -> int:
     """Open for reading what was found."""
-    tries = iter(pauses)
-    while True:
-        try:
-            # Without /proc the name has to do, and what was opened is checked all the same.
-            return open_again(found) if _has_proc() else os.open(name, FILE_FLAGS, dir_fd=folder)
-        except BlockingIOError:
-            if (pause := next(tries, None)) is None:
-                raise
-            time.sleep(pause)
+    for pause in pauses:
+        with suppress(BlockingIOError):
+            return _open_found(found, folder, name, ())
+        time.sleep(pause)
+    # Without /proc the name has to do, and what was opened is checked all the same.
+    return open_again(found) if _has_proc() else os.open(name, FILE_FLAGS, dir_fd=folder)
 
 
-def _check(found: Seen, device: int, inode: int) -> None:
-    if not stat.S_ISREG(found.mode):
-        raise FileTrouble(Reason.REPLACED, f"it is {kind(found.mode)} now")
-    if (found.device, found.inode) != (device, inode):
+def _check(found: tuple[int, int, int, int], device: int, inode: int) -> None:
+    """Raise FileTrouble where something is not the regular file of an identity.
+
+    Args:
+        found: its device, inode, mode and mount.
+        device: that was listed.
+        inode: that was listed.
+    """
+    if not stat.S_ISREG(found[2]):
+        raise FileTrouble(Reason.REPLACED, f"it is {kind(found[2])} now")
+    if found[0] != device or found[1] != inode:
         raise FileTrouble(Reason.REPLACED, "it is another file now")
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from hashscan.sources import foreign
+from hashscan.sources import beneath, foreign
 
 from .trees import make_chain, temporary_tree
 
@@ -19,7 +19,8 @@ DEPTH = 10_000
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_leaks() -> Iterator[None]:
-    # Stays open as long as its process runs.
+    # These stay open as long as their process runs.
+    beneath._own_descriptors()
     foreign._mounts._changed()
     foreign._mounts._users.clear()
     before = set(_open())

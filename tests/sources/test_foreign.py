@@ -11,11 +11,11 @@ from typing import TypeVar
 import pytest
 
 from hashscan.model import Batch, FolderReason, Reason
-from hashscan.sources import foreign
+from hashscan.sources import foreign, regular
 from hashscan.sources.base import ClosedFolder, FileTrouble
 from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, PASS_FLAGS, open_absolute, open_by_steps
 from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.foreign import ForeignMountError, seen, seen_in_python
+from hashscan.sources.foreign import ForeignMountError, identity_in_python, seen
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.targets import real_path
 from tests.small_fuse import SmallFile, silent_filesystem, small_filesystem
@@ -49,7 +49,7 @@ def refused(function: Callable[[], object]) -> bool:
 def test_what_is_seen(path: str) -> None:
     descriptor = os.open(path, os.O_PATH)
     found, status = seen(descriptor), os.fstat(descriptor)
-    assert found == seen_in_python(descriptor)
+    assert found == identity_in_python(descriptor)
     assert found[:3] == (status.st_dev, status.st_ino, status.st_mode)
     os.close(descriptor)
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -74,7 +74,8 @@ def test_whose_a_mount_is(line: bytes, user: int | None) -> None:
 @pytest.mark.parametrize("python", [False, True])
 def test_paths_end_at_its_root(tree: bytes, python: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if python:
-        monkeypatch.setattr(foreign, "_in_c", None)
+        monkeypatch.setattr(foreign, "identity", identity_in_python)
+        monkeypatch.setattr(regular, "identity", identity_in_python)
     os.makedirs(tree + b"/m")
     os.symlink(b"m", tree + b"/link")
     Path(os.fsdecode(tree + b"/f")).touch()

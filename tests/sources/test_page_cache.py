@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ from hashscan.sources import page_cache
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.page_cache import ALL, absent_ranges, let_go
+
+needs_cachestat = pytest.mark.skipif(
+    find_spec("hashscan.sources._kernel_calls") is None, reason="the extension in C is not built"
+)
 
 PAGE = mmap.PAGESIZE
 SIZE = 3 * 1024 * 1024 + 17
@@ -88,6 +93,7 @@ def test_a_file_that_was_in_memory_stays(file: Path) -> None:
     assert all(resident(file))
 
 
+@needs_cachestat
 def test_what_was_in_memory_of_a_file_stays(file: Path, descriptor: int) -> None:
     os.pread(descriptor, 64 * 1024, 1024 * 1024)
     before = resident(file)
@@ -106,18 +112,19 @@ def test_an_empty_file_and_one_that_is_all_there(tmp_path: Path, file: Path, des
     assert absent_ranges(descriptor, SIZE) == ()
 
 
+@needs_cachestat
 def test_very_large_files_are_looked_at_in_few_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sparse"
     path.touch()
     os.truncate(path, 1 << 40)
     asked: list[object] = []
-    count = page_cache._pages
+    count = page_cache._cached_pages
 
-    def counted(descriptor: int, within: object) -> int:
-        asked.append(within)
-        return count(descriptor, within)
+    def counted(descriptor: int, start: int, length: int) -> int:
+        asked.append((start, length))
+        return count(descriptor, start, length)
 
-    monkeypatch.setattr(page_cache, "_pages", counted)
+    monkeypatch.setattr(page_cache, "_cached_pages", counted)
     with path.open("rb", buffering=0) as stream:
         os.pread(stream.fileno(), 1, 1 << 39)
         ranges = absent_ranges(stream.fileno(), 1 << 40)
@@ -130,11 +137,7 @@ def test_very_large_files_are_looked_at_in_few_parts(tmp_path: Path, monkeypatch
 def unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that doesn't answer cachestat: an old one, or one that answers owners only."""
 
-    def refuse(descriptor: int, within: object) -> int:
-        del descriptor, within
-        raise OSError(errno.EPERM, "refused")
-
-    monkeypatch.setattr(page_cache, "_pages", refuse)
+    monkeypatch.setattr(page_cache, "_cached_pages", lambda *_: -errno.EPERM)
 
 
 def test_without_cachestat_the_beginning_is_the_judge(unanswered: None, file: Path, descriptor: int) -> None:

@@ -193,7 +193,8 @@ class ShardParam(click.ParamType[Shard]):
     "--time-budget",
     type=Duration(),
     callback=positive,
-    help="End after this time, such as 6h, within a file too; exit 3, and the next sweep goes on from there.",
+    help="End after this time, such as 6h, within a file too; exit 3, and the next sweep goes on from there. "
+    "With --quarantine the last tenth of it is for moving.",
 )
 @click.option(
     "--accept-shrink",

@@ -17,12 +17,13 @@ from hashscan.model import DIRECT, Access, Action, Weak
 from hashscan.quarantine.accusing import request_of, unbacked
 from hashscan.quarantine.backing import words_of
 from hashscan.quarantine.holding import Outcome, Request, is_url
+from hashscan.quarantine.items import KEPT
 from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention, require_clock
-from hashscan.quarantine.store import Quarantine
+from hashscan.quarantine.store import Quarantine, read_items
 from hashscan.registry import SOURCES
 from hashscan.reports.record_lines import CONTENT, Record
 from hashscan.reports.records import path_fields
@@ -96,14 +97,29 @@ class Mover:
         names = {Outcome.DONE: "moved"}
         return {names.get(outcome, outcome.value): self.outcomes[outcome] for outcome in Outcome}
 
+    def kept(self) -> Iterator[Record]:
+        """Findings of what earlier scans have moved, for the breaker of one that saw only a part.
+
+        Without them an entry that is wrong could have the files of a few more owners moved by each of many
+        scans that end early, and never hit too much in one.
+
+        Raises:
+            OutputError: the quarantine's log can't be read.
+        """
+        for item in read_items(self._state).values():
+            if item.state in KEPT and not item.of_another:
+                owner = {} if item.of_object else {"uid": item.record["file"]["uid"]}
+                yield {"path": os.fsdecode(item.path), "matches": item.matches, **owner}
+
     def act(
-        self, sweep: Record, is_stopped: Callable[[], bool]
+        self, sweep: Record, is_stopped: Callable[[], bool], until: float | None = None
     ) -> Callable[[Iterable[Record]], Iterator[Record]]:
         """What moves the findings of a sweep, and gives their records with what came of each.
 
         Args:
             sweep: its first record.
             is_stopped: whether no more is to be moved.
+            until: when to begin no more, by the monotonic clock; those left say so.
         """
 
         def act(findings: Iterable[Record]) -> Iterator[Record]:
@@ -119,6 +135,8 @@ class Mover:
                 while some := list(islice(todo, _TOGETHER)):
                     if is_stopped():
                         why_not = "the sweep was stopped"
+                    elif until is not None and time.monotonic() >= until:
+                        why_not = "the time budget is used up"
                     yield from self._together(None if why_not else quarantine, some, sweep, why_not)
             self._told(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.left} left")
             for words in words_of(self._unbacked):

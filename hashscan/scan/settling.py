@@ -52,6 +52,11 @@ class Settlement:
         self._records.put(record)
         return True
 
+    def count_besides(self, findings: Iterable[Record]) -> None:
+        """Have the breaker count what this scan did not come by."""
+        for finding in findings:
+            self._breaker.count(finding, owner_of(finding))
+
     def settle(self, act: Act | None = None) -> None:
         """Find the last words, once all was found.
 

@@ -52,6 +52,10 @@ from hashscan.sources.names import NameList
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 
+_MOVING_SHARE = 0.1
+"""Of the time budget."""
+_MOVING_SECONDS = 60.0
+
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
     """The sandbox's options from the settings."""
@@ -99,7 +103,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
     identity = str(uuid.uuid4())
     started = datetime.now(UTC)
     clock = time.monotonic()
-    deadline = None if settings.time_budget is None else clock + settings.time_budget
+    deadline, moving_until = _deadlines(settings, clock)
     accepting = Accepting.of(settings.baseline, started, settings.fail_on)
     for words in accepting.said_before():
         observer.told(words)
@@ -245,7 +249,12 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             )
             for record in ending.standing:
                 emit(record)
-        further = writing.settle(summary, mover.act(begun, lambda: run.stopped) if mover and whole else None)
+        moving = mover is not None and not run.stopped and not failure
+        further = writing.settle(
+            summary,
+            mover.act(begun, lambda: run.stopped, moving_until) if mover and moving else None,
+            mover.kept() if mover and moving and not whole else (),
+        )
         if memory is not None:
             memory.hold(writing.held())
         if whole and settings.files_from is None:
@@ -275,7 +284,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             )
         if run.cut_short and not run.stopped and not failure:
             shortcomings.append("the time budget is used up; the next sweep goes on")
-        if mover is not None and not whole:
+        if mover is not None and not moving:
             shortcomings.append("it was cut short, so that nothing was moved")
         if mover is not None and mover.left:
             shortcomings.append(f"{mover.left} findings were not moved")
@@ -309,6 +318,21 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             memory.conclude(summary.fields(), exit_code, shortcomings)
         writing.convert()
         return outcome
+
+
+def _deadlines(settings: SweepSettings, begun: float) -> tuple[float | None, float | None]:
+    """Return when to read no more, and when to move no more, by the monotonic clock; None for never.
+
+    Where findings are moved, the last tenth of the time budget is kept for that, or `_MOVING_SECONDS` if that
+    is more; these go beyond the budget where it is short. So whoever keeps a scan from reading all by then
+    keeps nothing from being moved that it has found.
+    """
+    if settings.time_budget is None:
+        return None, None
+    if settings.quarantine is None:
+        return begun + settings.time_budget, None
+    reading = settings.time_budget * (1 - _MOVING_SHARE)
+    return begun + reading, begun + max(settings.time_budget, reading + _MOVING_SECONDS)
 
 
 def _private_functions_work() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,17 +120,19 @@ class Writing:
         if not waits:
             self._observer.record(record)
 
-    def settle(self, summary: Summary, act: Act | None = None) -> Record:
+    def settle(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
         """Say the last word on what accuses files, once all was found.
 
         Args:
             summary: what was counted; counts as held what the breaker holds.
             act: what to do about what isn't held.
+            besides: findings that the breaker is to count, too.
 
         Returns:
             What the summary says of it besides.
         """
         settlement = self._settlement
+        settlement.count_besides(besides)
         settlement.settle(act)
         summary.hold(settlement.last_held())
         self._settled = True

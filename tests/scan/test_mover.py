@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def findings(folder: Path, number: int) -> list[dict[str, Any]]:
 @pytest.fixture
 def moves(tmp_path: Path) -> Mover:
     return Mover(tmp_path / "state", QuarantineSettings(1, 2), lambda words: None)
+
+
+def test_past_its_time_nothing_is_moved_and_each_says_so(tmp_path: Path, moves: Mover) -> None:
+    records = list(moves.act(SWEEP, lambda: False, time.monotonic())(findings(tmp_path / "files", 2)))
+    assert [record["quarantine"]["outcome"] for record in records] == ["refused"] * 2
+    assert len(os.listdir(tmp_path / "files")) == 2
+    assert moves.left == 2
+
+
+def test_what_is_kept_counts_for_the_breaker(tmp_path: Path, moves: Mover) -> None:
+    list(moves.act(SWEEP, lambda: False)(findings(tmp_path / "files", 2)))
+    kept = list(moves.kept())
+    assert [(one["uid"], one["matches"]) for one in kept] == [(os.geteuid(), [MATCH])] * 2
+    assert {one["path"] for one in kept} == {str(tmp_path / "files" / name) for name in ("0000", "0001")}
 
 
 def test_what_is_named_twice_is_moved_once(tmp_path: Path, moves: Mover) -> None:

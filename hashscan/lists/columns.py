@@ -81,6 +81,9 @@ class ListHandle:
     """One or two rows for each algorithm; the names are relative to `folder`."""
     index: Path | None = None
     """Where the compiled index is; None when all of it is made in memory."""
+    identity: frozenset[str] = frozenset()
+    """Tells the list from another that gets its name later: of one list, two versions have some of it in
+    common. Empty where nothing is known."""
 
     @property
     def entries(self) -> int:

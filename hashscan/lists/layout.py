@@ -5,6 +5,7 @@ NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
 NAME/validators.json what servers said of the timestamp they sent (signed lists)
 NAME/attempts.json  how the last pulls went                    (signed lists)
+NAME/identity       what a later list of this name has not     (local lists)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symbolic link to the version in use
@@ -72,6 +73,11 @@ class ListFolder:
     def attempts(self) -> Path:
         """How the last pulls went."""
         return self.path / "attempts.json"
+
+    @property
+    def identity(self) -> Path:
+        """What a local list is known by, whatever is imported into it."""
+        return self.path / "identity"
 
     @property
     def staging(self) -> Path:

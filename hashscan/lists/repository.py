@@ -151,6 +151,10 @@ def open_signed(
         return _unusable(info, f"the list's owner signed columns that can't be used: {error}; ask the owner")
     except ListTrustError as error:
         return _unusable(replace(info, state=TrustState.UNVERIFIABLE), str(error))
+    # By the keys, since a root is renewed; by the owner's name for it, since an owner may have several lists.
+    handle = handle and replace(
+        handle, identity=frozenset(f"{manifest.name}:{key}" for key in verified.past_key_ids)
+    )
     used = frozenset[str]().union(*counts.values())
     info = replace(
         info,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from types import TracebackType
 from hashscan.errors import LockedError, UsageError
 from hashscan.lists.blocks import EntryBlock
 from hashscan.lists.columns import ColumnError, ListHandle
-from hashscan.lists.durable import is_refusal, output_errors
+from hashscan.lists.durable import is_refusal, output_errors, replace_file
 from hashscan.lists.index.preparation import TemporaryIndex, compile_new, prepared
 from hashscan.lists.layout import (
     DEMO,
@@ -172,6 +173,8 @@ class ListStore:
             folder.make()
             active = folder.active()
             version = open_local(name, active).info.version + 1 if active else 1
+            if active is None:
+                replace_file(folder.identity, str(uuid.uuid4()).encode())
             try:
                 write_local(name, folder.fresh_staging(), entries, label, version, datetime.now(UTC))
                 fresh = open_local(name, folder.staging, Thoroughness.SIZES).handle
@@ -262,13 +265,24 @@ class ListStore:
                 root = folder.root.read_bytes()
                 opened = open_repository(name, version, root, now, thoroughness=thoroughness)
             else:
-                opened = open_local(name, version, thoroughness)
+                opened = _identified(open_local(name, version, thoroughness), folder)
             return opened, hold, version
         except OSError as error:
             damaged = ListInfo(name, TrustState.DAMAGED)
             if is_refusal(error):
                 return unreadable(damaged, error), None, None
             return OpenedList(_with_problem(damaged, f"can't be read: {error}")), None, None
+
+
+def _identified(opened: OpenedList, folder: ListFolder) -> OpenedList:
+    """Return a local list with its identity; one that was imported by an older version has none."""
+    if opened.handle is None:
+        return opened
+    try:
+        identity = frozenset({folder.identity.read_text("ascii", errors="replace")})
+    except FileNotFoundError:
+        identity = frozenset()
+    return replace(opened, handle=replace(opened.handle, identity=identity))
 
 
 def _open_demo(now: datetime) -> OpenedList:

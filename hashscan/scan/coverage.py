@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hashscan.hashing.variants import VARIANTS, required_by
@@ -22,6 +22,9 @@ from hashscan.scan.setup import WorkerSetup
 
 MatchFields = Mapping[str, Any]
 """A match as reports and findings state it."""
+
+FORMER = "list_identity"
+"""Key of a match whose list has given its name to another since: its identity, joined by spaces."""
 
 _STRENGTH = {Verdict.MATCH.value: 2, Verdict.HELD.value: 1, Verdict.REVIEW.value: 0}
 
@@ -36,6 +39,8 @@ class Coverage:
     """By algorithm, the largest distance in bits that is reported; exact ones may be left out."""
     variants: frozenset[str]
     """Options of `hashing.variants.VARIANTS` in force."""
+    identities: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By name, the identities of those in use; see `ListHandle.identity`."""
     accepted: bool = False
     """Whether the operator has said that whatever isn't found again is cleared."""
 
@@ -47,6 +52,7 @@ class Coverage:
             frozenset(handle.name for handle in setup.lists),
             _with_review(reach, setup.review_threshold),
             frozenset(setup.variants),
+            {handle.name: handle.identity for handle in setup.lists},
             accepted,
         )
 
@@ -67,10 +73,16 @@ class Coverage:
         distance = match["distance"]
         return (
             match["list"] in self.lists
+            and self._is_the_same(match)
             # An algorithm of which no list in use has entries is not asked about, and has no threshold here.
             and distance <= self.reach.get(match["algorithm"], distance)
             and required_by(str(match.get("variant", ""))) <= self.variants
         )
+
+    def _is_the_same(self, match: MatchFields) -> bool:
+        """Whether the list in use is the one that a match is of, and not another of its name."""
+        former = match.get(FORMER)
+        return former is None or bool(identity_of(former) & self.identities.get(match["list"], frozenset()))
 
     def unanswered(self, matches: Iterable[MatchFields]) -> list[MatchFields]:
         """The matches that accuse a file and of which this scan can't say that they are no more."""
@@ -111,9 +123,14 @@ def joined(matches: Sequence[MatchFields], kept: Iterable[MatchFields]) -> list[
     return [*matches, *(match for match in kept if key_of(match) not in named)]
 
 
-def key_of(match: MatchFields) -> tuple[str, str, str]:
+def key_of(match: MatchFields) -> tuple[str, str, str, str]:
     """Tells the match of one entry from those of others."""
-    return match["list"], match["entry"], match["algorithm"]
+    return match["list"], match["entry"], match["algorithm"], str(match.get(FORMER, ""))
+
+
+def identity_of(text: object) -> frozenset[str]:
+    """Return the identity of a list that was kept as text; a sound one is never without anything."""
+    return frozenset(str(text).split(" "))
 
 
 def strength(verdict: str, matches: Sequence[MatchFields]) -> int:

@@ -19,7 +19,16 @@ from hashscan.quarantine.items import path_of
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS, match_fields, standing_record
 from hashscan.scan.breaker import is_still_held
-from hashscan.scan.coverage import Coverage, MatchFields, joined, matches_of, only_test, strength
+from hashscan.scan.coverage import (
+    FORMER,
+    Coverage,
+    MatchFields,
+    identity_of,
+    joined,
+    matches_of,
+    only_test,
+    strength,
+)
 from hashscan.scan.state.listings import wrapped
 from hashscan.scan.state.moments import moment
 
@@ -77,12 +86,38 @@ class Findings:
         self._database = database
         self._coverage = coverage
         self._sha256_of = sha256_of
+        self._tell_lists_apart()
         rows = database.execute("SELECT path, version FROM findings WHERE gone IS NULL")
         self._open = {(bytes(path), str(version)) for path, version in rows}
         """Those that stand, so that most files need not be looked up among them."""
         self._doubtful: set[tuple[bytes, str]] = set()
         self._firm: set[tuple[bytes, str]] = set()
         """Those that a list accuses which this sweep does not ask; the breaker can't hold them."""
+
+    def _tell_lists_apart(self) -> None:
+        """Mark what lists accuse that have given their names to others since, which can't take it back."""
+        row = self._database.execute("SELECT value FROM meta WHERE key='lists'").fetchone()
+        before: dict[str, str] = {} if row is None else json.loads(row[0])
+        now = {name: " ".join(sorted(found)) for name, found in self._coverage.identities.items()}
+        others = {
+            name
+            for name in before.keys() & now.keys()
+            if before[name] != now[name] and not identity_of(before[name]) & identity_of(now[name])
+        }
+        if others:
+            query = "SELECT id, matches FROM findings WHERE gone IS NULL"
+            for number, text in self._database.execute(query).fetchall():
+                matches = [
+                    {FORMER: before[match["list"]], **match} if match["list"] in others else match
+                    for match in matches_of(text)
+                ]
+                self._database.execute(
+                    "UPDATE findings SET matches=? WHERE id=?", (json.dumps(matches), number)
+                )
+        if now.items() - before.items():
+            self._database.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('lists', ?)", (json.dumps({**before, **now}),)
+            )
 
     @property
     def any_stand(self) -> bool:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from tests.container_attacks import icon
 from tests.hashing.test_frames import exif
-from tests.viewer_attacks import SHOWN, SIZE, STORED, framed, gif, grey, saved
+from tests.viewer_attacks import SHOWN, SIZE, STORED, beside_checks, chroma_of, framed, gif, grey, saved
 
 BRIEF, LONG = 100, 60_000
 """Milliseconds."""
@@ -54,6 +54,12 @@ def in_the_middle(form: str, image: Image.Image, **options: object) -> bytes:
 def at_the_end(form: str, image: Image.Image, **options: object) -> bytes:
     """An animation that ends with the picture."""
     return sequence(form, [decoy(), image], duration=BRIEF, loop=1, **options)
+
+
+def chroma_behind_equal_brightness() -> bytes:
+    """An animation whose frames differ in colours alone, beside squares of much contrast."""
+    other, shown = (beside_checks(chroma_of(seed)).convert("RGB") for seed in (STORED, SHOWN))
+    return sequence("PNG", [other, shown, other], duration=[BRIEF, LONG, BRIEF], loop=0)
 
 
 def in_pieces() -> bytes:
@@ -107,6 +113,7 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "turned-pieces.webp": in_pieces,
     "turned-again.webp": behind_brief_one,
     "turned-key.gif": until_a_key_is_pressed,
+    "chroma-middle.png": chroma_behind_equal_brightness,
     "turned-page.tif": lambda: sequence("TIFF", [decoy(), turned()]),
     "negative-page.tif": lambda: sequence("TIFF", [decoy(), negative()]),
     "bordered-page.tif": lambda: sequence("TIFF", [decoy(), bordered()]),

@@ -203,6 +203,40 @@ def chroma_alone(*, other: bool = False) -> Image.Image:
     return Image.merge("YCbCr", [Image.fromarray(plane) for plane in planes])
 
 
+def checks(height: int, width: int, *, coloured: bool = False, side: int = 20) -> Plane:
+    """Squares in black and white of one grey colour or of many; brightness and two planes of colour."""
+    random = np.random.default_rng(3)
+    planes = [random.integers(0, 2, (-(-height // side), -(-width // side)), np.uint8) * np.uint8(255)]
+    for _ in range(2):
+        colours = random.integers(60, 200, planes[0].shape, np.uint8)
+        planes.append(colours if coloured else np.full_like(colours, 128))
+    whole = [np.kron(plane, np.ones((side, side), np.uint8))[:height, :width] for plane in planes]
+    return np.dstack(whole)
+
+
+def beside_checks(*parts: Image.Image, coloured: bool = False) -> Image.Image:
+    """Pictures with a strip of squares behind each."""
+    strip = checks(SIZE[1], 100, coloured=coloured)
+    pieces = [piece for part in parts for piece in (np.asarray(part.convert("YCbCr")), strip)]
+    return Image.merge("YCbCr", [Image.fromarray(plane) for plane in np.moveaxis(np.hstack(pieces), 2, 0)])
+
+
+def within_checks(image: Image.Image, *, coloured: bool = False, side: int = 20) -> Image.Image:
+    """A picture with squares around it."""
+    width, height = image.size
+    out = checks(height + height // 3, width + width // 4, coloured=coloured, side=side)
+    out[height // 6 : height // 6 + height, width // 8 : width // 8 + width] = image.convert("YCbCr")
+    return Image.merge("YCbCr", [Image.fromarray(plane) for plane in np.moveaxis(out, 2, 0)])
+
+
+def chroma_of(seed: int, noise: float = 0.0) -> Image.Image:
+    """A picture in a plane of colour, at one brightness but for some noise."""
+    shape = SIZE[::-1]
+    brightness = np.random.default_rng(4).normal(128, noise, shape).clip(0, 255).astype(np.uint8)
+    planes = brightness, grey(seed, 70, 186), np.full(shape, 128, np.uint8)
+    return Image.merge("YCbCr", [Image.fromarray(plane) for plane in planes])
+
+
 def faint() -> Image.Image:
     """The picture in few greys."""
     return Image.fromarray(grey(SHOWN, 120, 138)).convert("RGB")
@@ -350,6 +384,20 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "chroma.jpg": lambda: saved(chroma_alone(), "JPEG", quality=90),
     "chroma-two.jpg": lambda: saved(chroma_alone(other=True), "JPEG", quality=90),
     "chroma-framed.jpg": lambda: saved(framed(chroma_alone()), "JPEG", quality=90),
+    "chroma-beside.png": lambda: saved(beside_checks(chroma_alone()).convert("RGB"), "PNG"),
+    "chroma-beside.jpg": lambda: saved(beside_checks(chroma_alone(), coloured=True), "JPEG", quality=90),
+    "chroma-within.jpg": lambda: saved(within_checks(chroma_alone()), "JPEG", quality=85),
+    "chroma-within.webp": lambda: saved(
+        within_checks(chroma_alone(), coloured=True).convert("RGB"), "WEBP", quality=90
+    ),
+    "chroma-within.gif": lambda: saved(within_checks(chroma_alone()).convert("RGB"), "GIF"),
+    "chroma-noise.png": lambda: saved(within_checks(chroma_of(SHOWN, noise=6)).convert("RGB"), "PNG"),
+    "chroma-pair.jpg": lambda: saved(
+        beside_checks(chroma_of(STORED), chroma_of(SHOWN), coloured=True), "JPEG", quality=90
+    ),
+    "chroma-large.jpg": lambda: saved(
+        within_checks(chroma_alone().resize((1600, 1200)), side=97), "JPEG", quality=85
+    ),
     "faint.png": lambda: saved(faint(), "PNG"),
     "faint-framed.png": lambda: saved(framed(faint()), "PNG"),
     "inks.jpg": without_adobe,

@@ -26,6 +26,11 @@
 #define SAMPLES 128 /* As in kernel.py. */
 #define COLUMNS 512 /* Measured at a time. */
 #define BINS 32
+#define TILES 16 /* Along a side; this and what follows as in kernel.py. */
+#define TILE (SIDE / TILES)
+#define EVEN 12.0f
+#define BLACK 8.0f
+#define WHITE 248.0f
 
 #if !defined(__GNUC__) && !defined(__clang__)
 #error "vectors of numbers are written as gcc and clang know them"
@@ -74,7 +79,7 @@ typedef struct {
 
 typedef struct {
     double gap; /* Between the median and the next frequency above it. */
-    int lowest, quality, highest, few, rows_and_columns;
+    int lowest, quality, highest, few, rows_and_columns, even;
     unsigned char above[WAYS_MAX * WAYS_MAX * BITS];
 } Judged;
 
@@ -267,8 +272,8 @@ static PyObject *answer(const Judged *judged, const Py_buffer *places)
     free(bytes);
     if (!digests)
         return NULL;
-    return Py_BuildValue("(Ndiiiii)", digests, judged->gap, judged->lowest, judged->quality, judged->highest,
-                         judged->few, judged->rows_and_columns);
+    return Py_BuildValue("(Ndiiiiii)", digests, judged->gap, judged->lowest, judged->quality, judged->highest,
+                         judged->few, judged->rows_and_columns, judged->even);
 }
 
 /* Whether the places of some turns' bits lie among those of so many ways. */

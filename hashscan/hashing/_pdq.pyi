@@ -23,7 +23,7 @@ def judge(
     places: NDArray[Any],
     slack: float,
     /,
-) -> tuple[bytes, float, int, int, int, int, int]: ...
+) -> tuple[bytes, float, int, int, int, int, int, int]: ...
 def hashed(
     luma: NDArray[Any],
     spans_down: Table,
@@ -35,7 +35,7 @@ def hashed(
     places: NDArray[Any],
     slack: float,
     /,
-) -> tuple[bytes, float, int, int, int, int, int]: ...
+) -> tuple[bytes, float, int, int, int, int, int, int]: ...
 def rounded(
     luma: NDArray[Any], dct: NDArray[Any], out: NDArray[Any], out_frequencies: NDArray[Any], /
 ) -> None: ...

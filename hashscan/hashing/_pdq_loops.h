@@ -232,6 +232,46 @@ INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *li
 }
 
 /* small[way][column][way][row]; the signs of every other frequency change where a way is mirrored. */
+/* See colour_planes.py. Down or across is the same to it. */
+INLINE void FOR(even_body)(const float *small, int64_t stride, Judged *judged)
+{
+    unsigned rows[TILES];
+    for (int row = 0; row < TILES; row++) {
+        const float *values = small + row * TILE * stride;
+        float least[SIDE], most[SIDE];
+        for (int place = 0; place < SIDE; place++) {
+            least[place] = most[place] = values[place];
+            for (int line = 1; line < TILE; line++) {
+                float value = values[line * stride + place];
+                least[place] = value < least[place] ? value : least[place];
+                most[place] = value > most[place] ? value : most[place];
+            }
+        }
+        rows[row] = 0;
+        for (int tile = 0; tile < TILES; tile++) {
+            float low = least[tile * TILE], high = most[tile * TILE];
+            for (int place = 1; place < TILE; place++) {
+                float one = least[tile * TILE + place], other = most[tile * TILE + place];
+                low = one < low ? one : low;
+                high = other > high ? other : high;
+            }
+            unsigned even = (high - low < EVEN) & (low + high > 2 * BLACK) & (low + high < 2 * WHITE);
+            rows[row] |= even << tile;
+        }
+    }
+    judged->even = 0;
+    for (int top = 0; top < TILES; top++) {
+        unsigned common = rows[top];
+        for (int bottom = top; bottom < TILES && (common &= rows[bottom]); bottom++) {
+            int width = 0;
+            for (unsigned run = common; run; run &= run >> 1)
+                width++;
+            if (width * (bottom + 1 - top) > judged->even)
+                judged->even = width * (bottom + 1 - top);
+        }
+    }
+}
+
 static void FOR(judge)(const float *small, int64_t ways, const float *dct, float slack, const double *limits,
                        Judged *judged)
 {
@@ -274,6 +314,7 @@ static void FOR(judge)(const float *small, int64_t ways, const float *dct, float
     }
     FOR(qualities)(small, lines, slack, judged);
     FOR(doubt_body)(small, lines, limits, judged);
+    FOR(even_body)(small, lines, judged);
 }
 
 /* Blur some rows along themselves, bytes or floats; all columns, or those that are kept. */

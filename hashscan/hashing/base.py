@@ -60,6 +60,8 @@ class HashedRun(NamedTuple):
     """The digests, turn by turn."""
     quality: int
     doubt: int = 0
+    even: int = 0
+    """Share of the picture in 256ths that is even in brightness; see `colour_planes`."""
 
 
 class PictureHash(ABC):

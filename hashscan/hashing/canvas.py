@@ -61,6 +61,30 @@ def as_shown(seconds: float) -> float:
     return seconds if seconds > _NO_TIME else _CUSTOMARY
 
 
+def frame_seconds(image: Image.Image, place: int, pieces: list[Piece] | None) -> float:
+    """Return how long a frame is shown that was just loaded, for ever if it is the last.
+
+    Animations that go round and round are taken to end, too: viewers differ in how often they show them.
+
+    Args:
+        image: the animation.
+        place: of the frame, counted from 0.
+        pieces: its frames, where the format is GIF or PNG.
+    """
+    if pieces is None:
+        last = place + 1 >= frames_known(image)
+        return inf if last else as_shown(float(image.info.get("duration", inf)) / 1000)
+    if image.format == "PNG":
+        place -= bool(getattr(image, "default_image", False))
+        pieces = pieces[: frames_known(image)]
+    return pieces[place].seconds if place + 1 < len(pieces) else inf
+
+
+def frames_known(image: Image.Image) -> int:
+    """Return how many frames Pillow finds in an animation."""
+    return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
+
+
 def is_animated_png(file: PictureFile) -> bool:
     """Whether a PNG says before its pixels that it is an animation.
 

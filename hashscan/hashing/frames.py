@@ -53,5 +53,6 @@ class Frame:
     """
     look: int = 0
     """Place in `variants.LOOKS`: how `luma` was made of what is stored."""
-    chroma: Callable[[], Iterator[Frame]] | None = None
-    """Gives its planes of colour, until the next frame is asked for."""
+    chroma: Callable[[bool], Iterator[Frame]] | None = None
+    """Gives its planes of colour, of all of it or only of what is even in brightness, until the next frame is
+    asked for."""

@@ -21,6 +21,8 @@ Luma = NDArray[np.uint8]
 _SAMPLES = 128
 """Pixels of a line that are looked at, so that large pictures cost no more than others; as in _pdq.c. At
 most 255 they are, whose squares' sum is exact as a float in any order."""
+_TILES, _EVEN, _BLACK, _WHITE = 16, 12, 8, 248
+"""Tiles along a side of a picture, and greys of even ones; as in _pdq.c."""
 _MIDDLE = pdq_rounding.FREQUENCIES**2 // 2
 _DCT = pdq_rounding.dct_matrix()
 _LIMITS = np.array(LIMITS)
@@ -39,6 +41,8 @@ class Judged(NamedTuple):
     """The quality, and what it is at least and at most if gradients are off by the slack."""
     doubt: int
     """See `structure.doubt_of`."""
+    even: int
+    """Tiles of 256 in the largest rectangle of those that are even in brightness; see `colour_planes`."""
 
 
 class Taps(NamedTuple):
@@ -125,6 +129,7 @@ class NumpyKernel(Kernel):
             quality_of(steps),
             quality_of(steps + narrow),
             doubt_of(plain),
+            _area(largest_rectangle(rows_of_tiles(plain))),
         )
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
@@ -261,6 +266,45 @@ def best_kernel() -> Kernel:
     return CKernel()
 
 
+def rows_of_tiles(small: Floats) -> list[int]:
+    """Return which tiles of a reduced picture are even in brightness and neither black nor white.
+
+    Args:
+        small: shape (64, 64).
+
+    Returns:
+        For each of 16 rows a bit for each of 16 tiles, the lowest for the leftmost.
+    """
+    tiles = small.reshape(_TILES, SIDE // _TILES, _TILES, SIDE // _TILES)
+    least, most = tiles.min(axis=(1, 3)), tiles.max(axis=(1, 3))
+    both = least + most
+    even = (most - least < _EVEN) & (both > 2 * _BLACK) & (both < 2 * _WHITE)
+    return [sum(1 << place for place in np.flatnonzero(row).tolist()) for row in even]
+
+
+def largest_rectangle(rows: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return first row, end of rows, first column and end of columns of the largest rectangle of set bits."""
+    best = (0, 0, 0, 0)
+    for top in range(len(rows)):
+        common = rows[top]
+        for bottom in range(top, len(rows)):
+            common &= rows[bottom]
+            if not common:
+                break
+            run, width = common, 0
+            while run:
+                last, width = run, width + 1
+                run &= run >> 1
+            left = (last & -last).bit_length() - 1
+            if (bottom + 1 - top) * width > _area(best):
+                best = (top, bottom + 1, left, left + width)
+    return best
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+    return (box[1] - box[0]) * (box[3] - box[2])
+
+
 def digest_of(frequencies: Floats) -> bytes:
     """The digest, whose hexadecimal form starts with the highest bit."""
     flat = frequencies.ravel()
@@ -280,11 +324,11 @@ def quality_of(steps: Floats) -> int:
     return min(100, int(np.abs(steps.astype(np.int32)).sum()) // 90)
 
 
-def _judged(found: tuple[bytes, float, int, int, int, int, int]) -> Judged:
+def _judged(found: tuple[bytes, float, int, int, int, int, int, int]) -> Judged:
     """What the loops in C answer."""
-    digests, gap, lowest, quality, highest, few, lined = found
+    digests, gap, lowest, quality, highest, few, lined, even = found
     doubt = FEW_GREYS if few else ROWS_AND_COLUMNS if lined else 0
-    return Judged(digests, gap, lowest, quality, highest, doubt)
+    return Judged(digests, gap, lowest, quality, highest, doubt, even)
 
 
 def _with_rows(luma: Luma) -> Luma:

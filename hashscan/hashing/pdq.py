@@ -100,7 +100,7 @@ class PDQ(PictureHash):
                 values += values[: _BITS // 8].translate(_INVERSE)
             # Of what isn't matched, nothing needs to be said.
             doubt = judged.doubt if quality >= ALGORITHMS[self.name].min_quality else 0
-            yield HashedRun(rendering, plan.turns, values, quality, doubt)
+            yield HashedRun(rendering, plan.turns, values, quality, doubt, judged.even)
 
 
 def _rounding_noise(shape: tuple[int, ...]) -> float:

@@ -6,28 +6,20 @@ To be called inside the sandbox only: Pillow and the libraries below it parse ho
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, count
 from math import inf
 from typing import cast
 
 from PIL import Image
 
+from hashscan.hashing import canvas
 from hashscan.hashing.avif import other_avif
 from hashscan.hashing.bitmap import bitmap_alpha, bitmap_luma, bitmap_size
-from hashscan.hashing.borders import inner_boxes, part_of
-from hashscan.hashing.canvas import (
-    Piece,
-    as_shown,
-    composed_frames,
-    is_animated_png,
-    is_composed_otherwise,
-    pieces_of,
-)
+from hashscan.hashing.colour_planes import coloured_frames
 from hashscan.hashing.colour_tags import ColourTags, tags_of_picture
-from hashscan.hashing.contrast import chroma_planes
 from hashscan.hashing.embedded import Described, HeldFile, orientation_of, pictures_beside, previews_of
 from hashscan.hashing.formats import PictureFormat
 from hashscan.hashing.frames import Frame, Limits
@@ -106,7 +98,6 @@ class _Reader:
         self._plain: PlainHeader | None = None
         self._pixels = 0
         self._tags: ColourTags | None = None
-        self._pieces: tuple[tuple[int, int], list[Piece]] | None = None
         self.shortfall: Reason | None = None
         """Why something was not decoded, the first reason there was."""
 
@@ -170,7 +161,7 @@ class _Reader:
         self._pixels += luma.size
         width, height = header.size
         frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
-        return replace(frame, chroma=lambda: self._chroma(frame, None, self._file, "JPEG"))
+        return replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
 
     def _odd_bitmap(self) -> Frame | None:
         """A bitmap that Pillow can't read and others can."""
@@ -219,13 +210,17 @@ class _Reader:
             yield from self.further_frames()
         if self._format == "AVIF":
             yield from self._other_avif()
-        if self._format == "GIF" or (self._format == "PNG" and self._is_animated_png()):
+        if self._format == "GIF" or (
+            self._format == "PNG" and self._is(lambda: canvas.is_animated_png(self._file))
+        ):
             yield from self._composed()
 
     def further_frames(self) -> Iterator[Frame]:
         """Those after the first of an animation, or the further pages."""
-        if self._opened is not None and self.shortfall is None and self._has_more(self._opened.image):
-            yield from self._frames(self._opened.image)
+        if self._opened is not None and self.shortfall is None:
+            image = self._opened.image
+            if self._is(lambda: getattr(image, "is_animated", False)):
+                yield from self._frames(image)
 
     def _other_avif(self) -> Iterator[Frame]:
         """The picture of an AVIF that is also a film, or the film: viewers differ in which they show."""
@@ -244,14 +239,6 @@ class _Reader:
             yield replace(frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part)
         if reader.shortfall is not None:
             self._fall_short(reader.shortfall)
-
-    def _is_animated_png(self) -> bool:
-        try:
-            with reasons(self._file, self._format):
-                return is_animated_png(self._file)
-        except UndecodedError as error:
-            self._fall_short(error.reason)
-            return False
 
     def _icons(self) -> Iterator[Frame]:
         """All pictures of an icon. Programs differ in which they show, and in which is the largest."""
@@ -283,13 +270,14 @@ class _Reader:
             try:
                 with reasons(self._file, self._format), salvaging():
                     if frames is None:
-                        size, pieces = self._pieces_known()
-                        known = self._frames_known()
-                        missed = known is not None and len(pieces) > known
-                        if not missed and not is_composed_otherwise(size, pieces, self._format):
+                        pieces = self._pieces[1]
+                        last = len(pieces)
+                        if self._opened is not None:
+                            last = min(last, canvas.frames_known(self._opened.image))
+                        otherwise = canvas.is_composed_otherwise(*self._pieces, self._format)
+                        if last == len(pieces) and not otherwise:
                             return
-                        last = len(pieces) if known is None else min(known, len(pieces))
-                        frames = composed_frames(size, pieces, self._limits.max_pixels)
+                        frames = canvas.composed_frames(*self._pieces, self._limits.max_pixels)
                     following = next(frames, None)
                     if following is None:
                         return
@@ -307,53 +295,33 @@ class _Reader:
             for view in views:
                 yield Frame(view.luma, width, height, part=part, look=view.look, seconds=seconds)
 
-    def _pieces_known(self) -> tuple[tuple[int, int], list[Piece]]:
+    @cached_property
+    def _pieces(self) -> tuple[tuple[int, int], list[canvas.Piece]]:
         """The frames of a GIF or animated PNG before they are composed."""
-        if self._pieces is None:
-            self._pieces = pieces_of(self._file, self._format)
-        return self._pieces
+        return canvas.pieces_of(self._file, self._format)
 
     def _seconds(self, image: Image.Image, place: int) -> float:
-        """How long a frame is shown that was just loaded, for ever if it is the last.
-
-        Animations that go round and round are taken to end, too: viewers differ in how often they show them.
-
-        Args:
-            image: the animation.
-            place: of the frame, counted from 0.
-        """
+        """How long a frame is shown that was just loaded, for ever if it is none."""
         if _KINDS[self._format] is not Kind.FRAME:
             return inf
-        if self._format not in {"GIF", "PNG"}:
-            last = place + 1 >= int(getattr(image, "n_frames", 1))
-            return inf if last else as_shown(float(image.info.get("duration", inf)) / 1000)
         try:
             with reasons(self._file, self._format):
-                _, pieces = self._pieces_known()
+                pieces = self._pieces[1] if self._format in {"GIF", "PNG"} else None
         except UndecodedError:
             # It is said when they are composed.
             return inf
-        if self._format == "PNG":
-            place -= bool(getattr(image, "default_image", False))
-            pieces = pieces[: self._frames_known()]
-        return pieces[place].seconds if place + 1 < len(pieces) else inf
-
-    def _frames_known(self) -> int | None:
-        """How many frames Pillow finds in an animation; None where it can't be asked."""
-        if self._opened is None:
-            return None
-        image = self._opened.image
-        return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
+        return canvas.frame_seconds(image, place, pieces)
 
     @property
     def _described(self) -> Described | None:
         """Whichever was opened, by Pillow or without it."""
         return self._opened.image if self._opened is not None else self._plain
 
-    def _has_more(self, image: Image.Image) -> bool:
+    def _is(self, ask: Callable[[], object]) -> bool:
+        """The answer of a library to a question; no, if it can't tell."""
         try:
             with reasons(self._file, self._format):
-                return bool(getattr(image, "is_animated", False))
+                return bool(ask())
         except UndecodedError as error:
             self._fall_short(error.reason)
             return False
@@ -443,15 +411,9 @@ class _Reader:
         image.load()
         width, height = opened.stored if drafted else image.size
         self._pixels += image.width * image.height
-        return Frame(
-            luma_of(image),
-            width,
-            height,
-            (height, width) if drafted else None,
-            orientation_of(image),
-            part,
-            0.0 if part.kind is Kind.PREVIEW else inf,
-        )
+        stored = (height, width) if drafted else None
+        seconds = 0.0 if part.kind is Kind.PREVIEW else inf
+        return Frame(luma_of(image), width, height, stored, orientation_of(image), part, seconds)
 
     def _shown(
         self, frame: Frame, image: Image.Image, file: PictureFile, pillow_format: str
@@ -466,7 +428,8 @@ class _Reader:
         """
         drafted = frame.blocks_of is not None or pillow_format == "JPEG"
         yield replace(
-            frame, chroma=lambda: self._chroma(frame, None if drafted else image, file, pillow_format)
+            frame,
+            chroma=lambda whole: self._chroma(frame, None if drafted else image, file, pillow_format, whole),
         )
         views: Iterator[View] | None = None
         while True:
@@ -509,9 +472,9 @@ class _Reader:
         return views_of(image, frame.luma, tags, full)
 
     def _chroma(
-        self, frame: Frame, image: Image.Image | None, file: PictureFile, pillow_format: str
+        self, frame: Frame, image: Image.Image | None, file: PictureFile, pillow_format: str, whole: bool
     ) -> Iterator[Frame]:
-        """The planes of colour of a picture; without one, of the JPEG at the scale it was decoded at."""
+        """See `coloured_frames`; without an image, of the JPEG at the scale it was decoded at."""
         try:
             with reasons(file, pillow_format), salvaging():
                 if image is None:
@@ -519,27 +482,15 @@ class _Reader:
                     image = opened.image
                     self._check_size(image, pillow_format, more=opened.coefficients, first=True)
                     image.load()
-                planes = chroma_planes(image)
+                planes = coloured_frames(frame, image, whole=whole)
         except UndecodedError as error:
             self._fall_short(error.reason)
             return
-        same_size = frame.luma.shape == planes[0][1].shape if planes else False
-        for look, plane in planes:
-            yield replace(frame, luma=plane, look=look, chroma=None)
-            # A border that is told by its brightness may not be by its colour.
-            for box in inner_boxes(frame.luma) if same_size else ():
-                part, stored = part_of(plane, frame.blocks_of, box)
-                yield replace(frame, luma=part, blocks_of=stored, look=look, chroma=None)
+        yield from planes
 
     def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
-        check_size(
-            image,
-            pillow_format or self._format,
-            self._file.size,
-            self._limits.max_pixels,
-            more=more,
-            first=first,
-        )
+        name = pillow_format or self._format
+        check_size(image, name, self._file.size, self._limits.max_pixels, more=more, first=first)
 
     def _fall_short(self, reason: Reason) -> None:
         self.shortfall = self.shortfall or reason

@@ -139,7 +139,7 @@ def pack_picture(
     """
     pieces = [b""]
     count = 0
-    for part, rendering, turns, shown, algorithm, values, quality, doubt in runs:
+    for part, rendering, turns, shown, algorithm, values, quality, doubt, _ in runs:
         kept = turns[: max(0, RECORDS_MAX - count)]
         count += len(turns)
         if not kept:

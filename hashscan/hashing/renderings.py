@@ -57,9 +57,17 @@ def runs_of(
     part = picture.part
 
     def named(algorithm: PictureHash, run: HashedRun, trim: int = 0) -> DigestRun:
-        rendering, turns, values, quality, doubt = run
+        rendering, turns, values, quality, doubt, even = run
         return DigestRun(
-            part, rendering + trim + LOOK * picture.look, turns, shown, algorithm.name, values, quality, doubt
+            part,
+            rendering + trim + LOOK * picture.look,
+            turns,
+            shown,
+            algorithm.name,
+            values,
+            quality,
+            doubt,
+            even,
         )
 
     faint: list[tuple[NDArray[np.uint8], tuple[int, int] | None, int]] = []

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-from hashscan.hashing.variants import Kind, PictureDigest
+from hashscan.hashing.variants import LONG, Kind, PictureDigest
 from hashscan.model import ALGORITHMS
-
-LONG = 1.0
-"""Seconds from which on a picture of an animation is hashed in all variants."""
 
 _SHARES = {Kind.PREVIEW: 2}
 _SHARE = 4
@@ -30,6 +27,9 @@ class Judgement(NamedTuple):
     """Whether it would be matched for nothing."""
     full: bool
     """Whether it is to be hashed in all variants."""
+
+
+_FIRST = Judgement(False, True)
 
 
 @dataclass(slots=True)
@@ -59,6 +59,9 @@ class Repeats:
         if all(digest.quality < ALGORITHMS[digest.algorithm].min_quality for digest in digests):
             return Judgement(True, seconds >= LONG)
         values = tuple(int.from_bytes(digest.value) for digest in digests)
+        if not self._seen and seconds >= LONG:
+            self._seen.append(_Seen(values, True, 0.0))
+            return _FIRST
         share = _SHARES.get(digests[0].part.kind, _SHARE)
         thresholds = tuple(ALGORITHMS[digest.algorithm].threshold for digest in digests)
         limits = tuple(threshold // share for threshold in thresholds)

@@ -52,6 +52,9 @@ class Part(NamedTuple):
 
 WHOLE: Final = Part()
 
+LONG: Final = 1.0
+"""Seconds from which on a picture of an animation is hashed in all variants."""
+
 PLAIN, SQUARED, ENLARGED = 0, 1, 2
 """Renderings: nothing done to the picture; resized to 512x512 first; enlarged first."""
 TRIMMED: Final = 3
@@ -205,6 +208,8 @@ class DigestRun(NamedTuple):
     """The digests, turn by turn."""
     quality: int
     doubt: int
+    even: int = 0
+    """As in `base.HashedRun`; it doesn't travel."""
 
     @property
     def plain(self) -> bool:

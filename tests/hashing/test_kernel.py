@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.hashing.borders import inner_boxes
-from hashscan.hashing.kernel import NumpyKernel, taps
+from hashscan.hashing.kernel import Kernel, NumpyKernel, taps
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_reduction import PLAIN_WAY, Way
 from hashscan.hashing.pdq_rounding import dct_matrix
@@ -55,6 +55,7 @@ def test_all_drawings(drawing: str, shape: tuple[int, int]) -> None:
         ours, theirs = C.judged(expected, range(8), 0.01), NUMPY.judged(expected, range(8), 0.01)
         assert (ours.lowest, ours.quality, ours.highest) == (theirs.lowest, theirs.quality, theirs.highest)
         assert ours.gap == pytest.approx(theirs.gap, abs=5e-3)
+        assert ours.even == theirs.even
 
 
 @given(
@@ -104,6 +105,27 @@ def test_one_call_answers_as_its_steps(height: int, width: int, seed: int, facto
     turns = tuple(range(DIHEDRAL))
     steps = [C.judged(small, turns, 0.01) for small in C.reductions(luma, stored, groups)]
     assert list(C.hashed(luma, stored, groups, turns, 0.01)) == steps
+
+
+@given(st.integers(0, 2**32), st.floats(0, 0.3))
+@settings(max_examples=60, deadline=None)
+def test_even_tiles(seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    small = np.full((64, 64), rng.choice([3.9, 4, 8, 100, 247.5, 248, 255]), np.float32)
+    small += rng.choice([0, 11.9, 12, 12.1], (64, 64), p=[1 - share, *3 * [share / 3]]).astype(np.float32)
+    small[rng.integers(0, 64) :, : rng.integers(0, 64)] = rng.uniform(0, 255)
+    one = small[None, :, None]
+    assert C.judged(one, [0], 0.01).even == NUMPY.judged(one, [0], 0.01).even
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("value", "more", "even"), [(100, 11.9, 256), (100, 12.0, 0), (8, 0, 0), (9, 0, 256), (248, 0, 0)]
+)
+def test_what_is_even(kernel: Kernel, value: float, more: float, even: int) -> None:
+    small = np.full((64, 64), value, np.float32)
+    small[::4, 1::4] += more
+    assert kernel.judged(small[None, :, None], [0], 0.01).even == even
 
 
 def test_medians_that_many_frequencies_share() -> None:

@@ -1,0 +1,128 @@
+"""The planes of colour of pictures and of their parts that are even in brightness.
+
+What such a part shows can only be in its colours. The picture reduced to 64x64, as PDQ hashes it, is looked
+at in tiles of 4x4. A tile is even if its brightness varies by less than 12 of 256 greys; black and white
+ones, which have no colours, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashscan.hashing.borders import Box, inner_boxes, part_of
+from hashscan.hashing.contrast import chroma_planes
+from hashscan.hashing.frames import Frame
+from hashscan.hashing.kernel import best_kernel, largest_rectangle, rows_of_tiles
+from hashscan.hashing.luma import without_key
+from hashscan.hashing.opening import DRAFT_SIDE
+from hashscan.hashing.pdq_reduction import PLAIN_WAY
+from hashscan.hashing.plain_jpeg import scale_of
+
+Luma = NDArray[np.uint8]
+
+_LEAST = 26
+"""Tiles of 256 in a part that is worth hashing: a tenth of the picture."""
+_BOXES = 4
+_LEAST_SIDE = 32
+"""In pixels as decoded, of what is worth hashing."""
+_WITH_COLOURS = frozenset({"P", "RGBA", "RGBX"})
+_TILES = 16
+_SAMPLES = 128
+_STEP = 4.0
+"""Greys by which the next line may differ on average, besides twice what those inside do."""
+
+
+def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool) -> list[Frame]:
+    """Return the planes of colour of a picture in which there is something to see.
+
+    Args:
+        frame: the picture.
+        image: the same, loaded.
+        whole: whether those of all of it are wanted, and of what is inside its borders, besides those of its
+            even parts.
+
+    Raises:
+        Exception: whatever Pillow raises.
+    """
+    same_size = frame.luma.shape == (image.height, image.width)
+    found = list(_even_parts(frame, image)) if same_size else []
+    for look, plane in chroma_planes(image) if whole else ():
+        found.append(replace(frame, luma=plane, look=look, chroma=None))
+        # A border that is told by its brightness may not be by its colour.
+        for box in inner_boxes(frame.luma) if same_size else ():
+            part, stored = part_of(plane, frame.blocks_of, box)
+            found.append(replace(frame, luma=part, blocks_of=stored, look=look, chroma=None))
+    return found
+
+
+def _even_parts(frame: Frame, image: Image.Image) -> Iterator[Frame]:
+    for box in even_boxes(frame.luma):
+        top, bottom, left, right = box
+        _, stored = part_of(frame.luma, frame.blocks_of, box)
+        area = left, top, right, bottom
+        scale = scale_of((right - left, bottom - top), DRAFT_SIDE) if stored is None else 1
+        if image.mode == "RGB" and scale > 1:
+            part = image.reduce(scale, area)
+        else:
+            part = image.crop(area)
+            if part.mode in _WITH_COLOURS:
+                with without_key(part):
+                    part = part.convert("RGB")
+            part = part.reduce(scale) if part.mode in {"RGB", "YCbCr"} else part
+        if part.size != (right - left, bottom - top):
+            stored = bottom - top, right - left
+        for look, plane in chroma_planes(part):
+            yield replace(frame, luma=plane, blocks_of=stored, look=look, chroma=None)
+
+
+def even_boxes(luma: Luma) -> list[Box]:
+    """Return the largest even parts of a picture, to the pixel where they have sharp edges.
+
+    Args:
+        luma: brightness, shape (height, width).
+    """
+    (small,) = best_kernel().reductions(luma, None, ((PLAIN_WAY,),))
+    rows = rows_of_tiles(small[0, :, 0])
+    height, width = luma.shape
+    found: list[Box] = []
+    for _ in range(_BOXES):
+        top, bottom, left, right = largest_rectangle(rows)
+        if (bottom - top) * (right - left) < _LEAST:
+            break
+        for row in range(top, bottom):
+            rows[row] &= ~((1 << right) - (1 << left))
+        box = _grown(luma, (_at(top, height), _at(bottom, height), _at(left, width), _at(right, width)))
+        if min(box[1] - box[0], box[3] - box[2]) >= _LEAST_SIDE and box not in found:
+            found.append(box)
+    return found
+
+
+def _at(tile: int, length: int) -> int:
+    return tile * length // _TILES
+
+
+def _grown(luma: Luma, box: Box) -> Box:
+    """Add lines to a part as long as each hardly differs from the one before it."""
+    top, bottom, left, right = box
+    top, bottom = _more_lines(luma[:, left:right], top, bottom)
+    left, right = _more_lines(luma[top:bottom].T, left, right)
+    top, bottom = _more_lines(luma[:, left:right], top, bottom)
+    return top, bottom, left, right
+
+
+def _more_lines(lines: Luma, first: int, end: int) -> tuple[int, int]:
+    if end - first < 2:
+        return first, end
+    some = lines[:, :: max(1, lines.shape[1] // _SAMPLES)].astype(np.int16)
+    steps = np.abs(some[1:] - some[:-1]).mean(axis=1)
+    limit = 2 * float(np.sort(steps[first : end - 1])[(end - first - 1) // 2]) + _STEP
+    while first > 0 and steps[first - 1] <= limit:
+        first -= 1
+    while end < len(lines) and steps[end - 1] <= limit:
+        end += 1
+    return first, end

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.borders import Box, inner_boxes, part_of
-from hashscan.hashing.contrast import chroma_planes
+from hashscan.hashing.contrast import chroma_planes, is_grey
 from hashscan.hashing.frames import Frame
 from hashscan.hashing.kernel import best_kernel, largest_rectangle, rows_of_tiles
 from hashscan.hashing.luma import without_key
@@ -30,7 +30,9 @@ _LEAST = 26
 _BOXES = 4
 _LEAST_SIDE = 32
 """In pixels as decoded, of what is worth hashing."""
-_WITH_COLOURS = frozenset({"P", "RGBA", "RGBX"})
+_REDUCIBLE = frozenset({"RGB", "RGBX", "YCbCr", "CMYK", "LAB"})
+"""Modes without opacity or a palette, of which Pillow makes no copy when it reduces them."""
+_STRIP_PIXELS = 1 << 20
 _TILES = 16
 _SAMPLES = 128
 _STEP = 4.0
@@ -50,7 +52,7 @@ def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool) -> list[Fr
         Exception: whatever Pillow raises.
     """
     same_size = frame.luma.shape == (image.height, image.width)
-    found = list(_even_parts(frame, image)) if same_size else []
+    found = list(_even_parts(frame, image)) if same_size and not is_grey(image) else []
     for look, plane in chroma_planes(image) if whole else ():
         found.append(replace(frame, luma=plane, look=look, chroma=None))
         # A border that is told by its brightness may not be by its colour.
@@ -66,18 +68,26 @@ def _even_parts(frame: Frame, image: Image.Image) -> Iterator[Frame]:
         _, stored = part_of(frame.luma, frame.blocks_of, box)
         area = left, top, right, bottom
         scale = scale_of((right - left, bottom - top), DRAFT_SIDE) if stored is None else 1
-        if image.mode == "RGB" and scale > 1:
-            part = image.reduce(scale, area)
-        else:
-            part = image.crop(area)
-            if part.mode in _WITH_COLOURS:
-                with without_key(part):
-                    part = part.convert("RGB")
-            part = part.reduce(scale) if part.mode in {"RGB", "YCbCr"} else part
-        if part.size != (right - left, bottom - top):
+        part = image.crop(area) if scale == 1 else _reduced(image, area, scale)
+        if scale > 1:
             stored = bottom - top, right - left
         for look, plane in chroma_planes(part):
             yield replace(frame, luma=plane, blocks_of=stored, look=look, chroma=None)
+
+
+def _reduced(image: Image.Image, area: tuple[int, int, int, int], scale: int) -> Image.Image:
+    """Return a part of a picture at a smaller scale, in colours; without a large copy of it."""
+    if image.mode in _REDUCIBLE:
+        return image.reduce(scale, area)
+    left, top, right, bottom = area
+    part = Image.new("RGB", (-(-(right - left) // scale), -(-(bottom - top) // scale)))
+    step = scale * max(1, _STRIP_PIXELS // (scale * (right - left)))
+    for first in range(top, bottom, step):
+        strip = image.crop((left, first, right, min(first + step, bottom)))
+        with without_key(strip):
+            strip = strip.convert("RGB")
+        part.paste(strip.reduce(scale), (0, (first - top) // scale))
+    return part
 
 
 def even_boxes(luma: Luma) -> list[Box]:

@@ -37,9 +37,14 @@ def raised(plane: Plane) -> Plane | None:
     return np.asarray(image.point(np.rint(table.clip(0, 255)).astype(int).tolist()))
 
 
+def is_grey(image: Image.Image) -> bool:
+    """Return whether a picture has no colours by its mode."""
+    return image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16")
+
+
 def chroma_planes(image: Image.Image) -> list[tuple[int, Plane]]:
     """The planes of colour of a loaded picture with their looks, contrast raised; none of a grey one."""
-    if image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16"):
+    if is_grey(image):
         return []
     planes = np.empty((2, image.height, image.width), np.uint8)
     with without_key(image):

@@ -67,11 +67,15 @@ def test_colours_of_a_part(mode: str) -> None:
     assert np.corrcoef(planes[0].luma.ravel(), shown.ravel())[0, 1] > 0.95
 
 
-def test_large_parts_are_reduced() -> None:
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "YCbCr", "CMYK"])
+def test_large_parts_are_reduced(mode: str) -> None:
     image = within_checks(chroma_of(SHOWN).resize((1300, 1100)), side=97).convert("RGB")
+    image = image.quantize(256) if mode == "P" else image.convert(mode)
     (plane,) = coloured_frames(Frame(luma_of(image), *image.size), image, whole=False)
     assert plane.blocks_of is not None
     assert plane.luma.shape == tuple(-(-side // 4) for side in plane.blocks_of)
+    shown = np.asarray(Image.fromarray(grey(SHOWN)).resize(plane.luma.shape[::-1]))
+    assert np.corrcoef(plane.luma.ravel(), shown.ravel())[0, 1] > 0.95
 
 
 def test_parts_without_colours_give_nothing() -> None:

@@ -50,7 +50,10 @@ INTEGRATION = (
 )
 """Those in the folders of unit tests that are not as quick; and all that is not listed."""
 
-LONGEST = ("test_benchmarks.py", "test_readme.py")
+LONGEST = (
+    *("test_readme.py", "cli/test_year.py", "lists/pulling/test_pull_killed.py", "cases/test_endings.py"),
+    *("test_benchmarks.py", "cli/test_surroundings.py", "scan/cluster/test_cluster.py"),
+)
 """Begun first, or the processes of a parallel run would wait for them at the end."""
 
 
@@ -82,4 +85,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = tier_of(item.path)
         if tier != "unit" or item.get_closest_marker("slow") is None:
             item.add_marker(tier)
-    items.sort(key=lambda item: item.path.relative_to(HERE).as_posix() not in LONGEST)
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.relative_to(HERE).as_posix(), len(place)))

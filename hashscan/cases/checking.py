@@ -18,8 +18,10 @@ from hashscan.scan.state.listings import wrapped
 from hashscan.scan.state.presence import is_file_gone
 from hashscan.sources.base import FileTrouble, Source
 from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.foreign import ForeignMountError
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import ObjectStore, Transient
+from hashscan.sources.targets import real_path
 
 _BLOCK = 1 << 20
 
@@ -65,7 +67,7 @@ class Checker:
             return found
         if found.presence is Presence.CHANGED:
             return Look(case, Presence.UNKNOWN, "it has another content than the notice names")
-        if found.presence is Presence.GONE and case.path.startswith(b"/") and os.path.exists(case.path):
+        if found.presence is Presence.GONE and case.path.startswith(b"/") and _leads(case.path):
             return Look(case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there")
         return found
 
@@ -149,6 +151,17 @@ def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
         return (Presence.THERE if digest.digest() == case.sha256 else Presence.CHANGED), ""
     finally:
         os.close(file)
+
+
+def _leads(path: bytes) -> bool:
+    """Whether a path leads to anything, by links, too; also where only another user's FUSE could tell."""
+    try:
+        real_path(path)
+    except ForeignMountError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _device_above(path: bytes) -> int:

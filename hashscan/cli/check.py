@@ -113,9 +113,9 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
     from hashscan.reports.records import digest_record, result_record
     from hashscan.scan.policy import closeness, judge
     from hashscan.scan.rules import NOTHING
-    from hashscan.scan.single import algorithms_of, check_file, match_digest
+    from hashscan.scan.single import algorithms_of, check_file, is_named, match_digest
 
-    if os.path.lexists(item):
+    if is_named(item):
         result = check_file(worker, item)
         summary.add(result)
         return result_record(item, result, with_digests=False)

@@ -119,9 +119,10 @@ class _Asking:
 
     def sought(self, item: bytes) -> tuple[list[Sought], str]:
         """What to look for, and what of a file can't be looked for."""
-        if os.path.lexists(item):
+        from hashscan.scan.single import algorithms_of, is_named
+
+        if is_named(item):
             return self._of_file(item)
-        from hashscan.scan.single import algorithms_of
         from hashscan.scan.state.asking import sought_of_digest
 
         text = os.fsdecode(item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.scan.breaker import Breaker, Owner, owner_of
 from hashscan.scan.understood import understood
 from hashscan.settings.acting import BreakerLimits
+from hashscan.sources.beneath import stat_absolute
 
 
 class Accused:
@@ -108,7 +108,7 @@ def _owner(finding: Record) -> Owner | None:
     owner = owner_of(finding)
     if owner is None:
         try:
-            return os.lstat(path_of(finding)).st_uid
-        except OSError:
-            return None  # It is not there, and so is not moved either.
+            return stat_absolute(path_of(finding)).st_uid
+        except (OSError, ValueError):
+            return None  # It is not there, or on another user's FUSE, and so is not moved either.
     return owner

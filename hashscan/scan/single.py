@@ -9,10 +9,13 @@ from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Ke
 from hashscan.scan.matcher import Query
 from hashscan.scan.policy import closeness
 from hashscan.scan.worker import Worker
-from hashscan.sources.base import LostFile
+from hashscan.sources.base import ClosedFolder, LostFile
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem import FilesystemSource
+from hashscan.sources.foreign import ForeignMountError
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
+from hashscan.sources.targets import real_path
 
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
 
@@ -32,7 +35,7 @@ def check_file(worker: Worker, path: bytes) -> FileResult:
 
 def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
     """The same, and what the verdict follows from, where the worker keeps that and there is something."""
-    if os.path.isdir(path):
+    if _is_folder(path):
         raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
     source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
     for listing in source.listings():
@@ -42,7 +45,31 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
         if isinstance(listing, LostFile):
             lost = FileResult(listing.name, _NOWHERE, Verdict.UNREADABLE, listing.reason, listing.detail)
             return lost, None
+        if isinstance(listing, ClosedFolder):
+            # Nobody can tell whether it is a folder, where another user's FUSE is on the way to it.
+            reason = Reason[listing.reason.name]
+            lost = FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, reason, listing.detail)
+            return lost, None
     return FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, Reason.VANISHED), None
+
+
+def is_named(item: bytes) -> bool:
+    """Whether an argument is the path of something, or may be, as it leads into another user's FUSE."""
+    try:
+        return bool(real_path(item)) if item else False
+    except ForeignMountError:
+        return True
+    except OSError:
+        return os.path.islink(item)
+
+
+def _is_folder(path: bytes) -> bool:
+    """Whether it is one; False where that would have to be asked of another user's FUSE."""
+    try:
+        os.close(open_absolute(real_path(path), PASS_FLAGS))
+    except OSError:
+        return False
+    return True
 
 
 def algorithms_of(text: str) -> dict[str, bytes]:

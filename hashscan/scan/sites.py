@@ -15,6 +15,7 @@ from hashscan.model import SiteRule
 from hashscan.scan.named_paths import component, parts_of
 from hashscan.scan.trusted_links import followed
 from hashscan.scan.web_address import Address, host_of, put_together, taken_apart
+from hashscan.sources.beneath import LIST_FLAGS, open_absolute, stat_absolute
 
 FOUND_MAX = 32
 """Paths for one address at most."""
@@ -29,9 +30,24 @@ Look = Callable[[bytes], Iterable[bytes]]
 def names_in(folder: bytes) -> Iterable[bytes]:
     """The names in a folder; none where it can't be read."""
     try:
-        return sorted(os.listdir(folder))
+        descriptor = open_absolute(folder, LIST_FLAGS)
+    except (OSError, ValueError):
+        return ()
+    try:
+        return sorted(map(os.fsencode, os.listdir(descriptor)))
     except OSError:
         return ()
+    finally:
+        os.close(descriptor)
+
+
+def is_there(path: bytes) -> bool:
+    """Whether there is anything by a path, as far as that can be told without another user's FUSE."""
+    try:
+        stat_absolute(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class _Site(NamedTuple):
@@ -60,7 +76,7 @@ class Sites:
         self,
         rules: Iterable[SiteRule] = (),
         look: Look = names_in,
-        is_there: Callable[[bytes], bool] = os.path.lexists,
+        is_there: Callable[[bytes], bool] = is_there,
         follow: Callable[[bytes], bytes] = followed,
     ) -> None:
         """Compile the rules; those that say most of an address come first.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from hashscan.sources.beneath import stat_absolute
+
 _LINKS_MAX = 40
 """As the kernel has it."""
 
@@ -30,7 +32,7 @@ def followed(path: bytes) -> bytes:
             continue
         here = b"%b/%b" % (real, part)
         try:
-            found = os.lstat(here)
+            found = stat_absolute(here)
             if not stat.S_ISLNK(found.st_mode):
                 real = here
                 continue

@@ -173,6 +173,21 @@ def open_absolute(path: bytes, flags: int) -> int:
         os.close(top)
 
 
+def stat_absolute(path: bytes) -> os.stat_result:
+    """As lstat of an absolute path in whose folders no link is followed.
+
+    Raises:
+        ForeignMountError: it leads into another user's FUSE.
+        OSError: as `open_beneath`.
+        ValueError: it isn't plain and absolute.
+    """
+    descriptor = open_absolute(path, LOOK_FLAGS)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def open_by_openat2(root: int, path: bytes, flags: int) -> int:
     """`open_beneath` where the kernel walks the path; only a very long one goes in several steps.
 

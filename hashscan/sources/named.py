@@ -10,7 +10,12 @@ from dataclasses import dataclass, replace
 
 from hashscan.model import Batch, Item, Reason
 from hashscan.sources.base import FileTrouble, Listing, LostFile, Passed, SkippedFile
-from hashscan.sources.beneath import LOOK_FLAGS, PASS_FLAGS, open_absolute, open_child, stat_child
+from hashscan.sources.beneath import (
+    PASS_FLAGS,
+    open_child,
+    stat_absolute,
+    stat_child,
+)
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
 from hashscan.sources.foreign import enter_mount, seen
 from hashscan.sources.gathering import Gathering
@@ -125,7 +130,7 @@ class NamedFiles:
         spelled = self._plain(target)
         try:
             real = real_path(target)
-            is_file = not stat.S_ISDIR(_status(real).st_mode)
+            is_file = not stat.S_ISDIR(stat_absolute(real).st_mode)
         except OSError:
             # Another user's FUSE is mounted on it, or it is gone: so is what is named beneath.
             if spelled is not None:
@@ -278,14 +283,6 @@ class NamedFiles:
         if self._folder is not None:
             self._folder.close()
         self._raw = self._folder = None
-
-
-def _status(path: bytes) -> os.stat_result:
-    descriptor = open_absolute(path, LOOK_FLAGS)
-    try:
-        return os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _split(path: bytes) -> Parts:

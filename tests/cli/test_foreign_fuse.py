@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import COMMAND, Run
 from tests.small_fuse import SmallFile, silent_filesystem, small_filesystem
 
 pytestmark = pytest.mark.skipif(
@@ -105,3 +108,56 @@ def test_an_administrators_fuse_is_read(
     for target in (tmp_path / "storage", tmp_path / "storage" / "mnt"):
         ran = run("scan", target, "--report", "-")
         assert (ran.code, ran.lines[-1]["verdicts"]["match"]) == (1, 1)
+
+
+def test_files_that_are_named(run: Run, local_list: str, tmp_path: Path, mounts: ExitStack) -> None:
+    folder = silent(mounts, tmp_path / "mnt")
+    file = silent(mounts, tmp_path / "a.jpg", file=True)
+    (tmp_path / "link").symlink_to(folder / "x.jpg")
+    for path in (folder, folder / "x.jpg", file, tmp_path / "link"):
+        for command in ("check", "hash"):
+            ran = run(command, path)
+            (line,) = ran.lines
+            assert (ran.code, line["verdict"]) == (3, "unreadable"), ran.err
+            assert line["reason"] == FUSE or path.name in {"link", "a.jpg"}
+
+
+def test_what_is_known_from_before(
+    run: Run, uploads: Path, local_list: str, tmp_path: Path, mounts: ExitStack
+) -> None:
+    report = tmp_path / "found.jsonl"
+    assert run("scan", uploads, "--report", report).code == 1
+    digest = hashlib.sha256((uploads / "listed.jpg").read_bytes()).hexdigest()
+    silent(mounts, uploads)
+    ran = run("lookup", digest, "--json")
+    assert [line["presence"] for line in ran.lines if "presence" in line] == ["unknown"], (ran.out, ran.err)
+    ran = run("lookup", uploads / "listed.jpg")
+    assert ran.code in {2, 3}, ran.err
+    ran = run("cases", "check")
+    assert (ran.code, "2 unknown" in ran.err) == (3, True), ran.err
+    # Without its owner in the report, the file itself is asked.
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    report.write_text(
+        "".join(json.dumps({k: v for k, v in line.items() if k != "uid"}) + "\n" for line in lines)
+    )
+    ran = run("quarantine", "add", report, "--retain-min", "1d", "--destroy-by", "2d", "--act-on", "local")
+    assert (ran.code, "0 moved" in ran.err) == (3, True), ran.err
+
+
+ASKING = """
+import os, sys
+from hashscan.model import SiteRule
+from hashscan.scan.sites import Sites, is_there, names_in
+from hashscan.scan.trusted_links import followed
+folder = os.fsencode(sys.argv[1])
+sites = Sites([SiteRule("", "https://x.example/{name}/*/", os.path.dirname(sys.argv[1]) + "/{name}/*/www")])
+assert sites.paths_of("https://x.example/evil/a/b.jpg") == ()
+assert list(names_in(folder)) == []
+assert not is_there(folder) and not is_there(folder + b"/www")
+assert followed(folder + b"/www") == folder + b"/www"
+"""
+
+
+def test_where_the_world_sees_files(tmp_path: Path, mounts: ExitStack) -> None:
+    folder = silent(mounts, tmp_path / "srv" / "evil")
+    subprocess.run([COMMAND[0], "-c", ASKING, folder], timeout=60, check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -11,6 +10,7 @@ from typing import Any
 from hashscan.scan.state.listings import Listing, from_bytes, joined, wrapped
 from hashscan.scan.state.reading import StateReader
 from hashscan.sources.base import shown_path
+from hashscan.sources.beneath import stat_absolute
 
 THERE, CHANGED, GONE, UNKNOWN = "there", "changed", "gone", "unknown"
 """What is under a file's name today: the same, something else, nothing; or that can't be told."""
@@ -52,7 +52,7 @@ class KnownFile:
         if not self.path.startswith(b"/"):
             return UNKNOWN
         try:
-            found = os.lstat(self.path)
+            found = stat_absolute(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return GONE
         except (OSError, ValueError):

@@ -39,20 +39,20 @@ _STEP = 4.0
 """Greys by which the next line may differ on average, besides twice what those inside do."""
 
 
-def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool) -> list[Frame]:
+def coloured_frames(frame: Frame, image: Image.Image, *, whole: bool, even: bool) -> list[Frame]:
     """Return the planes of colour of a picture in which there is something to see.
 
     Args:
         frame: the picture.
         image: the same, loaded.
-        whole: whether those of all of it are wanted, and of what is inside its borders, besides those of its
-            even parts.
+        whole: whether those of all of it are wanted, and of what is inside its borders.
+        even: whether those of its even parts are.
 
     Raises:
         Exception: whatever Pillow raises.
     """
     same_size = frame.luma.shape == (image.height, image.width)
-    found = list(_even_parts(frame, image)) if same_size and not is_grey(image) else []
+    found = list(_even_parts(frame, image)) if even and same_size and not is_grey(image) else []
     for look, plane in chroma_planes(image) if whole else ():
         found.append(replace(frame, luma=plane, look=look, chroma=None))
         # A border that is told by its brightness may not be by its colour.

@@ -149,8 +149,9 @@ class _Found:
         first = whole and not frame.look
         new, judgement = self._hashed(frame, keep=first)
         faint = any(run.quality < _CLEAR for run in new)
-        # The first are those of the picture as it is.
-        even = judgement.full and any(run.even >= _EVEN for run in new[: len(self._hashes)])
+        # The first are those of the picture as it is. Where all of it is faint, the planes of its parts
+        # besides those of the whole would fill the replies for drawn animations.
+        even = not faint and judgement.full and any(run.even >= _EVEN for run in new[: len(self._hashes)])
         more = frame.chroma if faint or even else None
         if not first:
             new = [] if judgement.repeated else [run for run in new if not _is_poor(run)]
@@ -167,7 +168,7 @@ class _Found:
         self.runs += new
         self.digests += sum(len(run.turns) for run in new)
         if more is not None:
-            for plane in more(faint):
+            for plane in more(faint, even):
                 self.take(plane)
 
     def _hashed(self, frame: Frame, *, keep: bool) -> tuple[list[DigestRun], Judgement]:

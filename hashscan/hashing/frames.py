@@ -53,6 +53,6 @@ class Frame:
     """
     look: int = 0
     """Place in `variants.LOOKS`: how `luma` was made of what is stored."""
-    chroma: Callable[[bool], Iterator[Frame]] | None = None
-    """Gives its planes of colour, of all of it or only of what is even in brightness, until the next frame is
-    asked for."""
+    chroma: Callable[[bool, bool], Iterator[Frame]] | None = None
+    """Gives its planes of colour, of all of it and of what is even in brightness, each if it is wanted, until
+    the next frame is asked for."""

@@ -427,10 +427,8 @@ class _Reader:
             pillow_format: its format.
         """
         drafted = frame.blocks_of is not None or pillow_format == "JPEG"
-        yield replace(
-            frame,
-            chroma=lambda whole: self._chroma(frame, None if drafted else image, file, pillow_format, whole),
-        )
+        stored = None if drafted else image
+        yield replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
         views: Iterator[View] | None = None
         while True:
             try:
@@ -472,7 +470,13 @@ class _Reader:
         return views_of(image, frame.luma, tags, full)
 
     def _chroma(
-        self, frame: Frame, image: Image.Image | None, file: PictureFile, pillow_format: str, whole: bool
+        self,
+        frame: Frame,
+        image: Image.Image | None,
+        file: PictureFile,
+        pillow_format: str,
+        whole: bool,
+        even: bool,
     ) -> Iterator[Frame]:
         """See `coloured_frames`; without an image, of the JPEG at the scale it was decoded at."""
         try:
@@ -482,7 +486,7 @@ class _Reader:
                     image = opened.image
                     self._check_size(image, pillow_format, more=opened.coefficients, first=True)
                     image.load()
-                planes = coloured_frames(frame, image, whole=whole)
+                planes = coloured_frames(frame, image, whole=whole, even=even)
         except UndecodedError as error:
             self._fall_short(error.reason)
             return

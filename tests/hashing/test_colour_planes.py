@@ -59,7 +59,7 @@ def test_colours_of_a_part(mode: str) -> None:
     image = within_checks(chroma_alone()).convert("RGB")
     image = image.quantize(256) if mode == "P" else image.convert(mode)
     frame = Frame(luma_of(image), *image.size)
-    planes = [found for found in coloured_frames(frame, image, whole=False) if found.look == CB]
+    planes = [found for found in coloured_frames(frame, image, whole=False, even=True) if found.look == CB]
     assert len(planes) == 1
     shape = tuple(planes[0].luma.shape)
     assert all(abs(side - length) <= 1 for side, length in zip(shape, SIZE[::-1], strict=True))
@@ -71,7 +71,7 @@ def test_colours_of_a_part(mode: str) -> None:
 def test_large_parts_are_reduced(mode: str) -> None:
     image = within_checks(chroma_of(SHOWN).resize((1300, 1100)), side=97).convert("RGB")
     image = image.quantize(256) if mode == "P" else image.convert(mode)
-    (plane,) = coloured_frames(Frame(luma_of(image), *image.size), image, whole=False)
+    (plane,) = coloured_frames(Frame(luma_of(image), *image.size), image, whole=False, even=True)
     assert plane.blocks_of is not None
     assert plane.luma.shape == tuple(-(-side // 4) for side in plane.blocks_of)
     shown = np.asarray(Image.fromarray(grey(SHOWN)).resize(plane.luma.shape[::-1]))
@@ -81,8 +81,8 @@ def test_large_parts_are_reduced(mode: str) -> None:
 def test_parts_without_colours_give_nothing() -> None:
     image = Image.fromarray(np.full((240, 320, 3), 100, np.uint8))
     frame = Frame(luma_of(image), *image.size)
-    assert coloured_frames(frame, image, whole=False) == []
-    assert coloured_frames(frame, image.convert("L"), whole=True) == []
+    assert coloured_frames(frame, image, whole=False, even=True) == []
+    assert coloured_frames(frame, image.convert("L"), whole=True, even=True) == []
 
 
 def test_largest_rectangle() -> None:

@@ -17,8 +17,8 @@ setup(
             optional=True,
         ),
         Extension(
-            "hashscan.scan.state._unpack",
-            ["hashscan/scan/state/_unpack.c"],
+            "hashscan.state.store._unpack",
+            ["hashscan/state/store/_unpack.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O3"],
             py_limited_api=True,
@@ -35,8 +35,8 @@ setup(
             optional=True,
         ),
         Extension(
-            "hashscan.sources._look",
-            ["hashscan/sources/_look.c"],
+            "hashscan.sources._folder_listing",
+            ["hashscan/sources/_folder_listing.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O2"],
             py_limited_api=True,

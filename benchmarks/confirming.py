@@ -28,7 +28,7 @@ from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry
-from hashscan.scan.state.reading import StateReader
+from hashscan.state.store.reading import StateReader
 
 NAME = "national"
 

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from known_state import begin, fill, name_of
 
-from hashscan.scan.state.reading import StateReader
-from hashscan.scan.state.stored_contents import prefix_of
+from hashscan.state.store.reading import StateReader
+from hashscan.state.store.stored_contents import prefix_of
 
 PEER = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall())"
 

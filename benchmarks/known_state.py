@@ -16,16 +16,16 @@ import numpy as np
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import ALWAYS_COMPUTED, FileStat, Item, Kept
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.state.contents import Contents
-from hashscan.scan.state.database import open_database
-from hashscan.scan.state.folder_rows import FolderRows
-from hashscan.scan.state.listings import listing_of
-from hashscan.scan.state.packing import pack
-from hashscan.scan.state.profile import from_text, profile_of
-from hashscan.scan.state.stored_contents import ABOUT, COLUMN_DIGESTS, FURTHER, NONE, checksum_of
+from hashscan.state.inventory.folder_rows import FolderRows
+from hashscan.state.inventory.listings import listing_of
+from hashscan.state.store.contents import Contents
+from hashscan.state.store.database import open_database
+from hashscan.state.store.packing import pack
+from hashscan.state.store.profile import from_text, profile_of
+from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, FURTHER, NONE, checksum_of
 
 BLOCK = 100_000
 MODELS = 200

@@ -23,14 +23,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from hashscan.cases.clock import Clock
+from hashscan.cases.deadlines import Clock
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
-from hashscan.cases.notices.reading import read_notices
+from hashscan.cases.notices.reader import read_notices
 from hashscan.cases.queries import Queries
 from hashscan.cases.sync import sync
-from hashscan.scan.state.database import open_database
 from hashscan.settings.cases import CaseSettings
+from hashscan.state.store.database import open_database
 
 _MATCHES = json.dumps(
     [

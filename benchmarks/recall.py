@@ -36,7 +36,7 @@ import structured
 from alterations import ALTERATIONS
 from PIL import Image
 
-from hashscan.scan.matcher import TIGHT_THRESHOLD
+from hashscan.matching.matcher import TIGHT_THRESHOLD
 
 CUSTOMARY = {"hashscan": 31, "threatexchange": 31, "imagehash": 10, "perception": 51}
 WORDS = {

@@ -27,7 +27,7 @@ def hashscan() -> Way:
     from hashscan.hashing.formats import PREFIX_SIZE, sniff
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
     from hashscan.hashing.variants import DOUBTS
-    from hashscan.scan.matcher import is_tight
+    from hashscan.matching.matcher import is_tight
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
 

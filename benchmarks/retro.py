@@ -35,14 +35,14 @@ from PIL import Image
 from hashscan.hashing.pdq_turns import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
+from hashscan.matching.matcher import TIGHT_THRESHOLD, is_tight
 from hashscan.model import ALGORITHMS
-from hashscan.scan.matcher import TIGHT_THRESHOLD, is_tight
-from hashscan.scan.state.contents import Contents
-from hashscan.scan.state.database import open_database
-from hashscan.scan.state.gained import Gains
-from hashscan.scan.state.packing import MOST_BITS
-from hashscan.scan.state.profile import from_text
-from hashscan.scan.state.reading import StateReader
+from hashscan.state.queries.retro_match import Gains
+from hashscan.state.store.contents import Contents
+from hashscan.state.store.database import open_database
+from hashscan.state.store.packing import MOST_BITS
+from hashscan.state.store.profile import from_text
+from hashscan.state.store.reading import StateReader
 
 LIST = "gained"
 DRAWN = 48

@@ -93,7 +93,7 @@ def compared(files: Sequence[Path], work: Path) -> Iterator[Compared]:
     from hashscan.hashing.formats import sniff
     from hashscan.hashing.pdq import PDQ
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
-    from hashscan.scan.matcher import is_tight
+    from hashscan.matching.matcher import is_tight
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
     pdq = PDQ()

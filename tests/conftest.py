@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("untimed")
 HERE = Path(__file__).parent
 
 UNIT = (
-    *("cases", "hashing", "lists", "reports", "scan/state", "settings"),
+    *("attribution", "cases", "hashing", "lists", "matching", "reports", "settings", "state"),
     *("test_layers.py", "test_model.py", "test_registry.py"),
 )
 SYSTEM = (
@@ -46,7 +46,7 @@ INTEGRATION = (
     *("cases/statistics/test_charts.py", "cases/test_sync.py", "hashing/test_decoder.py", "lists/formats"),
     *("lists/publishing", "lists/pulling", "lists/test_difference.py", "lists/test_exceptions.py"),
     *("lists/test_killed.py", "reports/test_csv_in_spreadsheet.py", "reports/test_html_in_browser.py"),
-    *("reports/test_sink.py", "scan/state/test_vacuum.py"),
+    *("reports/test_sink.py", "state/maintenance/test_vacuum.py"),
 )
 """Those in the folders of unit tests that are not as quick; and all that is not listed."""
 

@@ -196,9 +196,9 @@ def test_the_guard_sees_a_private_part(tmp_path: Path) -> None:
 def test_the_guard_sees_a_break(tmp_path: Path) -> None:
     """The test itself is tested: an import up, and one of a library in a strange room, are both found."""
     source = tmp_path / "bad.py"
-    source.write_text("from hashscan.scan.pool import Pool\nimport PIL.Image\n")
+    source.write_text("from hashscan.scan.workers.pool import Pool\nimport PIL.Image\n")
     names = [name for _, name in imports(source)]
-    assert names == ["hashscan.scan.pool", "PIL.Image"]
+    assert names == ["hashscan.scan.workers.pool", "PIL.Image"]
     assert floor_of("scan") > floor_of("sources")
     assert "sources" not in OWNERS["PIL"]
 

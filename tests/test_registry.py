@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hashscan import registry
-from hashscan.cases.notices.reading import NOTICE_FORMATS
+from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.model import ALGORITHMS, COMPUTED
 
 TABLES: list[registry.Registry[Any]] = [

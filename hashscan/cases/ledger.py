@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from hashscan.cases.schema import FORMAT, SCHEMA
 from hashscan.errors import OutputError
-from hashscan.scan.state.database import means_damage
-from hashscan.scan.state.filesystems import NETWORK_TYPES, type_of
+from hashscan.state.inventory.filesystems import NETWORK_TYPES, type_of
+from hashscan.state.store.database import means_damage
 
 FILE = "ledger.sqlite"
 _BUSY_MS = 600_000

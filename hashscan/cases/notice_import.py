@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from hashscan.cases.book import Place
+from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_book import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeBook, Said
 from hashscan.cases.notices.base import Notice, NoticeError
-from hashscan.scan.customers import NO_CUSTOMERS, Customers
+from hashscan.cases.tracker import Place
 
 _TOGETHER = 2_000
 """Notices in one transaction."""

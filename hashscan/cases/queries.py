@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hashscan.cases.clock import DUE, Clock
+from hashscan.cases.deadlines import DUE, Clock
 from hashscan.cases.ledger import Ledger
 
 EVER = 1 << 62

@@ -13,17 +13,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hashscan.cases.book import NOTICE, Book
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.tracker import NOTICE, Book
 from hashscan.errors import UsageError
 from hashscan.model import Verdict
 from hashscan.reports.reading import last_record, read_report
 from hashscan.reports.record_lines import Record
 from hashscan.reports.shapes import require_shape
-from hashscan.scan.coverage import Coverage
-from hashscan.scan.state.findings import GONE
-from hashscan.scan.state.history import Found
-from hashscan.scan.state.listings import wrapped
+from hashscan.state.findings.coverage import Coverage
+from hashscan.state.findings.findings import GONE
+from hashscan.state.findings.history import Found
+from hashscan.state.inventory.listings import wrapped
 
 _FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 _OF_LISTS = ("name", "state", "version", "entries", "expires")

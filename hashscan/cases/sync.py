@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hashscan.cases.book import Book, Place
 from hashscan.cases.ledger import Ledger, LedgerError
+from hashscan.cases.tracker import Book, Place
 from hashscan.errors import OutputError
 from hashscan.quarantine.items import Item, take_in
-from hashscan.quarantine.standing import standing_of
+from hashscan.quarantine.log_checkpoint import standing_of
 from hashscan.quarantine.store import read_lines
-from hashscan.scan.state.history import History, Swept
+from hashscan.state.findings.history import History, Swept
 
 _KINDS = frozenset({"moved", "left", "restored", "released", "withdrawn", "accused"})
 

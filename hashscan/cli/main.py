@@ -13,50 +13,56 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan import __version__
-from hashscan.cli.base import HashscanGroup
-from hashscan.cli.screen import printable, printable_lines
+from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.output.terminal import printable, printable_lines
 from hashscan.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_USAGE, HashscanError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "scan": ("hashscan.cli.scan", "Sweep folders and files against hash lists."),
-    "check": ("hashscan.cli.check", "Ask the lists about single files or digests."),
-    "hash": ("hashscan.cli.hash", "Print the digests a sweep would compute."),
-    "lookup": ("hashscan.cli.lookup", "Look up which files, known from sweeps, have a digest or are alike."),
-    "lists": ("hashscan.cli.lists", "Add, pull and look at hash lists."),
-    "publish": ("hashscan.cli.publish", "The list owner's side: make and sign a hash list."),
-    "state": ("hashscan.cli.state", "Look at what sweeps remember, check it, give space back, export it."),
+    "scan": ("hashscan.cli.commands.scan", "Sweep folders and files against hash lists."),
+    "check": ("hashscan.cli.commands.check", "Ask the lists about single files or digests."),
+    "hash": ("hashscan.cli.commands.hash", "Print the digests a sweep would compute."),
+    "lookup": (
+        "hashscan.cli.commands.lookup",
+        "Look up which files, known from sweeps, have a digest or are alike.",
+    ),
+    "lists": ("hashscan.cli.commands.lists", "Add, pull and look at hash lists."),
+    "publish": ("hashscan.cli.commands.publish", "The list owner's side: make and sign a hash list."),
+    "state": (
+        "hashscan.cli.commands.state",
+        "Look at what sweeps remember, check it, give space back, export it.",
+    ),
     "quarantine": (
-        "hashscan.cli.quarantine",
+        "hashscan.cli.commands.quarantine",
         "Move what was found out of reach, keep it as evidence, put it back or destroy it.",
     ),
     "cases": (
-        "hashscan.cli.cases",
+        "hashscan.cli.commands.cases",
         "Follow what was found or told of until it is gone: deadlines, notices, times.",
     ),
     "report": (
-        "hashscan.cli.report",
+        "hashscan.cli.commands.report",
         "Show reports, make other documents of them, and join those of shards.",
     ),
     "alarms": (
-        "hashscan.cli.alarms",
+        "hashscan.cli.commands.alerts",
         "Tell persons and programs what was found, and test how they are told.",
     ),
-    "customers": ("hashscan.cli.customers", "Try the rules that say whose files are."),
-    "stats": ("hashscan.cli.stats", "Count checks and detections per day, week or month."),
-    "worker": ("hashscan.cli.worker", "Take part in a cluster that shares out sweeps."),
+    "customers": ("hashscan.cli.commands.customers", "Try the rules that say whose files are."),
+    "stats": ("hashscan.cli.commands.stats", "Count checks and detections per day, week or month."),
+    "worker": ("hashscan.cli.commands.worker", "Take part in a cluster that shares out sweeps."),
     "config": (
-        "hashscan.cli.config",
+        "hashscan.cli.commands.config",
         "Write a settings file, check it, show which settings hold and why.",
     ),
     "completion": (
-        "hashscan.cli.completion",
+        "hashscan.cli.commands.completion",
         "Print a script for bash, zsh or fish that completes commands.",
     ),
-    "manual": ("hashscan.cli.manual", "Print the manual page, hashscan(1)."),
-    "selftest": ("hashscan.cli.selftest", "Send a harmless test picture through the whole chain."),
+    "manual": ("hashscan.cli.commands.manual", "Print the manual page, hashscan(1)."),
+    "selftest": ("hashscan.cli.commands.selftest", "Send a harmless test picture through the whole chain."),
 }
 """Where each command is and its line in the help, which must not cost an import."""
 
@@ -92,7 +98,7 @@ class LazyGroup(HashscanGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; say which one may be meant where there is none."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            from hashscan.settings.nearest import nearest
+            from hashscan.settings.suggestions import nearest
 
             meant = nearest(args[0], COMMANDS)
             if meant is not None:
@@ -133,7 +139,7 @@ class LazyGroup(HashscanGroup):
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Find known child-abuse material by hash, without looking at a picture."""
     if ctx.invoked_subcommand not in UNSETTLED:
-        from hashscan.cli.settings_file import apply_settings_file
+        from hashscan.cli.config.file import apply_settings_file
 
         apply_settings_file(ctx, config, os.environ)
 
@@ -175,7 +181,7 @@ def run(arguments: Sequence[str]) -> int:
             # Not indented, since click has lines of its own; arguments are as their user gave them.
             sys.stderr.write("".join(f"{printable(line)}\n" for line in said.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
-            from hashscan.cli.settings_file import origin_of
+            from hashscan.cli.config.file import origin_of
 
             if origin := origin_of(error):
                 sys.stderr.write(f"  {printable(origin)}\n")

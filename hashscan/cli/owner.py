@@ -11,7 +11,7 @@ import stat
 from enum import Enum
 from pathlib import Path
 
-from hashscan.cli.screen import printable, say
+from hashscan.cli.output.terminal import printable, say
 from hashscan.errors import OutputError, UsageError
 
 _LINKS_MAX = 40

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome, Why
+from hashscan.quarantine.captured_file import NotDone, Outcome, Why
 from hashscan.sources.beneath import (
     FILE_FLAGS,
     LIST_FLAGS,

@@ -15,10 +15,10 @@ from typing import Any, BinaryIO, cast
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.captured_file import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item
-from hashscan.quarantine.kept import open_item, place_of
 from hashscan.quarantine.log import Line
+from hashscan.quarantine.open_item import open_item, place_of
 from hashscan.quarantine.store import Quarantine
 
 

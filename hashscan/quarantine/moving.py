@@ -15,16 +15,16 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
+from hashscan.quarantine.captured_file import Held, Identity, NotDone, Outcome, Request, Why, hold
 from hashscan.quarantine.exchange import DisplacedError, private_name
-from hashscan.quarantine.holding import Held, Identity, NotDone, Outcome, Request, Why, hold
+from hashscan.quarantine.folder import Place, mount_of
 from hashscan.quarantine.items import State, path_fields
 from hashscan.quarantine.notes import leave_notes
 from hashscan.quarantine.objects.moving import lacking, move_object
-from hashscan.quarantine.place import Place, mount_of
 from hashscan.quarantine.retention import Retention
 from hashscan.quarantine.searching import Effort, Whereabouts, search
 from hashscan.quarantine.store import Quarantine, circumstances
-from hashscan.quarantine.taking import keep_copies, take
+from hashscan.quarantine.transfer import keep_copies, take
 from hashscan.quarantine.writers import open_writers
 from hashscan.sources.evidence import TAG
 

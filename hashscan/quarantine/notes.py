@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hashscan.errors import UsageError
 from hashscan.quarantine import system
+from hashscan.quarantine.captured_file import Held, NotDone, Outcome
 from hashscan.quarantine.exchange import DisplacedError, give_back, take_out
-from hashscan.quarantine.holding import Held, NotDone, Outcome
 from hashscan.quarantine.items import Item, Note, NoteState
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, open_child

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.captured_file import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, Item, State
-from hashscan.quarantine.kept import place_of
+from hashscan.quarantine.open_item import place_of
 from hashscan.quarantine.store import Quarantine
 
 

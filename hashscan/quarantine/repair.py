@@ -7,14 +7,14 @@ import stat
 from contextlib import suppress
 
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.captured_file import NotDone, split
+from hashscan.quarantine.custody_record import put_back, seal
 from hashscan.quarantine.exchange import DisplacedError, give_back, open_folder, private_name, sync_folder
-from hashscan.quarantine.holding import NotDone, split
+from hashscan.quarantine.folder import Place
 from hashscan.quarantine.items import UNFINISHED, Item, NoteState, State, path_fields
-from hashscan.quarantine.kept import place_of
 from hashscan.quarantine.notes import drop_taken_note, finish_note
 from hashscan.quarantine.objects.repair import finish_object
-from hashscan.quarantine.place import Place
+from hashscan.quarantine.open_item import place_of
 from hashscan.quarantine.restoring import finish
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.beneath import FILE_FLAGS, LIST_FLAGS, open_child

@@ -10,14 +10,14 @@ from itertools import islice
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import put_back, seal
+from hashscan.quarantine.captured_file import NotDone, Outcome, split
+from hashscan.quarantine.custody_record import put_back, seal
 from hashscan.quarantine.exchange import copy_content, give_name, open_folder, private_folder, private_name
-from hashscan.quarantine.holding import NotDone, Outcome, split
+from hashscan.quarantine.folder import Place, mount_of
 from hashscan.quarantine.items import KEPT, Item, State, path_fields
-from hashscan.quarantine.kept import open_item, place_of
 from hashscan.quarantine.notes import take_away
 from hashscan.quarantine.objects.restoring import restore_object
-from hashscan.quarantine.place import Place, mount_of
+from hashscan.quarantine.open_item import open_item, place_of
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.evidence import sha256_of
 

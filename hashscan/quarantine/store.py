@@ -16,14 +16,14 @@ from typing import Any, Self
 
 from hashscan import __version__
 from hashscan.errors import LockedError, OutputError
-from hashscan.quarantine.custody import Facts, is_sealed
+from hashscan.quarantine.custody_record import Facts, is_sealed
+from hashscan.quarantine.folder import Places
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, items_of, take_in
 from hashscan.quarantine.log import Head, Line, LogWriter, has_log, read_log, refuse_lost
+from hashscan.quarantine.log_checkpoint import NOTHING, Standing, keep_standing, known_heads, standing_of
 from hashscan.quarantine.objects.keeping import Keeping
 from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.place import Places
 from hashscan.quarantine.searching import Effort
-from hashscan.quarantine.standing import NOTHING, Standing, keep_standing, known_heads, standing_of
 from hashscan.quarantine.system_log import tell_system_log
 from hashscan.sources.evidence import KeptFile
 

@@ -7,14 +7,14 @@ import stat
 from pathlib import Path
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.holding import NotDone
+from hashscan.quarantine.captured_file import NotDone
+from hashscan.quarantine.folder import KnownPlaces
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, take_in
-from hashscan.quarantine.kept import open_item
 from hashscan.quarantine.log import EMPTY, Head
+from hashscan.quarantine.log_checkpoint import known_heads
 from hashscan.quarantine.objects.keeping import Keeping
 from hashscan.quarantine.objects.stores import Stores
-from hashscan.quarantine.place import KnownPlaces
-from hashscan.quarantine.standing import known_heads
+from hashscan.quarantine.open_item import open_item
 from hashscan.quarantine.store import folder_of, read_lines
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from hashscan.lists.latest import Latest, latest
 from hashscan.lists.store import ListStore
 from hashscan.model import ACTING_CATEGORIES, KNOWN_GOOD_CATEGORY, MATCHES_KEPT, TEST_CATEGORY, Entry
-from hashscan.quarantine.compared import mark_of, remember
 from hashscan.quarantine.items import ACCUSED, KEPT, WITHDRAWN, Item, listed
 from hashscan.quarantine.store import Quarantine
+from hashscan.quarantine.withdrawal_cache import mark_of, remember
 
 _ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
 _Match = Mapping[str, Any]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from hashscan.reports.base import ReportFormat
+from hashscan.reports.fields import TYPES, deciding_match, moment, shortcomings, verdict_of
 from hashscan.reports.names import path_bytes, printable, whole_path
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
-from hashscan.reports.telling import TYPES, deciding_match, moment, shortcomings, verdict_of
 
 COLUMNS = (
     "record",

@@ -16,7 +16,7 @@ from hashscan.reports.page.frame import Page
 from hashscan.reports.page.kept_rows import KeptRows
 from hashscan.reports.page.rows import KINDS, path_of, row_of, table, text, whole
 from hashscan.reports.page.tally import Tally, verdicts_of
-from hashscan.reports.page.words import bytes_words, duration, moment, number
+from hashscan.reports.page.text import bytes_words, duration, moment, number
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 

@@ -9,10 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from hashscan.model import Verdict
 from hashscan.reports.base import ReportFormat
-from hashscan.reports.names import path_bytes, printable, whole_path
-from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Report
-from hashscan.reports.telling import (
+from hashscan.reports.fields import (
     CHANGED,
     FOLDER,
     STANDING,
@@ -23,6 +20,9 @@ from hashscan.reports.telling import (
     utc,
     verdict_of,
 )
+from hashscan.reports.names import path_bytes, printable, whole_path
+from hashscan.reports.record_lines import Record
+from hashscan.reports.report import Report
 
 _FAILURE, _ERROR, _SKIPPED = "failure", "error", "skipped"
 

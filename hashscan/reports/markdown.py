@@ -10,11 +10,7 @@ from typing import BinaryIO
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import Verdict
 from hashscan.reports.base import ReportFormat
-from hashscan.reports.names import printable, shortened, whole_path
-from hashscan.reports.overview import Overview, overview
-from hashscan.reports.record_lines import Record
-from hashscan.reports.report import Report
-from hashscan.reports.telling import (
+from hashscan.reports.fields import (
     STANDING,
     deciding_match,
     reason_of,
@@ -23,6 +19,10 @@ from hashscan.reports.telling import (
     utc,
     verdict_of,
 )
+from hashscan.reports.names import printable, shortened, whole_path
+from hashscan.reports.overview import Overview, overview
+from hashscan.reports.record_lines import Record
+from hashscan.reports.report import Report
 
 FINDINGS_SHOWN = 100
 """GitHub takes no summary of more than a MiB, and nobody reads one."""

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hashscan.model import Verdict
+from hashscan.reports.fields import ACCUSING, STANDING, TYPES, deciding_match, verdict_of
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
-from hashscan.reports.telling import ACCUSING, STANDING, TYPES, deciding_match, verdict_of
 
 _NAMES = 10_000
 """Of customers, lists and categories that are told apart; a report with more of them is a trick."""

@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_MEANINGS
 from hashscan.model import Verdict
 from hashscan.reports.base import ReportFormat
+from hashscan.reports.fields import ACCUSING, TYPES, deciding_match, reason_of, shortcomings, utc, verdict_of
 from hashscan.reports.names import path_bytes, printable
 from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 from hashscan.reports.sarif_rules import NOTICE_INDEX, NOTICES, RULE_INDEX, RULES, rule_of
-from hashscan.reports.telling import ACCUSING, TYPES, deciding_match, reason_of, shortcomings, utc, verdict_of
 from hashscan.reports.uris import uri_of
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -18,7 +18,7 @@ from hashscan.model import (
     Reason,
     Verdict,
 )
-from hashscan.scan.pool import Pool
+from hashscan.scan.workers.pool import Pool
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, SkippedFile, shown_path
 
 IDENTIFYING = "sha256"

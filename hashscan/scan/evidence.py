@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.standing import standing_fields
-from hashscan.scan.observer import Observer
-from hashscan.settings.sweep import SweepSettings
+from hashscan.quarantine.log_checkpoint import standing_fields
+from hashscan.scan.reporting.observer import Observer
+from hashscan.settings.scan import SweepSettings
 from hashscan.sources.evidence import Evidence, KeptFile
 
 if TYPE_CHECKING:

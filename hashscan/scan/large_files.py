@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from hashscan.errors import OutputError
 from hashscan.model import Batch
-from hashscan.scan.wire import pack_batch, unpack_batch
+from hashscan.scan.workers.wire import pack_batch, unpack_batch
 
 LARGE_BYTES = 32 << 20
 """A larger file waits for the large files' turn. It makes a batch of its own as it is."""

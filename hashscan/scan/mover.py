@@ -14,20 +14,20 @@ from typing import Any
 
 from hashscan.errors import LockedError
 from hashscan.model import DIRECT, Access, Action, Weak
-from hashscan.quarantine.accusing import request_of, unbacked
-from hashscan.quarantine.backing import words_of
-from hashscan.quarantine.holding import Outcome, Request, is_url
+from hashscan.quarantine.captured_file import Outcome, Request, is_url
 from hashscan.quarantine.items import KEPT
 from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.repair import repair
 from hashscan.quarantine.retention import Retention, require_clock
+from hashscan.quarantine.selection import request_of, unbacked
 from hashscan.quarantine.store import Quarantine, read_items
+from hashscan.quarantine.trust_weakness import words_of
 from hashscan.registry import SOURCES
 from hashscan.reports.record_lines import CONTENT, Record
 from hashscan.reports.records import path_fields
-from hashscan.settings.acting import NO_RULES, PolicySettings, QuarantineSettings
+from hashscan.settings.policy import NO_RULES, PolicySettings, QuarantineSettings
 
 _TOGETHER = 200
 """Findings that are in memory at a time."""

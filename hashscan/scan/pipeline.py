@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from itertools import repeat
 
+from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason, Verdict
 from hashscan.reports.record_lines import Record
 from hashscan.reports.records import (
@@ -20,18 +21,17 @@ from hashscan.reports.records import (
     silent_change_record,
     with_content,
 )
-from hashscan.scan.accepting import NOTHING_ACCEPTED, Accepting
-from hashscan.scan.customers import NO_CUSTOMERS, Customers
-from hashscan.scan.decoder_check import DecodingCount
+from hashscan.reports.summary import Summary
+from hashscan.scan.baseline.filter import NOTHING_ACCEPTED, Accepting
+from hashscan.scan.batch_spool import Spool
+from hashscan.scan.hard_links import LinkMemory
 from hashscan.scan.large_files import LARGE_BYTES, LargeFiles
-from hashscan.scan.leased import LeasedFiles
-from hashscan.scan.links import LinkMemory
-from hashscan.scan.pool import Pool
-from hashscan.scan.spool import Spool
-from hashscan.scan.state.memory import SweepMemory
-from hashscan.scan.summary import Summary
+from hashscan.scan.leased_files import LeasedFiles
+from hashscan.scan.workers.decoder_check import DecodingCount
+from hashscan.scan.workers.pool import Pool
 from hashscan.settings.values import MAX_SPARSE
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile, shown_path
+from hashscan.state.memory import SweepMemory
 
 BATCHES_PER_WORKER = 2
 """One under way and one ready: a worker never waits, and little is lost when a sweep ends early."""

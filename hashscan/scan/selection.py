@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from hashscan.reports.record_lines import Record
-from hashscan.settings.sweep import SweepSettings
+from hashscan.settings.scan import SweepSettings
 from hashscan.sources.patterns import Patterns
 
 _PATTERNS_SHOWN = 100

@@ -15,17 +15,17 @@ from hashscan.hashing.formats import FORMATS, advice, extras_here
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.entry_search import find_entry
 from hashscan.lists.store import DEMO, ListHandle, ListStore
+from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
 from hashscan.model import FileResult, ListInfo, TrustState
 from hashscan.scan.canary import canary
-from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.lock import SweepLock
-from hashscan.scan.observer import Observer
-from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
+from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.runner import run_sweep, sandbox_options
 from hashscan.scan.single import check_file
-from hashscan.scan.sweep import run_sweep, sandbox_options
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.decoder_check import undecoded_samples
+from hashscan.scan.workers.worker import Worker
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.sweep import ReportTarget, SweepSettings
+from hashscan.settings.scan import ReportTarget, SweepSettings
 
 _BY_BYTES = "sha256"
 _BY_LIKENESS = "pdq"

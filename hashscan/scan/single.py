@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from hashscan.errors import TargetError
+from hashscan.matching.matcher import Query
+from hashscan.matching.policy import closeness
 from hashscan.model import ALGORITHMS, COMPUTED, Batch, FileResult, FileStat, Kept, Match, Reason, Verdict
-from hashscan.scan.matcher import Query
-from hashscan.scan.policy import closeness
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import ClosedFolder, LostFile
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.foreign import ForeignMountError
+from hashscan.sources.foreign_mounts import ForeignMountError
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.targets import real_path

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from hashscan.sources.foreign import enter_mount, seen
+from hashscan.sources.foreign_mounts import enter_mount, seen
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """To read a file: neither a FIFO nor a terminal put in its place can hold us up or take us over."""

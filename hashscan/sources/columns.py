@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import overload
 
 from hashscan.model import FileStat, Item
-from hashscan.sources.look import Look
+from hashscan.sources.folder_listing import Look
 
 _WIDTH = 8
 _SECOND = 1_000_000_000

@@ -17,7 +17,7 @@ from hashscan.sources.beneath import (
     stat_child,
 )
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
-from hashscan.sources.foreign import enter_mount, seen
+from hashscan.sources.foreign_mounts import enter_mount, seen
 from hashscan.sources.gathering import Gathering
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions

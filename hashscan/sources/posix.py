@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from hashscan.model import FileStat, FolderReason, Reason
 from hashscan.sources.base import ClosedFolder, FileTrouble
-from hashscan.sources.foreign import ForeignMountError, seen
+from hashscan.sources.foreign_mounts import ForeignMountError, seen
 
 _REASONS: dict[int, Reason] = {
     errno.ENOENT: Reason.VANISHED,

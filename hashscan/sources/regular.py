@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import EAGAIN_PAUSES, FILE_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_again, open_child
-from hashscan.sources.foreign import identity
+from hashscan.sources.foreign_mounts import identity
 from hashscan.sources.posix import file_trouble, kind
 
 

@@ -13,7 +13,7 @@ from hashscan.errors import TargetError
 from hashscan.model import Reason
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.beneath import LIST_FLAGS, LOOK_FLAGS, PASS_FLAGS, open_absolute, open_child
-from hashscan.sources.foreign import ForeignMountError, enter_mount, seen
+from hashscan.sources.foreign_mounts import ForeignMountError, enter_mount, seen
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.patterns import Patterns
 from hashscan.sources.posix import kind

@@ -21,8 +21,8 @@ from hashscan.sources.base import (
 from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute, open_child, stat_child
 from hashscan.sources.columns import ItemColumns
 from hashscan.sources.evidence import FOLDER_NAME, KeptFiles
+from hashscan.sources.folder_listing import Look, looks
 from hashscan.sources.gathering import Gathering
-from hashscan.sources.look import Look, looks
 from hashscan.sources.mounts import is_pseudo
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Place

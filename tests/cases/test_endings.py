@@ -24,30 +24,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hashscan.cases.book import Place
-from hashscan.cases.clock import Clock
+from hashscan.cases.deadlines import Clock
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_book import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeBook, Said
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
+from hashscan.cases.tracker import Place
 from hashscan.errors import NoUsableListError
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import VARIANTS
 from hashscan.lists.store import ListStore
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, Entry, Shard
-from hashscan.scan import sweep
-from hashscan.scan.known import run_known
-from hashscan.scan.observer import Observer
-from hashscan.scan.pool import Pool
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.shards import shard_of
-from hashscan.scan.state import listings
-from hashscan.scan.state.database import FOLDER
-from hashscan.scan.sweep import run_sweep
-from hashscan.scan.worker import Worker
+from hashscan.scan import runner
+from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.rescan import run_known
+from hashscan.scan.runner import run_sweep
+from hashscan.scan.workers.pool import Pool
+from hashscan.scan.workers.worker import Worker
 from hashscan.settings.cases import CaseSettings
 from hashscan.settings.pictures import DecodingLimits, Matching
-from hashscan.settings.sweep import SweepSettings
+from hashscan.settings.scan import SweepSettings
+from hashscan.sources.shards import shard_of
+from hashscan.state.inventory import listings
+from hashscan.state.store.database import FOLDER
 from tests.pictures import encoded, scene
 
 LISTS = ("one", "two")
@@ -322,7 +322,7 @@ class Machine:
 def machine() -> Iterator[Machine]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(sweep, "_pool", lambda settings, setup, infos, pace: Inline(setup)),
+        mock.patch.object(runner, "_pool", lambda settings, setup, infos, pace: Inline(setup)),
         mock.patch.object(listings, "RACY_NS", 0),
     ):
         yield Machine(Path(folder))

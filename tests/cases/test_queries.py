@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.cases.clock import Clock
+from hashscan.cases.deadlines import Clock
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Queries
 from hashscan.settings.cases import CaseSettings

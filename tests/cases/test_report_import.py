@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from hashscan.cases.acts import CLOSED, REOPENED, act
-from hashscan.cases.book import Place
-from hashscan.cases.clock import Clock
+from hashscan.cases.actions import CLOSED, REOPENED, act
+from hashscan.cases.deadlines import Clock
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_book import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeBook, Said
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.report_import import Imported, import_report
+from hashscan.cases.tracker import Place
 from hashscan.errors import UsageError
 from hashscan.settings.cases import CaseSettings
 

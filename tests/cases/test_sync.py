@@ -10,18 +10,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.acts import CLOSED, DISPUTED, REOPENED, TOLD, act
-from hashscan.cases.book import Book, Place
-from hashscan.cases.clock import Clock
+from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, act
+from hashscan.cases.deadlines import Clock
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_book import NoticeBook, Said
+from hashscan.cases.notice_tracker import NoticeBook, Said
 from hashscan.cases.pruning import prune
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
+from hashscan.cases.tracker import Book, Place
 from hashscan.model import Verdict
-from hashscan.scan.state.database import FOLDER
-from hashscan.scan.state.history import Found
 from hashscan.settings.cases import CaseSettings
+from hashscan.state.findings.history import Found
+from hashscan.state.store.database import FOLDER
 from tests.cases.world import BEGIN, World, coverage, result
 
 A, B = b"/www/a.jpg", b"/www/\xff<script>"
@@ -262,7 +262,7 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
     cases(world)
     world.wait(60)
     with world._database() as database:
-        from hashscan.scan.state.findings import Findings
+        from hashscan.state.findings.findings import Findings
 
         (number,) = database.execute("INSERT INTO sweeps (started) VALUES (9) RETURNING id").fetchone()
         Findings(database, coverage()).judge(A, "", result(b"1"), number, looked=False)
@@ -317,7 +317,7 @@ def test_what_was_held_and_closed_opens_when_it_becomes_a_match(world: World) ->
 
 def test_what_a_running_sweep_has_found_waits_for_its_end(world: World) -> None:
     world.sweep({A: result(b"1")}, ends=False)
-    with mock.patch("hashscan.scan.state.history._is_locked", return_value=True):
+    with mock.patch("hashscan.state.findings.history._is_locked", return_value=True):
         assert cases(world) == []
     assert len(cases(world)) == 1, "it was killed"
 

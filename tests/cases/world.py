@@ -16,13 +16,13 @@ from hashscan.hashing.variants import VARIANTS
 from hashscan.model import TEST_CATEGORY, Digest, FileResult, FileStat, Match, Verdict
 from hashscan.quarantine.items import path_fields
 from hashscan.quarantine.log import LogWriter
-from hashscan.quarantine.standing import Standing, keep_standing
+from hashscan.quarantine.log_checkpoint import Standing, keep_standing
 from hashscan.quarantine.store import folder_of
-from hashscan.scan.coverage import Coverage
-from hashscan.scan.state import findings
-from hashscan.scan.state.accounts import begin_account, conclude_account
-from hashscan.scan.state.database import FOLDER, open_database
-from hashscan.scan.state.findings import Findings
+from hashscan.state.findings import findings
+from hashscan.state.findings.coverage import Coverage
+from hashscan.state.findings.findings import Findings
+from hashscan.state.store.database import FOLDER, open_database
+from hashscan.state.store.scan_accounts import begin_account, conclude_account
 
 BEGIN = 1_800_000_000
 NATIONAL = ("national",)

@@ -147,8 +147,8 @@ def test_what_is_known_from_before(
 ASKING = """
 import os, sys
 from hashscan.model import SiteRule
-from hashscan.scan.sites import Sites, is_there, names_in
-from hashscan.scan.trusted_links import followed
+from hashscan.attribution.sites import Sites, is_there, names_in
+from hashscan.sources.symlinks import followed
 folder = os.fsencode(sys.argv[1])
 sites = Sites([SiteRule("", "https://x.example/{name}/*/", os.path.dirname(sys.argv[1]) + "/{name}/*/www")])
 assert sites.paths_of("https://x.example/evil/a/b.jpg") == ()

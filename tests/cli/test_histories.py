@@ -89,7 +89,8 @@ class History:
         patched = folder / "patched"
         patched.mkdir()
         (patched / "sitecustomize.py").write_text(
-            f"import hashscan.scan.state.listings as listings\nlistings.RACY_NS = {YOUNG_MS * 1_000_000}\n"
+            "import hashscan.state.inventory.listings as listings\n"
+            f"listings.RACY_NS = {YOUNG_MS * 1_000_000}\n"
         )
         self.env = {"PYTHONPATH": str(patched)}
 

@@ -15,9 +15,9 @@ from typing import Any
 import click
 import pytest
 
-from hashscan.cli.base import Duration, HashscanCommand, Size, TableOption, option_key
-from hashscan.cli.entries import entries_of
 from hashscan.cli.main import COMMANDS
+from hashscan.cli.options.base import Duration, HashscanCommand, Size, TableOption, option_key
+from hashscan.cli.options.entry_files import entries_of
 from hashscan.errors import UsageError
 from hashscan.model import ACTING_CATEGORIES, CATEGORIES, Weak
 from hashscan.registry import LIST_FORMATS

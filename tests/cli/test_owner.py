@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from hashscan.cli.base import HashscanCommand
 from hashscan.cli.main import cli
+from hashscan.cli.options.base import HashscanCommand
 from hashscan.cli.owner import Needs, owner_of
 from tests.cli.conftest import Ran, environment, runner
 from tests.sources.children import needs_root

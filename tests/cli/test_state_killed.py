@@ -19,11 +19,11 @@ from typing import BinaryIO
 import pytest
 
 from hashscan.scan.pipeline import BATCHES_PER_WORKER
-from hashscan.scan.state.listings import from_bytes
 from hashscan.sources.options import ListingOptions
+from hashscan.state.inventory.listings import from_bytes
+from tests.cli.commands.test_state import Records, comparable, fresh
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.cli.opened import Opened, opened
-from tests.cli.test_state import Records, comparable, fresh
 from tests.pictures import encoded, scene
 
 FILES, KILLS, WORKERS = 20_000, 30, 2

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from hashscan.scan.known import run_known
-from hashscan.scan.observer import Observer
-from hashscan.scan.observer import Run as AnyRun
+from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.reporting.observer import Run as AnyRun
+from hashscan.scan.rescan import run_known
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.sweep import SweepSettings
+from hashscan.settings.scan import SweepSettings
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 
 Known = Callable[..., tuple[Ran, list[dict[str, Any]]]]

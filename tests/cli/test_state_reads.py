@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands.test_state import Records, comparable, fresh
 from tests.cli.conftest import Run
 from tests.cli.opened import opened
-from tests.cli.test_state import Records, comparable, fresh
 from tests.sources.children import needs_root
 
 LISTED = b"known"

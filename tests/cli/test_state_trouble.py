@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.scan.state.stored_contents import DTYPES
+from hashscan.state.store.stored_contents import DTYPES
+from tests.cli.commands.test_state import Records, comparable
 from tests.cli.conftest import Ran, Run, environment
-from tests.cli.test_state import Records, comparable
 from tests.small_fuse import SmallFile, small_filesystem
 from tests.sources.children import needs_root
 

@@ -100,8 +100,8 @@ def scan(state: Path, target: Path, *arguments: object, limits: str = SOON) -> s
     code = (
         "import sys\n"
         "from hashscan.cli.main import run\n"
-        "from hashscan.scan import pool\n"
-        "from hashscan.scan.watchdog import StuckLimits\n"
+        "from hashscan.scan.workers import pool\n"
+        "from hashscan.scan.workers.watchdog import StuckLimits\n"
         f"pool.LIMITS = {limits}\n"
         "sys.exit(run(sys.argv[1:]))\n"
     )

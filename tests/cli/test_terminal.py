@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 import pytest
 
+from hashscan.cli.config.catalogue import Catalogue
 from hashscan.cli.main import cli
 from hashscan.cli.main import run as run_here
-from hashscan.cli.screen import say
-from hashscan.cli.settings_catalogue import Catalogue
+from hashscan.cli.output.terminal import say
 from hashscan.settings.toml_text import toml_text
 from tests.cli.conftest import COMMAND, Run, environment
 

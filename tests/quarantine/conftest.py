@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.place import Places
+from hashscan.quarantine.folder import Places
 from tests.quarantine.rooms import Room
 
 SHARED_MEMORY = Path("/dev/shm")

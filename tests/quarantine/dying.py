@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hashscan.quarantine import system
+from hashscan.quarantine.folder import Places
 from hashscan.quarantine.moving import move
-from hashscan.quarantine.place import Places
 from hashscan.quarantine.restoring import restore_all
 from hashscan.quarantine.store import Quarantine
 from tests.quarantine.rooms import NOTE, TERMS, Room, request

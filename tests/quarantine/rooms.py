@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from hashscan.quarantine.holding import Request
+from hashscan.quarantine.captured_file import Request
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState
 from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.repair import repair

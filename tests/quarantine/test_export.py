@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.quarantine.captured_file import NotDone
 from hashscan.quarantine.export import export
-from hashscan.quarantine.holding import NotDone
 from hashscan.quarantine.store import Quarantine
 from tests.quarantine.rooms import Room
 

@@ -19,11 +19,11 @@ import pytest
 
 from hashscan.errors import LockedError, OutputError, UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import Identity, NotDone, Outcome, Request
+from hashscan.quarantine.captured_file import Identity, NotDone, Outcome, Request
+from hashscan.quarantine.folder import Places
 from hashscan.quarantine.items import State
 from hashscan.quarantine.log import LogWriter
 from hashscan.quarantine.moving import move
-from hashscan.quarantine.place import Places
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.verifying import verify

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.captured_file import NotDone, Outcome
 from hashscan.quarantine.items import NoteState
 from hashscan.quarantine.notes import read_note
 from hashscan.quarantine.restoring import restore

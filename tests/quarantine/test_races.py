@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.holding import Identity, Outcome, Request
+from hashscan.quarantine.captured_file import Identity, Outcome, Request
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.store import Quarantine

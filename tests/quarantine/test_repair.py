@@ -14,8 +14,8 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
+from hashscan.quarantine.folder import Places
 from hashscan.quarantine.items import State
-from hashscan.quarantine.place import Places
 from hashscan.quarantine.verifying import verify
 from tests.quarantine.dying import NAMES
 from tests.quarantine.rooms import Room, mended, where_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.quarantine import restoring
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.captured_file import NotDone, Outcome
 from hashscan.quarantine.items import KEPT, State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore, restore_all

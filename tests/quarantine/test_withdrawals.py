@@ -19,13 +19,13 @@ from hashscan.lists import latest
 from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
 from hashscan.model import MATCHES_KEPT, Entry
-from hashscan.quarantine.alarm import alarm
-from hashscan.quarantine.holding import Request
+from hashscan.quarantine.captured_file import Request
 from hashscan.quarantine.items import ACCUSED, WITHDRAWN, Item
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.restoring import restore
 from hashscan.quarantine.store import Quarantine, folder_of, read_items
 from hashscan.quarantine.verifying import verify
+from hashscan.quarantine.withdrawn_items import alarm
 from tests.lists.builders import Owner
 from tests.quarantine.dying import die_at
 from tests.quarantine.rooms import TERMS, Room

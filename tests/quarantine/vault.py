@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashscan.quarantine.holding import ObjectIdentity, Request
+from hashscan.quarantine.captured_file import ObjectIdentity, Request
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item
 from hashscan.quarantine.moving import Answer, move
 from hashscan.quarantine.objects.stores import Stores

@@ -17,10 +17,10 @@ from hashscan.hashing.records import (
     unpack_request,
 )
 from hashscan.hashing.variants import Kind, Part
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
-from hashscan.scan.answers import Answers
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.worker import Worker
 from tests.hashing.runs import runs
 
 MARKS = {

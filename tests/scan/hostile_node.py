@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult
-from hashscan.scan.answers import Answers
 from hashscan.scan.cluster import host
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.worker import Worker
 from tests.scan.hostile import MortalWorker
 
 MACHINE = b"MARK:machine"

@@ -5,8 +5,8 @@ from pathlib import Path
 from hashscan.lists.canary import canary_entries
 from hashscan.model import ALWAYS_COMPUTED
 from hashscan.scan.canary import canary
-from hashscan.scan.worker import Worker
-from tests.scan.test_worker import SETUP, check
+from hashscan.scan.workers.worker import Worker
+from tests.scan.workers.test_worker import SETUP, check
 
 
 def test_the_entries_are_the_digests_of_the_picture(tmp_path: Path) -> None:

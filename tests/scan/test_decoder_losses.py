@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from hashscan.lists.store import ListStore
+from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.setup import WorkerSetup, algorithms_of_lists
-from hashscan.scan.state.profile import from_text, profile_of
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.worker import Worker
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns
+from hashscan.state.store.profile import from_text, profile_of
 from tests.cli.later import seconds_later
 from tests.pictures import encoded, scene
 from tests.scan.hostile import MARKS
@@ -40,7 +40,7 @@ SETUP = WorkerSetup(
 )
 SCAN = """
 import dataclasses, functools, sys
-from hashscan.scan import sweep
+from hashscan.scan import runner
 sweep.WorkerSetup = functools.partial(sweep.WorkerSetup, decoder=sys.argv[1])
 options = sweep.sandbox_options
 sweep.sandbox_options = lambda limits: dataclasses.replace(options(limits), owner_losses=3)

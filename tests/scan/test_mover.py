@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from hashscan.model import Action, PolicyRule, Weak
-from hashscan.quarantine.holding import Outcome
+from hashscan.quarantine.captured_file import Outcome
 from hashscan.quarantine.store import read_items
 from hashscan.scan import mover
 from hashscan.scan.mover import Mover
-from hashscan.settings.acting import PolicySettings, QuarantineSettings
+from hashscan.settings.policy import PolicySettings, QuarantineSettings
 
 HOLDER = (
     "import sys, pathlib; from hashscan.quarantine.store import Quarantine\n"

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import (
     Batch,
     BatchResult,
@@ -23,12 +24,11 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan import leased, pipeline
+from hashscan.scan import leased_files, pipeline
 from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.pipeline import Sweep
-from hashscan.scan.pool import Pool
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.pool import Pool
+from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, SkippedFile
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
@@ -243,7 +243,7 @@ def holders(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[int]]]:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
     before = signal.signal(signal.SIGIO, give_back)
-    monkeypatch.setattr(leased, "_break_seconds", lambda: 0.3)
+    monkeypatch.setattr(leased_files, "_break_seconds", lambda: 0.3)
     yield held
     for descriptor in (*held["asked"], *held["kept"]):
         os.close(descriptor)
@@ -280,7 +280,7 @@ def test_a_sweep_that_is_stopped_does_not_wait_for_leases(
     (tmp_path / "a").write_bytes(b"content")
     holders["kept"].append(os.open(tmp_path / "a", os.O_RDWR))
     fcntl.fcntl(holders["kept"][-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    monkeypatch.setattr(leased, "_break_seconds", lambda: 3600)
+    monkeypatch.setattr(leased_files, "_break_seconds", lambda: 3600)
     sweep = Sweep(listings(tmp_path), Inline(worker))
     monkeypatch.setattr(pipeline.time, "sleep", lambda _: sweep.stop())
     assert list(sweep) == []

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from hashscan.model import Access
-from hashscan.scan.same_sweep import SELECTION
 from hashscan.scan.selection import selection_fields
+from hashscan.scan.sharding.same_scan import SELECTION
 from hashscan.settings.pictures import DecodingLimits
-from hashscan.settings.sweep import SweepSettings
+from hashscan.settings.scan import SweepSettings
 from hashscan.sources.patterns import Patterns
 
 PLAIN = SweepSettings(

@@ -17,11 +17,11 @@ from PIL import Image
 from hashscan.hashing import heif
 from hashscan.hashing.samples import samples
 from hashscan.lists.store import ListStore
+from hashscan.matching.setup import algorithms_of_lists
 from hashscan.model import Entry, Reason, Verdict
-from hashscan.scan.setup import algorithms_of_lists
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.worker import Worker
 from tests.pictures import encoded, scene
-from tests.scan.test_worker import SETUP, check, digest_of
+from tests.scan.workers.test_worker import SETUP, check, digest_of
 
 
 @pytest.fixture

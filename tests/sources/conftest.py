@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from hashscan.sources import beneath, foreign
+from hashscan.sources import beneath, foreign_mounts
 
 from .trees import make_chain, temporary_tree
 
@@ -21,8 +21,8 @@ DEPTH = 10_000
 def _no_descriptor_leaks() -> Iterator[None]:
     # These stay open as long as their process runs.
     beneath._own_descriptors()
-    foreign._mounts._changed()
-    foreign._mounts._users.clear()
+    foreign_mounts._mounts._changed()
+    foreign_mounts._mounts._users.clear()
     before = set(_open())
     yield
     deadline = time.monotonic() + 60

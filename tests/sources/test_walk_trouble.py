@@ -16,7 +16,7 @@ from hashscan.model import Batch, FolderReason, Reason
 from hashscan.sources import walk
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed
 from hashscan.sources.filesystem import FilesystemSource
-from hashscan.sources.look import looks_in_python
+from hashscan.sources.folder_listing import looks_in_python
 from hashscan.sources.options import ListingOptions
 
 from .children import GETDENTS64, fail_call, in_child, needs_numbers, needs_root, own_mounts

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from hashscan.cases.statistics.facts import CaseFact, Custody, Facts, Found, Outcome
+from hashscan.cases.statistics.events import CaseFact, Custody, Facts, Found, Outcome
 from hashscan.cases.statistics.periods import Calendar, Period
 
 

@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from hashscan.cases.statistics.charts import SHAPES, Series, draw
 from hashscan.cases.statistics.counting import Figures, Statistics
-from hashscan.cases.statistics.facts import Custody, Found, Outcome
+from hashscan.cases.statistics.events import Custody, Found, Outcome
 from hashscan.cases.statistics.periods import Period, Unit
-from hashscan.cases.statistics.writing import hours
+from hashscan.cases.statistics.writer import hours
 from hashscan.reports.page.frame import Page
-from hashscan.reports.page.words import number
+from hashscan.reports.page.text import number
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

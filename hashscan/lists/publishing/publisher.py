@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hashscan.lists.publishing.publisher_status import PublisherStatus
     from hashscan.lists.publishing.refreshing import Refreshed
     from hashscan.lists.publishing.rotation import Rotated
-    from hashscan.lists.publishing.workroom import Workroom
+    from hashscan.lists.publishing.workspace import Workroom
 
 
 class Publisher:
@@ -85,8 +85,8 @@ class Publisher:
                 can't be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
-        from hashscan.lists.publishing.beginning import begin
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.creation import begin
+        from hashscan.lists.publishing.workspace import seconds
 
         work, repository, keys = (folder.resolve() for folder in (work, repository, keys))
         state = PublisherState(name, repository, keys, expiry or Expiry())
@@ -109,7 +109,7 @@ class Publisher:
     def status(self, now: datetime | None = None) -> PublisherStatus:
         """What is published, what waits, and when signatures run out."""
         from hashscan.lists.publishing.publisher_status import look
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
             return look(room, seconds(now))
@@ -128,7 +128,7 @@ class Publisher:
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
         """
         from hashscan.lists.publishing.revision import canary_ids
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
             published, pending, state = room.published(seconds(None)), room.pending, room.state
@@ -164,7 +164,7 @@ class Publisher:
             ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
         """
         from hashscan.lists.publishing.revision import canary_ids
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.workspace import seconds
 
         given = IdSet(map(_id, ids))
         if not len(given):
@@ -204,8 +204,8 @@ class Publisher:
             UsageError: nothing waits, the root has expired, or the keys are unusable or another list's.
             OutputError: as said above; the old version or the new one is published.
         """
-        from hashscan.lists.publishing.releasing import release
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.release_run import release
+        from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
             return release(room, passphrase, seconds(now))
@@ -228,8 +228,8 @@ class Publisher:
                 are unusable or another list's.
             OutputError: as said above; the old version or the new one is published.
         """
-        from hashscan.lists.publishing.releasing import compact
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.release_run import compact
+        from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
             return compact(room, passphrase, seconds(now))
@@ -251,7 +251,7 @@ class Publisher:
             UsageError: nothing is released, the root has expired, or the keys are unusable or another list's.
         """
         from hashscan.lists.publishing.refreshing import refresh
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.workspace import seconds
 
         with self._opened() as room:
             return refresh(room, passphrase, seconds(now), everything=everything)
@@ -285,7 +285,7 @@ class Publisher:
                 rotation.
         """
         from hashscan.lists.publishing.rotation import RootPlan, rotate
-        from hashscan.lists.publishing.workroom import seconds
+        from hashscan.lists.publishing.workspace import seconds
 
         at = seconds(now)
         with self._opened() as room:
@@ -296,7 +296,7 @@ class Publisher:
             return rotated
 
     def _opened(self) -> AbstractContextManager[Workroom]:
-        from hashscan.lists.publishing.workroom import opened
+        from hashscan.lists.publishing.workspace import opened
 
         return opened(self._work)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hashscan.lists.publishing.publisher_state import PublisherState
-from hashscan.lists.publishing.workroom import Workroom
+from hashscan.lists.publishing.workspace import Workroom
 from hashscan.model import ListInfo
 
 _MANY_INCREMENTS = 100

@@ -12,7 +12,7 @@ from datetime import datetime
 from hashscan.errors import UsageError
 from hashscan.lists.publishing import release
 from hashscan.lists.publishing.publication import publish
-from hashscan.lists.publishing.workroom import Workroom
+from hashscan.lists.publishing.workspace import Workroom
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from hashscan.lists.growing_column import GrowingColumn
 from hashscan.lists.joined import COLUMNS, JoinedColumn, JoinedColumns, Piece, joined_columns
 from hashscan.lists.layout import private_folder
 from hashscan.lists.manifest import MANIFEST_MAX, MANIFEST_NAME, Manifest, ManifestError
-from hashscan.lists.pulling.side_by_side import each_done
+from hashscan.lists.pulling.concurrency import each_done
 from hashscan.lists.record import Record, RecordedFile, checksum, read_record, write_record
 from hashscan.lists.repository import TARGETS, content_of, load_manifest, signed_target
 from hashscan.lists.rows import check_ids

@@ -26,14 +26,14 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
 from hashscan import __version__
 from hashscan.errors import UsageError
+from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.credentials import Credentials
 from hashscan.lists.pulling.fetch import CHUNK, StagingFetcher
 from hashscan.lists.pulling.location import checked_proxy, endpoint, is_loopback
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.pace import Pace
-from hashscan.lists.pulling.side_by_side import AT_ONCE
+from hashscan.lists.pulling.request_slots import Turns
+from hashscan.lists.pulling.throughput_guard import Pace
 from hashscan.lists.pulling.tls import tls_context
-from hashscan.lists.pulling.turns import Turns
 from hashscan.lists.pulling.validators import Validators
 
 TIMEOUT = 30.0

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hashscan.hashing.exact import MD5, SHA1, SHA256, ExactReader
 from hashscan.model import Item
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, Outcome, UnsureError
+from hashscan.quarantine.captured_file import NotDone, Outcome, UnsureError
 from hashscan.quarantine.objects.stores import asked, not_done
 from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.changing import ChangeableStore, Description, Properties, TakenError, named

@@ -10,13 +10,13 @@ from typing import Any
 
 from hashscan.errors import OutputError
 from hashscan.quarantine import system
-from hashscan.quarantine.custody import seal
+from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.custody_record import seal
 from hashscan.quarantine.exchange import copy_content
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.folder import KnownPlaces, Place
 from hashscan.quarantine.items import Item
 from hashscan.quarantine.objects.content import drop, fetched, store_new
 from hashscan.quarantine.objects.stores import Stores, asked
-from hashscan.quarantine.place import KnownPlaces, Place
 from hashscan.sources.beneath import FILE_FLAGS, open_child
 from hashscan.sources.evidence import sha256_of
 from hashscan.sources.objects.changing import ChangeableStore, Description, named

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hashscan.model import Item as StoredItem
-from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request, UnsureError
+from hashscan.quarantine.captured_file import NotDone, ObjectIdentity, Outcome, Request, UnsureError
 from hashscan.quarantine.items import Item, State, path_fields
 from hashscan.quarantine.objects.content import digests_of, fetched
 from hashscan.quarantine.objects.stores import asked

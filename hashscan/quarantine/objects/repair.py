@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.captured_file import NotDone, Outcome
 from hashscan.quarantine.items import Item, State
 from hashscan.quarantine.objects.content import whole
 from hashscan.quarantine.objects.moving import finish_moving, left, moved

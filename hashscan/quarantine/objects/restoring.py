@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.holding import NotDone, Outcome, UnsureError
+from hashscan.quarantine.captured_file import NotDone, Outcome, UnsureError
 from hashscan.quarantine.items import Item, State
 from hashscan.quarantine.objects.content import store_new
 from hashscan.quarantine.store import Quarantine

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hashscan.errors import HashscanError, UsageError
 from hashscan.model import Access, Reason
-from hashscan.quarantine.holding import NotDone, Outcome
+from hashscan.quarantine.captured_file import NotDone, Outcome
 from hashscan.sources.base import FileTrouble, Source, without_secrets
 from hashscan.sources.evidence import FOLDER_NAME
 from hashscan.sources.objects.changeable import make_changeable

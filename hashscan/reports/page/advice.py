@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TrustState, Verdict
 from hashscan.reports.page.rows import table, text, whole
-from hashscan.reports.page.words import number
+from hashscan.reports.page.text import number
 from hashscan.reports.record_lines import Record
 
 _NAMED = 5

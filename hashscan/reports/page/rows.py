@@ -11,9 +11,9 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from hashscan.model import Verdict
-from hashscan.reports.page.words import bytes_words, number
+from hashscan.reports.fields import deciding_match
+from hashscan.reports.page.text import bytes_words, number
 from hashscan.reports.record_lines import Record
-from hashscan.reports.telling import deciding_match
 
 KINDS = {
     "match": "match",

@@ -25,7 +25,7 @@ from hashscan.scan.cluster.preparing import Preparing
 from hashscan.scan.cluster.results import Answer, unpack_answer
 from hashscan.scan.cluster.tasks import Tasks, first_line
 from hashscan.scan.cluster.work import Slot, Work
-from hashscan.scan.wire import pack_batch
+from hashscan.scan.workers.wire import pack_batch
 
 LOOK_SECONDS = 0.5
 """Between two looks at who is there."""

@@ -17,17 +17,17 @@ from urllib.parse import urlsplit
 from hashscan import __version__
 from hashscan.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UnreachableError
 from hashscan.lists.store import ListStore
+from hashscan.matching.setup import WorkerSetup
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.answers import Answers
 from hashscan.scan.cluster.dask import require_dask, security_of
 from hashscan.scan.cluster.scratch import scratch_folder
-from hashscan.scan.load import LoadGate
-from hashscan.scan.pace import Pace
-from hashscan.scan.pool import MakeWorker
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.worker import Worker
+from hashscan.scan.throttle.load import LoadGate
+from hashscan.scan.throttle.rate_limiter import Pace
+from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.pool import MakeWorker
+from hashscan.scan.workers.worker import Worker
 from hashscan.settings.cluster import ClusterSettings
-from hashscan.settings.neighbour import NeighbourSettings
+from hashscan.settings.priority import NeighbourSettings
 
 if TYPE_CHECKING:
     from distributed import Nanny, Security

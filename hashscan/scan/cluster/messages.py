@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hashscan.lists.columns import ListHandle
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Access, ExceptedEntry
+from hashscan.reports.record_values import text
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.policies import policy_document, policy_from
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.values import text
 
 _SETUP_LEFT_OUT = frozenset({"lists", "decoder"})
 """The lists are each node's own, and so is what it parses pictures with."""

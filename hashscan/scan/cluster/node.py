@@ -28,7 +28,6 @@ from hashscan.lists.columns import ColumnError
 from hashscan.lists.fingerprint import content_fingerprint
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.model import Batch
-from hashscan.scan.answers import Answers
 from hashscan.scan.cluster.messages import (
     Busy,
     Defect,
@@ -43,10 +42,11 @@ from hashscan.scan.cluster.messages import (
     with_lists,
 )
 from hashscan.scan.cluster.results import Answer, pack_answer
-from hashscan.scan.pace import Pace
-from hashscan.scan.pool import MakeWorker
-from hashscan.scan.wire import PackedBatch, unpack_batch
-from hashscan.scan.worker import Worker
+from hashscan.scan.throttle.rate_limiter import Pace
+from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.pool import MakeWorker
+from hashscan.scan.workers.wire import PackedBatch, unpack_batch
+from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import shown_path
 from hashscan.sources.beneath import PASS_FLAGS, open_absolute
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from hashscan.matching.policy import Policy
+from hashscan.matching.restored_content import PutBack
 from hashscan.model import Action, PolicyRule, Weak
-from hashscan.scan.policy import Policy
-from hashscan.scan.put_back import PutBack
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:

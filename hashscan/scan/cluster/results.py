@@ -23,6 +23,7 @@ from hashscan.model import (
     SandboxLevel,
     Verdict,
 )
+from hashscan.reports.record_values import TEXT_MAX, WrongValueError, array, flag, number, table, text
 from hashscan.scan.cluster.messages import (
     AnswerError,
     Defect,
@@ -31,7 +32,6 @@ from hashscan.scan.cluster.messages import (
     dumped,
     loaded,
 )
-from hashscan.scan.values import TEXT_MAX, WrongValueError, array, flag, number, table, text
 
 Answer = BatchResult | Refused | Defect | Unprepared
 

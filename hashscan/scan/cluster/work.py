@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashscan.model import Batch, BatchResult, FileResult, Reason, Verdict
 from hashscan.scan.cluster.messages import Ready
-from hashscan.scan.pool import joined
+from hashscan.scan.workers.pool import joined
 
 if TYPE_CHECKING:
     from distributed import Future

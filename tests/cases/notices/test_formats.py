@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.cases.notices.base import Notice, NoticeError
-from hashscan.cases.notices.reading import NOTICE_FORMATS, read_notices
+from hashscan.cases.notices.reader import NOTICE_FORMATS, read_notices
 from hashscan.model import CATEGORIES
 
 from .examples import EXAMPLES

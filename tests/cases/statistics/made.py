@@ -6,15 +6,7 @@ import random
 from datetime import UTC, date, datetime
 
 from hashscan.cases.statistics.counting import Statistics, count
-from hashscan.cases.statistics.facts import (
-    CaseFact,
-    Custody,
-    CustodyFact,
-    Facts,
-    Found,
-    Outcome,
-    SweepFact,
-)
+from hashscan.cases.statistics.events import CaseFact, Custody, CustodyFact, Facts, Found, Outcome, SweepFact
 from hashscan.cases.statistics.periods import Unit, periods
 
 DAY = 86400

@@ -11,17 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.cases.statistics.counting import Removal, Statistics, count, percentile
-from hashscan.cases.statistics.facts import (
-    CaseFact,
-    Custody,
-    CustodyFact,
-    Facts,
-    Found,
-    Outcome,
-    SweepFact,
-)
+from hashscan.cases.statistics.events import CaseFact, Custody, CustodyFact, Facts, Found, Outcome, SweepFact
 from hashscan.cases.statistics.periods import Period, Unit, periods
-from hashscan.cases.statistics.writing import csv_lines, json_text
+from hashscan.cases.statistics.writer import csv_lines, json_text
 
 HOUR, DAY = 3600, 86400
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())

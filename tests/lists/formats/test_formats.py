@@ -16,9 +16,9 @@ from hashscan.errors import ListFormatError
 from hashscan.lists.base import derived_id
 from hashscan.lists.export import export_list
 from hashscan.lists.store import ListStore
+from hashscan.matching.policy import judge
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, Match, Verdict
 from hashscan.registry import LIST_FORMATS, LIST_WRITERS
-from hashscan.scan.policy import judge
 
 from ..builders import NOW, some_entries
 from .examples import EXAMPLES, IMAGE, MD5, MEDIUM, NCMEC, SHA256, VICS

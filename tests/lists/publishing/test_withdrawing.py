@@ -16,7 +16,7 @@ from hashscan.lists import trust
 from hashscan.lists.canary import canary_entries
 from hashscan.lists.index.lists import CompiledIndex
 from hashscan.lists.manifest import Manifest
-from hashscan.lists.publishing import publisher_status, releasing
+from hashscan.lists.publishing import publisher_status, release_run
 from hashscan.lists.publishing.pending import Pending
 from hashscan.lists.publishing.revision import PublishedEntries, write_increment
 from hashscan.lists.pulling import client
@@ -236,7 +236,7 @@ def test_an_increment_adds_only_its_own_files(owner: Owner) -> None:
 
 
 def test_more_increments_than_can_be_read_are_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(releasing, "PARTS_MAX", 2)
+    monkeypatch.setattr(release_run, "PARTS_MAX", 2)
     monkeypatch.setattr(publisher_status, "_MANY_INCREMENTS", 1)
     owner.release(some_entries(2))
     owner.release(some_entries(2, start=2))

@@ -23,8 +23,8 @@ from hashscan.lists.joined import JoinedColumn
 from hashscan.lists.manifest import Manifest, Part, Withdrawal
 from hashscan.lists.pulling import assembly, client
 from hashscan.lists.pulling.assembly import assemble
+from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.side_by_side import AT_ONCE
 from hashscan.lists.record import Thoroughness
 from hashscan.lists.repository import read_metadata
 from hashscan.lists.store import ListStore

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import DownloadError
 
+from hashscan.lists.pulling.concurrency import AT_ONCE
 from hashscan.lists.pulling.credentials import Credentials
 from hashscan.lists.pulling.origin import Origin
-from hashscan.lists.pulling.side_by_side import AT_ONCE
-from hashscan.lists.pulling.turns import Turns
+from hashscan.lists.pulling.request_slots import Turns
 from hashscan.lists.pulling.web import HttpFetcher
 from tests.certificates import Authority
 from tests.waiting import until

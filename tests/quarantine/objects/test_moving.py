@@ -13,7 +13,7 @@ import pytest
 from hashscan.errors import OutputError, UsageError
 from hashscan.model import Reason
 from hashscan.quarantine import system
-from hashscan.quarantine.holding import NotDone, ObjectIdentity, Outcome, Request
+from hashscan.quarantine.captured_file import NotDone, ObjectIdentity, Outcome, Request
 from hashscan.quarantine.items import State
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.objects.stores import Stores

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.quarantine.holding import Outcome, Request
+from hashscan.quarantine.captured_file import Outcome, Request
 from hashscan.quarantine.moving import move
 from hashscan.quarantine.objects.stores import Stores
 from hashscan.quarantine.restoring import restore

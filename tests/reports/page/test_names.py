@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.reports.page.names import marked, marked_path
-from hashscan.reports.page.words import number
+from hashscan.reports.page.text import number
 
 
 def test_what_cannot_be_seen_is_marked() -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from hashscan.model import Entry
 from hashscan.reports.report import Report
-from hashscan.scan.acceptable import acceptable
-from hashscan.scan.baseline import write_baseline
+from hashscan.scan.baseline.file import write_baseline
+from hashscan.scan.baseline.from_report import acceptable
 from tests.scan.cluster.sweeping import (
     AFTER_ALL_ANSWERS,
     IMPATIENT,

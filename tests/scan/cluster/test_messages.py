@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from hashscan.matching.policy import Policy
+from hashscan.matching.restored_content import PutBack
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Action, ExceptedEntry, PolicyRule, Weak
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.messages import (
@@ -21,9 +24,6 @@ from hashscan.scan.cluster.messages import (
     version_of,
     with_lists,
 )
-from hashscan.scan.policy import Policy
-from hashscan.scan.put_back import PutBack
-from hashscan.scan.setup import WorkerSetup
 
 EXCEPTED = ExceptedEntry("ours", "e-1", "md5", "A1", "f", "a theme", "2027-01-31T00:00:00Z", "root", "2026")
 

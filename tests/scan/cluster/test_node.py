@@ -12,10 +12,10 @@ import pytest
 
 from hashscan.lists.fingerprint import fingerprinted
 from hashscan.lists.store import ListStore
+from hashscan.matching.setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, Verdict
 from hashscan.sandbox.client import SandboxOptions
-from hashscan.scan.setup import WorkerSetup
-from hashscan.scan.worker import Worker
+from hashscan.scan.workers.worker import Worker
 from hashscan.sources.filesystem import FilesystemSource
 from hashscan.sources.options import ListingOptions
 from hashscan.sources.patterns import Patterns

@@ -1,0 +1,307 @@
+"""Makes alarms of what the ledger knows and nobody has been told of."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hashscan.alerts.alert import CASES_NAMED, DETAILS_MAX, FOUND_KINDS, Alarm, Kind
+from hashscan.alerts.metrics_values import ListFigures
+from hashscan.cases.deadlines import Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.outbox import Outbox
+from hashscan.cases.queries import Queries
+from hashscan.cases.unreported_events import NewCases, News, NewSweep, OverdueCase
+from hashscan.errors import EXIT_MEANINGS
+from hashscan.model import TEST_CATEGORY, TrustState, Verdict
+from hashscan.reports.records import path_fields
+from hashscan.settings.alerts import NotifyOn
+
+if TYPE_CHECKING:
+    from hashscan.scan.reporting.report_writer import Outcome
+
+_GOOD = frozenset({TrustState.FRESH, TrustState.LOCAL})
+_SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
+_OF_A_LIST = re.compile(r"list \S+ is \w+")
+"""Words of a sweep that a list's own alarm says better."""
+
+
+class Raising:
+    """Makes them, once each.
+
+    Args:
+        ledger: brought up to date.
+        clock: says when cases are due.
+        on: what is to be told at all.
+        details: whether alarms name paths and customers.
+        host: name of this machine.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, *, on: NotifyOn, details: bool, host: str) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._on = on
+        self._details = details
+        self._host = host
+        self._outbox = Outbox(ledger)
+
+    def raise_all(
+        self,
+        now: float,
+        kinds: Collection[str],
+        lists: Sequence[ListFigures] = (),
+        withdrawn: Iterable[str] = (),
+        others: Iterable[Alarm] = (),
+    ) -> int:
+        """Put into the outbox what is to be told; all at once, so that killed, it tells later.
+
+        Args:
+            now: seconds since 1970.
+            kinds: of the channels by which it is told.
+            lists: how the hash lists are.
+            withdrawn: items in quarantine that nothing accuses any more.
+            others: whatever else there is to tell.
+
+        Returns:
+            How many alarms were made.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+        """
+        made = 0
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        with self._outbox.together():
+            self._outbox.adopt(kinds)
+            for alarm in (*others, *self._alarms(now, lists, withdrawn)):
+                if not self._wanted(alarm.kind):
+                    continue
+                document = alarm.document(self._host, at)
+                made += self._outbox.add(alarm.keys, int(now), document, kinds) is not None
+        return made
+
+    def put_down(self, now: float, alarms: Iterable[Alarm]) -> None:
+        """Keep what happened where nobody is told, for whoever is told by a later command.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+        """
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        with self._outbox.together():
+            self._outbox.prune(int(now))
+            for alarm in alarms:
+                self._outbox.add(alarm.keys, int(now), alarm.document(self._host, at), ())
+
+    def _wanted(self, kind: Kind) -> bool:
+        return (
+            self._on == "always" or kind in FOUND_KINDS or (self._on == "trouble" and kind is not Kind.DONE)
+        )
+
+    def _alarms(self, now: float, lists: Sequence[ListFigures], withdrawn: Iterable[str]) -> Iterator[Alarm]:
+        news = News(self._ledger, self._outbox, self._clock)
+        new = news.new_cases(CASES_NAMED)
+        if new is not None:
+            yield _found(new, self._described(new.ids))
+        if overdue := news.overdue(now):
+            yield _overdue(overdue, self._described([case.id for case in overdue]))
+        for sweep in news.new_sweeps():
+            yield from _of_sweep(sweep, now, details=self._details)
+        for one in lists:
+            if one.state not in _GOOD:
+                yield Alarm(
+                    Kind.LIST,
+                    (f"list:{one.name}:{one.version}:{one.state}",),
+                    f"list {one.name} is {one.state}",
+                    (f"Version {one.version}. See: hashscan lists status {one.name}",),
+                )
+        if keys := self._outbox.untold(f"withdrawn:{item}" for item in withdrawn):
+            yield Alarm(
+                Kind.WITHDRAWN,
+                tuple(keys),
+                f"{_many(len(keys), 'file')} in quarantine accused by nothing any more",
+                (
+                    "Their entries were withdrawn. See: hashscan quarantine list --withdrawn; put them back "
+                    "with: hashscan quarantine restore --withdrawn",
+                ),
+                counts={"items": len(keys)},
+            )
+
+    def _described(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+        """The first cases in full, if that was asked for."""
+        found: list[dict[str, Any]] = []
+        if not self._details:
+            return found
+        queries = Queries(self._ledger, self._clock)
+        # One more, so that it is seen that there are more.
+        for number in ids[: DETAILS_MAX + 1]:
+            case = queries.case(number)
+            if case is None:
+                continue
+            entries = [f"{entry.list_name}/{entry.entry}" for entry in queries.entries(number)]
+            found.append(
+                {
+                    "case": number,
+                    "verdict": case.verdict,
+                    "categories": " ".join(case.categories),
+                    "customer": case.customer,
+                    **({} if case.path is None else path_fields(case.path)),
+                    "url": case.url,
+                    "entries": " ".join(entries[:5]),
+                }
+            )
+        return found
+
+
+def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
+    """The alarm for a sweep that has not come to its end, at most one a day for each exit code.
+
+    Args:
+        code: with which its command exits.
+        words: why, for a person.
+        now: seconds since 1970.
+        details: whether it may name paths.
+    """
+    day = datetime.fromtimestamp(now, UTC).date()
+    return Alarm(
+        Kind.FAILED,
+        (f"failed:{code}:{day}",),
+        f"sweep FAILED: {EXIT_MEANINGS[code]}",
+        (words if details else without_paths(words), f"Exit code {code}."),
+    )
+
+
+def list_failure(name: str, code: int, words: str, now: float, *, details: bool) -> Alarm:
+    """The alarm for a list that can't be pulled, at most one a day for each list and exit code.
+
+    Args:
+        name: of the list.
+        code: with which the pull of it alone would exit.
+        words: why, for a person.
+        now: seconds since 1970.
+        details: whether it may name paths.
+    """
+    day = datetime.fromtimestamp(now, UTC).date()
+    return Alarm(
+        Kind.LIST,
+        (f"pull:{name}:{code}:{day}",),
+        f"list {name} can't be pulled: {EXIT_MEANINGS[code]}",
+        (words if details else without_paths(words), "The last good version stays in use."),
+    )
+
+
+def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Alarm]:
+    """The alarms for a sweep of which no ledger knows.
+
+    Args:
+        outcome: how it ended.
+        name: tells it from all others.
+        details: whether they may name paths.
+    """
+    verdicts = outcome.summary.verdicts
+    found = {
+        verdict.value: verdicts[verdict] - outcome.summary.accepted[verdict]
+        for verdict in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW)
+    }
+    if number := sum(found.values()):
+        yield Alarm(
+            Kind.FOUND,
+            (f"found:{name}",),
+            f"{_many(number, 'finding')}: {_listed(found)}",
+            ("See the report.",),
+            counts={name: n for name, n in found.items() if n},
+        )
+    if outcome.shortcomings:
+        words = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
+        yield Alarm(Kind.INCOMPLETE, (f"incomplete:{name}",), "sweep incomplete", tuple(words))
+    else:
+        yield Alarm(
+            Kind.DONE, (f"done:{name}",), f"sweep complete: {_many(outcome.summary.files, 'file')} checked"
+        )
+
+
+def _found(new: NewCases, details: list[dict[str, Any]]) -> Alarm:
+    verdicts = _listed(new.verdicts)
+    lines = []
+    if new.categories:
+        lines.append(f"Categories: {', '.join(f'{k} {n}' for k, n in sorted(new.categories.items()))}")
+    if set(new.categories) == {TEST_CATEGORY}:
+        lines.append("By test entries only: this says nothing about real material.")
+    if new.removed:
+        lines.append(f"{new.removed} of them gone or in quarantine already")
+    if new.first_due is not None:
+        lines.append(f"First deadline: {datetime.fromtimestamp(new.first_due, UTC):%Y-%m-%d %H:%M} UTC")
+    return Alarm(
+        Kind.FOUND,
+        (f"found:{new.ids[0]}",),
+        f"{_many(new.total, 'new case')}: {verdicts}",
+        tuple(lines),
+        tuple(new.ids),
+        {"cases": new.total, **new.verdicts},
+        details,
+    )
+
+
+def _overdue(cases: Sequence[OverdueCase], details: list[dict[str, Any]]) -> Alarm:
+    customers = len({case.customer for case in cases if case.customer})
+    of = f" of {_many(customers, 'customer')}" if customers else ""
+    return Alarm(
+        Kind.OVERDUE,
+        tuple(case.key for case in cases),
+        f"{_many(len(cases), 'case')}{of} overdue",
+        ("The deadline for removal has passed. See: hashscan cases due",),
+        tuple(case.id for case in cases[:CASES_NAMED]),
+        {"cases": len(cases)},
+        details,
+    )
+
+
+def _of_sweep(sweep: NewSweep, now: float, *, details: bool) -> Iterator[Alarm]:
+    began = f"{datetime.fromtimestamp(sweep.started, UTC):%Y-%m-%d %H:%M} UTC"
+    if sweep.ended is None:
+        yield Alarm(
+            Kind.FAILED,
+            (f"killed:{sweep.uuid}",),
+            "sweep FAILED: it was killed",
+            (f"It began {began}, and what it found is in its unfinished report.",),
+        )
+        return
+    words = [words for words in sweep.incomplete if not _OF_A_LIST.fullmatch(words)]
+    if words:
+        # The same trouble each night is told once a week, or nobody would read it any more.
+        trouble = hashlib.sha256(re.sub(r"\d+", "", "\n".join(words)).encode()).hexdigest()[:16]
+        year, week, _ = datetime.fromtimestamp(now, UTC).isocalendar()
+        yield Alarm(
+            Kind.INCOMPLETE,
+            (f"incomplete:{trouble}:{year}-{week}",),
+            "sweep incomplete",
+            (
+                f"It began {began} and has checked {sweep.files} files. Why it is incomplete:",
+                *(words if details else map(without_paths, words)),
+            ),
+            counts={"files": sweep.files},
+        )
+    elif not sweep.incomplete:
+        yield Alarm(
+            Kind.DONE,
+            (f"done:{sweep.uuid}",),
+            f"sweep complete: {_many(sweep.files, 'file')} checked",
+            (f"It began {began}; {EXIT_MEANINGS.get(sweep.exit_code or 0, '')}.",),
+            counts={"files": sweep.files},
+        )
+
+
+def without_paths(words: str) -> str:
+    """A reason without the path that it may name."""
+    if shrunken := _SHRUNKEN.search(words):
+        return f"a target{shrunken[0]}"
+    return "Why: see the report, or what the command said." if "/" in words else words
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(numbers.items()) if number)
+
+
+def _many(number: int, name: str) -> str:
+    return f"{number} {name}" + ("" if number == 1 else "s")

@@ -1,0 +1,99 @@
+"""Messages to persons: mail, chats and webhooks, by Apprise."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from urllib.parse import unquote
+
+from hashscan.alerts.channels.apprise_process import NO_APPRISE, NO_URL, SENT
+from hashscan.alerts.channels.bounded_program import Ended, run_bounded
+from hashscan.alerts.channels.channel import Channel, DeliveryError, Document
+from hashscan.errors import UsageError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+"""Apprise leaves the first and the last letter of a password."""
+_PIECES = re.compile(r"[^/:@?&=#,+;\s]+")
+_SHORT = 2
+"""Pieces of a URL up to so many characters are no secret."""
+_LOOK_SECONDS = 30
+_WORDS = 300
+_TYPES = {"alert": "failure", "crit": "failure", "err": "failure", "warning": "warning", "info": "success"}
+"""Apprise's words for how grave it is."""
+
+
+class Notify(Channel):
+    """One URL of Apprise."""
+
+    kind = "notify"
+
+    def __init__(self, url: str) -> None:
+        scheme = _SCHEME.match(url)
+        super().__init__(scheme[1].lower() if scheme else "notify", url)
+        self._url = url
+        self._secrets = secrets_of(url)
+
+    def check(self) -> None:
+        """Make sure that Apprise knows what to do with the URL; nothing is sent.
+
+        Raises:
+            UsageError: it doesn't, or it is not installed.
+        """
+        ended = self._run({"url": self._url}, _LOOK_SECONDS)
+        if ended.code == NO_APPRISE:
+            raise UsageError(
+                "--notify needs Apprise, which is not installed", advice="pip install 'hashscan[alarms]'"
+            )
+        if ended.code != SENT:
+            raise UsageError(
+                f"Apprise can't use the URL of --notify {self.label}{self._because(ended)}",
+                advice="See https://github.com/caronc/apprise/wiki for how URLs are written.",
+            )
+
+    def deliver(self, document: Document, seconds: float) -> None:
+        """Send a message."""
+        task = {
+            "url": self._url,
+            "title": document["subject"],
+            # Some services take no message without a body.
+            "body": document["text"] or document["subject"],
+            "type": _TYPES.get(document["severity"], "info"),
+        }
+        ended = self._run(task, seconds)
+        if ended.code == SENT:
+            return
+        if ended.code is None:
+            raise DeliveryError(f"no answer within {seconds:.0f} s")
+        why = {NO_APPRISE: "Apprise is not installed", NO_URL: "Apprise can't use the URL"}
+        raise DeliveryError(why.get(ended.code, "not taken") + self._because(ended))
+
+    def _run(self, task: dict[str, str], seconds: float) -> Ended:
+        # -P: whatever lies in the working folder is no module of ours.
+        command = [sys.executable, "-P", "-m", "hashscan.alerts.channels.apprise_process"]
+        try:
+            return run_bounded(command, json.dumps(task).encode(), seconds)
+        except OSError as error:
+            raise DeliveryError(f"Apprise can't be started: {error.strerror}") from error
+
+    def _because(self, ended: Ended) -> str:
+        # Cut afterwards: half a secret would not be known for one.
+        words = hidden(_ANY_URL.sub("***", " ".join(ended.words.split())), self._secrets)[-_WORDS:]
+        return f": {words}" if words else ""
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """Whatever in a URL may be a secret, longest first; in some, the host is the token."""
+    found: set[str] = set()
+    rest = url.partition("://")[2]
+    for text in (rest, unquote(rest)):
+        found |= {piece for piece in _PIECES.findall(text) if len(piece) > _SHORT}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def hidden(text: str, secrets: tuple[str, ...]) -> str:
+    """A text without these."""
+    for secret in secrets:
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    return text

@@ -1,0 +1,47 @@
+"""Sends one message by Apprise, in a process of its own that can be killed when a service hangs.
+
+    python -m hashscan.alerts.channels.apprise_process
+
+takes a JSON document on standard input (`url`, and `title`, `body` and `type` where something is to be sent;
+without, the URL is only looked at) and exits with one of the codes below.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+SENT, NOT_SENT, NO_URL, NO_APPRISE = 0, 1, 2, 3
+
+
+def main() -> int:
+    """Send it; what Apprise has to say goes to standard error."""
+    task: dict[str, Any] = json.load(sys.stdin)
+    try:
+        import apprise
+    except ImportError:
+        return NO_APPRISE
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    # No picture is fetched from anywhere when the message is read, and nothing is kept on the disk.
+    asset = apprise.AppriseAsset(
+        app_id="hashscan", app_desc="hashscan", app_url="", image_url_mask="", image_url_logo="",
+        async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY,
+    )  # fmt: skip
+    sender = apprise.Apprise(asset=asset)
+    if not sender.add(task["url"]):
+        return NO_URL
+    if "body" not in task:
+        return SENT
+    sent = sender.notify(
+        body=task["body"],
+        title=task["title"],
+        notify_type=apprise.NotifyType(task["type"]),
+        body_format=apprise.NotifyFormat.TEXT,
+    )
+    return SENT if sent else NOT_SENT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

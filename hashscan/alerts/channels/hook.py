@@ -1,0 +1,64 @@
+"""Programs of the operator's own, which are given each alarm as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+
+from hashscan.alerts.alert import one_line
+from hashscan.alerts.channels.bounded_program import run_bounded
+from hashscan.alerts.channels.channel import Channel, DeliveryError, Document
+from hashscan.errors import UsageError
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_WORDS = 300
+
+
+class Hook(Channel):
+    """One program with its arguments."""
+
+    kind = "exec"
+
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__(os.path.basename(command[0]), "\0".join(command))
+        self._command = tuple(command)
+
+    def check(self) -> None:
+        """Make sure that there is such a program.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if shutil.which(self._command[0], path=PATH) is None or (
+            "/" in self._command[0] and not os.path.isabs(self._command[0])
+        ):
+            raise UsageError(
+                f"--exec: there is no program {one_line(self._command[0])}",
+                advice="Give its whole path, or the name of one in the system's own folders.",
+            )
+
+    def deliver(self, document: Document, seconds: float) -> None:
+        """Run it with the document on its standard input."""
+        given = (json.dumps(document, ensure_ascii=True) + "\n").encode()
+        program = shutil.which(self._command[0], path=PATH)
+        if program is None:
+            raise DeliveryError("there is no such program")
+        # Neither secrets of ours nor whatever else is in the environment are its concern.
+        environment = {
+            "PATH": PATH,
+            "LANG": "C.UTF-8",
+            "HOME": os.environ.get("HOME", "/"),
+        }
+        try:
+            ended = run_bounded((program, *self._command[1:]), given, seconds, environment)
+        except OSError as error:
+            raise DeliveryError(f"it can't be started: {error.strerror}") from error
+        if ended.code == 0:
+            return
+        said = f": {one_line(' '.join(ended.words[-_WORDS:].split()))}" if ended.words else ""
+        if ended.code is None:
+            raise DeliveryError(f"killed after {seconds:.0f} s{said}")
+        how = f"exit {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
+        raise DeliveryError(how + said)

@@ -1,0 +1,37 @@
+"""A line in the system's log for each alarm."""
+
+from __future__ import annotations
+
+from hashscan.alerts.channels.channel import Channel, DeliveryError, Document
+from hashscan.quarantine.system_log import ADDRESS, Severity, tell_system_log
+
+
+class Journal(Channel):
+    """Syslog, or the journal."""
+
+    kind = "syslog"
+
+    def __init__(self, address: str = ADDRESS) -> None:
+        super().__init__("syslog", "")
+        self._address = address
+
+    def deliver(self, document: Document, seconds: float) -> None:
+        """Send a line of `key=value` pairs; the severity is the alarm's."""
+        if not tell_system_log(
+            line_of(document), severity=Severity[document["severity"].upper()], address=self._address
+        ):
+            raise DeliveryError("no system log takes it")
+
+
+def line_of(document: Document) -> str:
+    """An alarm as one line: whom it is from and what it is about, for those who filter; then the words."""
+    cases = ",".join(map(str, document["cases"][:20]))
+    fields = {
+        "alarm": document["kind"],
+        "id": str(document.get("id", "-")),
+        "cases": cases or "-",
+        **{name: str(number) for name, number in document["counts"].items()},
+    }
+    pairs = " ".join(f"{name}={value}" for name, value in fields.items())
+    subject = document["subject"].replace("\\", "\\\\").replace('"', '\\"')
+    return f'{pairs} msg="{subject}"'

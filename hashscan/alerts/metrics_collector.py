@@ -1,0 +1,94 @@
+"""Gathers the figures for monitoring from where they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hashscan.alerts.metrics_values import CaseFigures, Figures, ListFigures, SweepFigures
+from hashscan.cases.deadlines import Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.ledger_stats import standing
+from hashscan.cases.outbox import Outbox
+from hashscan.model import ListInfo
+from hashscan.quarantine.withdrawal_cache import last_known
+
+
+def figures_of(
+    ledger: Ledger, state: Path, clock: Clock, now: float, lists: tuple[ListFigures, ...]
+) -> Figures:
+    """How things stand.
+
+    Args:
+        ledger: of the state folder, brought up to date.
+        state: that folder.
+        clock: says when cases are due.
+        now: seconds since 1970.
+        lists: how the hash lists are.
+
+    Raises:
+        LedgerError: the ledger can't be read.
+    """
+    found = standing(ledger, clock, now)
+    last = None
+    if found.last is not None:
+        last = SweepFigures(
+            found.last.started,
+            found.last.ended,
+            found.last.exit_code,
+            found.last.verdicts,
+            found.last.bytes,
+            found.last.shortcomings,
+        )
+    outbox = Outbox(ledger)
+    return Figures(
+        last,
+        found.last_success,
+        lists,
+        CaseFigures(found.open, found.overdue, found.disputed, found.opened_ever),
+        found.in_quarantine,
+        len(last_known(state)),
+        outbox.waiting(),
+        outbox.oldest_waiting(),
+    )
+
+
+def list_figures(state: Path, now: datetime, seen: Iterable[ListInfo] = ()) -> tuple[ListFigures, ...]:
+    """How the hash lists of a state folder are.
+
+    Args:
+        state: the folder.
+        now: the time to compare expiries with.
+        seen: lists that were looked at more closely just now.
+
+    Raises:
+        OutputError: the folder can't be listed.
+    """
+    # Lists need numpy.
+    from hashscan.lists.pulling.client import attempts_of
+    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.store import DEMO, ListStore
+
+    store = ListStore(state / "lists")
+    with store.open(None, now, Thoroughness.SIZES) as opened:
+        infos = {info.name: info for info in opened.infos} | {info.name: info for info in seen}
+    return tuple(
+        ListFigures(
+            info.name,
+            info.state.value,
+            info.entries,
+            info.version,
+            _seconds(info.expires),
+            None if info.name == DEMO else _seconds(attempts_of(store, info.name).succeeded),
+        )
+        for info in infos.values()
+    )
+
+
+def _seconds(moment: str | None) -> float | None:
+    """Seconds since 1970, from RFC 3339."""
+    if moment is None:
+        return None
+    found = datetime.fromisoformat(moment)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,218 @@
+"""The file from which Prometheus, by node_exporter's textfile collector, learns how sweeps go."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashscan import __version__
+from hashscan.alerts.metrics_values import CaseFigures, Figures, ListFigures, SweepFigures
+from hashscan.lists.durable import output_errors, replace_file
+from hashscan.model import TrustState, Verdict
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+LAST_SUCCESS = "hashscan_last_success_timestamp_seconds"
+_RUN = "hashscan_last_run_"
+_READABLE = 0o644
+_LARGEST = 1 << 20
+"""Bytes of an older file that are looked at."""
+
+
+def write_metrics(path: Path, figures: Figures) -> None:
+    """Put the figures in their file at once; everybody may read it, so it names neither paths nor customers.
+
+    Args:
+        path: an existing file is replaced; what it says of a later sweep than the figures know of stays, for
+            one that failed early stands nowhere else.
+        figures: what is known.
+
+    Raises:
+        OutputError: it can't be written; the old file stands.
+    """
+    with output_errors(f"the metrics can't be written to {path}"):
+        data = rendered(_with_older(figures, path))
+        # node_exporter is another user, whatever the umask is.
+        umask = os.umask(0o022)
+        try:
+            replace_file(path, data, _READABLE)
+        finally:
+            os.umask(umask)
+
+
+def rendered(figures: Figures) -> bytes:
+    """The figures in Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    families = _Families()
+    families.by("build_info", "The version of hashscan.", "version", {__version__: 1})
+    families.gauge(
+        LAST_SUCCESS.removeprefix("hashscan_"),
+        "When a sweep last came to its end with nothing left out.",
+        figures.last_success,
+    )
+    if figures.last is not None:
+        _add_sweep(families, figures.last)
+    _add_lists(families, figures.lists)
+    if figures.cases is not None:
+        _add_cases(families, figures.cases)
+    families.gauge("quarantine_items", "Files and objects in quarantine.", figures.in_quarantine)
+    families.gauge(
+        "quarantine_withdrawn_items", "Those of them that nothing accuses any more.", figures.withdrawn
+    )
+    families.gauge("alarms_waiting", "Alarms that have not gone everywhere yet.", figures.alarms_waiting)
+    families.gauge(
+        "alarms_oldest_waiting_timestamp_seconds", "When the oldest of them was made.", figures.oldest_waiting
+    )
+    registry = CollectorRegistry()
+    registry.register(families)
+    return generate_latest(registry)
+
+
+class _Families:
+    """Families of metrics, in their order."""
+
+    def __init__(self) -> None:
+        self._families: list[Metric] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        return iter(self._families)
+
+    def gauge(self, name: str, text: str, value: float | None) -> None:
+        """Add one without labels, if its value is known."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        if value is not None:
+            self._families.append(GaugeMetricFamily(f"hashscan_{name}", text, value=value))
+
+    def counter(self, name: str, text: str, value: float) -> None:
+        """Add one that only grows."""
+        from prometheus_client.core import CounterMetricFamily
+
+        self._families.append(CounterMetricFamily(f"hashscan_{name}", text, value=value))
+
+    def by(self, name: str, text: str, label: str, values: Mapping[str, float | None]) -> None:
+        """Add one with a label, of what is known."""
+        self.by_labels(name, text, [label], [((key,), value) for key, value in values.items()])
+
+    def by_labels(
+        self,
+        name: str,
+        text: str,
+        labels: list[str],
+        values: Iterable[tuple[tuple[str, ...], float | None]],
+    ) -> None:
+        """Add one with several labels."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        family = GaugeMetricFamily(f"hashscan_{name}", text, labels=labels)
+        for keys, value in values:
+            if value is not None:
+                family.add_metric(keys, value)
+        if family.samples:
+            self._families.append(family)
+
+
+def _add_sweep(families: _Families, last: SweepFigures) -> None:
+    families.gauge("last_run_timestamp_seconds", "When the last sweep began.", last.began)
+    if last.ended is not None:
+        families.gauge(
+            "last_run_duration_seconds", "How long the last sweep took.", max(0, last.ended - last.began)
+        )
+    families.gauge(
+        "last_run_killed", "1 if the last sweep was killed, or has not ended yet.", int(last.ended is None)
+    )
+    families.gauge("last_run_exit_code", "How the last sweep ended.", last.exit_code)
+    families.gauge("last_run_bytes", "What the last sweep read.", last.bytes)
+    families.gauge(
+        "last_run_shortcomings", "Reasons for which the last sweep is incomplete.", last.shortcomings
+    )
+    families.by(
+        "last_run_files",
+        "Files of the last sweep by verdict.",
+        "verdict",
+        {verdict.value: last.files.get(verdict.value, 0) for verdict in Verdict},
+    )
+
+
+def _add_lists(families: _Families, lists: tuple[ListFigures, ...]) -> None:
+    families.by_labels(
+        "list_state",
+        "1 for the state that a list is in.",
+        ["list", "state"],
+        [((one.name, state.value), int(one.state == state)) for one in lists for state in TrustState],
+    )
+    for name, text, values in (
+        ("list_expiry_timestamp_seconds", "Until when a list is fresh.", {o.name: o.expires for o in lists}),
+        ("list_pulled_timestamp_seconds", "When it was last pulled.", {o.name: o.pulled for o in lists}),
+        ("list_entries", "How many entries it has.", {o.name: o.entries for o in lists}),
+        ("list_version", "Its version in use.", {o.name: o.version for o in lists}),
+    ):
+        families.by(name, text, "list", values)
+
+
+def _add_cases(families: _Families, cases: CaseFigures) -> None:
+    kinds = [Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice"]
+    families.by(
+        "cases_open",
+        "Cases that stand, by verdict.",
+        "verdict",
+        {kind: cases.open.get(kind, 0) for kind in kinds},
+    )
+    families.gauge("cases_overdue", "Open cases past their deadline.", cases.overdue)
+    families.gauge("cases_disputed", "Open cases that somebody disputes.", cases.disputed)
+    families.counter("cases_opened", "Cases there ever were.", cases.opened_ever)
+
+
+def _with_older(figures: Figures, path: Path) -> Figures:
+    """The figures, with what an older file says of a later sweep."""
+    older = _samples(path)
+    success = [known for known in (figures.last_success, older.get((LAST_SUCCESS, ""))) if known is not None]
+    began = older.get((f"{_RUN}timestamp_seconds", ""))
+    last = figures.last
+    if began is not None and (last is None or last.began < began):
+        took = older.get((f"{_RUN}duration_seconds", ""))
+        code = older.get((f"{_RUN}exit_code", ""))
+        last = SweepFigures(
+            began,
+            None if took is None else began + took,
+            None if code is None else int(code),
+            {verdict.value: int(older.get((f"{_RUN}files", verdict.value), 0)) for verdict in Verdict},
+            int(older.get((f"{_RUN}bytes", ""), 0)),
+            int(older.get((f"{_RUN}shortcomings", ""), 0)),
+        )
+    return replace(figures, last=last, last_success=max(success, default=None))
+
+
+def _samples(path: Path) -> dict[tuple[str, str], float]:
+    """What an older file says, by names and verdicts; nothing where it can't be understood."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        # Whoever may write there may have put a FIFO in its place, or a link to a device.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            return {}
+        raise
+    try:
+        data = os.read(descriptor, _LARGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
+    try:
+        return {
+            (sample.name, sample.labels.get("verdict", "")): sample.value
+            for family in text_string_to_metric_families(data.decode("utf-8"))
+            for sample in family.samples
+            if math.isfinite(sample.value)
+        }
+    except (ValueError, KeyError, IndexError):  # Whatever it is, it is replaced.
+        return {}

@@ -1,0 +1,296 @@
+"""Tells files and web addresses from each other, by the rules of the settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from os import fsencode
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from hashscan.attribution.path_patterns import component, parts_of
+from hashscan.attribution.web_address import Address, host_of, put_together, taken_apart
+from hashscan.errors import UsageError
+from hashscan.model import SiteRule
+from hashscan.sources.beneath import LIST_FLAGS, open_absolute, stat_absolute
+from hashscan.sources.symlinks import followed
+
+FOUND_MAX = 32
+"""Paths for one address at most."""
+_WWW = "www."
+_NAME = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}", re.ASCII)
+_IN_HOST = "[a-z0-9_.-]+"
+_IN_PART = ".+"
+
+Look = Callable[[bytes], Iterable[bytes]]
+
+
+def names_in(folder: bytes) -> Iterable[bytes]:
+    """The names in a folder; none where it can't be read."""
+    try:
+        descriptor = open_absolute(folder, LIST_FLAGS)
+    except (OSError, ValueError):
+        return ()
+    try:
+        return sorted(map(os.fsencode, os.listdir(descriptor)))
+    except OSError:
+        return ()
+    finally:
+        os.close(descriptor)
+
+
+def is_there(path: bytes) -> bool:
+    """Whether there is anything by a path, as far as that can be told without another user's FUSE."""
+    try:
+        stat_absolute(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class _Site(NamedTuple):
+    rule: SiteRule
+    scheme: str
+    host: re.Pattern[str]
+    port: int | None
+    parts: tuple[re.Pattern[str], ...]
+    """Of the URL's path."""
+    source: str
+    """Scheme of the objects; empty for files."""
+    path: tuple[tuple[str, re.Pattern[str], bool], ...]
+    """Components as they are written, compiled, and whether nothing in them is to be found out."""
+    url_host: str
+    url_parts: tuple[str, ...]
+    names: frozenset[str]
+    """What the URL has in braces."""
+    weight: int
+    """Characters of the URL that are none of those; the more, the more it says."""
+
+
+class Sites:
+    """The compiled rules; asked for any address or path, however hostile, they answer and never fail."""
+
+    def __init__(
+        self,
+        rules: Iterable[SiteRule] = (),
+        look: Look = names_in,
+        is_there: Callable[[bytes], bool] = is_there,
+        follow: Callable[[bytes], bytes] = followed,
+    ) -> None:
+        """Compile the rules; those that say most of an address come first.
+
+        Args:
+            rules: of the settings.
+            look: gives the names in a folder, and none where there is no such folder.
+            is_there: whether there is such a folder.
+            follow: gives the path by which sweeps know a rule's folder.
+
+        Raises:
+            UsageError: one can't be used.
+        """
+        self._sites = sorted(map(_compiled, rules), key=lambda site: -site.weight)
+        self._look = look
+        self._is_there = is_there
+        self._follow = follow
+
+    def __bool__(self) -> bool:
+        """Whether there are any rules."""
+        return bool(self._sites)
+
+    def paths_of(self, url: str) -> tuple[bytes, ...]:
+        """The files or objects, or the folder, that may be what is seen at an address.
+
+        Where a rule's path has a star or a name that the URL doesn't say, it is found out by what folders
+        there are. An address with `www.` may be one without. Of several rules those decide that say most of
+        the address. No path lies outside its rule's folder or prefix; links within it are not followed, and
+        nobody asks whether there is such a file.
+
+        Args:
+            url: as somebody wrote it.
+
+        Returns:
+            The likeliest first; none where no rule is for it.
+        """
+        address = taken_apart(url)
+        if address is None:
+            return ()
+        hosts = [address.host]
+        if address.host.startswith(_WWW):
+            hosts.append(address.host.removeprefix(_WWW))
+        found = chain.from_iterable(self._likeliest(address._replace(host=host)) for host in hosts)
+        return tuple(islice(dict.fromkeys(found), FOUND_MAX))
+
+    def url_of(self, path: bytes) -> str:
+        """Where the world sees a file or object; empty where no rule says.
+
+        Args:
+            path: the whole path, or an object's URL.
+        """
+        scheme, parts = parts_of(path)
+        for site in self._sites:
+            url = _url(site, scheme, parts)
+            if url:
+                return url
+        return ""
+
+    def _likeliest(self, address: Address) -> Iterator[bytes]:
+        """The paths by those rules alone that say most of an address."""
+        weight = -1
+        for site in self._sites:
+            if site.weight < weight:
+                return
+            for path in islice(self._paths(site, address), FOUND_MAX):
+                weight = site.weight
+                yield path
+
+    def _paths(self, site: _Site, address: Address) -> Iterator[bytes]:
+        names = _names(site, address)
+        if names is None:
+            return
+        rest = address.parts[len(site.parts) :]
+        if not site.source:
+            # A file system has no empty names.
+            rest = tuple(part for part in rest if part)
+        for root in self._roots(site, names):
+            yield b"/".join((root, *rest))
+
+    def _roots(self, site: _Site, names: Mapping[str, bytes]) -> Iterator[bytes]:
+        """The folders, or the bucket and prefix, that a rule's path may stand for."""
+        if site.source:
+            if all(known for _, _, known in site.path):
+                parts = (_filled(text, names) for text, _, _ in site.path)
+                yield b"%b://%b" % (site.source.encode(), b"/".join(parts))
+            return
+        folders = [b""]
+        for text, pattern, known in site.path:
+            if known:
+                part = _filled(text, names)
+                folders = [b"%b/%b" % (folder, part) for folder in folders]
+            else:
+                folders = [path for folder in folders for path in self._within(folder, pattern, names)]
+        guessed = any(not known for _, _, known in site.path)
+        yield from (self._follow(folder) for folder in folders if not guessed or self._is_there(folder))
+
+    def _within(self, folder: bytes, pattern: re.Pattern[str], names: Mapping[str, bytes]) -> Iterator[bytes]:
+        for name in self._look(folder or b"/"):
+            fits = pattern.fullmatch(name.decode("utf-8", "surrogateescape"))
+            if fits is not None and all(
+                names.get(key, fsencode(value)) == fsencode(value) for key, value in fits.groupdict().items()
+            ):
+                yield b"%b/%b" % (folder, name)
+
+
+def _names(site: _Site, address: Address) -> dict[str, bytes] | None:
+    """What the names in a rule's URL stand for, where it is for an address."""
+    if address.port != site.port or len(address.parts) < len(site.parts):
+        return None
+    host = site.host.fullmatch(address.host)
+    if host is None:
+        return None
+    found = {key: value.encode("ascii") for key, value in host.groupdict().items()}
+    for pattern, part in zip(site.parts, address.parts, strict=False):
+        fits = pattern.fullmatch(part.decode("utf-8", "surrogateescape"))
+        if fits is None:
+            return None
+        found |= {key: value.encode("utf-8", "surrogateescape") for key, value in fits.groupdict().items()}
+    # As a component of a path, these would lead out of it.
+    return None if {b".", b".."} & set(found.values()) else found
+
+
+def _filled(text: str, names: Mapping[str, bytes]) -> bytes:
+    pieces = _NAME.split(text)
+    return b"".join(
+        names[piece] if position % 2 else piece.encode("utf-8", "surrogateescape")
+        for position, piece in enumerate(pieces)
+    )
+
+
+def _url(site: _Site, scheme: str, parts: Sequence[str]) -> str:
+    if scheme != site.source or len(parts) <= len(site.path):
+        return ""
+    found: dict[str, str] = {}
+    for (_, pattern, _), part in zip(site.path, parts, strict=False):
+        fits = pattern.fullmatch(part)
+        if fits is None:
+            return ""
+        found |= fits.groupdict()
+    rest = parts[len(site.path) :]
+    if not site.names <= found.keys() or {".", ".."} & {*found.values(), *rest}:
+        return ""
+    host = host_of(_NAME.sub(lambda name: found[name[1]], site.url_host))
+    if host is None or site.host.fullmatch(host) is None:
+        return ""
+    values = {key: value.encode("utf-8", "surrogateescape") for key, value in found.items()}
+    before = [_filled(part, values) for part in site.url_parts]
+    after = [part.encode("utf-8", "surrogateescape") for part in rest]
+    return put_together(Address(site.scheme, host, site.port, (*before, *after)))
+
+
+def _compiled(rule: SiteRule) -> _Site:
+    try:
+        scheme, host, port, url_parts = _taken_apart(rule.url)
+        names = _NAME.findall("/".join((host, *url_parts)))
+        if len(set(names)) < len(names):
+            raise ValueError("has a name twice")
+        source, components = parts_of(fsencode(rule.path))
+        while components and not components[-1]:
+            components.pop()
+        if not components or not (source or rule.path.startswith("/")):
+            raise ValueError("has a path that is neither whole nor a bucket's URL")
+        in_path: list[str] = []
+        path = []
+        for text in components:
+            before = len(in_path)
+            pattern = component(text, in_path)
+            known = not set("*?[\\") & set(text) and set(in_path[before:]) <= set(names)
+            path.append((text, pattern, known))
+    except ValueError as error:
+        raise UsageError(
+            f"{rule.origin} {error}",
+            advice="Write url = 'https://{customer}.example/' and path = '/var/www/{customer}/htdocs', or "
+            "'s3://bucket/prefix/'.",
+        ) from error
+    return _Site(
+        rule,
+        scheme,
+        _pattern(host, _IN_HOST),
+        port,
+        tuple(_pattern(part, _IN_PART) for part in url_parts),
+        source,
+        tuple(path),
+        host,
+        url_parts,
+        frozenset(names),
+        len(_NAME.sub("", host + "/".join(url_parts))),
+    )
+
+
+def _taken_apart(url: str) -> tuple[str, str, int | None, tuple[str, ...]]:
+    """Scheme, host, port and path of a rule's URL, which has names in braces."""
+    # With letters in the place of its names it is an address as any other.
+    plain = taken_apart(_NAME.sub("x", url))
+    split = urlsplit(url)
+    if plain is None or split.query or split.fragment or split.username is not None:
+        raise ValueError("has a URL that is no plain web address")
+    host = split.netloc.rpartition(":")[0] if plain.port is not None else split.netloc.partition(":")[0]
+    if not _NAME.search(host):
+        host = plain.host
+    elif not host.isascii() or host != host.lower():
+        raise ValueError("has a host with a name in braces that is not in ASCII and lower case")
+    parts = [unquote(part, errors="surrogateescape") for part in split.path.split("/") if part]
+    if any(len(_NAME.findall(part)) > 1 for part in parts):
+        raise ValueError("has two names between two slashes of its URL")
+    return plain.scheme, host, plain.port, tuple(parts)
+
+
+def _pattern(text: str, anything: str) -> re.Pattern[str]:
+    pieces = _NAME.split(text)
+    return re.compile(
+        "".join(
+            f"(?P<{piece}>{anything})" if position % 2 else re.escape(piece)
+            for position, piece in enumerate(pieces)
+        ),
+        re.DOTALL,
+    )

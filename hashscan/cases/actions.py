@@ -1,0 +1,84 @@
+"""What people do about cases: they tell, dispute, close and open them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable
+
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.tracker import Book
+from hashscan.errors import UsageError
+
+TOLD, DISPUTED, CLOSED, REOPENED = "told", "disputed", "closed", "reopened"
+
+_SET = {
+    TOLD: "told=coalesce(told, :now)",
+    DISPUTED: "disputed=coalesce(disputed, :now), dispute=:words",
+    CLOSED: "closed=:now, why=:words",
+    REOPENED: "closed=NULL, why='', how=iif(removed IS NULL, '', how), disputed=NULL, dispute=''",
+}
+
+
+def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str, now: int) -> list[int]:
+    """Put down that somebody has done one and the same about several cases; all of it or nothing.
+
+    Args:
+        ledger: of the cases.
+        numbers: of the cases.
+        kind: TOLD, DISPUTED, CLOSED or REOPENED.
+        words: why.
+        who: has done it.
+        now: seconds since 1970.
+
+    Returns:
+        The numbers of those of which it was news.
+
+    Raises:
+        UsageError: there is no such case, or this can't be done to it.
+        LedgerError: it can't be written.
+    """
+    news = []
+    with ledger.transaction() as database:
+        book = Book(database)
+        for number in dict.fromkeys(numbers):
+            row = database.execute(
+                "SELECT told, disputed, closed, removed, path, version, host FROM cases WHERE id=?", (number,)
+            ).fetchone()
+            if row is None:
+                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
+            told, disputed, closed, removed, path, version, host = row
+            if kind == REOPENED:
+                if closed is None and disputed is None:
+                    continue
+                other = database.execute(
+                    "SELECT id FROM cases WHERE path=? AND version=? AND host=? AND removed IS NULL "
+                    "AND closed IS NULL AND id<>?",
+                    (path, version, host, number),
+                ).fetchone()
+                if other is not None and removed is None:
+                    raise UsageError(
+                        f"case {number} can't be opened: there is case {other[0]} of the same file",
+                        advice="Go on with that one.",
+                    )
+            elif {TOLD: told, DISPUTED: disputed, CLOSED: closed}[kind] is not None:
+                continue
+            if kind == DISPUTED and (closed is not None or removed is not None):
+                raise UsageError(f"case {number} is over already", advice="See `hashscan cases show`.")
+            database.execute(
+                f"UPDATE cases SET {_SET[kind]} WHERE id=:number",  # noqa: S608 - our own words
+                {"now": now, "words": words, "number": number},
+            )
+            book.note(number, now, kind, words, who)
+            news.append(number)
+    return news
+
+
+def operator() -> str:
+    """Who runs this command, and who was behind sudo."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    behind = os.environ.get("SUDO_USER", "")
+    return f"{behind} as {name}" if behind and behind != name else name

@@ -1,0 +1,116 @@
+"""Cases as data: JSON and tables for other programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+from hashscan.cases.queries import Case, Entry, Event
+from hashscan.reports.csv import cell
+from hashscan.reports.records import path_fields
+from hashscan.state.store.moments import moment
+
+_TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
+COLUMNS = (
+    "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
+    "noticed", "told", "disputed", "removed", "how", "closed", "why", "dispute", "hours", "because",
+)  # fmt: skip
+
+
+def fields_of(case: Case, now: float) -> dict[str, Any]:
+    """A case as JSON has it; what is not known is left out.
+
+    Args:
+        case: it.
+        now: seconds since 1970.
+    """
+    fields: dict[str, Any] = {"case": case.id, "state": case.state, "verdict": case.verdict}
+    if case.path is not None:
+        fields |= path_fields(case.path)
+    for key in ("version", "host", "url", "customer", "because", "how", "why", "dispute", "etag"):
+        if getattr(case, key):
+            fields[key] = getattr(case, key)
+    fields["categories"] = list(case.categories)
+    fields["overdue"] = case.overdue(now)
+    for key in _TIMES:
+        if (at := getattr(case, key)) is not None:
+            fields[key] = moment(at)
+    if case.hours is not None:
+        fields["hours"] = round(case.hours, 3)
+    for key in ("size", "uid", "previous"):
+        if getattr(case, key) is not None:
+            fields[key] = getattr(case, key)
+    return fields
+
+
+def whole_fields(case: Case, entries: Iterable[Entry], events: Iterable[Event], now: float) -> dict[str, Any]:
+    """A case with what speaks against it and what happened to it."""
+    return {
+        **fields_of(case, now),
+        "matches": [
+            {
+                "list": entry.list_name,
+                "entry": entry.entry,
+                "algorithm": entry.algorithm,
+                "variant": entry.variant,
+                "category": entry.category,
+                "distance": entry.distance,
+            }
+            for entry in entries
+        ],
+        "events": [
+            {
+                "at": moment(event.at),
+                "kind": event.kind,
+                **({"words": event.words} if event.words else {}),
+                **({"who": event.who} if event.who else {}),
+            }
+            for event in events
+        ],
+    }
+
+
+def json_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
+    """A line each."""
+    for case in cases:
+        yield json.dumps(fields_of(case, now)) + "\n"
+
+
+def csv_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
+    """A header and a row each; no cell begins a formula."""
+    yield ",".join(COLUMNS) + "\r\n"
+    for case in cases:
+        fields = fields_of(case, now)
+        fields["categories"] = " ".join(case.categories)
+        yield _row([fields.get(key, "") for key in COLUMNS])
+
+
+def _row(values: list[Any]) -> str:
+    buffer = StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC).writerow(map(_value, values))
+    return buffer.getvalue()
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return cell(value) if isinstance(value, str) else value
+
+
+def clock_words(seconds: float) -> str:
+    """A span of time in the two largest units that say something, such as `3 h 20 min`."""
+    minutes = int(abs(seconds)) // 60
+    days, minutes = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(minutes, 60)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def short_moment(seconds: int) -> str:
+    """A time as a person reads it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

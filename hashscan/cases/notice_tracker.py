@@ -1,0 +1,108 @@
+"""Keeps the cases in step with what notices say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hashscan.cases.tracker import CASE_QUERY, NOTICE, Book, KnownCase, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One notice, as it counts."""
+
+    digest: bytes
+    """Of the notice and the path."""
+    notice: bytes
+    """Digest of the notice alone."""
+    received: int
+    imported: int
+    """When; seconds since 1970."""
+    sender: str = ""
+    reference: str = ""
+    stated: int | None = None
+    categories: str = ""
+    sha256: bytes | None = None
+    customer: str = ""
+
+
+class NoticeBook(Book):
+    """The cases, for whoever takes notices in."""
+
+    def take_notice(self, place: Place, said: Said) -> tuple[int, bool]:
+        """Take in a notice.
+
+        Returns:
+            The number of its case, and whether the notice is new; one that came before changes nothing.
+        """
+        row = self._one("SELECT id FROM notices WHERE digest=?", said.digest)
+        if row is not None:
+            return int(row[0]), False
+        if place.path is not None and place.url:
+            self._place_unmapped(place, said.imported)
+        case = self._case_of_notice(place, said) or self._begin(
+            place, NOTICE, said.received, "noticed", said.sender
+        )
+        self._database.execute(
+            "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (said.digest, said.notice, case.id, said.received, said.imported, said.sender, said.reference,
+             place.url, said.stated),
+        )  # fmt: skip
+        self._database.execute(
+            "UPDATE cases SET found=min(found, ?1), "
+            "began=iif(noticed IS NULL AND verdict IN ('held', 'review'), ?1, min(began, ?1)), "
+            "noticed=min(coalesce(noticed, ?1), ?1), "
+            "stated=coalesce(min(stated, ?2), ?2, stated), "
+            "url=CASE url WHEN '' THEN ?3 ELSE url END, "
+            "claimed=CASE WHEN instr(' ' || claimed || ' ', ' ' || ?4 || ' ') THEN claimed "
+            "ELSE trim(claimed || ' ' || ?4) END, sha256=coalesce(sha256, ?5), "
+            "customer=CASE customer WHEN '' THEN ?6 ELSE customer END WHERE id=?7",
+            (
+                said.received,
+                said.stated,
+                place.url,
+                said.categories,
+                said.sha256,
+                said.customer,
+                case.id,
+            ),
+        )
+        return case.id, True
+
+    def _place_unmapped(self, place: Place, now: int) -> None:
+        """Give the open case of an address a path, now that it is known where the file lies."""
+        row = self._one(
+            "SELECT id FROM cases WHERE path IS NULL AND url<>'' AND url=? AND removed IS NULL "
+            "AND closed IS NULL",
+            place.url,
+        )
+        if row is None:
+            return
+        other = self._open_of(place.path, place.version)
+        if other is None:
+            self._database.execute("UPDATE cases SET path=? WHERE id=?", (place.path, row[0]))
+            return
+        words = f"goes on as case {other.id}"
+        self._database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, words, row[0]))
+        self.note(row[0], now, "closed", words)
+
+    def _case_of_notice(self, place: Place, said: Said) -> KnownCase | None:
+        """The case that a notice is about: one that is open, or whose file was removed since it was sent.
+
+        A notice names no machine: of several that have its path, open ones of this machine come first.
+        """
+        if place.path is not None:
+            parameters: list[object]
+            where, parameters = "path=? AND version=?", [place.path, place.version]
+        else:
+            where, parameters = "path IS NULL AND url<>'' AND url=?", [place.url]
+        order = "removed IS NULL AND closed IS NULL DESC, host='' DESC, id DESC"
+        row = self._one(f"{CASE_QUERY} WHERE {where} ORDER BY {order} LIMIT 1", *parameters)
+        if row is None:
+            return None
+        case = KnownCase(*row)
+        ended = case.removed if case.removed is not None else case.closed
+        if ended is not None and ended < said.received:
+            return None
+        self.note(case.id, said.received, "noticed", said.sender)
+        return case

@@ -1,0 +1,196 @@
+"""Looks whether what a case is about is still there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import StrEnum
+from typing import NamedTuple
+
+from hashscan.cases.queries import Case
+from hashscan.cases.tracker import NOTICE
+from hashscan.errors import HashscanError
+from hashscan.model import Access, FileStat, Item, Reason
+from hashscan.sources.base import FileTrouble, Source
+from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open_child
+from hashscan.sources.foreign_mounts import ForeignMountError
+from hashscan.sources.objects.source import ObjectSource
+from hashscan.sources.objects.store import ObjectStore, Transient
+from hashscan.sources.targets import real_path
+from hashscan.state.inventory.listings import wrapped
+from hashscan.state.inventory.presence import is_file_gone
+
+_BLOCK = 1 << 20
+
+
+class Presence(StrEnum):
+    """What a look has shown; the words are those for how a case ends."""
+
+    THERE = "there"
+    GONE = "gone"
+    CHANGED = "changed"
+    """There is a file, with another content."""
+    UNKNOWN = "unknown"
+
+
+class Look(NamedTuple):
+    """What a look at a case has shown."""
+
+    case: Case
+    presence: Presence
+    words: str = ""
+    """Why nothing can be said."""
+
+
+class Checker:
+    """Looks at files as sweeps do, following no link, and at objects."""
+
+    def __init__(self, sources: Mapping[str, type[Source]], endpoint: str | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            sources: by scheme.
+            endpoint: of the service that objects lie in, where it is not the provider's own.
+        """
+        self._sources = sources
+        self._access = Access(endpoint=endpoint)
+        self._stores: dict[bytes, ObjectStore] = {}
+
+    def look(self, case: Case) -> Look:
+        """Look at one."""
+        found = self._look(case)
+        # What only a notice tells of, nobody has seen here: neither its content nor a file of just this path.
+        if case.verdict != NOTICE or case.path is None:
+            return found
+        if found.presence is Presence.CHANGED:
+            return Look(case, Presence.UNKNOWN, "it has another content than the notice names")
+        if found.presence is Presence.GONE and case.path.startswith(b"/") and _leads(case.path):
+            return Look(case, Presence.UNKNOWN, "it is a folder, or lies elsewhere and a link leads there")
+        return found
+
+    def _look(self, case: Case) -> Look:
+        if case.path is None:
+            return Look(case, Presence.UNKNOWN, "nobody knows where it lies")
+        if not case.path.startswith(b"/"):
+            return self._look_at_object(case, case.path)
+        if case.host:
+            return Look(case, Presence.UNKNOWN, f"it lies on {case.host}, whose next report will tell")
+        if b"\0" in case.path or not {b"", b".", b".."}.isdisjoint(case.path[1:].split(b"/")):
+            return Look(case, Presence.UNKNOWN, Reason.NO_NAME.value)
+        try:
+            return Look(case, *_look_at_file(case, case.path))
+        except OSError as error:
+            return Look(case, Presence.UNKNOWN, error.strerror or str(error))
+
+    def _look_at_object(self, case: Case, url: bytes) -> Look:
+        try:
+            store, key = self._store(url)
+            for etag in dict.fromkeys((case.etag, "")):
+                item = Item(key, FileStat(0, 0, case.size or 0, case.mtime or 0, 0, 1, 0), etag, case.version)
+                with suppress(_Replaced):
+                    return Look(case, _look_at_state(store, item, case.sha256))
+            return Look(case, Presence.UNKNOWN, "it changes while it is read")
+        except FileTrouble as trouble:
+            if trouble.reason is Reason.VANISHED:
+                return Look(case, Presence.GONE)
+            return Look(case, Presence.UNKNOWN, f"{trouble.reason.value} {trouble.detail}".rstrip())
+        except Transient as trouble:
+            return Look(case, Presence.UNKNOWN, trouble.detail)
+        except HashscanError as error:
+            return Look(case, Presence.UNKNOWN, f"{error}. {error.remedy}")
+
+    def _store(self, url: bytes) -> tuple[ObjectStore, bytes]:
+        scheme = url.partition(b"://")[0].decode("ascii", errors="replace").lower()
+        source = self._sources.get(scheme)
+        if source is None or not issubclass(source, ObjectSource):
+            raise FileTrouble(Reason.NO_NAME, f"there is no store for {scheme}://")
+        target = source.parse(url)
+        name = source.url(target.container)
+        if name not in self._stores:
+            self._stores[name] = source.make_store(target.container, self._access)
+        return self._stores[name], target.prefix
+
+    def close(self) -> None:
+        """Let connections go."""
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+
+class _Replaced(Exception):
+    """An object has another etag than it had, and maybe the same content."""
+
+
+def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
+    if is_file_gone(path):
+        if case.device is not None and wrapped(_device_above(path)) != case.device:
+            return Presence.UNKNOWN, "the file system that it lay on is not there"
+        return Presence.GONE, ""
+    folder = open_absolute(os.path.dirname(path), PASS_FLAGS)
+    try:
+        file = open_child(folder, os.path.basename(path), FILE_FLAGS)
+    finally:
+        os.close(folder)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            return Presence.GONE, ""
+        identity = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        known = (case.inode, case.size, case.mtime, case.ctime)
+        if tuple(map(wrapped, identity)) == known or case.sha256 is None:
+            return Presence.THERE, ""
+        if case.size is not None and status.st_size != case.size:
+            return Presence.CHANGED, ""
+        digest, place = hashlib.sha256(), 0
+        while block := os.pread(file, _BLOCK, place):
+            digest.update(block)
+            place += len(block)
+        return (Presence.THERE if digest.digest() == case.sha256 else Presence.CHANGED), ""
+    finally:
+        os.close(file)
+
+
+def _leads(path: bytes) -> bool:
+    """Whether a path leads to anything, by links, too; also where only another user's FUSE could tell."""
+    try:
+        real_path(path)
+    except ForeignMountError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _device_above(path: bytes) -> int:
+    """The file system of the nearest folder above that is there."""
+    while path != b"/":
+        path = os.path.dirname(path)
+        with suppress(OSError):
+            folder = open_absolute(path, PASS_FLAGS)
+            try:
+                return os.fstat(folder).st_dev
+            finally:
+                os.close(folder)
+    return 0
+
+
+def _look_at_state(store: ObjectStore, item: Item, sha256: bytes | None) -> Presence:
+    """Ask for an object; one that still has its etag is not read."""
+    try:
+        reading = store.read(item, 0)
+    except FileTrouble as trouble:
+        if trouble.reason is Reason.REPLACED:
+            raise _Replaced from trouble
+        raise
+    try:
+        if sha256 is None or (item.etag and reading.etag == item.etag):
+            return Presence.THERE
+        digest = hashlib.sha256()
+        for chunk in reading.chunks:
+            digest.update(chunk)
+        return Presence.THERE if digest.digest() == sha256 else Presence.CHANGED
+    finally:
+        reading.close()

@@ -1,0 +1,106 @@
+"""Takes what is counted out of the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+
+from hashscan.cases.deadlines import DUE, Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.statistics.events import CaseFact, Custody, CustodyFact, Facts, Found, Outcome, SweepFact
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_FOUND,
+    EXIT_FOUND_INCOMPLETE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+)
+
+_CUT_SHORT = frozenset(
+    {
+        EXIT_CLEAN,
+        EXIT_FOUND,
+        EXIT_INCOMPLETE,
+        EXIT_FOUND_INCOMPLETE,
+        EXIT_INTERRUPTED,
+        EXIT_TERMINATED,
+    }
+)
+"""Exit codes of sweeps that kept what they had done."""
+
+_CUSTODY = {
+    "moved": Custody.QUARANTINED,
+    "restored": Custody.RESTORED,
+    "released": Custody.RELEASED,
+}
+"""What each kind of line in the custody log is."""
+
+
+def facts_of(ledger: Ledger, clock: Clock) -> Facts:
+    """All that a ledger tells; read as it is gone through, so while the ledger is open.
+
+    Args:
+        ledger: which was brought up to date.
+        clock: that tells when cases are due.
+
+    Raises:
+        OutputError: the ledger can't be read; as it is gone through.
+    """
+    clock.attach(ledger)
+    return Facts(_sweeps(ledger), _cases(ledger), _custody(ledger), _notices(ledger))
+
+
+def begun(ledger: Ledger) -> int | None:
+    """When the first thing was put down, in seconds since 1970; None where nothing was.
+
+    Raises:
+        OutputError: the ledger can't be read.
+    """
+    firsts = (
+        ledger.one("SELECT min(started) FROM sweeps WHERE NOT known"),
+        ledger.one("SELECT min(found) FROM cases"),
+        ledger.one("SELECT min(at) FROM custody"),
+        ledger.one("SELECT min(received) FROM notices"),
+    )
+    return min((int(first) for (first,) in firsts if first is not None), default=None)
+
+
+def _sweeps(ledger: Ledger) -> Iterator[SweepFact]:
+    # One that looked only at what is kept has checked no file.
+    query = "SELECT started, exit_code, whole, files, bytes FROM sweeps WHERE NOT known"
+    for started, code, whole, files, size in ledger.rows(query):
+        yield SweepFact(started, _outcome(code, bool(whole)), files, size)
+
+
+def _outcome(code: int | None, whole: bool) -> Outcome:
+    if whole:
+        return Outcome.COMPLETE
+    return Outcome.INCOMPLETE if code in _CUT_SHORT else Outcome.FAILED
+
+
+def _cases(ledger: Ledger) -> Iterator[CaseFact]:
+    query = (
+        "SELECT coalesce(began, found), verdict, "  # noqa: S608
+        "(SELECT json_group_array(DISTINCT list) FROM matches WHERE id=cases.id), "
+        f"categories, {DUE}, removed, closed FROM cases"
+    )
+    for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
+        what = None
+        with suppress(ValueError):
+            what = Found(verdict)
+        yield CaseFact(
+            began, what, frozenset(json.loads(lists)), frozenset(categories.split()), due, removed, closed
+        )
+
+
+def _custody(ledger: Ledger) -> Iterator[CustodyFact]:
+    for at, kind in ledger.rows("SELECT at, kind FROM custody"):
+        if kind in _CUSTODY:
+            yield CustodyFact(at, _CUSTODY[kind])
+
+
+def _notices(ledger: Ledger) -> Iterator[int]:
+    query = "SELECT min(received) FROM notices GROUP BY notice"
+    return (received for (received,) in ledger.rows(query))

@@ -1,0 +1,121 @@
+"""Statistics as JSON and as CSV, under keys that stay as they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from hashscan.cases.statistics.counting import Figures, Statistics
+from hashscan.cases.statistics.events import Custody, Found, Outcome
+from hashscan.cases.statistics.periods import Period, Unit
+from hashscan.reports.csv import cell
+
+SCHEMA = 1
+"""Raised when a key changes its meaning or goes."""
+
+
+def hours(seconds: float | None) -> float | None:
+    """Seconds as hours, to a hundredth."""
+    return None if seconds is None else round(seconds / 3600, 2)
+
+
+def moment(seconds: int) -> str:
+    """A moment in UTC as ISO 8601 has it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
+    """All numbers as one JSON document.
+
+    Args:
+        statistics: the numbers.
+        unit: how long the periods are.
+        zone: the name of the time zone in which they begin.
+    """
+    periods = statistics.periods
+    document = {
+        "type": "statistics",
+        "schema": SCHEMA,
+        "made": moment(statistics.now),
+        "by": unit.value,
+        "timezone": zone,
+        "from": moment(periods[0][0].begin),
+        "to": moment(periods[-1][0].end),
+        "periods": [{**_period(period), **numbers(figures, statistics)} for period, figures in periods],
+        "totals": numbers(statistics.totals, statistics),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def csv_lines(statistics: Statistics) -> Iterator[str]:
+    """The names of the columns, and a line for each period; none for all of them, so that columns add up."""
+    for number, (period, figures) in enumerate(statistics.periods):
+        row = dict(_flat({**_period(period), **numbers(figures, statistics)}))
+        if not number:
+            yield _line(row)
+        yield _line(row.values())
+
+
+def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
+    """The numbers of a period by their keys.
+
+    Args:
+        figures: of the period.
+        statistics: of which they are a part, as it tells of which lists and categories there is a number.
+    """
+    removal = figures.removal
+    return {
+        "sweeps": {outcome.value: figures.sweeps[outcome] for outcome in Outcome},
+        "files": figures.files,
+        "bytes": figures.bytes,
+        "findings": {found.value: figures.findings[found] for found in Found},
+        "lists": {name: figures.lists[name] for name in statistics.lists},
+        "categories": {name: figures.categories[name] for name in statistics.categories},
+        "custody": {what.value: figures.custody[what] for what in Custody},
+        "notices": figures.notices,
+        "removal": {
+            "cases": removal.cases,
+            "removed": removal.removed,
+            "within": removal.within,
+            "otherwise": removal.otherwise,
+            "open": removal.open,
+            "overdue": removal.overdue,
+            "share_within": None if removal.share is None else round(removal.share, 4),
+            "median_hours": hours(removal.median),
+            "p90_hours": hours(removal.ninth_tenth),
+        },
+    }
+
+
+def _period(period: Period) -> Mapping[str, Any]:
+    return {
+        "period": period.label,
+        "from": moment(period.begin),
+        "to": moment(period.end),
+        "whole": period.whole,
+    }
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}_{inner}", number) for inner, number in value.items())
+        else:
+            yield key, value
+
+
+def _line(values: Any) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(map(_cell, values))
+    return buffer.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Names of lists may come from reports of other machines, and then be anything."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return cell(value) if isinstance(value, str) else value

@@ -1,0 +1,383 @@
+"""Keeps the cases in step with what sweeps and the custody log say of their files.
+
+The lists decide less here than in the state: a case that was noticed never ends because they are silent, and
+no case does that a list accuses which was not in use in that sweep. A state that was lost and begun anew, or
+the report of a sweep elsewhere, knows only of its own lists.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hashscan.model import TEST_CATEGORY
+from hashscan.state.findings.coverage import (
+    MatchFields,
+    accuses,
+    joined,
+    key_of,
+    matches_of,
+    only_test,
+    strength,
+    usable_lists,
+)
+from hashscan.state.findings.findings import CHANGED, CLEARED, GONE
+from hashscan.state.findings.history import Found
+
+QUARANTINED = "quarantined"
+NOTICE = "notice"
+"""In place of a verdict, where only a notice speaks against a file."""
+_CLEARED_WORDS = "no hash list accuses it any more"
+
+
+class Place(NamedTuple):
+    """Where something is that cases are about."""
+
+    path: bytes | None
+    """None where only a URL is known."""
+    version: str = ""
+    """Of an object, where versions are swept."""
+    url: str = ""
+    """By which others know it."""
+    host: str = ""
+    """The machine on which a file lies; empty where it is this one, or an object."""
+
+
+class KnownCase(NamedTuple):
+    """What must be known of a case to go on with it."""
+
+    id: int
+    verdict: str
+    found: int
+    seen: int
+    removed: int | None
+    how: str
+    closed: int | None
+    sha256: bytes | None
+    noticed: int | None
+    pruned: int | None
+
+
+_WORDS = ("list", "entry", "algorithm", "variant", "category")
+CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed, pruned FROM cases"
+
+_SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
+"""Where versions are not swept, a finding names none, and its quarantine does."""
+
+
+class Book:
+    """The cases, within one transaction of the ledger."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.begun = 0
+        """Cases that are new."""
+
+    def take_finding(self, state: str, found: Found, host: str = "") -> None:
+        """Follow a finding; the findings of one path must come in the order in which they were.
+
+        Args:
+            state: identity of the state that tells of it.
+            found: all that it tells.
+            host: the machine on which the file lies; empty where it is this one, or an object.
+        """
+        if only_test(matches_of(found.matches)):
+            return
+        # After an older state was put back, another finding may have its number.
+        row = self._one(
+            f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=? "
+            "AND (path IS NULL OR path=? AND version=?)",
+            state, found.number, found.path, found.version,
+        )  # fmt: skip
+        case = None if row is None else KnownCase(*row)
+        if case is None:
+            case = self._adoptable(state, found, host) or self._begin_finding(found, found.first, host)
+            self._database.execute(
+                "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id)
+            )
+        elif case.removed is not None and found.last > case.removed and found.gone is None:
+            # It was taken away, and was there again before any sweep has missed it.
+            self.note(case.id, found.last, "back")
+            case = self._go_on(state, found, host)
+        elif case.pruned is not None and case.removed is None and found.last > case.seen:
+            # A person closed it, and of which content is forgotten: it can't speak for what is met now.
+            case = self._go_on(state, found, host)
+        elif _is_closed_for_another(case, found):
+            self.remove(case.id, found.last, CHANGED)
+            case = self._go_on(state, found, host)
+        self._follow(case, found)
+
+    def _go_on(self, state: str, found: Found, host: str) -> KnownCase:
+        """Let a finding go on as another case than the one that it was."""
+        case = self._open_of(found.path, found.version, host) or self._begin_finding(found, found.last, host)
+        self._database.execute(
+            "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
+        )
+        return case
+
+    def _adoptable(self, state: str, found: Found, host: str) -> KnownCase | None:
+        """The case that an unknown finding goes on with: the state was lost, or a notice came first."""
+        case = self._open_of(found.path, found.version, host) or self._noticed_only(found, host)
+        if case is not None:
+            return case if found.gone is None or case.found < found.gone else None
+        # A person has closed it, and it was never gone, or only in our own quarantine.
+        row = self._one(
+            f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND how='' AND sha256=? "  # noqa: S608
+            "AND (id NOT IN (SELECT id FROM sightings WHERE state=?) "
+            "OR id IN (SELECT id FROM custody WHERE kind='restored')) ORDER BY id DESC LIMIT 1",
+            found.path, found.version, host, found.sha256, state,
+        )  # fmt: skip
+        return None if row is None else KnownCase(*row)
+
+    def _noticed_only(self, found: Found, host: str) -> KnownCase | None:
+        """The open case of a notice, which names no machine, once another machine has seen the file."""
+        if not host:
+            return None
+        row = self._one(
+            f"{CASE_QUERY} WHERE path=? AND version=? AND host='' AND verdict=? AND removed IS NULL "  # noqa: S608
+            "AND closed IS NULL AND id NOT IN (SELECT id FROM sightings)",
+            found.path, found.version, NOTICE,
+        )  # fmt: skip
+        if row is None:
+            return None
+        self._database.execute("UPDATE cases SET host=? WHERE id=?", (host, row[0]))
+        return KnownCase(*row)
+
+    def _begin_finding(self, found: Found, at: int, host: str) -> KnownCase:
+        place = Place(found.path, found.version, host=host)
+        return self._begin(place, found.verdict, at, "found", words=found.verdict)
+
+    def _begin(
+        self, place: Place, verdict: str, at: int, kind: str, words: str = "", who: str = ""
+    ) -> KnownCase:
+        previous = None
+        if place.path is not None:
+            query = "SELECT max(id) FROM cases WHERE path=? AND version=? AND host=?"
+            (previous,) = self._one(query, place.path, place.version, place.host)
+        cursor = self._database.execute(
+            "INSERT INTO cases (path, version, url, host, verdict, found, seen, previous) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*place, verdict, at, at, previous),
+        )
+        assert cursor.lastrowid is not None
+        self.begun += 1
+        self.note(cursor.lastrowid, at, kind, words, who)
+        if place.path is not None and not place.host:
+            self._take_loose(cursor.lastrowid, place, at)
+        return self.case(cursor.lastrowid)
+
+    def _follow(self, case: KnownCase, found: Found) -> None:
+        """Bring a case up to what a state says of its finding."""
+        if found.ending == CLEARED and case.verdict == NOTICE:
+            return
+        matches = [match for match in matches_of(found.matches) if match["category"] != TEST_CATEGORY]
+        before, unheard = self.matches(case.id), list[MatchFields]()
+        if case.sha256 is None or found.sha256 in {None, case.sha256}:
+            in_use, named = usable_lists(json.loads(found.lists)), {key_of(match) for match in matches}
+            unheard = [m for m in before if m["list"] not in in_use and key_of(m) not in named]
+        accused = any(map(accuses, unheard))
+        verdict, because = found.verdict, found.because
+        if accused and strength(verdict, matches) < strength(case.verdict, before):
+            (because,) = self._one("SELECT because FROM cases WHERE id=?", case.id)
+            verdict = case.verdict
+        if verdict != case.verdict:
+            self.note(case.id, found.last, "verdict", f"{case.verdict}, now {verdict}")
+            if verdict == "match" and case.verdict in {"held", "review"}:
+                self._database.execute(
+                    "UPDATE cases SET began=? WHERE id=? AND noticed IS NULL", (found.last, case.id)
+                )
+            if case.closed is not None and case.removed is None and verdict == "match":
+                self._reopen(case, found.last)
+        matches = joined(matches, unheard)
+        self._database.execute(
+            "UPDATE cases SET verdict=?, because=?, seen=max(seen, ?), "
+            "categories=CASE ? WHEN '' THEN categories ELSE ? END, "
+            "customer=CASE ? WHEN '' THEN customer ELSE ? END, sha256=coalesce(?, sha256), "
+            "uid=coalesce(?, uid), device=coalesce(?, device), inode=coalesce(?, inode), "
+            "size=coalesce(?, size), mtime=coalesce(?, mtime), ctime=coalesce(?, ctime), etag=? WHERE id=?",
+            (
+                verdict, because, found.last,
+                *2 * (categories_of(matches),), *2 * (found.customer,),
+                found.sha256, found.uid, found.device, found.inode, found.size, found.mtime, found.ctime,
+                found.etag, case.id,
+            ),
+        )  # fmt: skip
+        self._set_matches(case.id, matches)
+        if found.gone is None or case.removed is not None or self._was_restored(case.id, found.gone):
+            return
+        if found.ending != CLEARED:
+            self.remove(case.id, found.gone, found.ending)
+        elif case.closed is None and not accused:
+            self.clear(case, found.gone)
+
+    def clear(self, case: KnownCase, at: int) -> None:
+        """Put down that no list accuses the file of an open case: it is closed, or goes on by its notice."""
+        if case.noticed is None:
+            self._database.execute(
+                "UPDATE cases SET closed=?, why=?, how=? WHERE id=?", (at, _CLEARED_WORDS, CLEARED, case.id)
+            )
+            self.note(case.id, at, "closed", _CLEARED_WORDS)
+            return
+        self._database.execute(
+            "UPDATE cases SET verdict=?, because='', categories='' WHERE id=?", (NOTICE, case.id)
+        )
+        self._set_matches(case.id, [])
+        self.note(case.id, at, "cleared", f"{_CLEARED_WORDS}; a notice does")
+
+    def _was_restored(self, number: int, since: int) -> bool:
+        """Whether a file is back from quarantine, since a sweep has missed it."""
+        query = "SELECT 1 FROM custody WHERE id=? AND kind='restored' AND at>=?"
+        return self._one(query, number, since) is not None
+
+    def matches(self, number: int) -> list[MatchFields]:
+        """Return the matches that are recorded of a case."""
+        query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
+        rows = self._database.execute(query, (number,))
+        return [dict(zip((*_WORDS, "distance"), row, strict=True)) for row in rows]
+
+    def _set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
+        wanted = {(*(str(match.get(key, "")) for key in _WORDS), match["distance"]) for match in matches}
+        query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
+        if set(self._database.execute(query, (number,))) == wanted:
+            return
+        self._database.execute("DELETE FROM matches WHERE id=?", (number,))
+        self._database.executemany(
+            "INSERT OR REPLACE INTO matches VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((number, *match) for match in sorted(wanted)),
+        )
+
+    def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: Place) -> None:
+        """Take in what the custody log says in one line.
+
+        Args:
+            log: identity of the log.
+            line: its number.
+            at: when it was written.
+            kind: of the line.
+            item: id of what is in quarantine.
+            place: where that was found.
+        """
+        number = None
+        if kind == "moved":
+            row = self._one(
+                f"{CASE_QUERY} WHERE path=?1 AND {_SAME_VERSION} AND host='' AND found<=?3 "
+                "AND (removed IS NULL OR removed>=?3) "
+                "ORDER BY version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",
+                place.path, place.version, at,
+            )  # fmt: skip
+            number = None if row is None else row[0]
+        else:
+            row = self._one(
+                "SELECT id FROM custody WHERE log=? AND item=? AND id IS NOT NULL ORDER BY line DESC LIMIT 1",
+                log,
+                item,
+            )
+            number = None if row is None else row[0]
+        self._database.execute(
+            "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (log, line, at, kind, item, place.path, place.version, number),
+        )
+        if number is None:
+            return
+        if kind == "restored" and self._open_of(place.path, place.version) is None:
+            # Of a case that was pruned nobody could say where the file is that lies there again.
+            self._database.execute(
+                "UPDATE cases SET path=?, version=?, pruned=NULL WHERE id=? AND pruned IS NOT NULL AND how=?",
+                (place.path, place.version, number, QUARANTINED),
+            )
+        self._apply_custody(number, at, kind, item)
+
+    def _apply_custody(self, number: int, at: int, kind: str, item: str) -> None:
+        case = self.case(number)
+        if kind == "moved":
+            self.remove(number, at, QUARANTINED, item)
+        elif kind == "restored":
+            self.note(number, at, kind, item)
+            place = self._one("SELECT path, version, host FROM cases WHERE id=?", number)
+            if case.how == QUARANTINED and self._open_of(*place) is None:
+                self._database.execute("UPDATE cases SET removed=NULL, how='' WHERE id=?", (number,))
+        else:
+            self.note(number, at, kind, item)
+
+    def _take_loose(self, number: int, place: Place, found: int) -> None:
+        """Follow what the custody log said of a file before there was a case of it."""
+        row = self._one(
+            "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=?1 "  # noqa: S608
+            f"AND {_SAME_VERSION} AND at>=?3 ORDER BY at, line LIMIT 1",
+            place.path, place.version, found,
+        )  # fmt: skip
+        if row is None:
+            return
+        log, line, _, item = row
+        later = self._database.execute(
+            "SELECT at, kind FROM custody WHERE log=? AND item=? AND line>=? ORDER BY line", (log, item, line)
+        ).fetchall()
+        self._database.execute(
+            "UPDATE custody SET id=? WHERE log=? AND item=? AND line>=?", (number, log, item, line)
+        )
+        for at, kind in later:
+            self._apply_custody(number, at, kind, item)
+
+    def remove(self, number: int, at: int, how: str, words: str = "", who: str = "") -> None:
+        """Put down that what a case is about is gone."""
+        self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
+        self.note(number, at, "removed", f"{how} {words}".rstrip(), who)
+
+    def take_look(self, number: int, presence: str, at: int) -> None:
+        """Put down what a look at the file of a case has shown.
+
+        Args:
+            number: of the case.
+            presence: there, gone or changed; anything else says nothing.
+            at: when.
+        """
+        if presence == "there":
+            self._database.execute("UPDATE cases SET seen=max(seen, ?) WHERE id=?", (at, number))
+        elif presence in {GONE, CHANGED}:
+            case = self.case(number)
+            # A sweep may have come first.
+            if case.removed is None:
+                self.remove(number, at, presence, "as a check has seen")
+
+    def _reopen(self, case: KnownCase, at: int) -> None:
+        self._database.execute("UPDATE cases SET closed=NULL, why='', how='' WHERE id=?", (case.id,))
+        self.note(case.id, at, "reopened")
+
+    def note(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
+        """Add an event to a case."""
+        self._database.execute(
+            "INSERT INTO events (id, at, kind, words, who) VALUES (?, ?, ?, ?, ?)",
+            (number, at, kind, words, who),
+        )
+
+    def case(self, number: int) -> KnownCase:
+        """A case by its number."""
+        return KnownCase(*self._one(f"{CASE_QUERY} WHERE id=?", number))
+
+    def _open_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
+        row = self._one(
+            f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND closed IS NULL",
+            path, version, host,
+        )  # fmt: skip
+        return None if row is None else KnownCase(*row)
+
+    def _one(self, query: str, *parameters: object) -> Any:
+        return self._database.execute(query, parameters).fetchone()
+
+
+def _is_closed_for_another(case: KnownCase, found: Found) -> bool:
+    """Whether a person has closed a case of another content than is there now."""
+    return (
+        case.closed is not None
+        and case.removed is None
+        and found.gone is None
+        and None not in (case.sha256, found.sha256)
+        and case.sha256 != found.sha256
+    )
+
+
+def categories_of(matches: Sequence[MatchFields]) -> str:
+    """The categories of entries, as cases have them."""
+    return " ".join(sorted({match["category"] for match in matches}))

@@ -1,0 +1,132 @@
+"""What the ledger knows that nobody has been told of yet."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hashscan.cases.deadlines import DUE, Clock
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.outbox import Outbox
+
+_CASES, _SWEEPS = "cases", "sweeps"
+_OPEN = "removed IS NULL AND closed IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCases:
+    """Cases of which nobody has been told."""
+
+    ids: Sequence[int]
+    """The first of them."""
+    verdicts: Mapping[str, int]
+    categories: Mapping[str, int]
+    """A case may have several."""
+    total: int
+    removed: int
+    """Those whose file is gone or in quarantine already."""
+    first_due: int | None
+    """When the first of the others is; seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueCase:
+    """A case past its deadline."""
+
+    id: int
+    key: str
+    """Tells it from all others, and from itself before it was opened again."""
+    customer: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewSweep:
+    """A sweep of which nobody has been told; times in seconds since 1970."""
+
+    uuid: str
+    started: int
+    ended: int | None
+    """None where it was killed."""
+    exit_code: int | None
+    files: int
+    incomplete: Sequence[str]
+
+
+class News:
+    """Asks for it, within the transaction in which it is told.
+
+    Args:
+        ledger: the ledger.
+        outbox: of the same.
+        clock: says when cases are due.
+    """
+
+    def __init__(self, ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        clock.attach(ledger)
+
+    def new_cases(self, named: int) -> NewCases | None:
+        """Those since the last time; the first time, those that are open.
+
+        Args:
+            named: how many ids to give.
+        """
+        mark = self._outbox.mark(_CASES)
+        last = self._ledger.one("SELECT max(id) FROM cases")[0] or 0
+        self._outbox.set_mark(_CASES, last)
+        where = "id > ?" + (f" AND {_OPEN}" if mark is None else "")
+        rows = list(
+            self._ledger.rows(
+                "SELECT verdict, categories, count(*), sum(removed IS NOT NULL), "  # noqa: S608
+                f"min(CASE WHEN {_OPEN} THEN {DUE} END) FROM cases WHERE {where} "
+                "GROUP BY verdict, categories",
+                mark or 0,
+            )
+        )
+        if not rows:
+            return None
+        verdicts, categories = Counter[str](), Counter[str]()
+        for verdict, words, number, _, _ in rows:
+            verdicts[verdict] += number
+            for word in words.split():
+                categories[word] += number
+        ids = self._ledger.rows(
+            f"SELECT id FROM cases WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608
+            mark or 0,
+            named,
+        )
+        return NewCases(
+            tuple(number for (number,) in ids),
+            dict(verdicts),
+            dict(categories),
+            verdicts.total(),
+            sum(removed for _, _, _, removed, _ in rows),
+            min((due for *_, due in rows if due is not None), default=None),
+        )
+
+    def overdue(self, now: float) -> list[OverdueCase]:
+        """Cases that are, of which nobody has been told since they were opened; the longest first."""
+        query = (
+            "SELECT id, key, customer FROM (SELECT id, customer, 'overdue:' || id || ':' || (SELECT count(*) "  # noqa: S608
+            "FROM events WHERE events.id = cases.id AND kind IN ('reopened', 'restored')) AS key, "
+            f"{DUE} AS due FROM cases WHERE {_OPEN} AND {DUE} < ?) "
+            "WHERE key NOT IN (SELECT key FROM alarm_keys) ORDER BY due, id"
+        )
+        return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
+
+    def new_sweeps(self) -> list[NewSweep]:
+        """Those since the last time, in the order in which they came; the first time, the last alone."""
+        mark = self._outbox.mark(_SWEEPS)
+        last = self._ledger.one("SELECT max(id) FROM sweeps")[0] or 0
+        self._outbox.set_mark(_SWEEPS, last)
+        query = (
+            "SELECT uuid, started, ended, exit_code, files, incomplete FROM sweeps WHERE id > ? ORDER BY id"
+        )
+        rows = self._ledger.rows(query, last - 1 if mark is None else mark)
+        return [
+            NewSweep(uuid, started, ended, code, files, json.loads(incomplete))
+            for uuid, started, ended, code, files, incomplete in rows
+        ]

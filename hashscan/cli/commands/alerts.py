@@ -1,0 +1,143 @@
+"""`hashscan alarms`: what is to be told to persons and programs, and what of it could not be."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan.cli.options.alerts import alarm_options, channel_options, take_alarms
+from hashscan.cli.options.base import HashscanGroup, state_option
+from hashscan.cli.options.cases import deadline_options, take_deadlines
+from hashscan.cli.output.terminal import print_table, printable, say
+from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
+from hashscan.settings.cases import USUAL_DEADLINES
+
+_SHOWN = 20
+"""Alarms that have gone everywhere and are listed all the same."""
+
+
+@click.group(cls=HashscanGroup)
+def command() -> None:
+    """Tell persons and programs what there is to tell, and see what could not be delivered."""
+
+
+@command.command("list", exit_codes=(0, 2, 12, 70))
+@click.option("--json", "as_json", is_flag=True, help="The whole document of each, as JSON Lines.")
+@state_option
+def list_(as_json: bool, state: Path) -> int:
+    """Show the alarms that wait, the last of the others, and the channels that fail."""
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.outbox import Outbox
+
+    with Ledger(state) as ledger:
+        outbox = Outbox(ledger)
+        alarms, failing = outbox.listed(_SHOWN), outbox.all_failing()
+    if as_json:
+        for alarm in alarms:
+            line = {**alarm.document, "id": alarm.id, "waits": alarm.waits, "sent": alarm.sent}
+            sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+        return EXIT_CLEAN
+    print_table(
+        ("id", "made", "kind", "subject", "sent by", "waits for"),
+        (
+            (
+                str(alarm.id),
+                _moment(alarm.made),
+                str(alarm.document["kind"]),
+                str(alarm.document["subject"]),
+                ", ".join(alarm.sent) or "-",
+                ", ".join(kind or "anybody" for kind in alarm.waits) or "-",
+            )
+            for alarm in alarms
+        ),
+    )
+    for channel in failing:
+        say(
+            f"hashscan: {channel.label} has failed {channel.failures} times, and is left alone until "
+            f"{_moment(channel.again)}: {printable(channel.error)}"
+        )
+    return EXIT_CLEAN
+
+
+@command.command(exit_codes=(0, 2, 11, 12, 13, 70))
+@click.option("--now", "at_once", is_flag=True, help="Try also channels that have failed not long ago.")
+@alarm_options
+@deadline_options
+@state_option
+def send(at_once: bool, state: Path, **options: Any) -> int:
+    """Tell what there is to tell, and try again what could not be delivered; write the metrics.
+
+    What there is to tell comes from the sweeps, cases and lists of the state folder, so that a sweep which
+    can't reach the network needs no channel of its own. Exits 13 when an alarm still waits.
+    """
+    from hashscan.cli.output.notifications import tell_or_fail
+
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
+    if not alarms.any_channel and alarms.metrics is None:
+        raise UsageError(
+            "nobody is to be told", advice="Name a channel, or put one into the settings' table `alarms`."
+        )
+    delivered = tell_or_fail(state, alarms, deadlines, at_once=at_once)
+    if delivered is None:
+        return EXIT_CLEAN
+    for label in delivered.postponed:
+        say(f"hashscan: {label} is left alone for a while, since it has failed; --now tries it at once")
+    if delivered.sent:
+        say(f"hashscan: {delivered.sent} alarms delivered")
+    return EXIT_UNREACHABLE if delivered.waiting else EXIT_CLEAN
+
+
+@command.command(exit_codes=(0, 2, 12, 70))
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=int)
+@click.option("--all", "all_", is_flag=True, help="All that wait.")
+@state_option
+def drop(ids: tuple[int, ...], all_: bool, state: Path) -> int:
+    """Have alarms tried no longer; what they tell of is not told again."""
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.outbox import Outbox
+
+    if all_ is bool(ids):
+        raise UsageError("name the alarms, or say --all", advice="See `hashscan alarms list`.")
+    with Ledger(state) as ledger:
+        outbox = Outbox(ledger)
+        dropped = outbox.drop([alarm.id for alarm in outbox.listed(0)] if all_ else ids)
+    say(f"hashscan: {dropped} alarms dropped")
+    return EXIT_CLEAN
+
+
+@command.command(exit_codes=(0, 2, 13, 70))
+@channel_options
+def test(**options: Any) -> int:
+    """Send a test alarm through every channel, at once, and say which have taken it."""
+    from hashscan.alerts.alert import Alarm, Kind
+    from hashscan.alerts.channels.channel import DeliveryError
+    from hashscan.alerts.dispatcher import SECONDS
+    from hashscan.alerts.notifier import Teller, host
+
+    alarms = take_alarms(options)
+    if not alarms.any_channel:
+        raise UsageError("there is no channel to test", advice="Name one: --notify, --exec or --syslog.")
+    teller = Teller(alarms, USUAL_DEADLINES)
+    teller.check()
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    alarm = Alarm(Kind.TEST, (), "a test", ("Nothing was found; this only shows that alarms arrive.",))
+    failed = False
+    for channel in teller.channels:
+        try:
+            channel.deliver({**alarm.document(host(), at), "id": 0}, SECONDS)
+        except DeliveryError as error:
+            failed = True
+            say(f"hashscan: {channel.label}: FAILED: {printable(str(error))}")
+        else:
+            say(f"hashscan: {channel.label}: sent")
+    return EXIT_UNREACHABLE if failed else EXIT_CLEAN
+
+
+def _moment(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))

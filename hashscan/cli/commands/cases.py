@@ -1,0 +1,24 @@
+"""`hashscan cases`: who must act by when on what was found, and what became of it."""
+
+from __future__ import annotations
+
+import click
+
+from hashscan.cli.commands.cases_check import check
+from hashscan.cli.commands.cases_import import import_
+from hashscan.cli.commands.cases_list import due, list_, show, times
+from hashscan.cli.commands.cases_update import close, dispute, prune, reopen, tell
+from hashscan.cli.options.base import HashscanGroup
+
+
+@click.group(cls=HashscanGroup)
+def command() -> None:
+    """Follow what was found or told of until it is gone: deadlines, who was told, how long it took.
+
+    Every finding becomes a case by itself, and ends by itself when a sweep, the quarantine or `cases check`
+    sees that its file is gone.
+    """
+
+
+for _command in (list_, due, show, check, tell, dispute, close, reopen, import_, times, prune):
+    command.add_command(_command)

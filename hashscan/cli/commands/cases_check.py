@@ -1,0 +1,66 @@
+"""`hashscan cases check`: whether files are gone."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.output.ledger_sync import followed_ledger
+from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.owner import Needs
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+
+_TOGETHER = 200
+"""Looks that are put down together."""
+
+
+@click.command(
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 3, 12, 70),
+    needs=Needs.READING,
+    meanings={0: "all cases were looked at", 3: "of some, nobody can tell whether the file is gone"},
+)
+@click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
+@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
+@state_option
+def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
+    """Look at the files and objects of open CASEs, or of all, and end the cases of those that are gone.
+
+    A file that was changed is digested: with another content it is gone, too. One that only has another name
+    now is found by the next sweep. No file is followed through a link.
+    """
+    from hashscan.cases.presence_check import Checker, Presence
+    from hashscan.cases.tracker import Book
+    from hashscan.registry import SOURCES
+
+    counts: Counter[Presence] = Counter()
+    with followed_ledger(state) as followed:
+        # Their numbers alone: there may be a million, and looking at them takes a while.
+        wanted = [case.id for case in followed.queries.waiting() if not cases or case.id in cases]
+        for number in set(cases) - set(wanted):
+            if followed.queries.case(number) is None:
+                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
+        checker = Checker(SOURCES, endpoint)
+        try:
+            for start in range(0, len(wanted), _TOGETHER):
+                some = map(followed.queries.case, wanted[start : start + _TOGETHER])
+                looks = [checker.look(case) for case in some if case is not None and case.open]
+                now = int(time.time())
+                with followed.ledger.transaction() as database:
+                    book = Book(database)
+                    for look in looks:
+                        book.take_look(look.case.id, look.presence.value, now)
+                for look in looks:
+                    counts[look.presence] += 1
+                    if look.presence is not Presence.THERE:
+                        words = f": {look.words}" if look.words else ""
+                        say(f"hashscan: case {look.case.id}: {look.presence.value}{printable(words)}")
+        finally:
+            checker.close()
+        told = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
+        say(f"hashscan: {len(wanted)} cases looked at" + (f": {told}" if told else ""))
+        return followed.exit_code(EXIT_INCOMPLETE if counts[Presence.UNKNOWN] else EXIT_CLEAN)

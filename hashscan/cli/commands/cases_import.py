@@ -1,0 +1,114 @@
+"""`hashscan cases import`: what others tell of."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.context import customer_options, customers_of, site_option
+from hashscan.cli.output.ledger_sync import followed_ledger
+from hashscan.cli.output.terminal import printable, say
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.model import CustomerRule, SiteRule
+
+if TYPE_CHECKING:
+    from hashscan.attribution.customers import Customers
+    from hashscan.attribution.sites import Sites
+    from hashscan.cases.ledger import Ledger
+
+_HEAD = 1 << 16
+
+
+@click.command(
+    "import",
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 3, 12, 70),
+    meanings={0: "all is taken in", 3: "taken in, but of some nobody knows where the file lies"},
+)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "xarf", "mail"]),
+    help="What notices are in; told by how FILE begins, if it is not said.",
+)
+@site_option
+@customer_options
+@state_option
+def import_(
+    files: tuple[Path, ...],
+    form: str | None,
+    site_rules: tuple[SiteRule, ...] | None,
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
+    state: Path,
+) -> int:
+    """Make cases of notices (a CSV table, XARF, or an e-mail with XARF), or of what a report has found.
+
+    The web addresses in notices are turned into paths by the [[site]] tables of the settings. A notice that
+    came before makes no second case; one about a file that has a case joins it. Reports (JSON Lines) are
+    those of `scan --cluster`, of `report merge`, or of other machines.
+    """
+    from hashscan.attribution.customers import Customers
+    from hashscan.attribution.sites import Sites
+
+    sites = Sites(site_rules or ())
+    customers = Customers(customers_of(customer_rules, layouts))
+    unmapped = 0
+    with followed_ledger(state) as followed:
+        for path in files:
+            if form is None and _is_report(path):
+                _take_report(followed.ledger, path)
+            else:
+                unmapped += _take_notices(followed.ledger, path, form, sites, customers)
+        if unmapped:
+            say("hashscan: where these lie nobody knows; see `hashscan cases list`, and add [[site]] tables")
+        return followed.exit_code(EXIT_INCOMPLETE if unmapped else EXIT_CLEAN)
+
+
+def _is_report(path: Path) -> bool:
+    if str(path) == "-" or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return b'"type":"sweep"' in stream.read(_HEAD).replace(b": ", b":").partition(b"\n")[0]
+
+
+def _take_report(ledger: Ledger, path: Path) -> None:
+    from hashscan.cases.report_import import import_report
+
+    came = import_report(ledger, path)
+    shown = printable(str(path))
+    if came.known:
+        say(f"hashscan: {shown}: this sweep is known already")
+    else:
+        say(
+            f"hashscan: {shown}: {came.findings} findings, {came.new} new cases, "
+            f"{came.removed} not found again"
+        )
+
+
+def _take_notices(ledger: Ledger, path: Path, form: str | None, sites: Sites, customers: Customers) -> int:
+    from hashscan.cases.notice_import import Taken, import_notices
+    from hashscan.cases.notices.reader import read_notices
+
+    notices, taken = read_notices(path, form), Taken()
+    try:
+        import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, taken)
+    finally:
+        say(
+            f"hashscan: {printable(notices.label)}: {taken.notices} notices: {taken.new} new cases, "
+            f"{taken.joined} of known cases, {taken.known} known already, {taken.unmapped} without a path"
+        )
+    for words, number in notices.passed_over.items():
+        say(f"hashscan: {number} passed over: {printable(words)}")
+    return taken.unmapped

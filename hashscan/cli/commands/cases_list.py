@@ -1,0 +1,272 @@
+"""The commands that show cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.config.completion import case_numbers
+from hashscan.cli.options.alerts import alarm_options, take_alarms
+from hashscan.cli.options.base import Duration, HashscanCommand, state_option
+from hashscan.cli.options.cases import deadline_options, deadlines_of, take_deadlines
+from hashscan.cli.output.ledger_sync import followed_ledger
+from hashscan.cli.output.notifications import tell
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_table, printable, say
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, UsageError
+
+if TYPE_CHECKING:
+    from hashscan.cases.queries import Case
+
+_WORDS = ("open", "found", "told", "disputed", "overdue", "removed", "closed", "all")
+_format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="A table for people, JSON lines, or a table for spreadsheets.",
+)
+
+
+@click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@click.option(
+    "--only",
+    type=click.Choice(_WORDS),
+    default="open",
+    show_default=True,
+    help="Which cases; open ones are those that are neither removed nor closed.",
+)
+@click.option("--of", metavar="CUSTOMER", help="Only those of one customer; '' for those of nobody.")
+@click.option("--verdict", type=click.Choice(["match", "held", "review", "notice"]), help="Only those.")
+@_format_option
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=ROWS_SHOWN, show_default=True,
+    help="Rows of the table at most; the other formats have all.",
+)  # fmt: skip
+@deadline_options
+@state_option
+def list_(
+    only: str, of: str | None, verdict: str | None, form: str, limit: int, state: Path, **deadlines: Any
+) -> int:
+    """List cases: those that are due first come first."""
+    now = time.time()
+    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+        queries = followed.queries
+        waits = only in {"open", "found", "told", "disputed", "overdue"}
+        wanted = (
+            case
+            for case in (queries.waiting() if waits else queries.found())
+            if _is_wanted(case, only, now)
+            and (of is None or case.customer == of)
+            and (verdict is None or case.verdict == verdict)
+        )
+        if form == "table":
+            _print_cases(wanted, limit, now)
+        else:
+            _write(form, wanted, now)
+        return followed.exit_code(EXIT_CLEAN)
+
+
+def _is_wanted(case: Case, only: str, now: float) -> bool:
+    if only == "overdue":
+        return case.overdue(now)
+    return only == "all" or (only == "open" and case.open) or case.state == only
+
+
+def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
+    rows: list[tuple[str, ...]] = []
+    more = 0
+    for case in cases:
+        if len(rows) < limit:
+            rows.append((str(case.id), case.state, case.verdict, _categories(case), case.customer or "-",
+                         _due(case, now), _where(case)))  # fmt: skip
+        else:
+            more += 1
+    if rows:
+        print_table(("case", "state", "verdict", "category", "customer", "due", "where"), rows)
+    if more:
+        say(f"hashscan: and {more} more; --limit shows more of them")
+    if not rows:
+        say("hashscan: no such case")
+
+
+def _categories(case: Case) -> str:
+    return " ".join(case.categories) or "-"
+
+
+def _where(case: Case) -> str:
+    if case.path is None:
+        return case.url or "-"
+    return os.fsdecode(case.path) + (f" (version {case.version})" if case.version else "")
+
+
+def _due(case: Case, now: float) -> str:
+    """How much time there is, or how long ago it was up."""
+    from hashscan.cases.export import clock_words, short_moment
+
+    if not case.open:
+        return "-"
+    if case.due is None:
+        return "no clock"
+    left = case.due - now
+    words = f"in {clock_words(left)}" if left >= 0 else f"OVERDUE by {clock_words(left)}"
+    return f"{short_moment(case.due)} ({words})"
+
+
+def _write(form: str, cases: Iterable[Case], now: float) -> None:
+    from hashscan.cases.export import csv_lines, json_lines
+    from hashscan.lists.durable import output_errors
+
+    lines: Iterator[str] = (json_lines if form == "json" else csv_lines)(cases, now)
+    with output_errors("can't write to standard output"):
+        for line in lines:
+            sys.stdout.buffer.write(line.encode("utf-8"))
+        sys.stdout.buffer.flush()
+
+
+@click.command(
+    cls=HashscanCommand,
+    exit_codes=(0, 1, 2, 12, 70),
+    meanings={0: "nothing is due", 1: "a case is overdue, or due --within that time"},
+)
+@click.option(
+    "--within", type=Duration(), default=0.0, metavar="TIME", help="Those, too, that become due in that time."
+)
+@_format_option
+@alarm_options
+@deadline_options
+@state_option
+def due(within: float, form: str, state: Path, **options: Any) -> int:
+    """List what should be gone by now, by customer; the longest overdue comes first.
+
+    Whoever is to be told of alarms is told of what is overdue, once.
+    """
+    now, deadlines = time.time(), take_deadlines(options)
+    tell(state, take_alarms(options), deadlines)
+    with followed_ledger(state, deadlines) as followed:
+        counts: Counter[bool] = Counter()
+        found = _counted(followed.queries.due_by_customer(now + within), counts, now)
+        if form == "table":
+            for customer, cases in groupby(found, key=lambda case: case.customer):
+                click.echo(printable(customer) or "(no customer)")
+                _print_cases(cases, ROWS_SHOWN, now)
+        else:
+            _write(form, found, now)
+        say(f"hashscan: {counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
+        return followed.exit_code(EXIT_FOUND if counts else EXIT_CLEAN)
+
+
+def _counted(cases: Iterable[Case], counts: Counter[bool], now: float) -> Iterator[Case]:
+    """The cases, counted by whether they are overdue."""
+    for case in cases:
+        counts[case.overdue(now)] += 1
+        yield case
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@click.argument(
+    "cases",
+    nargs=-1,
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="CASE...",
+    shell_complete=case_numbers,
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@deadline_options
+@state_option
+def show(cases: tuple[int, ...], form: str, state: Path, **deadlines: Any) -> int:
+    """Show all that is known of cases: what speaks against the file, and what happened when."""
+    from hashscan.cases.export import whole_fields
+
+    now = time.time()
+    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+        for number in cases:
+            case = followed.queries.case(number)
+            if case is None:
+                raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --only all`.")
+            entries, events = followed.queries.entries(number), followed.queries.events(number)
+            if form == "json":
+                click.echo(json.dumps(whole_fields(case, entries, events, now)))
+                continue
+            click.echo(f"case {case.id}: {case.state}, {case.verdict}")
+            for name, words in (
+                ("where", _where(case)),
+                ("URL", case.url if case.path is not None else ""),
+                ("customer", case.customer),
+                ("categories", " ".join(case.categories)),
+                ("due", _due(case, now) if case.open else ""),
+                ("because", case.because),
+                ("sha256", "" if case.sha256 is None else case.sha256.hex()),
+                ("disputed", case.dispute),
+                ("closed", case.why),
+                ("before", "" if case.previous is None else f"case {case.previous}"),
+            ):
+                if words:
+                    click.echo(f"  {name:<10} {printable(words)}")
+            for entry in entries:
+                click.echo(
+                    f"  {'entry':<10} {printable(entry.entry)} ({printable(entry.category)}) of list "
+                    f"{printable(entry.list_name)}: {printable(entry.algorithm)}, distance {entry.distance}"
+                )
+            for event in events:
+                _print_event(event)
+        return followed.exit_code(EXIT_CLEAN)
+
+
+def _print_event(event: Any) -> None:
+    from hashscan.cases.export import short_moment
+
+    who = f" by {event.who}" if event.who else ""
+    words = f": {event.words}" if event.words else ""
+    click.echo(f"  {short_moment(event.at)} UTC  {printable(event.kind + who + words)}")
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@_format_option
+@deadline_options
+@state_option
+def times(form: str, state: Path, **deadlines: Any) -> int:
+    """Say how many hours removals took: median, and nine of ten, by the month in which files were removed.
+
+    `cases list --only removed --format csv` has them case by case.
+    """
+    from hashscan.cases.removal_times import months
+
+    with followed_ledger(state, deadlines_of(**deadlines)) as followed:
+        found = list(months(followed.queries.removed()))
+        columns = ("month", "removed", "in time", "late", "median hours", "90 % within hours")
+        if form == "json":
+            for month in found:
+                click.echo(
+                    json.dumps(
+                        {
+                            "month": month.name, "removed": month.removed, "in_time": month.in_time,
+                            "late": month.late, "median_hours": round(month.median, 3),
+                            "p90_hours": round(month.ninetieth, 3),
+                        }
+                    )
+                )  # fmt: skip
+            return followed.exit_code(EXIT_CLEAN)
+        rows = [
+            (m.name, str(m.removed), str(m.in_time), str(m.late), f"{m.median:.1f}", f"{m.ninetieth:.1f}")
+            for m in found
+        ]
+        if form == "csv":
+            click.echo("month,removed,in_time,late,median_hours,p90_hours")
+            for row in rows:
+                click.echo(",".join(row))
+        elif rows:
+            print_table(columns, rows)
+        else:
+            say("hashscan: nothing was removed yet")
+        return followed.exit_code(EXIT_CLEAN)

@@ -1,0 +1,134 @@
+"""`hashscan check`: single files and digests against the lists."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.options.base import (
+    ANY_PATH,
+    HashscanCommand,
+    decoding_options,
+    fail_on_option,
+    list_option,
+    matching_of,
+    matching_options,
+    state_option,
+)
+from hashscan.cli.options.policy import policy_of, policy_options
+from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.owner import Needs
+from hashscan.errors import UsageError
+from hashscan.settings.pictures import DecodingLimits
+
+if TYPE_CHECKING:
+    from hashscan.model import PolicyRule
+    from hashscan.reports.record_lines import Record
+    from hashscan.reports.summary import Summary
+    from hashscan.scan.workers.worker import Worker
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 10, 12, 70), needs=Needs.READING)
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
+@list_option
+@fail_on_option
+@click.option("--strict", is_flag=True, help="A picture that can't be decoded makes the check incomplete.")
+@matching_options
+@policy_options
+@decoding_options
+@state_option
+def command(
+    items: tuple[bytes, ...],
+    lists: tuple[str, ...],
+    fail_on: Any,
+    strict: bool,
+    state: Path,
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+    skipped: tuple[str, ...],
+    review_threshold: int | None,
+    policy: tuple[PolicyRule, ...] | None,
+    act_on: tuple[str, ...],
+) -> int:
+    """Check files or digests against the lists, without a sweep: a JSON line for each.
+
+    An ITEM is a file, or a digest in hex. A digest may have its algorithm before it (`sha256:…`); without, it
+    is looked up under every algorithm whose digests have that length. An existing file of that name comes
+    first.
+    """
+    from hashscan.cli.commands.lists_except import say_exceptions
+    from hashscan.lists.exceptions import exceptions_at
+    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.store import ListStore
+    from hashscan.matching.effective_policy import policy_in_force
+    from hashscan.matching.policy_table import unused_lists
+    from hashscan.matching.setup import WorkerSetup, algorithms_of_lists
+    from hashscan.reports.sink import ReportSink
+    from hashscan.reports.summary import Summary
+    from hashscan.scan.runner import require_usable, sandbox_options
+    from hashscan.scan.workers.worker import Worker
+
+    matching = matching_of(skipped, review_threshold)
+    decided = policy_of(policy, act_on)
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    now = datetime.now(UTC)
+    opened = ListStore(state / "lists").open(lists or None, now, Thoroughness.SIZES)
+    for info in opened.infos:
+        if info.problem is not None:
+            say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
+    require_usable(opened)
+    exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
+    say_exceptions(exceptions)
+    for words in unused_lists(decided.rules, opened.infos):
+        say(f"hashscan: {words}")
+    in_force = policy_in_force(decided, opened.infos, state)
+    if in_force.trouble:
+        say(f"hashscan: {printable(in_force.trouble)}. {printable(in_force.remedy)}")
+    setup = WorkerSetup(
+        lists=opened.handles,
+        sandbox=sandbox_options(limits),
+        algorithms=algorithms_of_lists(opened.handles),
+        max_pixels=limits.max_pixels,
+        excepted=exceptions.in_force,
+        policy=in_force.policy,
+        variants=matching.variants,
+        review_threshold=matching.review_threshold,
+    )
+    summary = Summary()
+    with ReportSink(None) as output, Worker(setup) as worker:
+        for item in items:
+            output.write(_check(worker, item, summary))
+    return summary.exit_code(opened.infos, fail_on=fail_on, strict=strict, incomplete=bool(in_force.trouble))
+
+
+def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
+    """Check one file or digest, and count it."""
+    from hashscan.matching.policy import closeness, judge
+    from hashscan.matching.policy_rules import NOTHING
+    from hashscan.model import MATCHES_KEPT
+    from hashscan.reports.records import digest_record, result_record
+    from hashscan.scan.single import algorithms_of, check_file, is_named, match_digest
+
+    if is_named(item):
+        result = check_file(worker, item)
+        summary.add(result)
+        return result_record(item, result, with_digests=False)
+    text = os.fsdecode(item)
+    values = algorithms_of(text)
+    if not values:
+        raise UsageError(
+            f"{text!r} is no file and no digest",
+            advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
+        )
+    matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
+    # A digest is of no file, but content that was put back is known by it.
+    subject = NOTHING._replace(sha256=values.get("sha256"))
+    verdict, because, action = judge(matches, None, subject, worker.setup.policy)
+    summary.count(verdict, None)
+    return digest_record(text, verdict, because, action, sorted(matches, key=closeness)[:MATCHES_KEPT])

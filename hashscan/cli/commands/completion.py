@@ -1,0 +1,36 @@
+"""`hashscan completion`: what makes a shell complete our commands."""
+
+from __future__ import annotations
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand
+from hashscan.errors import EXIT_CLEAN
+
+SHELLS = ("bash", "zsh", "fish")
+PROGRAM = "hashscan"
+VARIABLE = "_HASHSCAN_COMPLETE"
+"""What the script sets to ask for completions; click looks for it by the program's name."""
+
+
+@click.command(cls=HashscanCommand, settings=False, exit_codes=(0, 2, 12, 70))
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> int:
+    """Print a script with which SHELL completes commands, options, formats and names of lists.
+
+    Put it where the shell looks for such scripts:
+
+    \b
+      bash  /etc/bash_completion.d/hashscan
+      zsh   /usr/local/share/zsh/site-functions/_hashscan
+      fish  /etc/fish/completions/hashscan.fish
+    """
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    # Not its own `source`, which for bash starts one to ask for its version.
+    script = ShellComplete.source(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE))
+    click.echo(script, nl=False)
+    return EXIT_CLEAN

@@ -1,0 +1,211 @@
+"""`hashscan config`: the settings file, what is wrong with it, and what holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.owner import owner_of
+from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
+from hashscan.settings.file import chosen_file, read_file
+from hashscan.settings.machine import SERVICE_GROUP, service_group
+
+if TYPE_CHECKING:
+    from hashscan.cli.config.catalogue import Catalogue, Command
+    from hashscan.cli.config.effective import Shown, Sources
+    from hashscan.cli.config.file import Mistake
+
+_NAMED = 8
+"""Commands that are named as having a setting; of more, only the number is said."""
+FORMATS = ("table", "json", "toml")
+
+
+@click.group(cls=HashscanGroup)
+def command() -> None:
+    """Write a settings file, check it, show which settings hold and why."""
+
+
+@command.command(settings=False, exit_codes=(0, 2, 70))
+@click.argument("words", nargs=-1, metavar="[COMMAND]...")
+@click.option("--changed", is_flag=True, help="Only what a variable or the settings file gives.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to show it."
+)
+@click.pass_context
+def show(ctx: click.Context, words: tuple[str, ...], changed: bool, form: str) -> int:
+    """Show the values in force for every command, or for one such as `scan` or `lists pull`, and why.
+
+    Secrets are not shown. Exits 2 where a value, a key or a variable is wrong; all that is right is shown
+    all the same.
+    """
+    from hashscan.cli.config.catalogue import Catalogue
+
+    catalogue = Catalogue.of(_root(ctx))
+    chosen = _named(catalogue, words)
+    sources, wrong = _sources(ctx, catalogue)
+    shown = [one for name in chosen for one in sources.shown(name)]
+    for problem in dict.fromkeys((one.where, one.problem) for one in shown if one.problem is not None):
+        say(f"hashscan: {printable(str(problem[0]))}: {printable(str(problem[1]))}")
+        wrong = True
+    shown = [one for one in shown if not changed or one.origin != "default"]
+    if form == "json":
+        click.echo(json.dumps(_document(sources, shown), indent=2))
+    elif form == "toml":
+        from hashscan.cli.config.effective import as_toml
+
+        click.echo(as_toml(shown, catalogue), nl=False)
+    else:
+        _draw(shown, one_command=bool(words))
+    return EXIT_USAGE if wrong else EXIT_CLEAN
+
+
+@command.command(settings=False, exit_codes=(0, 2, 70))
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_context
+def check(ctx: click.Context, file: Path | None) -> int:
+    """Say all that is wrong with a settings FILE, with lines, and with variables that begin HASHSCAN_.
+
+    Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's.
+    """
+    from hashscan.cli.config.catalogue import Catalogue
+    from hashscan.cli.config.check import in_order, mistakes_in, strange_variables, warnings_about
+    from hashscan.cli.config.file import SettingsFile
+
+    catalogue = Catalogue.of(_root(ctx))
+    source, document, values = read_file(file or _root(ctx).params["config"], os.environ)
+    strange = list(strange_variables(catalogue, os.environ))
+    for name, meant in strange:
+        advice = f"did you mean {meant}?" if meant else "unset it."
+        say(f"hashscan: no option has the variable {printable(name)}; {advice}")
+    if source is None:
+        say(f"hashscan: there is no settings file {chosen_file(None, {})[0]}, so there is nothing to check")
+        return EXIT_USAGE if strange else EXIT_CLEAN
+    shown = printable(str(source))
+    settings = SettingsFile(catalogue, values)
+    mistakes = in_order(mistakes_in(settings, catalogue, str(source)), document)
+    for line, mistake in mistakes:
+        say(f"{shown}:{line}: {_told(mistake)}")
+    for warning in warnings_about(source, secret=_holds_secrets(catalogue, settings)):
+        say(f"hashscan: warning: {shown}: {warning}")
+    if mistakes:
+        say(f"hashscan: {shown}: {len(mistakes)} {'mistake' if len(mistakes) == 1 else 'mistakes'}")
+    else:
+        say(f"hashscan: {shown} is as it should be")
+    return EXIT_USAGE if mistakes or strange else EXIT_CLEAN
+
+
+@command.command(settings=False, exit_codes=(0, 2, 12, 70))
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--force", is_flag=True, help="Where FILE is there already, keep it as FILE.bak.")
+@click.pass_context
+def init(ctx: click.Context, file: Path | None, force: bool) -> int:
+    """Write a settings FILE that explains every option and sets none; - is standard output.
+
+    Without FILE, it is the one that commands would read: --config, HASHSCAN_CONFIG, or the system's. It is
+    readable by you alone, as it may come to hold secrets; one that root writes for the group hashscan, too,
+    where there is this group.
+    """
+    from hashscan.cli.config.catalogue import Catalogue
+    from hashscan.cli.config.template import template
+    from hashscan.settings.new_file import write_new
+
+    text = template(Catalogue.of(_root(ctx)))
+    if str(file) == "-":
+        click.echo(text, nl=False)
+        return EXIT_CLEAN
+    path = file or chosen_file(_root(ctx).params["config"], os.environ)[0]
+    root = os.geteuid() == 0 and owner_of(path) == 0
+    group = service_group() if root else None
+    kept = write_new(path, text.encode(), force=force, group=group)
+    if kept is not None:
+        say(f"hashscan: what was there is kept as {printable(str(kept))}")
+    say(f"hashscan: {printable(str(path))} is written; it sets nothing yet")
+    if root and group is None:
+        say(
+            f"hashscan: root alone can read it, as there is no group {SERVICE_GROUP}; for scans as another "
+            f"user: `chgrp GROUP {printable(str(path))}` and `chmod 640 {printable(str(path))}`"
+        )
+    return EXIT_CLEAN
+
+
+def _root(ctx: click.Context) -> click.Context:
+    return ctx.find_root()
+
+
+def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
+    """The commands that are meant.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    from hashscan.settings.suggestions import nearest
+
+    found = [
+        name
+        for name, command in catalogue.commands.items()
+        if name[: len(words)] == words and not isinstance(command, click.Group)
+    ]
+    if not found:
+        meant = nearest(" ".join(words), (" ".join(name) for name in catalogue.commands))
+        advice = f"Did you mean {meant!r}?" if meant else "See `hashscan --help`."
+        raise UsageError(f"there is no command {' '.join(words)!r}", advice=advice)
+    return found
+
+
+def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[Sources, bool]:
+    """Where values come from, and whether the settings file has mistakes, which are said."""
+    from hashscan.cli.config.effective import Sources
+    from hashscan.cli.config.file import SettingsFile
+    from hashscan.settings.key_lines import key_lines, line_of
+
+    source, document, values = read_file(_root(ctx).params["config"], os.environ)
+    name = "" if source is None else str(source)
+    file = SettingsFile(catalogue, values)
+    lines = key_lines(document)
+    for mistake in file.mistakes:
+        where = f"{name}:{line_of(lines, mistake.place)}"
+        say(f"{printable(where)}: {_told(mistake)}")
+    return Sources(catalogue, file, name, lines), bool(file.mistakes)
+
+
+def _told(mistake: Mistake) -> str:
+    return printable(f"{mistake.message.rstrip('.')}. {mistake.advice}")
+
+
+def _holds_secrets(catalogue: Catalogue, file: Any) -> bool:
+    from hashscan.cli.config.check import each_taken
+
+    return any(option.hide_input for _, option, _ in each_taken(file, catalogue))
+
+
+def _document(sources: Sources, shown: list[Shown]) -> dict[str, Any]:
+    commands: dict[str, dict[str, Any]] = {}
+    for one in shown:
+        commands.setdefault(" ".join(one.command), {})[one.key] = one.document()
+    return {"file": sources.name or None, "commands": commands}
+
+
+def _draw(shown: list[Shown], *, one_command: bool) -> None:
+    """Draw the values; those that several commands have in common once."""
+    from hashscan.cli.output.terminal import print_table
+
+    if one_command and len({one.command for one in shown}) == 1:
+        print_table(("setting", "value", "from"), ((one.key, one.words, one.where) for one in shown))
+        return
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for one in shown:
+        together.setdefault((one.key, one.words, one.where), []).append(" ".join(one.command))
+    print_table(
+        ("setting", "value", "from", "commands"),
+        ((*row, _few(commands)) for row, commands in together.items()),
+    )
+
+
+def _few(commands: list[str]) -> str:
+    return ", ".join(commands) if len(commands) <= _NAMED else f"{len(commands)} commands"

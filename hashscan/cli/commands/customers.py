@@ -1,0 +1,133 @@
+"""`hashscan customers`: whose files are, by the rules of the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand
+from hashscan.cli.options.context import customer_options, customers_of, site_option
+from hashscan.cli.output.terminal import printable, say, show_table
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, OutputError
+from hashscan.model import CustomerRule, SiteRule
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
+@click.argument("items", nargs=-1, metavar="[ITEM]...", type=ANY_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON line for each.")
+@customer_options
+@site_option
+def command(
+    items: tuple[bytes, ...],
+    as_json: bool,
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
+    site_rules: tuple[SiteRule, ...] | None,
+) -> int:
+    """Try the rules that say whose files are, and where the world sees them: a line for each ITEM.
+
+    An ITEM is a path, an object's URL such as s3://bucket/key, or a web address, for which the files are
+    named that may be seen there. A file need not exist; where it does, its user counts, too. Exits with 3
+    where no rule says whose an ITEM is.
+
+    Without ITEM, the rules are shown, in the order in which they are asked, and the layouts that --customers
+    knows.
+    """
+    rules = customers_of(customer_rules, layouts)
+    if not items:
+        _show(rules, site_rules or ())
+        return EXIT_CLEAN
+    from hashscan.attribution.customers import Customers
+    from hashscan.attribution.sites import Sites
+
+    asking = _Asking(Customers(rules), Sites(site_rules or ()))
+    answers = [answer for item in items for answer in asking.about(item)]
+    for answer in answers:
+        _write(answer, as_json=as_json)
+    return EXIT_CLEAN if all(answer["customer"] for answer in answers) else EXIT_INCOMPLETE
+
+
+class _Asking:
+    """What the rules say of one thing after another."""
+
+    def __init__(self, customers: Any, sites: Any) -> None:
+        self._customers = customers
+        self._sites = sites
+
+    def about(self, item: bytes) -> list[dict[str, Any]]:
+        """The files that an item may be, each with its customer; one without a path where it is none."""
+        text = os.fsdecode(item)
+        if text.startswith(("https://", "http://")):
+            found = [self._file(path) for path in self._sites.paths_of(text)]
+            return [{"item": text, **file} for file in found] or [{"item": text, "customer": ""}]
+        path = item if b"://" in item else os.path.abspath(item)
+        return [{"item": text, **self._file(path)}]
+
+    def _file(self, path: bytes) -> dict[str, Any]:
+        from hashscan.reports.records import path_fields
+
+        customer, rule = self._customers.answer(path, _user_of(path))
+        url = self._sites.url_of(path)
+        return {
+            **path_fields(path),
+            "customer": customer,
+            **({} if rule is None else {"rule": rule.origin}),
+            **({"url": url} if url else {}),
+        }
+
+
+def _user_of(path: bytes) -> int | None:
+    if b"://" in path:
+        return None
+    try:
+        return os.lstat(path).st_uid
+    except (OSError, ValueError):
+        return None  # It need not exist.
+
+
+def _write(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        line = json.dumps(answer, separators=(",", ":"))
+    else:
+        said = (answer["customer"] or "-", answer.get("rule", "no rule"), answer.get("path", answer["item"]))
+        line = "\t".join(printable(word) for word in (*said, *((answer["url"],) if "url" in answer else ())))
+    try:
+        sys.stdout.write(line + "\n")
+    except OSError as error:
+        raise OutputError(f"can't write to standard output: {error.strerror}") from error
+
+
+def _show(rules: tuple[CustomerRule, ...], sites: tuple[SiteRule, ...]) -> None:
+    from hashscan.attribution.hosting_panels import PANELS
+
+    if rules:
+        show_table(
+            "rules that say whose files are; the first that applies decides",
+            ("rule", "paths", "users", "customer"),
+            (
+                (
+                    rule.origin,
+                    ", ".join(rule.paths),
+                    ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in rule.owners),
+                    rule.name or "(no customer)",
+                )
+                for rule in rules
+            ),
+        )
+    else:
+        say("hashscan: no rule says whose files are")
+    if sites:
+        show_table(
+            "rules that say where the world sees files",
+            ("rule", "address", "folder"),
+            ((site.origin, site.url, site.path) for site in sites),
+        )
+    show_table(
+        "layouts for --customers",
+        ("name", "of", "paths"),
+        ((name, panel.summary, ", ".join((*panel.within, *panel.paths))) for name, panel in PANELS.items()),
+    )

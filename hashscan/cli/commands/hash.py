@@ -1,0 +1,61 @@
+"""`hashscan hash`: the digests of single files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.model import ALWAYS_COMPUTED, COMPUTED
+from hashscan.settings.pictures import DecodingLimits
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 70))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=ANY_PATH)
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(COMPUTED),
+    help="Algorithm to compute; repeatable. Those a sweep always computes when none is named.",
+)
+@decoding_options
+def command(
+    files: tuple[bytes, ...],
+    algorithms: tuple[str, ...],
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+) -> int:
+    """Print the digests of files, a JSON line for each.
+
+    Pictures are decoded in the sandbox, as in a sweep. A file that can't be read, or a picture that can't be
+    decoded, has a line with the reason.
+    """
+    from hashscan.matching.setup import WorkerSetup
+    from hashscan.reports.records import result_record
+    from hashscan.reports.sink import ReportSink
+    from hashscan.scan.runner import sandbox_options
+    from hashscan.scan.single import check_file
+    from hashscan.scan.workers.worker import Worker
+
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    chosen = algorithms or ALWAYS_COMPUTED
+    setup = WorkerSetup(
+        lists=(),
+        sandbox=sandbox_options(limits),
+        algorithms=tuple(name for name in COMPUTED if name in chosen),
+        max_pixels=limits.max_pixels,
+        variants=(),
+        with_digests=True,
+    )
+    complete = True
+    with ReportSink(None) as output, Worker(setup) as worker:
+        for path in files:
+            result = check_file(worker, path)
+            complete = complete and result.reason is None
+            output.write(result_record(path, result, with_digests=True))
+    return EXIT_CLEAN if complete else EXIT_INCOMPLETE

@@ -1,0 +1,179 @@
+"""`hashscan lists`: the hash lists of this machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashscan.cli.commands.lists_except import except_, say_exceptions
+from hashscan.cli.commands.lists_pull import add, pull
+from hashscan.cli.commands.lists_staged import activate, diff
+from hashscan.cli.config.completion import list_names
+from hashscan.cli.options.base import HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.options.entry_files import (
+    EntriesCommand,
+    category_option,
+    entries_of,
+    format_option,
+    say_left_out,
+)
+from hashscan.cli.output.terminal import printable, say, show_counts, show_lists
+from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_NO_LIST, NoUsableListError
+from hashscan.model import ListInfo, TrustState
+from hashscan.registry import LIST_WRITERS
+
+if TYPE_CHECKING:
+    from hashscan.lists.pulling.attempts import Attempts
+
+
+@click.group(cls=HashscanGroup, help="Add, pull and look at hash lists.")
+def command() -> None:
+    """Group of the commands below."""
+
+
+command.add_command(add)
+command.add_command(pull)
+command.add_command(diff)
+command.add_command(activate)
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 3, 10, 12, 70))
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
+@state_option
+def status(names: tuple[str, ...], state: Path) -> int:
+    """Verify lists and show what they hold, and how their last pulls went; all when none is named.
+
+    Exits 10 where a sweep would: when nothing could be found by them.
+    """
+    from hashscan.lists.exceptions import exceptions_at
+    from hashscan.lists.pulling import client
+    from hashscan.lists.pulling.activation import staged_info
+    from hashscan.lists.store import DEMO, ListStore
+    from hashscan.scan.runner import require_usable
+
+    now = datetime.now(UTC)
+    store = ListStore(state / "lists")
+    with store.open(names or None, now) as opened:
+        show_lists(opened.infos)
+        for info in opened.infos:
+            show_counts(info)
+            if info.name != DEMO and client.origin_of(store, info.name) is not None:
+                _say_staged(info.name, staged_info(store, info.name))
+                _say_attempts(info.name, client.attempts_of(store, info.name))
+        say_exceptions(exceptions_at(state, {info.name for info in opened.infos}, now))
+        require_usable(opened)
+        good = all(info.state in (TrustState.FRESH, TrustState.LOCAL) for info in opened.infos)
+        return EXIT_CLEAN if good else EXIT_INCOMPLETE
+
+
+def _say_staged(name: str, staged: ListInfo | None) -> None:
+    """Say what waits to be put in use."""
+    if staged is not None:
+        what = printable(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
+        say(
+            f"hashscan: list {name}: version {staged.version} is staged and NOT in use, "
+            f"{staged.state.value}: {what}; see `hashscan lists diff {name}` "
+            f"and `hashscan lists activate {name}`"
+        )
+
+
+def _say_attempts(name: str, attempts: Attempts) -> None:
+    """Say when a signed list was last pulled, and what became of the last try where that failed."""
+    say(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
+    if attempts.error:
+        say(f"hashscan: list {name}: the last try, {attempts.tried}, failed: {printable(attempts.error)}")
+    for problem in attempts.problems:
+        say(f"hashscan: list {name}: passed over then: {printable(problem)}")
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
+@state_option
+def verify(names: tuple[str, ...], state: Path) -> int:
+    """Check all that is stored of lists: signatures, signed hashes, the meaning of every row, the index.
+
+    All lists when none is named. An index that can't be relied on is compiled again, and that is said.
+    """
+    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.store import ListStore
+
+    with ListStore(state / "lists").open(names or None, datetime.now(UTC), Thoroughness.SIGNED) as opened:
+        for info in opened.infos:
+            words = (
+                info.problem or f"version {info.version}: all {info.entries} entries are as they should be"
+            )
+            say(f"hashscan: list {info.name} is {info.state.value}: {words}")
+        if not opened.handles:
+            return EXIT_NO_LIST
+        sound = all(info.problem is None for info in opened.infos)
+        return EXIT_CLEAN if sound else EXIT_INCOMPLETE
+
+
+@command.command("import", cls=EntriesCommand, exit_codes=(0, 2, 11, 12, 70))
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--name", required=True, help="What to call the list.")
+@format_option
+@category_option
+@state_option
+def import_(file: Path, name: str, form: str, category: str | None, state: Path) -> int:
+    """Make a local list of a file of entries (- is standard input); nobody has signed it, and reports say so.
+
+    A wrong line is named, and then nothing is imported.
+    """
+    from hashscan.lists.store import ListStore
+
+    with entries_of(file, form, category) as (entries, label):
+        info = ListStore(state / "lists").import_entries(name, entries, label)
+    say(f"hashscan: local list {name} version {info.version}: {info.entries} entries, signed by nobody")
+    say_withdrawn(state)
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
+@click.argument("name", shell_complete=list_names)
+@state_option
+def remove(name: str, state: Path) -> int:
+    """Forget a list and all that is kept of it."""
+    from hashscan.lists.store import ListStore
+
+    ListStore(state / "lists").remove(name)
+    say(f"hashscan: list {name} is removed")
+    return EXIT_CLEAN
+
+
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 12, 70))
+@click.argument("name", shell_complete=list_names)
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(list(LIST_WRITERS)),
+    help="How to write it; hsb is for ClamAV and holds only sha1 and sha256 entries that accuse.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    show_default="standard output",
+    help="The file to write, for its owner alone.",
+)
+@state_option
+def export(name: str, form: str, output: Path, state: Path) -> int:
+    """Write a list's entries into a file; they are sensitive, so keep it as you keep the list."""
+    from hashscan.lists.export import export_list
+    from hashscan.lists.store import ListStore
+
+    with ListStore(state / "lists").open([name], datetime.now(UTC)) as opened:
+        if not opened.handles:
+            raise NoUsableListError(f"the list {name} can't be exported: {opened.infos[0].problem}")
+        writer = LIST_WRITERS[form](name)
+        export_list(opened.handles[0], writer, None if str(output) == "-" else output)
+    say_left_out(writer.left_out, "entries")
+    return EXIT_CLEAN
+
+
+command.add_command(except_)

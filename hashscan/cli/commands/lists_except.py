@@ -1,0 +1,199 @@
+"""`hashscan lists except`: entries whose matches this server withholds."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, list_option, state_option
+from hashscan.cli.output.terminal import say, show_table
+from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
+from hashscan.model import KNOWN_GOOD_CATEGORY
+from hashscan.settings.values import parse_until
+
+if TYPE_CHECKING:
+    from hashscan.lists.exceptions import Exceptions
+    from hashscan.model import Entry
+
+_SAID = 10
+"""Expired exceptions that are named; of more, only the number is said."""
+
+
+@click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@click.argument("entries", nargs=-1, metavar="[ENTRY]...")
+@click.option("--reason", metavar="TEXT", help="Why the entry is wrong; it stands in every report.")
+@click.option(
+    "--until",
+    metavar="DATE",
+    help="When it ends: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
+)
+@click.option("--remove", is_flag=True, help="End an exception: from the next sweep on the entry matches.")
+@list_option
+@state_option
+def except_(
+    entries: tuple[str, ...],
+    reason: str | None,
+    until: str | None,
+    remove: bool,
+    lists: tuple[str, ...],
+    state: Path,
+) -> int:
+    """Withhold what entries say on this server: from the next sweep or check on, their matches are `held`.
+
+    ENTRY is an entry's id, as reports name it; --list says whose it is where several lists have it. Tell the
+    list's owner too: an exception ends, and holds on this server alone. A file that another entry accuses is
+    still a match, and a held one is still reported and still makes the exit code 1.
+
+    Without ENTRY, all exceptions are shown. They outlive pulls, and lists that are removed and added again.
+    """
+    if not entries:
+        if reason is not None or until is not None or remove:
+            raise UsageError("no entry is named", advice="Name the id of an entry, as reports do.")
+        return _show(lists, state)
+    if remove:
+        if reason is not None or until is not None:
+            raise UsageError(
+                "an exception that is removed needs no --reason and no --until", advice="Leave them out."
+            )
+        return _remove(entries, lists, state)
+    if reason is None or until is None:
+        raise UsageError(
+            "an exception needs a reason and an end", advice="Say --reason TEXT and --until DATE."
+        )
+    return _add(entries, reason, until, lists, state)
+
+
+def say_exceptions(exceptions: Exceptions) -> None:
+    """Say how many entries are withheld, and which no longer are."""
+    if exceptions.in_force:
+        number = len(exceptions.in_force)
+        which = "1 entry is" if number == 1 else f"{number} entries are"
+        say(f"hashscan: {which} excepted here; see `hashscan lists except`")
+    for gone in exceptions.expired[:_SAID]:
+        say(
+            f"hashscan: the exception of entry {gone.entry_id} of list {gone.list_name} ended {gone.until}, "
+            "and it matches again; renew it, or end this notice with `hashscan lists except --remove`"
+        )
+    if len(exceptions.expired) > _SAID:
+        say(f"hashscan: {len(exceptions.expired) - _SAID} more exceptions have ended")
+
+
+def _show(lists: tuple[str, ...], state: Path) -> int:
+    from hashscan.lists.exceptions import in_force, read_exceptions
+
+    now = datetime.now(UTC)
+    kept = [e for e in read_exceptions(state) if not lists or e.list_name in lists]
+    if not kept:
+        say("hashscan: no entry is excepted")
+        return EXIT_CLEAN
+    show_table(
+        "excepted entries",
+        ("entry", "list", "algorithm", "category", "until", "", "reason", "by", "since"),
+        (
+            (
+                e.entry_id,
+                e.list_name,
+                e.algorithm,
+                e.category,
+                e.until,
+                "in force" if in_force(e, now) else "ended",
+                e.reason,
+                e.by,
+                e.since,
+            )
+            for e in kept
+        ),
+    )
+    return EXIT_CLEAN
+
+
+def _remove(entry_ids: tuple[str, ...], lists: tuple[str, ...], state: Path) -> int:
+    from hashscan.lists.exceptions import remove_exception
+
+    for entry_id in entry_ids:
+        gone = remove_exception(state, entry_id, lists)
+        say(f"hashscan: entry {gone.entry_id} of list {gone.list_name} is no longer excepted")
+    return EXIT_CLEAN
+
+
+def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, ...], state: Path) -> int:
+    from hashscan.lists.exceptions import add_exception, made_exception
+
+    now = datetime.now(UTC)
+    end = parse_until(until)
+    if end <= now:
+        raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
+    # All are looked for before anything changes.
+    for list_name, entry in [_accusing(entry_id, lists, state, now) for entry_id in entry_ids]:
+        excepted = made_exception(list_name, entry, reason, end, user(), now)
+        before = add_exception(state, excepted)
+        say(
+            f"hashscan: entry {entry.id} ({entry.algorithm}, {entry.category}) of list {list_name} "
+            f"is excepted until {excepted.until}{', no longer ' + before.until if before else ''}"
+        )
+    return EXIT_CLEAN
+
+
+def _accusing(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+    """The entry that is meant, which can have matches, and the list that has it."""
+    list_name, entry = _found(entry_id, lists, state, now)
+    if entry.category == KNOWN_GOOD_CATEGORY:
+        raise UsageError(
+            f"the entry {entry_id!r} says what is known to be good, so it has no matches to withhold",
+            advice="Ask the list's owner to withdraw it.",
+        )
+    return list_name, entry
+
+
+def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
+    """The entry that is meant, and the list that has it.
+
+    Raises:
+        UsageError: no list has it, or several have.
+        NoUsableListError: there is no list to look in.
+    """
+    from hashscan.lists.entry_search import find_entry
+    from hashscan.lists.record import Thoroughness
+    from hashscan.lists.store import ListStore
+
+    with ListStore(state / "lists").open(lists or None, now, Thoroughness.SIZES) as opened:
+        usable = {handle.name for handle in opened.handles}
+        unusable = [f"{i.name} is {i.state.value}" for i in opened.infos if i.name not in usable]
+        if not usable:
+            raise NoUsableListError(
+                f"there is no hash list to look in{': ' if unusable else ''}{'; '.join(unusable)}"
+            )
+        found = [
+            (handle.name, entry)
+            for handle in opened.handles
+            if (entry := find_entry(handle, entry_id)) is not None
+        ]
+    if not found:
+        looked = " and ".join(sorted(usable))
+        also = f"; could not look in others: {', '.join(unusable)}" if unusable else ""
+        raise UsageError(
+            f"no entry of {looked} has the id {entry_id!r}{also}",
+            advice="Give the id as reports name it, `entry` in each match of a finding.",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"the lists {' and '.join(name for name, _ in found)} have an entry {entry_id!r} each",
+            advice="Say which is meant with --list NAME.",
+        )
+    return found[0]
+
+
+def user() -> str:
+    """Who gives this command: the user behind sudo where there is one."""
+    name = os.environ.get("SUDO_USER")
+    if not name:
+        try:
+            name = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            name = str(os.geteuid())
+    return name if name.isprintable() else ascii(name)

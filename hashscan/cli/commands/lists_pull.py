@@ -1,0 +1,242 @@
+"""`hashscan lists add` and `pull`: lists that others sign and publish."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.config.completion import list_names
+from hashscan.cli.options.alerts import alarm_options, take_alarms
+from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.cases import deadline_options, take_deadlines
+from hashscan.cli.output.confirmation import Gate, confirm_share_option
+from hashscan.cli.output.notifications import tell_of_pulls
+from hashscan.cli.output.terminal import say
+from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_DEFECT,
+    EXIT_INCOMPLETE,
+    EXIT_LOCKED,
+    EXIT_NO_LIST,
+    EXIT_OUTPUT,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    HashscanError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from hashscan.lists.pulling.update import Pulled
+
+_GRAVEST = (
+    EXIT_DEFECT,
+    EXIT_NO_LIST,
+    EXIT_OUTPUT,
+    EXIT_USAGE,
+    EXIT_LOCKED,
+    EXIT_INCOMPLETE,
+    EXIT_UNREACHABLE,
+)
+"""Exit codes of a pull: a server that is out of reach today is the least of troubles."""
+
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+def _credential_options(command: Any) -> Any:
+    """Where credentials are; there is no option for the secrets themselves, which `ps` would show."""
+    for option, kind, text in reversed(
+        (
+            ("--token-file", _file, "File whose first line is a bearer token; readable by its owner alone."),
+            ("--token-variable", str, "Name of the environment variable that holds a bearer token."),
+            ("--login-file", _file, "File whose first line is USER:PASSWORD; readable by its owner alone."),
+            ("--login-variable", str, "Name of the environment variable that holds USER:PASSWORD."),
+            ("--client-certificate", _file, "Certificate to show the server (PEM)."),
+            ("--client-key", _file, "Its key (PEM, not encrypted), where that is in a file of its own."),
+        )
+    ):
+        command = click.option(option, type=kind, help=text)(command)
+    return command
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
+@click.argument("name")
+@click.argument("source", metavar="URL|FOLDER")
+@click.option("--root", type=_file, help="The list's root file, as its owner gave it to you.")
+@click.option(
+    "--root-fingerprint",
+    metavar="SHA256",
+    help="Of the list's 1.root.json, as its owner told you; then that is fetched from the source.",
+)
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL|FOLDER",
+    help="Where to pull from when the source gives nothing that can be used; repeatable, tried in order.",
+)
+@click.option("--proxy", metavar="URL", help="Proxy for this list. Else the environment's (https_proxy).")
+@click.option("--ca-file", type=_file, help="The only authorities that may certify the servers (PEM).")
+@_credential_options
+@state_option
+def add(
+    name: str,
+    source: str,
+    root: Path | None,
+    root_fingerprint: str | None,
+    mirrors: tuple[str, ...],
+    proxy: str | None,
+    ca_file: Path | None,
+    token_file: Path | None,
+    token_variable: str | None,
+    login_file: Path | None,
+    login_variable: str | None,
+    client_certificate: Path | None,
+    client_key: Path | None,
+    state: Path,
+) -> int:
+    """Remember a signed list: where it comes from, and which root it is trusted by.
+
+    The root, or its fingerprint, must come to you by another way than the list itself. Credentials are read
+    for each pull and sent to the source and its mirrors alone, over https or to this machine.
+    """
+    from hashscan.lists.pulling import client
+    from hashscan.lists.pulling.credentials import CredentialPlaces
+    from hashscan.lists.pulling.first_root import fetch_first_root
+    from hashscan.lists.pulling.origin import checked_origin
+    from hashscan.lists.store import ListStore
+
+    if (root is None) is (root_fingerprint is None):
+        raise UsageError(
+            "a list is trusted by its root: name either --root or --root-fingerprint",
+            advice="Ask the list's owner for one, by another way than the list's own server.",
+        )
+    places = CredentialPlaces(
+        _text(token_file),
+        token_variable,
+        _text(login_file),
+        login_variable,
+        _text(client_certificate),
+        _text(client_key),
+    )
+    origin = checked_origin(source, mirrors, proxy=proxy, ca_file=ca_file, credentials=places)
+    trusted = _read(root) if root else fetch_first_root(origin, root_fingerprint or "")
+    client.add(ListStore(state / "lists"), name, origin, trusted)
+    say(f"hashscan: list {name} is added; fetch it with `hashscan lists pull {name}`")
+    return EXIT_CLEAN
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 11, 12, 13, 70))
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
+@click.option(
+    "--jitter",
+    type=click.FloatRange(0, 86_400),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait a random time up to this first, so that cron on a thousand servers doesn't ask at once.",
+)
+@click.option(
+    "--stage",
+    is_flag=True,
+    help="Keep the new version aside: look at it with `lists diff`, put it in use with `lists activate`.",
+)
+@confirm_share_option
+@alarm_options
+@deadline_options
+@state_option
+def pull(
+    names: tuple[str, ...], jitter: float, stage: bool, confirm_share: float, state: Path, **options: Any
+) -> int:
+    """Fetch, verify and put in use the newest version of signed lists; of all when none is named.
+
+    A server that is busy is asked again a few times, after the time it names when that is two minutes at
+    most; one that sends less than 10 kB a second for a minute is given up. Then the list's mirrors are tried.
+
+    A version whose new entries would hit very many of the known files is kept aside as with --stage until
+    `lists activate --confirm`, and the exit code is 3; so it is with a list's first version.
+
+    Where several fail, the exit code is that of the gravest failure: a forgery before a server out of reach.
+    """
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
+    troubles: list[tuple[str, HashscanError]] = []
+    try:
+        return _pull(names, jitter, stage, confirm_share, state, troubles)
+    finally:
+        tell_of_pulls(state, alarms, deadlines, troubles)
+
+
+def _pull(
+    names: tuple[str, ...],
+    jitter: float,
+    stage: bool,
+    confirm_share: float,
+    state: Path,
+    troubles: list[tuple[str, HashscanError]],
+) -> int:
+    """Pull them; adds to `troubles` the lists whose pull failed.
+
+    Returns:
+        The exit code.
+    """
+    from hashscan.cli.output.pull_progress import Transfer
+    from hashscan.lists.pulling import client
+    from hashscan.lists.store import ListStore
+
+    store = ListStore(state / "lists")
+    chosen = names or tuple(n for n in store.names() if client.origin_of(store, n) is not None)
+    if not chosen:
+        raise UsageError(
+            "there is no signed list to pull",
+            advice="Add one with `hashscan lists add NAME URL --root FILE`.",
+        )
+    time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
+    codes: list[int] = []
+    for name in chosen:
+        gate = Gate(name, state, confirm_share)
+        try:
+            with Transfer(name) as transfer:
+                done = client.pull(store, name, stage=stage, admits=gate, watch=transfer)
+        except HashscanError as error:
+            troubles.append((name, error))
+            if len(chosen) == 1:
+                raise
+            # The other lists are not to suffer from this one.
+            say(f"hashscan: list {name}: {error}\n  {error.remedy}")
+            codes.append(error.exit_code)
+            continue
+        for problem in done.problems:
+            say(f"hashscan: list {name}: passed over, and another source used: {problem}")
+        say(
+            f"hashscan: list {name} version {done.info.version} ({_what(done)}): "
+            f"{done.info.entries} entries, {done.fetched} bytes fetched"
+        )
+        for words in gate.words:
+            say(f"hashscan: {words}")
+        if done.withheld:
+            codes.append(EXIT_INCOMPLETE)
+    say_withdrawn(state)
+    return min(codes, key=_GRAVEST.index, default=EXIT_CLEAN)
+
+
+def _what(done: Pulled) -> str:
+    if done.staged:
+        return f"staged; {done.previous or 'none'} is in use"
+    return f"was {done.previous or 'not there'} before" if done.changed else "is up to date"
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def _read(root: Path) -> bytes:
+    try:
+        return root.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"can't read the root file {root}: {error.strerror}",
+            advice="Name the root file of the list's owner.",
+        ) from error

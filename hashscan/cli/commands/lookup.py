@@ -1,0 +1,192 @@
+"""`hashscan lookup`: which known files have a digest, or lie near it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
+from hashscan.cli.options.context import customer_options, customers_of
+from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.owner import Needs
+from hashscan.errors import (
+    EXIT_CLEAN,
+    EXIT_FOUND,
+    EXIT_FOUND_INCOMPLETE,
+    EXIT_INCOMPLETE,
+    OutputError,
+    UsageError,
+)
+from hashscan.settings.pictures import DecodingLimits
+
+if TYPE_CHECKING:
+    from hashscan.model import CustomerRule
+    from hashscan.reports.record_lines import Record
+    from hashscan.state.queries.content_search import Near, Sought
+    from hashscan.state.store.reading import StateReader
+
+_FARTHEST = 90
+"""Bits: unrelated pictures begin to lie so near."""
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 12, 70), needs=Needs.READING)
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
+@click.option(
+    "--distance",
+    type=click.IntRange(0, _FARTHEST),
+    metavar="BITS",
+    help="How far the hash of a known picture may lie from the one asked for; 31 by default for PDQ.",
+)
+@click.option(
+    "--every-variant",
+    is_flag=True,
+    help="Compare with frames, previews and turned pictures, too, and not only with each picture as it is "
+    "stored. Goes through all that is kept, some thousands of pictures a second.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON line for each file.")
+@customer_options
+@decoding_options
+@state_option
+def command(
+    items: tuple[bytes, ...],
+    distance: int | None,
+    every_variant: bool,
+    as_json: bool,
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
+    state: Path,
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+) -> int:
+    """Look up which files, known from sweeps, have a digest or are alike: a line for each.
+
+    An ITEM is a digest in hex or a file, as for `hashscan check`; a file's pictures are looked up in every
+    variant. Says of each known file whether it is still there, when its content was first read and when a
+    sweep last came by it. Reads no file but those named, needs no list, and may be asked while a sweep runs.
+    Names the customer where a rule does. Exits 1 when something is known.
+    """
+    from hashscan.attribution.customers import Customers
+    from hashscan.state.queries.content_search import find
+    from hashscan.state.store.reading import StateReader
+
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    customers = Customers(customers_of(customer_rules, layouts))
+    known, complete = False, True
+    with ExitStack() as stack:
+        reader = stack.enter_context(StateReader(state))
+        asking = _Asking(reader, limits, distance, stack)
+        for item in items:
+            sought, trouble = asking.sought(item)
+            if trouble:
+                complete = False
+                say(f"hashscan: {printable(os.fsdecode(item))}: {trouble}")
+            with reader.reading():
+                nearest: dict[int, Near] = {}
+                for near in find(reader, sought, every_variant=every_variant):
+                    nearest.setdefault(near.content, near)
+                count = 0
+                for record in _records(reader, item, nearest):
+                    count += 1
+                    _write(customers.named(record), as_json=as_json)
+            known = known or count > 0
+            files = "1 known file" if count == 1 else f"{count or 'no'} known files"
+            say(f"hashscan: {printable(os.fsdecode(item))}: {files}")
+    if known:
+        return EXIT_FOUND if complete else EXIT_FOUND_INCOMPLETE
+    return EXIT_CLEAN if complete else EXIT_INCOMPLETE
+
+
+class _Asking:
+    """Makes digests of what was named; starts a worker when the first file is."""
+
+    def __init__(
+        self, reader: StateReader, limits: DecodingLimits, distance: int | None, stack: ExitStack
+    ) -> None:
+        self._reader = reader
+        self._limits = limits
+        self._distance = distance
+        self._stack = stack
+        self._worker: Any = None
+
+    def sought(self, item: bytes) -> tuple[list[Sought], str]:
+        """What to look for, and what of a file can't be looked for."""
+        from hashscan.scan.single import algorithms_of, is_named
+
+        if is_named(item):
+            return self._of_file(item)
+        from hashscan.state.queries.content_search import sought_of_digest
+
+        text = os.fsdecode(item)
+        values = algorithms_of(text)
+        if not values:
+            raise UsageError(
+                f"{text!r} is no file and no digest",
+                advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
+            )
+        return [
+            sought_of_digest(self._reader, name, value, self._distance) for name, value in values.items()
+        ], ""
+
+    def _of_file(self, path: bytes) -> tuple[list[Sought], str]:
+        from hashscan.matching.setup import WorkerSetup
+        from hashscan.model import ALWAYS_COMPUTED
+        from hashscan.scan.runner import sandbox_options
+        from hashscan.scan.single import read_file
+        from hashscan.scan.workers.worker import Worker
+        from hashscan.state.queries.content_search import sought_of_file
+
+        if self._worker is None:
+            setup = WorkerSetup(
+                lists=(),
+                sandbox=sandbox_options(self._limits),
+                algorithms=ALWAYS_COMPUTED,
+                max_pixels=self._limits.max_pixels,
+                keep=True,
+            )
+            self._worker = self._stack.enter_context(Worker(setup))
+        result, kept = read_file(self._worker, path)
+        trouble = "" if result.reason is None else f"{result.reason.value} {result.detail}".strip()
+        if kept is None:
+            return [], trouble or "changed while read"
+        setup = self._worker.setup
+        return sought_of_file(kept, setup.exact, setup.pictures, self._distance), trouble
+
+
+def _records(reader: StateReader, item: bytes, nearest: dict[int, Near]) -> Iterator[Record]:
+    from hashscan.state.queries.content_search import load
+    from hashscan.state.queries.known_files import KnownFiles
+    from hashscan.state.queries.known_record import known_record
+
+    loaded = {row: load(reader, row) for row in nearest}
+    for file in KnownFiles(reader).having(list(nearest)):
+        content = loaded[file.content]
+        if content is not None:
+            yield known_record(os.fsdecode(item), nearest[file.content], content, file)
+
+
+def _write(record: Record, *, as_json: bool) -> None:
+    try:
+        if as_json:
+            sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
+            return
+        fields: Sequence[str] = (
+            record["presence"],
+            f"{record['algorithm']} {record['distance']}",
+            record["first_read"],
+            record.get("last_seen", "-"),
+            record.get("verdict", "-"),
+            printable(record["path"]),
+            *([printable(record["customer"])] if "customer" in record else []),
+        )
+        sys.stdout.write("\t".join(fields) + "\n")
+    except OSError as error:
+        raise OutputError(f"can't write to standard output: {error.strerror}") from error

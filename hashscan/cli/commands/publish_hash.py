@@ -1,0 +1,130 @@
+"""`hashscan publish hash`: entries for a list from the files that its owner holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, positive
+from hashscan.cli.output.terminal import printable, say
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.model import ALWAYS_COMPUTED, CATEGORIES, COMPUTED, Entry
+from hashscan.settings.machine import default_workers
+from hashscan.settings.pictures import DecodingLimits
+
+FORMATS = ("csv", "ndjson")
+"""Those that hold an entry whole."""
+
+
+@click.command("hash", cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=ANY_PATH)
+@click.option("--category", required=True, type=click.Choice(CATEGORIES), help="Category of all entries.")
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(COMPUTED),
+    default=ALWAYS_COMPUTED,
+    show_default=True,
+    help="Algorithm to make entries of; repeatable.",
+)
+@click.option(
+    "--augment",
+    multiple=True,
+    type=click.Choice(["crop", "frames"]),
+    help="More entries of each picture by PDQ: crop, 17 crops, which find copies that lost 2 to 10 % of "
+    "their width or height; frames, the further frames and pages. Repeatable.",
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    show_default="standard output",
+    help="The file to write, for its owner alone.",
+)
+@click.option(
+    "--workers", type=int, callback=positive, default=default_workers, show_default="one a processor"
+)
+@decoding_options
+def hash_command(
+    folders: tuple[bytes, ...],
+    category: str,
+    algorithms: tuple[str, ...],
+    augment: tuple[str, ...],
+    form: str,
+    output: Path,
+    workers: int,
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+) -> int:
+    """Make entries from files, for `hashscan publish add`; only for those who may lawfully hold the files.
+
+    Pictures are decoded in the sandbox, as in a sweep. An entry's id is made from the file's SHA-256, so that
+    the same file has the same ids whenever it is hashed; no name of a file goes into it. What can't be
+    hashed, or whose picture has too little to see to be matched by likeness, is named on standard error.
+    """
+    from hashscan.lists.export import write_entries
+    from hashscan.matching.setup import WorkerSetup
+    from hashscan.registry import LIST_WRITERS
+    from hashscan.scan.entries import IDENTIFYING, EntryMaker, Made, make_entries
+    from hashscan.scan.runner import sandbox_options
+    from hashscan.scan.workers.pool import ProcessPool
+    from hashscan.sources.filesystem import FilesystemSource
+    from hashscan.sources.options import ListingOptions
+    from hashscan.sources.patterns import Patterns
+
+    target = None if str(output) == "-" else output
+    if target is not None:
+        _refuse_beneath(target, folders)
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
+    maker = EntryMaker(category, algorithms)
+    setup = WorkerSetup(
+        lists=(),
+        sandbox=sandbox_options(limits),
+        algorithms=tuple(name for name in COMPUTED if name in {*algorithms, IDENTIFYING}),
+        max_pixels=limits.max_pixels,
+        variants=(),
+        with_digests=True,
+        augment=augment,
+    )
+
+    def entries(made: Iterator[Made]) -> Iterator[Entry]:
+        for one in made:
+            if one.problem:
+                say(f"hashscan: {printable(os.fsdecode(one.path))}: {one.problem}")
+            yield from one.entries
+
+    with ProcessPool(setup, workers) as pool:
+        made = entries(make_entries(source.listings(), pool, maker))
+        write_entries(made, LIST_WRITERS[form]("hashed"), target)
+    counts = maker.counts
+    say(
+        f"hashscan: {counts.total() - counts['closed']} files: {counts['hashed']} hashed, "
+        f"{counts['in part']} hashed in part, {counts['repeated']} with the content of another, "
+        f"{counts['not hashed']} not hashed; {counts['closed']} folders not entered"
+    )
+    complete = not (counts["in part"] or counts["not hashed"] or counts["closed"])
+    return EXIT_CLEAN if complete else EXIT_INCOMPLETE
+
+
+def _refuse_beneath(output: Path, folders: tuple[bytes, ...]) -> None:
+    """What is written must not be among what is hashed.
+
+    Raises:
+        UsageError: it would be.
+    """
+    place = Path(os.path.realpath(output.parent))
+    for folder in folders:
+        if place.is_relative_to(os.path.realpath(os.fsdecode(folder))):
+            raise UsageError(
+                f"{printable(str(output))} lies beneath a folder that is to be hashed",
+                advice="Name a file elsewhere.",
+            )

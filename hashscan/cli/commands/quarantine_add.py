@@ -1,0 +1,135 @@
+"""`hashscan quarantine add`: what was found is moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.policy import act_on_option, weak_of
+from hashscan.cli.options.quarantine import quarantine_options
+from hashscan.cli.options.quarantine_items import mend, stores, told
+from hashscan.cli.output.terminal import printable, say
+from hashscan.cli.output.withdrawals import say_withdrawn
+from hashscan.cli.owner import Needs
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
+from hashscan.model import Weak
+from hashscan.settings.policy import BreakerLimits, QuarantineSettings
+
+if TYPE_CHECKING:
+    from hashscan.quarantine.captured_file import Request
+    from hashscan.scan.quarantine_requests import Accused
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=Needs.CHANGING)
+@click.argument("what", nargs=-1, required=True, metavar="REPORT|PATH|URL...")
+@click.option(
+    "--reason",
+    metavar="TEXT",
+    help="Why what is named by PATH or URL is moved; without it, reports are named.",
+)
+@quarantine_options
+@act_on_option
+@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
+@click.option("--dry-run", is_flag=True, help="Only name what would be moved.")
+@state_option
+def add(
+    what: tuple[str, ...],
+    reason: str | None,
+    retain_min: float | None,
+    destroy_by: float | None,
+    places: tuple[str, ...],
+    note: Path | None,
+    breaker_owners: int,
+    breaker_files: int,
+    act_on: tuple[str, ...],
+    endpoint: str | None,
+    dry_run: bool,
+    state: Path,
+) -> int:
+    """Move the matches of reports, or with --reason the files at PATHs and objects at URLs, into quarantine.
+
+    Of a REPORT all that is `match` is moved, and nothing that is held or for review, nor what only an entry
+    accuses that hits too much. What test entries, local lists or stale ones alone speak for stays unless
+    --act-on says so, and so does a file that has changed since. Each file is hashed once more as it is moved.
+    The report must be that of a whole sweep which came to its end. How long a file is kept is for the law to
+    say, so both terms must be given. Exits 3 when a file was not moved.
+    """
+    from hashscan.quarantine.captured_file import Outcome
+    from hashscan.quarantine.moving import move
+    from hashscan.quarantine.notes import read_note
+    from hashscan.quarantine.retention import Retention
+    from hashscan.quarantine.store import Quarantine
+
+    settings = QuarantineSettings.of(retain_min, destroy_by, places, note)
+    text = None if note is None else read_note(note)
+    limits = BreakerLimits(breaker_owners, breaker_files)
+    requests: Iterable[Request]
+    if reason is not None:
+        requests = by_hand = _by_hand(what, reason)
+        urls = [request.path for request in by_hand if request.of_object]
+    else:
+        accused = _accused(what, limits, weak_of(act_on))
+        requests, urls = _asked(accused), list(accused.urls)
+    kept_in = stores(endpoint, settings.bucket)
+    kept_in.keep_apart(urls)
+    if dry_run:
+        for request in requests:
+            click.echo(printable(os.fsdecode(request.path)))
+        return EXIT_CLEAN
+    if os.geteuid() != 0:
+        say("hashscan: an ordinary user can move nothing but own files, and that user can open them still")
+    moved = left = 0
+    with Quarantine(state, settings.places, told, kept_in) as quarantine:
+        mend(quarantine)
+        terms = Retention(timedelta(seconds=settings.retain_min), timedelta(seconds=settings.destroy_by))
+        for answer in move(quarantine, requests, terms, text):
+            path = printable(os.fsdecode(answer.path))
+            if answer.outcome is Outcome.DONE:
+                moved += 1
+                click.echo(f"{answer.item}\t{path}")
+                if answer.detail:
+                    say(f"hashscan: {path}: {answer.detail}")
+                if answer.links > 1:
+                    say(
+                        f"hashscan: {path} has {answer.links - 1} other names, which can't be opened any more"
+                    )
+                if answer.writers:
+                    say(f"hashscan: {path} is open for writing: {', '.join(map(printable, answer.writers))}")
+                if answer.no_note:
+                    say(f"hashscan: no note was left at {path}: {answer.no_note}")
+            else:
+                left += 1
+                say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
+        # A report may be older than a withdrawal.
+        say_withdrawn(state, quarantine)
+        say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
+    return EXIT_INCOMPLETE if left else EXIT_CLEAN
+
+
+def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
+    from hashscan.quarantine.captured_file import Request, is_url
+
+    named = map(os.fsencode, paths)
+    return [Request(one if is_url(one) else os.path.abspath(one), {"reason": reason}) for one in named]
+
+
+def _accused(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Accused:
+    """All reports are gone through at once, so that one that is none keeps everything from being touched."""
+    from hashscan.scan.quarantine_requests import Accused
+
+    accused = Accused([Path(name) for name in names], limits, act_on)
+    for words in accused.said():
+        say(f"hashscan: {printable(words)}")
+    return accused
+
+
+def _asked(accused: Accused) -> Iterator[Request]:
+    yield from accused.requests()
+    for words in accused.unbacked():
+        say(f"hashscan: {words}")

@@ -1,0 +1,85 @@
+"""`hashscan report accept`: take findings of a report into a baseline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from hashscan.cli.commands.lists_except import user
+from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.output.terminal import printable, say
+from hashscan.errors import EXIT_CLEAN, UsageError
+from hashscan.settings.values import parse_until
+
+
+@click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--because", required=True, metavar="TEXT", help="Why; it stands in every report that follows.")
+@click.option(
+    "--until",
+    required=True,
+    metavar="DATE",
+    help="When it ends: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The baseline; what an existing one accepts stays in it.",
+)
+@click.option(
+    "--entry", "entries", multiple=True, metavar="ID", help="Take only what these entries say; repeatable."
+)
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take only findings whose whole path or URL is named by this, or that lie in a folder which is; "
+    "repeatable.",
+)
+@state_option
+def accept(
+    report: Path,
+    because: str,
+    until: str,
+    output: Path,
+    entries: tuple[str, ...],
+    paths: tuple[str, ...],
+    state: Path,
+) -> int:
+    """Accept findings of REPORT for a time, for `hashscan scan --baseline`.
+
+    What is accepted is what an entry says of one content, wherever that lies: other content that it accuses,
+    and other entries that accuse this content, are found as ever. Which content it is, a report says that was
+    written with --with-digests, and else the --state of its sweep. Accept only what somebody has looked into
+    who may: nothing is hidden, but nobody is woken by it any more.
+    """
+    from hashscan.reports.report import BARE, Report
+    from hashscan.scan.baseline.file import key_of, read_baseline, write_baseline
+    from hashscan.scan.baseline.from_report import acceptable
+    from hashscan.scan.reporting.context import explained
+
+    now, end = datetime.now(UTC), parse_until(until)
+    if end <= now:
+        raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
+    with explained(BARE, state) as context:
+        found = acceptable(Report(report, context), because, end, user(), now, entries, paths)
+    if not found.matches:
+        raise UsageError(
+            "there is nothing to accept: " + (found.words or "the report has no such finding"),
+            advice="Name a report with findings, and the --state of its sweep unless it has their digests.",
+        )
+    before = {key_of(one): one for one in read_baseline(output)} if output.exists() else {}
+    taken = {key_of(one): one for one in found.matches}
+    write_baseline(output, {**before, **taken}.values())
+    renewed = len(before.keys() & taken.keys())
+    anew = f", {renewed} of them anew" if renewed else ""
+    both = len(before.keys() | taken.keys())
+    say(f"hashscan: {len(taken)} accepted until {found.matches[0].until}{anew}; {output} accepts {both}")
+    if found.words:
+        say(f"hashscan: not accepted: {printable(found.words)}")
+    return EXIT_CLEAN

@@ -1,0 +1,344 @@
+"""`hashscan scan`: one sweep over targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashscan.cli.options.alerts import alarm_options, take_alarms
+from hashscan.cli.options.base import (
+    ANY_PATH,
+    Duration,
+    HashscanCommand,
+    Size,
+    decoding_options,
+    fail_on_option,
+    list_option,
+    matching_of,
+    matching_options,
+    positive,
+    state_option,
+)
+from hashscan.cli.options.cases import deadline_options, take_deadlines
+from hashscan.cli.options.cluster import certificate_options, cluster_of
+from hashscan.cli.options.context import customer_options, customers_of, reporter_option, site_option
+from hashscan.cli.options.policy import policy_of, policy_options
+from hashscan.cli.options.priority import neighbour_of, neighbour_options
+from hashscan.cli.options.quarantine import quarantine_options
+from hashscan.cli.output.notifications import SweepTelling
+from hashscan.cli.output.scan_run import run_and_tell
+from hashscan.cli.owner import Needs
+from hashscan.errors import UsageError
+from hashscan.model import DIRECT, Access, CustomerRule, PolicyRule, Reporter, Shard, SiteRule
+from hashscan.registry import REPORT_FORMATS
+from hashscan.settings.machine import default_workers
+from hashscan.settings.pictures import DecodingLimits
+from hashscan.settings.policy import BreakerLimits, QuarantineSettings
+from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, SweepSettings
+from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
+from hashscan.sources.ctime import ON_TRUST
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
+
+
+class ReportParam(click.ParamType[ReportTarget]):
+    """`[FORMAT=]FILE`, where FILE `-` is standard output."""
+
+    name = "report"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ReportTarget:
+        """Read the format, if it is named, and the file."""
+        if isinstance(value, ReportTarget):
+            return value
+        form, separator, path = str(value).partition("=")
+        if not separator:
+            form, path = "jsonl", str(value)
+        if form not in REPORT_FORMATS:
+            self.fail(f"there is no format {form!r}; there is {', '.join(REPORT_FORMATS)}.", param, ctx)
+        if not path:
+            self.fail("no file is named.", param, ctx)
+        return ReportTarget(form, None if path == "-" else Path(path))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Complete the format where one is begun, else the file."""
+        from click.shell_completion import CompletionItem
+
+        forms = [f"{form}=" for form in REPORT_FORMATS if f"{form}=".startswith(incomplete)]
+        return [CompletionItem(form) for form in forms] or [CompletionItem(incomplete, type="file")]
+
+
+class ShareParam(click.ParamType[float]):
+    """A percentage."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_share(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+class ShardParam(click.ParamType[Shard]):
+    """`INDEX/COUNT`."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        """Read which shard it is, and of how many."""
+        if isinstance(value, Shard):
+            return value
+        try:
+            return parse_shard(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=Needs.READING)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=ANY_PATH)
+@click.option(
+    "--files-from",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Sweep only the files that FILE names (- is standard input), separated by NUL or newlines; with "
+    "TARGET, they must lie beneath it.",
+)
+@click.option(
+    "--inventory",
+    type=ANY_PATH,
+    metavar="MANIFEST",
+    help="Take what is in a bucket from an S3 inventory (path or URL of its manifest.json) instead of "
+    "listing it; TARGET may name prefixes.",
+)
+@click.option(
+    "--known",
+    is_flag=True,
+    help="Look at no file, and match what earlier sweeps have read (beneath TARGET, if any is given) against "
+    "today's lists: quick, right after `lists pull`. A likeness that no second decoder has confirmed yet is "
+    "`review` until the next sweep confirms it.",
+)
+@click.option(
+    "--shard",
+    type=ShardParam(),
+    metavar="INDEX/COUNT",
+    help="Do one part of the sweep, such as 3/16; `hashscan report merge` joins the reports of all.",
+)
+@list_option
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=ReportParam(),
+    metavar="[FORMAT=]FILE",
+    help="Where the report goes; repeatable; - is standard output. Without it: the state folder.",
+)
+@click.option(
+    "--workers",
+    type=int,
+    callback=positive,
+    default=default_workers,
+    show_default="one a processor",
+    help="How many processes read and digest.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out what matches, as .gitignore has it; repeatable.",
+)
+@click.option(
+    "--ignore-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of such patterns, one a line.",
+)
+@click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
+@click.option(
+    "--max-file-size",
+    type=Size(),
+    callback=positive,
+    help="Leave out larger files; they are counted as skipped.",
+)
+@click.option(
+    "--max-sparse",
+    type=Size(),
+    callback=positive,
+    default=MAX_SPARSE,
+    show_default="16G",
+    help="Read files with at most so many bytes of holes, and sixteen times that of one owner; others are "
+    "unreadable.",
+)
+@click.option("--endpoint", metavar="URL", help="Service of the buckets, where it is not the provider's own.")
+@click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
+@click.option("--all-versions", is_flag=True, help="Of objects, sweep every version that is kept.")
+@click.option(
+    "--in-flight",
+    type=int,
+    callback=positive,
+    default=DIRECT.in_flight,
+    show_default=True,
+    help="Downloads at a time, in each worker.",
+)
+@neighbour_options
+@click.option(
+    "--time-budget",
+    type=Duration(),
+    callback=positive,
+    help="End after this time, such as 6h, within a file too; exit 3, and the next sweep goes on from there. "
+    "With --quarantine the last tenth of it is for moving.",
+)
+@click.option(
+    "--accept-shrink",
+    is_flag=True,
+    help="Believe that what is gone is gone, where a target has lost more than a fifth of its files, and at "
+    "least ten.",
+)
+@click.option(
+    "--accept-cleared",
+    is_flag=True,
+    help="Believe that a file is clean that this scan finds clean, although a list that accused it is not in "
+    "use, or is asked less than then: end its finding and its case.",
+)
+@click.option(
+    "--reread",
+    type=ShareParam(),
+    show_default=f"{DEFAULT_REREAD:.1%}",
+    metavar="PERCENT",
+    help="Read this share of the unchanged files and objects all the same, chosen at random, such as 1%, and "
+    "first those that are unchanged only probably; one whose content has changed in silence is told of, and "
+    "makes the sweep incomplete. 0% reads none.",
+)
+@click.option(
+    "--trust-ctime",
+    multiple=True,
+    type=click.Choice(sorted(ON_TRUST)),
+    metavar="TYPE",
+    help="Take files on filesystems of this type (" + ", ".join(sorted(ON_TRUST)) + ") for unchanged while "
+    "their ctime is; repeatable. Without it, all of them are read by every sweep. DANGER: there, content can "
+    "change and ctime not: on xfs at the will of a file's owner who may run programs, on network filesystems "
+    "by other machines. No sweep sees such a change, unless --reread happens to choose the file.",
+)
+@click.option(
+    "--weak-change-check",
+    is_flag=True,
+    help="Take files for unchanged although their ctime has changed, for filesystems that change it by "
+    "themselves. DANGER: whoever owns a file can then exchange its content unseen: its mtime can be set.",
+)
+@fail_on_option
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Findings that are accepted for now, as `hashscan report accept` writes them: they are reported as "
+    "ever, and alone don't make the exit code 1.",
+)
+@click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the sweep incomplete.")
+@click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
+@matching_options
+@policy_options
+@customer_options
+@site_option
+@reporter_option
+@decoding_options
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Have a Dask cluster do the work; its scheduler's address: tls://HOST:PORT.",
+)
+@certificate_options
+@click.option(
+    "--quarantine",
+    is_flag=True,
+    help="At the end of the sweep, move what is `match` by fresh, signed lists into quarantine; with a "
+    "--policy, of that only what a rule allows.",
+)
+@click.option(
+    "--quarantine-state",
+    "quarantine_states",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    metavar="FOLDER",
+    help="State folder of another quarantine: files that its log says it keeps are not scanned; repeatable.",
+)
+@quarantine_options
+@alarm_options
+@deadline_options
+@state_option
+@click.option("--no-state", is_flag=True, help="Use only `demo`, leave nothing behind, report to stdout.")
+def command(
+    targets: tuple[bytes, ...],
+    lists: tuple[str, ...],
+    reports: tuple[ReportTarget, ...],
+    state: Path,
+    no_state: bool,
+    sandbox: Any,
+    decoder_memory: int,
+    decoder_seconds: float,
+    max_pixels: int,
+    skipped: tuple[str, ...],
+    review_threshold: int | None,
+    policy: tuple[PolicyRule, ...] | None,
+    act_on: tuple[str, ...],
+    customer_rules: tuple[CustomerRule, ...] | None,
+    layouts: tuple[str, ...],
+    site_rules: tuple[SiteRule, ...] | None,
+    reporter: Reporter | None,
+    endpoint: str | None,
+    anonymous: bool,
+    in_flight: int,
+    background: bool | None,
+    limit_rate: int | None,
+    limit_files: float | None,
+    max_load: float | None,
+    cluster: str | None,
+    cluster_ca: Path | None,
+    cluster_cert: Path | None,
+    cluster_key: Path | None,
+    quarantine: bool,
+    retain_min: float | None,
+    destroy_by: float | None,
+    places: tuple[str, ...],
+    note: Path | None,
+    breaker_owners: int,
+    breaker_files: int,
+    **options: Any,
+) -> int:
+    """Sweep folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
+
+    Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
+    TARGET may be left out with --files-from, --inventory or --known.
+    """
+    alarms, deadlines = take_alarms(options), take_deadlines(options)
+    if options["reread"] is None:
+        options["reread"] = 0.0 if options["known"] else DEFAULT_REREAD
+    settings = SweepSettings(
+        targets=targets,
+        lists=lists or None,
+        reports=reports,
+        state=None if no_state else state,
+        decoding=DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels),
+        matching=matching_of(skipped, review_threshold),
+        policy=policy_of(policy, act_on),
+        customers=customers_of(customer_rules, layouts),
+        sites=site_rules or (),
+        reporter=reporter,
+        access=Access(endpoint=endpoint, anonymous=anonymous, in_flight=in_flight),
+        neighbour=neighbour_of(background, limit_rate, limit_files, max_load),
+        cluster=cluster_of(cluster, cluster_ca, cluster_cert, cluster_key),
+        breaker=BreakerLimits(breaker_owners, breaker_files),
+        quarantine=QuarantineSettings.of(retain_min, destroy_by, places, note) if quarantine else None,
+        **options,
+    )
+    with SweepTelling(
+        settings.state, alarms, deadlines, known=settings.known, followed=settings.cluster is None
+    ) as telling:
+        return telling.exits(run_and_tell(settings, telling))

@@ -1,0 +1,33 @@
+"""`hashscan selftest`: a harmless test picture through the whole chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, decoding_options, state_option
+from hashscan.cli.output.terminal import printable
+from hashscan.errors import EXIT_CLEAN
+from hashscan.settings.pictures import DecodingLimits
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@decoding_options
+@state_option
+def command(state: Any, sandbox: Any, decoder_memory: int, decoder_seconds: float, max_pixels: int) -> int:
+    """Send a harmless test picture through the whole chain and say what works.
+
+    It is swept with the demonstration list: as it is, with other bytes but the same picture, and beside a
+    file that is on no list. A picture of our own in each format must be decoded, and the test picture in the
+    common ones be found by likeness. Then each list of this machine is asked for it, by its bytes
+    and by likeness: every signed list holds it; a local one does not, which is said.
+    """
+    from hashscan.scan.selftest import run_selftest
+
+    limits = DecodingLimits(sandbox, decoder_memory, decoder_seconds, max_pixels)
+    exit_code = EXIT_CLEAN
+    for step in run_selftest(limits, state):
+        exit_code = max(exit_code, EXIT_CLEAN if step.passed else step.failure)
+        click.echo(f"{'ok  ' if step.passed else 'FAIL'} {printable(step.words)}")
+    return exit_code

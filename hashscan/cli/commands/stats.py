@@ -1,0 +1,148 @@
+"""`hashscan stats`: what was checked and found, and how soon it was removed."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Iterable
+from datetime import date, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, output_option, state_option
+from hashscan.cli.options.cases import deadline_options, deadlines_of
+from hashscan.errors import EXIT_CLEAN, OutputError
+from hashscan.lists.durable import output_errors, replace_stream
+
+if TYPE_CHECKING:
+    from hashscan.cases.deadlines import Clock
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.statistics.counting import Statistics
+    from hashscan.cases.statistics.periods import Unit
+
+_READABLE = 0o644
+"""Counts are made to be shown."""
+
+
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
+@click.option(
+    "--by", type=click.Choice(["day", "week", "month"]), default="month", show_default=True,
+    help="How long a period is; weeks are those of ISO 8601.",
+)  # fmt: skip
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="The first day, as 2026-11-26, 2026-W48, 2026-11 or 2026. When none is named: the first of the last "
+    "12 months, 26 weeks or 30 days on which there is anything.",
+)
+@click.option(
+    "--until", metavar="TIME", help="The last day, written in the same way. Today when none is named."
+)
+@click.option(
+    "--timezone", "zone", default="UTC", show_default=True, metavar="NAME",
+    help="Where days begin at midnight, as in Europe/Amsterdam.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "csv", "json", "html"]), default="terminal",
+    show_default=True,
+    help="Tables with bars, a table for spreadsheets, all numbers by name, or a page with charts.",
+)  # fmt: skip
+@output_option("may be read by everybody")
+@deadline_options
+@state_option
+def command(
+    by: str,
+    since: str | None,
+    until: str | None,
+    zone: str,
+    form: str,
+    output: Path,
+    deadline: float,
+    category_deadlines: tuple[tuple[str, float], ...],
+    review_deadline: float,
+    state: Path,
+) -> int:
+    """Count checks and detections per day, week or month, and how soon what was found was removed.
+
+    Counts come from the ledger of cases beneath the state folder, which follows sweeps and the quarantine's
+    custody log, so they stay when reports are deleted. They name no file, no customer and no hash. Every
+    period is there, with zeros where nothing happened.
+    """
+    from hashscan.cases.deadlines import Clock
+    from hashscan.cases.statistics.periods import Unit, zone_of
+    from hashscan.cli.output.ledger_sync import followed_ledger
+    from hashscan.reports.destinations import require_destination
+
+    unit, where, now = Unit(by), zone_of(zone), int(time.time())
+    if str(output) != "-":
+        require_destination(output)
+    if not state.is_dir():
+        raise OutputError(f"there is no state folder {state}", advice="Sweep first, or name its --state.")
+    deadlines = deadlines_of(deadline, category_deadlines, review_deadline)
+    with followed_ledger(state, deadlines) as followed:
+        counted = _count(followed.ledger, Clock(deadlines), unit, since, until, where, now)
+        if form == "terminal":
+            _show(counted, unit, zone, output)
+        else:
+            _write(_document(form, counted, unit, where, zone), output)
+        return followed.exit_code(EXIT_CLEAN)
+
+
+def _count(
+    ledger: Ledger, clock: Clock, unit: Unit, since: str | None, until: str | None, zone: tzinfo, now: int
+) -> Statistics:
+    """Count what a ledger has at this moment."""
+    from hashscan.cases.statistics.counting import count
+    from hashscan.cases.statistics.periods import day_of, days_of, periods
+    from hashscan.cases.statistics.reader import begun, facts_of
+
+    with ledger.reading():
+        last = day_of(now, zone) if until is None else days_of(until)[1]
+        first = _usual_start(unit, last, begun(ledger), zone) if since is None else days_of(since)[0]
+        return count(facts_of(ledger, clock), periods(unit, first, last, zone, now), now)
+
+
+def _usual_start(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:
+    """The first day that is shown: of the periods that one usually looks back on, the first with anything."""
+    from hashscan.cases.statistics.periods import USUAL, day_of, earlier
+
+    usual = earlier(unit, last, USUAL[unit] - 1)
+    ever = last if begun is None else min(last, day_of(begun, zone))
+    return max(usual, earlier(unit, ever, 0))
+
+
+def _document(form: str, counted: Statistics, unit: Unit, zone: tzinfo, name: str) -> Iterable[bytes]:
+    from hashscan.cases.statistics.web_page import html_parts
+    from hashscan.cases.statistics.writer import csv_lines, json_text
+
+    if form == "html":
+        return html_parts(counted, unit, zone, name)
+    lines = csv_lines(counted) if form == "csv" else (json_text(counted, unit, name),)
+    return (line.encode() for line in lines)
+
+
+def _write(pieces: Iterable[bytes], output: Path) -> None:
+    if str(output) == "-":
+        with output_errors("can't write to standard output"):
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    else:
+        with output_errors(f"can't write {output}"):
+            replace_stream(output, pieces, _READABLE)
+
+
+def _show(counted: Statistics, unit: Unit, zone: str, output: Path) -> None:
+    from hashscan.cli.output.statistics import show_statistics
+
+    if str(output) == "-":
+        with output_errors("can't write to standard output"):
+            show_statistics(counted, unit, zone, sys.stdout)
+            sys.stdout.flush()
+    else:
+        text = io.StringIO()
+        show_statistics(counted, unit, zone, text)
+        _write((text.getvalue().encode(),), output)

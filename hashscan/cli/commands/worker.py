@@ -1,0 +1,66 @@
+"""`hashscan worker`: this machine as a node of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand, positive, state_option
+from hashscan.cli.options.cluster import certificate_options
+from hashscan.cli.options.priority import neighbour_of, neighbour_options
+from hashscan.cli.output.terminal import say
+from hashscan.cli.owner import Needs
+from hashscan.scan.throttle.background import step_back
+from hashscan.settings.cluster import ClusterSettings
+from hashscan.settings.machine import default_workers
+
+EXIT_CODES = (2, 12, 13, 70, 130, 143)
+
+
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=Needs.READING)
+@click.option("--scheduler", required=True, metavar="ADDRESS", help="Of the Dask scheduler: tls://HOST:PORT.")
+@certificate_options
+@click.option(
+    "--processes",
+    type=int,
+    callback=positive,
+    default=default_workers,
+    show_default="one a processor",
+    help="How many processes read and digest.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Where the other machines reach this one. Without it: the address it reaches the scheduler from.",
+)
+@neighbour_options
+@state_option
+def command(
+    scheduler: str,
+    cluster_ca: Path | None,
+    cluster_cert: Path | None,
+    cluster_key: Path | None,
+    processes: int,
+    host: str | None,
+    background: bool | None,
+    limit_rate: int | None,
+    limit_files: float | None,
+    max_load: float | None,
+    state: Path,
+) -> int:
+    """Take part in a cluster until a signal comes.
+
+    It reads files with the rights of this user and matches them against the lists in its own state folder.
+    Whoever may submit to the scheduler can run any program as this user.
+    """
+    cluster = ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)
+    neighbour = neighbour_of(background, limit_rate, limit_files, max_load)
+    if neighbour.background:
+        # First of all: what is started inherits it.
+        step_back()
+    from hashscan.scan.cluster.host import HostSettings, prepared, run_host
+
+    settings = HostSettings(cluster, state, processes, host, neighbour)
+    say(f"hashscan: {prepared(settings)}")
+    return run_host(settings, lambda words: say(f"hashscan: {words}"))

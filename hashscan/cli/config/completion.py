@@ -1,0 +1,78 @@
+"""What shells complete that only this machine knows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from hashscan.cli.owner import owner_of
+from hashscan.errors import HashscanError, UsageError
+from hashscan.settings.machine import default_state
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_LISTS = "lists"
+
+
+def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The hash lists of this machine; none where they can't be had, since nobody reads a message then."""
+    from click.shell_completion import CompletionItem
+
+    from hashscan.lists.manifest import LIST_NAME
+
+    try:
+        names = sorted(entry.name for entry in os.scandir(state_of(ctx) / _LISTS) if entry.is_dir())
+    except (OSError, HashscanError):
+        return []
+    return [CompletionItem(n) for n in names if n.startswith(incomplete) and LIST_NAME.fullmatch(n)]
+
+
+def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The cases that wait for somebody, each with whose it is."""
+    from click.shell_completion import CompletionItem
+
+    from hashscan.cases.completion import waiting_cases
+    from hashscan.cli.output.terminal import printable
+
+    try:
+        found = waiting_cases(state_of(ctx))
+    except HashscanError:
+        return []
+    return [
+        CompletionItem(str(number), help=printable(" ".join(filter(None, (what, who)))))
+        for number, who, what in found
+        if str(number).startswith(incomplete)
+    ]
+
+
+def state_of(ctx: click.Context) -> Path:
+    """The state folder of a command that is not complete yet.
+
+    Raises:
+        HashscanError: there is a settings file that can't be read.
+    """
+    given = ctx.params.get("state")
+    if isinstance(given, Path) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
+        return _trusted(given)
+    from hashscan.settings.file import read_file
+
+    # The settings file gives its values to commands that run only.
+    _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
+    state = values.get("state")
+    return _trusted(Path(state) if isinstance(state, str) else default_state())
+
+
+def _trusted(state: Path) -> Path:
+    """A state folder that root may look into.
+
+    Raises:
+        HashscanError: another user decides what lies there.
+    """
+    if os.geteuid() == 0 and owner_of(state) != 0:
+        raise UsageError(f"the state folder {state} is another user's")
+    return state

@@ -1,0 +1,157 @@
+"""The values in force for commands, and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from hashscan.cli.config.catalogue import Catalogue, Command
+from hashscan.cli.config.check import context_of, problem_with
+from hashscan.cli.config.file import SettingsFile
+from hashscan.cli.options.base import TableOption, option_key, settings_of
+from hashscan.settings.key_lines import Place, line_of
+from hashscan.settings.toml_text import plain_value, toml_key, toml_text
+
+MASK = "(secret, not shown)"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One option of one command."""
+
+    command: Command
+    key: str
+    value: Any
+    """As JSON can hold it; None where it is not set."""
+    words: str
+    """What is shown of it to a person."""
+    origin: str
+    """`default`, `file` or `variable`."""
+    where: str
+    """The same for a person, with the table and line of the file or the variable's name."""
+    secret: bool
+    table: str | None
+    """Of several commands in the settings file, where it stands in such a one."""
+    problem: str | None
+    """Why a command that is given this refuses it."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "value": self.value,
+            "from": self.origin,
+            "where": self.where,
+            **({"secret": True} if self.secret else {}),
+            **({"problem": self.problem} if self.problem else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What gives values besides the command line."""
+
+    catalogue: Catalogue
+    file: SettingsFile
+    name: str
+    """The file's."""
+    lines: Mapping[Place, int]
+
+    def shown(self, words: Command) -> Iterator[Shown]:
+        """Every option of a command.
+
+        Args:
+            words: that call it.
+        """
+        ctx = context_of(self.catalogue, words, self.name)
+        for option in settings_of(self.catalogue.commands[words]):
+            yield self._shown(ctx, words, option)
+
+    def _shown(self, ctx: click.Context, words: Command, option: click.Option) -> Shown:
+        value = option.value_from_envvar(ctx)
+        taken = self.file.taken.get(words, {}).get(option.name or "")
+        if value is not None:
+            origin, where = "variable", str(option.envvar)
+        elif taken is not None:
+            value, origin, where = taken.value, "file", self._place(taken.place)
+        else:
+            value, origin, where = default_of(option, ctx), "default", "default"
+        problem = problem_with(ctx, option, value) if origin != "default" else None
+        secret = option.hide_input and value not in (None, (), [])
+        value = MASK if secret else plain_value(_typed(option, value))
+        return Shown(
+            words,
+            option_key(option),
+            value,
+            _words(option, value),
+            origin,
+            where,
+            secret,
+            option.table if isinstance(option, TableOption) else None,
+            problem[0] if problem else None,
+        )
+
+    def _place(self, place: Place) -> str:
+        table = ".".join(str(key) for key in place[:-1])
+        line = line_of(self.lines, place)
+        numbered = f"{self.name}:{line}" if line is not None else self.name
+        return f"{numbered} [{table}]" if table else numbered
+
+
+def default_of(option: click.Option, ctx: click.Context) -> Any:
+    """The value of an option that nothing gives, None where it has none."""
+    value = option.get_default(ctx)
+    # Click has a value of its own for no value.
+    return None if "Sentinel" in type(value).__name__ else value
+
+
+def _typed(option: click.Option, value: Any) -> Any:
+    """Numbers and truths from variables as what they are."""
+    kinds = (click.types.BoolParamType, click.types.IntParamType, click.types.FloatParamType)
+    kind: click.ParamType[Any] = option.type
+    if isinstance(value, str) and isinstance(kind, kinds):
+        try:
+            return kind(value, option)
+        except click.UsageError:
+            return value
+    return value
+
+
+def _words(option: click.Option, value: Any) -> str:
+    if value is None or value == []:
+        return f"({option.show_default})" if isinstance(option.show_default, str) else "-"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{len(value)} {'row' if len(value) == 1 else 'rows'}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def as_toml(shown: list[Shown], catalogue: Catalogue) -> str:
+    """A settings file that gives the same values, with where each comes from.
+
+    What is not set, and what is secret, is named in comments.
+    """
+    tables: dict[str, dict[str, Shown]] = {}
+    for one in shown:
+        table = tables.setdefault(f"[{one.table}]" if one.table else catalogue.header(one.command), {})
+        table.setdefault(one.key, one)
+    lines = []
+    for name, table in tables.items():
+        lines += ["", name]
+        for key, one in table.items():
+            if one.value is None or one.value == [] or one.secret:
+                lines.append(f"# {toml_key(key)} is {'secret' if one.secret else 'not set'}")
+            else:
+                lines.append(f"{toml_key(key)} = {toml_text(one.value)}  # {_one_line(one.where)}")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

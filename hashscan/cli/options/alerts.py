@@ -1,0 +1,149 @@
+"""The options that say who is told of what was found, for every command that may have something to tell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hashscan.cli.options.base import TableOption
+from hashscan.errors import UsageError
+from hashscan.settings.alerts import NO_ALARMS, AlarmSettings
+from hashscan.settings.secrets import secret_lines
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_option = partial(click.option, cls=TableOption, table="alarms")
+
+
+class NotifyParam(click.ParamType[tuple[str, ...]]):
+    """A URL of Apprise, or `@FILE` of such; what is wrong is told without it."""
+
+    name = "notify"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read the file, if it is one."""
+        if isinstance(value, tuple):
+            return value
+        text = str(value).strip()
+        if text.startswith("@"):
+            try:
+                urls = secret_lines(Path(text[1:]), "--notify")
+            except UsageError as error:
+                self.fail(f"{error}. {error.remedy}", param, ctx)
+            if not urls:
+                self.fail(f"{text[1:]} names no URL.", param, ctx)
+        else:
+            urls = (text,)
+        if not all("://" in url for url in urls):
+            where = f"a line of {text[1:]}" if text.startswith("@") else "this"
+            self.fail(f"{where} is no URL such as mailto://… or json://….", param, ctx)
+        return urls
+
+
+class CommandParam(click.ParamType[tuple[str, ...]]):
+    """A program with arguments, split as a shell would; none is started."""
+
+    name = "command"
+    envvar_list_splitter = "\n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Split it."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            words = shlex.split(str(value))
+        except ValueError as error:
+            self.fail(f"it can't be split into words: {str(error).lower()}.", param, ctx)
+        if not words:
+            self.fail("no program is named.", param, ctx)
+        return tuple(words)
+
+
+def channel_options(command: F) -> F:
+    """Those that say who is told."""
+    for option in reversed(
+        (
+            _option(
+                "--notify",
+                multiple=True,
+                type=NotifyParam(),
+                hide_input=True,
+                metavar="URL|@FILE",
+                help="Tell a person by this URL of Apprise (mailto://, slack://, json://…), or by each in "
+                "FILE, since `ps` shows command lines; repeatable.",
+            ),
+            _option(
+                "--exec",
+                "hooks",
+                multiple=True,
+                type=CommandParam(),
+                hide_input=True,
+                metavar="COMMAND",
+                help="Give alarms to this program as JSON on its standard input; no shell; repeatable.",
+            ),
+            _option("--syslog", is_flag=True, help="Write alarms to the system's log (syslog, journal)."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def alarm_options(command: F) -> F:
+    """All of them; the settings file has them in its table `alarms`. `take_alarms` takes their values."""
+    for option in reversed(
+        (
+            _option(
+                "--notify-on",
+                type=click.Choice(["found", "trouble", "always"]),
+                default="trouble",
+                show_default=True,
+                help="What is told: findings and overdue cases; trouble with sweeps and lists, too; or "
+                "also sweeps that went well.",
+            ),
+            _option(
+                "--notify-details",
+                is_flag=True,
+                help="Name paths, customers and entries in alarms, and not only counts and cases.",
+            ),
+            _option(
+                "--metrics",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="Write figures for Prometheus (node_exporter's textfile collector), such as "
+                "/var/lib/prometheus/node-exporter/hashscan.prom.",
+            ),
+        )
+    ):
+        command = option(command)
+    return channel_options(command)
+
+
+def take_alarms(options: dict[str, Any]) -> AlarmSettings:
+    """What the options say; they are taken out of a command's, which may have `channel_options` alone.
+
+    Raises:
+        UsageError: the metrics' file has a name by which node_exporter would pass it over.
+    """
+    metrics: Path | None = options.pop("metrics", None)
+    if metrics is not None and metrics.suffix != ".prom":
+        raise UsageError(
+            "--metrics: node_exporter reads only files whose name ends with .prom",
+            advice="Name the file so.",
+        )
+    return AlarmSettings(
+        tuple(dict.fromkeys(url for urls in options.pop("notify") for url in urls)),
+        tuple(dict.fromkeys(options.pop("hooks"))),
+        options.pop("syslog"),
+        options.pop("notify_on", NO_ALARMS.on),
+        options.pop("notify_details", NO_ALARMS.details),
+        metrics,
+    )

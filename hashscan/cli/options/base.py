@@ -1,0 +1,315 @@
+"""What all commands share: a variable for every option, exit codes in every help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hashscan.cli.config.completion import list_names
+from hashscan.cli.owner import Needs, settle_owner
+from hashscan.errors import EXIT_MEANINGS, UsageError
+from hashscan.hashing.variants import VARIANTS
+from hashscan.settings.machine import default_state
+from hashscan.settings.pictures import SUGGESTED_REVIEW_THRESHOLD, Matching
+from hashscan.settings.values import parse_duration, parse_size, require_positive
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SETTINGS_FILE = "hashscan.settings_file"
+"""Key of its path in a context, where there is one."""
+
+
+class AnyPath(click.ParamType[bytes]):
+    """A file, folder or URL. It is not looked at here: on a customer's FUSE that may never end."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Take it as it is."""
+        if not isinstance(value, str | bytes | os.PathLike):
+            self.fail(f"{value!r} is no path", param, ctx)
+        return os.fsencode(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Complete files."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+ANY_PATH = AnyPath()
+"""The system decides whether it can be read, since a capability may permit it."""
+
+_NO_SETTINGS = frozenset({"help", "version", "config"})
+"""Options that no variable and no file gives."""
+
+
+_FOLDERS = {"state": "state folder", "work": "working folder"}
+"""Options that name a folder of one user's, by what it is called."""
+
+
+class HashscanCommand(click.Command):
+    """A command whose options also come from `HASHSCAN_*` variables, and whose help lists its exit codes."""
+
+    def __init__(
+        self,
+        *args: Any,
+        exit_codes: Iterable[int] = (0, 2, 70),
+        meanings: Mapping[int, str] | None = None,
+        settings: bool = True,
+        needs: Needs = Needs.NOTHING,
+        **kwargs: Any,
+    ) -> None:
+        """Make a command.
+
+        Args:
+            args: as click has them.
+            exit_codes: that it can return.
+            meanings: of those that mean something else than with other commands.
+            settings: whether variables and the settings file give its options, too.
+            needs: which of root's rights it needs where the state folder is another user's.
+            kwargs: as click has them.
+        """
+        super().__init__(*args, **kwargs)
+        self.exit_codes = tuple(exit_codes)
+        self.needs = needs
+        self.meanings = {**EXIT_MEANINGS, **(meanings or {})}
+        if settings:
+            name_variables(self.params)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, where there is a state or working folder as somebody whose files its owner can read."""
+        for name, kind in _FOLDERS.items():
+            folder = ctx.params.get(name)
+            if isinstance(folder, Path) and not ctx.params.get("no_state"):
+                settle_owner(ctx.command_path, folder, self.needs, kind)
+        return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes below the options."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), self.meanings[code]) for code in self.exit_codes])
+
+
+class HashscanGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = HashscanCommand
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name_variables(self.params)
+
+
+HashscanGroup.group_class = HashscanGroup
+
+
+def name_variables(parameters: Iterable[click.Parameter]) -> None:
+    """Give every option the variable that carries its name."""
+    for parameter in parameters:
+        if isinstance(parameter, click.Option) and parameter.name not in _NO_SETTINGS:
+            parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
+            parameter.show_envvar = True
+
+
+def settings_of(command: click.Command) -> list[click.Option]:
+    """The options of a command that variables and the settings file may give."""
+    return [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.envvar is not None
+    ]
+
+
+def option_key(option: click.Option) -> str:
+    """The option's name in variables and settings files: as on the command line, with underscores."""
+    return max(option.opts, key=len).removeprefix("--").replace("-", "_")
+
+
+class TableOption(click.Option):
+    """An option of several commands that the settings file has in one table for all of them."""
+
+    def __init__(self, *args: Any, table: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+
+class Size(click.ParamType[int]):
+    """A size in bytes, with K, M, G or T behind it if one likes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the size."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+class Duration(click.ParamType[float]):
+    """A time, with s, m, h or d behind it if one likes."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the time."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse_duration(str(value))
+        except UsageError as error:
+            self.fail(f"{error}. {error.remedy}", param, ctx)
+
+
+def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse a number that is not more than 0, or has no end.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if value is not None:
+        require_positive(max(param.opts, key=len), value)
+    return value
+
+
+def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]:
+    """The option --output, of commands that write to standard output where nobody says.
+
+    Args:
+        readers: who may read the file, in words.
+    """
+    return click.option(
+        "--output",
+        type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
+        default=Path("-"),
+        show_default=True,
+        metavar="FILE",
+        help=f"Where it goes; - is standard output. A file {readers}.",
+    )
+
+
+def state_option(command: F) -> F:
+    """The option --state."""
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False, readable=False),
+        default=default_state,
+        show_default="/var/lib/hashscan for root, else ~/.local/state/hashscan",
+        help="Folder for lists, reports and what a sweep must remember.",
+    )(command)
+
+
+def list_option(command: F) -> F:
+    """The option --list."""
+    return click.option(
+        "--list",
+        "lists",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=list_names,
+        help="Hash list to use; repeatable. All lists but `demo` when none is named.",
+    )(command)
+
+
+def fail_on_option(command: F) -> F:
+    """The option --fail-on."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice(["match", "review", "never"]),
+        default="match",
+        show_default=True,
+        help="What makes the exit code say that something was found.",
+    )(command)
+
+
+def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    return Matching(review_threshold=value).review_threshold
+
+
+def matching_options(command: F) -> F:
+    """The options that say how far a picture may be from an entry."""
+    words = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
+    for option in reversed(
+        (
+            click.option(
+                "--skip-variant",
+                "skipped",
+                multiple=True,
+                type=click.Choice([*VARIANTS, "all"]),
+                help=f"Don't compare pictures in this way too; repeatable. {words}.",
+            ),
+            click.option(
+                "--review-threshold",
+                type=int,
+                callback=_useful_threshold,
+                metavar="BITS",
+                help="Also name for review what is so near by PDQ but no match, such as captions and slight "
+                f"crops; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def matching_of(skipped: Iterable[str], review_threshold: int | None) -> Matching:
+    """What these options say.
+
+    Raises:
+        UsageError: they say nothing useful.
+    """
+    names = tuple(skipped)
+    return Matching.without(VARIANTS if "all" in names else names, review_threshold)
+
+
+def decoding_options(command: F) -> F:
+    """The options that bound what a picture may cost."""
+    for option in reversed(
+        (
+            click.option(
+                "--sandbox",
+                type=click.Choice(["required", "auto", "off"]),
+                default="auto",
+                show_default=True,
+                help="Walls around picture decoding: insist on all, take what there is, or none.",
+            ),
+            click.option(
+                "--decoder-memory",
+                type=Size(),
+                callback=positive,
+                default="1G",
+                show_default=True,
+                help="Memory that decoding one picture may take.",
+            ),
+            click.option(
+                "--decoder-seconds",
+                type=float,
+                callback=positive,
+                default=20.0,
+                show_default=True,
+                help="Processor time that decoding one picture may take; it may last 15 times as long.",
+            ),
+            click.option(
+                "--max-pixels",
+                type=int,
+                callback=positive,
+                default=64_000_000,
+                show_default=True,
+                help="Pictures in colours with more pixels are not decoded; grey ones may be larger.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,106 @@
+"""The options that explain what is found: whose it is, where the world sees it, who tells others of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
+from hashscan.cli.options.tables import TablesParam
+from hashscan.model import CustomerRule, Reporter, SiteRule
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
+    """The rules that say whose files are."""
+
+    name = "customer"
+    example = 'path = "/srv/sites/{customer}/"'
+
+    def read(self, tables: object, source: str) -> tuple[CustomerRule, ...]:
+        """What they say."""
+        from hashscan.attribution.customer_table import customer_rules
+
+        return customer_rules(tables, source)
+
+
+class SitesParam(TablesParam[tuple[SiteRule, ...]]):
+    """The rules that say where the world sees files."""
+
+    name = "site"
+    example = 'url = "https://{customer}.example/"\npath = "/srv/sites/{customer}/htdocs"'
+
+    def read(self, tables: object, source: str) -> tuple[SiteRule, ...]:
+        """What they say."""
+        from hashscan.attribution.site_table import site_rules
+
+        return site_rules(tables, source)
+
+
+class ReporterParam(TablesParam[Reporter]):
+    """Who tells others of what was found."""
+
+    name = "reporter"
+    rows = False
+    example = 'organisation = "Example Hosting"\nemail = "abuse@example.org"'
+
+    def read(self, tables: object, source: str) -> Reporter:
+        """What it says."""
+        from hashscan.attribution.reporter_table import reporter_of
+
+        return reporter_of(tables, source)
+
+
+def customer_options(command: F) -> F:
+    """The options --customer and --customers; `customers_of` takes their values."""
+    return click.option(
+        "--customers",
+        "layouts",
+        multiple=True,
+        type=click.Choice(list(PANELS)),
+        metavar="LAYOUT",
+        help="Say of each finding whose it is, by the folders of a hosting panel; repeatable. "
+        f"{', '.join(PANELS)}; see `hashscan customers`.",
+    )(
+        click.option(
+            "--customer",
+            "customer_rules",
+            type=CustomersParam(),
+            metavar="FILE",
+            help="Tables [[customer]] that say which paths, users and buckets are whose; the settings file "
+            "may hold them, too. They come before --customers.",
+        )(command)
+    )
+
+
+def site_option(command: F) -> F:
+    """The option --site."""
+    return click.option(
+        "--site",
+        "site_rules",
+        type=SitesParam(),
+        metavar="FILE",
+        help="Tables [[site]] that say at which web address the world sees which folder or bucket; the "
+        "settings file may hold them, too.",
+    )(command)
+
+
+def reporter_option(command: F) -> F:
+    """The option --reporter."""
+    return click.option(
+        "--reporter",
+        type=ReporterParam(),
+        metavar="FILE",
+        help="A table [reporter] that says who tells others of what was found; the settings file may hold "
+        "it, too.",
+    )(command)
+
+
+def customers_of(
+    rules: tuple[CustomerRule, ...] | None, layouts: tuple[str, ...]
+) -> tuple[CustomerRule, ...]:
+    """All rules that say whose files are, those that somebody wrote first."""
+    return (*(rules or ()), *rules_of_panels(layouts))

@@ -1,0 +1,100 @@
+"""Files of list entries named on the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hashscan.cli.options.base import HashscanCommand
+from hashscan.cli.output.terminal import say
+from hashscan.errors import UsageError
+from hashscan.model import CATEGORIES
+from hashscan.registry import LIST_FORMATS
+
+if TYPE_CHECKING:
+    from hashscan.lists.blocks import EntryBlock
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EntriesCommand(HashscanCommand):
+    """A command that reads a file of entries; its help tells what each format is."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the formats above the exit codes."""
+        with formatter.section("Formats, and what their categories become"):
+            formatter.write_dl([(row.name, row.summary) for row in LIST_FORMATS.rows.values()])
+        with formatter.section("One digest in several categories"):
+            formatter.write_text(
+                "It is an entry in each, and the gravest acts. A file whose sha256 is known-good is held, "
+                "whatever accuses it; other digests clear nothing."
+            )
+        super().format_epilog(ctx, formatter)
+
+
+def format_option(command: F) -> F:
+    """The option --format of commands that read a file of entries."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(list(LIST_FORMATS)),
+        default="csv",
+        show_default=True,
+        help="How the file is written; see below.",
+    )(command)
+
+
+def category_option(command: F) -> F:
+    """The option --category of commands that read a file of entries."""
+    return click.option(
+        "--category",
+        type=click.Choice(CATEGORIES),
+        help="Category of all entries, for formats that say nothing of it. `other` is for review only.",
+    )(command)
+
+
+def say_left_out(left_out: Mapping[str, int], what: str) -> None:
+    """Say what was no entry, or could not be one."""
+    for reason, count in sorted(left_out.items()):
+        say(f"hashscan: {count} {what} left out: {reason}")
+
+
+@contextmanager
+def entries_of(
+    file: Path, form: str, category: str | None = None
+) -> Iterator[tuple[Iterator[EntryBlock], str]]:
+    """The entries of a file, read as they are asked for, and what to call the file in an error.
+
+    Raises:
+        UsageError: the file can't be opened, or a category is lacking or too much.
+    """
+    kind = LIST_FORMATS[form]
+    if kind.takes_category and category is None:
+        raise UsageError(
+            f"the format {form} says nothing of categories",
+            advice=f"Say --category with one of {', '.join(CATEGORIES)}; look at the supplier's terms.",
+        )
+    if category is not None and not kind.takes_category:
+        raise UsageError(
+            f"the format {form} has categories of its own",
+            advice="Leave out --category, or use another format.",
+        )
+    reader = kind(category)
+    if str(file) == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", advice="Name a file, or pipe one in.")
+        yield reader.blocks(sys.stdin.buffer, "standard input"), "standard input"
+        say_left_out(reader.left_out, "records")
+        return
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise UsageError(f"can't read {file}: {error.strerror}", advice="Name an existing file.") from error
+    with stream:
+        yield reader.blocks(stream, str(file)), str(file)
+        say_left_out(reader.left_out, "records")

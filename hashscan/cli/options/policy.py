@@ -1,0 +1,62 @@
+"""The options that say what is to be done about matches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from hashscan.cli.options.base import TableOption
+from hashscan.cli.options.tables import TablesParam
+from hashscan.model import PolicyRule, Weak
+from hashscan.settings.policy import PolicySettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
+    """The policy table: named as a file of its own, or as it stands in the settings file."""
+
+    name = "policy"
+    example = 'category = "A1"\naction = "report"'
+
+    def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
+        """What it says."""
+        from hashscan.matching.policy_table import rules_of
+
+        return rules_of(tables, source)
+
+
+def act_on_option(command: F) -> F:
+    """The option --act-on."""
+    return click.option(
+        "--act-on",
+        cls=TableOption,
+        table="quarantine",
+        multiple=True,
+        type=click.Choice(list(map(str, Weak))),
+        help="Also move files on the word of local lists, of lists past their expiry, or of test entries; "
+        "repeatable. By default only fresh, signed lists are trusted so far.",
+    )(command)
+
+
+def policy_options(command: F) -> F:
+    """This one, and --policy; `policy_of` takes their values."""
+    return click.option(
+        "--policy",
+        type=PolicyParam(),
+        metavar="FILE",
+        help="Tables [[policy]] that say which matches are only reported, held, for review, or may be moved; "
+        "the settings file may hold them, too. Without any, all are only reported.",
+    )(act_on_option(command))
+
+
+def policy_of(policy: tuple[PolicyRule, ...] | None, act_on: tuple[str, ...]) -> PolicySettings:
+    """What these options say."""
+    return PolicySettings(policy or (), weak_of(act_on))
+
+
+def weak_of(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
+    """On whose word files may be moved."""
+    return tuple(weak for weak in Weak if weak in act_on)

@@ -1,0 +1,303 @@
+"""Tells, after a command, whoever is to be told, and says on standard error what came of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from hashscan.cli.output.terminal import printable, say
+from hashscan.errors import (
+    EXIT_DEFECT,
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    HashscanError,
+    LockedError,
+    OutputError,
+)
+from hashscan.model import ListInfo
+from hashscan.settings.alerts import AlarmSettings
+from hashscan.settings.cases import CaseSettings
+
+if TYPE_CHECKING:
+    from hashscan.alerts.alert import Alarm
+    from hashscan.alerts.dispatcher import Delivered
+    from hashscan.alerts.metrics_values import SweepFigures
+    from hashscan.alerts.notifier import Teller
+    from hashscan.scan.reporting.report_writer import Outcome
+
+
+def tell(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    *,
+    seen: Iterable[ListInfo] = (),
+    others: Sequence[Alarm] = (),
+    instead: Sequence[Alarm] = (),
+    run: SweepFigures | None = None,
+) -> None:
+    """Tell what there is to tell, and write the metrics. Trouble with that is said and stops nobody.
+
+    Args:
+        state: the state folder.
+        alarms: who is told.
+        cases: by when cases are due.
+        seen: hash lists that were looked at closely just now.
+        others: whatever else there is to tell.
+        instead: what is to be told, too, where the ledger can't be used.
+        run: a sweep that the ledger may not know of.
+    """
+    if not alarms.any_channel and alarms.metrics is None:
+        return
+    from hashscan.alerts.notifier import Teller
+
+    try:
+        tell_or_fail(state, alarms, cases, seen=seen, others=others, run=run)
+    except LockedError as error:
+        _say_trouble(error)
+    except HashscanError as error:
+        _say_trouble(error)
+        _tell_without_state(Teller(alarms, cases), alarms, (*others, *instead), run)
+
+
+def tell_or_fail(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    *,
+    seen: Iterable[ListInfo] = (),
+    others: Sequence[Alarm] = (),
+    run: SweepFigures | None = None,
+    at_once: bool = False,
+) -> Delivered | None:
+    """The same, for whom it is all that they do.
+
+    Args:
+        state, alarms, cases, seen, others, run: see `tell`.
+        at_once: try also channels that have failed not long ago.
+
+    Returns:
+        What became of the alarms; None where nobody is told.
+
+    Raises:
+        LockedError: another process delivers alarms, and takes long; what is to be told is kept.
+        OutputError: the ledger, the lists or the metrics' file can't be used.
+    """
+    from hashscan.alerts.metrics_collector import figures_of, list_figures
+    from hashscan.alerts.metrics_file import write_metrics
+    from hashscan.alerts.notifier import Teller
+    from hashscan.cases.deadlines import Clock
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.sync import sync
+
+    teller = Teller(alarms, cases)
+    delivered = None
+    lists = list_figures(state, datetime.now(UTC), seen)
+    with Ledger(state) as ledger:
+        for trouble in sync(ledger, state).troubles:
+            say(f"hashscan: the ledger of cases is not up to date: {printable(str(trouble))}")
+        try:
+            if alarms.any_channel:
+                delivered = teller.tell(ledger, state, lists, others, at_once=at_once)
+                say_delivered(delivered)
+            elif others:
+                teller.put_down(ledger, others)
+        finally:
+            if alarms.metrics is not None:
+                figures = figures_of(ledger, state, Clock(cases), time.time(), lists)
+                write_metrics(alarms.metrics, figures.with_run(run))
+    return delivered
+
+
+def _say_trouble(error: HashscanError) -> None:
+    say(f"hashscan: alarms and metrics: {printable(str(error))}\n  {error.remedy}")
+
+
+def tell_of_pulls(
+    state: Path,
+    alarms: AlarmSettings,
+    cases: CaseSettings,
+    troubles: Iterable[tuple[str, HashscanError]],
+) -> None:
+    """Tell what there is to tell after lists were pulled.
+
+    Args:
+        state: the state folder.
+        alarms: who is told.
+        cases: by when cases are due.
+        troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
+            again, and the list itself says when it goes stale.
+    """
+    from hashscan.lists.manifest import LIST_NAME
+
+    # What can't be a list's name was mistyped, and the person who did is told already.
+    lists = [(name, error) for name, error in troubles if LIST_NAME.fullmatch(name)]
+    grave = [(name, error) for name, error in lists if error.exit_code != EXIT_UNREACHABLE]
+    quiet = not alarms.any_channel and alarms.metrics is None
+    if quiet and not grave:
+        return
+    from hashscan.alerts.builder import list_failure
+    from hashscan.alerts.notifier import Teller
+
+    others = [
+        list_failure(name, error.exit_code, str(error), time.time(), details=alarms.details)
+        for name, error in grave
+    ]
+    if quiet:
+        _put_down(state, Teller(alarms, cases), others)
+    else:
+        tell(state, alarms, cases, others=others)
+
+
+def _put_down(state: Path, teller: Teller, alarms: Sequence[Alarm]) -> None:
+    """Keep alarms for a command that has channels."""
+    from hashscan.cases.ledger import Ledger
+
+    # What has failed is said already, and nothing of it may hide behind this.
+    with suppress(OutputError), Ledger(state) as ledger:
+        teller.put_down(ledger, alarms)
+
+
+def _tell_without_state(
+    teller: Teller, alarms: AlarmSettings, others: Sequence[Alarm], run: SweepFigures | None
+) -> None:
+    """Tell what can be told where there is no ledger, or none that can be used."""
+    from hashscan.alerts.metrics_file import write_metrics
+    from hashscan.alerts.metrics_values import Figures
+
+    try:
+        if others and teller.channels:
+            for words in teller.tell_once(others).failures:
+                say(f"hashscan: an alarm was not delivered, and is not kept: {printable(words)}")
+        if alarms.metrics is not None:
+            write_metrics(alarms.metrics, Figures().with_run(run))
+    except HashscanError as error:
+        _say_trouble(error)
+
+
+def say_delivered(delivered: Delivered) -> None:
+    """Say what went wrong, and what waits."""
+    for words in delivered.failures:
+        say(f"hashscan: an alarm was not delivered by {printable(words)}")
+    if delivered.waiting:
+        say(
+            f"hashscan: alarms that wait and are tried again: {delivered.waiting}; see `hashscan alarms list`"
+        )
+
+
+class SweepTelling:
+    """Tells of a sweep once it is over, however it ends.
+
+    Raises:
+        UsageError: when entered, a channel can't be used.
+    """
+
+    def __init__(
+        self, state: Path | None, alarms: AlarmSettings, cases: CaseSettings, *, known: bool, followed: bool
+    ) -> None:
+        """Take who is told.
+
+        Args:
+            state: the sweep's state folder; None where it leaves nothing behind.
+            alarms: who is told.
+            cases: by when cases are due.
+            known: whether no file is looked at.
+            followed: whether what it finds becomes cases.
+        """
+        self._state = state
+        self._known = known
+        self.followed = followed
+        """Whether what it finds becomes cases, or has."""
+        self._alarms = alarms
+        self._cases = cases
+        self._outcome: Outcome | None = None
+        self._exit_code: int | None = None
+        self._began = time.time()
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take how it ended, where it came to that."""
+        self._outcome = outcome
+
+    def exits(self, code: int) -> int:
+        """Take with which code its command exits, and give it back."""
+        self._exit_code = code
+        return code
+
+    def __enter__(self) -> SweepTelling:
+        if self._alarms.any_channel:
+            from hashscan.alerts.notifier import Teller
+
+            Teller(self._alarms, self._cases).check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        quiet = not self._alarms.any_channel and self._alarms.metrics is None
+        if quiet and (error is None or self._state is None):
+            return
+        from hashscan.alerts.builder import failure, outcome_alarms
+        from hashscan.alerts.notifier import Teller
+
+        now, details = time.time(), self._alarms.details
+        others = [] if error is None else self._failure(error, now)
+        if quiet:
+            assert self._state is not None
+            _put_down(self._state, Teller(self._alarms, self._cases), others)
+            return
+        run = self._run(error, now)
+        found: list[Alarm] = []
+        if self._outcome is not None:
+            found += outcome_alarms(self._outcome, f"{self._began:.6f}", details=details)
+        if self._state is None:
+            _tell_without_state(Teller(self._alarms, self._cases), self._alarms, (*others, *found), run)
+            return
+        words = "The ledger of cases can't be used, so nobody is told of cases."
+        instead = [failure(EXIT_OUTPUT, words, now, details=details)]
+        if self.followed:
+            instead = [*found, *instead]
+        else:
+            others += found
+        seen = () if self._outcome is None else self._outcome.lists
+        tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
+
+    def _failure(self, error: BaseException, now: float) -> list[Alarm]:
+        """The alarm for it; none for what a person has asked for, or sees at once."""
+        from hashscan.alerts.builder import failure
+
+        if not isinstance(error, Exception):
+            return []
+        ours = isinstance(error, HashscanError)
+        code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
+        if code == EXIT_USAGE and sys.stderr.isatty():
+            return []
+        words = str(error) if ours else type(error).__name__
+        return [failure(code, words, now, details=self._alarms.details)]
+
+    def _run(self, error: BaseException | None, now: float) -> SweepFigures | None:
+        """The sweep in numbers; None where there was none, or one that another tells of."""
+        from hashscan.alerts.metrics_values import SweepFigures
+
+        if self._known or isinstance(error, LockedError):
+            return None
+        if self._outcome is None:
+            code = error.exit_code if isinstance(error, HashscanError) else EXIT_DEFECT
+            code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
+            return SweepFigures(self._began, now, code)
+        summary = self._outcome.summary
+        return SweepFigures(
+            self._began,
+            now,
+            self._outcome.exit_code if self._exit_code is None else self._exit_code,
+            {verdict.value: number for verdict, number in summary.verdicts.items()},
+            summary.bytes_read,
+            len(self._outcome.shortcomings),
+        )

@@ -1,0 +1,62 @@
+"""How a pull tells how far it is: a bar on a terminal, a line a minute elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from hashscan.cli.output import progress
+from hashscan.cli.output.terminal import human_bytes, printable, say
+
+
+class Transfer:
+    """Shows on standard error how much of a list has come."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._received = 0
+        self._total: int | None = None
+        self._shown = time.monotonic()
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc=printable(name),
+                unit="B",
+                unit_scale=True,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                leave=False,
+            )
+
+    def expect(self, count: int) -> None:
+        """How many bytes are to come, once that is known."""
+        self._total = self._received + count
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+
+    def received(self, count: int) -> None:
+        """Count bytes that came, and show it if it is time."""
+        self._received += count
+        if self._bar is not None:
+            self._bar.update(count)
+            return
+        now = time.monotonic()
+        if now - self._shown >= progress.LINE_SECONDS:
+            self._shown = now
+            of = f" of {human_bytes(self._total)}" if self._total is not None else ""
+            say(f"hashscan: list {self._name}: {human_bytes(self._received)}{of} fetched")
+
+    def __enter__(self) -> Transfer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

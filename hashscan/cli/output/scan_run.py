@@ -1,0 +1,118 @@
+"""Runs a sweep and says on standard error, for whoever started it, what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hashscan.cli.output.notifications import SweepTelling
+from hashscan.cli.output.terminal import (
+    human_bytes,
+    printable,
+    say,
+    show_customers,
+    show_findings,
+    show_standing,
+)
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
+from hashscan.model import CtimeTrust
+from hashscan.scan.origins import libraries_of
+from hashscan.scan.throttle.background import step_back
+from hashscan.scan.workers.forkserver import warm_up
+from hashscan.settings.scan import SweepSettings
+
+
+def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
+    """Run the sweep that the settings describe.
+
+    Returns:
+        The exit code.
+    """
+    if settings.neighbour.background:
+        # First of all: what is started inherits it.
+        step_back()
+    if settings.cluster is None and not settings.known:
+        # Workers get ready while this process imports the rest and verifies the lists.
+        warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
+    from hashscan.cli.output.ledger_sync import exit_code_without_ledger, follow, follow_report
+    from hashscan.cli.output.scan_watcher import Watcher
+    from hashscan.scan.rescan import run_known
+    from hashscan.scan.runner import run_sweep
+
+    if settings.state is not None:
+        # A state that this sweep sets aside is asked for the last time.
+        follow(settings.state)
+    with Watcher() as watcher:
+        outcome = (run_known if settings.known else run_sweep)(settings, watcher)
+    telling.ended(outcome)
+    show_findings(watcher.findings, outcome.summary.findings)
+    show_customers(watcher.customers)
+    show_standing(watcher.standing)
+    verdicts = sorted(outcome.summary.verdicts.items())
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts if number) or "nothing"
+    part = "" if settings.shard is None else f"shard {settings.shard.index}/{settings.shard.count}: "
+    unread = outcome.summary.recalled
+    unchanged = f" ({unread} of them unchanged)" if unread and not settings.known else ""
+    meaning = EXIT_MEANINGS[outcome.exit_code]
+    if outcome.exit_code in (EXIT_CLEAN, EXIT_INCOMPLETE) and outcome.summary.accepted.total():
+        meaning += ", but what is accepted"
+    say(
+        f"hashscan: {part}{outcome.summary.files} files{unchanged}, "
+        f"{human_bytes(outcome.summary.bytes_read)} in {outcome.seconds:.1f} s: {counts}; "
+        f"exit {outcome.exit_code} ({meaning})"
+    )
+    for line in _doubts(outcome.summary.ctime):
+        say(f"hashscan: {line}")
+    if settings.baseline is not None:
+        number = outcome.summary.accepted.total()
+        say(f"hashscan: {number} of {outcome.summary.findings} findings are accepted by {settings.baseline}")
+    if settings.files_from is not None and not outcome.summary.files:
+        where = "" if settings.shard is None else " of this shard"
+        say(f"hashscan: --files-from named no file{where}, so there was nothing to check")
+    if settings.known:
+        say("hashscan: no file was looked at: these are verdicts on what earlier sweeps have read")
+    if outcome.shortcomings:
+        say(f"hashscan: incomplete: {printable(', '.join(outcome.shortcomings))}")
+    if outcome.only_test:
+        say("hashscan: only test entries were matched; this says nothing about real material")
+    elif tests := outcome.summary.test_findings:
+        say(
+            f"hashscan: findings by test entries only: {tests} of {outcome.summary.findings}; "
+            "these say nothing about real material"
+        )
+    for report in outcome.reports:
+        say(f"hashscan: report: {report}")
+    if settings.state is None:
+        return outcome.exit_code
+    followed = follow(settings.state)
+    if settings.cluster is not None:
+        # What nodes have read is not remembered, so nothing but the report tells of it.
+        reported = follow_report(settings.state, outcome.record)
+        telling.followed = reported
+        followed = followed and reported
+    if followed:
+        return outcome.exit_code
+    return exit_code_without_ledger(outcome.exit_code)
+
+
+def _doubts(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
+    """Say which files can't be relied on to be unchanged while their ctime is, a line each."""
+    if number := ctime[CtimeTrust.FILESYSTEM]:
+        yield (
+            f"{number} files are on filesystems whose ctimes prove nothing (tmpfs, overlay, FUSE, network, "
+            "xfs), and are read by every sweep; see --trust-ctime"
+        )
+    if number := ctime[CtimeTrust.WRITER]:
+        yield (
+            f"{number} files were open for writing, or mapped so, when they were read: the next sweep reads "
+            "them again"
+        )
+    if number := ctime[CtimeTrust.UNPROVEN]:
+        yield (
+            f"{number} files are unproven: another user owns them, and without CAP_LEASE nobody says whether "
+            "they were open for writing; --reread takes them first"
+        )
+    if number := ctime[CtimeTrust.ON_TRUST]:
+        yield (
+            f"{number} files are on filesystems that --trust-ctime names, where content can change and ctime "
+            "not; --reread takes them first"
+        )

@@ -1,0 +1,172 @@
+"""From what was read of a file, now or in an earlier sweep, to its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from hashscan.hashing.formats import FORMATS, advice
+from hashscan.hashing.records import DecodedPicture, unpack_reply
+from hashscan.hashing.variants import Kind
+from hashscan.matching.file_task import Checked
+from hashscan.matching.matcher import Matcher, closest_of_each
+from hashscan.matching.policy import ONLY_REPORT, Policy, closeness, explained, judge, only_test
+from hashscan.matching.policy_rules import NOTHING, Subject
+from hashscan.model import (
+    ALGORITHMS,
+    MATCHES_KEPT,
+    Digest,
+    FileResult,
+    Kept,
+    Match,
+    Reason,
+    VariantDigest,
+    Verdict,
+)
+from hashscan.state.store.packing import pack
+
+
+def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
+    """Check a decoder's reply and put it down; False where it makes no sense, which is put down too.
+
+    Args:
+        file: of which it is.
+        reply: whatever was sent, or kept.
+        pictures: the algorithms it was asked for, in that order.
+    """
+    assert file.kind is not None
+    try:
+        answer = unpack_reply(reply, file.kind, pictures)
+    except ValueError as error:
+        file.reason, file.detail = Reason.DECODER_DIED, f"{error}"
+        return False
+    if isinstance(answer, DecodedPicture):
+        file.decoded = answer
+        if answer.damage is not None:
+            file.reason = answer.damage
+            file.detail = f"{file.kind.name}, matched by what was decoded of it"
+            if answer.left_out:
+                file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
+    else:
+        file.reason, file.detail = answer, file.kind.name
+        if answer is Reason.UNSUPPORTED:
+            file.detail += advice(file.kind)
+    return True
+
+
+ENDED_BY_LIMITS = frozenset({Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
+"""Reasons that may not hold with other limits, or other libraries, than those under which they were found."""
+
+
+def take_undecodable(file: Checked) -> None:
+    """Put down that it is a picture of a format that nobody decodes here."""
+    assert file.kind is not None
+    file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
+
+
+def match_all(matcher: Matcher, algorithms: Sequence[str], files: Sequence[Checked]) -> None:
+    """Ask the index for all files at once, algorithm by algorithm."""
+    for name in algorithms:
+        if name not in matcher.algorithms:
+            continue
+        asking = [(file, query) for file in files for query in file.queries(name)]
+        for row, match in matcher.ask(name, [query for _, query in asking]):
+            asking[row][0].matches.append(match)
+    for file in files:
+        if file.matches:
+            file.matches = sorted(closest_of_each(file.matches), key=closeness)
+
+
+def result_of(
+    file: Checked,
+    algorithms: Sequence[str],
+    *,
+    with_digests: bool = False,
+    augment: frozenset[Kind] = frozenset(),
+    subject: Subject = NOTHING,
+    policy: Policy = ONLY_REPORT,
+) -> FileResult:
+    """The verdict for a file that was read and matched.
+
+    Args:
+        file: as far as it came.
+        algorithms: those whose digests are told, in that order.
+        with_digests: tell the digests of clean files, too.
+        augment: kinds of pictures whose digests are told besides.
+        subject: what is known of the file; its digests are added.
+        policy: in force.
+    """
+    stat = file.item.stat
+    if file.unreadable:
+        # Not every store says in a listing what it won't let be read.
+        archived = file.reason is Reason.ARCHIVED
+        verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
+        return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
+    if file.matches:
+        # Of the others nothing is asked, and they are nearly all.
+        subject = subject._replace(sha256=file.exact.get("sha256"))
+    verdict, because, action = judge(file.matches, file.reason, subject, policy)
+    decoded = file.decoded
+    result = FileResult(
+        file.item.name,
+        stat,
+        verdict,
+        reason=file.reason,
+        detail=file.detail,
+        because=because,
+        action=action,
+        only_test=only_test(file.matches),
+        low_quality=decoded is not None and decoded.is_poor("pdq"),
+        format="" if file.reason is None or file.kind is None else file.kind.name,
+    )
+    if verdict is Verdict.CLEAN and not with_digests:
+        return result
+    digests = {name: Digest(name, value) for name, value in file.exact.items()}
+    if decoded is not None:
+        digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
+    return replace(
+        result,
+        matches=_first_of(explained(file.matches, subject, policy)) if because else (),
+        digests=tuple(digests[name] for name in algorithms if name in digests),
+        picture=None if decoded is None else decoded.picture,
+        augmented=() if decoded is None or not augment else tuple(_augmented(decoded, augment)),
+    )
+
+
+def _first_of(matches: Sequence[Match]) -> tuple[Match, ...]:
+    """As many as a finding names, and of each further list the first: a finding must name all its lists."""
+    kept = list(matches[:MATCHES_KEPT])
+    lists = {match.list_name for match in kept}
+    for match in matches[MATCHES_KEPT:]:
+        if match.list_name not in lists:
+            lists.add(match.list_name)
+            kept.append(match)
+    return tuple(kept)
+
+
+def _augmented(decoded: DecodedPicture, kinds: frozenset[Kind]) -> Iterator[VariantDigest]:
+    for run in decoded.runs:
+        if run.part.kind in kinds and not run.rendering and not run.turns[0]:
+            found = next(run.digests())
+            yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
+
+
+def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
+    """What the verdict follows from; None where it hangs on more than the content.
+
+    Args:
+        file: that was read.
+        pictures: the algorithms that pictures were to be hashed by.
+    """
+    if file.unreadable or not file.exact or not file.as_listed:
+        return None
+    if file.reason is Reason.COMPRESSED:
+        # So its store says, and not its content.
+        return None
+    decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
+    if decodable and not file.reply:
+        return None
+    kind = -1 if file.kind is None else FORMATS.index(file.kind)
+    # Here, and not by the one process that writes it down for all workers.
+    packed = pack(file.reply, pictures) if file.reply else None
+    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)

@@ -1,0 +1,158 @@
+"""The policy table from what stands in a TOML file, each key checked before anything is swept."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from hashscan.errors import UsageError
+from hashscan.lists.manifest import LIST_NAME
+from hashscan.matching.policy_rules import patterns_for
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ListInfo, PolicyRule
+from hashscan.registry import SOURCES
+from hashscan.settings.table_rows import WrongKeyError, each, rows_of, unknown_key
+from hashscan.sources.patterns import Patterns
+
+REASON_MAX = 200
+_USER_MAX = 0xFFFFFFFF
+
+_ALGORITHMS = tuple(name for name, a in ALGORITHMS.items() if a.matched and not a.review_only)
+_CATEGORIES = tuple(sorted(ACTING_CATEGORIES))
+_FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
+
+
+def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
+    """The rules in their order.
+
+    Args:
+        tables: what stands under `policy`.
+        source: the file it stands in.
+
+    Raises:
+        UsageError: a rule can't be used; names it, the key and what to do.
+    """
+    rows = rows_of(tables, "policy", source)
+    return tuple(_rule(row, number, source) for number, row in enumerate(rows, start=1))
+
+
+def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
+    where = f"{source}, policy rule {number}"
+    for key in table:
+        if key not in _READERS and key not in {"action", "reason", "distance"}:
+            raise unknown_key(key, (*_READERS, "distance", "action", "reason"), where)
+    if "action" not in table:
+        raise UsageError(
+            f"{where}: key 'action' is missing", advice=f"Say one of {', '.join(map(str, Action))}."
+        )
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        try:
+            if key in _READERS:
+                name, read = _READERS[key]
+                found[name] = each(value, read)
+            else:
+                found[key] = _SINGLE[key](value)
+        except (WrongKeyError, UsageError) as error:
+            raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
+    return PolicyRule(number, **found)
+
+
+def _one_of(what: str, names: Sequence[str], value: object, why_not: str = "") -> str:
+    if not isinstance(value, str) or value not in names:
+        raise WrongKeyError(
+            f"{value!r} is no {what} that a rule can ask for{why_not}", f"There is {', '.join(names)}."
+        )
+    return value
+
+
+def _category(value: object) -> str:
+    return _one_of("category", _CATEGORIES, value, " (all others are for review only, or accuse nobody)")
+
+
+def _algorithm(value: object) -> str:
+    return _one_of("algorithm", _ALGORITHMS, value, " (all others are for review only)")
+
+
+def _list(value: object) -> str:
+    if not isinstance(value, str) or not LIST_NAME.fullmatch(value):
+        raise WrongKeyError(f"{value!r} is no name of a list", "See `hashscan lists status`.")
+    return value
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise WrongKeyError(
+            f"{value!r} is no pattern", "Write one as for --exclude, such as '/var/www/example/'."
+        )
+    scheme, separator, rest = value.partition("://")
+    if separator and "/" not in scheme:
+        if scheme not in SOURCES or not rest:
+            schemes = ", ".join(name for name in SOURCES if name != "file")
+            raise WrongKeyError(
+                f"{value!r} names no objects", f"There is {schemes}; such as 's3://bucket/uploads/'."
+            )
+    elif "/" in value.rstrip("/") and not value.startswith(("/", "**/")):
+        raise WrongKeyError(
+            f"{value!r} does not begin where paths do",
+            f"Write the whole path from / on, or '**/{value}' for any place.",
+        )
+    for known in ("", scheme if separator else ""):
+        Patterns.compile(tuple(patterns_for([value], known)), where="path")
+    return value
+
+
+def _owner(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _USER_MAX:
+        return value
+    if not isinstance(value, str):
+        raise WrongKeyError(f"{value!r} is no user", "Write a user's name, or the number without quotes.")
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except (KeyError, ValueError):
+        raise WrongKeyError(
+            f"there is no user {value!r} here", "Mend the name, or write the user's number without quotes."
+        ) from None
+
+
+_READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
+    "category": ("categories", _category),
+    "algorithm": ("algorithms", _algorithm),
+    "list": ("lists", _list),
+    "path": ("paths", _path),
+    "owner": ("owners", _owner),
+}
+"""By its key, the field of a condition, and what checks one value of it."""
+
+
+def _distance(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _FARTHEST:
+        raise WrongKeyError(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
+    return value
+
+
+def _reason(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > REASON_MAX:
+        raise WrongKeyError(
+            f"{str(value)[:60]!r} is no reason",
+            f"Say in one printable line of at most {REASON_MAX} characters why.",
+        )
+    return value.strip()
+
+
+_SINGLE: Mapping[str, Callable[[object], Any]] = {
+    "action": lambda value: Action(_one_of("action", tuple(Action), value)),
+    "distance": _distance,
+    "reason": _reason,
+}
+
+
+def unused_lists(rules: Iterable[PolicyRule], infos: Iterable[ListInfo]) -> list[str]:
+    """What to tell a person of rules that ask for lists which are not in use, as a mistyped name is not."""
+    names = {info.name for info in infos}
+    return [
+        f"policy rule {rule.number} asks for the list {name}, which is not used"
+        for rule in rules
+        for name in rule.lists
+        if name not in names
+    ]

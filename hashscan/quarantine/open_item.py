@@ -1,0 +1,47 @@
+"""Opens what is kept of a file, once it is seen to be what was found."""
+
+from __future__ import annotations
+
+import os
+
+from hashscan.quarantine.captured_file import NotDone, Outcome
+from hashscan.quarantine.folder import Place
+from hashscan.quarantine.items import Item
+from hashscan.quarantine.store import Quarantine
+from hashscan.sources.beneath import FILE_FLAGS, open_child
+from hashscan.sources.evidence import sha256_of
+
+
+def place_of(quarantine: Quarantine, item: Item) -> Place:
+    """The folder that an item is kept in.
+
+    Raises:
+        NotDone: it is not there; perhaps its file system is not mounted.
+    """
+    try:
+        return quarantine.places.at(item.place)
+    except OSError as error:
+        where = os.fsdecode(item.place)
+        raise NotDone(Outcome.GONE, f"the folder {where} can't be opened: {error.strerror}") from error
+
+
+def open_item(item: Item, place: Place) -> int:
+    """Open what is kept of an item and see that it is what was found.
+
+    Raises:
+        NotDone: it is gone or was altered.
+    """
+    try:
+        file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)
+    except OSError as error:
+        raise NotDone(Outcome.GONE, f"what was kept can't be opened: {error.strerror}") from error
+    try:
+        if sha256_of(file) != item.sha256:
+            raise NotDone(Outcome.CHANGED, "what was kept has been altered")
+    except OSError as error:
+        os.close(file)
+        raise NotDone(Outcome.REFUSED, f"what was kept can't be read: {error.strerror}") from error
+    except NotDone:
+        os.close(file)
+        raise
+    return file

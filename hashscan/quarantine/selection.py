@@ -1,0 +1,87 @@
+"""Decides which findings of a report may be acted on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from hashscan.model import USABLE_STATES, TrustState, Verdict, Weak
+from hashscan.quarantine.captured_file import Identity, ObjectIdentity, Request, is_url
+from hashscan.quarantine.items import path_of
+from hashscan.quarantine.trust_weakness import accuses, lacking, weak_list
+
+
+def request_of(
+    finding: Mapping[str, Any],
+    sweep: Mapping[str, Any],
+    act_on: Collection[Weak] = (),
+    content: str | None = None,
+) -> Request | None:
+    """The move that a finding asks for.
+
+    A match by nothing but test entries, or lists that are local or past their expiry, asks for none, and
+    neither does one that a baseline accepts.
+
+    Args:
+        finding: a record of a report.
+        sweep: the report's first record.
+        act_on: on whose word to act all the same.
+        content: sha256 of the content that was found, in hex, where the report doesn't have it.
+    """
+    if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
+        return None
+    if (identity := _identity(finding)) is None:
+        return None
+    lists = {info["name"]: info for info in sweep.get("lists", ())}
+    matches = [m for m in finding.get("matches", ()) if _acts(m, lists, act_on)]
+    if not matches:
+        return None
+    named = {m["list"] for m in matches}
+    return Request(
+        path_of(finding),
+        {
+            "sweep": sweep.get("uuid"),
+            "because": finding.get("because"),
+            "matches": finding["matches"],
+            "lists": [
+                {key: info.get(key) for key in ("name", "version", "state", "key_ids")}
+                for name, info in lists.items()
+                if name in named
+            ],
+        },
+        content or finding.get("digests", {}).get("sha256"),
+        identity,
+    )
+
+
+def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak]) -> Weak | None:
+    """What keeps a finding that nothing else keeps from being moved; of its closest such match.
+
+    Args:
+        finding: a record of a report.
+        sweep: the report's first record.
+        act_on: on whose word to act.
+    """
+    if request_of(finding, sweep, act_on) is not None or request_of(finding, sweep, tuple(Weak)) is None:
+        return None
+    lists = {info["name"]: info for info in sweep.get("lists", ())}
+    match = next(m for m in finding["matches"] if _acts(m, lists, tuple(Weak)))
+    return lacking(weak_list(TrustState(lists[match["list"]]["state"])), match["category"], act_on)
+
+
+def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
+    """What the sweep saw; None of what lies within another file."""
+    if is_url(path_of(finding)):
+        return ObjectIdentity(finding.get("etag", ""), finding.get("version", ""))
+    if "inode" in finding:
+        return Identity(finding["inode"], finding["size"], finding["mtime_ns"], finding["ctime_ns"])
+    return None
+
+
+def _acts(match: Mapping[str, Any], lists: Mapping[str, Mapping[str, Any]], act_on: Collection[Weak]) -> bool:
+    state = lists.get(match["list"], {}).get("state")
+    return (
+        state in USABLE_STATES
+        and lacking(weak_list(TrustState(state)), match["category"], act_on) is None
+        and accuses(match)
+    )

@@ -1,0 +1,199 @@
+"""The running totals of a sweep, and the exit code that follows from them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
+from hashscan.model import (
+    CtimeTrust,
+    FileResult,
+    FolderReason,
+    ListInfo,
+    Reason,
+    SandboxLevel,
+    TrustState,
+    Verdict,
+)
+from hashscan.reports.record_lines import Record
+from hashscan.reports.record_values import number, table
+from hashscan.sources.base import Passed
+
+FailOn = Literal["match", "review", "never"]
+
+
+INCOMPLETE = (Reason.STARVED, Reason.OVER_BUDGET, Reason.UNCONFIRMED)
+"""Reasons for which a picture was not decoded, or a match not confirmed, that say nothing of the picture:
+another scan may well do it."""
+
+PASSED = ("folders", "links", "specials", "excluded_folders")
+"""Things that were met and are no files, by their names in a report."""
+
+
+class Summary:
+    """Counts what a sweep met; every file once, under its verdict."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.reasons: Counter[tuple[Verdict, Reason]] = Counter()
+        self.folder_reasons: Counter[FolderReason] = Counter()
+        self.passed: Counter[str] = Counter()
+        self.bytes_read = 0
+        self.recalled = 0
+        """Files that were not read, since they have not changed since they were."""
+        self.ctime: Counter[CtimeTrust] = Counter()
+        """Files that are remembered, by how far their ctime is to be trusted; proven ones only where read."""
+        self.low_quality = 0
+        self.test_findings = 0
+        self.accepted: Counter[Verdict] = Counter()
+        """Findings that a baseline accepts; they are counted under their verdicts all the same."""
+        self.sandbox: SandboxLevel | None = None
+        self.empty_targets = 0
+
+    @property
+    def files(self) -> int:
+        """How many files have a verdict."""
+        return self.verdicts.total()
+
+    @property
+    def findings(self) -> int:
+        """How many of them are findings."""
+        return sum(self.verdicts[v] for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
+
+    def add(self, result: FileResult) -> None:
+        """Count one file."""
+        self.count(result.verdict, result.reason)
+        self.low_quality += result.low_quality
+        self.test_findings += result.only_test
+
+    def add_quiet(self, files: int, *, low_quality: int) -> None:
+        """Count files that have not changed since they were found to be clean."""
+        self.verdicts[Verdict.CLEAN] += files
+        self.recalled += files
+        self.low_quality += low_quality
+
+    def count(self, verdict: Verdict, reason: Reason | None) -> None:
+        """Count one file of which there is no more than the verdict."""
+        self.verdicts[verdict] += 1
+        if reason is not None:
+            self.reasons[verdict, reason] += 1
+
+    def accept(self, verdict: Verdict) -> None:
+        """Count one finding as accepted that is counted under its verdict."""
+        self.accepted[verdict] += 1
+
+    def hold(self, records: Iterable[Record]) -> None:
+        """Count findings as held that were counted as matches.
+
+        Args:
+            records: of these.
+        """
+        for record in records:
+            for counts in (self.verdicts, *((self.accepted,) if "accepted" in record else ())):
+                counts[Verdict.MATCH] -= 1
+                counts[Verdict.HELD] += 1
+
+    def close_folder(self, reason: FolderReason) -> None:
+        """Count a folder that could not be entered."""
+        self.folder_reasons[reason] += 1
+
+    def add_passed(self, passed: Passed) -> None:
+        """Count things that are no files."""
+        for key in PASSED:
+            self.passed[key] += getattr(passed, key)
+
+    def take(self, fields: Mapping[str, Any]) -> None:
+        """Add the counts of another summary, as `fields` gave them and a report kept them.
+
+        Empty targets don't add up: each shard lists all targets.
+
+        Raises:
+            KeyError, ValueError: they are not such counts.
+        """
+        verdicts = table(fields["verdicts"])
+        self.verdicts.update({Verdict(name): number(n) for name, n in verdicts.items()})
+        for verdict, reasons in table(fields["reasons"]).items():
+            for name, n in table(reasons).items():
+                self.reasons[Verdict(verdict), Reason(name)] += number(n)
+        closed = table(fields["folders_not_entered"])
+        self.folder_reasons.update({FolderReason(name): number(n) for name, n in closed.items()})
+        passed = table(fields["passed"])
+        self.passed.update({key: number(passed[key]) for key in PASSED})
+        self.empty_targets = max(self.empty_targets, number(fields["empty_targets"]))
+        self.test_findings += number(fields["test_findings"])
+        accepted = table(fields.get("accepted", {}))
+        self.accepted.update({Verdict(name): number(n) for name, n in accepted.items()})
+        self.low_quality += number(fields["low_quality_pictures"])
+        self.bytes_read += number(fields["bytes"])
+        self.recalled += number(fields["unchanged"])
+        doubts = table(fields.get("ctime", {}))
+        self.ctime.update({CtimeTrust[name.upper()]: number(n) for name, n in doubts.items()})
+
+    def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
+        """Why the sweep is incomplete, in words; empty when it is complete."""
+        short: list[str] = []
+        if unreadable := self.verdicts[Verdict.UNREADABLE]:
+            short.append(f"{unreadable} unreadable files")
+        if closed := self.folder_reasons.total():
+            short.append(f"{closed} folders not entered")
+        if self.empty_targets:
+            short.append(f"{self.empty_targets} empty targets")
+        again = Counter({r: sum(self.reasons[v, r] for v in Verdict) for r in INCOMPLETE})
+        short.extend(f"{number} pictures: {reason.value}" for reason, number in again.items() if number)
+        if strict and (undecoded := self.verdicts[Verdict.UNDECODED]):
+            short.append(f"{undecoded} undecoded pictures")
+        short.extend(
+            f"list {info.name} is {info.state.value}"
+            for info in lists
+            if info.state not in (TrustState.FRESH, TrustState.LOCAL)
+        )
+        return short
+
+    def found(self, fail_on: FailOn) -> bool:
+        """Whether there is something that the exit code must say."""
+        if fail_on == "never":
+            return False
+        new = self.verdicts.copy()
+        new.subtract(self.accepted)
+        acting = new[Verdict.MATCH] + new[Verdict.HELD]
+        return acting > 0 or (fail_on == "review" and new[Verdict.REVIEW] > 0)
+
+    def exit_code(
+        self, lists: Iterable[ListInfo], *, fail_on: FailOn, strict: bool, incomplete: bool = False
+    ) -> int:
+        """Return the exit code of a sweep that ran to its end, or was incomplete for a further reason."""
+        incomplete = incomplete or bool(self.shortcomings(lists, strict=strict))
+        return exit_code_of(found=self.found(fail_on), incomplete=incomplete)
+
+    def fields(self) -> dict[str, Any]:
+        """The counts as they stand in a report."""
+        reasons: dict[str, dict[str, int]] = {}
+        for (verdict, reason), times in sorted(self.reasons.items()):
+            reasons.setdefault(verdict.value, {})[reason.value] = times
+        return {
+            "files": self.files,
+            "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Verdict},
+            "reasons": reasons,
+            "folders_not_entered": {r.value: n for r, n in sorted(self.folder_reasons.items())},
+            "empty_targets": self.empty_targets,
+            "passed": {key: self.passed[key] for key in PASSED},
+            "test_findings": self.test_findings,
+            **({"accepted": {v.value: n for v, n in self.accepted.items() if n}} if self.accepted else {}),
+            "low_quality_pictures": self.low_quality,
+            "bytes": self.bytes_read,
+            "unchanged": self.recalled,
+            **({"ctime": doubts} if (doubts := self._doubts()) else {}),
+        }
+
+    def _doubts(self) -> dict[str, int]:
+        """Files that the next sweep reads again, and those that are unproven, by the names of the trust."""
+        return {t.name.lower(): n for t, n in sorted(self.ctime.items()) if n and t is not CtimeTrust.PROVEN}
+
+
+def exit_code_of(*, found: bool, incomplete: bool) -> int:
+    """The exit code of a sweep, or of all shards of one."""
+    if found:
+        return EXIT_FOUND_INCOMPLETE if incomplete else EXIT_FOUND
+    return EXIT_INCOMPLETE if incomplete else EXIT_CLEAN

@@ -1,0 +1,130 @@
+"""Which findings of a sweep are accepted by a baseline, so that they alone don't make it fail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hashscan.model import (
+    ACTING_CATEGORIES,
+    ALGORITHMS,
+    KNOWN_GOOD_CATEGORY,
+    MATCHES_KEPT,
+    AcceptedMatch,
+    FileResult,
+    Match,
+    Verdict,
+)
+from hashscan.reports.record_lines import Record
+from hashscan.reports.records import FINDINGS
+from hashscan.reports.summary import FailOn, Summary
+from hashscan.scan.baseline.file import Key, key_of, read_baseline
+
+SOON = timedelta(days=14)
+"""So long before its end it is told that something is accepted no longer."""
+_SAID = 10
+"""Accepted matches that are named for each thing that is to be said."""
+
+
+def written(moment: datetime) -> str:
+    """A moment as a baseline has it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Accepting:
+    """What is accepted in one sweep, and what of it was met."""
+
+    def __init__(self, accepted: Iterable[AcceptedMatch], now: datetime, fail_on: FailOn) -> None:
+        """Take what is accepted.
+
+        Args:
+            accepted: each once.
+            now: the time to compare its ends with, aware.
+            fail_on: what makes the sweep fail.
+        """
+        self._all = tuple(accepted)
+        # All are of one form and in UTC, so the order of the texts is that of the times.
+        self._now, self._soon = written(now), written(now + SOON)
+        self._in_force = {key_of(one): one for one in self._all if self._now < one.until}
+        self._every_match = fail_on == "review"
+        self._met: set[Key] = set()
+
+    @classmethod
+    def of(cls, baseline: Path | None, now: datetime, fail_on: FailOn) -> Accepting:
+        """What a file accepts; nothing without one.
+
+        Raises:
+            UsageError: it can't be used.
+        """
+        return cls(() if baseline is None else read_baseline(baseline), now, fail_on)
+
+    def applied(self, record: Record, result: FileResult, summary: Summary) -> Record:
+        """The record of a file, with why it is accepted, if it is; it is counted, too.
+
+        A finding is accepted where everything is that accuses it, for the content that it has.
+
+        Args:
+            record: of the file.
+            result: which it was made from.
+            summary: of the sweep.
+        """
+        if not self._in_force or result.verdict not in FINDINGS:
+            return record
+        needed = [match for match in result.matches if self._counts(match, result.verdict)]
+        content = next((digest.value.hex() for digest in result.digests if digest.algorithm == "sha256"), "")
+        keys = [(match.list_name, match.entry_id, content) for match in needed]
+        accepted = [self._in_force[key] for key in keys if key in self._in_force]
+        self._met.update(map(key_of, accepted))
+        # Of very many matches only the first are known, and one that isn't may not be accepted.
+        if not keys or len(accepted) < len(keys) or len(result.matches) >= MATCHES_KEPT:
+            return record
+        summary.accept(result.verdict)
+        first = min(accepted, key=lambda one: one.until)
+        return {**record, "accepted": {"reason": first.reason, "until": first.until}}
+
+    def _counts(self, match: Match, verdict: Verdict) -> bool:
+        """Whether a match must be accepted for the finding to be."""
+        if match.category == KNOWN_GOOD_CATEGORY:
+            return False
+        if self._every_match or verdict is Verdict.REVIEW:
+            return True
+        return (
+            match.category in ACTING_CATEGORIES
+            and not match.near_miss
+            and not ALGORITHMS[match.algorithm].review_only
+        )
+
+    def fields(self) -> Record:
+        """What the first record says of it; nothing without any."""
+        if not self._all:
+            return {}
+        document = "\n".join("\t".join((*key_of(one), one.until)) for one in sorted(self._all, key=key_of))
+        return {
+            "accepted": len(self._in_force),
+            "expired": len(self._all) - len(self._in_force),
+            "fingerprint": hashlib.sha256(document.encode()).hexdigest(),
+        }
+
+    def said_before(self) -> Iterator[str]:
+        """What to tell a person before the sweep: what has ended, and what soon will."""
+        ended = [one for one in self._all if one.until <= self._now]
+        yield from _told(ended, lambda one: f"is accepted no more since {one.until}")
+        ending = [one for one in self._in_force.values() if one.until <= self._soon]
+        yield from _told(ending, lambda one: f"is accepted only until {one.until}")
+
+    def said_after(self) -> Iterator[str]:
+        """What to tell after a sweep of everything: what was accepted and not found."""
+        unmet = [one for key, one in self._in_force.items() if key not in self._met]
+        yield from _told(unmet, lambda one: f"is accepted since {one.since}, and was not found")
+
+
+def _told(accepted: Sequence[AcceptedMatch], words: Callable[[AcceptedMatch], str]) -> Iterator[str]:
+    for one in accepted[:_SAID]:
+        yield f"baseline: entry {one.entry_id} of list {one.list_name} {words(one)}: {one.reason}"
+    if len(accepted) > _SAID:
+        yield f"baseline: and so it is with {len(accepted) - _SAID} more"
+
+
+NOTHING_ACCEPTED = Accepting((), datetime.min.replace(tzinfo=UTC), "match")

@@ -1,0 +1,114 @@
+"""The moves that reports ask for, once it is counted over all of them what every entry hits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from hashscan.errors import UsageError
+from hashscan.matching.circuit_breaker import Breaker, Owner, owner_of
+from hashscan.model import Weak
+from hashscan.quarantine.captured_file import Outcome, Request, is_url
+from hashscan.quarantine.items import path_of
+from hashscan.quarantine.selection import request_of, unbacked
+from hashscan.quarantine.trust_weakness import words_of
+from hashscan.reports.record_lines import Record
+from hashscan.scan.reporting.report_validation import understood
+from hashscan.settings.policy import BreakerLimits
+from hashscan.sources.beneath import stat_absolute
+
+
+class Accused:
+    """What reports accuse; each is read twice, and nothing of it is kept."""
+
+    def __init__(self, reports: Sequence[Path], limits: BreakerLimits, act_on: Collection[Weak] = ()) -> None:
+        """Count what every entry hits, also for reports that were made with other limits.
+
+        Args:
+            reports: of sweeps.
+            limits: of what an entry may hit.
+            act_on: on whose word to act, besides that of fresh, signed lists.
+
+        Raises:
+            UsageError: one is no report, can't be understood, or is not that of a whole sweep which came to
+                its end.
+            OutputError: one can't be read.
+        """
+        self._reports = reports
+        self._breaker = Breaker(limits)
+        self._act_on = act_on
+        self._unbacked = Counter[Weak]()
+        self._accepted = 0
+        self.urls: set[bytes] = set()
+        """Targets of the sweeps that are not on this machine."""
+        for report in reports:
+            self._count(report)
+
+    def _count(self, report: Path) -> None:
+        ended = False
+        records = understood(report)
+        sweep = next(records)
+        self.urls.update(filter(is_url, map(path_of, sweep.get("targets", ()))))
+        if "shard" in sweep:
+            raise UsageError(
+                f"{report} is of one shard, and what an entry hits is known only over all of them",
+                advice="Join the reports of all shards with `hashscan report merge`, and name that.",
+            )
+        for record in records:
+            ended = record["type"] == "summary"
+            if record["type"] == "finding":
+                self._breaker.count(record, _owner(record))
+        if not ended:
+            raise UsageError(
+                f"{report} is of a sweep that did not come to its end, and only then it is known what an "
+                "entry hits",
+                advice="Sweep again, which does not read again what has not changed; or name files by PATH, "
+                "with --reason.",
+            )
+
+    def said(self) -> list[str]:
+        """What is to be said of entries that hit too much, a line each."""
+        return [f"BREAKER: {words}: too much to be right" for words in self._breaker.said()]
+
+    def requests(self) -> Iterator[Request]:
+        """The moves."""
+        for report in self._reports:
+            records = understood(report)
+            sweep = next(records)
+            for record in records:
+                if _is_moved(record):
+                    continue
+                self._accepted += "accepted" in record and record["type"] == "finding"
+                judged = self._judged(record)
+                request = request_of(judged, sweep, self._act_on)
+                if request is not None:
+                    yield request
+                elif (weak := unbacked(judged, sweep, self._act_on)) is not None:
+                    self._unbacked[weak] += 1
+
+    def unbacked(self) -> list[str]:
+        """What is to be said of matches for which no move is asked, once all were gone through."""
+        said = words_of(self._unbacked)
+        if self._accepted:
+            stay = "finding stays" if self._accepted == 1 else "findings stay"
+            said.append(f"{self._accepted} {stay} that a baseline accepts")
+        return said
+
+    def _judged(self, record: Record) -> Record:
+        return self._breaker.judge(record) if record["type"] == "finding" else record
+
+
+def _is_moved(record: Record) -> bool:
+    return bool(record.get("quarantine", {}).get("outcome") == Outcome.DONE)
+
+
+def _owner(finding: Record) -> Owner | None:
+    """Whose a file is; asked of the file where its report came from no look at it."""
+    owner = owner_of(finding)
+    if owner is None:
+        try:
+            return stat_absolute(path_of(finding)).st_uid
+        except (OSError, ValueError):
+            return None  # It is not there, or on another user's FUSE, and so is not moved either.
+    return owner

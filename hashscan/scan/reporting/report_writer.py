@@ -1,0 +1,260 @@
+"""The reports of a sweep, from where they go to their summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.errors import HashscanError, OutputError, UsageError
+from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo
+from hashscan.registry import REPORT_FORMATS
+from hashscan.reports.conversion import convert
+from hashscan.reports.destinations import require_destination
+from hashscan.reports.record_lines import Record, public
+from hashscan.reports.records import summary_record
+from hashscan.reports.report import BARE, Context, Report, speaker
+from hashscan.reports.sink import ReportSink
+from hashscan.reports.summary import Summary
+from hashscan.scan.reporting.context import context_of, explained
+from hashscan.scan.reporting.deferred_findings import Act, Settlement
+from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.reporting.report_paths import Places
+from hashscan.settings.policy import BreakerLimits
+from hashscan.settings.scan import SweepSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a sweep ended."""
+
+    exit_code: int
+    summary: Summary
+    lists: tuple[ListInfo, ...]
+    shortcomings: tuple[str, ...]
+    """Why it is incomplete, in words."""
+    seconds: float
+    reports: tuple[Path, ...]
+    """The files that hold the report."""
+    record: Path | None = None
+    """The file that holds it as it was written, if one does."""
+
+    @property
+    def only_test(self) -> bool:
+        """Whether all lists held nothing but test entries."""
+        return only_test_entries(self.lists)
+
+
+def only_test_entries(lists: Sequence[ListInfo]) -> bool:
+    """Whether there was nothing real to find."""
+    found = {category for info in lists for category in info.categories}
+    return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
+
+
+class Writing:
+    """All reports of one sweep, which get the same records."""
+
+    def __init__(
+        self,
+        places: Places,
+        observer: Observer,
+        breaker: BreakerLimits,
+        context: Context = BARE,
+        customers: Customers = NO_CUSTOMERS,
+        state: Path | None = None,
+    ) -> None:
+        """Begin them.
+
+        Args:
+            places: where they go.
+            observer: told of every record, too; of what accuses a file only by the last word.
+            breaker: how much one entry may hit.
+            context: what explains the record to formats.
+            customers: say whose a file is.
+            state: the state folder, which has the digests that some formats need; None where the record has
+                them, or where no such format is asked for.
+
+        Raises:
+            UsageError: it must be said who reports, and isn't; or one would take the place of a device.
+            LockedError: another sweep writes one of them.
+            OutputError: one can't be written.
+        """
+        # Or the whole sweep would be for nothing.
+        for made in places.made:
+            if made.path is not None:
+                require_destination(made.path)
+        if any(REPORT_FORMATS[made.format].needs_reporter for made in places.made):
+            speaker(context)
+        self._observer = observer
+        self._places = places
+        self._context = context
+        self._customers = customers
+        self._state = state
+        self._settled = False
+        with ExitStack() as stack:
+            self._settlement = Settlement(breaker)
+            stack.callback(self._settlement.close)
+            self._sinks = [stack.enter_context(ReportSink(path)) for path in places.records]
+            self._stack = stack.pop_all()
+        for sink in self._sinks:
+            if sink.set_aside is not None:
+                observer.set_aside(sink.set_aside)
+
+    @property
+    def identities(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of the files that grow."""
+        return frozenset(sink.identity for sink in self._sinks)
+
+    def emit(self, record: Record) -> None:
+        """Hand a record to all who want it, with the customer whose file it is about."""
+        record = self._customers.named(record)
+        waits = self._settlement.take(record)
+        record = public(record)
+        for sink in self._sinks:
+            if not waits or sink.destination is not None:
+                sink.write(record)
+        if not waits:
+            self._observer.record(record)
+
+    def settle(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
+        """Say the last word on what accuses files, once all was found.
+
+        Args:
+            summary: what was counted; counts as held what the breaker holds.
+            act: what to do about what isn't held.
+            besides: findings that the breaker is to count, too.
+
+        Returns:
+            What the summary says of it besides.
+        """
+        settlement = self._settlement
+        settlement.count_besides(besides)
+        settlement.settle(act)
+        summary.hold(settlement.last_held())
+        self._settled = True
+        # A file has had the first words already, and standard output nothing yet.
+        for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
+            if settlement.changed or sink.destination is None:
+                sink.settle(settlement.records())
+        for record in settlement.records():
+            self._observer.record(record)
+        for words in settlement.said():
+            self._observer.told(words)
+        return settlement.fields()
+
+    def held(self) -> Iterator[Record]:
+        """What accused files and is held by the last word; once that was said."""
+        return self._settlement.last_held()
+
+    def conclude(
+        self,
+        summary: Summary,
+        lists: tuple[ListInfo, ...],
+        exit_code: int,
+        shortcomings: Sequence[str],
+        seconds: float,
+        further: Record | None = None,
+    ) -> Outcome:
+        """Write the summary, and give the reports their names.
+
+        Args:
+            summary: what was counted.
+            lists: that were matched against.
+            exit_code: of the sweep.
+            shortcomings: why it is incomplete, in words.
+            seconds: that it took.
+            further: what the summary says besides.
+        """
+        self.emit(
+            summary_record(
+                {
+                    **summary.fields(),
+                    **(further or {}),
+                    "incomplete": list(shortcomings),
+                    "only_test_entries": only_test_entries(lists),
+                    "seconds": round(seconds, 3),
+                    "ended": datetime.now(UTC).isoformat(),
+                    "exit_code": exit_code,
+                }
+            )
+        )
+        for sink in self._sinks:
+            sink.finish()
+        places = self._places
+        record = None if places.source == places.passing else places.source
+        return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, places.kept, record)
+
+    def convert(self) -> None:
+        """Make what other formats were asked for, once the record has its name and the state its end.
+
+        Raises:
+            UsageError: the record can't be told in one of them; the others are made all the same.
+            OutputError: one can't be written; likewise.
+        """
+        places = self._places
+        failures: list[HashscanError] = []
+        with explained(self._context, self._state) as context:
+            for made in places.made:
+                assert places.source is not None
+                try:
+                    left_out = convert(Report(places.source, context), REPORT_FORMATS[made.format], made.path)
+                except (UsageError, OutputError) as error:
+                    failures.append(error)
+                    continue
+                for reason, number in left_out.items():
+                    self._observer.told(f"left out of the {made.format} report: {number} {reason}")
+        for failure in failures[1:]:
+            self._observer.told(str(failure))
+        if failures:
+            raise failures[0]
+        if places.passing is not None:
+            places.passing.unlink()
+
+    def __enter__(self) -> Writing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The reason for giving up is under way already; a full disk must not hide it.
+        with suppress(OutputError):
+            for sink in () if self._settled else self._sinks:
+                if sink.destination is None:
+                    sink.settle(self._settlement.records())
+        self._stack.__exit__(kind, error, trace)
+
+
+def writing_of(settings: SweepSettings, places: Places, observer: Observer, customers: Customers) -> Writing:
+    """Begin the reports that settings ask for.
+
+    Args:
+        settings: of the sweep.
+        places: where they go.
+        observer: told of every record, too.
+        customers: say whose a file is.
+
+    Raises:
+        UsageError: it must be said who reports, and isn't; or nothing would have the digests that a format
+            needs.
+        LockedError: another sweep writes one of them.
+        OutputError: one can't be written.
+    """
+    state = settings.state if settings.cluster is None else None
+    for made in places.made:
+        if REPORT_FORMATS[made.format].needs_digests and state is None and not settings.with_digests:
+            raise UsageError(
+                f"the format {made.format} needs digests, and this sweep keeps none",
+                advice="Add --with-digests.",
+            )
+    return Writing(
+        places,
+        observer,
+        settings.breaker,
+        context_of(settings.sites, settings.reporter),
+        customers,
+        state,
+    )

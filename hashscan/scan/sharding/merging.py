@@ -1,0 +1,182 @@
+"""Joins the reports of a sweep's shards into the report that one sweep would have written."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hashscan import __version__
+from hashscan.model import ListInfo, TrustState
+from hashscan.reports.record_lines import Record
+from hashscan.reports.records import SCHEMA, summary_record
+from hashscan.reports.sink import ReportSink
+from hashscan.reports.summary import Summary, exit_code_of
+from hashscan.scan.reporting.deferred_findings import Settlement
+from hashscan.scan.sharding.same_scan import long_apart, require_same_sweep, shown_other_files
+from hashscan.scan.sharding.shard_report import SANDBOX_LEVELS, SANDBOX_MODES, ShardReport, open_report
+
+_NAMED = 30
+"""Missing shards that are named; of more, only the number is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What came of joining reports."""
+
+    summary: Summary
+    shortcomings: tuple[str, ...]
+    """Why all of them together are incomplete, in words."""
+    shards: int
+    exit_code: int
+    said: tuple[str, ...]
+    """What the breaker has to say, a line each."""
+
+
+def merge_reports(paths: Sequence[Path], sink: ReportSink) -> Merged:
+    """Join the reports of shards; each is read once, and nothing but what shards are is kept.
+
+    What one entry hits is counted over all shards.
+
+    Args:
+        paths: of one report for each shard, in any order; some may be missing, or be those of killed sweeps.
+        sink: takes the records of the new report; whoever calls finishes it.
+
+    Raises:
+        UsageError: they are not of one sweep, a shard is there twice, or one is no report.
+        OutputError: one can't be read to its end.
+    """
+    reports = sorted(map(open_report, paths), key=lambda report: report.shard.index)
+    require_same_sweep(reports)
+    sink.write(_sweep_record(reports))
+    total = Summary()
+    with closing(Settlement(reports[0].breaker)) as settlement:
+        for report in reports:
+            for record in report.records():
+                if not settlement.take(record) or sink.destination is not None:
+                    sink.write(record)
+            total.take(report.counted.fields() if report.summary is None else report.summary)
+        settlement.settle()
+        total.hold(settlement.last_held())
+        if settlement.changed or sink.destination is None:
+            sink.settle(settlement.records())
+        return _conclude(reports, total, settlement, sink)
+
+
+def _sweep_record(reports: Sequence[ShardReport]) -> Record:
+    first = reports[0].sweep
+    mode = min((report.sweep["sandbox"]["mode"] for report in reports), key=SANDBOX_MODES.index)
+    return {
+        **{key: value for key, value in first.items() if key != "shard"},
+        "schema": SCHEMA,
+        "uuid": str(uuid.uuid4()),
+        "version": __version__,
+        "host": socket.gethostname(),
+        "lists": list(_worst_lists(reports).values()),
+        "excepted": list(_excepted(reports)),
+        "sandbox": {"mode": mode},
+        "started": min(report.started for report in reports).isoformat(),
+        "merged": {
+            "shards": reports[0].shard.count,
+            "from": [
+                {
+                    "shard": report.shard.index,
+                    **{key: report.sweep[key] for key in ("uuid", "version", "host", "started")},
+                }
+                for report in reports
+            ],
+        },
+    }
+
+
+def _worst_lists(reports: Sequence[ShardReport]) -> dict[str, Any]:
+    """The hash lists by name, each as the shard found it that had most to say against it."""
+    worst: dict[str, Any] = {}
+    for report in reports:
+        for info in report.sweep["lists"]:
+            kept = worst.setdefault(info["name"], info)
+            if kept["state"] in {TrustState.FRESH, TrustState.LOCAL}:
+                worst[info["name"]] = info
+    return worst
+
+
+def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
+    """The entries that were withheld; where only some shards did so, with their numbers."""
+    entries: dict[tuple[str, ...], Record] = {}
+    shards: dict[tuple[str, ...], list[int]] = {}
+    for report in reports:
+        for entry in report.sweep["excepted"]:
+            key = tuple(entry[name] for name in ("list", "entry", "algorithm"))
+            entries[key] = entry
+            shards.setdefault(key, []).append(report.shard.index)
+    for key in sorted(entries):
+        here = {} if len(shards[key]) == len(reports) else {"shards": shards[key]}
+        yield {**entries[key], **here}
+
+
+def _conclude(
+    reports: Sequence[ShardReport], total: Summary, settlement: Settlement, sink: ReportSink
+) -> Merged:
+    first = reports[0].sweep
+    lists = [ListInfo(name, TrustState(info["state"])) for name, info in _worst_lists(reports).items()]
+    short = [
+        *total.shortcomings(lists, strict=first["strict"]),
+        *_missing(reports),
+        *_of_each(reports, strict=first["strict"]),
+        *shown_other_files(reports),
+        *long_apart(reports),
+    ]
+    exit_code = exit_code_of(found=total.found(first["fail_on"]), incomplete=bool(short))
+    summaries = [report.summary for report in reports if report.summary is not None]
+    levels = [summary["sandbox"] for summary in summaries if "sandbox" in summary]
+    ended = max((end for report in reports if (end := report.ended) is not None), default=None)
+    fields = {
+        **total.fields(),
+        **settlement.fields(),
+        "incomplete": short,
+        "only_test_entries": bool(summaries) and all(s["only_test_entries"] for s in summaries),
+        "merged": datetime.now(UTC).isoformat(),
+        "exit_code": exit_code,
+    }
+    if levels:
+        fields["sandbox"] = min(levels, key=lambda level: SANDBOX_LEVELS.index(level["level"]))
+    if ended is not None:
+        began = min(report.started for report in reports)
+        fields["seconds"] = round((ended - began).total_seconds(), 3)
+        fields["ended"] = ended.isoformat()
+    sink.write(summary_record(fields))
+    return Merged(total, tuple(short), len(reports), exit_code, tuple(settlement.said()))
+
+
+def _missing(reports: Sequence[ShardReport]) -> list[str]:
+    count = reports[0].shard.count
+    there = {report.shard.index for report in reports}
+    number = count - len(there)
+    if not number:
+        return []
+    named = [str(index) for index in islice((i for i in range(1, count + 1) if i not in there), _NAMED)]
+    if number > len(named):
+        named.append(f"{number - len(named)} more")
+    if len(named) == 1:
+        return [f"shard {named[0]} of {count} is missing"]
+    return [f"shards {', '.join(named[:-1])} and {named[-1]} of {count} are missing"]
+
+
+def _of_each(reports: Sequence[ShardReport], *, strict: bool) -> Iterator[str]:
+    """What single shards fell short of, beyond what their counts say."""
+    for report in reports:
+        if report.summary is None:
+            yield f"{report.name} was not swept to its end: {report.path.name} has no summary"
+            continue
+        own = Summary()
+        own.take(report.summary)
+        known = own.shortcomings(report.lists, strict=strict)
+        for words in report.summary["incomplete"]:
+            if words not in known:
+                yield f"{report.name}: {words}"

@@ -1,0 +1,185 @@
+"""Whether reports are different shards of one sweep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+from hashscan.errors import UsageError
+from hashscan.model import ListInfo, TrustState
+from hashscan.scan.sharding.shard_report import ShardReport
+
+SAME: Mapping[str, str] = {
+    "targets": "swept other targets than the second",
+    "inventory": "took another inventory than the second",
+    "files_from": "differs from the second in --files-from",
+    "algorithms": "computed other digests than the second",
+    "thresholds": "matched by other thresholds than the second",
+    "variants": "compared pictures in other ways than the second",
+    "review_threshold": "differs from the second in --review-threshold",
+    "policy": "followed another policy than the second",
+    "fail_on": "differs from the second in --fail-on",
+    "strict": "differs from the second in --strict",
+    "baseline": "accepted other findings than the second",
+    "breaker": "differs from the second in --breaker-owners or --breaker-files",
+}
+"""What must be the same in all shards of one sweep, and what is said of one where it isn't."""
+
+SELECTION: Mapping[str, str] = {
+    "exclude": "--exclude or --ignore-file",
+    "max_file_size": "--max-file-size",
+    "max_sparse": "--max-sparse",
+    "one_file_system": "--one-file-system",
+    "all_versions": "--all-versions",
+    "endpoint": "--endpoint",
+    "anonymous": "--anonymous",
+    "max_pixels": "--max-pixels",
+    "decoder_memory": "--decoder-memory",
+    "decoder_seconds": "--decoder-seconds",
+}
+"""The options behind what `selection_fields` puts into a report."""
+
+FEWEST = 0.8
+"""A shard that was shown less than this part of what another was shown had not the same before it."""
+
+APART = timedelta(hours=12)
+"""Between two shards of one sweep there is less; where one is done long before the next begins, it may well
+be a report that was left from an earlier sweep."""
+
+_SHOWN = 60
+"""Characters of a value in an error."""
+
+
+def require_same_sweep(reports: Sequence[ShardReport]) -> None:
+    """Refuse what are not different shards of one sweep.
+
+    Args:
+        reports: sorted by shard.
+
+    Raises:
+        UsageError: two of them differ in what they say of their sweep, or are of the same shard.
+    """
+    first = reports[0]
+    for report in reports[1:]:
+        for one in (first, report):
+            if "shard" not in one.sweep:
+                raise UsageError(
+                    f"{one.path} is of a whole sweep, not of a shard, so that nothing can be joined to it",
+                    advice="Name reports that `hashscan scan --shard` wrote, or one whole report alone.",
+                )
+        pair = f"{report.path} and {first.path} are not of one sweep: the first"
+        if report.shard.count != first.shard.count:
+            raise UsageError(
+                f"{pair} is one of {report.shard.count} shards, the second of {first.shard.count}",
+                advice="Name the reports of one sweep.",
+            )
+        for words in _differences(report, first):
+            raise UsageError(f"{pair} {words}", advice="Sweep again with the same options for all shards.")
+        for words in _other_lists(report, first):
+            raise UsageError(
+                f"{pair} {words}", advice="Pull or import the same lists everywhere and sweep again."
+            )
+    for before, report in pairwise(reports):
+        if before.shard == report.shard:
+            raise UsageError(
+                f"{report.name} is given twice, by {before.path} and {report.path}",
+                advice="Leave out the one of a sweep that was repeated.",
+            )
+
+
+def _differences(report: ShardReport, first: ShardReport) -> Iterator[str]:
+    for key, words in SAME.items():
+        ours, theirs = report.sweep.get(key), first.sweep.get(key)
+        # Where a list of names lies is each machine's own matter; what it names is compared by its sum.
+        if ours != theirs and (key != "files_from" or ours is None or theirs is None):
+            yield words
+    mine, other = report.sweep.get("selection", {}), first.sweep.get("selection", {})
+    for key in dict.fromkeys((*SELECTION, *mine, *other)):
+        ours, theirs = mine.get(key), other.get(key)
+        if ours != theirs:
+            option = SELECTION.get(key, "an option that this hashscan doesn't know")
+            yield f"differs from the second in {option}: {_shown(ours)} and {_shown(theirs)}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, dict) and "patterns" in value:
+        value = value["patterns"]
+    shown = json.dumps(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+
+
+def _other_lists(report: ShardReport, first: ShardReport) -> Iterator[str]:
+    mine, other = ({info.name: info for info in one.lists} for one in (report, first))
+    if mine.keys() != other.keys():
+        yield f"used {_named(mine)}, the second {_named(other)}"
+    for name in sorted(mine.keys() & other.keys()):
+        ours, theirs = mine[name], other[name]
+        # Versions of a local list are counted on each machine.
+        local = ours.state is theirs.state is TrustState.LOCAL
+        if not local and ours.version != theirs.version:
+            yield f"used {_spoken(ours)}, the second {_spoken(theirs)}"
+        if ours.fingerprint != theirs.fingerprint:
+            yield (
+                f"has other content in the list {name} ({_spoken(ours)}) than the second ({_spoken(theirs)})"
+            )
+
+
+def _named(lists: Mapping[str, ListInfo]) -> str:
+    return " and ".join(_spoken(lists[name]) for name in sorted(lists)) or "no list"
+
+
+def _spoken(info: ListInfo) -> str:
+    state = "" if info.state in {TrustState.FRESH, TrustState.STALE} else f", {info.state.value}"
+    return f"{info.name} version {info.version} ({info.entries} entries{state})"
+
+
+def shown_other_files(reports: Sequence[ShardReport]) -> list[str]:
+    """Why shards did not have the same files before them, in words; asked once they were read."""
+    swept = [report for report in reports if report.summary is not None and "listed" in report.summary]
+    if not swept:
+        return []
+
+    def listed(report: ShardReport) -> int:
+        return 0 if report.summary is None else int(report.summary["listed"])
+
+    least, most = min(swept, key=listed), max(swept, key=listed)
+    named = "files_from" in reports[0].sweep
+    if listed(least) < listed(most) * (1 if named else FEWEST):
+        return [
+            f"shards did not have the same before them: {least.name} was shown {listed(least)} files, "
+            f"{most.name} {listed(most)}"
+        ]
+    if named:
+        for report in swept[1:]:
+            if _sum(report) != _sum(swept[0]):
+                return [
+                    f"shards did not have the same before them: --files-from named other files to "
+                    f"{report.name} than to {swept[0].name}"
+                ]
+    return []
+
+
+def _sum(report: ShardReport) -> str:
+    return "" if report.summary is None else str(report.summary["listed_sum"])
+
+
+def long_apart(reports: Sequence[ShardReport]) -> list[str]:
+    """Which shards were done so long before others began that they may be of an earlier sweep, in words."""
+    by_start = sorted(reports, key=lambda report: report.started)
+    last = by_start[0]
+    short = []
+    for report in by_start[1:]:
+        gap = report.started - (last.ended or last.started)
+        if gap > APART:
+            short.append(
+                f"{last.name} was done {gap // timedelta(hours=1)} hours before {report.name} began, "
+                f"and may be of an earlier sweep"
+            )
+        if (report.ended or report.started) > (last.ended or last.started):
+            last = report
+    return short

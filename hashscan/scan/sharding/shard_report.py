@@ -1,0 +1,226 @@
+"""Reads the report of one shard, and takes nothing in it for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hashscan.errors import UsageError
+from hashscan.lists.manifest import LIST_NAME
+from hashscan.model import ALGORITHMS, FolderReason, ListInfo, Reason, Shard, TrustState, Verdict
+from hashscan.reports.reading import read_report
+from hashscan.reports.record_lines import Record
+from hashscan.reports.record_values import WrongValueError, array, flag, moment, number, table, text
+from hashscan.reports.records import FINDINGS
+from hashscan.reports.summary import Summary
+from hashscan.settings.policy import BreakerLimits
+
+SANDBOX_MODES = ("off", "auto", "required")
+SANDBOX_LEVELS = ("off", "partial", "full")
+"""The weakest first, as above."""
+
+_SHARDS_MAX = 999_999
+"""What `--shard` takes."""
+_FAIL_ON = ("match", "review", "never")
+_EXCEPTED = ("list", "entry", "algorithm", "category", "reason", "until", "by", "since")
+
+
+@dataclass(slots=True)
+class ShardReport:
+    """The report of one shard, of which only the first record is kept, and the summary once it was met."""
+
+    path: Path
+    sweep: Record
+    shard: Shard
+    summary: Record | None = None
+    counted: Summary = field(default_factory=Summary)
+    """What its records say, which is all there is to know where there is no summary."""
+
+    @property
+    def name(self) -> str:
+        """Which shard it is, for a person."""
+        return f"shard {self.shard.index}"
+
+    @property
+    def lists(self) -> list[ListInfo]:
+        """The hash lists as this shard found them."""
+        return [
+            ListInfo(
+                text(info["name"]),
+                TrustState(text(info["state"])),
+                number(info["version"]),
+                number(info["entries"]),
+                fingerprint=text(info.get("fingerprint", "")),
+            )
+            for info in map(table, array(self.sweep["lists"]))
+        ]
+
+    @property
+    def started(self) -> datetime:
+        """When the sweep of this shard began."""
+        return moment(self.sweep["started"])
+
+    @property
+    def breaker(self) -> BreakerLimits:
+        """How much one entry may hit in the whole sweep."""
+        limits = table(self.sweep["breaker"])
+        return BreakerLimits(number(limits["owners"]), number(limits["files"]))
+
+    @property
+    def ended(self) -> datetime | None:
+        """When it ended, as far as that is known."""
+        return None if self.summary is None or "ended" not in self.summary else moment(self.summary["ended"])
+
+    def records(self) -> Iterator[Record]:
+        """The records between the first and the summary, which is put down here.
+
+        Raises:
+            UsageError: it has lost or gained records, or holds what no sweep writes.
+            OutputError: it can't be read to its end.
+        """
+        records = read_report(self.path)
+        if next(records) != self.sweep:
+            raise UsageError(f"{self.path} was replaced while it was read", advice="Join the reports again.")
+        for record in records:
+            if self.summary is not None:
+                raise UsageError(
+                    f"{self.path} goes on after its summary", advice="It is damaged; sweep again."
+                )
+            try:
+                if record["type"] == "summary":
+                    _check_summary(record)
+                    self.summary = record
+                else:
+                    _count(self.counted, record)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise UsageError(
+                    f"{self.path} has a record that this hashscan doesn't understand: {_words(error)}",
+                    advice="Join reports with the newest version that wrote one of them.",
+                ) from error
+            if self.summary is None:
+                yield record
+            else:
+                self._compare(self.summary)
+
+    def _compare(self, summary: Record) -> None:
+        said = Summary()
+        said.take(summary)
+        said.verdicts[Verdict.CLEAN] = 0
+        if said.accepted != self.counted.accepted:
+            raise UsageError(
+                f"the summary of {self.path} accepts other findings than its records",
+                advice="It is damaged; sweep that shard again.",
+            )
+        if +said.verdicts != +self.counted.verdicts or +said.folder_reasons != +self.counted.folder_reasons:
+            raise UsageError(
+                f"the summary of {self.path} counts other records than there are",
+                advice="It is damaged; sweep that shard again.",
+            )
+
+
+def open_report(path: Path) -> ShardReport:
+    """Read how a report begins.
+
+    Raises:
+        UsageError: it is no report of a sweep.
+        OutputError: it can't be read.
+    """
+    sweep = next(read_report(path))
+    try:
+        shard = table(sweep.get("shard", {"index": 1, "count": 1}))
+        index, count = number(shard["index"]), number(shard["count"])
+        report = ShardReport(path, sweep, Shard(index, count))
+        _check_sweep(report)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{path} does not begin as a report does: {_words(error)}", advice="Name reports of sweeps."
+        ) from error
+    if not 1 <= index <= count <= _SHARDS_MAX:
+        raise UsageError(
+            f"{path} says that it is shard {index} of {count}",
+            advice="It is damaged; sweep that shard again.",
+        )
+    return report
+
+
+def _check_sweep(report: ShardReport) -> None:
+    sweep = report.sweep
+    for info in report.lists:
+        if not LIST_NAME.fullmatch(info.name):
+            raise WrongValueError("a list has a name that none can have")
+    for key in ("uuid", "version", "host"):
+        text(sweep[key])
+    for target in array(sweep["targets"]):
+        table(target)
+    for entry in array(sweep["excepted"]):
+        for key in _EXCEPTED:
+            text(table(entry)[key])
+    table(sweep.get("selection", {}))
+    table(sweep.get("policy", {}))
+    _ = report.started, report.breaker
+    _one_of(table(sweep["sandbox"])["mode"], SANDBOX_MODES)
+    _one_of(sweep["fail_on"], _FAIL_ON)
+    flag(sweep["strict"])
+
+
+def _check_summary(summary: Record) -> None:
+    Summary().take(summary)
+    for words in array(summary["incomplete"]):
+        text(words)
+    flag(summary["only_test_entries"])
+    if "ended" in summary:
+        moment(summary["ended"])
+    if "listed" in summary:
+        number(summary["listed"])
+        text(summary["listed_sum"])
+    if "sandbox" in summary:
+        _one_of(table(summary["sandbox"])["level"], SANDBOX_LEVELS)
+
+
+def _count(counted: Summary, record: Record) -> None:
+    """Count one record, which must be of a kind that sweeps write."""
+    text(record["path"])
+    text(record.get("customer", ""))
+    if record["type"] == "folder":
+        counted.close_folder(FolderReason(text(record["reason"])))
+        return
+    if record["type"] == "standing":
+        # Of an earlier sweep, and so of none of this one's files.
+        _one_of(record["was"], tuple(FINDINGS))
+        return
+    if record["type"] == "silent-change":
+        return
+    verdict, reason = Verdict(text(record["verdict"])), record.get("reason")
+    if record["type"] != ("finding" if verdict in FINDINGS else verdict.value):
+        raise WrongValueError("its verdict is of another type")
+    counted.count(verdict, None if reason is None else Reason(text(reason)))
+    if "accepted" in record and verdict in FINDINGS:
+        for key in ("reason", "until"):
+            text(table(record["accepted"])[key])
+        counted.accept(verdict)
+    categories = [_category(table(match)) for match in array(record.get("matches", []))]
+    if verdict in FINDINGS:
+        text(record["because"])
+    counted.test_findings += bool(categories) and set(categories) == {"test"}
+
+
+def _category(match: dict[str, Any]) -> str:
+    """That of a match, of which all must be there that the breaker asks for."""
+    for key in ("list", "entry"):
+        text(match[key])
+    for key in ("distance", "threshold"):
+        number(match[key])
+    _one_of(match["algorithm"], tuple(ALGORITHMS))
+    return text(match["category"])
+
+
+def _one_of(value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise WrongValueError("a word is none of those that can stand there")
+
+
+def _words(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,265 @@
+"""The seam between a sweep and its workers: `submit(batch) -> Future`, here over a pool of processes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from itertools import repeat
+from types import TracebackType
+from typing import ClassVar
+
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import Batch, BatchResult, FileResult, Kept, Reason, Verdict
+from hashscan.reports.record_lines import Record
+from hashscan.scan.throttle.background import follow
+from hashscan.scan.throttle.rate_limiter import Pace
+from hashscan.scan.workers.decode_cache import Answers
+from hashscan.scan.workers.forkserver import warm_up
+from hashscan.scan.workers.parent_death import die_with_parent
+from hashscan.scan.workers.processes import ProcessDied, Processes, ProcessStuck, TaskRefused
+from hashscan.scan.workers.stuck_owners import StuckOwners
+from hashscan.scan.workers.watchdog import StuckLimits
+from hashscan.scan.workers.wire import (
+    PackedBatch,
+    PackedResults,
+    pack_batch,
+    pack_results,
+    unpack_batch,
+    unpack_results,
+)
+from hashscan.scan.workers.worker import Worker
+
+MakeWorker = Callable[[WorkerSetup, Answers], Worker]
+"""Makes a worker in its own process; must be importable there."""
+
+
+_LIGHT_BYTES = 64 << 20
+
+LIMITS = StuckLimits()
+"""When workers are stuck, where nothing else is said."""
+
+
+class Pool(ABC):
+    """Runs batches somewhere."""
+
+    workers: int
+    """How many there are at the moment; may change."""
+    defers: ClassVar[bool] = False
+    """Whether its workers heed `Batch.defer`."""
+    failure: str = ""
+    """Why nothing can be checked any more; what is submitted nevertheless is unreadable."""
+
+    @abstractmethod
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        """Check a batch; the future never fails because of a file in it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop at once; batches that are under way are given up."""
+
+    def processes(self) -> list[int]:
+        """Those of this machine that read files."""
+        return []
+
+    def messages(self) -> Iterator[str]:
+        """What a person should know of the workers, and was not told yet."""
+        return iter(())
+
+    def fields(self) -> Record:
+        """What the report says of the workers, as they are now."""
+        return {}
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ProcessPool(Pool):
+    """Workers in processes of their own; one that dies costs no more than the file that killed it.
+
+    A batch whose worker died, or was stuck in it (see `watchdog`), is tried again file by file. A file that
+    kills its worker then as well is unreadable, with the reason that the worker died. One that a worker is
+    stuck in by itself is unreadable, with the reason that reading it does not end; so is what is left of its
+    owner's files once these have held workers for too long (see `StuckLimits`).
+    """
+
+    defers = True
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        workers: int,
+        make: MakeWorker = Worker,
+        pace: Pace | None = None,
+        limits: StuckLimits | None = None,
+    ) -> None:
+        """Start the processes.
+
+        Args:
+            setup: what to do.
+            workers: how many.
+            make: makes the worker of each.
+            pace: how fast they may read together; not closed with the pool.
+            limits: when a worker is stuck; None is as ever.
+        """
+        self.workers = workers
+        limits = limits or LIMITS
+        self._stuck = StuckOwners(limits)
+        self._answers = Answers()
+        arguments = (setup, make, self._answers, pace)
+        self._processes = Processes(workers, _run, _start, arguments, warm_up(), limits)
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        """Check a batch in one of the processes."""
+        outer: Future[BatchResult] = Future()
+        outer.set_running_or_notify_cancel()
+        parts = self._stuck.parts(batch.items) if self._stuck else ()
+        if len(parts) > 1:
+            self._divide(batch, outer, parts)
+        else:
+            self._schedule(batch).add_done_callback(partial(self._settle, batch, outer, False))
+        return outer
+
+    def _schedule(self, batch: Batch) -> Future[PackedResults]:
+        sizes = [item.stat.size for item in batch.items]
+        # What takes long, or nobody knows how long, must not lie with a busy worker while another is idle.
+        light = min(sizes) >= 0 and sum(sizes) <= _LIGHT_BYTES
+        patience = partial(self._stuck.patience, batch)
+        return self._processes.submit(pack_batch(batch), light=light, patience=patience)
+
+    def _settle(
+        self, batch: Batch, outer: Future[BatchResult], again: bool, inner: Future[PackedResults]
+    ) -> None:
+        """Take the answer to a batch, or try its files one by one; `again` where this is such a try."""
+        try:
+            outer.set_result(unpack_results(batch, inner.result()))
+        except ProcessDied as died:
+            if again:
+                outer.set_result(_unread(batch, Reason.WORKER_DIED, _how(died)))
+            else:
+                self._divide(batch, outer, None)
+        except ProcessStuck as stuck:
+            self._stuck.charge(batch, stuck.seconds)
+            if len(batch.items) == 1:
+                outer.set_result(_unread(batch, Reason.STUCK, str(stuck)))
+            else:
+                self._divide(batch, outer, None)
+        except TaskRefused:
+            outer.set_result(_unread(batch, Reason.STUCK, "not tried: its owner's files have held workers"))
+        except BaseException as error:  # a defect in a worker, handed to whoever waits
+            outer.set_exception(error)
+
+    def _divide(
+        self, batch: Batch, outer: Future[BatchResult], parts: Sequence[Sequence[int]] | None
+    ) -> None:
+        """Have parts of a batch checked by themselves; each file, where no parts are given."""
+        again = parts is None
+        places = [[position] for position in range(len(batch.items))] if parts is None else parts
+        collected = _Parts(places, outer)
+        for number, positions in enumerate(places):
+            part = replace(batch, items=tuple(batch.items[position] for position in positions))
+            answer: Future[BatchResult] = Future()
+            answer.add_done_callback(partial(collected.take, number))
+            self._schedule(part).add_done_callback(partial(self._settle, part, answer, again))
+
+    def processes(self) -> list[int]:
+        """The workers' process ids."""
+        return self._processes.pids()
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self._processes.close()
+        self._answers.close()
+
+
+class _Parts:
+    """Collects the answers to the parts of a batch."""
+
+    def __init__(self, places: Sequence[Sequence[int]], outer: Future[BatchResult]) -> None:
+        self._places = places
+        self._answers: dict[int, BatchResult] = {}
+        self._outer = outer
+        self._lock = threading.Lock()
+
+    def take(self, number: int, inner: Future[BatchResult]) -> None:
+        """Take the answer to one part; the last one completes the batch."""
+        error = inner.exception()
+        with self._lock:
+            if error is not None:
+                if not self._outer.done():
+                    self._outer.set_exception(error)
+                return
+            self._answers[number] = inner.result()
+            if len(self._answers) == len(self._places) and not self._outer.done():
+                answers = [self._answers[part] for part in range(len(self._places))]
+                self._outer.set_result(joined(self._places, answers))
+
+
+def joined(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> BatchResult:
+    """The answer to a batch whose parts were checked by themselves.
+
+    Args:
+        places: for each part, the positions of its files in the batch.
+        answers: to the parts.
+    """
+    results: dict[int, FileResult] = {}
+    kept: dict[int, Kept | None] = {}
+    deferred: list[tuple[int, int]] = []
+    for positions, answer in zip(places, answers, strict=True):
+        results.update(zip(positions, answer.results, strict=True))
+        # A worker that died kept nothing.
+        kept.update(zip(positions, answer.kept or repeat(None), strict=False))
+        deferred += [(positions[position], size) for position, size in answer.deferred]
+    return BatchResult(
+        results=tuple(results[position] for position in range(len(results))),
+        bytes_read=sum(answer.bytes_read for answer in answers),
+        sandbox=next((a.sandbox for a in answers if a.sandbox is not None), None),
+        kept=tuple(kept[position] for position in range(len(results)))
+        if any(answer.kept for answer in answers)
+        else (),
+        deferred=tuple(sorted(deferred)),
+        hole_bytes=sum(answer.hole_bytes for answer in answers),
+    )
+
+
+def _how(died: ProcessDied) -> str:
+    code = died.exit_code
+    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _unread(batch: Batch, reason: Reason, detail: str) -> BatchResult:
+    return BatchResult(
+        results=tuple(
+            FileResult(item.name, item.stat, Verdict.UNREADABLE, reason, detail) for item in batch.items
+        )
+    )
+
+
+_worker: Worker | None = None
+"""The one worker of a pool's process."""
+
+
+def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers, pace: Pace | None) -> None:
+    global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
+    # A sweep that is killed must not leave workers behind, reading on.
+    die_with_parent()
+    _worker = make(setup, answers)
+    if pace is not None:
+        _worker.keep_pace(pace.spend)
+    # Last, since it may have to wait, and the sandbox is being started meanwhile.
+    follow()
+
+
+def _run(packed: PackedBatch) -> PackedResults:
+    assert _worker is not None
+    batch = unpack_batch(packed)
+    return pack_results(batch, _worker.check(batch))

@@ -1,0 +1,451 @@
+"""Processes that do tasks, each with pipes of its own, so that none can hold up another by dying.
+
+What a process had written before it died is heard before its death is: the end of its pipe comes last. So it
+is always known which task it died of, and no lock is shared that a killed process could leave behind.
+
+One that is stuck in the kernel (`watchdog`) is killed. If it doesn't die of that, another takes its place,
+and nothing waits for it any more: neither for its end, nor for the pipes that it holds open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import os
+import pickle
+import selectors
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+from hashscan.errors import WorkersError
+from hashscan.scan.workers.watchdog import Progress, StuckLimits
+
+_FAILED_STARTS_ALLOWED = 8
+"""How many in a row may end before they are ready. Those that can't start must not be replaced for ever."""
+
+_START_PAUSES = (0.2, 1.0)
+"""Seconds between attempts to start one; there is one attempt more."""
+
+_END_SECONDS = 2.0
+"""How long one may take to end that was asked to, or was killed, or whose pipe has ended."""
+
+_READY = b""
+"""The first thing that a process says."""
+
+
+class ProcessDied(Exception):
+    """The process that had a task ended before it had answered."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        """Tell how it ended: by an exit code, or by a signal's number less than 0."""
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+class ProcessStuck(Exception):
+    """The process that had a task was stuck in it, and was ended or given up."""
+
+    def __init__(self, seconds: float) -> None:
+        """Say for how long it was."""
+        super().__init__(f"no progress for {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class TaskRefused(Exception):
+    """A task had no patience left when its turn came."""
+
+
+@dataclass(slots=True)
+class _Task:
+    payload: bytes
+    light: bool
+    future: Future[Any]
+    patience: Callable[[], float]
+
+
+def _none() -> float:
+    """The patience with a task that others do."""
+    return 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One process, and what it was given and has not answered; the first of these it is doing."""
+
+    process: ForkServerProcess
+    tasks: Connection
+    answers: Connection
+    progress: Progress
+    capacity: int
+    """How many bytes of tasks it may have unread without holding up who sends them."""
+    ready: bool = False
+    gone: bool = False
+    """Whether it takes nothing any more; the end of its answers is still to come."""
+    killed: float | None = None
+    """When it was killed for being stuck, by the monotonic clock."""
+    given: deque[_Task] = field(default_factory=deque)
+
+    def takes(self, task: _Task) -> bool:
+        """Whether there is room for a task behind the one it is doing."""
+        return (
+            task.light
+            and len(self.given) == 1
+            and not self.progress.still
+            and len(self.given[0].payload) + len(task.payload) <= self.capacity
+        )
+
+
+class Processes:
+    """A fixed number of processes; those that die are replaced."""
+
+    def __init__(
+        self,
+        number: int,
+        function: Callable[[Any], Any],
+        start: Callable[..., None],
+        arguments: tuple[Any, ...],
+        context: ForkServerContext,
+        limits: StuckLimits,
+    ) -> None:
+        """Start them.
+
+        Args:
+            number: how many.
+            function: what is done with each task; can be imported in the processes, as `start` can.
+            start: called once in each, before its first task.
+            arguments: of `start`.
+            context: starts them.
+            limits: when one is stuck.
+        """
+        self._number = number
+        self._parts = (function, start, arguments)
+        self._context = context
+        self._limits = limits
+        self._looked = time.monotonic()
+        self._members: list[_Member] = []
+        self._waiting: deque[_Task] = deque()
+        self._failed_starts = 0
+        self._closing = False
+        self._broken: Exception | None = None
+        self._heard, self._call = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._heard, selectors.EVENT_READ)
+        # Not joined when the interpreter ends in a hurry; the processes end with their pipes.
+        self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, task: Any, *, light: bool, patience: Callable[[], float] = lambda: math.inf
+    ) -> Future[Any]:
+        """Have a task done.
+
+        Args:
+            task: anything that can be pickled.
+            light: whether it is so short that it may wait behind another while a process is busy.
+            patience: says how many seconds a process may be still in it; asked again and again, in the thread
+                that calls back. What begins with 0 is refused.
+
+        Returns:
+            What the function returned or raised; ProcessDied when the process died of it, ProcessStuck when
+            it was stuck in it, TaskRefused as above, and WorkersError when there are no processes any more.
+        """
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._waiting.append(_Task(pickle.dumps(task), light, future, patience))
+        if self._broken is not None:
+            self._refuse(self._broken)
+        self._wake()
+        return future
+
+    def pids(self) -> list[int]:
+        """The processes that there are now."""
+        return [pid for member in list(self._members) if (pid := member.process.pid) is not None]
+
+    def close(self) -> None:
+        """End the processes at once; tasks that aren't done are given up and never answered."""
+        self._closing = True
+        self._wake()
+        self._thread.join()
+        os.close(self._call)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # it is awake, or has ended
+            os.write(self._call, b"!")
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                while len(self._members) < self._number:
+                    self._add()
+                self._hand_out()
+                for key, _ in self._selector.select(self._seconds_to_look()):
+                    if key.data is None:
+                        os.read(self._heard, 4096)
+                    else:
+                        self._hear(key.data)
+                self._look()
+        except Exception as error:  # whoever waits for an answer must hear of it
+            self._broken = error
+            for member in self._members:
+                self._waiting.extend(member.given)
+            self._refuse(error)
+        finally:
+            self._end()
+
+    def _add(self) -> None:
+        """Start one more, or go on with those there are where the system won't have it.
+
+        Raises:
+            WorkersError: there are none.
+        """
+        for pause in (*_START_PAUSES, 0.0):
+            try:
+                self._start()
+            except (OSError, EOFError) as error:
+                # No descriptor, process or memory; or the process that they are forked from was killed.
+                failure = error
+                time.sleep(pause)
+            else:
+                return
+        if not self._members:
+            raise WorkersError(f"no worker can be started: {failure}") from failure
+        self._number = len(self._members)
+
+    def _start(self) -> None:
+        tasks, gives = self._context.Pipe(duplex=False)
+        try:
+            takes, answers = self._context.Pipe(duplex=False)
+        except OSError:
+            tasks.close()
+            gives.close()
+            raise
+        process = self._context.Process(
+            target=_serve, args=(tasks, answers, *self._parts), name="worker", daemon=True
+        )
+        try:
+            process.start()
+        except (OSError, EOFError):
+            gives.close()
+            takes.close()
+            raise
+        finally:
+            tasks.close()
+            answers.close()
+        # Half of it, since what was written in parts takes more room than its bytes.
+        capacity = fcntl.fcntl(gives.fileno(), fcntl.F_GETPIPE_SZ) // 2
+        member = _Member(process, gives, takes, Progress(self._limits), capacity)
+        self._members.append(member)
+        self._selector.register(takes, selectors.EVENT_READ, member)
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            if self._waiting[0].patience() <= 0:
+                self._waiting.popleft().future.set_exception(TaskRefused())
+                continue
+            if (member := self._free_for(self._waiting[0])) is None:
+                break
+            task = self._waiting.popleft()
+            if not member.given:
+                member.progress.begin()
+            try:
+                member.tasks.send_bytes(task.payload)
+            except OSError:
+                # It is dead, as the end of its answers will say, and never had this.
+                member.gone = True
+                self._waiting.appendleft(task)
+                continue
+            member.given.append(task)
+
+    def _free_for(self, task: _Task) -> _Member | None:
+        ready = [member for member in self._members if member.ready and not member.gone]
+        idle = next((member for member in ready if not member.given), None)
+        return idle or next((member for member in ready if member.takes(task)), None)
+
+    def _hear(self, member: _Member) -> None:
+        try:
+            message = member.answers.recv_bytes()
+        except (EOFError, OSError):
+            self._bury(member)
+            return
+        if message == _READY:
+            member.ready = True
+            self._failed_starts = 0
+            return
+        task = member.given.popleft()
+        member.progress.begin()
+        # Before anything else: while this answer is dealt with, the process shall have something to do.
+        self._hand_out()
+        value, error = pickle.loads(message)  # noqa: S301 - of our own process
+        if error is None:
+            task.future.set_result(value)
+        else:
+            task.future.set_exception(error)
+
+    def _seconds_to_look(self) -> float | None:
+        """How long to wait for answers at most."""
+        if any(member.killed is not None for member in self._members):
+            return min(_END_SECONDS, self._limits.look_seconds)
+        busy = any(member.given for member in self._members)
+        return self._limits.look_seconds if busy else None
+
+    def _look(self) -> None:
+        """Find those that are stuck, if it is time to, and end them."""
+        now = time.monotonic()
+        for member in list(self._members):
+            if member.killed is not None and now - member.killed >= _END_SECONDS:
+                self._bury(member, 0.0)
+        elapsed = now - self._looked
+        if elapsed < self._limits.look_seconds:
+            return
+        self._looked = now
+        # More than that, and we were stopped ourselves, or had nothing to look at.
+        elapsed = min(elapsed, 2 * self._limits.look_seconds)
+        for member in self._members:
+            if not member.given or member.killed is not None or member.process.pid is None:
+                continue
+            member.progress.look(member.process.pid, elapsed)
+            # What has been begun gets the least patience there is, even if nothing more is to be begun.
+            if member.progress.still >= max(member.given[0].patience(), self._limits.again_seconds):
+                member.killed = now
+                member.gone = True
+                _send(member.process, signal.SIGKILL)
+            elif member.progress.still >= self._limits.stretch_seconds:
+                self._take_back(member)
+
+    def _take_back(self, member: _Member) -> None:
+        """Have what lies behind the task of a process done by others, if it is still for long.
+
+        It may get to it yet; then nobody waits for its answer.
+        """
+        for place in range(1, len(member.given)):
+            task = member.given[place]
+            if task.patience is not _none:
+                self._waiting.appendleft(task)
+                member.given[place] = _Task(task.payload, task.light, Future(), _none)
+
+    def _bury(self, member: _Member, seconds: float = _END_SECONDS) -> None:
+        self._members.remove(member)
+        self._selector.unregister(member.answers)
+        exit_code = _ended([member], seconds)[0]
+        if not member.ready:
+            self._failed_starts += 1
+            if self._failed_starts > _FAILED_STARTS_ALLOWED:
+                raise WorkersError(f"workers end before they are ready: exit code {exit_code}")
+        if member.given:
+            task = member.given.popleft()
+            self._waiting.extendleft(reversed(member.given))
+            stuck = member.killed is not None
+            task.future.set_exception(
+                ProcessStuck(member.progress.still) if stuck else ProcessDied(exit_code)
+            )
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer what waits with an error; each once, whichever thread comes to it first."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._waiting.popleft().future.set_exception(error)
+
+    def _end(self) -> None:
+        for member in self._members:
+            _send(member.process, signal.SIGTERM)
+        _ended(self._members, _END_SECONDS)
+        self._members.clear()
+        self._selector.close()
+        os.close(self._heard)
+
+
+def _send(process: ForkServerProcess, number: signal.Signals) -> None:
+    if process.pid is not None and process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def _ended(members: Sequence[_Member], seconds: float) -> list[int | None]:
+    """Let go of processes whose end is due, and kill those that take longer.
+
+    Args:
+        members: the processes.
+        seconds: how long they may take, all together, to end by themselves, and then to die of a signal.
+
+    Returns:
+        Exit codes; None of one that doesn't end, which nobody waits for any more.
+    """
+    for member in members:
+        member.tasks.close()
+        member.answers.close()
+    for number in (signal.SIGKILL, None):
+        deadline = time.monotonic() + seconds
+        for member in members:
+            member.process.join(max(0.0, deadline - time.monotonic()))
+        if number is not None:
+            for member in members:
+                _send(member.process, number)
+    return [_let_go(member.process) for member in members]
+
+
+def _let_go(process: ForkServerProcess) -> int | None:
+    exit_code = process.exitcode
+    if exit_code is None:
+        # As the interpreter ends, multiprocessing joins each of its processes, for ever.
+        process.join = _not_joined  # type: ignore[method-assign]
+    else:
+        process.close()
+    return exit_code
+
+
+def _not_joined(timeout: float | None = None) -> None:
+    """Take the place of `join`."""
+
+
+def _serve(
+    tasks: Connection,
+    answers: Connection,
+    function: Callable[[Any], Any],
+    start: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    """What each process does."""
+    # A terminal sends it to all; who started us decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start(*arguments)
+    _hold_nothing_open()
+    # Both pipes end when the other side is gone.
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        answers.send_bytes(_READY)
+        while True:
+            answers.send_bytes(_done(function, tasks.recv_bytes()))
+
+
+def _hold_nothing_open() -> None:
+    """Let go of what others wait for the end of: a process that is stuck holds it for as long as it is.
+
+    Whoever reads the scan's output through a pipe waits for that to end; so does cron. What tracks
+    multiprocessing's resources ends with its pipe, and from Python 3.12 on the interpreter waits for it.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    tracker: int = resource_tracker.getfd()  # type: ignore[assignment]  # typeshed says that it may be None
+    for descriptor in (0, 1, 2, tracker):
+        os.dup2(null, descriptor, inheritable=descriptor < 3)
+    os.close(null)
+
+
+def _done(function: Callable[[Any], Any], payload: bytes) -> bytes:
+    try:
+        return pickle.dumps((function(pickle.loads(payload)), None))  # noqa: S301 - of our own sweep
+    except Exception as error:  # a defect, which the sweep shall hear of
+        error.add_note(traceback.format_exc())
+        try:
+            return pickle.dumps((None, error))
+        except Exception:  # an exception that can't be sent as it is
+            return pickle.dumps((None, RuntimeError(traceback.format_exc())))

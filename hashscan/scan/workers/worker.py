@@ -1,0 +1,386 @@
+"""What one worker does with a batch: read each file once, digest it, match the digests, judge.
+
+The same object serves in the sweeping process, in a process of a pool and on a node of a cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+
+from hashscan.hashing.exact import ExactReader, GrewError
+from hashscan.hashing.formats import PREFIX_SIZE, sniff
+from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
+from hashscan.hashing.variants import Kind
+from hashscan.matching.evaluation import (
+    ENDED_BY_LIMITS,
+    match_all,
+    result_of,
+    take_reply,
+    take_undecodable,
+    to_keep,
+)
+from hashscan.matching.file_task import Checked
+from hashscan.matching.matcher import Matcher
+from hashscan.matching.policy import closeness
+from hashscan.matching.policy_rules import NOTHING, subject_of
+from hashscan.matching.setup import AUGMENTATIONS, WorkerSetup
+from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Reason
+from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
+from hashscan.sandbox.client import Plugin, Sandbox
+from hashscan.sandbox.decoders import DecoderLost
+from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
+from hashscan.scan.workers.decode_cache import Answers
+from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, shown_path, unlimited
+
+_AHEAD = 16
+"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
+each other at every file would cost two changes of process a file, and caches to be filled again."""
+
+HELD_BYTES = 64 << 20
+"""Of pictures that stay open until they are matched, so many at most and one more; what else is in a batch is
+read after that."""
+
+
+class Worker:
+    """Checks batches; holds the index and the sandbox."""
+
+    def __init__(self, setup: WorkerSetup, answers: Answers | None = None) -> None:
+        """Map the lists and start the sandbox.
+
+        Args:
+            setup: what to do.
+            answers: shared with the sweep's other workers; closed with the worker. Without any, it has
+                a table of its own.
+        """
+        self.setup = setup
+        self.answers = Answers() if answers is None else answers
+        self.matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        self._openers: dict[str, Opener] = {}
+        self._spend: Spend = unlimited
+        self._spend_bytes: Callable[[int], None] | None = None
+        self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
+        self._pictures = setup.pictures
+        self._augmented = frozenset[Kind]().union(*(AUGMENTATIONS[name] for name in setup.augment))
+        arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
+        plugin = Plugin(
+            setup.decoder,
+            (
+                *arguments,
+                f"max-pixels={setup.max_pixels}",
+                # So that it answers with what it has, long before it would be ended.
+                f"seconds={setup.sandbox.seconds / 2:g}",
+                f"memory={setup.sandbox.memory_bytes}",
+                f"variants={','.join(setup.variants)}",
+                *(("augment=crop",) if "crop" in setup.augment else ()),
+            ),
+            REPLY_MAX,
+        )
+        self.sandbox = Sandbox(plugin, setup.sandbox)
+        # Pictures that stay open until they are matched must leave some for the rest.
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._held_files = sys.maxsize if allowed == resource.RLIM_INFINITY else max(1, allowed // 3)
+        self._waiting: deque[Checked] = deque()
+        """Files that a decoder has, in the order in which it got them."""
+
+    def keep_pace(self, spend: Spend) -> None:
+        """Ask before files are opened and bytes are read from now on; to be said before the first batch."""
+        self._spend = spend
+        self._spend_bytes = partial(spend, 0)
+
+    def check(self, batch: Batch) -> BatchResult:
+        """Check every file of a batch.
+
+        Returns:
+            One result for each item, in the batch's order.
+        """
+        if self.setup.sandbox.mode == "required":
+            # To be refused before the first file, not at the first picture.
+            self.sandbox.start()
+        try:
+            with self._opener(batch.source).reopen(batch) as folder:
+                files = [Checked(item) for item in batch.items]
+                try:
+                    self._check_all(folder, batch, files)
+                finally:
+                    # There are some only where something was raised, and their descriptors are closed now.
+                    self._waiting.clear()
+                    self.sandbox.give_up()
+                    for file in files:
+                        file.close()
+        except FileTrouble as trouble:
+            files = [Checked(item) for item in batch.items]
+            for file in files:
+                file.fail(trouble)
+        return BatchResult(
+            results=tuple(self._result(batch, file) for file in files),
+            kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
+            bytes_read=sum(file.bytes_read for file in files),
+            sandbox=self.sandbox.level,
+            deferred=tuple((place, file.deferred) for place, file in enumerate(files) if file.deferred),
+            hole_bytes=sum(file.hole_bytes for file in files),
+        )
+
+    def _result(self, batch: Batch, file: Checked) -> FileResult:
+        subject = NOTHING
+        if file.matches:
+            path = shown_path(batch.target, batch.folder, file.item.name)
+            subject = subject_of(path, file.item.stat)
+        return result_of(
+            file,
+            self.setup.algorithms,
+            with_digests=self.setup.with_digests,
+            augment=self._augmented,
+            subject=subject,
+            policy=self.setup.policy,
+        )
+
+    def _opener(self, source: str) -> Opener:
+        if source not in self._openers:
+            self._openers[source] = SOURCES[source].opener(self.setup.access, self._spend)
+        return self._openers[source]
+
+    def _check_all(self, folder: OpenFolder, batch: Batch, files: Sequence[Checked]) -> None:
+        """Check the files owner by owner, since a decoder serves one owner only."""
+        ordered = sorted(files, key=lambda f: f.item.stat.uid)
+        folder.announce([file.item for file in ordered])
+        held: list[Checked] = []
+        held_files = held_bytes = 0
+        for file in ordered:
+            held.append(file)
+            self._open(folder, batch, file)
+            if file.opened is not None:
+                held_files += 1
+                held_bytes += file.item.stat.size
+            # Of objects, what is open lies on our own disk.
+            if held_bytes >= HELD_BYTES or held_files >= self._held_files:
+                self._conclude(held)
+                held.clear()
+                held_files = held_bytes = 0
+        self._conclude(held)
+
+    def _open(self, folder: OpenFolder, batch: Batch, file: Checked) -> None:
+        """Read one file; it stays open if it may have to be decoded again to confirm a match."""
+        try:
+            opened = file.opened = folder.open(file.item)
+            file.as_listed = opened.stat[:5] == file.item.stat[:5]
+            file.ctime = opened.probe(self.setup.trust_ctime)
+            if opened.hole_bytes > SPARSE_BYTES or opened.stat.size > LARGE_BYTES:
+                self._weigh(file, opened, batch)
+            try:
+                self._read(file, opened)
+                if opened.compressed and file.reason is None:
+                    # Exact digests are of what is stored; what is shown hasn't been looked at.
+                    file.reason, file.detail = Reason.COMPRESSED, opened.compressed
+            finally:
+                if file.item.stat.size < 0:
+                    # Not every store says beforehand how large an object is.
+                    file.item = file.item._replace(stat=opened.stat)
+        except FileTrouble as trouble:
+            # A decoder that has it may have to be given it again.
+            self._settle(0 if file.begun is not None else _AHEAD)
+            file.fail(trouble)
+        if file.kind is None:
+            file.close()
+
+    def _weigh(self, file: Checked, opened: OpenFile, batch: Batch) -> None:
+        """Decide whether to read a file that may take long.
+
+        It may have grown since it was listed, and a listing says nothing of holes.
+
+        Raises:
+            FileTrouble: it is not to be read, or not yet.
+        """
+        if batch.defer and not opened.fetched and opened.pieces is None:
+            file.deferred = opened.stat.size
+            raise FileTrouble(Reason.SPARSE, "not read yet")
+        limit = self.setup.max_sparse if batch.max_sparse is None else batch.max_sparse
+        if opened.hole_bytes > SPARSE_BYTES:
+            try:
+                too_sparse = opened.holes_exceed(limit)
+            except OSError as error:
+                raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+            if too_sparse:
+                whose = "" if limit == self.setup.max_sparse else " in the files of this owner"
+                raise FileTrouble(Reason.SPARSE, f"more than {self.setup.max_sparse} bytes of holes{whose}")
+            file.hole_bytes = opened.hole_bytes
+
+    def _conclude(self, files: Sequence[Checked]) -> None:
+        """Match files that were read, confirm what was found, let them go."""
+        self._settle(0)
+        match_all(self.matcher, self.setup.algorithms, files)
+        for file in files:
+            if any(ALGORITHMS[m.algorithm].of_picture for m in file.matches):
+                self._confirm(file)
+            file.close()
+
+    def _read(self, file: Checked, opened: OpenFile) -> None:
+        """Digest a file, and have it decoded; it is settled later where a decoder has it still."""
+        try:
+            if opened.pieces is not None:
+                self._read_passing(file, opened, opened.pieces)
+                return
+            if opened.content is None:
+                first = self._reader.begin(
+                    opened.descriptor, opened.stat.size, None if opened.fetched else self._spend_bytes
+                )
+            else:
+                first = self._reader.begin_content(opened.content)
+            file.kind = sniff(first)
+            decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
+            # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
+            waiting = decoding and self._met(opened, first)
+            if decoding and not waiting:
+                self._ask(file, opened)
+            file.exact, file.bytes_read = self._reader.finish()
+        except GrewError as error:
+            raise FileTrouble(Reason.CHANGED, "it is much longer than it was") from error
+        except OSError as error:
+            raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
+        if waiting and not self._recall(file, opened):
+            # The same content may be with the decoder just now.
+            self._settle(0)
+            if not self._recall(file, opened):
+                self._ask(file, opened)
+        if file.kind is not None and file.kind.pillow is None:
+            take_undecodable(file)
+        if file.begun is None:
+            opened.check_unchanged()
+
+    def _read_passing(self, file: Checked, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
+        """Digest what can't be kept; a decoder would have to see all of it."""
+        file.kind = sniff(self._reader.begin_pieces(pieces))
+        file.exact, file.bytes_read = self._reader.finish()
+        opened.check_unchanged()
+        if file.kind is not None:
+            file.reason = Reason.UNSUPPORTED if file.kind.pillow is None else Reason.NO_ROOM
+            file.detail = file.kind.name
+        file.close()
+
+    def _ask(self, file: Checked, opened: OpenFile) -> None:
+        """Hand a file to the decoder, once it has answered enough of those before."""
+        self._settle(_AHEAD - 1)
+        self._begin(file, opened)
+        self._waiting.append(file)
+
+    def _settle(self, left: int) -> None:
+        """Take the decoder's answers until it has so many files left."""
+        while len(self._waiting) > left:
+            file = self._waiting.popleft()
+            self._finish(file)
+            if file.opened is None:
+                continue
+            try:
+                # After the decoder has read it, too.
+                file.opened.check_unchanged()
+            except FileTrouble as trouble:
+                file.fail(trouble)
+                continue
+            sha256 = file.exact.get("sha256")
+            if file.reply and sha256 is not None and file.ctime is CtimeTrust.PROVEN:
+                self.answers.keep(file.opened.stat.uid, sha256, file.reply)
+
+    def _met(self, opened: OpenFile, first: memoryview) -> bool:
+        """Whether a picture of this owner with this size, beginning and end was met before."""
+        size = opened.stat.size
+        if size <= len(first):
+            last = bytes(first[-PREFIX_SIZE:])
+        else:
+            last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
+        return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
+
+    def _recall(self, file: Checked, opened: OpenFile) -> bool:
+        """Take the answer that was kept for the same content of the same owner, if there is one."""
+        sha256 = file.exact.get("sha256")
+        if sha256 is None:
+            return False
+        reply = self.answers.recall(opened.stat.uid, sha256)
+        # It was found to make sense before it was kept.
+        if reply is None or not take_reply(file, reply, self._pictures):
+            return False
+        file.reply = reply
+        return True
+
+    def _begin(self, file: Checked, opened: OpenFile, *, fresh: bool = False) -> None:
+        assert file.kind is not None
+        # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
+        request = pack_request(file.kind, patient=fresh)
+        file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
+
+    def _finish(self, file: Checked) -> None:
+        """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        assert file.begun is not None
+        begun, file.begun = file.begun, None
+        try:
+            reply = self.sandbox.finish(begun)
+        except DecoderLost as lost:
+            file.reason, file.detail = lost.reason, lost.detail
+            if lost.reason in ENDED_BY_LIMITS:
+                # A decoder that had met nothing else was lost over it, so this follows from the content, too.
+                file.reply = pack_failure(lost.reason)
+        else:
+            if not take_reply(file, reply, self._pictures):
+                self.sandbox.discard()
+            elif file.reason is Reason.MEMORY and not begun.first and file.opened is not None:
+                # Files before it may have left the decoder with little.
+                file.reason, file.detail, file.decoded = None, "", None
+                self._begin(file, file.opened, fresh=True)
+                self._finish(file)
+            else:
+                file.reply = reply
+
+    def _confirm(self, file: Checked) -> None:
+        """Decode a matching picture again with a fresh decoder, before it is accused.
+
+        The first decoder has met other pictures of the same owner: one that took it over could make it say
+        of an innocent one whatever it likes.
+        """
+        assert file.opened is not None
+        exact = [m for m in file.matches if not ALGORITHMS[m.algorithm].of_picture]
+        before = [m for m in file.matches if ALGORITHMS[m.algorithm].of_picture]
+        again = Checked(file.item, kind=file.kind)
+        try:
+            self._begin(again, file.opened, fresh=True)
+            self._finish(again)
+            file.opened.check_unchanged()
+        except FileTrouble as trouble:
+            file.fail(trouble)
+            return
+        known = again.decoded is not None and bool(again.reply) and file.ctime is CtimeTrust.PROVEN
+        if known and "sha256" in file.exact:
+            # In the place of the first one's answer, which it may contradict.
+            self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
+        match_all(self.matcher, self.setup.algorithms, [again])
+        if again.matches:
+            file.matches = sorted(exact + again.matches, key=closeness)
+            file.decoded = again.decoded
+            # All that is kept must be of one decoder, and of this one.
+            file.reply, file.confirmed = again.reply, True
+            return
+        file.matches, file.reply = exact, b""
+        # Why the second came to nothing says nothing of the picture, of which the first had more.
+        blameless = again.reason in {Reason.STARVED, Reason.OVER_BUDGET}
+        file.reason = again.reason if blameless else Reason.UNCONFIRMED
+        file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
+        if again.reason is not None:
+            file.detail += f": {again.reason.value}"
+
+    def close(self) -> None:
+        """End the sandbox, and let connections go."""
+        for opener in self._openers.values():
+            opener.close()
+        self.sandbox.close()
+        self.answers.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

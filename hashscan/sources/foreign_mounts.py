@@ -1,0 +1,159 @@
+"""Keeps out of FUSE file systems that another user has mounted.
+
+Their server is a program of that user, which may answer never, or a byte a minute: every call that asks it,
+even fstat and statfs, then waits without end. So a path is followed to the root of a mount and no further
+until /proc/self/mountinfo has said that it is no such mount. The calls used until then (opening with O_PATH,
+statx with AT_STATX_DONT_SYNC) ask no server.
+
+A FUSE of root or of the scanning user is entered: it is the administrator's storage.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+_STATX_BYTES = 256
+_STATX = struct.Struct("=I24xHxxQ96xIIQ")
+"""Of struct statx: mask, mode, inode, the device's two numbers, and the mount's."""
+_MNT_ID = 0x1000
+_STATX_MASK = 0x101 | _MNT_ID  # STATX_TYPE, STATX_INO
+_STATX_FLAGS = 0x5000  # AT_EMPTY_PATH, AT_STATX_DONT_SYNC
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ForeignMountError(OSError):
+    """A path leads into a FUSE of another user."""
+
+    def __init__(self, user: int | None) -> None:
+        """Say whose it is, where that is known."""
+        whose = "of a user who can't be told" if user is None else f"of user {user}"
+        super().__init__(errno.EXDEV, f"a FUSE {whose} is mounted here")
+
+
+class Seen(NamedTuple):
+    """What can be told of an open file or folder without asking a server."""
+
+    device: int
+    inode: int
+    mode: int
+    mount: int
+    """Number of the mount; 0 where the kernel (before 5.8) doesn't say."""
+
+
+def seen(descriptor: int) -> Seen:
+    """Look at a descriptor.
+
+    Raises:
+        OSError: it is not open.
+    """
+    # Past its constructor, which takes twice as long.
+    return tuple.__new__(Seen, identity(descriptor))
+
+
+def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
+    """Return the fields of `Seen`, without the extension."""
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    if not hasattr(_libc, "statx") or _libc.statx(descriptor, b"", _STATX_FLAGS, _STATX_MASK, buffer) != 0:
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino, status.st_mode, 0
+    mask, mode, inode, major, minor, mount = _STATX.unpack_from(buffer)
+    mount = mount if mask & _MNT_ID else 0
+    return os.makedev(major, minor), inode, mode, mount
+
+
+identity: Callable[[int], tuple[int, int, int, int]] = identity_in_python
+"""Returns the fields of `Seen`, and raises OSError where the descriptor is not open."""
+with suppress(ImportError):
+    from hashscan.sources._folder_listing import identify as identity
+
+
+def enter_mount(descriptor: int, above: Seen) -> Seen:
+    """Look at what was opened with O_PATH in a folder, and refuse it where it is a foreign FUSE.
+
+    Args:
+        descriptor: of a file or folder.
+        above: what `seen` said of the folder.
+
+    Raises:
+        ForeignMountError: another user's FUSE is mounted there.
+        OSError: /proc can't be read.
+    """
+    found = seen(descriptor)
+    same = found.mount == above.mount if found.mount else found.device == above.device
+    # What lies on a block device was mounted by root.
+    if not same and os.major(found.device) == 0:
+        _mounts.refuse_foreign(descriptor, found.mount)
+    return found
+
+
+class _Mounts:
+    """The mounts looked up so far; forgotten when the kernel says that any has changed."""
+
+    def __init__(self) -> None:
+        self._pid = -1
+        self._table = -1
+        self._users: dict[int, int | None] = {}
+        """By number of the mount: who mounted it, of a FUSE."""
+
+    def refuse_foreign(self, descriptor: int, mount: int) -> None:
+        """Raise ForeignMountError where a descriptor, which must be held open, is on one.
+
+        Args:
+            descriptor: of a file or folder.
+            mount: the number of its mount; 0 where that isn't known.
+        """
+        if not mount:
+            with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:
+                fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+            mount = int(fields[b"mnt_id"])
+        # The descriptor keeps its mount from ending. So its number is nobody else's unless the table had
+        # changed before.
+        if self._changed() or mount not in self._users:
+            self._read()
+        if mount not in self._users:
+            # It was unmounted, and is only held open.
+            raise ForeignMountError(None)
+        user = self._users[mount]
+        if user is not None and user not in {0, os.geteuid()}:
+            raise ForeignMountError(user)
+
+    def _changed(self) -> bool:
+        if self._pid != os.getpid():
+            # A forked child opens its own, or it would hear what its parent was to hear.
+            self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._pid = os.getpid()
+            return True
+        poll = select.poll()
+        poll.register(self._table, select.POLLPRI)
+        return bool(poll.poll(0))
+
+    def _read(self) -> None:
+        content, offset = b"", 0
+        while piece := os.pread(self._table, 1 << 16, offset):
+            content += piece
+            offset += len(piece)
+        self._users = dict(map(_user_of, content.splitlines()))
+
+
+def _user_of(line: bytes) -> tuple[int, int | None]:
+    """The number of a mount, and who mounted it where it is a FUSE; proc(5) says how a line is made up."""
+    before, _, after = line.partition(b" - ")
+    kind, _, options = after.split(b" ", 2)
+    number = int(before.split(b" ", 1)[0])
+    if kind not in {b"fuse", b"fuseblk"} and not kind.startswith((b"fuse.", b"fuseblk.")):
+        return number, None
+    for option in options.split(b","):
+        if option.startswith(b"user_id="):
+            return number, int(option[8:])
+    return number, 0
+
+
+_mounts = _Mounts()

@@ -1,0 +1,74 @@
+"""Says what is kept of a content: what it needs, and what becomes of a file that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.matching.matcher import Matcher
+from hashscan.matching.policy_rules import Subject
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import FileResult, Item
+from hashscan.reports.record_lines import Record
+from hashscan.state.cached_results import result_of
+from hashscan.state.findings.findings import NO_STAT, Standing, standing_record_of
+from hashscan.state.inventory.listings import NONE
+from hashscan.state.store.contents import HIT, STALE, Contents
+
+_NOWHERE = Item(b"", NO_STAT)
+
+
+class Deriving:
+    """The contents, as one sweep's setup sees them."""
+
+    def __init__(self, contents: Contents, setup: WorkerSetup, *, with_digests: bool) -> None:
+        self._contents = contents
+        self._setup = setup
+        self._with_digests = with_digests
+        self._matcher: Matcher | None = None
+
+    def attention(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """That of files with these contents; whatever has none must be read."""
+        if not self._contents.rows:
+            return np.full(len(contents), STALE, np.uint8)
+        known = self._contents.attention_of(np.maximum(contents, 0))
+        return np.where(contents == NONE, np.uint8(STALE), known)
+
+    def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
+        """The result of a file with this content; None where it has to be read for one.
+
+        Args:
+            content: its number.
+            item: the file.
+            subject: the file, as rules see it.
+        """
+        near = bool(self._contents.attention[content] & HIT)
+        if near and self._matcher is None:
+            setup = self._setup
+            self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        result = result_of(
+            self._contents.load(content),
+            item,
+            self._matcher if near else None,
+            self._setup,
+            subject,
+            with_digests=self._with_digests,
+        )
+        return None if result is None else replace(result, content=content)
+
+    def standing(self, found: Standing, *, answered: bool) -> Iterator[Record]:
+        """What is to be said of a finding that stands; nothing where today's lists don't say it any more.
+
+        Args:
+            found: the finding.
+            answered: whether they can say that nothing accuses it any more.
+        """
+        result: FileResult | None = None
+        if found.content is not None and self._contents.is_whole(found.content):
+            result = self.result(found.content, _NOWHERE, Subject(found.path))
+        record = standing_record_of(found, result, answered=answered)
+        if record is not None:
+            yield record

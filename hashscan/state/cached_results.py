@@ -1,0 +1,91 @@
+"""Derives a verdict from what is kept of a content, as if the file had just been read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hashscan.matching.evaluation import match_all, take_reply, take_undecodable
+from hashscan.matching.evaluation import result_of as judged
+from hashscan.matching.file_task import Checked
+from hashscan.matching.matcher import Matcher
+from hashscan.matching.policy import judge
+from hashscan.matching.policy_rules import Subject
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import ALGORITHMS, Action, FileResult, Item, Verdict
+from hashscan.state.store.contents import CONFIRMED
+from hashscan.state.store.stored_contents import Content
+
+UNCONFIRMED = "not yet confirmed by a second decoder, which the next sweep does"
+
+
+def recalled(content: Content, item: Item) -> Checked:
+    """A file of this content, as far as lists have no part in it."""
+    checked = Checked(item, kind=content.kind, exact=content.exact)
+    if reply := content.reply:
+        # What was accepted once is checked again all the same; it lay on a disk meanwhile.
+        take_reply(checked, reply, content.profile.picture_names)
+    elif content.kind is not None and content.kind.pillow is None:
+        take_undecodable(checked)
+    checked.confirmed = bool(content.flags & CONFIRMED)
+    return checked
+
+
+def result_of(
+    content: Content,
+    item: Item,
+    matcher: Matcher | None,
+    setup: WorkerSetup,
+    subject: Subject,
+    *,
+    with_digests: bool,
+) -> FileResult | None:
+    """The verdict for a file of this content.
+
+    Args:
+        content: what is kept.
+        item: the file.
+        matcher: of the lists; None where it came near to no entry.
+        setup: of the sweep.
+        subject: what is known of the file besides its content.
+        with_digests: tell the digests of clean files, too.
+
+    Returns:
+        The result, or None where a fresh decoder has to confirm a match first.
+    """
+    checked = recalled(content, item)
+    if matcher is not None:
+        match_all(matcher, setup.algorithms, [checked])
+        if not checked.confirmed and any(ALGORITHMS[m.algorithm].of_picture for m in checked.matches):
+            return None
+    return judged(checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy)
+
+
+def known_result_of(
+    content: Content,
+    item: Item,
+    matcher: Matcher | None,
+    setup: WorkerSetup,
+    subject: Subject,
+    *,
+    with_digests: bool,
+) -> FileResult:
+    """The same where nothing can be read: a likeness that no fresh decoder has confirmed is for review."""
+    result = result_of(content, item, matcher, setup, subject, with_digests=with_digests)
+    if result is not None:
+        return result
+    assert matcher is not None
+    checked = recalled(content, item)
+    match_all(matcher, setup.algorithms, [checked])
+    result = judged(
+        checked, setup.algorithms, with_digests=with_digests, subject=subject, policy=setup.policy
+    )
+    exact = [match for match in checked.matches if not ALGORITHMS[match.algorithm].of_picture]
+    subject = subject._replace(sha256=checked.exact.get("sha256"))
+    certain = judge(exact, checked.reason, subject, setup.policy)
+    if result.verdict is not Verdict.MATCH or certain.action is result.action:
+        return result
+    if certain.verdict is Verdict.MATCH:
+        return replace(result, action=certain.action, because=certain.because)
+    return replace(
+        result, verdict=Verdict.REVIEW, action=Action.REVIEW, because=f"{result.because}; {UNCONFIRMED}"
+    )

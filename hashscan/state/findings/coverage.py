@@ -1,0 +1,144 @@
+"""Which accusations of earlier scans a scan would find again, were they still on the lists.
+
+A finding ends by what lists say only where each list that accused the file was in use in that scan,
+undamaged, and asked as widely as then. Without this, a list that is named no more, that was damaged or
+removed, or a smaller --review-threshold would end findings of files that are there, without anyone having
+decided so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hashscan.hashing.variants import VARIANTS, required_by
+from hashscan.matching.matcher import thresholds_of_lists
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, USABLE_STATES, Verdict
+from hashscan.quarantine.items import listed
+from hashscan.reports.record_lines import Record
+
+MatchFields = Mapping[str, Any]
+"""A match as reports and findings state it."""
+
+FORMER = "list_identity"
+"""Key of a match whose list has given its name to another since: its identity, joined by spaces."""
+
+_STRENGTH = {Verdict.MATCH.value: 2, Verdict.HELD.value: 1, Verdict.REVIEW.value: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The lists of one scan, and how widely they are asked."""
+
+    lists: frozenset[str]
+    """Names of those in use, all verified and undamaged."""
+    reach: Mapping[str, int]
+    """By algorithm, the largest distance in bits that is reported; exact ones may be left out."""
+    variants: frozenset[str]
+    """Options of `hashing.variants.VARIANTS` in force."""
+    identities: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By name, the identities of those in use; see `ListHandle.identity`."""
+    accepted: bool = False
+    """Whether the operator has said that whatever isn't found again is cleared."""
+
+    @classmethod
+    def of_setup(cls, setup: WorkerSetup, *, accepted: bool = False) -> Coverage:
+        """That of a scan with these lists and options."""
+        reach = thresholds_of_lists(setup.lists)
+        return cls(
+            frozenset(handle.name for handle in setup.lists),
+            _with_review(reach, setup.review_threshold),
+            frozenset(setup.variants),
+            {handle.name: handle.identity for handle in setup.lists},
+            accepted,
+        )
+
+    @classmethod
+    def of_record(cls, sweep: Record) -> Coverage:
+        """That of a scan by the first record of its report; what that leaves out was not asked."""
+        variants = sweep.get("variants", ())
+        return cls(
+            usable_lists(sweep["lists"]),
+            _with_review(dict(sweep.get("thresholds", {})), sweep.get("review_threshold")),
+            frozenset(VARIANTS).intersection(variants),
+        )
+
+    def answers(self, match: MatchFields) -> bool:
+        """Whether this scan would report a match again if its entry were still on its list."""
+        if self.accepted:
+            return True
+        distance = match["distance"]
+        return (
+            match["list"] in self.lists
+            and self._is_the_same(match)
+            # An algorithm of which no list in use has entries is not asked about, and has no threshold here.
+            and distance <= self.reach.get(match["algorithm"], distance)
+            and required_by(str(match.get("variant", ""))) <= self.variants
+        )
+
+    def _is_the_same(self, match: MatchFields) -> bool:
+        """Whether the list in use is the one that a match is of, and not another of its name."""
+        former = match.get(FORMER)
+        return former is None or bool(identity_of(former) & self.identities.get(match["list"], frozenset()))
+
+    def unanswered(self, matches: Iterable[MatchFields]) -> list[MatchFields]:
+        """The matches that accuse a file and of which this scan can't say that they are no more."""
+        return [match for match in matches if accuses(match) and not self.answers(match)]
+
+
+def matches_of(text: str) -> list[MatchFields]:
+    """The matches of a finding out of JSON, which may be of another machine's report; none that is faulty."""
+    return [
+        match
+        for match in listed(json.loads(text))
+        if isinstance(match, dict)
+        and all(isinstance(match.get(key), str) for key in ("list", "entry", "algorithm", "category"))
+        and isinstance(match.get("distance"), int)
+    ]
+
+
+def usable_lists(infos: Iterable[Any]) -> frozenset[str]:
+    """Names of the lists that a scan could use, by what its report states of each."""
+    return frozenset(
+        info["name"] for info in infos if isinstance(info, dict) and info.get("state") in USABLE_STATES
+    )
+
+
+def accuses(match: MatchFields) -> bool:
+    """Whether a match speaks against its file at all, if only for review."""
+    return bool(match["category"] != KNOWN_GOOD_CATEGORY)
+
+
+def only_test(matches: Sequence[MatchFields]) -> bool:
+    """Whether nothing but entries that are there for tests speak against a file."""
+    return {match["category"] for match in matches} - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
+
+
+def joined(matches: Sequence[MatchFields], kept: Iterable[MatchFields]) -> list[MatchFields]:
+    """Matches, and those of other entries that are kept besides."""
+    named = {key_of(match) for match in matches}
+    return [*matches, *(match for match in kept if key_of(match) not in named)]
+
+
+def key_of(match: MatchFields) -> tuple[str, str, str, str]:
+    """Tells the match of one entry from those of others."""
+    return match["list"], match["entry"], match["algorithm"], str(match.get(FORMER, ""))
+
+
+def identity_of(text: object) -> frozenset[str]:
+    """Return the identity of a list that was kept as text; a sound one is never without anything."""
+    return frozenset(str(text).split(" "))
+
+
+def strength(verdict: str, matches: Sequence[MatchFields]) -> int:
+    """Orders findings: of two that contradict each other the greater is kept, as `policy.judge` would."""
+    return -1 if only_test(matches) else _STRENGTH.get(verdict, -1)
+
+
+def _with_review(reach: dict[str, int], review: int | None) -> dict[str, int]:
+    if review is None or "pdq" not in reach:
+        return reach
+    return {**reach, "pdq": max(reach["pdq"], review)}

@@ -1,0 +1,352 @@
+"""The findings of all sweeps: each stands until a sweep finds its file gone or harmless.
+
+A file that a sweep could not or would not read is neither. One that today's lists don't accuse is harmless
+only where each list that accused it was in use and asked as widely as then (`scan.coverage`), or where its
+content is another: what a sweep could not have found again stays part of the finding.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from hashscan.matching.circuit_breaker import is_still_held
+from hashscan.model import Action, FileResult, FileStat, Verdict
+from hashscan.quarantine.items import path_of
+from hashscan.reports.record_lines import Record
+from hashscan.reports.records import FINDINGS, match_fields, standing_record
+from hashscan.state.findings.coverage import (
+    FORMER,
+    Coverage,
+    MatchFields,
+    identity_of,
+    joined,
+    matches_of,
+    only_test,
+    strength,
+)
+from hashscan.state.inventory.listings import wrapped
+from hashscan.state.store.moments import moment
+
+GONE, CHANGED, CLEARED = "gone", "changed", "cleared"
+"""How a finding ends: there is no such file any more, it has another content, or no list accuses it now."""
+
+NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
+"""Of a file that nobody has looked at."""
+
+
+class Standing(NamedTuple):
+    """An earlier finding that a sweep did not come by."""
+
+    path: bytes
+    version: str
+    """Of an object, where versions were swept; else empty."""
+    content: int | None
+    """Its number, where it was kept."""
+    verdict: str
+    because: str
+    first: int
+    """When it was found first, in seconds since 1970."""
+    last: int
+    """When it was found last."""
+    matches: str
+    """JSON, in the words of reports."""
+
+
+class _Kept(NamedTuple):
+    """What is kept of a finding that stands, as far as it decides what becomes of it."""
+
+    verdict: str
+    content: int | None
+    sha256: bytes | None
+    identity: tuple[int | None, ...]
+    matches: Sequence[MatchFields]
+
+
+class Findings:
+    """All of them."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        coverage: Coverage,
+        sha256_of: Callable[[int], bytes | None] = lambda _: None,
+    ) -> None:
+        """Read which stand.
+
+        Args:
+            database: of the state.
+            coverage: of the sweep.
+            sha256_of: the digest of a kept content; None where it is lost.
+        """
+        self._database = database
+        self._coverage = coverage
+        self._sha256_of = sha256_of
+        self._tell_lists_apart()
+        rows = database.execute("SELECT path, version FROM findings WHERE gone IS NULL")
+        self._open = {(bytes(path), str(version)) for path, version in rows}
+        """Those that stand, so that most files need not be looked up among them."""
+        self._doubtful: set[tuple[bytes, str]] = set()
+        self._firm: set[tuple[bytes, str]] = set()
+        """Those that a list accuses which this sweep does not ask; the breaker can't hold them."""
+
+    def _tell_lists_apart(self) -> None:
+        """Mark what lists accuse that have given their names to others since, which can't take it back."""
+        row = self._database.execute("SELECT value FROM meta WHERE key='lists'").fetchone()
+        before: dict[str, str] = {} if row is None else json.loads(row[0])
+        now = {name: " ".join(sorted(found)) for name, found in self._coverage.identities.items()}
+        others = {
+            name
+            for name in before.keys() & now.keys()
+            if before[name] != now[name] and not identity_of(before[name]) & identity_of(now[name])
+        }
+        if others:
+            query = "SELECT id, matches FROM findings WHERE gone IS NULL"
+            for number, text in self._database.execute(query).fetchall():
+                matches = [
+                    {FORMER: before[match["list"]], **match} if match["list"] in others else match
+                    for match in matches_of(text)
+                ]
+                self._database.execute(
+                    "UPDATE findings SET matches=? WHERE id=?", (json.dumps(matches), number)
+                )
+        if now.items() - before.items():
+            self._database.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('lists', ?)", (json.dumps({**before, **now}),)
+            )
+
+    @property
+    def any_stand(self) -> bool:
+        """Whether a clean file may be one of them."""
+        return bool(self._open)
+
+    def judge(
+        self,
+        path: bytes,
+        version: str,
+        result: FileResult,
+        sweep: int,
+        *,
+        etag: str = "",
+        customer: str = "",
+        looked: bool = True,
+    ) -> None:
+        """Put down what a sweep has found of a file, or of a version of an object.
+
+        Args:
+            path: of the file, or an object's URL.
+            version: of an object, where versions are swept; else empty.
+            result: what was found.
+            sweep: by which sweep.
+            etag: of an object.
+            customer: who must act on it; empty where nobody says.
+            looked: whether anybody has looked at the file, and not only at what was kept of it.
+        """
+        if result.verdict in FINDINGS:
+            self._put(path, version, result, sweep, etag, customer, looked=looked)
+        elif result.verdict is not Verdict.CLEAN:
+            self.leave(path, version)
+        elif (path, version) in self._open:
+            self._take_clean(path, version, result, sweep)
+
+    def _take_clean(self, path: bytes, version: str, result: FileResult, sweep: int) -> None:
+        kept = self._kept(path, version)
+        changed = self._has_changed(kept, result)
+        if not changed and self._coverage.unanswered(kept.matches):
+            self.leave(path, version)
+            return
+        same = changed is False or kept.identity == _identity(result.stat)
+        self._open.remove((path, version))
+        self._lose(path, version, sweep, CLEARED if same else CHANGED)
+
+    def _put(
+        self,
+        path: bytes,
+        version: str,
+        result: FileResult,
+        sweep: int,
+        etag: str,
+        customer: str,
+        *,
+        looked: bool,
+    ) -> None:
+        now = int(time.time())
+        verdict, because = result.verdict.value, result.because
+        matches: list[MatchFields] = [match_fields(match) for match in result.matches]
+        if (path, version) in self._open:
+            kept = self._kept(path, version)
+            unheard = [] if self._has_changed(kept, result) else self._coverage.unanswered(kept.matches)
+            before = strength(kept.verdict, kept.matches)
+            if unheard and strength(verdict, matches) < before:
+                self._add(path, version, joined(kept.matches, matches), sweep, now if looked else None)
+                return
+            if only_test(kept.matches) != only_test(matches):
+                # Entries for tests make no case: what they say and what others say are two findings.
+                self._lose(path, version, sweep, CLEARED)
+            elif unheard:
+                if kept.verdict == Verdict.MATCH:
+                    self._firm.add((path, version))
+                matches = joined(matches, unheard)
+        self._open.add((path, version))
+        uid, device, *identity = _identity(result.stat)
+        if not looked:
+            uid = device = None
+        self._database.execute(
+            "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, "
+            "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (path, version) WHERE gone IS NULL DO UPDATE SET content=excluded.content, "
+            "verdict=excluded.verdict, because=excluded.because, sweep=excluded.sweep, "
+            # Nobody has seen the file where only what is known of it was asked.
+            "last=iif(?, excluded.last, last), touched=excluded.touched, matches=excluded.matches, "
+            "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
+            "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
+            "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
+            "etag=excluded.etag",
+            (path, version, result.content, verdict, because, now, now, sweep, sweep, json.dumps(matches),
+             customer, _sha256(result), uid, device, *identity, etag, looked),
+        )  # fmt: skip
+
+    def _add(
+        self, path: bytes, version: str, matches: Sequence[MatchFields], sweep: int, seen: int | None
+    ) -> None:
+        """Add matches to a finding that stands by what this sweep does not ask.
+
+        It counts as not come by, so that the sweep tells of it as it was.
+        """
+        self.leave(path, version)
+        self._firm.add((path, version))
+        self._database.execute(
+            "UPDATE findings SET matches=?, touched=?, last=coalesce(?, last) "
+            "WHERE path=? AND version=? AND gone IS NULL",
+            (json.dumps(matches), sweep, seen, path, version),
+        )
+
+    def _kept(self, path: bytes, version: str) -> _Kept:
+        query = (
+            "SELECT verdict, content, sha256, matches, uid, device, inode, size, mtime, ctime FROM findings "
+            "WHERE path=? AND version=? AND gone IS NULL"
+        )
+        row = self._database.execute(query, (path, version)).fetchone()
+        verdict, content, sha256, matches, *identity = row
+        return _Kept(verdict, content, sha256, tuple(identity), matches_of(matches))
+
+    def _has_changed(self, kept: _Kept, result: FileResult) -> bool | None:
+        """Whether a file has another content than when it was found; None where nobody can tell."""
+        if kept.content is not None and kept.content == result.content:
+            return False
+        sha256 = _sha256(result)
+        if sha256 is None and result.content is not None:
+            sha256 = self._sha256_of(result.content)
+        if sha256 is not None and kept.sha256 is not None:
+            return sha256 != kept.sha256
+        *_, size, _, _ = kept.identity
+        if size is not None and 0 <= size != result.stat.size >= 0:
+            return True
+        return None
+
+    def hold(self, held: Iterable[Record]) -> None:
+        """Put down what was found and is held after all; by its records."""
+        self._database.executemany(
+            "UPDATE findings SET verdict=?, because=? WHERE path=? AND version=? AND gone IS NULL",
+            (
+                (Verdict.HELD, r["because"], path_of(r), r.get("version", ""))
+                for r in held
+                if (path_of(r), r.get("version", "")) not in self._firm
+            ),
+        )
+
+    def settled(self, path: bytes, version: str, result: FileResult) -> FileResult:
+        """What was found without counting all that an entry hits, as the last sweep settled it."""
+        if result.verdict is not Verdict.MATCH:
+            return result
+        row = self._database.execute(
+            "SELECT verdict, because FROM findings WHERE path=? AND version=? AND gone IS NULL",
+            (path, version),
+        ).fetchone()
+        return result if row is None else _settled(result, *row)
+
+    def leave(self, path: bytes, version: str) -> None:
+        """Say that something is there which was not checked, so that nothing is known of a finding there."""
+        for key in ((path, version), (path, "")):
+            if key in self._open:
+                self._doubtful.add(key)
+
+    def settle(self, found: Standing, sweep: int) -> bool:
+        """Put down that one is gone which a sweep would have come by; whether that can be believed."""
+        if (found.path, found.version) in self._doubtful:
+            return False
+        self._open.discard((found.path, found.version))
+        self._lose(found.path, found.version, sweep, GONE)
+        return True
+
+    def _lose(self, path: bytes, version: str, sweep: int, ending: str) -> None:
+        self._database.execute(
+            "UPDATE findings SET gone=?, touched=?, ending=? WHERE path=? AND version=? AND gone IS NULL",
+            (int(time.time()), sweep, ending, path, version),
+        )
+
+    def is_answered(self, found: Standing) -> bool:
+        """Whether the lists in use can say that nothing accuses the content of a finding any more."""
+        return not self._coverage.unanswered(matches_of(found.matches))
+
+    def standing(self, sweep: int) -> list[Standing]:
+        """Those that are not gone, and that a sweep did not find again."""
+        rows = self._database.execute(
+            "SELECT path, version, content, verdict, because, first, last, matches FROM findings "
+            "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
+            (sweep,),
+        )
+        return [Standing(*row) for row in rows]
+
+
+def _sha256(result: FileResult) -> bytes | None:
+    return next((digest.value for digest in result.digests if digest.algorithm == "sha256"), None)
+
+
+def _identity(stat: FileStat) -> tuple[int | None, ...]:
+    """Owner, device, inode, size and times; what an object has none of is None."""
+    times = stat.size, wrapped(stat.mtime_ns)
+    if stat.of_object:
+        return None, None, None, *times, None
+    return stat.uid, wrapped(stat.device), wrapped(stat.inode), *times, wrapped(stat.ctime_ns)
+
+
+def standing_record_of(found: Standing, result: FileResult | None, *, answered: bool) -> Record | None:
+    """The record of an earlier finding; None where today's lists clear its content.
+
+    Args:
+        found: what was put down.
+        result: what today's lists say of its content, where that is kept.
+        answered: whether they can say that nothing accuses it any more.
+    """
+    if result is not None and result.verdict not in FINDINGS:
+        if answered:
+            return None
+        result = None
+    if result is not None and not answered:
+        kept, today = matches_of(found.matches), [match_fields(match) for match in result.matches]
+        if strength(result.verdict.value, today) < strength(found.verdict, kept):
+            result = None
+    times = moment(found.first), moment(found.last)
+    if result is None:
+        result = FileResult(b"", NO_STAT, Verdict(found.verdict), because=found.because)
+        record = standing_record(found.path, found.version, result, *times)
+        matches = matches_of(found.matches)
+        return {**record, "matches": matches} if matches else record
+    return standing_record(found.path, found.version, _settled(result, found.verdict, found.because), *times)
+
+
+def _settled(result: FileResult, verdict: str, because: str) -> FileResult:
+    first = {
+        "verdict": result.verdict,
+        "because": result.because,
+        "matches": [match_fields(match) for match in result.matches],
+    }
+    if verdict != Verdict.HELD or not is_still_held(first, because):
+        return result
+    return replace(result, verdict=Verdict.HELD, action=Action.HELD, because=because)

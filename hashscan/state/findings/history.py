@@ -1,0 +1,216 @@
+"""What sweeps and findings there were, for whoever keeps that longer than the state."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from hashscan.errors import OutputError
+from hashscan.state.store.database import FILE, FOLDER, FORMAT, NewerStateError, checked_row
+
+_BUSY_MS = 30_000
+_FLOCK = "hhqqi"
+"""`struct flock`, fcntl(2): kind, whence, start, length, process."""
+
+
+class Swept(NamedTuple):
+    """One sweep."""
+
+    number: int
+    uuid: str
+    known: bool
+    """Whether no file was looked at."""
+    shard: str
+    """'' or INDEX/COUNT."""
+    started: int
+    """Seconds since 1970, as all times here."""
+    ended: int | None
+    """None where it was killed."""
+    exit_code: int | None
+    targets: str
+    """JSON, as these all, in the words of reports."""
+    lists: str
+    verdicts: str
+    incomplete: str
+    files: int
+    bytes: int
+
+
+class Found(NamedTuple):
+    """One finding, from when its file was found until it was gone or harmless."""
+
+    number: int
+    path: bytes
+    version: str
+    verdict: str
+    because: str
+    first: int
+    last: int
+    gone: int | None
+    ending: str
+    """How it ended: one of the words of `scan.state.findings`; empty where it stands."""
+    matches: str
+    """JSON, in the words of reports."""
+    customer: str
+    sha256: bytes | None
+    uid: int | None
+    device: int | None
+    inode: int | None
+    size: int | None
+    mtime: int | None
+    """Nanoseconds since 1970, wrapped to 64 bits."""
+    ctime: int | None
+    etag: str
+    lists: str = "[]"
+    """JSON, in the words of reports: those of the sweep that has changed anything of it last."""
+
+
+class History:
+    """Those that a state tells of, at one moment; may be asked beside a sweep.
+
+    What a running sweep finds is left out: only at its end is it clear what is held.
+
+    Raises, in all it does:
+        OutputError: the state can't be read, or is damaged.
+    """
+
+    def __init__(self, state: Path) -> None:
+        """Open the state beneath a folder.
+
+        Raises:
+            NewerStateError: a newer version has written it.
+        """
+        self._folder = state / FOLDER
+        self.identity = ""
+        """Tells this state from one that was set aside; empty where there is none, or none that we know."""
+        self._running = 0
+        with self._explained():
+            if not (self._folder / FILE).exists():
+                return
+            running = _is_locked(state / "sweep.lock")
+            name = (self._folder / FILE).absolute().as_uri()
+            self._database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
+            try:
+                self._begin(running)
+            except BaseException:
+                self._database.close()
+                raise
+
+    def _begin(self, running: bool) -> None:
+        database = self._database
+        database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        database.execute("BEGIN")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > FORMAT:
+            raise NewerStateError(f"{self._folder / FILE} was written by a newer version of hashscan")
+        if version < FORMAT:
+            database.close()
+            return
+        database.row_factory = checked_row
+        row = database.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
+        if row is None:
+            database.close()
+            return
+        self.identity = str(row[0])
+        if running:
+            last = database.execute("SELECT id, exit_code FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
+            if last is not None and last[1] is None:
+                self._running = last[0]
+
+    @property
+    def last(self) -> int:
+        """The last sweep that is told of; 0 where there is none."""
+        return self._last("TRUE")
+
+    @property
+    def settled(self) -> int:
+        """The last sweep of which, and of whose findings, nothing more can come; 0 where there is none.
+
+        Whether one without an account was killed or ends just now can't be told apart for certain.
+        """
+        return self._last("exit_code IS NOT NULL OR id < (SELECT max(id) FROM sweeps)")
+
+    def _last(self, which: str) -> int:
+        if not self.identity:
+            return 0
+        with self._explained():
+            query = f"SELECT id FROM sweeps WHERE id<>? AND ({which}) ORDER BY id DESC LIMIT 1"  # noqa: S608
+            row = self._database.execute(query, (self._running,)).fetchone()
+            return 0 if row is None else int(row[0])
+
+    def mark(self, number: int) -> str:
+        """Tells a sweep from one that got its number after an older state was put back; empty if none has."""
+        if not self.identity:
+            return ""
+        with self._explained():
+            query = "SELECT started, uuid FROM sweeps WHERE id=?"
+            row = self._database.execute(query, (number,)).fetchone()
+            return "" if row is None else f"{row[0]} {row[1]}"
+
+    def sweeps(self, since: int) -> Iterator[Swept]:
+        """Those from a number on, in order."""
+        if self.identity:
+            with self._explained():
+                for row in self._database.execute(
+                    "SELECT id, uuid, known, shard, started, ended, exit_code, targets, lists, verdicts, "
+                    "incomplete, files, bytes FROM sweeps WHERE id>=? AND id<>? ORDER BY id",
+                    (since, self._running),
+                ):
+                    yield Swept(*row)
+
+    def findings(self, since: int) -> Iterator[Found]:
+        """Those in which a sweep from this number on has changed anything, in the order of their numbers."""
+        if self.identity:
+            with self._explained():
+                for row in self._database.execute(
+                    "SELECT findings.id, path, version, verdict, because, first, last, gone, ending, "
+                    "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag, "
+                    "coalesce(lists, '[]') FROM findings LEFT JOIN sweeps ON sweeps.id=touched "
+                    "WHERE touched>=? AND touched<>? ORDER BY findings.id",
+                    (since, self._running),
+                ):
+                    yield Found(*row)
+
+    def close(self) -> None:
+        """Let the state go."""
+        if self.identity:
+            self._database.close()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error, ValueError) as error:
+            raise OutputError(
+                f"can't read what sweeps have found in {self._folder}: {error}",
+                advice="See `hashscan state check`.",
+            ) from error
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether another process holds a record lock; asked without taking it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))[0]
+        return kind != fcntl.F_UNLCK
+    finally:
+        os.close(descriptor)

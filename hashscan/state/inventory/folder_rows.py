@@ -1,0 +1,282 @@
+"""The folders of the database: what is kept of each, and when it was checked last."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+
+from hashscan.sources.base import shown_path
+from hashscan.sources.beneath import PASS_FLAGS, open_absolute
+from hashscan.sources.ctime import is_on_trust
+from hashscan.sources.shards import shard_of
+from hashscan.state.inventory.filesystems import kind_of, name_of
+from hashscan.state.inventory.listings import Listing, from_bytes, joined
+from hashscan.state.inventory.presence import files_in, is_folder_gone
+
+
+class FolderRows:
+    """All of them, of one shard."""
+
+    def __init__(self, database: sqlite3.Connection, shard: str, on_trust: Collection[str] = ()) -> None:
+        """Know no filesystem yet.
+
+        Args:
+            database: of the state.
+            shard: '' or INDEX/COUNT.
+            on_trust: names of filesystem types whose ctimes are trusted on the operator's word.
+        """
+        self._database = database
+        self._on_trust = on_trust
+        self._is_on_trust: dict[int, bool] = {}
+        self._shard = shard
+        self._filesystems: dict[int, int | None] = {}
+        self._in_pieces = {row for (row,) in database.execute("SELECT DISTINCT folder FROM pieces")}
+        """Few, so that most folders need not be looked up among them."""
+
+    def filesystem(self, path: bytes, device: int) -> int | None:
+        """The number of the filesystem that files of a folder are on; None where it can't be told."""
+        if device not in self._filesystems:
+            name = name_of(path, device)
+            if name is None:
+                return None
+            self._database.execute("INSERT OR IGNORE INTO filesystems (name) VALUES (?)", (name,))
+            found = self._database.execute("SELECT id FROM filesystems WHERE name=?", (name,)).fetchone()
+            self._filesystems[device] = found[0]
+        return self._filesystems[device]
+
+    def is_on_trust(self, path: bytes, device: int) -> bool:
+        """Whether the filesystem that files of a folder are on is of a type that is trusted by option."""
+        if not self._on_trust:
+            return False
+        if device not in self._is_on_trust:
+            self._is_on_trust[device] = is_on_trust(kind_of(path, device), self._on_trust)
+        return self._is_on_trust[device]
+
+    @property
+    def filesystems(self) -> set[int]:
+        """Those met."""
+        return {number for number in self._filesystems.values() if number is not None}
+
+    def find(self, path: bytes, filesystem: int) -> tuple[int | None, Listing, bool]:
+        """Look up a folder.
+
+        Returns:
+            Its row, where there is one; what is kept of it, later pieces behind the listing; and whether that
+            stands in several places.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        found: int | None = None
+        listings: list[Listing] = []
+        rows = self._database.execute(
+            "SELECT id, shard, listing FROM folders WHERE path=? AND filesystem=?", (path, filesystem)
+        )
+        for number, shard, listing in rows.fetchall():
+            # What another division into shards has read serves as well.
+            if shard == self._shard:
+                found = number
+            listings.append(from_bytes(listing))
+            if number not in self._in_pieces:
+                continue
+            listings.extend(self._pieces(number))
+        return found, joined(listings), len(listings) > 1
+
+    def _pieces(self, folder: int) -> list[Listing]:
+        rows = self._database.execute("SELECT listing FROM pieces WHERE folder=? ORDER BY id", (folder,))
+        return [from_bytes(piece) for (piece,) in rows]
+
+    def find_or_make(self, path: bytes, filesystem: int) -> int:
+        """The row of a folder, which may be a new, empty one."""
+        found = self._database.execute(
+            "SELECT id FROM folders WHERE path=? AND shard=? AND filesystem=?",
+            (path, self._shard, filesystem),
+        ).fetchone()
+        if found is not None:
+            return int(found[0])
+        cursor = self._database.execute(
+            "INSERT INTO folders (path, shard, filesystem, listing) VALUES (?, ?, ?, ?)",
+            (path, self._shard, filesystem, joined([]).to_bytes()),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def add_piece(self, folder: int, listing: Listing) -> None:
+        """Add to what is kept of a folder."""
+        self._in_pieces.add(folder)
+        self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
+        self._database.execute(
+            "INSERT INTO pieces (folder, listing) VALUES (?, ?)", (folder, listing.to_bytes())
+        )
+
+    def write(self, folder: int, listing: Listing) -> None:
+        """Put a listing in the place of all that is kept of a folder's files in this shard."""
+        self._put(folder, listing)
+        self._take_over(folder)
+
+    def _put(self, folder: int, listing: Listing) -> None:
+        self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
+        self._database.execute("UPDATE folders SET listing=? WHERE id=?", (listing.to_bytes(), folder))
+        self._database.execute("DELETE FROM pieces WHERE folder=?", (folder,))
+
+    def _take_over(self, folder: int) -> None:
+        """Drop what sweeps that were divided otherwise have kept of a folder's files in this shard."""
+        others = self._database.execute(
+            "SELECT other.id, other.path, other.shard, other.listing FROM folders AS own "
+            "JOIN folders AS other ON other.path=own.path AND other.filesystem=own.filesystem "
+            "AND other.id<>own.id WHERE own.id=?",
+            (folder,),
+        ).fetchall()
+        index, _, count = self._shard.partition("/")
+        for number, path, shard, stored in others:
+            if count and shard.partition("/")[2] == count:
+                continue
+            if not count:
+                self._drop([(number,)])
+                continue
+            kept = joined([from_bytes(stored), *self._pieces(number)])
+            names = kept.names.split(b"/") if len(kept) else []
+            self._put(
+                number,
+                kept.some(
+                    [
+                        place
+                        for place, name in enumerate(names)
+                        if shard_of(shown_path(path, b"", name), int(count)) != int(index)
+                    ]
+                ),
+            )
+
+    def place(self) -> None:
+        """Say of all contents in which folders they are."""
+        pairs: set[tuple[int, int]] = set()
+        for (folder,) in self._database.execute("SELECT folder FROM unplaced").fetchall():
+            for query in (
+                "SELECT listing FROM folders WHERE id=?",
+                "SELECT listing FROM pieces WHERE folder=?",
+            ):
+                for (listing,) in self._database.execute(query, (folder,)):
+                    pairs.update((content, folder) for content in from_bytes(listing).contents.tolist())
+        # All at once and in order: one by one, each would change another page.
+        self._database.executemany("INSERT OR IGNORE INTO places VALUES (?, ?)", sorted(pairs))
+        self._database.execute("DELETE FROM unplaced")
+
+    def see(self, folders: list[tuple[int, int, int, int, int]]) -> None:
+        """Say of folders in which scope, sweep and turn, and when, they were checked."""
+        self._database.executemany(
+            "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT (folder) DO UPDATE SET "
+            "scope=excluded.scope, sweep=excluded.sweep, turn=excluded.turn, at=excluded.at",
+            folders,
+        )
+
+    def turn(self, folder: int) -> tuple[int, int] | None:
+        """In which scope and turn a folder was checked last."""
+        row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def checked_in(self, path: bytes, sweep: int) -> bool | None:
+        """Whether a sweep has checked a folder to its end.
+
+        Returns:
+            None where it is not there any more, or was not kept.
+        """
+        kept = self._database.execute(
+            "SELECT filesystem, coalesce(sweep, 0) AS sweep FROM folders LEFT JOIN seen ON folder=id "
+            "WHERE path=?",
+            (path,),
+        ).fetchall()
+        if any(last >= sweep for _, last in kept):
+            return True
+        # What another scope has left of a folder says nothing, if its filesystem is there.
+        return False if any(number not in self.filesystems for number, _ in kept) else None
+
+    def forget(
+        self, scope: int, sweep: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
+    ) -> int:
+        """Forget the folders of a target that its complete sweep shows to be gone.
+
+        Those that it did not meet and that its own scope came by last are gone, unless some could not be
+        entered. Others may only be left out now, and are looked for, as are the files of this shard in them.
+
+        Args:
+            scope: of the target.
+            sweep: which one.
+            beneath: whether a folder is the target's.
+            closed: whether some folders could not be entered.
+            everywhere: also those on filesystems that are not there; else these stay.
+
+        Returns:
+            How many.
+        """
+        rows = self._unmet(sweep)
+        there = self.filesystems | self._mounted(rows)
+        gone = [
+            (number,)
+            for number, path, filesystem, last in rows
+            if beneath(path)
+            and (everywhere or filesystem in there)
+            and ((last == scope and not closed) or is_folder_gone(path) or self._lose_files(number, path))
+        ]
+        self._drop(gone)
+        return len(gone)
+
+    def _lose_files(self, folder: int, path: bytes) -> bool:
+        """Forget the files of a folder that are gone; whether none of those that were kept is there."""
+        shard, stored = self._database.execute(
+            "SELECT shard, listing FROM folders WHERE id=?", (folder,)
+        ).fetchone()
+        kept = joined([from_bytes(stored), *self._pieces(folder)])
+        # Looking is for one of several shards to do.
+        if not len(kept) or (self._shard and shard != self._shard):
+            return False
+        there = files_in(path)
+        if there is None:
+            return False
+        left = [place for place, name in enumerate(kept.names.split(b"/")) if name in there]
+        if left and len(left) < len(kept):
+            self._put(folder, kept.some(left))
+        return not left
+
+    def _drop(self, folders: Sequence[tuple[int]]) -> None:
+        # Their places stay: who follows one sees that there is no such folder, or that it has no such file.
+        for statement in (
+            "DELETE FROM folders WHERE id=?",
+            "DELETE FROM pieces WHERE folder=?",
+            "DELETE FROM seen WHERE folder=?",
+        ):
+            self._database.executemany(statement, folders)
+
+    def _unmet(self, sweep: int) -> list[tuple[int, bytes, int, int]]:
+        """Row, path, filesystem and last scope of all folders that a sweep has not checked to their end."""
+        query = (
+            "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE sweep<? "
+            "UNION ALL SELECT id, path, filesystem, 0 FROM folders WHERE id NOT IN (SELECT folder FROM seen)"
+        )
+        return self._database.execute(query, (sweep,)).fetchall()
+
+    def _mounted(self, rows: Sequence[tuple[int, bytes, int, int]]) -> set[int]:
+        """Which filesystems are there although a sweep has met no file on them."""
+        paths: dict[int, set[bytes]] = {}
+        for _, path, number, _ in rows:
+            if number not in self.filesystems:
+                known = paths.setdefault(number, set())
+                # What is mounted at one place has all folders beneath that; a few are enough to find it.
+                paths[number] = {min({*known, path}), max({*known, path})}
+        return {
+            number for number, some in paths.items() if any(self._nearest(path) == number for path in some)
+        }
+
+    def _nearest(self, path: bytes) -> int | None:
+        """The filesystem that a folder is on, or would be if it were there."""
+        while True:
+            try:
+                descriptor = open_absolute(path, PASS_FLAGS)
+            except OSError:
+                if path == os.path.dirname(path):
+                    return None
+                path = os.path.dirname(path)
+                continue
+            device = os.fstat(descriptor).st_dev
+            os.close(descriptor)
+            return self.filesystem(path, device)

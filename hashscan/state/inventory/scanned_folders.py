@@ -1,0 +1,269 @@
+"""The folders that a sweep is in, compared with what is kept of them and brought up to date as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.matching.policy_rules import subject_of
+from hashscan.model import Batch, CtimeTrust, FileResult, Item
+from hashscan.sources.base import shown_path
+from hashscan.state.cache_rules import Deriving
+from hashscan.state.cached_batch import Recalled, together
+from hashscan.state.inventory.folder_rows import FolderRows
+from hashscan.state.inventory.listings import (
+    DOUBTFUL,
+    NONE,
+    ON_TRUST,
+    PROVEN,
+    TRUSTED,
+    UNPROVEN,
+    YOUNG_CTIME,
+    KeptListing,
+    Listing,
+    joined,
+    listing_of,
+)
+from hashscan.state.inventory.rereading import Rereading
+from hashscan.state.inventory.scopes import Scopes
+from hashscan.state.store.contents import LOW, QUIET, STALE
+
+_TRUST_FLAGS = {
+    CtimeTrust.FILESYSTEM: 0,
+    CtimeTrust.WRITER: 0,
+    CtimeTrust.ON_TRUST: ON_TRUST,
+    CtimeTrust.UNPROVEN: UNPROVEN,
+    CtimeTrust.PROVEN: PROVEN,
+}
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder that is being swept, as far as its files are on one filesystem."""
+
+    path: bytes
+    filesystem: int
+    row: int | None
+    kept: KeptListing
+    later: bool
+    blocks: list[Listing] = field(default_factory=list)
+    waiting: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
+    """By name the files without a verdict: their block, and place in it."""
+    postponed: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
+    """Likewise those that the folder does not wait for."""
+    fresh: dict[int, tuple[Listing, list[int]]] = field(default_factory=dict)
+    """Files that were read, and are not in the database yet: blocks, by their id, with the files' places."""
+    changed: bool = False
+    ended: bool = False
+    whole: bool = False
+
+
+class SweptFolders:
+    """Those of all targets. Batches of one come one after another, until it has been listed to its end."""
+
+    def __init__(
+        self, rows: FolderRows, scopes: Scopes, deriving: Deriving, rereading: Rereading, *, weak: bool
+    ) -> None:
+        """Be in none.
+
+        Args:
+            rows: the folders of the database.
+            scopes: what is swept.
+            deriving: what is kept of contents.
+            rereading: chooses what is read all the same.
+            weak: whether a file whose ctime alone has changed counts as unchanged.
+        """
+        self._began_ns = time.time_ns()
+        self._rows = rows
+        self._scopes = scopes
+        self._deriving = deriving
+        self._rereading = rereading
+        self._weak = weak
+        self._open: dict[tuple[bytes, int], _Folder] = {}
+        self._current: bytes | None = None
+        self._entered: list[tuple[int, _Folder]] = []
+        """What is open of the current folder, by device."""
+        self._seen: list[tuple[int, int, int, int, int]] = []
+
+    def recall(self, batch: Batch) -> Recalled:
+        """What is known of a batch; each file that must be read has to be settled later."""
+        path = shown_path(batch.target, batch.folder)
+        if path != self._current:
+            self._leave(whole=True)
+            self._current = path
+        listed, device = listing_of(batch.items, time.time_ns())
+        if device is not None:
+            return self._recall(path, device, batch.items, listed)
+        found = []
+        for device in sorted({item.stat.device for item in batch.items}):
+            items = [item for item in batch.items if item.stat.device == device]
+            found.append(self._recall(path, device, items, listing_of(items, time.time_ns())[0]))
+        return together(found)
+
+    def _recall(self, path: bytes, device: int, items: Sequence[Item], listed: Listing) -> Recalled:
+        folder = self._open.get((path, device)) or self._enter(path, device)
+        if folder is None:
+            return Recalled(0, 0, [], list(items), False)
+        if not folder.kept.recall(listed):
+            folder.changed = True
+        doubtful = None if folder.kept.all_proven else listed.flags & np.uint8(DOUBTFUL)
+        if self._weak:
+            # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
+            listed.flags[listed.contents != NONE] |= YOUNG_CTIME
+        folder.blocks.append(listed)
+        attention = self._deriving.attention(listed.contents)
+        for place in self._rereading.choose(attention, doubtful).tolist():
+            whole = shown_path(path, b"", items[place].name)
+            self._rereading.expect(whole, "", int(listed.contents[place]))
+        doubts = _doubts(doubtful)
+        if not attention.any():
+            return Recalled(len(items), 0, [], [], False, *doubts)
+        loud = np.flatnonzero(attention & ~np.uint8(QUIET))
+        low = int(np.count_nonzero(attention & LOW))
+        if not loud.size:
+            return Recalled(len(items), low, [], [], False, *doubts)
+        answers: list[tuple[Item, FileResult]] = []
+        reading: list[Item] = []
+        for place in loud.tolist():
+            item = items[place]
+            low -= bool(attention[place] & LOW)
+            result = None
+            if not attention[place] & STALE:
+                subject = subject_of(shown_path(path, b"", item.name), item.stat)
+                result = self._deriving.result(int(listed.contents[place]), item, subject)
+            if result is not None:
+                answers.append((item, result))
+                continue
+            listed.contents[place] = NONE
+            listed.flags[place] &= ~np.uint8(TRUSTED)
+            if doubtful is not None:
+                doubtful[place] = 0
+            folder.changed = True
+            reading.append(item)
+            if not folder.later:
+                folder.waiting[item.name] = listed, place
+        return Recalled(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
+
+    def _enter(self, path: bytes, device: int) -> _Folder | None:
+        filesystem = self._rows.filesystem(path, device)
+        if filesystem is None:
+            return None
+        row, listing, in_pieces = self._rows.find(path, filesystem)
+        later = row is not None and self._scopes.checked(self._rows, row, path)
+        folder = _Folder(path, filesystem, row, self._kept(listing, path, device), later)
+        folder.changed = in_pieces
+        self._open[path, device] = folder
+        self._entered.append((device, folder))
+        return folder
+
+    def _kept(self, listing: Listing, path: bytes, device: int) -> KeptListing:
+        on_trust = self._rows.is_on_trust(path, device)
+        return KeptListing(listing, weak=self._weak, on_trust=on_trust)
+
+    def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
+        """Say that a file which had to be read has its verdict, and what was kept of it, if anything."""
+        path, device = shown_path(batch.target, batch.folder), item.stat.device
+        folder = self._open.get((path, device))
+        found = None
+        if folder is not None:
+            found = folder.waiting.pop(item.name, None) or folder.postponed.pop(item.name, None)
+        if found is None:
+            if content is not None:
+                self._add_late(path, item, content, ctime)
+            return
+        assert folder is not None
+        if content is not None:
+            block, place = found
+            block.contents[place] = content
+            block.flags[place] |= _TRUST_FLAGS[ctime]
+            folder.fresh.setdefault(id(block), (block, []))[1].append(place)
+        if folder.ended and not folder.waiting:
+            self._finish(folder, device)
+
+    def postpone(self, batch: Batch, item: Item) -> None:
+        """Say that a file which must be read gets its verdict after the folder may have been written."""
+        device = item.stat.device
+        folder = self._open.get((shown_path(batch.target, batch.folder), device))
+        found = None if folder is None else folder.waiting.pop(item.name, None)
+        if folder is None or found is None:
+            return
+        folder.postponed[item.name] = found
+        if folder.ended and not folder.waiting:
+            self._finish(folder, device)
+
+    def _add_late(self, path: bytes, item: Item, content: int, ctime: CtimeTrust) -> None:
+        """Keep a file that was read after its folder had been left."""
+        filesystem = self._rows.filesystem(path, item.stat.device)
+        if filesystem is None:
+            return
+        # When it was read isn't known any more, but not before the sweep began.
+        listing, _ = listing_of([item], self._began_ns)
+        listing.contents[0] = content
+        listing.flags[0] |= _TRUST_FLAGS[ctime]
+        row = self._rows.find_or_make(path, filesystem)
+        self._rows.add_piece(row, listing)
+
+    def break_off(self, target: bytes, folder: bytes) -> None:
+        """Say that a folder could not be listed to its end, so that what was not met in it may be there."""
+        if shown_path(target, folder) == self._current:
+            self._leave(whole=False)
+
+    def _leave(self, *, whole: bool) -> None:
+        for device, folder in self._entered:
+            folder.ended, folder.whole = True, whole and not self._scopes.only_some_of(folder.path)
+            if not folder.waiting:
+                self._finish(folder, device)
+        self._entered.clear()
+        self._current = None
+
+    def _finish(self, folder: _Folder, device: int) -> None:
+        """Bring the database up to date with a folder of which all files have their verdicts."""
+        del self._open[folder.path, device]
+        if folder.whole and (folder.changed or not folder.kept.taken):
+            listing = joined(folder.blocks)
+            if folder.row is None:
+                folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
+            self._rows.write(folder.row, listing)
+        else:
+            self._add_pieces(folder)
+        if folder.row is not None and folder.whole:
+            self._seen.append((folder.row, *self._scopes.mark(folder.path), int(time.time())))
+
+    def _add_pieces(self, folder: _Folder) -> None:
+        """Put what was read of a folder, and is not in the database yet, there."""
+        for block, places in folder.fresh.values():
+            if folder.row is None:
+                folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
+            self._rows.add_piece(folder.row, block.some(places))
+        folder.fresh.clear()
+
+    def answered(self, batch: Batch) -> None:
+        """Put what was read of a batch, of which all files are settled, into the database."""
+        path = shown_path(batch.target, batch.folder)
+        for device in {item.stat.device for item in batch.items}:
+            folder = self._open.get((path, device))
+            if folder is not None:
+                self._add_pieces(folder)
+
+    def see(self) -> None:
+        """Put down which folders were seen."""
+        self._rows.see(self._seen)
+        self._seen.clear()
+
+    def finish(self, *, listed: bool) -> None:
+        """Leave them, when the last was listed to its end or was not; what was read of them is kept."""
+        self._leave(whole=listed)
+        for folder in self._open.values():
+            self._add_pieces(folder)
+        self.see()
+
+
+def _doubts(doubtful: NDArray[np.uint8] | None) -> tuple[int, int]:
+    """How many files are unproven, and how many on trust."""
+    if doubtful is None:
+        return 0, 0
+    return int(np.count_nonzero(doubtful == UNPROVEN)), int(np.count_nonzero(doubtful == ON_TRUST))

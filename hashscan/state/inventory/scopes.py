@@ -1,0 +1,318 @@
+"""What is swept as one: targets, each with the shard and with what is left out, in turns.
+
+A turn ends with a sweep that reaches its end. What an interrupted one has checked stands. One that had not
+come by all folders leaves the others to the next, which begins a turn with them; one that had, but had not
+read all, goes on with the same turn, and takes what was checked in it last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from hashscan.sources.shards import shard_of
+from hashscan.state.findings.findings import Findings, Standing
+from hashscan.state.findings.quarantined import Taken
+from hashscan.state.inventory.folder_rows import FolderRows
+from hashscan.state.inventory.object_rows import ObjectRows
+from hashscan.state.inventory.presence import is_file_gone
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_BELIEVED = 0.8
+"""A target with a smaller part of the files that it had is probably not all there."""
+_FEW = 10
+"""So many files may go at once from a small target, unless nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What is swept of a container of objects."""
+
+    paths: tuple[bytes, ...]
+    """URLs that those of the objects begin with."""
+    all_versions: bool
+    endpoint: str | None = None
+    """Of the service; the same name at another is another container."""
+
+    def fields(self) -> dict[str, Any]:
+        """As it tells one scope from another."""
+        prefixes = [path.decode(errors="backslashreplace") for path in self.paths]
+        return {"prefixes": prefixes, "all_versions": self.all_versions, "endpoint": self.endpoint}
+
+
+class Shrunken(NamedTuple):
+    """A target with far fewer files than last time."""
+
+    target: bytes
+    before: int
+    found: int
+
+
+class Scopes:
+    """Those of one sweep."""
+
+    def __init__(
+        self,
+        targets: Sequence[bytes],
+        shard: str,
+        options: Mapping[str, Any],
+        *,
+        lone: Collection[bytes] = (),
+        named: bool = False,
+        containers: Mapping[bytes, Container] = MappingProxyType({}),
+        taken: Taken | None = None,
+    ) -> None:
+        """Describe a sweep.
+
+        Args:
+            targets: paths of folders.
+            shard: '' or INDEX/COUNT.
+            options: what is left out.
+            lone: folders of which only a single file is a target.
+            named: whether only files are looked at that somebody has named.
+            containers: of objects, by their URLs.
+            taken: what is in quarantine, if there is one.
+        """
+        self._taken = taken
+        self.shard = shard
+        self._lone = frozenset(lone)
+        self._named = named
+        self.rebooted = False
+        """Whether the machine has started anew since the state was last used."""
+        # The longest first, so that what lies beneath two is the inner one's.
+        self._targets = sorted((set(targets) - self._lone) | set(containers), key=len, reverse=True)
+        self._containers = dict(containers)
+        self._options = {
+            target: json.dumps(
+                {**options, **(containers[target].fields() if target in containers else {})}, sort_keys=True
+            )
+            for target in self._targets
+        }
+        self._numbers: dict[bytes, tuple[int, int]] = {}
+        self._goes_on: set[bytes] = set()
+        self.sweep = 0
+        """The number of this sweep."""
+        self._database: sqlite3.Connection | None = None
+
+    def begin(self, database: sqlite3.Connection) -> None:
+        """Open a sweep in the database."""
+        self._database = database
+        started = int(time.time())
+        cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
+        assert cursor.lastrowid is not None
+        self.sweep = cursor.lastrowid
+        for target in self._targets:
+            key = target, self.shard, self._options[target]
+            found = database.execute(
+                "SELECT id, turn, sweep FROM scopes WHERE target=? AND shard=? AND options=?", key
+            ).fetchone()
+            if found is None:
+                cursor = database.execute(
+                    "INSERT INTO scopes (target, shard, options, turn, sweep) VALUES (?, ?, ?, 1, 0)", key
+                )
+                assert cursor.lastrowid is not None
+                number, turn = cursor.lastrowid, 1
+            else:
+                number, turn, ended = found
+                left = database.execute("SELECT 1 FROM left_over WHERE scope=?", (number,)).fetchone()
+                # What the last sweep had not come to is walked first; then nothing need be put off besides.
+                if ended or left:
+                    turn += 1
+                    database.execute("UPDATE scopes SET turn=?, sweep=0 WHERE id=?", (turn, number))
+                else:
+                    self._goes_on.add(target)
+            self._numbers[target] = number, turn
+        boot = _BOOT_ID.read_text(encoding="ascii") if _BOOT_ID.exists() else ""
+        before = database.execute("SELECT value FROM meta WHERE key='boot'").fetchone()
+        self.rebooted = before is not None and before[0] != boot
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
+
+    def left(self) -> dict[bytes, list[bytes]]:
+        """By target, the folders beneath it that the last sweep had not come to."""
+        assert self._database is not None
+        targets = {number: target for target, (number, _) in self._numbers.items()}
+        found: dict[bytes, list[bytes]] = {}
+        for scope, folder in self._database.execute("SELECT scope, folder FROM left_over ORDER BY place"):
+            if scope in targets:
+                found.setdefault(targets[scope], []).append(folder)
+        return found
+
+    def leave(self, left: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Put down, by target, the folders beneath it that this sweep did not come to."""
+        assert self._database is not None
+        for number, _ in self._numbers.values():
+            self._database.execute("DELETE FROM left_over WHERE scope=?", (number,))
+        pairs = ((target, folder) for target, folders in left.items() for folder in folders)
+        self._database.executemany(
+            "INSERT INTO left_over VALUES (?, ?, ?)",
+            (
+                (self._numbers[target][0], place, folder)
+                for place, (target, folder) in enumerate(pairs)
+                if target in self._numbers
+            ),
+        )
+
+    def _target(self, path: bytes) -> bytes | None:
+        for target in self._targets:
+            if path == target or path.startswith(target if target.endswith(b"/") else target + b"/"):
+                return target
+        return None
+
+    def only_some_of(self, path: bytes) -> bool:
+        """Whether some files of a folder are not looked at, so that nothing can be said of them."""
+        return self._named or path in self._lone
+
+    def mark(self, path: bytes) -> tuple[int, int, int]:
+        """Scope, sweep and turn in which a folder is checked now."""
+        target = self._target(path)
+        number, turn = (0, 0) if target is None else self._numbers[target]
+        return number, self.sweep, turn
+
+    def knows(self, container: bytes) -> bool:
+        """Whether what is met of a container of objects is kept."""
+        return container in self._containers
+
+    def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
+        """Whether a folder was checked in a turn that goes on.
+
+        Args:
+            rows: the folders.
+            row: of the folder.
+            path: of the folder.
+        """
+        target = self._target(path) if self._goes_on else None
+        return target in self._goes_on and target is not None and rows.turn(row) == self._numbers[target]
+
+    def finish(
+        self,
+        rows: FolderRows,
+        objects: ObjectRows,
+        findings: Findings,
+        files: Mapping[bytes, int],
+        *,
+        whole: bool,
+        closed: bool,
+        accept_shrink: bool,
+    ) -> tuple[list[Shrunken], list[Standing]]:
+        """End the sweep, and forget what is gone.
+
+        Args:
+            rows: the folders.
+            objects: those of all buckets.
+            findings: those of all sweeps.
+            files: how many were met of each target.
+            whole: whether all that was listed has been checked.
+            closed: whether folders could not be listed.
+            accept_shrink: believe that what isn't there any more is gone.
+
+        Returns:
+            The targets that have shrunk too much to be believed, and the findings that stand although the
+            sweep did not come by their files.
+        """
+        assert self._database is not None
+        shrunken: list[Shrunken] = []
+        standing: list[Standing] = []
+        now = int(time.time())
+        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self.sweep))
+        for target, (number, _) in self._numbers.items():
+            if self._named:
+                continue
+            before = self._database.execute("SELECT files FROM scopes WHERE id=?", (number,)).fetchone()[0]
+            found = files.get(target, 0)
+            earlier = [
+                one
+                for one in findings.standing(self.sweep)
+                if self._would_come_by(target, one)
+                and not (target in self._containers and objects.only_elsewhere(target, one.path))
+            ]
+            earlier = [
+                one for one in earlier if not (self._was_taken(one) and findings.settle(one, self.sweep))
+            ]
+            if whole and not accept_shrink and self._has_shrunk(target, number, before, found):
+                shrunken.append(Shrunken(target, before, found))
+            elif whole and not (closed and target in self._containers):
+                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.sweep, number))
+                rows.forget(
+                    number, self.sweep, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
+                )
+                if not closed:
+                    objects.forget(number, self.sweep)
+                    self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
+                    # No whole seconds: what was moved a moment before is gone already, and counts once.
+                    counted = _counted(number), int(time.time() * 1e9)
+                    self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", counted)
+                unmet, earlier = earlier, []
+                for one in unmet:
+                    if not (
+                        self._is_gone(one, target, rows, closed=closed) and findings.settle(one, self.sweep)
+                    ):
+                        earlier.append(one)
+                    elif target in self._containers:
+                        objects.lose(target, one.path, one.version)
+            standing.extend(earlier)
+        return shrunken, standing
+
+    def _has_shrunk(self, target: bytes, number: int, before: int | None, found: int) -> bool:
+        """Whether a target has too few files to be all there, counting those that we have moved."""
+        if before is None or not _has_shrunk(before, found):
+            return False
+        assert self._database is not None
+        query = "SELECT value FROM meta WHERE key=?"
+        since = self._database.execute(query, (_counted(number),)).fetchone()
+        if self._taken is None or since is None:
+            return True
+        moved = self._taken.number(partial(self._is_of, target), since[0] / 1e9)
+        return _has_shrunk(before - moved, found)
+
+    def _was_taken(self, found: Standing) -> bool:
+        """Whether the file of a finding is gone because it was moved into quarantine.
+
+        Of objects nobody can tell without asking for them, since there may be other versions.
+        """
+        if self._taken is None or not found.path.startswith(b"/"):
+            return False
+        return self._taken.has(found.path) and is_file_gone(found.path)
+
+    def _would_come_by(self, target: bytes, found: Standing) -> bool:
+        """Whether a finding lies in what is swept of a target, by whatever sweep it was found."""
+        if self._target(found.path) != target:
+            return False
+        if self.shard:
+            index, _, count = self.shard.partition("/")
+            if shard_of(found.path, int(count)) != int(index):
+                return False
+        container = self._containers.get(target)
+        return container is None or found.path.startswith(container.paths)
+
+    def _is_of(self, target: bytes, path: bytes) -> bool:
+        return self._target(path) == target
+
+    def _is_gone(self, found: Standing, target: bytes, rows: FolderRows, *, closed: bool) -> bool:
+        """Whether a sweep that has checked all there is, and that did not meet a finding, shows it gone."""
+        container = self._containers.get(target)
+        if container is not None:
+            return container.all_versions or not found.version
+        checked = rows.checked_in(os.path.dirname(found.path), self.sweep)
+        if checked is not None or closed:
+            return bool(checked)
+        # The folder may be gone, or only be left out now.
+        return is_file_gone(found.path)
+
+
+def _counted(number: int) -> str:
+    """Under which key it stands when the files of a scope were counted, in nanoseconds since 1970."""
+    return f"counted {number}"
+
+
+def _has_shrunk(before: int, found: int) -> bool:
+    """Whether a target has so few files that it is probably not all there."""
+    return found < before * _BELIEVED and (before - found >= _FEW or not found)

@@ -1,0 +1,199 @@
+"""Drops what is of no use any more from the state, and gives its space back."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.durable import PRIVATE_FOLDER, sync_folder
+from hashscan.state.inventory.listings import from_bytes
+from hashscan.state.maintenance.rewriting import Rewriting
+from hashscan.state.store.database import explained, open_database
+from hashscan.state.store.read_column import ReadColumn
+from hashscan.state.store.reading import StateReader
+from hashscan.state.store.stored_contents import DTYPES, Column, columns_folder, use_columns_in
+
+_FOLDERS = "columns-"
+
+
+class Vacuumed(NamedTuple):
+    """What came of it."""
+
+    contents: int
+    """How many there were."""
+    dropped: int
+    before: int
+    """Bytes on the disk."""
+    after: int
+
+
+def vacuum(state: Path) -> Vacuumed:
+    """Drop contents that neither a file nor a finding refers to, and whatever else is of no use.
+
+    The columns are written anew in another folder; then one transaction turns all that refers to them. Killed
+    before it, all is as it was, and after it, only the old columns are left over; the next call removes them.
+
+    Args:
+        state: the state folder, whose lock the caller holds.
+
+    Raises:
+        OutputError: there is no state, it is damaged, or it can't be written.
+    """
+    StateReader(state).close()
+    database, folder, _ = open_database(state)
+    try:
+        with explained(folder):
+            # The old columns go as soon as the transaction has ended, so that must have reached the disk.
+            database.execute("PRAGMA synchronous = FULL")
+            _remove_leftovers(database, folder)
+            before = size_of(folder)
+            try:
+                used = _rewrite(database, folder)
+            except BaseException:
+                # Of a disk that is full nothing may stay taken.
+                if database.in_transaction:
+                    database.rollback()
+                _remove_leftovers(database, folder)
+                raise
+            _remove_leftovers(database, folder)
+            database.execute("VACUUM")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return Vacuumed(len(used), int(np.count_nonzero(~used)), before, size_of(folder))
+    finally:
+        database.close()
+
+
+def _rewrite(database: sqlite3.Connection, folder: Path) -> NDArray[np.bool_]:
+    """Do all of it in one transaction; which contents were of use."""
+    database.execute("BEGIN IMMEDIATE")
+    used = _used(database)
+    if not used.all():
+        _drop(database, folder, used)
+    _rebuild_places(database)
+    database.execute(
+        "DELETE FROM filesystems WHERE id NOT IN "
+        "(SELECT filesystem FROM folders UNION SELECT store FROM objects)"
+    )
+    database.execute("COMMIT")
+    return used
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _remove_leftovers(database: sqlite3.Connection, folder: Path) -> None:
+    current = columns_folder(database, folder)
+    for other in folder.glob(f"{_FOLDERS}*"):
+        if other != current:
+            shutil.rmtree(other)
+    if current != folder:
+        for name in DTYPES:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _used(database: sqlite3.Connection) -> NDArray[np.bool_]:
+    row = database.execute("SELECT rows FROM columns WHERE name='about'").fetchone()
+    used = np.zeros(row[0] if row else 0, bool)
+    for table in ("folders", "pieces"):
+        for (listing,) in database.execute(f"SELECT listing FROM {table}"):  # noqa: S608
+            contents = from_bytes(listing).contents
+            if contents.size and contents.max() >= len(used):
+                raise ValueError("a file has a content that isn't there")
+            used[contents] = True
+    for query in ("SELECT content FROM findings WHERE content IS NOT NULL", "SELECT content FROM objects"):
+        for (content,) in database.execute(query):
+            if not 0 <= content < len(used):
+                raise ValueError("the database names a content that isn't there")
+            used[content] = True
+    return used
+
+
+def _drop(database: sqlite3.Connection, folder: Path, used: NDArray[np.bool_]) -> None:
+    beside = folder / f"{_FOLDERS}{secrets.token_hex(4)}"
+    beside.mkdir(mode=PRIVATE_FOLDER)
+    counted = {name: (rows, synced) for name, rows, synced in database.execute("SELECT * FROM columns")}
+    current = columns_folder(database, folder)
+    old: dict[str, Column] = {}
+    opened: list[ReadColumn] = []
+    try:
+        for name, dtype in DTYPES.items():
+            opened.append(ReadColumn(current / name, dtype, counted[name][0]))
+            old[name] = opened[-1]
+        doubtful = {row for (row,) in database.execute("SELECT content FROM lost")}
+        rewriting = Rewriting(old, beside, doubtful, counted["about"][1])
+        rows = rewriting.write(used)
+    finally:
+        for column in opened:
+            column.close()
+    sync_folder(beside)
+    sync_folder(folder)
+    database.executemany(
+        "UPDATE columns SET rows=?, synced=? WHERE name=?", ((n, n, c) for c, n in rows.items())
+    )
+    use_columns_in(database, beside.name)
+    _renumber(database, used, rewriting)
+
+
+def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: Rewriting) -> None:
+    """Have all that refers to contents do so by their new numbers."""
+    below = np.concatenate(([0], np.cumsum(used)))
+    """Of each old number, how many that stay lie below."""
+    for table in ("folders", "pieces"):
+        for (number,) in database.execute(f"SELECT id FROM {table}").fetchall():  # noqa: S608
+            (blob,) = database.execute(f"SELECT listing FROM {table} WHERE id=?", (number,)).fetchone()  # noqa: S608
+            listing = from_bytes(blob)
+            listing.contents[:] = below[listing.contents]
+            database.execute(f"UPDATE {table} SET listing=? WHERE id=?", (listing.to_bytes(), number))  # noqa: S608
+    hits = [row for (row,) in database.execute("SELECT content FROM hits")]
+    database.execute("DELETE FROM hits")
+    database.executemany("INSERT INTO hits VALUES (?)", [(int(below[row]),) for row in hits if used[row]])
+    database.execute("DELETE FROM lost")
+    database.executemany("INSERT INTO lost VALUES (?)", [(row,) for row in rewriting.lost])
+    for number, content in database.execute(
+        "SELECT id, content FROM findings WHERE content IS NOT NULL"
+    ).fetchall():
+        database.execute("UPDATE findings SET content=? WHERE id=?", (int(below[content]), number))
+    for store, key, version, content in database.execute(
+        "SELECT store, key, version, content FROM objects"
+    ).fetchall():
+        database.execute(
+            "UPDATE objects SET content=? WHERE store=? AND key=? AND version=?",
+            (int(below[content]), store, key, version),
+        )
+    for part, contents in database.execute("SELECT part, contents FROM matched").fetchall():
+        database.execute("UPDATE matched SET contents=? WHERE part=?", (int(below[contents]), part))
+    prefixes = np.concatenate(rewriting.prefixes) if rewriting.prefixes else np.zeros(0, np.int64)
+    order = np.argsort(prefixes, kind="stable")
+    database.execute("DELETE FROM contents")
+    pairs = zip(prefixes[order].tolist(), order.tolist(), strict=True)
+    database.executemany("INSERT INTO contents VALUES (?, ?)", pairs)
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('indexed', ?)", (len(prefixes),))
+
+
+def _rebuild_places(database: sqlite3.Connection) -> None:
+    """Have places lead only to folders where a content is."""
+    database.execute("DELETE FROM places")
+    database.execute("DELETE FROM unplaced")
+    found = list(_pairs(database))
+    if not found:
+        return
+    contents, folders = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.lexsort((folders, contents))
+    pairs = zip(contents[order].tolist(), folders[order].tolist(), strict=True)
+    database.executemany("INSERT OR IGNORE INTO places VALUES (?, ?)", pairs)
+
+
+def _pairs(database: sqlite3.Connection) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.int64]]]:
+    for query in ("SELECT id, listing FROM folders", "SELECT folder, listing FROM pieces"):
+        for folder, listing in database.execute(query):
+            contents = np.unique(from_bytes(listing).contents).astype(np.uint32)
+            yield contents, np.full(len(contents), folder, np.int64)

@@ -1,0 +1,173 @@
+"""Finds the contents of a state that have a digest, or lie near it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hashscan.hashing.formats import FORMATS
+from hashscan.lists.index.thresholds import default_threshold
+from hashscan.matching.evaluation import take_reply
+from hashscan.matching.file_task import Checked
+from hashscan.matching.matcher import TIGHT_THRESHOLD, is_tight
+from hashscan.model import ALGORITHMS, FileStat, Item, Kept
+from hashscan.state.cached_results import recalled
+from hashscan.state.queries.checksums import rows_of
+from hashscan.state.store.contents import LOW
+from hashscan.state.store.packing import Packed, unpack
+from hashscan.state.store.reading import StateReader
+from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING, Content
+
+_BLOCK = 1 << 16
+_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+
+
+class Sought(NamedTuple):
+    """One digest that is looked for."""
+
+    algorithm: str
+    value: bytes
+    distance: int
+    """Bits up to which others are near enough."""
+    variant: str = "as stored"
+    """Which rendering of the picture it is of."""
+
+
+class Near(NamedTuple):
+    """A content that has it, or lies near it."""
+
+    content: int
+    sought: Sought
+    distance: int
+    variant: str = "as stored"
+    """Which rendering of the known picture that is."""
+
+
+def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> Sought:
+    """A digest, with the distance that is asked for or else its algorithm's own."""
+    if ALGORITHMS[name].metric != "hamming":
+        return Sought(name, value, 0)
+    own = default_threshold(name, reader.contents.rows) if distance is None else distance
+    return Sought(name, value, own)
+
+
+def sought_of_file(
+    kept: Kept, exact: Sequence[str], pictures: Sequence[str], distance: int | None
+) -> list[Sought]:
+    """All digests of a file, those of its pictures as far apart as a sweep would have them from an entry.
+
+    Args:
+        kept: what reading it gave.
+        exact: the algorithms over bytes that it was digested by.
+        pictures: those over pictures.
+        distance: asked for in place of the algorithm's own, but no farther for variants that are compared
+            more tightly.
+    """
+    sought = [Sought("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
+    if kept.packed is None:
+        return sought
+    checked = Checked(_NOWHERE, kind=FORMATS[kept.kind])
+    take_reply(checked, unpack(Packed(*kept.packed)), pictures)
+    full = ALGORITHMS["pdq"].threshold if distance is None else distance
+    for query in checked.queries("pdq"):
+        assert query.run is not None
+        for digest in query.run.digests():
+            tight = is_tight(digest.rendering, digest.turn, query.run.shown)
+            limit = min(full, TIGHT_THRESHOLD) if tight else full
+            sought.append(Sought("pdq", digest.value, limit, digest.variant))
+    return sought
+
+
+def find(reader: StateReader, sought: Sequence[Sought], *, every_variant: bool = False) -> list[Near]:
+    """All contents near a digest, each once for each digest that is near: the nearest first.
+
+    Pictures are compared by the digest that each has as it is stored; their PDQ must be good enough for that.
+
+    Args:
+        reader: the state.
+        sought: any number.
+        every_variant: compare with frames, previews and turned pictures, too, which takes long.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    found: list[Near] = []
+    for name in dict.fromkeys(one.algorithm for one in sought):
+        asked = [one for one in sought if one.algorithm == name]
+        if name == "sha256":
+            found += [Near(row, one, 0) for one in asked for row in reader.by_sha256(one.value)]
+        elif name in COLUMN_DIGESTS:
+            values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
+            numbers, rows, _ = reader.columns[name].equal(values)
+            pairs = zip(numbers.tolist(), rows.tolist(), strict=True)
+            found += [Near(row, asked[number], 0) for number, row in pairs]
+        elif name == "pdq" and not every_variant:
+            found += _near_as_stored(reader, asked)
+        else:
+            found += _in_further(reader, name, asked)
+    return sorted(found, key=lambda near: (near.distance, near.content))
+
+
+def load(reader: StateReader, row: int) -> Content | None:
+    """A content; None where a power cut may have taken it.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return reader.contents.load(row)
+    except ValueError as error:
+        if reader.lost(row):
+            return None
+        raise ValueError(f"content {row}: {error}") from error
+
+
+def _near_as_stored(reader: StateReader, asked: Sequence[Sought]) -> Iterator[Near]:
+    values = np.frombuffer(b"".join(one.value for one in asked), np.uint8).reshape(len(asked), -1)
+    limits = np.array([one.distance for one in asked], np.int64)
+    numbers, pictures, distances = reader.columns["pdq"].near(values, limits)
+    rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
+    good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
+    for number, row, distance in zip(
+        *(part[good].tolist() for part in (numbers, rows, distances)), strict=True
+    ):
+        yield Near(row, asked[number], distance)
+
+
+def _in_further(reader: StateReader, name: str, asked: Sequence[Sought]) -> Iterator[Near]:
+    """By what has no column: goes through all contents that have it."""
+    of_picture = ALGORITHMS[name].of_picture
+    numbers = [
+        number
+        for number, by in reader.contents.profiles.items()
+        if name in (by.picture_names if of_picture else by.exact_names)
+    ]
+    if not numbers:
+        return
+    for content in _contents_with(reader, numbers):
+        if not of_picture:
+            yield from (Near(content.row, one, 0) for one in asked if content.exact.get(name) == one.value)
+            continue
+        for query in recalled(content, _NOWHERE).queries(name):
+            assert query.run is not None
+            for digest in query.run.digests():
+                value = int.from_bytes(digest.value)
+                for one in asked:
+                    apart = (value ^ int.from_bytes(one.value)).bit_count()
+                    tight = is_tight(digest.rendering, digest.turn, query.run.shown)
+                    if apart <= (min(one.distance, TIGHT_THRESHOLD) if tight else one.distance):
+                        yield Near(content.row, one, apart, digest.variant)
+
+
+def _contents_with(reader: StateReader, profiles: Iterable[int]) -> Iterator[Content]:
+    """All contents that were digested by one of these profiles and have more than columns hold."""
+    column = reader.columns["about"]
+    for start in range(0, column.rows, _BLOCK):
+        about = column.read(start, _BLOCK).view(ABOUT)
+        chosen = (about["further"] != NOTHING) & np.isin(about["profile"], list(profiles))
+        for row in (start + np.flatnonzero(chosen)).tolist():
+            content = load(reader, row)
+            if content is not None:
+                yield content

@@ -1,0 +1,199 @@
+"""Which files and objects have a content, or had it when a sweep last came by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from hashscan.sources.base import shown_path
+from hashscan.sources.beneath import stat_absolute
+from hashscan.state.inventory.listings import Listing, from_bytes, joined, wrapped
+from hashscan.state.store.reading import StateReader
+
+THERE, CHANGED, GONE, UNKNOWN = "there", "changed", "gone", "unknown"
+"""What is under a file's name today: the same, something else, nothing; or that can't be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFinding:
+    """What the last sweep that came by a finding said of it."""
+
+    verdict: str
+    because: str
+    first: int
+    """When it was found first, in seconds since 1970; likewise the others."""
+    last: int
+    gone: int | None
+    """Since when it is gone, or harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file or an object that is remembered."""
+
+    path: bytes
+    """Of an object, its URL."""
+    content: int
+    identity: tuple[int, int, int, int] | None
+    """Inode, size, mtime and ctime, cut to 64 signed bits; None where only a finding is left of it. Inode and
+    ctime of an object are 0."""
+    seen: int | None
+    """When a sweep last checked its whole folder, or last met the object, in seconds since 1970."""
+    finding: KnownFinding | None = None
+    version: str = ""
+    """Of an object, where versions were swept."""
+    etag: str = ""
+
+    @property
+    def presence(self) -> str:
+        """What is under its name today."""
+        if not self.path.startswith(b"/"):
+            return UNKNOWN
+        try:
+            found = stat_absolute(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return GONE
+        except (OSError, ValueError):
+            return UNKNOWN
+        if self.identity is None:
+            return UNKNOWN
+        today = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return THERE if tuple(map(wrapped, today)) == self.identity else CHANGED
+
+
+_FINDING = "SELECT path, version, content, verdict, because, first, last, gone FROM findings"
+_FINDING_KINDS = (bytes, str, int | None, str, str, int, int, int | None)
+_OBJECT = (
+    "SELECT name, key, version, etag, size, mtime, content, coalesce(ended, started) FROM objects "
+    "JOIN filesystems ON filesystems.id=store LEFT JOIN sweeps ON sweeps.id=sweep"
+)
+_OBJECT_KINDS = (bytes, bytes, str, str, int, int, int, int | None)
+
+
+class KnownFiles:
+    """Those of one moment of the state.
+
+    Raises, in all it does:
+        ValueError: the state is damaged.
+    """
+
+    def __init__(self, reader: StateReader) -> None:
+        self._reader = reader
+        self._unplaced: dict[int, frozenset[int]] | None = None
+        self._pieces: frozenset[int] | None = None
+
+    def having(self, contents: Sequence[int]) -> Iterator[KnownFile]:
+        """What has these contents: files by folder, objects, then findings that nothing else is left of."""
+        wanted = frozenset(contents)
+        left = {key: (content, found) for key, content, found in self._findings() if content in wanted}
+        query = "SELECT path, id FROM folders WHERE id=?"
+        paths = [
+            row for folder in self._folders(wanted) for row in self._reader.rows(query, (bytes, int), folder)
+        ]
+        known = [
+            file
+            for path, number in sorted(paths)
+            for file in self._of_folder(number, path, self._listing(number), self._seen(number), wanted)
+        ]
+        for content in sorted(wanted):
+            known += map(_object, self._reader.rows(f"{_OBJECT} WHERE content=?", _OBJECT_KINDS, content))
+        for file in known:
+            left.pop((file.path, file.version), None)
+            found = self._finding(file)
+            yield file if found is None else replace(file, finding=found)
+        for (path, version), (content, finding) in sorted(left.items()):
+            assert content is not None
+            yield KnownFile(path, content, None, None, finding, version)
+
+    def all(self) -> Iterator[KnownFile]:
+        """Every file that is remembered, folder by folder, then every object."""
+        findings = {key: found for key, _, found in self._findings()}
+        for file in chain(self._all_files(), self._all_objects()):
+            found = findings.get((file.path, file.version))
+            yield file if found is None else replace(file, finding=found)
+
+    def _all_files(self) -> Iterator[KnownFile]:
+        query = "SELECT id, path, listing, at FROM folders LEFT JOIN seen ON folder=id ORDER BY path"
+        for number, path, blob, seen in self._reader.rows(query, (int, bytes, bytes, int | None)):
+            listing = self._listing(number) if self._in_pieces(number) else from_bytes(blob)
+            yield from self._of_folder(number, path, listing, seen)
+
+    def _all_objects(self) -> Iterator[KnownFile]:
+        yield from map(_object, self._reader.rows(f"{_OBJECT} ORDER BY store, key, version", _OBJECT_KINDS))
+
+    def _in_pieces(self, folder: int) -> bool:
+        if self._pieces is None:
+            found = self._reader.rows("SELECT DISTINCT folder FROM pieces", (int,))
+            self._pieces = frozenset(number for (number,) in found)
+        return folder in self._pieces
+
+    def _folders(self, wanted: frozenset[int]) -> set[int]:
+        found: set[int] = set()
+        for content in wanted:
+            rows = self._reader.rows("SELECT folder FROM places WHERE content=?", (int,), content)
+            found.update(folder for (folder,) in rows)
+        if self._unplaced is None:
+            # They are put in places several at a time; until then somebody has to look.
+            unplaced = list(self._reader.rows("SELECT folder FROM unplaced", (int,)))
+            self._unplaced = {
+                folder: frozenset(self._listing(folder).contents.tolist()) for (folder,) in unplaced
+            }
+        found.update(folder for folder, contents in self._unplaced.items() if contents & wanted)
+        return found
+
+    def _listing(self, folder: int) -> Listing:
+        """All that is kept of a folder, what was read later behind."""
+        parts: list[Listing] = []
+        for query in (
+            "SELECT listing FROM folders WHERE id=?",
+            "SELECT listing FROM pieces WHERE folder=? ORDER BY id",
+        ):
+            parts.extend(from_bytes(blob) for (blob,) in self._reader.rows(query, (bytes,), folder))
+        return joined([part for part in parts if len(part)])
+
+    def _seen(self, folder: int) -> int | None:
+        for (at,) in self._reader.rows("SELECT at FROM seen WHERE folder=?", (int,), folder):
+            return int(at)
+        return None
+
+    def _of_folder(
+        self,
+        folder: int,
+        path: bytes,
+        listing: Listing,
+        seen: int | None,
+        wanted: frozenset[int] | None = None,
+    ) -> Iterator[KnownFile]:
+        if not len(listing):
+            return
+        names = listing.names.split(b"/")
+        contents, identities = listing.contents.tolist(), listing.identities.T.tolist()
+        places: Iterable[int] = range(len(names))
+        if self._in_pieces(folder):
+            # Of one name the last is the latest.
+            places = {name: place for place, name in enumerate(names)}.values()
+        start = path if path.endswith(b"/") else path + b"/"
+        for place in places:
+            if wanted is not None and contents[place] not in wanted:
+                continue
+            inode, size, mtime, ctime = identities[place]
+            yield KnownFile(start + names[place], contents[place], (inode, size, mtime, ctime), seen)
+
+    def _finding(self, file: KnownFile) -> KnownFinding | None:
+        query = f"{_FINDING} WHERE path=? AND version=? ORDER BY id DESC LIMIT 1"
+        for row in self._reader.rows(query, _FINDING_KINDS, file.path, file.version):
+            return KnownFinding(*row[3:])
+        return None
+
+    def _findings(self) -> Iterator[tuple[tuple[bytes, str], int | None, KnownFinding]]:
+        # Of one file the last is the latest.
+        for path, version, content, *rest in self._reader.rows(f"{_FINDING} ORDER BY id", _FINDING_KINDS):
+            yield (path, version), content, KnownFinding(*rest)
+
+
+def _object(row: tuple[Any, ...]) -> KnownFile:
+    name, key, version, etag, size, mtime, content, seen = row
+    url = shown_path(name.partition(b"\n")[0], b"", key)
+    return KnownFile(url, content, (0, size, mtime, 0), seen, None, version, etag)

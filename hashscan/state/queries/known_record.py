@@ -1,0 +1,83 @@
+"""The record of a known file, as commands write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hashscan.reports.records import path_fields
+from hashscan.state.queries.content_search import Near
+from hashscan.state.queries.known_files import KnownFile, KnownFinding
+from hashscan.state.queries.would_hit import Hit
+from hashscan.state.store.moments import moment
+from hashscan.state.store.stored_contents import Content
+
+
+def known_record(item: str, near: Near, content: Content, file: KnownFile) -> dict[str, Any]:
+    """A file or an object that has what was asked for.
+
+    Args:
+        item: what was asked for, as it was named.
+        near: how its content is like that.
+        content: of the file.
+        file: the file.
+    """
+    return {
+        "type": "known",
+        "item": item,
+        "algorithm": near.sought.algorithm,
+        "distance": near.distance,
+        "threshold": near.sought.distance,
+        "variant": near.sought.variant,
+        "of": near.variant,
+        **address_fields(file),
+        "presence": file.presence,
+        "sha256": content.exact["sha256"].hex(),
+        "first_read": moment(content.since),
+        **identity_fields(file),
+        **seen_fields(file),
+    }
+
+
+def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
+    """A file or an object that a new entry of a list is of or like."""
+    return {
+        "type": "would-hit",
+        "entry": hit.entry_id,
+        "algorithm": hit.algorithm,
+        "category": hit.category,
+        "distance": hit.distance,
+        **address_fields(file),
+        "presence": file.presence,
+    }
+
+
+def address_fields(file: KnownFile) -> dict[str, str]:
+    """Where a file is, or which version of which object it is."""
+    return {**path_fields(file.path), **({"version": file.version} if file.version else {})}
+
+
+def identity_fields(file: KnownFile) -> dict[str, Any]:
+    """What tells its state from others."""
+    if file.identity is None:
+        return {}
+    etag = {"etag": file.etag} if file.etag else {}
+    return {"size": file.identity[1], "mtime_ns": file.identity[2], **etag}
+
+
+def seen_fields(file: KnownFile) -> dict[str, Any]:
+    """When a sweep last came by it, and what is said of it."""
+    record = {} if file.seen is None else {"last_seen": moment(file.seen)}
+    return record if file.finding is None else {**record, **_finding_fields(file.finding)}
+
+
+def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
+    """What is said of a finding."""
+    record: dict[str, Any] = {
+        "verdict": finding.verdict,
+        "because": finding.because,
+        "first_found": moment(finding.first),
+        "last_found": moment(finding.last),
+    }
+    if finding.gone is not None:
+        record["gone"] = moment(finding.gone)
+    return record

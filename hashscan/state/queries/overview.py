@@ -1,0 +1,118 @@
+"""What a state holds, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hashscan.state.inventory.listings import from_bytes
+from hashscan.state.store.reading import StateReader
+
+
+@dataclass(slots=True)
+class FilesystemCounts:
+    """Of one filesystem."""
+
+    name: bytes
+    folders: int = 0
+    files: int = 0
+    bytes: int = 0
+    """All their sizes together."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """Of one container of objects."""
+
+    container: bytes
+    """Its URL."""
+    endpoint: str
+    """URL of the service; empty where it is the provider's own."""
+    objects: int
+    bytes: int
+    """All their sizes together."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCounts:
+    """Of one target, as it was swept with one shard and one choice of what is left out."""
+
+    target: bytes
+    shard: str
+    files: int | None
+    """How many the last complete sweep met; None where there was none."""
+    complete: int | None
+    """When that ended, in seconds since 1970."""
+
+
+@dataclass(slots=True)
+class Overview:
+    """All of it."""
+
+    contents: int
+    pictures: int
+    findings: int
+    """Those that stand."""
+    gone: int
+    """Findings whose files are gone."""
+    last_begun: int | None
+    """When the last sweep began, in seconds since 1970."""
+    filesystems: list[FilesystemCounts] = field(default_factory=list)
+    stores: list[StoreCounts] = field(default_factory=list)
+    targets: list[TargetCounts] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        """On all filesystems together."""
+        return sum(each.files for each in self.filesystems)
+
+    @property
+    def objects(self) -> int:
+        """In all containers together."""
+        return sum(each.objects for each in self.stores)
+
+
+def overview_of(reader: StateReader) -> Overview:
+    """Count what is remembered; a file that was read again since its folder was, counts twice until it is.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    rows = reader.rows
+    ((findings, gone),) = rows("SELECT count(*) - count(gone), count(gone) FROM findings", (int, int))
+    ((begun,),) = rows("SELECT max(started) FROM sweeps", (int | None,))
+    found = Overview(reader.contents.rows, reader.columns["pdq"].rows, findings, gone, begun)
+    counts = {
+        number: FilesystemCounts(name)
+        for number, name in rows("SELECT id, name FROM filesystems ORDER BY name", (int, bytes))
+    }
+    for query, folders in (
+        ("SELECT filesystem, listing FROM folders", 1),
+        ("SELECT filesystem, pieces.listing FROM pieces JOIN folders ON folder=folders.id", 0),
+    ):
+        for filesystem, listing in rows(query, (int, bytes)):
+            if filesystem not in counts:
+                raise ValueError("a folder is on a filesystem that isn't there")
+            counts[filesystem].folders += folders
+            _add(counts[filesystem], listing)
+    found.filesystems = [each for each in counts.values() if each.folders]
+    query = (
+        "SELECT name, count(*), sum(max(size, 0)) FROM objects JOIN filesystems ON id=store "
+        "GROUP BY store ORDER BY name"
+    )
+    for name, number, size in rows(query, (bytes, int, int)):
+        container, _, endpoint = name.partition(b"\n")
+        found.stores.append(StoreCounts(container, endpoint.decode(errors="replace"), number, size))
+    query = (
+        "SELECT target, shard, files, (SELECT max(ended) FROM sweeps WHERE sweeps.id=scopes.sweep) "
+        "FROM scopes ORDER BY target, shard, id"
+    )
+    found.targets = [TargetCounts(*row) for row in rows(query, (bytes, str, int | None, int | None))]
+    return found
+
+
+def _add(counts: FilesystemCounts, blob: bytes) -> None:
+    listing = from_bytes(blob)
+    counts.files += len(listing)
+    counts.bytes += int(np.maximum(listing.identities[1], 0).sum())

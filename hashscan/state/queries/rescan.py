@@ -1,0 +1,304 @@
+"""The verdicts of today's lists on files as they were last read, while nobody looks at them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.matching.matcher import Matcher
+from hashscan.matching.policy_rules import Subject
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import FileResult, FileStat, Item, Verdict
+from hashscan.reports.record_lines import Record
+from hashscan.reports.records import FINDINGS
+from hashscan.reports.summary import Summary
+from hashscan.sources.base import shown_path
+from hashscan.state.cached_results import known_result_of
+from hashscan.state.findings.coverage import Coverage
+from hashscan.state.findings.findings import NO_STAT, Findings, Standing, standing_record_of
+from hashscan.state.inventory.listings import Listing, from_bytes, joined
+from hashscan.state.inventory.object_rows import KnownObject, ObjectRows
+from hashscan.state.queries.retro_match import Gains
+from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, Contents
+from hashscan.state.store.database import closed_on_failure, explained, open_database
+from hashscan.state.store.profile import profile_of
+from hashscan.state.store.scan_accounts import begin_account, conclude_account
+
+_NOBODY = 0
+"""In place of what a listing doesn't hold."""
+_TURN = 1000
+
+Row = tuple[bytes, int, bytes]
+
+
+class Answer(NamedTuple):
+    """A file of which there is something to say."""
+
+    path: bytes
+    item: Item
+    result: FileResult
+
+
+class KnownFiles:
+    """The state, as it is asked when nothing is swept.
+
+    Raises, in all it does:
+        OutputError: the state can't be read or written, or is found damaged.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        setup: WorkerSetup,
+        *,
+        with_digests: bool,
+        told: Callable[[str], None],
+        customers: Customers = NO_CUSTOMERS,
+    ) -> None:
+        """Open the state, and compare what is kept with what the lists have gained.
+
+        Args:
+            state: the state folder, whose lock the caller holds.
+            setup: of a sweep with the same lists and options.
+            with_digests: tell the digests of clean files, too.
+            told: called with what a person should know.
+            customers: say whose a file is.
+        """
+        self._customers = customers
+        self.unmatched = 0
+        """Files that must be read again before all that the lists ask can be answered."""
+        self._setup = setup
+        self._with_digests = with_digests
+        self._database, self._folder, remark = open_database(state)
+        if remark:
+            told(remark)
+        self._matcher: Matcher | None = None
+        with closed_on_failure(self._database), explained(self._folder):
+            self._database.execute("BEGIN IMMEDIATE")
+            self._contents = Contents(self._database, self._folder, profile_of(setup))
+            self._findings = Findings(self._database, Coverage.of_setup(setup), self._contents.sha256)
+            gains = Gains(self._database, self._contents, setup.lists, setup.review_threshold)
+            gains.take()
+            self._contents.commit()
+            gains.commit()
+            cursor = self._database.execute("INSERT INTO sweeps (started) VALUES (?)", (int(time.time()),))
+            assert cursor.lastrowid is not None
+            self._sweep = cursor.lastrowid
+            self._database.execute("COMMIT")
+            self._database.execute("BEGIN IMMEDIATE")
+
+    def answers(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer | None]:
+        """Give all files and objects their verdicts.
+
+        Args:
+            targets: paths of folders and files to which to keep; none for all.
+            summary: counts all that are known.
+
+        Returns:
+            What is to be said of those that are not clean; None after each folder and some objects, so that
+            whoever iterates gets a turn.
+        """
+        with explained(self._folder):
+            rows = self._database.execute(
+                "SELECT path, id, listing FROM folders ORDER BY path, filesystem, id"
+            )
+            for path, group in groupby(rows, key=itemgetter(0)):
+                names = _wanted(path, targets)
+                if names is None or names:
+                    yield from self._of_folder(path, list(group), names, summary)
+                yield None
+            for number, known in enumerate(ObjectRows(self._database, None).all()):
+                if number % _TURN == 0:
+                    yield None
+                path = shown_path(known.container, b"", known.item.name)
+                if _is_beneath(path, targets):
+                    yield from self._of_object(path, known, summary)
+
+    def _of_object(self, path: bytes, known: KnownObject, summary: Summary) -> Iterator[Answer]:
+        attention = int(self._contents.attention_of(np.array([known.content]))[0])
+        if attention & ~QUIET:
+            yield from self._of_file(path, known.item, known.content, attention, summary)
+        else:
+            summary.add_quiet(1, low_quality=bool(attention & LOW))
+
+    def _of_folder(
+        self, path: bytes, rows: list[Row], wanted: frozenset[bytes] | None, summary: Summary
+    ) -> Iterator[Answer]:
+        listings = []
+        for _, number, stored in rows:
+            listings.append(from_bytes(stored))
+            pieces = self._database.execute(
+                "SELECT listing FROM pieces WHERE folder=? ORDER BY id", (number,)
+            )
+            listings.extend(from_bytes(piece) for (piece,) in pieces)
+        listing = joined([some for some in listings if len(some)])
+        if not len(listing):
+            return
+        if len(listings) > 1 or wanted is not None:
+            # What was read of a name last is behind what was read before.
+            last = {name: place for place, name in enumerate(listing.names.split(b"/"))}
+            places = [place for name, place in last.items() if wanted is None or name in wanted]
+            listing = listing.some(sorted(places))
+        attention = self._contents.attention_of(listing.contents)
+        loud = np.flatnonzero(attention & ~np.uint8(QUIET))
+        quiet = attention[(attention & ~np.uint8(QUIET)) == 0]
+        summary.add_quiet(len(quiet), low_quality=int(np.count_nonzero(quiet & LOW)))
+        if loud.size:
+            yield from self._of_loud(path, listing, loud, attention, summary)
+
+    def _of_loud(
+        self,
+        path: bytes,
+        listing: Listing,
+        loud: NDArray[np.int64],
+        attention: NDArray[np.uint8],
+        summary: Summary,
+    ) -> Iterator[Answer]:
+        names = listing.names.split(b"/")
+        for place in loud.tolist():
+            inode, size, mtime, ctime = listing.identities[:, place].tolist()
+            stat = FileStat(_NOBODY, inode, size, mtime, ctime, _NOBODY, _NOBODY)
+            full, content = shown_path(path, b"", names[place]), int(listing.contents[place])
+            item = Item(names[place], stat)
+            yield from self._of_file(full, item, content, int(attention[place]), summary)
+
+    def _of_file(
+        self, path: bytes, item: Item, content: int, attention: int, summary: Summary
+    ) -> Iterator[Answer]:
+        if attention & STALE:
+            self.unmatched += 1
+            if not attention & HIT:
+                return
+        result = self._derive(content, item, path)
+        if result is None:
+            return
+        result = self._findings.settled(path, item.version, result)
+        summary.recalled += 1
+        summary.add(result)
+        if result.verdict is Verdict.CLEAN:
+            return
+        if result.verdict in FINDINGS:
+            self._findings.judge(
+                path,
+                item.version,
+                result,
+                self._sweep,
+                etag=item.etag,
+                looked=False,
+                customer=self._customers.of(path, None),
+            )
+        yield Answer(path, item, result)
+
+    def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:
+        """The verdict for a file; None where what is kept of it is lost, and it must be read again."""
+        near = self._contents.attention[content]
+        if near & HIT and self._matcher is None:
+            setup = self._setup
+            self._matcher = Matcher(setup.lists, setup.review_threshold, setup.excepted)
+        try:
+            kept = self._contents.load(content)
+        except ValueError:
+            if near & STALE:
+                return None
+            raise
+        result = known_result_of(
+            kept,
+            item,
+            self._matcher if near & HIT else None,
+            self._setup,
+            # Whose a file is stands in no listing.
+            Subject(path),
+            with_digests=self._with_digests,
+        )
+        return replace(result, content=content)
+
+    def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
+        """Findings of earlier sweeps whose files have no answer; to be asked for when all have been given."""
+        with explained(self._folder):
+            for found in self._findings.standing(self._sweep):
+                if _is_beneath(found.path, targets):
+                    yield from self._standing(found)
+
+    def _standing(self, found: Standing) -> Iterator[Record]:
+        result: FileResult | None = None
+        if found.content is not None and found.content < self._contents.rows:
+            result = self._derive(found.content, Item(b"", NO_STAT), found.path)
+        record = standing_record_of(found, result, answered=self._findings.is_answered(found))
+        if record is not None:
+            yield record
+
+    def finish(self) -> None:
+        """Put down what was found."""
+        with explained(self._folder):
+            now = int(time.time())
+            self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
+            self._contents.commit()
+            self._database.execute("COMMIT")
+
+    def hold(self, held: Iterable[Record]) -> None:
+        """Put down what was found and is held after all; by its records."""
+        with explained(self._folder):
+            self._database.execute("BEGIN IMMEDIATE")
+            self._findings.hold(held)
+            self._database.execute("COMMIT")
+
+    def begin(self, begun: Record) -> None:
+        """Put down with what this is begun, by the first record of its report."""
+        with explained(self._folder):
+            begin_account(self._database, self._sweep, begun)
+
+    def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
+        """Put down how this has ended, once it is finished.
+
+        Args:
+            summary: its counts, as they stand in its report.
+            exit_code: of its command.
+            incomplete: why it is incomplete, in words.
+        """
+        with explained(self._folder):
+            self._database.execute("BEGIN IMMEDIATE")
+            conclude_account(self._database, self._sweep, summary, exit_code, incomplete)
+            self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        """Let the state go; what was not committed is lost."""
+        self._contents.close()
+        if self._database.in_transaction:
+            self._database.rollback()
+        self._database.close()
+
+    def __enter__(self) -> KnownFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _is_beneath(path: bytes, targets: Sequence[bytes]) -> bool:
+    return not targets or any(path == target or path.startswith(_beginning_of(target)) for target in targets)
+
+
+def _beginning_of(target: bytes) -> bytes:
+    """What the path of everything beneath a target begins with; a prefix of keys may end anywhere."""
+    _, _, rest = target.partition(b"://")
+    return target if b"/" in rest else target.rstrip(b"/") + b"/"
+
+
+def _wanted(folder: bytes, targets: Sequence[bytes]) -> frozenset[bytes] | None:
+    """Which files of a folder are asked about; None for all."""
+    if _is_beneath(folder, targets):
+        return None
+    return frozenset(os.path.basename(target) for target in targets if os.path.dirname(target) == folder)

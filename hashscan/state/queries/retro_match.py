@@ -1,0 +1,194 @@
+"""Compares kept contents with what the lists have gained since they were compared last."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.lists.columns import ColumnFiles, ListHandle
+from hashscan.matching.file_task import Checked
+from hashscan.matching.matcher import Matcher, is_tight, thresholds_of_lists
+from hashscan.model import ALGORITHMS, FileStat, Item
+from hashscan.state.cached_results import recalled
+from hashscan.state.store.contents import OPAQUE, Contents
+from hashscan.state.store.profile import meaning_of
+from hashscan.state.store.stored_contents import COLUMN_DIGESTS
+from hashscan.state.store.unpacking import Beyond, Block, Unpacked, blocks_of
+from hashscan.state.store.unpacking_loops import Rows
+
+_BLOCK = 1 << 16
+_MANY = 10_000
+"""Contents for which an index of few entries pays."""
+_AT_ONCE = 1 << 13
+"""Digests that are compared together: each part of an index is fetched once for all of them."""
+_THREADS_MAX = 8
+"""Each has a block and what is unpacked of it in memory."""
+_NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
+
+
+class Gains:
+    """What each part of each list was compared with."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        contents: Contents,
+        lists: Sequence[ListHandle],
+        review: int | None,
+    ) -> None:
+        """Look up what was compared with what.
+
+        Args:
+            database: of the state.
+            contents: those kept.
+            lists: of the sweep.
+            review: distance in bits up to which near misses are for review.
+        """
+        self._database = database
+        self._contents = contents
+        self._review = review
+        self._lists = lists
+        self._meaning = meaning_of(contents.wanted)
+        self._thresholds = thresholds_of_lists(lists)
+        self._parts = [
+            (handle, files, self._label(handle, files)) for handle in lists for files in handle.columns
+        ]
+
+    def _label(self, handle: ListHandle, files: ColumnFiles) -> str:
+        """Tells a part of a list, asked in this way, from all others.
+
+        A part that has fewer entries withdrawn than it had is another one.
+        """
+        name = files.algorithm
+        reach = self._thresholds[name] if ALGORITHMS[name].metric == "hamming" else 0
+        if name == "pdq" and self._review is not None:
+            reach = max(reach, self._review)
+        part = files.content or f"{handle.name} {handle.version}"
+        return f"{self._meaning} {name} {reach} {part} {files.withdrawn_rows}"
+
+    def take(self) -> int:
+        """Compare what wasn't yet, and put down which contents came near to an entry.
+
+        Returns:
+            How many contents were compared.
+        """
+        done = dict(self._database.execute("SELECT part, contents FROM matched"))
+        compared = 0
+        by_start: dict[int, list[tuple[ListHandle, ColumnFiles]]] = {}
+        for handle, files, label in self._parts:
+            if ALGORITHMS[files.algorithm].matched and done.get(label, 0) < self._contents.rows:
+                by_start.setdefault(done.get(label, 0), []).append((handle, files))
+        for start, parts in by_start.items():
+            matcher = Matcher(
+                [
+                    replace(handle, columns=tuple(f for h, f in parts if h is handle))
+                    for handle in self._lists
+                    if any(h is handle for h, _ in parts)
+                ],
+                self._review,
+                thresholds=self._thresholds,
+                many=self._contents.rows - start >= _MANY,
+            )
+            for row in self._near(matcher, start):
+                self._contents.hit(row)
+            compared = max(compared, self._contents.rows - start)
+        return compared
+
+    def commit(self) -> None:
+        """Say in the open transaction that all contents were compared with all parts.
+
+        Those kept were by `take`, and those that were read since by whoever read them.
+        """
+        self._database.executemany(
+            "INSERT INTO matched VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET contents=excluded.contents",
+            [(label, self._contents.rows) for _, _, label in self._parts],
+        )
+
+    def _near(self, matcher: Matcher, start: int) -> Iterator[int]:
+        """Rows from `start` on that came near to an entry; some may come several times."""
+        contents = self._contents
+        for first in range(start, contents.rows, _BLOCK):
+            count = min(_BLOCK, contents.rows - first)
+            for name in matcher.algorithms.intersection(COLUMN_DIGESTS):
+                values = contents.columns[name].read(first, count).view(np.uint8).reshape(count, -1)
+                yield from (first + matcher.near(name, values)).tolist()
+        others = matcher.algorithms - set(COLUMN_DIGESTS)
+        of_bytes = frozenset(name for name in others if not ALGORITHMS[name].of_picture)
+        if of_bytes:
+            for rows in self._serving(start):
+                yield from self._near_one_by_one(matcher, of_bytes, rows)
+        yield from self._near_pictures(matcher, start)
+
+    def _near_pictures(self, matcher: Matcher, start: int) -> Iterator[int]:
+        """The same by digests of pictures; blocks are unpacked and compared side by side."""
+        names = matcher.algorithms - set(COLUMN_DIGESTS)
+        names = frozenset(name for name in names if ALGORITHMS[name].of_picture)
+        if not names:
+            return
+        threads = min(len(os.sched_getaffinity(0)), _THREADS_MAX)
+        waiting: deque[Future[tuple[list[Rows], list[Rows]]]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            blocks = (block for rows in self._serving(start) for block in blocks_of(self._contents, rows))
+            for block in blocks:
+                waiting.append(pool.submit(_near_of_block, matcher, names, block))
+                if len(waiting) > threads:
+                    yield from self._found(matcher, names, waiting.popleft())
+            while waiting:
+                yield from self._found(matcher, names, waiting.popleft())
+
+    def _found(
+        self, matcher: Matcher, names: frozenset[str], block: Future[tuple[list[Rows], list[Rows]]]
+    ) -> Iterator[int]:
+        near, beyond = block.result()
+        for rows in near:
+            yield from rows.tolist()
+        for rows in beyond:
+            yield from self._near_one_by_one(matcher, names, rows)
+
+    def _serving(self, start: int) -> Iterator[Rows]:
+        """Rows from `start` on that can be used, some at a time."""
+        attention = self._contents.attention
+        for first in range(start, self._contents.rows, _BLOCK):
+            # Also what this sweep would digest otherwise: for another it is as good as ever.
+            yield first + np.flatnonzero((attention[first : first + _BLOCK] & OPAQUE) == 0)
+
+    def _near_one_by_one(
+        self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
+    ) -> Iterator[int]:
+        """The same by digests that can't be taken from columns, of some rows."""
+        checked: list[tuple[int, Checked]] = [
+            (row, recalled(self._contents.load(row), _NOWHERE)) for row in rows.tolist()
+        ]
+        for name in names:
+            asking = [(row, query) for row, file in checked for query in file.queries(name)]
+            yield from (asking[place][0] for place, _ in matcher.ask(name, [q for _, q in asking]))
+
+
+def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tuple[list[Rows], list[Rows]]:
+    """Contents of a block that came near to an entry, and those that have to be asked about one by one."""
+    near: list[Rows] = []
+    beyond: list[Rows] = []
+    waiting: dict[tuple[str, bool], list[Unpacked]] = {}
+    for found in block.digests():
+        if isinstance(found, Beyond):
+            beyond.append(found.rows)
+        elif found.algorithm in names:
+            key = found.algorithm, is_tight(found.rendering, found.turn, found.shown)
+            alike = waiting.setdefault(key, [])
+            alike.append(found)
+            if sum(len(some.rows) for some in alike) >= _AT_ONCE:
+                near.append(_near_of(matcher, *key, waiting.pop(key)))
+    near.extend(_near_of(matcher, *key, alike) for key, alike in waiting.items())
+    return near, beyond
+
+
+def _near_of(matcher: Matcher, name: str, tight: bool, alike: list[Unpacked]) -> Rows:
+    places = matcher.near(name, np.concatenate([some.values for some in alike]), tight=tight)
+    return np.concatenate([some.rows for some in alike])[places]

@@ -1,0 +1,90 @@
+"""What new entries of a list are of or like, among the contents of a state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from hashscan.lists.difference import Change
+from hashscan.model import ALGORITHMS
+from hashscan.state.queries.checksums import rows_of
+from hashscan.state.queries.known_files import KnownFile, KnownFiles
+from hashscan.state.store.contents import LOW
+from hashscan.state.store.reading import StateReader
+from hashscan.state.store.stored_contents import COLUMN_DIGESTS
+
+
+class Hit(NamedTuple):
+    """One entry that a content has, or lies near."""
+
+    distance: int
+    algorithm: str
+    category: str
+    entry_id: str
+
+
+@dataclass(slots=True)
+class Hits:
+    """All of them."""
+
+    nearest: dict[int, Hit] = field(default_factory=dict)
+    """By content; of several entries the nearest."""
+    entries: int = 0
+    """How many entries hit any."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Entries, by algorithm, whose digests the state has in no column."""
+
+
+def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
+    """Look new entries up.
+
+    Exact digests are sought in their columns, and PDQ is compared with pictures as they are stored, unless
+    their PDQ is too poor.
+
+    Args:
+        reader: the state.
+        changes: what came.
+    """
+    hits = Hits()
+    by_algorithm: dict[str, list[Change]] = {}
+    for change in changes:
+        by_algorithm.setdefault(change.algorithm, []).append(change)
+    for name, some in by_algorithm.items():
+        if name in COLUMN_DIGESTS or name == "pdq":
+            _look_up(reader, name, some, hits)
+        else:
+            hits.left_out[name] += sum(map(len, some))
+    return hits
+
+
+def files_hit(reader: StateReader, hits: Hits) -> Iterator[KnownFile]:
+    """The known files and objects that are hit, but for findings that are gone."""
+    for file in KnownFiles(reader).having(list(hits.nearest)):
+        if file.identity is not None or file.finding is None or file.finding.gone is None:
+            yield file
+
+
+def _look_up(reader: StateReader, name: str, changes: list[Change], hits: Hits) -> None:
+    values = np.concatenate([change.values for change in changes])
+    starts = np.cumsum([0, *map(len, changes)])
+    if name == "pdq":
+        limits = np.full(len(values), ALGORITHMS[name].threshold, np.int64)
+        numbers, pictures, distances = reader.columns[name].near(values, limits)
+        rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
+        good = (rows_of(reader.columns["about"], rows)["flags"] & LOW) == 0
+        numbers, rows, distances = numbers[good], rows[good], distances[good]
+    else:
+        numbers, rows, distances = reader.columns[name].equal(values)
+    met = set()
+    for number, content, distance in zip(numbers.tolist(), rows.tolist(), distances.tolist(), strict=True):
+        met.add(number)
+        place = int(np.searchsorted(starts, number, "right")) - 1
+        change = changes[place]
+        entry = bytes(change.raw_ids[number - starts[place]]).decode("ascii")
+        hit = Hit(distance, name, change.category, entry)
+        hits.nearest[content] = min(hit, hits.nearest.get(content, hit))
+    hits.entries += len(met)

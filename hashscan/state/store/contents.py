@@ -1,0 +1,308 @@
+"""The contents that were read, each with all that its verdict follows from."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.hashing.formats import FORMATS
+from hashscan.model import Kept
+from hashscan.state.store.columns import AppendedColumn
+from hashscan.state.store.packing import NO_REPLY
+from hashscan.state.store.profile import Profile
+from hashscan.state.store.stored_contents import (
+    ABOUT_ROW,
+    COLUMN_DIGESTS,
+    DTYPES,
+    FURTHER,
+    NONE,
+    NOTHING,
+    StoredContents,
+    checksum_of,
+    columns_folder,
+    prefix_of,
+)
+
+LOW, ODD, CONFIRMED, LACKING, LIMITED = 1, 2, 4, 8, 16
+"""Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in
+full; a fresh decoder has confirmed what is kept; it is of a format that an extra would decode; a decoder came
+to one of its limits or died of it, which other limits or libraries may change."""
+
+OPAQUE, HIT, STALE = 32, 64, 128
+"""Beside them in `attention`: what is kept of it is lost, or means something else today; it came near to an
+entry; it must be read again."""
+
+QUIET = LOW | CONFIRMED
+"""With no other flag a content has nothing to report."""
+
+_BLOCK = 1 << 20
+_LATEST_MAX = 10_000
+_HEADS_MAX = 20_000
+"""Heads kept once; of pictures with others they stand beside the rest."""
+
+
+class Contents(StoredContents):
+    """All of them; for the state's one writer."""
+
+    def __init__(self, database: sqlite3.Connection, folder: Path, wanted: Profile) -> None:
+        """Open the columns.
+
+        Args:
+            database: of the state.
+            folder: with the columns.
+            wanted: what the sweep would have contents digested by.
+
+        Raises:
+            DamagedColumnError: a column is shorter than what was committed.
+            OSError: a column can't be opened.
+        """
+        found = database.execute("SELECT name, rows, synced FROM columns")
+        rows = {name: (committed, synced) for name, committed, synced in found}
+        beside = columns_folder(database, folder)
+        columns = {
+            name: AppendedColumn(beside / name, dtype, *rows.get(name, (0, 0)))
+            for name, dtype in DTYPES.items()
+        }
+        self._wanted = wanted
+        text = wanted.to_text()
+        database.execute("INSERT OR IGNORE INTO profiles (text) VALUES (?)", (text,))
+        super().__init__(database, columns)
+        numbers = [i for i, profile in self._profiles.items() if profile.to_text() == text]
+        if not numbers:
+            raise ValueError("the database doesn't find what it has of profiles")
+        self._profile = numbers[0]
+        self._heads: dict[bytes, int] = {h: i for i, h in database.execute("SELECT id, heads FROM heads")}
+        indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
+        self._waiting: dict[int, list[int]] = {}
+        """Rows by the prefix of their SHA-256, as far as they are not in the database yet."""
+        for start in range(0 if indexed is None else max(0, int(indexed[0])), self.rows, _BLOCK):
+            for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
+                self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
+        self._latest: dict[Kept, int] = {}
+        """Of equal files many may come one after another."""
+        if self.rows > NONE:
+            raise ValueError(f"there can't be {self.rows} contents")
+        self._attention = np.zeros(max(1024, self.rows), np.uint8)
+        self._survey()
+
+    @property
+    def wanted(self) -> Profile:
+        """What the sweep would have contents digested by."""
+        return self._wanted
+
+    @property
+    def attention(self) -> NDArray[np.uint8]:
+        """Flags of each, with those beside, shape (rows,); a view that holds until the next `add`."""
+        return self._attention[: self.rows]
+
+    def attention_of(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """That of some contents.
+
+        Raises:
+            ValueError: one isn't there.
+        """
+        if contents.size and not 0 <= int(contents.min()) <= int(contents.max()) < self.rows:
+            raise ValueError("something has a content that isn't there")
+        return self._attention[contents]
+
+    def is_whole(self, row: int) -> bool:
+        """Whether a content is not one that a power cut has taken.
+
+        Raises:
+            ValueError: it is damaged otherwise.
+        """
+        try:
+            self.load(row)
+        except ValueError:
+            if self.attention[row] & STALE:
+                return False
+            raise
+        return True
+
+    def decoded(self, name: str) -> int:
+        """How many are pictures of a format, and were decoded in full."""
+        kinds = [place for place, known in enumerate(FORMATS) if known.name == name]
+        number = 0
+        for start in range(0, self.rows, _BLOCK):
+            about = self.columns["about"].read(start, min(_BLOCK, self.rows - start))
+            number += int(np.count_nonzero(np.isin(about["kind"], kinds) & ((about["flags"] & ODD) == 0)))
+        return number
+
+    def sha256(self, row: int) -> bytes | None:
+        """The digest of a content; None where a power cut has taken it."""
+        return bytes(self.columns["sha256"].read(row, 1)[0]) if self.is_whole(row) else None
+
+    def _survey(self) -> None:
+        """Find out which can't be used as they are."""
+        serves = np.zeros(1 << 16, bool)
+        serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
+        same_limits = serves.copy()
+        for number, by in self._profiles.items():
+            if not 0 <= number < len(serves):
+                raise ValueError(f"there is a profile {number}")
+            serves[number] = by.serves(self._wanted)
+            serves_pictures[number] = by.serves_pictures(self._wanted)
+            same_extras[number] = by.extras == self._wanted.extras
+            same_limits[number] = by.limits == self._wanted.limits
+            meant[number] = by.means_the_same(self._wanted)
+        for start in range(0, self.rows, _BLOCK):
+            about = self.columns["about"].read(start, _BLOCK)
+            profile, flags = about["profile"], about["flags"]
+            good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
+            good &= same_extras[profile] | ((flags & LACKING) == 0)
+            good &= same_limits[profile] | ((flags & LIMITED) == 0)
+            apart = np.where(good, 0, STALE) | np.where(meant[profile], 0, OPAQUE)
+            self._attention[start : start + len(about)] = flags | apart.astype(np.uint8)
+        for table in ("hits", "lost", "objects", "findings"):
+            query = f"SELECT min(content), max(content) FROM {table}"  # noqa: S608 - our own names
+            for named in self._database.execute(query).fetchone():
+                if named is not None and not (isinstance(named, int) and 0 <= named < self.rows):
+                    raise ValueError(f"{table} names content {named!r} of {self.rows}")
+        for table, flag in (("hits", HIT), ("lost", OPAQUE | STALE)):
+            rows = [row for (row,) in self._database.execute(f"SELECT content FROM {table}")]  # noqa: S608
+            self._attention[rows] |= flag
+
+    def recover(self) -> int:
+        """After a power cut, find the contents that had not reached the disk.
+
+        Returns:
+            How many there are; they are read again.
+        """
+        row = self._database.execute("SELECT synced FROM columns WHERE name='about'").fetchone()
+        lost = []
+        for number in range(row[0] if row else 0, self.rows):
+            try:
+                self.load(number)
+            except ValueError:
+                lost.append(number)
+        self._database.executemany("INSERT OR IGNORE INTO lost VALUES (?)", [(number,) for number in lost])
+        self._attention[lost] |= OPAQUE | STALE
+        return len(lost)
+
+    def add(self, kept: Kept, flags: int, now: int) -> int:
+        """Put in what reading a file gave, unless it is there already.
+
+        Args:
+            kept: by the wanted profile.
+            flags: of it.
+            now: seconds since 1970.
+
+        Returns:
+            Its row.
+        """
+        exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
+        if kept.confirmed:
+            flags |= CONFIRMED
+        known_row = self._latest.get(kept)
+        if known_row is not None:
+            return known_row
+        row = self._add(kept, exact, flags, now)
+        if len(self._latest) >= _LATEST_MAX:
+            self._latest.clear()
+        self._latest[kept] = row
+        return row
+
+    def _add(self, kept: Kept, exact: dict[str, bytes], flags: int, now: int) -> int:
+        for row in self.find(exact["sha256"]):
+            if self.attention[row] & STALE:
+                continue
+            known = self.load(row)
+            if (
+                known.exact.items() >= exact.items()
+                and known.packed == kept.packed
+                and (known.flags & CONFIRMED or not kept.confirmed)
+            ):
+                return row
+        row = self.rows
+        further = self._add_further(kept, exact, row)
+        fields = self._profile, flags, kept.kind, max(0, min(now, NONE)), further
+        crc = checksum_of(fields, exact)
+        self.columns["about"].append(ABOUT_ROW.pack(*fields, crc))
+        for name in COLUMN_DIGESTS:
+            self.columns[name].append(exact[name])
+        self._waiting.setdefault(prefix_of(exact["sha256"]), []).append(row)
+        if row >= len(self._attention):
+            self._attention = np.concatenate((self._attention, np.zeros(len(self._attention), np.uint8)))
+        self._attention[row] = flags
+        return row
+
+    def hit(self, row: int) -> None:
+        """Put down that one came near to an entry of a list."""
+        if not self._attention[row] & HIT:
+            self._database.execute("INSERT OR IGNORE INTO hits VALUES (?)", (row,))
+            self._attention[row] |= HIT
+
+    def find(self, sha256: bytes) -> list[int]:
+        """The rows of all contents with this digest."""
+        prefix = prefix_of(sha256)
+        found = self._database.execute("SELECT content FROM contents WHERE prefix=?", (prefix,))
+        rows = [row for (row,) in found.fetchall()] + self._waiting.get(prefix, [])
+        return [row for row in rows if bytes(self.columns["sha256"].read(row, 1)[0]) == sha256]
+
+    def _add_further(self, kept: Kept, exact: dict[str, bytes], row: int) -> int:
+        """Put in what has no column; where that begins."""
+        others = b"".join(
+            bytes((len(name),)) + name.encode("ascii") + bytes((len(value),)) + value
+            for name, value in exact.items()
+            if name not in COLUMN_DIGESTS
+        )
+        if kept.packed is None and not others:
+            return NOTHING
+        first, heads, rest = kept.packed or NO_REPLY
+        picture, known, elsewhere = NONE, NONE, b""
+        if first and self._wanted.picture_names[heads[7]] == "pdq" and not any(heads[:6]) and heads[10] & 1:
+            picture = self.columns["pdq"].rows
+            self.columns["pdq"].append(first)
+            self.columns["pictures"].append(row.to_bytes(4, "little"))
+            elsewhere, first = first, b""
+        if heads:
+            known = self._known_heads(heads)
+        at = self.columns["further"].rows
+        beside = heads if known == NONE else b""
+        record = FURTHER.pack(picture, known, len(first) + (len(beside) << 8), len(rest), len(others))
+        body = first + beside + rest + others
+        crc = zlib.crc32(elsewhere, zlib.crc32(body))
+        self.columns["further"].append(record + body + crc.to_bytes(4, "little"))
+        return int(at)
+
+    def _known_heads(self, heads: bytes) -> int:
+        number = self._heads.get(heads)
+        if number is None:
+            if len(self._heads) >= _HEADS_MAX:
+                return NONE
+            cursor = self._database.execute("INSERT INTO heads (heads) VALUES (?)", (heads,))
+            assert cursor.lastrowid is not None
+            number = self._heads[heads] = cursor.lastrowid
+        return number
+
+    def commit(self) -> None:
+        """Hand all rows to the system and say in the open transaction how many there are."""
+        for column in self.columns.values():
+            column.flush()
+        self._database.executemany(
+            "INSERT INTO columns VALUES (?, ?, 0) ON CONFLICT (name) DO UPDATE SET rows=excluded.rows",
+            [(name, column.rows) for name, column in self.columns.items()],
+        )
+
+    def sync(self) -> None:
+        """Have all rows survive a power cut, and index them and say so in the open transaction."""
+        # All at once and in order: one by one, each would change another page.
+        self._database.executemany(
+            "INSERT OR IGNORE INTO contents VALUES (?, ?)",
+            [(prefix, row) for prefix in sorted(self._waiting) for row in self._waiting[prefix]],
+        )
+        self._waiting.clear()
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES ('indexed', ?)", (self.rows,))
+        for column in self.columns.values():
+            column.sync()
+        self.commit()
+        self._database.execute("UPDATE columns SET synced=rows")
+
+    def close(self) -> None:
+        """Let the files go."""
+        for column in self.columns.values():
+            column.close()

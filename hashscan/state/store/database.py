@@ -1,0 +1,292 @@
+"""The database of the state: opened, made, or set aside where it is of no use."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+from hashscan.errors import OutputError
+from hashscan.state.inventory.filesystems import NETWORK_TYPES, type_of
+from hashscan.state.store.columns import DamagedColumnError
+
+FORMAT = 2
+"""Raised whenever an older hashscan could misunderstand what is stored."""
+FOLDER, FILE = "sweep", "state.sqlite"
+MARK = "damaged"
+"""A file of this name says that the next sweep is to set the state aside."""
+_PAGES_IN_MEMORY = -32_768  # SQLite counts negative cache sizes in KiB
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE filesystems (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
+CREATE TABLE profiles (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE heads (id INTEGER PRIMARY KEY, heads BLOB NOT NULL UNIQUE);
+-- Columns: how many rows count, and how many of them are on the disk for certain.
+CREATE TABLE columns (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, synced INTEGER NOT NULL) WITHOUT ROWID;
+-- Contents by the first eight bytes of their SHA-256, as a signed number, up to the row `indexed`.
+CREATE TABLE contents (prefix INTEGER, content INTEGER, PRIMARY KEY (prefix, content)) WITHOUT ROWID;
+-- Folders whose files of one filesystem are kept; a shard is '' or INDEX/COUNT.
+CREATE TABLE folders (
+  id INTEGER PRIMARY KEY, path BLOB NOT NULL, shard TEXT NOT NULL, filesystem INTEGER NOT NULL,
+  listing BLOB NOT NULL,
+  UNIQUE (path, shard, filesystem)
+);
+-- What was read of a folder since its listing was written.
+CREATE TABLE pieces (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, listing BLOB NOT NULL);
+CREATE INDEX pieces_folder ON pieces (folder);
+-- When a folder was last checked to its end: in which sweep and turn of which scope, in seconds since 1970.
+CREATE TABLE seen (
+  folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
+  at INTEGER NOT NULL
+);
+-- Objects: as they were listed when they were read, and in which sweep of which scope they were seen last.
+CREATE TABLE objects (
+  store INTEGER, key BLOB, version TEXT, etag TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+  content INTEGER NOT NULL, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, PRIMARY KEY (store, key, version)
+) WITHOUT ROWID;
+CREATE INDEX objects_content ON objects (content);
+-- Folders of which not all contents are in places yet.
+CREATE TABLE unplaced (folder INTEGER PRIMARY KEY);
+CREATE TABLE places (content INTEGER, folder INTEGER, PRIMARY KEY (content, folder)) WITHOUT ROWID;
+CREATE TABLE hits (content INTEGER PRIMARY KEY);
+-- Contents that a power cut has taken before they were on the disk.
+CREATE TABLE lost (content INTEGER PRIMARY KEY);
+-- Up to which content all were compared with the entries of a part of a list.
+CREATE TABLE matched (part TEXT PRIMARY KEY, contents INTEGER NOT NULL) WITHOUT ROWID;
+-- What is swept as one: a target with a shard and with what is left out.
+CREATE TABLE scopes (
+  id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
+  turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
+);
+-- Folders beneath a target that a sweep had not come to when it ended, as the next is to begin with them.
+CREATE TABLE left_over (
+  scope INTEGER, place INTEGER, folder BLOB NOT NULL, PRIMARY KEY (scope, place)
+) WITHOUT ROWID;
+-- With what each sweep was begun and how it ended; targets, lists and verdicts as reports have them.
+CREATE TABLE sweeps (
+  id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER,
+  uuid TEXT NOT NULL DEFAULT '', known INTEGER NOT NULL DEFAULT 0, shard TEXT NOT NULL DEFAULT '',
+  targets TEXT NOT NULL DEFAULT '[]', lists TEXT NOT NULL DEFAULT '[]', verdicts TEXT NOT NULL DEFAULT '{}',
+  incomplete TEXT NOT NULL DEFAULT '[]', files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
+);
+-- Every finding there was: of which sweep the last was, since when the file is gone or harmless, and which of
+-- these; a file that is found again is another finding. Touched: the sweep that changed anything last.
+CREATE TABLE findings (
+  id INTEGER PRIMARY KEY,
+  path BLOB NOT NULL, version TEXT NOT NULL, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
+  first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER,
+  touched INTEGER NOT NULL DEFAULT 0, ending TEXT NOT NULL DEFAULT '',
+  matches TEXT NOT NULL DEFAULT '[]', customer TEXT NOT NULL DEFAULT '', sha256 BLOB, uid INTEGER,
+  device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX findings_standing ON findings (path, version) WHERE gone IS NULL;
+CREATE INDEX findings_path ON findings (path, version);
+CREATE INDEX findings_touched ON findings (touched);
+"""
+
+TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
+    "meta": {"key": str, "value": int | str},
+    "filesystems": {"id": int, "name": bytes},
+    "profiles": {"id": int, "text": str},
+    "heads": {"id": int, "heads": bytes},
+    "columns": {"name": str, "rows": int, "synced": int},
+    "contents": {"prefix": int, "content": int},
+    "folders": {"id": int, "path": bytes, "shard": str, "filesystem": int, "listing": bytes},
+    "pieces": {"id": int, "folder": int, "listing": bytes},
+    "seen": {"folder": int, "scope": int, "sweep": int, "turn": int, "at": int},
+    "objects": {
+        "store": int,
+        "key": bytes,
+        "version": str,
+        "etag": str,
+        "size": int,
+        "mtime": int,
+        "content": int,
+        "scope": int,
+        "sweep": int,
+    },
+    "unplaced": {"folder": int},
+    "places": {"content": int, "folder": int},
+    "hits": {"content": int},
+    "lost": {"content": int},
+    "matched": {"part": str, "contents": int},
+    "scopes": {
+        "id": int,
+        "target": bytes,
+        "shard": str,
+        "options": str,
+        "turn": int,
+        "sweep": int,
+        "files": int | None,
+    },
+    "left_over": {"scope": int, "place": int, "folder": bytes},
+    "sweeps": {
+        "id": int,
+        "started": int,
+        "ended": int | None,
+        "exit_code": int | None,
+        "uuid": str,
+        "known": int,
+        "targets": str,
+        "lists": str,
+        "verdicts": str,
+        "incomplete": str,
+        "files": int | None,
+        "bytes": int,
+    },
+    "findings": {
+        "path": bytes,
+        "version": str,
+        "content": int | None,
+        "verdict": str,
+        "because": str,
+        "first": int,
+        "last": int,
+        "sweep": int,
+        "gone": int | None,
+        "touched": int,
+        "ending": str,
+        "matches": str,
+        "customer": str,
+        "sha256": bytes | None,
+        "uid": int | None,
+        "device": int | None,
+        "inode": int | None,
+        "size": int | None,
+        "mtime": int | None,
+        "ctime": int | None,
+        "etag": str,
+    },
+}
+"""Of which kind what is in each column is. SQLite itself doesn't look at it."""
+_KINDS: dict[str, type | UnionType] = {}
+"""The same by column alone."""
+for _columns in TABLES.values():
+    for _column, _kind in _columns.items():
+        _KINDS[_column] = _KINDS.get(_column, _kind) | _kind
+
+
+class NewerStateError(OutputError):
+    """The state was written by a newer hashscan."""
+
+    advice = "Use that version, or another --state folder."
+
+
+def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
+    """Open the state beneath a folder, whose lock the caller holds; make it where there is none.
+
+    Returns:
+        The database, the folder with the columns, and in words what was set aside, if anything.
+
+    Raises:
+        NewerStateError: it must be left alone.
+        OutputError: it can't be read or written, or lies on a network filesystem.
+    """
+    kind = type_of(os.fsencode(state))
+    if kind in NETWORK_TYPES:
+        raise OutputError(
+            f"the state folder {state} lies on a network filesystem ({kind}), where what a sweep remembers "
+            "would be damaged sooner or later",
+            advice="Name a --state folder on a disk of this machine.",
+        )
+    folder, remark = state / FOLDER, ""
+    try:
+        if (folder / MARK).exists():
+            remark = _set_aside(folder, "it was found damaged by the last sweep")
+        try:
+            return _open(folder), folder, remark
+        except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
+            if isinstance(error, sqlite3.OperationalError) and not means_damage(error):
+                raise
+            remark = _set_aside(folder, str(error))
+            return _open(folder), folder, remark
+    except (OSError, sqlite3.Error) as error:
+        raise OutputError(f"can't use what sweeps remember in {folder}: {error}") from error
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / FILE
+    # Made by us and not by SQLite, whose files others may read.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA page_size = 8192")
+        database.execute("PRAGMA journal_mode = WAL")
+        # Each commit survives our death. What a power cut may take is read again.
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(f"PRAGMA cache_size = {_PAGES_IN_MEMORY}")
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise NewerStateError(f"{path} was written by a newer version of hashscan")
+        if 0 < found < FORMAT:
+            raise ValueError("an older version of hashscan has written it")
+        if not found:
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        database.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (str(uuid.uuid4()),))
+        database.row_factory = checked_row
+        database.execute("SELECT count(*) FROM columns").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row as it is, if its values are of the kinds that we write.
+
+    Raises:
+        ValueError: one isn't.
+    """
+    for value, (column, *_) in zip(row, cursor.description, strict=True):
+        if not isinstance(value, _KINDS.get(column, object)):
+            raise ValueError(f"a value of another kind stands in {column!r}")
+    return row
+
+
+def means_damage(error: sqlite3.Error) -> bool:
+    """Whether it isn't the disk or a permission, but what is written there."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+
+
+def _set_aside(folder: Path, why: str) -> str:
+    aside = folder.with_name(
+        f"{folder.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
+    )
+    folder.rename(aside)
+    return f"what earlier sweeps remembered can't be used ({why}) and is kept as {aside}; all is read again"
+
+
+@contextmanager
+def closed_on_failure(database: sqlite3.Connection) -> Iterator[None]:
+    """Close a database whose user comes to nothing."""
+    try:
+        yield
+    except BaseException:
+        database.close()
+        raise
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn trouble with the state, while it is in use, into an error that ends the command."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:
+        if not isinstance(error, sqlite3.Error) or means_damage(error):
+            with suppress(OSError):
+                (folder / MARK).touch(mode=0o600)
+            raise OutputError(
+                f"what sweeps remember in {folder} is damaged: {error}",
+                advice="Sweep again: it is set aside then, and everything is read again.",
+            ) from error
+        raise OutputError(f"can't write what sweeps remember in {folder}: {error}") from error
+    except OSError as error:
+        raise OutputError(f"can't write what sweeps remember in {folder}: {error.strerror}") from error

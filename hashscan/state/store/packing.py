@@ -1,0 +1,148 @@
+"""Makes a decoder's reply small: the digests of a turned picture follow from one another, but for some bits.
+
+A reply (see `records`) is taken apart into the first digest, which goes to a column of its own, the heads of
+its runs, which are the same for thousands of pictures and are kept once, and the rest: its own head, then for
+each further digest how it differs from what `guesses` make of those before it.
+
+| first byte | what follows |
+| --- | --- |
+| 0 to 28 | so many bytes, each the place of a bit that differs |
+| 254 | eight bytes: the digest, of an algorithm whose digests are so long |
+| 255 | 32 bytes: the digest |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.model import ALGORITHMS
+from hashscan.state.store.pdq_prediction import Guess, Guesses
+
+HEAD, RUN_HEAD = 16, 12
+"""Bytes of a reply's head, and of a run's."""
+_ALGORITHM, _TURNS = 7, slice(10, 12)
+MOST_BITS = 28
+_SHORT, _WHOLE = 254, 255
+SIZES = {_SHORT: 8, _WHOLE: 32}
+
+
+class Packed(NamedTuple):
+    """A reply taken apart."""
+
+    first: bytes
+    """The first digest; empty where there is none."""
+    heads: bytes
+    """Of all runs."""
+    rest: bytes
+
+
+NO_REPLY = Packed(b"", b"", b"")
+
+
+def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
+    """Take a reply apart, that was found to make sense.
+
+    Args:
+        reply: of a decoder.
+        algorithms: those it was asked for.
+    """
+    heads, first, pieces = [], b"", [reply[:HEAD]]
+    guesses = Guesses()
+    at = HEAD
+    while at < len(reply):
+        head = reply[at : at + RUN_HEAD]
+        heads.append(head)
+        at += RUN_HEAD
+        size = ALGORITHMS[algorithms[head[_ALGORITHM]]].size
+        for turn in digests_in(head):
+            value = reply[at : at + size]
+            at += size
+            guess = guesses.of(head, turn)
+            if not first:
+                first = value
+            elif guess is None:
+                pieces.append(_raw(value))
+            else:
+                pieces.append(_difference(guess.made().tobytes(), value))
+            guesses.learn(head, turn, _row(value))
+    return Packed(first, b"".join(heads), b"".join(pieces))
+
+
+def unpack(packed: Packed) -> bytes:
+    """The reply.
+
+    Raises:
+        ValueError: it is not what `pack` made.
+    """
+    first, heads, rest = packed
+    if len(heads) % RUN_HEAD or bool(heads) != bool(first):
+        raise ValueError("a kept reply has impossible heads")
+    pieces = [rest[:HEAD]]
+    guesses = Guesses()
+    at = HEAD
+    for place in range(0, len(heads), RUN_HEAD):
+        head = heads[place : place + RUN_HEAD]
+        pieces.append(head)
+        for turn in digests_in(head):
+            if first:
+                value, first = first, b""
+            else:
+                value, at = _next(rest, at, guesses.of(head, turn))
+            guesses.learn(head, turn, _row(value))
+            pieces.append(value)
+    if at < len(rest) or len(rest) < HEAD:
+        raise ValueError("a kept reply is too long or too short")
+    return b"".join(pieces)
+
+
+def _next(rest: bytes, at: int, guess: Guess | None) -> tuple[bytes, int]:
+    """The digest that stands at a place, and the next place."""
+    if at >= len(rest):
+        raise ValueError("a kept reply is cut short")
+    mark = rest[at]
+    at += 1
+    end = at + SIZES.get(mark, mark)
+    found = rest[at:end]
+    if len(found) != end - at:
+        raise ValueError("a kept reply is cut short")
+    if mark in SIZES:
+        return found, end
+    if guess is None:
+        raise ValueError("a kept reply refers to a digest that it hasn't")
+    bits = np.unpackbits(guess.made())
+    bits[np.frombuffer(found, np.uint8)] ^= 1
+    return np.packbits(bits).tobytes(), end
+
+
+def digests_in(head: bytes) -> list[int]:
+    """The turns of which a run has digests."""
+    bits = int.from_bytes(head[_TURNS], "little")
+    return [turn for turn in range(16) if bits >> turn & 1]
+
+
+def _row(value: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(value, np.uint8)[None]
+
+
+def _raw(value: bytes) -> bytes:
+    return bytes((_SHORT if len(value) == SIZES[_SHORT] else _WHOLE,)) + value
+
+
+def _difference(guess: bytes, value: bytes) -> bytes:
+    if len(value) != len(guess):
+        return _raw(value)
+    # As whole numbers: for so few bits numpy would take more than twice as long.
+    other = int.from_bytes(guess) ^ int.from_bytes(value)
+    if other.bit_count() > MOST_BITS:
+        return _raw(value)
+    last = 8 * len(value) - 1
+    places = []
+    while other:
+        bit = other.bit_length() - 1
+        other ^= 1 << bit
+        places.append(last - bit)
+    return bytes((len(places), *places))

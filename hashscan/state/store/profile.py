@@ -1,0 +1,127 @@
+"""How contents were digested: what must be equal for a kept digest to be what reading again would give."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hashscan import __version__
+from hashscan.hashing.formats import FORMATS, extras_here
+from hashscan.hashing.variants import RENDERING_VERSION
+from hashscan.matching.setup import WorkerSetup
+from hashscan.model import ALGORITHMS
+from hashscan.sandbox.client import SandboxOptions
+
+_LIBRARIES = ("pillow", "numpy", "ImageHash", "pillow-heif")
+"""Those that decode and hash pictures. Their wheels bring the libraries below them along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """All of it."""
+
+    exact: tuple[str, ...]
+    """Algorithms over bytes, each with its version behind a slash, in the order of the digests."""
+    pictures: tuple[str, ...]
+    """Algorithms over pictures, as they were asked of the decoder."""
+    variants: tuple[str, ...]
+    rendering: int
+    max_pixels: int
+    formats: tuple[str, ...]
+    """All formats that were known."""
+    extras: tuple[str, ...]
+    """Extras that decode further formats and could be used."""
+    limits: tuple[str, ...] = ()
+    """Limits of decoders and the libraries in them, of which a lost decoder says something."""
+
+    def to_text(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def exact_names(self) -> tuple[str, ...]:
+        """The algorithms over bytes, without versions."""
+        return _names(self.exact)
+
+    @property
+    def picture_names(self) -> tuple[str, ...]:
+        """The algorithms over pictures, without versions."""
+        return _names(self.pictures)
+
+    def serves(self, wanted: Profile) -> bool:
+        """Whether what was digested by it, and is no picture, need not be read for a sweep."""
+        return set(wanted.exact) <= set(self.exact) and self.formats == wanted.formats
+
+    def serves_pictures(self, wanted: Profile) -> bool:
+        """Whether the same holds for pictures."""
+        return (
+            self.serves(wanted)
+            and set(wanted.pictures) <= set(self.pictures)
+            and (self.variants, self.rendering, self.max_pixels)
+            == (wanted.variants, wanted.rendering, wanted.max_pixels)
+        )
+
+    def means_the_same(self, wanted: Profile) -> bool:
+        """Whether digests made by it can be matched today, though a sweep may want more or others."""
+        return (self.formats, self.rendering) == (wanted.formats, wanted.rendering) and set(
+            _versioned(ALGORITHMS)
+        ).issuperset((*self.exact, *self.pictures))
+
+
+def meaning_of(wanted: Profile) -> str:
+    """Tells apart versions of hashscan that don't understand each other's digests; a few letters."""
+    return f"{zlib.crc32(repr((wanted.formats, wanted.rendering, _versioned(ALGORITHMS))).encode()):08x}"
+
+
+def profile_of(setup: WorkerSetup) -> Profile:
+    """The profile of a sweep."""
+    return Profile(
+        exact=_versioned(setup.exact),
+        pictures=_versioned(setup.pictures),
+        variants=setup.variants,
+        rendering=RENDERING_VERSION,
+        max_pixels=setup.max_pixels,
+        formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
+        extras=extras_here(),
+        limits=tuple(_limits(setup.sandbox)),
+    )
+
+
+def _limits(options: SandboxOptions) -> Iterator[str]:
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = options.memory_bytes if allowed == resource.RLIM_INFINITY else min(options.memory_bytes, allowed)
+    yield f"{options.mode}, {memory} bytes, {options.seconds:g} s"
+    yield f"Python {platform.python_version()}, hashscan {__version__}"
+    for library in _LIBRARIES:
+        try:
+            yield f"{library} {version(library)}"
+        except PackageNotFoundError:
+            continue
+
+
+def from_text(text: str) -> Profile:
+    """What `to_text` made.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+        return Profile(**found)
+    except (TypeError, AttributeError) as error:
+        raise ValueError("a kept profile is none") from error
+
+
+def _versioned(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{name}/{ALGORITHMS[name].version}" for name in names)
+
+
+def _names(versioned: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.partition("/")[0] for name in versioned)

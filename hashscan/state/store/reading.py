@@ -1,0 +1,183 @@
+"""The state as it was at one moment, read beside the sweep that may be writing it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType, UnionType
+from typing import Any
+
+import numpy as np
+
+from hashscan.errors import OutputError
+from hashscan.state.store.columns import DamagedColumnError
+from hashscan.state.store.database import (
+    FILE,
+    FOLDER,
+    FORMAT,
+    MARK,
+    NewerStateError,
+    checked_row,
+    means_damage,
+)
+from hashscan.state.store.read_column import ReadColumn
+from hashscan.state.store.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
+
+_ATTEMPTS = 5
+_BUSY_MS = 30_000
+
+
+class NothingKnownError(OutputError):
+    """There is no state yet."""
+
+    advice = "Sweep first: `hashscan scan TARGET`, with the same --state."
+
+
+class StateReader:
+    """One moment of it, for as long as this is open.
+
+    Raises, in all it does within `reading`:
+        OutputError: there is no state, or it can't be read, or is damaged.
+    """
+
+    def __init__(self, state: Path) -> None:
+        """Open the state beneath a folder; no lock is needed.
+
+        Raises:
+            NewerStateError: a newer version has written it.
+            NothingKnownError: there is none.
+            OutputError: it can't be read.
+        """
+        self.folder = state / FOLDER
+        with _explained(self.folder):
+            if not (self.folder / FILE).exists():
+                raise NothingKnownError(f"no sweep has remembered anything in {state}")
+            if (self.folder / MARK).exists():
+                raise _damaged(self.folder, "the last sweep found it so")
+            self._open()
+
+    def _open(self) -> None:
+        for attempt in range(_ATTEMPTS):
+            name = (self.folder / FILE).absolute().as_uri()
+            self.database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
+            try:
+                self._begin()
+                return
+            except FileNotFoundError:
+                # Rewritten between our look into the database and that into the folder.
+                self.database.close()
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                self.database.close()
+                raise
+
+    def _begin(self) -> None:
+        database = self.database
+        database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        database.execute("BEGIN")
+        database.row_factory = checked_row
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > FORMAT:
+            raise NewerStateError(f"{self.folder / FILE} was written by a newer version of hashscan")
+        if 0 < version < FORMAT:
+            raise _damaged(self.folder, "an older version of hashscan has written it")
+        if not version:
+            raise NothingKnownError(f"no sweep has remembered anything in {self.folder.parent}")
+        counted = {
+            name: (rows, synced)
+            for name, rows, synced in database.execute("SELECT name, rows, synced FROM columns")
+        }
+        self.synced = counted.get("about", (0, 0))[1]
+        """Contents that even a power cut can't have taken."""
+        beside = columns_folder(database, self.folder)
+        self.columns: dict[str, ReadColumn] = {}
+        try:
+            for name, dtype in DTYPES.items():
+                self.columns[name] = ReadColumn(beside / name, dtype, counted.get(name, (0, 0))[0])
+        except BaseException:
+            self._close_columns()
+            raise
+        self.contents = StoredContents(database, self.columns)
+        indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
+        self.indexed = 0 if indexed is None else int(indexed[0])
+        """Contents that the database has by their SHA-256."""
+        # What follows is asked of many rows, and says itself of which kinds they are.
+        database.row_factory = None
+
+    def condemn(self) -> None:
+        """Have the next sweep set the state aside."""
+        (self.folder / MARK).touch(mode=0o600)
+
+    @contextmanager
+    def reading(self) -> Iterator[StateReader]:
+        """Turn trouble with the state into an error that ends the command."""
+        with _explained(self.folder):
+            yield self
+
+    def rows(self, query: str, kinds: Sequence[type | UnionType], *parameters: object) -> Iterator[Any]:
+        """Rows of the database, whose values are of the kinds that we write.
+
+        Raises:
+            ValueError: one isn't; the database itself would take any.
+        """
+        for row in self.database.execute(query, parameters):
+            if not all(map(isinstance, row, kinds)):
+                raise ValueError(f"the database has a value of another kind in {query}")
+            yield row
+
+    def by_sha256(self, value: bytes) -> list[int]:
+        """All contents with this digest."""
+        found = self.rows("SELECT content FROM contents WHERE prefix=?", (int,), prefix_of(value))
+        column = self.columns["sha256"]
+        rows = [row for (row,) in found if column.read(row, 1).tobytes() == value]
+        # Whoever writes indexes several at a time.
+        last = column.read(self.indexed, column.rows - self.indexed)
+        rows.extend(self.indexed + row for row in np.flatnonzero(last == np.void(value)).tolist())
+        return rows
+
+    def lost(self, row: int) -> bool:
+        """Whether a power cut may have taken a content, so that its checksum need not hold."""
+        found = self.database.execute("SELECT 1 FROM lost WHERE content=?", (row,)).fetchone()
+        return row >= self.synced or found is not None
+
+    def _close_columns(self) -> None:
+        for column in self.columns.values():
+            column.close()
+
+    def close(self) -> None:
+        """Let the state go."""
+        self._close_columns()
+        self.database.close()
+
+    def __enter__(self) -> StateReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, DamagedColumnError, ValueError) as error:
+        if not isinstance(error, sqlite3.Error) or means_damage(error):
+            raise _damaged(folder, str(error)) from error
+        raise OutputError(f"can't read what sweeps remember in {folder}: {error}") from error
+    except OSError as error:
+        raise OutputError(
+            f"can't read what sweeps remember in {folder}: {error.strerror or error}",
+            advice="Run the command as the user who sweeps.",
+        ) from error
+
+
+def _damaged(folder: Path, why: str) -> OutputError:
+    return OutputError(
+        f"what sweeps remember in {folder} is damaged: {why}",
+        advice="See `hashscan state check`; then sweep again: it is set aside, and everything is read again.",
+    )

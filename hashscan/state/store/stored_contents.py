@@ -1,0 +1,193 @@
+"""The contents of a state as they are read, row by row, by whoever has its columns open."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.hashing.formats import FORMATS, PictureFormat
+from hashscan.state.store.packing import Packed, unpack
+from hashscan.state.store.profile import Profile, from_text
+
+COLUMN_DIGESTS = ("sha256", "md5", "sha1")
+ABOUT = np.dtype(
+    [
+        ("profile", "<u2"),
+        ("flags", "u1"),
+        ("kind", "i1"),
+        ("since", "<u4"),
+        ("further", "<u8"),
+        ("crc", "<u4"),
+    ]
+)
+ABOUT_ROW = struct.Struct("<HBbIQI")
+"""The same, to make a single row."""
+DTYPES: dict[str, np.dtype[Any]] = {
+    "sha256": np.dtype((np.void, 32)),
+    "md5": np.dtype((np.void, 16)),
+    "sha1": np.dtype((np.void, 20)),
+    "about": ABOUT,
+    "pdq": np.dtype((np.void, 32)),
+    "pictures": np.dtype("<u4"),
+    "further": np.dtype("u1"),
+}
+"""Every column and what its rows are."""
+FURTHER = struct.Struct("<IIIII")
+"""Row in `pdq`, number of the heads, and three lengths: of what stands before the rest (the first digest, and
+above the lowest eight bits the heads, where they stand here), of the rest, and of other digests."""
+NONE = (1 << 32) - 1
+NOTHING = (1 << 64) - 1
+"""In `about`, in place of where `further` begins."""
+
+_FOLDER_KEY = "columns"
+
+
+class Column(Protocol):
+    """What can be asked of a column, written or only read."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    def read(self, start: int, count: int, /) -> NDArray[Any]:
+        """Some rows, fewer where it ends before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One of them."""
+
+    row: int
+    exact: dict[str, bytes]
+    kind: PictureFormat | None
+    packed: Packed | None
+    """The reply of its decoder; None where it had none."""
+    profile: Profile
+    flags: int
+    since: int
+    """When it was first read, in seconds since 1970."""
+
+    @property
+    def reply(self) -> bytes:
+        """Of its decoder; empty where it had none.
+
+        Raises:
+            ValueError: what is stored makes no sense.
+        """
+        return b"" if self.packed is None else unpack(self.packed)
+
+
+def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:
+    """Where the columns are that the database speaks of: in its own folder until they are first rewritten."""
+    row = database.execute("SELECT value FROM meta WHERE key=?", (_FOLDER_KEY,)).fetchone()
+    if row is not None and not isinstance(row[0], str):
+        raise ValueError("the database names no folder of columns")
+    return folder if row is None else folder / row[0]
+
+
+def use_columns_in(database: sqlite3.Connection, name: str) -> None:
+    """Say in the open transaction that the columns are in another folder beside the database."""
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_FOLDER_KEY, name))
+
+
+class StoredContents:
+    """All of them, over open columns."""
+
+    def __init__(self, database: sqlite3.Connection, columns: Mapping[str, Column]) -> None:
+        """Read the columns together with the database that says how much of them counts."""
+        self._database = database
+        self.columns: Mapping[str, Any] = columns
+        self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(self.columns["about"].rows)
+
+    @property
+    def profiles(self) -> Mapping[int, Profile]:
+        """By what contents were digested, by the numbers in `about`."""
+        return self._profiles
+
+    def load(self, row: int) -> Content:
+        """One of them.
+
+        Raises:
+            ValueError: what is stored contradicts itself.
+        """
+        if not 0 <= row < min(self.columns[name].rows for name in ("about", *COLUMN_DIGESTS)):
+            raise ValueError(f"there is no content {row}")
+        about = self.columns["about"].read(row, 1)[0]
+        fields = tuple(int(about[name]) for name in ("profile", "flags", "kind", "since", "further"))
+        exact = {name: bytes(self.columns[name].read(row, 1)[0]) for name in COLUMN_DIGESTS}
+        if checksum_of(fields, exact) != about["crc"]:
+            raise ValueError(f"content {row} has another checksum")
+        number, flags, kind, since, at = fields
+        if number not in self._profiles or kind >= len(FORMATS):
+            raise ValueError(f"content {row} was digested in a way that isn't known")
+        packed = None
+        if at != NOTHING:
+            packed, others = self._further(at)
+            exact |= others
+        return Content(
+            row, exact, FORMATS[kind] if kind >= 0 else None, packed, self._profiles[number], flags, since
+        )
+
+    def _further(self, at: int) -> tuple[Packed | None, dict[str, bytes]]:
+        """A reply, if there is one, and other digests."""
+        column = self.columns["further"]
+        head = column.read(at, FURTHER.size).tobytes()
+        if len(head) < FURTHER.size:
+            raise ValueError("what is kept of a picture isn't there")
+        picture, known, before, rest, others = FURTHER.unpack(head)
+        first, beside = before & 0xFF, before >> 8
+        length = first + beside + rest + others
+        body = column.read(at + FURTHER.size, length + 4).tobytes()
+        elsewhere = b"" if picture == NONE else b"".join(map(bytes, self.columns["pdq"].read(picture, 1)))
+        crc = zlib.crc32(elsewhere, zlib.crc32(body[:-4]))
+        if len(body) != length + 4 or crc != int.from_bytes(body[-4:], "little"):
+            raise ValueError("what is kept of a picture has another checksum")
+        value = elsewhere or body[:first]
+        heads = body[first : first + beside] if known == NONE else self.heads_of(known)
+        packed = Packed(value, heads, body[first + beside : first + beside + rest]) if rest else None
+        return packed, dict(_others(body[first + beside + rest : -4]))
+
+    @property
+    def all_heads(self) -> list[int]:
+        """The numbers of the heads that are kept once."""
+        return [number for (number,) in self._database.execute("SELECT id FROM heads")]
+
+    def heads_of(self, number: int) -> bytes:
+        """The heads of runs that are kept once for many pictures."""
+        row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise ValueError("the heads of a kept reply are gone")
+        return bytes(row[0])
+
+
+def prefix_of(sha256: bytes) -> int:
+    """By what the database finds a content."""
+    return int.from_bytes(sha256[:8], "big", signed=True)
+
+
+def checksum_of(fields: tuple[int, ...], exact: Mapping[str, bytes]) -> int:
+    """Of the fields of `about` before it, and of the digests that have columns."""
+    digests = b"".join(exact[name] for name in COLUMN_DIGESTS)
+    return zlib.crc32(digests, zlib.crc32(repr(fields).encode("ascii")))
+
+
+def _others(data: bytes) -> Iterator[tuple[str, bytes]]:
+    at = 0
+    while at < len(data):
+        middle = at + 1 + data[at]
+        end = middle + 1 + data[middle]
+        yield data[at + 1 : middle].decode("ascii"), data[middle + 1 : end]
+        at = end

@@ -1,0 +1,221 @@
+"""Unpacks the picture digests of many kept contents at once, as far as `packing` made them small in one way.
+
+Row by row this would take a hundred times as long as to compare them. Pictures whose replies have the same
+runs go together: what the first is to the second digest of one, it is to that of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashscan.model import ALGORITHMS
+from hashscan.state.store.packing import HEAD, RUN_HEAD, digests_in
+from hashscan.state.store.pdq_prediction import SIZE, Bytes, Guesses
+from hashscan.state.store.stored_contents import ABOUT, FURTHER, NONE, NOTHING, StoredContents
+from hashscan.state.store.unpacking_loops import Rows, best_loops
+
+BLOCK_BYTES = 16 << 20
+"""Of `further`, what is looked at in one go at most, and one record more."""
+
+_GROUP = 1 << 12
+_QUALITY, _DOUBT = 8, 9
+_PDQ_BYTES = ALGORITHMS["pdq"].size
+
+
+class Unpacked(NamedTuple):
+    """One digest of each of some contents."""
+
+    rows: Rows
+    """The contents, shape (n,)."""
+    algorithm: str
+    values: Bytes
+    """Shape (n, size)."""
+    rendering: int
+    turn: int
+    shown: int
+    """The turn that EXIF asks for."""
+
+
+class Beyond(NamedTuple):
+    """Contents that have to be unpacked one by one."""
+
+    rows: Rows
+
+
+class _Records(NamedTuple):
+    """Some of `further`, all of one structure."""
+
+    rows: Rows
+    heads: NDArray[np.uint32]
+    at: Rows
+    """Where the rest begins in `data`, behind its head."""
+    end: Rows
+    """Where the rest ends."""
+    data: Bytes
+    first: Bytes
+    """The first digests, shape (n, 32)."""
+
+
+class Block(NamedTuple):
+    """Some of `further`, with all else that it takes to unpack it; in no need of the state any more."""
+
+    rows: Rows
+    keys: Rows
+    """Which of `structures` each is of."""
+    structures: list[tuple[bytes, tuple[str, ...]]]
+    """Heads without qualities and doubts, empty where they have no number, and names of algorithms."""
+    heads: dict[int, bytes]
+    """Those that have a number."""
+    at: Rows
+    """Where each begins in `data`."""
+    header: NDArray[np.uint32]
+    """`FURTHER` of each, shape (n, 5)."""
+    data: Bytes
+    values: Bytes
+    """The digests that stand in `pdq`, zeros for others; shape (n, 32)."""
+
+    def digests(self) -> Iterator[Unpacked | Beyond]:
+        """All digests of pictures.
+
+        Raises:
+            ValueError: what is stored contradicts itself.
+        """
+        try:
+            yield from _of_block(self)
+        except IndexError as error:
+            raise ValueError("what is kept of a picture is cut short") from error
+
+
+def blocks_of(contents: StoredContents, rows: Rows) -> Iterator[Block]:
+    """Read all that is kept of pictures.
+
+    Args:
+        contents: those kept.
+        rows: of some of them, ascending.
+
+    Raises:
+        ValueError: what is stored contradicts itself.
+    """
+    if not len(rows):
+        return
+    about = contents.columns["about"].read(int(rows[0]), int(rows[-1] - rows[0]) + 1).view(ABOUT)
+    about = about[rows - rows[0]]
+    there = about["further"] != NOTHING
+    rows, about = rows[there], about[there]
+    if (about["further"][1:] <= about["further"][:-1]).any():
+        raise ValueError("what is kept of pictures is not in order")
+    while len(rows):
+        begins = about["further"].astype(np.int64)
+        count = max(1, int(np.searchsorted(begins, begins[0] + BLOCK_BYTES)))
+        try:
+            yield _block(contents, rows[:count], about["profile"][:count], begins[:count])
+        except IndexError as error:
+            raise ValueError("what is kept of a picture is cut short") from error
+        rows, about = rows[count:], about[count:]
+
+
+def _block(contents: StoredContents, rows: Rows, profiles: NDArray[np.uint16], begins: Rows) -> Block:
+    column, start = contents.columns["further"], int(begins[0])
+    last = column.read(int(begins[-1]), FURTHER.size).tobytes()
+    if len(last) < FURTHER.size:
+        raise IndexError
+    fields = FURTHER.unpack(last)
+    end = int(begins[-1]) + FURTHER.size + (fields[2] & 0xFF) + (fields[2] >> 8) + fields[3] + fields[4] + 4
+    data = column.read(start, end - start)
+    at = begins - start
+    header = data[at[:, None] + np.arange(FURTHER.size)].view("<u4").reshape(-1, 5)
+    pairs, back = np.unique(
+        profiles.astype(np.int64) << 32 | header[:, 1].astype(np.int64), return_inverse=True
+    )
+    heads: dict[int, bytes] = {}
+    places: dict[tuple[bytes, tuple[str, ...]], int] = {}
+    of_pair = np.empty(len(pairs), np.int64)
+    for number, pair in enumerate(pairs.tolist()):
+        profile, known = pair >> 32, pair & NONE
+        if known != NONE and known not in heads:
+            heads[known] = contents.heads_of(known)
+        # A structure is that of heads without their qualities and doubts.
+        key = masked(heads.get(known, b"")), contents.profiles[profile].picture_names
+        of_pair[number] = places.setdefault(key, len(places))
+    return Block(rows, of_pair[back], list(places), heads, at, header, data, _stored(contents, header[:, 0]))
+
+
+def _of_block(block: Block) -> Iterator[Unpacked | Beyond]:
+    data, at, values = block.data, block.at, block.values
+    picture, known, before, rest, others = block.header.T
+    first = (before & 0xFF).astype(np.int64)
+    length = first + (before >> 8) + rest + others
+    _check(data, at + FURTHER.size, length, values, picture != NONE)
+    alike = (known != NONE) & (rest > 0) & ((picture != NONE) | (first == _PDQ_BYTES))
+    if not alike.all():
+        beyond = ~alike & ((rest > 0) | (others > 0))
+        if beyond.any():
+            yield Beyond(block.rows[beyond])
+    for number, (heads, names) in enumerate(block.structures):
+        places = np.flatnonzero((block.keys == number) & alike)
+        for begin in range(0, len(places), _GROUP):
+            some = places[begin : begin + _GROUP]
+            inline = picture[some] == NONE
+            firsts = values[some]
+            if inline.any():
+                firsts[inline] = data[at[some[inline], None] + FURTHER.size + np.arange(_PDQ_BYTES)]
+            behind = at[some] + FURTHER.size + first[some] + (before[some] >> 8)
+            records = _Records(
+                block.rows[some], known[some], behind + HEAD, behind + rest[some], data, firsts
+            )
+            yield from _of_structure(block.heads, records, heads, names)
+
+
+def _stored(contents: StoredContents, picture: NDArray[np.uint32]) -> Bytes:
+    """The digests that stand in `pdq`, zeros for others; shape (n, 32)."""
+    values = np.zeros((len(picture), _PDQ_BYTES), np.uint8)
+    there = picture != NONE
+    if there.any():
+        low, high = int(picture[there].min()), int(picture[there].max())
+        column = contents.columns["pdq"].read(low, high - low + 1)
+        values[there] = column.view(np.uint8).reshape(-1, _PDQ_BYTES)[picture[there] - low]
+    return values
+
+
+def _check(data: Bytes, at: Rows, length: Rows, values: Bytes, elsewhere: NDArray[np.bool_]) -> None:
+    """Compare all checksums."""
+    sums = best_loops().sums(data, at, length, values, elsewhere)
+    if not np.array_equal(data[(at + length)[:, None] + np.arange(4)].reshape(-1), sums):
+        raise ValueError("what is kept of a picture has another checksum")
+
+
+def masked(heads: bytes) -> bytes:
+    """Heads without what makes no difference to how digests are packed."""
+    table = np.frombuffer(heads, np.uint8).reshape(-1, RUN_HEAD).copy()
+    table[:, [_QUALITY, _DOUBT]] = 0
+    return table.tobytes()
+
+
+def _of_structure(
+    known: dict[int, bytes], records: _Records, heads: bytes, names: tuple[str, ...]
+) -> Iterator[Unpacked]:
+    numbers, back = np.unique(records.heads, return_inverse=True)
+    qualities = np.array([list(known[n][_QUALITY::RUN_HEAD]) for n in numbers.tolist()])[back]
+    at, guesses, loops = records.at.copy(), Guesses(), best_loops()
+    for number, place in enumerate(range(0, len(heads), RUN_HEAD)):
+        head = heads[place : place + RUN_HEAD]
+        algorithm = names[head[7]]
+        good = qualities[:, number] >= ALGORITHMS[algorithm].min_quality
+        for turn in digests_in(head):
+            if place == 0 and turn == digests_in(head)[0]:
+                if algorithm != "pdq":
+                    raise ValueError("what is kept of a picture begins with another digest")
+                values = records.first
+            else:
+                guess = guesses.of(head, turn)
+                size = ALGORITHMS[algorithm].size
+                values = loops.step(records.data, at, guess if size == SIZE else None, size)
+            guesses.learn(head, turn, values)
+            rendering, shown = head[5], head[6]
+            yield Unpacked(records.rows[good], algorithm, values[good], rendering, turn, shown)
+    if not np.array_equal(at, records.end):
+        raise ValueError("what is kept of a picture is too long or too short")

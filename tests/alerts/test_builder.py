@@ -1,0 +1,201 @@
+"""Which alarms are made of what the ledger knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashscan.alerts.builder import Raising, failure, list_failure, without_paths
+from hashscan.alerts.metrics_values import ListFigures
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.outbox import Outbox
+from hashscan.settings.alerts import NotifyOn
+from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_sweep, change_case
+
+NOW = 1_800_000_000
+SECRET_PATH = "/srv/customers/alice/secret.jpg"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path) as ledger:
+        yield ledger
+
+
+def told(
+    ledger: Ledger, now: float = NOW, *, on: NotifyOn = "trouble", details: bool = False, **more: Any
+) -> list[dict[str, Any]]:
+    """The documents of the alarms that are new."""
+    outbox = Outbox(ledger)
+    before = {alarm.id for alarm in outbox.listed(0)}
+    Raising(ledger, CLOCK, on=on, details=details, host="web1").raise_all(now, {"notify"}, **more)
+    return [dict(alarm.document) for alarm in outbox.listed(0) if alarm.id not in before]
+
+
+def test_new_cases_are_told_of_once_in_one_alarm(ledger: Ledger) -> None:
+    assert told(ledger) == []
+    one, two = (
+        add_case(ledger, SECRET_PATH, NOW),
+        add_case(ledger, "/b", NOW, verdict="review", categories="B2"),
+    )
+    gone = add_case(ledger, "/c", NOW, removed=NOW + 1, how="quarantined")
+    (alarm,) = told(ledger)
+    assert alarm["subject"] == "hashscan on web1: 3 new cases: 2 match, 1 review"
+    assert alarm["kind"] == "found"
+    assert alarm["cases"] == [one, two, gone]
+    assert alarm["counts"] == {"cases": 3, "match": 2, "review": 1}
+    assert "Categories: A1 2, B2 1" in alarm["text"]
+    assert "1 of them gone or in quarantine already" in alarm["text"]
+    assert "First deadline: 2027-01-16 08:00 UTC" in alarm["text"]
+    assert "alice" not in json.dumps(alarm)
+    assert told(ledger) == []
+    add_case(ledger, "/d", NOW)
+    (alarm,) = told(ledger, NOW + 1)
+    assert alarm["subject"] == "hashscan on web1: 1 new case: 1 match"
+
+
+def test_whoever_begins_late_is_told_of_what_is_open_and_of_the_last_sweep(ledger: Ledger) -> None:
+    add_case(ledger, "/old", NOW - 300 * DAY, removed=NOW - 299 * DAY, how="gone")
+    still = add_case(ledger, "/new", NOW)
+    for night in range(5):
+        add_sweep(
+            ledger, f"s{night}", NOW + night * DAY, incomplete=[f"{night} kinds of trouble {'x' * night}"]
+        )
+    found, sweep = told(ledger)
+    assert found["cases"] == [still]
+    assert "4 kinds of trouble" in sweep["text"]
+
+
+def test_details_only_when_asked_for(ledger: Ledger) -> None:
+    add_case(ledger, SECRET_PATH, NOW, customer="alice")
+    (alarm,) = told(ledger, details=True)
+    assert alarm["details"] == [
+        {
+            "case": 1, "verdict": "match", "categories": "A1", "customer": "alice", "path": SECRET_PATH,
+            "url": "", "entries": "ours/n-1",
+        }
+    ]  # fmt: skip
+    assert f"path {SECRET_PATH}" in alarm["text"]
+
+
+def test_a_name_that_is_no_text_is_told(ledger: Ledger) -> None:
+    number = add_case(ledger, "/a", NOW)
+    change_case(ledger, number, path=b"/\xff\x1b[2J\n.jpg")
+    (alarm,) = told(ledger, details=True)
+    assert alarm["details"][0]["path_b64"] == "L/8bWzJKCi5qcGc="
+    assert alarm["text"].splitlines()[-1].isprintable()
+
+
+def test_an_overdue_case_is_told_of_once_and_again_when_it_was_opened_again(ledger: Ledger) -> None:
+    number = add_case(ledger, SECRET_PATH, NOW, customer="alice")
+    assert [alarm["kind"] for alarm in told(ledger, NOW + DAY)] == ["found"]
+    (alarm,) = told(ledger, NOW + DAY + 1)
+    assert alarm["subject"] == "hashscan on web1: 1 case of 1 customer overdue"
+    assert (alarm["kind"], alarm["severity"], alarm["cases"]) == ("overdue", "alert", [number])
+    assert "alice" not in json.dumps(alarm)
+    assert told(ledger, NOW + 2 * DAY) == []
+    change_case(ledger, number, removed=NOW + 2 * DAY)
+    assert told(ledger, NOW + 3 * DAY) == []
+    change_case(ledger, number, removed=None)
+    add_event(ledger, number, NOW + 3 * DAY, "restored")
+    assert [alarm["kind"] for alarm in told(ledger, NOW + 3 * DAY)] == ["overdue"]
+
+
+def test_what_is_held_has_no_deadline(ledger: Ledger) -> None:
+    add_case(ledger, "/a", NOW, verdict="held")
+    assert [alarm["kind"] for alarm in told(ledger, NOW + 99 * DAY)] == ["found"]
+
+
+def test_sweeps(ledger: Ledger) -> None:
+    add_sweep(ledger, "good", NOW)
+    assert told(ledger) == []
+    add_sweep(ledger, "bad", NOW + DAY, exit_code=3, incomplete=["3 unreadable files"])
+    (alarm,) = told(ledger)
+    assert alarm["subject"] == "hashscan on web1: sweep incomplete"
+    assert "3 unreadable files" in alarm["text"]
+    # The same trouble the night after is none that a person must be told of again; a week later it is.
+    add_sweep(ledger, "bad2", NOW + 2 * DAY, exit_code=3, incomplete=["4 unreadable files"])
+    assert told(ledger, NOW + 2 * DAY) == []
+    add_sweep(ledger, "bad3", NOW + 9 * DAY, exit_code=3, incomplete=["4 unreadable files"])
+    assert len(told(ledger, NOW + 9 * DAY)) == 1
+    add_sweep(ledger, "killed", NOW + 10 * DAY, ended=None, exit_code=None, whole=0)
+    (alarm,) = told(ledger, NOW + 10 * DAY)
+    assert alarm["subject"] == "hashscan on web1: sweep FAILED: it was killed"
+
+
+def test_a_stale_list_is_told_of_once_and_not_by_each_sweep(ledger: Ledger) -> None:
+    add_sweep(ledger, "s", NOW, exit_code=3, incomplete=["list national is stale"])
+    stale = [ListFigures("national", "stale", 5, 3, NOW, NOW), ListFigures("own", "local", 5, 1, None, None)]
+    (alarm,) = told(ledger, lists=stale)
+    assert alarm["subject"] == "hashscan on web1: list national is stale"
+    assert told(ledger, NOW + 1, lists=stale) == []
+    assert told(ledger, NOW + 2, lists=[ListFigures("national", "damaged", 5, 3, NOW, NOW)])
+
+
+def test_what_nothing_accuses_any_more_is_told_of_once(ledger: Ledger) -> None:
+    (alarm,) = told(ledger, withdrawn=["i1", "i2"])
+    assert alarm["counts"] == {"items": 2}
+    assert "restore --withdrawn" in alarm["text"]
+    assert told(ledger, withdrawn=["i1", "i2"]) == []
+    assert told(ledger, withdrawn=["i1", "i2", "i3"])[0]["counts"] == {"items": 1}
+
+
+@pytest.mark.parametrize(
+    ("on", "kinds"),
+    [("found", {"found"}), ("trouble", {"found", "list"}), ("always", {"found", "list", "done"})],
+)
+def test_only_what_was_asked_for_is_told(ledger: Ledger, on: NotifyOn, kinds: set[str]) -> None:
+    add_case(ledger, "/a", NOW)
+    add_sweep(ledger, "s", NOW)
+    alarms = told(ledger, on=on, lists=[ListFigures("national", "stale", 5, 3, NOW, NOW)])
+    assert {alarm["kind"] for alarm in alarms} == kinds
+
+
+def test_a_failure_is_told_once_a_day(ledger: Ledger) -> None:
+    alarm = failure(12, f"can't write {SECRET_PATH}", NOW, details=False)
+    (document,) = told(ledger, others=[alarm])
+    assert "our own input or output failed" in document["subject"]
+    assert "alice" not in json.dumps(document)
+    assert told(ledger, others=[failure(12, "x", NOW + 60, details=False)]) == []
+    assert len(told(ledger, others=[failure(12, "x", NOW + DAY, details=False)])) == 1
+    assert len(told(ledger, others=[list_failure("national", 10, "forged", NOW, details=False)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("3 unreadable files", "3 unreadable files"),
+        (
+            "/srv/bad has 9 files and had 3: x has 3 files and had 20: nothing is forgotten without "
+            "--accept-shrink",
+            "a target has 3 files and had 20: nothing is forgotten without --accept-shrink",
+        ),
+        ("can't open /srv/customers/alice", "Why: see the report, or what the command said."),
+    ],
+)
+def test_reasons_name_no_path(words: str, told: str) -> None:
+    assert without_paths(words) == told
+
+
+def test_all_is_told_together_or_not_at_all(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stopped in the midst of it leaves all to the next."""
+    add_case(ledger, "/a", NOW)
+    add_sweep(ledger, "bad", NOW, incomplete=["3 unreadable files"])
+    calls: list[object] = []
+
+    def add(self: Outbox, *arguments: Any) -> int | None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    real = Outbox.add
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            told(ledger)
+    assert [alarm["kind"] for alarm in told(ledger)] == ["found", "incomplete"]

@@ -1,0 +1,160 @@
+"""Whose a file is."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.attribution.customers import Customers
+from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
+from hashscan.errors import UsageError
+from hashscan.model import CustomerRule
+
+
+def by_path(*paths: str, name: str = "{customer}") -> CustomerRule:
+    return CustomerRule("rule", name, paths)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "customer"),
+    [
+        ("/home/{customer}/", b"/home/alice/public_html/a.jpg", "alice"),
+        ("/home/{customer}/**", b"/home/alice/a.jpg", "alice"),
+        ("/home/{customer}/", b"/home/a.jpg", ""),
+        ("/home/{customer}/", b"/homes/alice/a.jpg", ""),
+        ("/home/{customer}", b"/home/a.jpg", "a.jpg"),
+        ("/home/{customer}/", b"s3://home/alice/a.jpg", ""),
+        ("/srv/**/site-{customer}/", b"/srv/site-x/a", "x"),
+        ("/srv/**/site-{customer}/", b"/srv/1/2/site-x/a", "x"),
+        ("/srv/**/site-{customer}/", b"/srv/1/2/site-/a", ""),
+        ("**/{customer}/htdocs/", b"/a/b/c/htdocs/d", "c"),
+        ("/d/{customer}.org/", b"/d/a.org.org/x", "a.org"),
+        ("/d/*-{customer}-*/", b"/d/1-a-b-2/x", "a"),
+        ("s3://up-{customer}/", b"s3://up-bob/a/b.jpg", "bob"),
+        ("s3://up-{customer}/", b"gs://up-bob/a/b.jpg", ""),
+        ("s3://up/{customer}_*", b"s3://up/bob_1.jpg", "bob"),
+        (r"/d/\{{customer}\}/", b"/d/{bob}/x", "bob"),
+        ("/home/{customer}/", b"/home/a\nb\x1b[1m/x", "a\nb\x1b[1m"),
+        ("/home/{customer}/", b"/home/a\xff/x", "a\\xff"),
+        ("/home/{customer}/", b"/home//x", ""),
+    ],
+)
+def test_a_path_says_who_it_is(pattern: str, path: bytes, customer: str) -> None:
+    assert Customers([by_path(pattern)]).of(path, None) == customer
+
+
+def test_the_first_rule_that_applies_decides() -> None:
+    rules = [
+        by_path("/home/shared/", name=""),
+        CustomerRule("rule", "both-{customer}", ("/home/{customer}/",), ((5, 9),)),
+        by_path("/home/{customer}/"),
+    ]
+    customers = Customers(rules)
+    assert customers.answer(b"/home/shared/x", 5) == ("", rules[0])
+    assert customers.of(b"/home/alice/x", 9) == "both-alice"
+    assert customers.of(b"/home/alice/x", 10) == "alice"
+    assert customers.of(b"/home/alice/x", None) == "alice"
+    assert customers.answer(b"/etc/x", 5) == ("", None)
+
+
+def test_a_user_is_called_by_name_and_else_by_number() -> None:
+    customers = Customers([CustomerRule("rule", "u-{user}")])
+    assert customers.of(b"/x", os.getuid()) == f"u-{pwd.getpwuid(os.getuid()).pw_name}"
+    assert customers.of(b"/x", 4_000_000_000) == "u-4000000000"
+    assert customers.of(b"/x", 1 << 70) == f"u-{1 << 70}"
+    assert customers.of(b"s3://b/x", None) == ""
+
+
+def test_the_name_of_a_file_counts_where_a_rule_asks_for_it() -> None:
+    customers = Customers([by_path("/in/{customer}.jpg"), by_path("/in/", name="rest")])
+    assert (customers.of(b"/in/a.jpg", 0), customers.of(b"/in/b.jpg", 0)) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (by_path("home/{customer}/"), "does not begin where paths do"),
+        (by_path("/home/{customr}/"), "{customr}"),
+        (by_path("/home/alice/"), "does not say who the customer is"),
+        (by_path("/"), "names no folder"),
+        (by_path("/a/../{customer}/"), "component that no name matches"),
+        (by_path("/a/{customer}{customer}/"), "may be anything before it"),
+        (by_path("/a/{customer}*/"), "and a star"),
+        (by_path("/{customer}/{customer}/"), "is there already"),
+        (by_path("/[a/{customer}/"), "bracket"),
+        (CustomerRule("rule", "Alice"), "asks for nothing"),
+        (CustomerRule("rule", "{customer}", (), ((1, 2),)), "no path that says"),
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused(rule: CustomerRule, words: str) -> None:
+    with pytest.raises(UsageError) as told:
+        Customers([rule])
+    assert words in str(told.value)
+
+
+def test_a_folder_is_whose_its_files_are() -> None:
+    customers = Customers([by_path("/home/{customer}/")])
+    assert customers.named({"type": "folder", "path": "/home/alice"})["customer"] == "alice"
+    assert "customer" not in customers.named({"type": "unreadable", "path": "/home/alice"})
+    assert "customer" not in customers.named({"type": "summary"})
+
+
+@given(st.binary(max_size=300), st.none() | st.integers(-1, 1 << 40))
+def test_no_path_makes_it_fail(path: bytes, uid: int | None) -> None:
+    customers = Customers(
+        [*rules_of_panels(PANELS), by_path("/**/a*b-{customer}-*c/**"), by_path("**/{customer}")]
+    )
+    for one in (path, b"/home/" + path, b"s3://" + path):
+        customers.of(one, uid).encode()
+
+
+@given(st.binary(min_size=1, max_size=50).filter(lambda name: b"/" not in name and not name.startswith(b".")))
+def test_any_name_of_a_folder_is_a_customer(name: bytes) -> None:
+    found = Customers([by_path("/h/{customer}/")]).of(b"/h/" + name + b"/x", None)
+    assert found == name.decode("utf-8", "backslashreplace")
+
+
+@pytest.mark.parametrize(
+    ("panel", "path", "customer"),
+    [
+        ("cpanel", b"/home/alice/public_html/a.jpg", "alice"),
+        ("cpanel", b"/home2/alice/mail/a", "alice"),
+        ("cpanel", b"/home/virtfs/alice/home/alice/public_html/a.jpg", "alice"),
+        ("cpanel", b"/home/virtfs/a.jpg", ""),
+        ("cpanel", b"/home/.cpan/a", ""),
+        ("cpanel", b"/home3/lost+found/a", ""),
+        ("plesk", b"/var/www/vhosts/example.org/httpdocs/a.jpg", "example.org"),
+        ("plesk", b"/var/www/vhosts/system/example.org/logs/a", "example.org"),
+        ("plesk", b"/var/www/vhosts/default/a", ""),
+        ("plesk", b"/var/qmail/mailnames/example.org/info/Maildir/a", "example.org"),
+        ("directadmin", b"/home/alice/domains/example.org/public_html/a.jpg", "alice"),
+        ("ispconfig", b"/var/www/clients/client3/web16/web/a.jpg", "client3"),
+        ("hestia", b"/home/alice/web/example.org/public_html/a.jpg", "alice"),
+        ("virtualmin", b"/home/alice/domains/example.org/public_html/a.jpg", "alice"),
+        ("cyberpanel", b"/home/example.org/public_html/a.jpg", "example.org"),
+        ("cyberpanel", b"/home/vmail/example.org/info/Maildir/a", "example.org"),
+        ("froxlor", b"/var/customers/webs/alice/shop/a.jpg", "alice"),
+        ("froxlor", b"/var/customers/mail/alice/example.org/info/Maildir/a", "alice"),
+        ("cloudpanel", b"/home/alice-site/htdocs/example.org/a.jpg", "alice-site"),
+        ("aapanel", b"/www/wwwroot/example.org/a.jpg", "example.org"),
+        ("home", b"/home/alice/a.jpg", "alice"),
+        ("www", b"/var/www/example.org/a.jpg", "example.org"),
+        ("www", b"/var/www/html/a.jpg", ""),
+    ],
+)
+def test_panels_lay_out_their_customers(panel: str, path: bytes, customer: str) -> None:
+    assert Customers(rules_of_panels([panel])).of(path, None) == customer
+
+
+def test_every_panel_is_tried_here() -> None:
+    tried = test_panels_lay_out_their_customers.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    assert {panel for panel, _, _ in tried} == set(PANELS)
+
+
+def test_an_unknown_panel_is_refused() -> None:
+    with pytest.raises(UsageError, match="no layout 'cpannel'"):
+        rules_of_panels(["cpannel"])

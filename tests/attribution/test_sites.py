@@ -1,0 +1,177 @@
+"""Files and web addresses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.attribution.sites import FOUND_MAX, Sites
+from hashscan.errors import UsageError
+from hashscan.model import SiteRule
+
+RULES = [
+    SiteRule("1", "https://{customer}.example/", "/var/www/{customer}/htdocs"),
+    SiteRule("2", "https://cdn.example/u/", "s3://uploads/in"),
+    SiteRule("3", "https://{domain}/", "/vhosts/{domain}/httpdocs/"),
+    SiteRule("4", "http://example.org:8443/~{user}", "/home/{user}/public_html"),
+    SiteRule("5", "https://münchen.example/", "/srv/m"),
+]
+
+
+def sites(*rules: SiteRule) -> Sites:
+    return Sites(rules or RULES)
+
+
+@pytest.mark.parametrize(
+    ("url", "paths"),
+    [
+        ("https://alice.example/a/b.jpg", [b"/var/www/alice/htdocs/a/b.jpg"]),
+        ("http://alice.example", [b"/var/www/alice/htdocs"]),
+        ("https://alice.example/gallery/", [b"/var/www/alice/htdocs/gallery"]),
+        (" HTTP://ALICE.Example.:80/a%20b.jpg?x=1#y ", [b"/var/www/alice/htdocs/a b.jpg"]),
+        ("https://alice.example/%FF%0a.jpg", [b"/var/www/alice/htdocs/\xff\n.jpg"]),
+        ("https://alice.example/ü.jpg", ["/var/www/alice/htdocs/ü.jpg".encode()]),
+        ("https://alice.example/a+b", [b"/var/www/alice/htdocs/a+b"]),
+        ("https://alice.example/a//b/./c/../d", [b"/var/www/alice/htdocs/a/b/d"]),
+        ("https://alice.example/../..\\%2e%2E/etc/passwd", [b"/var/www/alice/htdocs/etc/passwd"]),
+        ("https://user:secret@alice.example/a", [b"/var/www/alice/htdocs/a"]),
+        ("https://cdn.example/u//x/y.jpg", [b"s3://uploads/in//x/y.jpg"]),
+        ("https://cdn.example/u/../v/y.jpg", [b"/var/www/cdn/htdocs/v/y.jpg"]),
+        ("https://cdn.example/users/y.jpg", [b"/var/www/cdn/htdocs/users/y.jpg"]),
+        (
+            "https://www.shop.org/a",
+            [b"/vhosts/www.shop.org/httpdocs/a", b"/vhosts/shop.org/httpdocs/a"],
+        ),
+        ("https://example.org:8443/~bob/a", [b"/home/bob/public_html/a"]),
+        ("https://example.org:8443/~bob", [b"/home/bob/public_html"]),
+        ("https://example.org:8443/~%2e%2e/a", []),
+        ("https://example.org:8443/a", []),
+        ("https://alice.example:8443/a", []),
+        ("https://münchen.example/a", [b"/srv/m/a"]),
+        ("https://XN--MNCHEN-3YA.example/a", [b"/srv/m/a"]),
+        ("https://alice.example/a%2Fb", []),
+        ("https://alice.example/a%00", []),
+        ("https://alice.example/a\nb", []),
+        ("https://alice..example/", []),
+        ("https://a%2f.example/", []),
+        ("ftp://alice.example/a", []),
+        ("javascript:alert(1)", []),
+        ("//alice.example/a", []),
+        ("https://[::1/", []),
+        ("https://alice.example:99999/", []),
+        ("https://", []),
+        ("", []),
+        ("https://alice.example/" + "a" * 9000, []),
+    ],
+)
+def test_an_address_is_a_file(url: str, paths: list[bytes]) -> None:
+    assert list(sites().paths_of(url)) == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        (b"/var/www/alice/htdocs/a b/\xff?#%.jpg", "https://alice.example/a%20b/%FF%3F%23%25.jpg"),
+        (b"/var/www/alice/private/a", ""),
+        (b"/var/www/alice/htdocs", ""),
+        (b"/var/www/evil.org%2f/htdocs/a", ""),
+        (b"/var/www/a\nb/htdocs/a", ""),
+        (b"s3://uploads/in//x/ y", "https://cdn.example/u//x/%20y"),
+        (b"s3://uploads/in/../y", ""),
+        (b"s3://uploads/out/y", ""),
+        (b"/vhosts/m\xc3\xbcnchen.org/httpdocs/a", "https://xn--mnchen-3ya.org/a"),
+        (b"/home/bob/public_html/a", "http://example.org:8443/~bob/a"),
+        (b"/srv/m/a", "https://xn--mnchen-3ya.example/a"),
+        (b"", ""),
+    ],
+)
+def test_a_file_is_seen_at_an_address(path: bytes, url: str) -> None:
+    assert sites().url_of(path) == url
+
+
+def test_what_the_address_does_not_say_is_looked_up(tmp_path: Path) -> None:
+    for user in ("alice", "bob", "carol"):
+        (tmp_path / user / "domains" / f"{user}.org" / "public_html").mkdir(parents=True)
+    rule = SiteRule("rule", "https://{domain}/", f"{tmp_path}/{{user}}/domains/{{domain}}/public_html")
+    star = SiteRule("rule", "https://{domain}/", f"{tmp_path}/*/domains/{{domain}}/public_html")
+    expected = os.fsencode(tmp_path) + b"/bob/domains/bob.org/public_html/x.jpg"
+    for found in (Sites([rule]), Sites([star])):
+        assert found.paths_of("https://bob.org/x.jpg") == (expected,)
+        assert found.paths_of("https://dave.org/x.jpg") == ()
+        assert found.url_of(expected) == "https://bob.org/x.jpg"
+
+
+def test_what_can_not_be_looked_up_is_not_made_up() -> None:
+    rule = SiteRule("rule", "https://cdn.example/", "s3://uploads-{customer}/")
+    assert Sites([rule]).paths_of("https://cdn.example/a") == ()
+    assert Sites([rule]).url_of(b"s3://uploads-alice/a") == "https://cdn.example/a"
+
+
+def test_no_address_has_any_number_of_files() -> None:
+    many = [str(number).encode() for number in range(1000)]
+    found = Sites([SiteRule("rule", "https://a.example/", "/h/*/w")], lambda _: many, lambda _: True)
+    assert len(found.paths_of("https://a.example/x")) == FOUND_MAX
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "words"),
+    [
+        ("ftp://a.example/", "/a", "no plain web address"),
+        ("https://a.example/?x", "/a", "no plain web address"),
+        ("https://u@a.example/", "/a", "no plain web address"),
+        ("https:///", "/a", "no plain web address"),
+        ("https://a.example/", "a/b", "neither whole nor"),
+        ("https://a.example/", "/", "neither whole nor"),
+        ("https://a.example/", "/a/../b", "no name matches"),
+        ("https://{a}.example/{a}", "/{a}", "a name twice"),
+        ("https://a.example/{a}-{b}", "/{a}/{b}", "two names between"),
+        ("https://{a}.Example/", "/{a}", "lower case"),
+        ("https://a.example/", "/{A}", "can't stand in braces"),
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused(url: str, path: str, words: str) -> None:
+    with pytest.raises(UsageError) as told:
+        Sites([SiteRule("site rule 3", url, path)])
+    assert words in str(told.value)
+    assert str(told.value).startswith("site rule 3")
+
+
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+NAME = st.binary(min_size=1, max_size=20).filter(lambda name: b"/" not in name and b"\0" not in name)
+PARTS = st.lists(NAME.filter(lambda name: name not in {b".", b".."}), min_size=1, max_size=4)
+
+
+@given(LABEL, PARTS)
+def test_what_is_seen_at_an_address_is_found_by_it(customer: str, parts: list[bytes]) -> None:
+    rest = b"/".join(parts)
+    for path in (
+        b"/var/www/%b/htdocs/%b" % (customer.encode(), rest),
+        b"/vhosts/%b.org/httpdocs/%b" % (customer.encode(), rest),
+        b"/home/%b/public_html/%b" % (customer.encode(), rest),
+        b"s3://uploads/in/%b" % rest,
+    ):
+        url = sites().url_of(path)
+        assert url.isascii()
+        assert url.isprintable()
+        assert sites().paths_of(url)[0] == path
+
+
+@given(
+    st.text(max_size=200)
+    | st.lists(
+        st.sampled_from(
+            ["https://", "alice.example", "cdn.example", "/", "..", "%2e", "%2E.", "u", "\\", "?", "%00"]
+        ),
+        max_size=20,
+    ).map("".join)
+)
+def test_no_address_leads_out_of_its_folder(url: str) -> None:
+    for one in (url, f"https://alice.example/{url}", f"https://cdn.example/u/{url}", f"https://{url}/x"):
+        for path in sites().paths_of(one):
+            assert path.startswith((b"/var/www/", b"/vhosts/", b"/home/", b"/srv/m", b"s3://uploads/in"))
+            if not path.startswith(b"s3://"):
+                assert os.path.normpath(path) == path

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hashscan.cli.output import progress
+from hashscan.cli.output.pull_progress import Transfer
+from tests.cli.commands.test_lists import published, released, root  # noqa: F401 - fixtures
+from tests.cli.conftest import COMMAND, Run, environment
+from tests.web import WebServer, serving
+
+
+@pytest.fixture
+def server(published: Path) -> Iterator[WebServer]:  # noqa: F811
+    with serving(published) as server:
+        yield server
+
+
+def test_a_bar_on_a_terminal(run: Run, server: WebServer, root: Path, state: Path) -> None:  # noqa: F811
+    run("lists", "add", "national", server.url, "--root", root)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    command = [*COMMAND, "lists", "pull"]
+    process = subprocess.Popen(command, env=environment(state), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert b"national:" in shown
+    assert b"B/s" in shown
+    assert b"version 1" in shown
+
+
+def test_a_line_now_and_then_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Transfer("national") as transfer:
+        transfer.received(500)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+        transfer.received(1000)
+        transfer.expect(2_000_000)
+        transfer.received(1_000_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "hashscan: list national: 1.5 kB fetched",
+        "hashscan: list national: 1.0 MB of 2.0 MB fetched",
+    ]

@@ -1,0 +1,98 @@
+"""Only what lists that can be relied on say for certain is acted on."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from hashscan.model import Weak
+from hashscan.quarantine.captured_file import Identity
+from hashscan.quarantine.selection import request_of, unbacked
+
+SWEEP = {
+    "type": "sweep",
+    "uuid": "u",
+    "lists": [
+        {"name": name, "state": name, "version": 3, "key_ids": ["k"]}
+        for name in ("fresh", "local", "stale", "unverifiable")
+    ],
+}
+MATCH = {"list": "fresh", "entry": "e", "algorithm": "pdq", "distance": 31, "threshold": 31, "category": "A1"}
+FINDING = {
+    "type": "finding", "path": "/a", "verdict": "match", "size": 7, "mtime_ns": 1, "ctime_ns": 2, "uid": 3,
+    "links": 1, "device": 9, "inode": 8,
+    "matches": [MATCH], "because": "b",
+}  # fmt: skip
+
+
+def test_a_match_is_moved() -> None:
+    request = request_of(FINDING, SWEEP)
+    assert request is not None
+    assert (request.path, request.identity, request.sha256) == (b"/a", Identity(8, 7, 1, 2), None)
+    assert request.accusation["matches"] == [MATCH]
+    assert request.accusation["lists"] == [
+        {"name": "fresh", "version": 3, "state": "fresh", "key_ids": ["k"]}
+    ]
+    digests = {"digests": {"sha256": "ab"}}
+    with_digests = request_of({**FINDING, **digests, "path": "/?", "path_b64": "L/8="}, SWEEP)
+    assert with_digests is not None
+    assert (with_digests.sha256, with_digests.path) == ("ab", b"/\xff")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"list": "unverifiable"},
+        {"list": "unknown"},
+        {"category": "other"},
+        {"category": "known-good"},
+        {"distance": 32},
+        {"algorithm": "phash"},
+        {"algorithm": "unknown"},
+        {"doubt": "one colour"},
+        {"withheld": "rule 1: held"},
+        {"excepted": {"reason": "r", "until": "u"}},
+    ],
+    ids=str,
+)
+def test_what_does_not_act(changes: dict[str, Any]) -> None:
+    weak = {**MATCH, **changes}
+    assert request_of({**FINDING, "matches": [weak]}, SWEEP) is None
+    assert unbacked({**FINDING, "matches": [weak]}, SWEEP, ()) is None
+    assert request_of({**FINDING, "matches": [weak, MATCH]}, SWEEP) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({"list": "stale"}, [Weak.STALE]),
+        ({"list": "local"}, [Weak.LOCAL]),
+        ({"category": "test"}, [Weak.TEST]),
+        ({"list": "local", "category": "test"}, [Weak.LOCAL, Weak.TEST]),
+    ],
+    ids=str,
+)
+def test_what_the_settings_must_say(changes: dict[str, Any], needed: list[Weak]) -> None:
+    finding = {**FINDING, "matches": [{**MATCH, **changes}]}
+    for number in range(len(Weak) + 1):
+        for act_on in combinations(Weak, number):
+            enough = set(needed) <= set(act_on)
+            assert (request_of(finding, SWEEP, act_on) is not None) is enough
+            lacks = [weak for weak in needed if weak not in act_on]
+            assert unbacked(finding, SWEEP, act_on) is (lacks[0] if lacks else None)
+    strong = {**FINDING, "matches": [{**MATCH, **changes}, MATCH]}
+    assert request_of(strong, SWEEP) is not None
+    assert unbacked(strong, SWEEP, ()) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"verdict": "held"}, {"verdict": "review"}, {"type": "standing"}], ids=str
+)
+def test_what_is_no_match(changes: dict[str, Any]) -> None:
+    assert request_of({**FINDING, **changes}, SWEEP) is None
+
+
+def test_objects_are_not_moved() -> None:
+    assert request_of({k: v for k, v in FINDING.items() if k != "inode"}, SWEEP) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hashscan.hashing.formats import FORMATS, advice
+from hashscan.hashing.formats import advice
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import Kind
 from hashscan.matching.file_task import Checked
@@ -17,13 +17,11 @@ from hashscan.model import (
     MATCHES_KEPT,
     Digest,
     FileResult,
-    Kept,
     Match,
     Reason,
     VariantDigest,
     Verdict,
 )
-from hashscan.state.store.packing import pack
 
 
 def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
@@ -149,24 +147,3 @@ def _augmented(decoded: DecodedPicture, kinds: frozenset[Kind]) -> Iterator[Vari
         if run.part.kind in kinds and not run.rendering and not run.turns[0]:
             found = next(run.digests())
             yield VariantDigest(run.part.words, Digest(run.algorithm, found.value, run.quality))
-
-
-def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
-    """What the verdict follows from; None where it hangs on more than the content.
-
-    Args:
-        file: that was read.
-        pictures: the algorithms that pictures were to be hashed by.
-    """
-    if file.unreadable or not file.exact or not file.as_listed:
-        return None
-    if file.reason is Reason.COMPRESSED:
-        # So its store says, and not its content.
-        return None
-    decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
-    if decodable and not file.reply:
-        return None
-    kind = -1 if file.kind is None else FORMATS.index(file.kind)
-    # Here, and not by the one process that writes it down for all workers.
-    packed = pack(file.reply, pictures) if file.reply else None
-    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)

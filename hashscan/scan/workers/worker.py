@@ -23,7 +23,6 @@ from hashscan.matching.evaluation import (
     result_of,
     take_reply,
     take_undecodable,
-    to_keep,
 )
 from hashscan.matching.file_task import Checked
 from hashscan.matching.matcher import Matcher
@@ -37,6 +36,7 @@ from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.large_files import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.decode_cache import Answers
 from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spend, shown_path, unlimited
+from hashscan.state.store.packing import to_keep
 
 _AHEAD = 16
 """Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for

@@ -19,7 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.model import ALGORITHMS
+from hashscan.hashing.formats import FORMATS
+from hashscan.matching.file_task import Checked
+from hashscan.model import ALGORITHMS, Kept, Reason
 from hashscan.state.store.pdq_prediction import Guess, Guesses
 
 HEAD, RUN_HEAD = 16, 12
@@ -146,3 +148,24 @@ def _difference(guess: bytes, value: bytes) -> bytes:
         other ^= 1 << bit
         places.append(last - bit)
     return bytes((len(places), *places))
+
+
+def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
+    """Return the record that the state keeps of a file's content; None where the verdict depends on more.
+
+    Args:
+        file: that was read.
+        pictures: the algorithms that pictures were to be hashed by.
+    """
+    if file.unreadable or not file.exact or not file.as_listed:
+        return None
+    if file.reason is Reason.COMPRESSED:
+        # The store says so, not the content.
+        return None
+    decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
+    if decodable and not file.reply:
+        return None
+    kind = -1 if file.kind is None else FORMATS.index(file.kind)
+    # Packed in the worker, so that the one process that writes the state does less.
+    packed = pack(file.reply, pictures) if file.reply else None
+    return Kept(tuple(file.exact.values()), kind, packed, file.confirmed, file.ctime)

@@ -1,0 +1,376 @@
+"""Print figures of the source tree, and check them against limits that may only be lowered.
+
+    python tools/metrics.py                 the figures, each beside its limit
+    python tools/metrics.py --check         the same; exit 1 where a figure is above its limit
+    python tools/metrics.py --list NAME     the places that a figure counts
+
+A change that lowers a figure lowers its limit in the same commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+LIMITS: dict[str, int] = {
+    "modules": 561,
+    "lines": 72_925,
+    "modules beyond 25 a folder": 43,
+    "modules under 60 lines": 99,
+    "functions over 80 lines": 2,
+    "packages that import each other": 19,
+    "function docstrings that open with What, Of, ...": 498,
+    "class and module docstrings that do": 268,
+    "attribute docstrings that do": 320,
+    "files excepted from C901": 23,
+    "files excepted from D401": 377,
+    "files excepted from PLR0912": 7,
+    "files excepted from PLR0915": 2,
+}
+"""The largest value allowed of each figure. A figure without a limit may not be above 0."""
+
+LATE_IMPORTS: dict[str, int] = {
+    "apprise": 1,
+    "azure": 17,
+    "botocore": 14,
+    "click": 6,
+    "cryptography": 3,
+    "dask": 1,
+    "datetime": 1,
+    "difflib": 1,
+    "distributed": 4,
+    "hashscan": 342,
+    "imagehash": 1,
+    "mmap": 1,
+    "obstore": 8,
+    "pillow_heif": 2,
+    "prometheus_client": 5,
+    "pyarrow": 3,
+    "pygal": 1,
+    "pyrage": 2,
+    "resource": 1,
+    "rich": 12,
+    "tomllib": 1,
+    "tqdm": 2,
+    "traceback": 1,
+    "tuf": 1,
+    "urllib3": 2,
+}
+"""The libraries that functions may import on first use, to keep the start-up time short: at most so often."""
+
+FOLDER_MODULES = 25
+FUNCTION_LINES = 80
+SMALL_MODULE_LINES = 60
+
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"__main__"}),
+    frozenset({"cli"}),
+    frozenset({"alerts"}),
+    frozenset({"cases"}),
+    frozenset({"scan"}),
+    frozenset({"state"}),
+    frozenset({"matching", "attribution"}),
+    frozenset({"registry"}),
+    frozenset({"quarantine", "reports", "settings"}),
+    frozenset({"lists", "sources", "hashing", "sandbox"}),
+    frozenset({"model", "errors", "process", "bytecode"}),
+)
+"""From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only."""
+
+OPENING = re.compile(r"(What|Whether|Of|The same|How|Who|Whose|Where)\b")
+"""How no docstring should begin: a function's docstring is imperative, any other names its subject."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of the package, parsed."""
+
+    name: str
+    """Dotted, relative to the package; empty for the package's own `__init__`."""
+    path: Path
+    """Relative to the root of the tree."""
+    lines: int
+    tree: ast.Module
+
+    @property
+    def is_package(self) -> bool:
+        """Return whether this is an `__init__.py`."""
+        return self.path.name == "__init__.py"
+
+    @property
+    def folder(self) -> str:
+        """Return the dotted name of the package that the module lies in."""
+        return self.name if self.is_package else self.name.rpartition(".")[0]
+
+    def place(self, line: int) -> str:
+        """Return a line of the module as `path:line`."""
+        return f"{self.path}:{line}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and the places that it counts."""
+
+    name: str
+    value: int
+    places: Sequence[str] = ()
+    base: int = 0
+    """The number of things among which these were counted; 0 where a share says nothing."""
+
+
+def read_modules(root: Path, package: str = "hashscan") -> list[Module]:
+    """Parse all modules of a package.
+
+    Args:
+        root: the folder that the package lies in.
+        package: its name.
+    """
+    found = []
+    for path in sorted((root / package).rglob("*.py")):
+        parts = path.relative_to(root / package).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        text = path.read_text(encoding="utf-8")
+        found.append(Module(name, path.relative_to(root), text.count("\n"), ast.parse(text)))
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield each import below a node: its line and the dotted name; a relative import begins with a dot."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            if module == "hashscan":
+                yield from ((node.lineno, f"hashscan.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, module
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """Yield all functions and methods below a node."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            yield node
+
+
+def layer_of(name: str) -> int | None:
+    """Return the layer of a module, 0 at the top; None where its package is in no layer."""
+    first = name.partition(".")[0]
+    return next((level for level, packages in enumerate(LAYERS) if first in packages), None)
+
+
+def upward_imports(modules: Iterable[Module]) -> Iterator[str]:
+    """Yield a line for each import that does not go down, and for each module that is in no layer."""
+    for module in modules:
+        if not module.name:
+            continue
+        here = layer_of(module.name)
+        if here is None:
+            yield f"{module.place(1)}: {module.name} is in no layer"
+            continue
+        for line, imported in imports(module.tree):
+            if imported.startswith("."):
+                yield f"{module.place(line)}: relative import"
+                continue
+            library, _, name = imported.partition(".")
+            if library != "hashscan" or name in {"", "__version__"}:
+                continue
+            there = layer_of(name)
+            same = name.partition(".")[0] == module.name.partition(".")[0]
+            if not same and (there is None or there <= here):
+                yield f"{module.place(line)}: imports {imported}, which is not in a layer below"
+
+
+def mutual_imports(modules: Sequence[Module], *, depth: int) -> Iterator[str]:
+    """Yield a line for each pair of packages that import each other.
+
+    Args:
+        modules: all of the package.
+        depth: parts of a package's name that count. At 1, what lies deeper counts as its top package; at 2,
+            a package and what lies directly in it are two.
+    """
+    packages = {module.folder for module in modules} - {""}
+    folders = {module.name: module.folder for module in modules}
+    edges: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for module in modules:
+        for line, imported in imports(module.tree):
+            library, _, name = imported.partition(".")
+            if library != "hashscan" or not name:
+                continue
+            folder = folders.get(name, name.rpartition(".")[0])
+            here, there = (".".join(part.split(".")[:depth]) for part in (module.folder, folder))
+            if here != there and {here, there} <= packages:
+                edges[here, there].append(module.place(line))
+    for here, there in sorted(edges):
+        if here < there and (there, here) in edges:
+            ways = [edges[here, there], edges[there, here]]
+            shown = ", ".join(f"{len(places)} such as {places[0]}" for places in ways)
+            yield f"{here} and {there}: {shown}"
+
+
+def late_imports(modules: Iterable[Module]) -> dict[str, list[str]]:
+    """Return the places in which functions import a library, by the library."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module in modules:
+        for function in functions(module.tree):
+            for line, imported in imports(function):
+                found[imported.partition(".")[0]].add(module.place(line))
+    return {library: sorted(places) for library, places in sorted(found.items())}
+
+
+def docstrings(module: Module, kind: str) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings of a module, each with its line.
+
+    Args:
+        module: to read.
+        kind: `function`, `class` (with the module's own) or `attribute`.
+    """
+    for node in ast.walk(module.tree):
+        if not isinstance(node, Function | ast.ClassDef | ast.Module):
+            continue
+        if kind == "attribute":
+            if not isinstance(node, Function):
+                yield from attribute_docstrings(node.body)
+        elif isinstance(node, Function) == (kind == "function"):
+            text = ast.get_docstring(node)
+            if text is not None:
+                yield node.body[0].lineno, text
+
+
+def attribute_docstrings(body: Sequence[ast.stmt]) -> Iterator[tuple[int, str]]:
+    """Yield the strings that stand below assignments, each with its line."""
+    for before, after in pairwise(body):
+        if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(after, ast.Expr):
+            value = after.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield after.lineno, value.value
+
+
+def docstring_figure(modules: Sequence[Module], kind: str, name: str) -> Figure:
+    """Count the docstrings of a kind that begin as none should."""
+    places, base = [], 0
+    for module in modules:
+        for line, text in docstrings(module, kind):
+            base += 1
+            if OPENING.match(text):
+                places.append(f"{module.place(line)}: {text.splitlines()[0]}")
+    return Figure(name, len(places), places, base)
+
+
+def exceptions_from_rules(root: Path) -> Iterator[Figure]:
+    """Yield how many files are excepted from each of ruff's rules, and the exceptions for missing files."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    lint = project.get("tool", {}).get("ruff", {}).get("lint", {})
+    by_rule: dict[str, list[str]] = defaultdict(list)
+    missing = []
+    for pattern, rules in lint.get("per-file-ignores", {}).items():
+        if "*" in pattern:
+            continue
+        if not (root / pattern).is_file():
+            missing.append(pattern)
+        for rule in rules:
+            by_rule[rule].append(pattern)
+    for rule, files in sorted(by_rule.items()):
+        yield Figure(f"files excepted from {rule}", len(files), files)
+    yield Figure("exceptions for missing files", len(missing), missing)
+
+
+def measure(root: Path) -> list[Figure]:
+    """Return all figures of a tree.
+
+    Args:
+        root: the folder with `pyproject.toml` and the package.
+    """
+    modules = read_modules(root)
+    loose = [module for module in modules if not module.is_package]
+    in_folder = Counter(module.path.parent for module in loose)
+    crowded = {folder: n for folder, n in sorted(in_folder.items()) if n > FOLDER_MODULES}
+    written = [(module, function) for module in modules for function in functions(module.tree)]
+    long = [
+        f"{module.place(function.lineno)}: {function.name}, {lines} lines"
+        for module, function in written
+        if (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
+    ]
+    small = [f"{module.path}: {module.lines} lines" for module in loose if module.lines < SMALL_MODULE_LINES]
+    upward = list(upward_imports(modules))
+    tops, folders = (list(mutual_imports(modules, depth=depth)) for depth in (1, 2))
+    late = late_imports(modules)
+    return [
+        Figure("modules", len(modules), [str(module.path) for module in modules]),
+        Figure("lines", sum(module.lines for module in modules)),
+        Figure(
+            f"modules beyond {FOLDER_MODULES} a folder",
+            sum(n - FOLDER_MODULES for n in crowded.values()),
+            [f"{folder}: {n} modules" for folder, n in crowded.items()],
+        ),
+        Figure(f"modules under {SMALL_MODULE_LINES} lines", len(small), small, len(loose)),
+        Figure(f"functions over {FUNCTION_LINES} lines", len(long), long, len(written)),
+        Figure("imports not down the layers", len(upward), upward),
+        Figure("top packages that import each other", len(tops), tops),
+        Figure("packages that import each other", len(folders), folders),
+        docstring_figure(modules, "function", "function docstrings that open with What, Of, ..."),
+        docstring_figure(modules, "class", "class and module docstrings that do"),
+        docstring_figure(modules, "attribute", "attribute docstrings that do"),
+        *exceptions_from_rules(root),
+        *(Figure(f"late imports of {library}", len(places), places) for library, places in late.items()),
+    ]
+
+
+def limits() -> dict[str, int]:
+    """Return the limits of all figures."""
+    return LIMITS | {f"late imports of {library}": most for library, most in LATE_IMPORTS.items()}
+
+
+def violations(figures: Iterable[Figure], most: Mapping[str, int]) -> list[str]:
+    """Return a line for each figure that is above its limit."""
+    return [
+        f"{figure.name}: {figure.value}, at most {most.get(figure.name, 0)} allowed"
+        for figure in figures
+        if figure.value > most.get(figure.name, 0)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the figures, or the places that one counts.
+
+    Returns:
+        The exit code: 1 where `--check` finds a figure above its limit, 2 for a figure that does not exist.
+    """
+    parser = argparse.ArgumentParser(description="Print figures of the source tree beside their limits.")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the tree to measure")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a figure is above its limit")
+    parser.add_argument("--list", metavar="NAME", help="print the places that this figure counts")
+    options = parser.parse_args(arguments)
+    figures = measure(options.root)
+    write = sys.stdout.write
+    if options.list is not None:
+        named = [figure for figure in figures if figure.name == options.list]
+        for figure in named:
+            write("".join(f"{place}\n" for place in figure.places))
+        return 0 if named else 2
+    most = limits()
+    write(f"{'figure':<54}{'value':>8}{'limit':>8}{'share':>8}\n")
+    for figure in figures:
+        share = f"{figure.value / figure.base:.1%}" if figure.base else ""
+        write(f"{figure.name:<54}{figure.value:>8}{most.get(figure.name, 0):>8}{share:>8}\n")
+    if not options.check:
+        return 0
+    found = violations(figures, most)
+    for line in found:
+        sys.stderr.write(f"metrics: {line}; `--list` names the places\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

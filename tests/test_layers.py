@@ -1,150 +1,83 @@
-"""The floors of the house: no import runs up or sideways, no library leaves the rooms that own it."""
+"""Checks that imports go down the layers only, and that each library stays in the packages that own it."""
 
 from __future__ import annotations
 
 import ast
+import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import hashscan
+from tools.metrics import Module, imports, read_modules, upward_imports
 
 PACKAGE = Path(hashscan.__file__).parent
 
-FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"bytecode", "errors", "process"}),
-    frozenset({"model"}),
-    frozenset({"sandbox"}),
-    frozenset({"lists", "sources", "hashing"}),
-    frozenset({"reports", "quarantine"}),
-    frozenset({"registry"}),
-    frozenset({"settings"}),
-    frozenset({"scan"}),
-    frozenset({"cases", "service"}),
-    frozenset({"alarms"}),
-    frozenset({"cli"}),
-    frozenset({"__main__"}),
-)
-"""From the ground up; rooms of one floor are neighbours."""
-
 OWNERS: dict[str, frozenset[str]] = {
-    "click": frozenset({"cli"}),
-    "rich": frozenset({"cli"}),
-    "tqdm": frozenset({"cli"}),
     "PIL": frozenset({"hashing"}),
-    "pillow_heif": frozenset({"hashing"}),
+    "apprise": frozenset({"alerts.channels"}),
+    "azure": frozenset({"sources.objects"}),
+    "botocore": frozenset({"sources.objects"}),
+    "click": frozenset({"cli"}),
+    "cryptography": frozenset({"lists.publishing"}),
+    "dask": frozenset({"scan.cluster"}),
+    "defusedxml": frozenset({"lists.formats"}),
+    "distributed": frozenset({"scan.cluster"}),
+    "google": frozenset({"sources.objects"}),
+    "ijson": frozenset({"lists.formats"}),
     "imagehash": frozenset({"hashing"}),
-    "xxhash": frozenset({"hashing", "lists", "scan"}),
-    "numpy": frozenset({"hashing", "lists", "scan"}),
-    "dask": frozenset({"scan"}),
-    "distributed": frozenset({"scan"}),
-    "tuf": frozenset({"lists"}),
-    "securesystemslib": frozenset({"lists"}),
-    "cryptography": frozenset({"lists"}),
-    "urllib3": frozenset({"lists", "sources"}),
-    "pyarrow": frozenset({"sources"}),
-    "botocore": frozenset({"sources"}),
-    "google": frozenset({"sources"}),
-    "azure": frozenset({"sources"}),
-    "requests": frozenset({"sources"}),
-    "obstore": frozenset({"sources"}),
+    "jinja2": frozenset({"reports.page"}),
+    "markupsafe": frozenset({"reports.page", "cases.statistics"}),
+    "numpy": frozenset({"hashing", "lists", "matching", "state"}),
+    "obstore": frozenset({"sources.objects"}),
+    "pillow_heif": frozenset({"hashing"}),
+    "prometheus_client": frozenset({"alerts"}),
+    "pyarrow": frozenset({"sources.objects"}),
+    "pygal": frozenset({"cases.statistics"}),
     "pyrage": frozenset({"quarantine"}),
-    "ijson": frozenset({"lists"}),
-    "defusedxml": frozenset({"lists"}),
-    "sqlite3": frozenset({"scan", "cases", "reports"}),
-    "jinja2": frozenset({"reports", "cases"}),
-    "markupsafe": frozenset({"reports", "cases"}),
-    "prometheus_client": frozenset({"alarms"}),
-    "apprise": frozenset({"alarms"}),
-    "pygal": frozenset({"cases"}),
+    "requests": frozenset({"sources.objects"}),
+    "rich": frozenset({"cli"}),
+    "securesystemslib": frozenset({"lists"}),
+    "sqlite3": frozenset({"cases", "reports.ncmec", "scan.hard_links", "state"}),
+    "tqdm": frozenset({"cli.output"}),
+    "tuf": frozenset({"lists"}),
+    "urllib3": frozenset({"lists.pulling", "sources.objects"}),
+    "xxhash": frozenset({"hashing", "lists", "sources"}),
 }
-"""Which rooms may use a library; one that is not named here may be used nowhere."""
+"""The packages or modules that may use a library; one that is not named here may be used nowhere."""
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
-    "PIL": ("pillow", frozenset({"hashing/jpeg_pixels.py"})),
-    "tuf": ("tuf", frozenset({"lists/tuf_api.py"})),
+    "PIL": ("pillow", frozenset({"hashing.jpeg_pixels"})),
+    "tuf": ("tuf", frozenset({"lists.tuf_api"})),
 }
-"""Libraries whose private parts are used: their projects, and the modules that may. Any release may change
-these, so that pyproject.toml must have an upper bound."""
+"""Libraries whose private names are used: their projects, and the modules that may. Any release may change
+these names, so pyproject.toml must have an upper bound."""
 
-STANDARD = __import__("sys").stdlib_module_names
-
-
-def floor_of(room: str) -> int:
-    return next(level for level, rooms in enumerate(FLOORS) if room in rooms)
+STANDARD = frozenset(sys.stdlib_module_names)
 
 
-def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+def is_in(name: str, owners: frozenset[str]) -> bool:
+    """Return whether a module is one of the owners, or lies in one."""
+    return any(name == owner or name.startswith(f"{owner}.") for owner in owners)
 
 
-def modules() -> list[Path]:
-    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+def library_violations(modules: Sequence[Module]) -> Iterator[str]:
+    """Yield a line for each import of a library by a module that may not use it."""
+    for module in modules:
+        for line, imported in imports(module.tree):
+            library = imported.partition(".")[0]
+            if library in {"", "hashscan"} or (library in STANDARD and library not in OWNERS):
+                continue
+            if not is_in(module.name, OWNERS.get(library, frozenset())):
+                yield f"{module.place(line)}: may not use {library}"
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
-            assert node.module is not None
-            if node.module == "hashscan":
-                yield from ((node.lineno, f"hashscan.{alias.name}") for alias in node.names)
-            else:
-                yield node.lineno, node.module
-
-
-def test_every_room_is_installed() -> None:
-    """Where the tests run, all of the source is at hand; a wheel has only what is named."""
-    project = PACKAGE.parent / "pyproject.toml"
-    if not project.exists():
-        pytest.skip("tests an installed package without its source")
-    named = set(tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
-    assert {name for name in named if not name.startswith("hashlists")} == {
-        ".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")
-    }
-
-
-def test_every_room_has_a_floor() -> None:
-    for path in modules():
-        floor_of(room_of(path))
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_run_down(path: Path) -> None:
-    here = room_of(path)
-    for line, name in imports(path):
-        parts = name.split(".")
-        if parts[0] != "hashscan" or parts[1:] in ([], ["__version__"]):
-            continue
-        there = parts[1]
-        assert there == here or floor_of(there) < floor_of(here), (
-            f"{path.name}:{line}: {here} is on floor {floor_of(here)} and may not import {there} "
-            f"on floor {floor_of(there)}"
-        )
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_libraries_stay_in_their_rooms(path: Path) -> None:
-    here = room_of(path)
-    for line, name in imports(path):
-        library = name.split(".")[0]
-        if library == "hashscan" or (library in STANDARD and library not in OWNERS):
-            continue
-        if library == "hashlists":
-            assert here == "lists", f"{path.name}:{line}: only lists reads the shipped data"
-            continue
-        assert here in OWNERS.get(library, frozenset()), f"{path.name}:{line}: {here} does not own {library}"
-
-
-def private_uses(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines in which a private part of a library is used, and of which library."""
+def private_uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the lines in which a private name of a library is used, and the library."""
     imported: dict[str, str] = {}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             names = [(f"{node.module}.{alias.name}", alias.asname or alias.name) for alias in node.names]
@@ -154,7 +87,7 @@ def private_uses(path: Path) -> Iterator[tuple[int, str]]:
             continue
         for whole, name in names:
             library, *parts = whole.split(".")
-            if library not in STANDARD | {"hashscan", "hashlists", "__future__"}:
+            if library not in STANDARD | {"hashscan"}:
                 imported[name] = library
                 if any(part.startswith("_") for part in parts):
                     yield node.lineno, library
@@ -167,44 +100,96 @@ def private_uses(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, imported[value.id]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_private_parts_of_libraries_are_used_where_that_is_known(path: Path) -> None:
-    for line, library in private_uses(path):
-        _, known = PRIVATE.get(library, ("", frozenset[str]()))
-        assert str(path.relative_to(PACKAGE)) in known, f"{path.name}:{line}: uses private parts of {library}"
+def private_violations(modules: Sequence[Module]) -> Iterator[str]:
+    """Yield a line for each use of a library's private name outside of the modules that may."""
+    for module in modules:
+        for line, library in private_uses(module.tree):
+            if module.name not in PRIVATE.get(library, ("", frozenset[str]()))[1]:
+                yield f"{module.place(line)}: uses private names of {library}"
 
 
-def test_libraries_whose_private_parts_are_used_have_an_upper_bound() -> None:
+@cache
+def hashscan_modules() -> list[Module]:
+    """Return the parsed modules of hashscan."""
+    return read_modules(PACKAGE.parent)
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    """A wheel has no others."""
+    folders = {module.path.parent for module in hashscan_modules()}
+    assert folders == {module.path.parent for module in hashscan_modules() if module.is_package}
+
+
+def test_imports_go_down_the_layers_only() -> None:
+    """The layers are a table of `tools/metrics.py`."""
+    assert not list(upward_imports(hashscan_modules()))
+
+
+def test_libraries_are_used_by_their_owners_only() -> None:
+    modules = hashscan_modules()
+    assert not [*library_violations(modules), *private_violations(modules)]
+
+
+def test_no_owner_is_listed_that_does_not_use_its_library() -> None:
+    """An entry that nothing needs any more is removed, so that the table only shrinks."""
+    used = {(i.partition(".")[0], m.name) for m in hashscan_modules() for _, i in imports(m.tree)}
+    idle = [
+        (library, owner)
+        for library, owners in OWNERS.items()
+        for owner in owners
+        if not any(library == user and is_in(name, frozenset({owner})) for user, name in used)
+    ]
+    assert not idle
+
+
+def test_libraries_whose_private_names_are_used_have_an_upper_bound() -> None:
     project = PACKAGE.parent / "pyproject.toml"
     if not project.exists():
         pytest.skip("tests an installed package without its source")
     wanted = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    trees = {module.name: module.tree for module in hashscan_modules()}
     for library, (name, users) in PRIVATE.items():
-        assert any(library in {used for _, used in private_uses(PACKAGE / user)} for user in users)
+        for user in users:
+            assert library in {used for _, used in private_uses(trees[user])}, (library, user)
         (requirement,) = [line for line in wanted if line.startswith(name)]
         assert ",<" in requirement, requirement
 
 
-def test_the_guard_sees_a_private_part(tmp_path: Path) -> None:
-    source = tmp_path / "bad.py"
-    source.write_text(
-        "from PIL import Image, _imaging\nimport tuf._x.y\nImage.core._z()\nImage.__doc__\nself._w\n"
-    )
-    assert sorted(private_uses(source)) == [(1, "PIL"), (2, "tuf"), (3, "PIL")]
+def test_each_kind_of_violation_is_found(tmp_path: Path) -> None:
+    """The tests above are tested on a small tree."""
+    for name, text in {
+        "__init__.py": "",
+        "scan/workers/good.py": "import os\nfrom hashscan import __version__, errors\n"
+        "from hashscan.sources.base import Source\n",
+        "sources/up.py": "def f():\n    from hashscan.scan.workers.pool import Pool\n",
+        "reports/beside.py": "import hashscan.quarantine.log\nfrom .csv import Csv\n",
+        "stray.py": "import PIL.Image\n",
+        "hashing/private.py": "from PIL import Image, _imaging\nimport tuf._x.y\nImage.core._z()\n"
+        "Image.__doc__\nself._w\n",
+    }.items():
+        path = tmp_path / "hashscan" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    modules = read_modules(tmp_path)
+    assert list(upward_imports(modules)) == [
+        "hashscan/reports/beside.py:1: imports hashscan.quarantine.log, which is not in a layer below",
+        "hashscan/reports/beside.py:2: relative import",
+        "hashscan/sources/up.py:2: imports hashscan.scan.workers.pool, which is not in a layer below",
+        "hashscan/stray.py:1: stray is in no layer",
+    ]
+    assert list(library_violations(modules)) == [
+        "hashscan/hashing/private.py:2: may not use tuf",
+        "hashscan/stray.py:1: may not use PIL",
+    ]
+    assert list(private_violations(modules)) == [
+        "hashscan/hashing/private.py:1: uses private names of PIL",
+        "hashscan/hashing/private.py:2: uses private names of tuf",
+        "hashscan/hashing/private.py:3: uses private names of PIL",
+    ]
 
 
-def test_the_guard_sees_a_break(tmp_path: Path) -> None:
-    """The test itself is tested: an import up, and one of a library in a strange room, are both found."""
-    source = tmp_path / "bad.py"
-    source.write_text("from hashscan.scan.workers.pool import Pool\nimport PIL.Image\n")
-    names = [name for _, name in imports(source)]
-    assert names == ["hashscan.scan.workers.pool", "PIL.Image"]
-    assert floor_of("scan") > floor_of("sources")
-    assert "sources" not in OWNERS["PIL"]
-
-
-def test_the_address_for_reports_of_weaknesses_is_the_package_s() -> None:
-    """Whoever has only the package, and whoever has only the source, write to the same address."""
+def test_the_address_for_reports_of_vulnerabilities_is_that_of_the_package() -> None:
+    """The source and the package name the same address."""
     project = PACKAGE.parent / "pyproject.toml"
     if not project.exists():
         pytest.skip("tests an installed package without its source")

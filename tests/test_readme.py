@@ -48,6 +48,8 @@ NAMES = (
     "settings",
     "alarms",
     "speed",
+    "glossary",
+    "index",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 """In the order in which their commands are run, on one and the same state."""

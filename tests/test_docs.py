@@ -1,0 +1,69 @@
+"""Tests of documents: modules that ARCHITECTURE names exist, the index and the glossary are whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tools.metrics import LAYERS
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "hashscan"
+DOCS = ROOT / "docs"
+NEW_STYLE = ("ARCHITECTURE.md", "docs/glossary.md", "docs/index.md")
+"""Documents whose lines are wrapped."""
+
+LINE_LENGTH = 100
+
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def paths_named(text: str) -> set[str]:
+    """Return the paths of Python files that stand between backticks, with a folder."""
+    return set(re.findall(r"`((?:\w+/)+\w+\.py)`", text))
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    named = {path for path in paths_named(ARCHITECTURE) if not path.endswith("/NAME.py")}
+    assert len(named) > 50
+    assert not {path for path in named if not ((PACKAGE / path).is_file() or (ROOT / path).is_file())}
+
+
+def test_the_architecture_names_every_package() -> None:
+    """To the second level; and no others."""
+    folders = {path.parent.relative_to(PACKAGE) for path in PACKAGE.glob("*/**/__init__.py")}
+    packages = {".".join(folder.parts) for folder in folders if len(folder.parts) <= 2}
+    assert set(re.findall(r"^ *- `([a-z_.]+)`:", ARCHITECTURE, re.MULTILINE)) == packages | {
+        "registry",
+        "model",
+        "errors",
+    }
+
+
+def test_the_architecture_shows_the_layers_that_are_checked() -> None:
+    [block] = re.findall(r"^## Layers\n\n((?: {4}.+\n)+)", ARCHITECTURE, re.MULTILINE)
+    assert tuple(frozenset(line.strip().split(", ")) for line in block.splitlines()) == LAYERS
+
+
+def test_the_index_lists_every_page_once() -> None:
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- \[[^\]]+\]\(([a-z]+\.md)\)", text, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in DOCS.glob("*.md") if path.name != "index.md")
+
+
+def test_the_glossary_explains_each_term_once() -> None:
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\*\*([^*]+)\*\*: ", text, re.MULTILINE)
+    assert len(terms) > 60
+    assert len(set(terms)) == len(terms)
+
+
+@pytest.mark.parametrize("name", NEW_STYLE)
+def test_links_lead_to_files_and_lines_are_wrapped(name: str) -> None:
+    page = ROOT / name
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    assert not [link for link in links if not link.startswith("http") and not (page.parent / link).is_file()]
+    assert not [line for line in text.splitlines() if len(line) > LINE_LENGTH]

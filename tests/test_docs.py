@@ -12,7 +12,7 @@ from tools.metrics import LAYERS
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hashscan"
 DOCS = ROOT / "docs"
-NEW_STYLE = ("ARCHITECTURE.md", "docs/glossary.md", "docs/index.md")
+NEW_STYLE = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/index.md")
 """Documents whose lines are wrapped."""
 
 LINE_LENGTH = 100

@@ -1,4 +1,4 @@
-"""The command `hashscan` and its subcommands, each imported when it is called."""
+"""The command line `hashscan`: subcommands, each imported only when it is called; help and exit codes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manual": ("hashscan.cli.commands.manual", "Print the manual page, hashscan(1)."),
     "selftest": ("hashscan.cli.commands.selftest", "Send a harmless test picture through the whole chain."),
 }
-"""Where each command is and its line in the help, which must not cost an import."""
+"""Module and help line of each command; kept here so that the help needs no import."""
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -73,21 +73,21 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alarms"),
     "This machine": ("config", "state", "worker", "selftest", "completion", "manual"),
 }
-"""Commands by what a person comes for."""
+"""Sections of the help, with their commands."""
 
 UNSETTLED = frozenset({"config", "completion", "manual"})
-"""Commands that a settings file gives nothing, and that a wrong one must not stop."""
+"""Commands that take no value from the settings file, and that must also work if the file is invalid."""
 
 
 class LazyGroup(HashscanGroup):
-    """Knows its commands by name and imports the one that is called."""
+    """A command group that imports a subcommand only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order a newcomer meets them."""
+        """Return the names of the commands in the order of the help."""
         return [name for names in SECTIONS.values() for name in names if name in COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command; return None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
@@ -96,7 +96,7 @@ class LazyGroup(HashscanGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; say which one may be meant where there is none."""
+        """Find a command; if there is none of this name, fail and suggest a similar one."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
             from hashscan.settings.suggestions import nearest
 
@@ -106,14 +106,14 @@ class LazyGroup(HashscanGroup):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
+        """Write the list of commands without importing them."""
         width = max(map(len, COMMANDS))
         for title, names in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(n.ljust(width), COMMANDS[n][1]) for n in names if n in COMMANDS])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Complete the commands without importing them, and the options."""
+        """Return completions of commands, without importing them, and of options."""
         from click.shell_completion import CompletionItem
 
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
@@ -154,7 +154,7 @@ def _show_version(ctx: click.Context) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command.
+    """Run one command, and report errors on standard error.
 
     Returns:
         The exit code.
@@ -168,17 +168,17 @@ def run(arguments: Sequence[str]) -> int:
         return done.exit_code
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
-            # Nobody has interrupted anything: a module's bytecode is cut short, or the like.
+            # Not an interrupt by the user: for example, the bytecode file of a module is truncated.
             raise abort.__cause__ from None
         return EXIT_INTERRUPTED
     except SystemExit as end:
-        # Click's way to end when it has completed something; and when whoever reads our output has gone, with
-        # a code that says that something was found.
+        # Click exits in this way when a completion is done. If the reader of our output has closed the pipe,
+        # click exits with code 1, which would mean that something was found.
         return EXIT_OUTPUT if end.code else EXIT_CLEAN
     except click.ClickException as error:
         with io.StringIO() as said:
             error.show(file=said)
-            # Not indented, since click has lines of its own; arguments are as their user gave them.
+            # Not indented, since click formats its own lines. Arguments are shown as the user gave them.
             sys.stderr.write("".join(f"{printable(line)}\n" for line in said.getvalue().splitlines()))
         if isinstance(error, click.BadParameter):
             from hashscan.cli.config.file import origin_of

@@ -1,6 +1,6 @@
-"""Whose state folder, or list's working folder, a command works on.
+"""Privileges: a command that root starts continues as the owner of its state or working folder.
 
-Root must leave no files there that its owner can't read, and follow no links that the owner has made.
+Root must leave no files there that the owner can't read, and must not follow symlinks that the owner made.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ _LINKS_MAX = 40
 
 
 class Needs(Enum):
-    """Which of root's rights a command needs besides those of the state folder's owner."""
+    """Root's rights that a command needs in addition to those of the state folder's owner."""
 
     NOTHING = "nothing"
-    """It goes on as the owner."""
+    """None: the command continues as the owner."""
     READING = "reading"
-    """It reads files of anybody; root is refused, with a command that keeps this right alone."""
+    """Read files of all users: root is refused, with advice how to run the command with this right alone."""
     CHANGING = "changing"
-    """It moves files of anybody; root is refused, as only a state folder of root's can say which."""
+    """Move files of all users: root is refused, since only a state folder of root's may say which files."""
 
 
 def settle_owner(words: str, state: Path, needs: Needs, kind: str = "state folder") -> None:
-    """Go on as the owner of a folder that is one user's, or refuse to, before anything in it is opened.
+    """Continue as the owner of a folder, or refuse to, before anything in the folder is opened.
 
     Args:
-        words: the command as it was called.
-        state: the folder, which need not exist yet.
-        needs: which rights of root's the command needs.
-        kind: what the folder is called.
+        words: command as it was called.
+        state: folder; it need not exist yet.
+        needs: root's rights that the command needs.
+        kind: name of this kind of folder, for messages.
 
     Raises:
-        UsageError: root must not do this in another user's folder.
-        OutputError: this user may not use it.
+        UsageError: root must not do this in another user's folder, or can't continue as that user.
+        OutputError: this user may not use the folder.
     """
     if os.geteuid() != 0:
         _require_access(words, state, kind)
@@ -71,10 +71,10 @@ def settle_owner(words: str, state: Path, needs: Needs, kind: str = "state folde
 
 
 def owner_of(path: Path) -> int:
-    """Return the uid of who decides what lies at a path.
+    """Return the uid of the user who controls what lies at a path.
 
-    It is the owner of the first folder or symbolic link on the way there that isn't root's. Root makes what
-    is missing. Users that don't exist in this user namespace are passed over.
+    It is the owner of the first folder or symlink on the path that does not belong to root. Root creates what
+    is missing, so the result is 0 then. Users that don't exist in this user namespace are ignored.
     """
     todo = os.path.join(os.getcwd(), path).split("/")[::-1]
     here, links = "/", 0
@@ -88,7 +88,7 @@ def owner_of(path: Path) -> int:
         try:
             status = os.lstat(there)
         except OSError:
-            # It is missing, or can't be used, which is said by whoever opens it.
+            # The path is missing or can't be used; the code that opens it reports that.
             return 0
         if status.st_uid != 0 and _is_mapped(status.st_uid):
             return status.st_uid
@@ -105,7 +105,7 @@ def owner_of(path: Path) -> int:
 
 
 def _is_mapped(uid: int) -> bool:
-    """Return whether a user exists in this user namespace; the kernel shows all others as one user."""
+    """Return True if a user exists in this user namespace; the kernel shows all others as one user."""
     try:
         with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [tuple(map(int, line.split())) for line in file]
@@ -115,10 +115,10 @@ def _is_mapped(uid: int) -> bool:
 
 
 def _become(uid: int, state: Path) -> None:
-    """Give up root's rights, all groups among them, for those of another user, for good.
+    """Change to another user for good, and drop root's rights and groups.
 
     Raises:
-        OSError: this process may not.
+        OSError: this process may not do that.
     """
     try:
         user = pwd.getpwuid(uid)
@@ -153,7 +153,7 @@ def _advice(words: str, owner: int, needs: Needs) -> str:
 
 
 def _as_user(uid: int) -> str:
-    """Return the command that runs another one as a user, who need not have a name."""
+    """Return the command prefix that runs a command as a user, who need not have a name."""
     try:
         group, others = pwd.getpwuid(uid).pw_gid, "--init-groups"
     except KeyError:
@@ -162,10 +162,10 @@ def _as_user(uid: int) -> str:
 
 
 def _require_access(words: str, state: Path, kind: str) -> None:
-    """Refuse where the folder is there, and this user may not look into it.
+    """Refuse a folder that exists, but that this user may not open.
 
     Raises:
-        OutputError: see above.
+        OutputError: this user may not open it.
     """
     try:
         status = state.stat()

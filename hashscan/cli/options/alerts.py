@@ -1,4 +1,4 @@
-"""The options that say who is told of what was found, for every command that may have something to tell."""
+"""Options for alerts: the channels, what is sent, and the metrics file; for all commands that send alerts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _option = partial(click.option, cls=TableOption, table="alarms")
 
 
 class NotifyParam(click.ParamType[tuple[str, ...]]):
-    """A URL of Apprise, or `@FILE` of such; what is wrong is told without it."""
+    """A parameter with a URL of Apprise, or `@FILE` with such URLs; errors don't show the URL."""
 
     name = "notify"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Read the file, if it is one."""
+        """Return the URL, or those of the file."""
         if isinstance(value, tuple):
             return value
         text = str(value).strip()
@@ -48,7 +48,7 @@ class NotifyParam(click.ParamType[tuple[str, ...]]):
 
 
 class CommandParam(click.ParamType[tuple[str, ...]]):
-    """A program with arguments, split as a shell would; none is started."""
+    """A parameter with a program and its arguments, split as by a shell; no shell is started."""
 
     name = "command"
     envvar_list_splitter = "\n"
@@ -56,7 +56,7 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Split it."""
+        """Split the value into words."""
         if isinstance(value, tuple):
             return value
         try:
@@ -69,7 +69,7 @@ class CommandParam(click.ParamType[tuple[str, ...]]):
 
 
 def channel_options(command: F) -> F:
-    """Those that say who is told."""
+    """Add the options that name alert channels."""
     for option in reversed(
         (
             _option(
@@ -98,7 +98,7 @@ def channel_options(command: F) -> F:
 
 
 def alarm_options(command: F) -> F:
-    """All of them; the settings file has them in its table `alarms`. `take_alarms` takes their values."""
+    """Add all alert options (table `alarms` of the settings file); `take_alarms` takes their values."""
     for option in reversed(
         (
             _option(
@@ -128,10 +128,10 @@ def alarm_options(command: F) -> F:
 
 
 def take_alarms(options: dict[str, Any]) -> AlarmSettings:
-    """What the options say; they are taken out of a command's, which may have `channel_options` alone.
+    """Take the alert options out of a command's options; the command may have `channel_options` alone.
 
     Raises:
-        UsageError: the metrics' file has a name by which node_exporter would pass it over.
+        UsageError: the name of the metrics file is one that node_exporter ignores.
     """
     metrics: Path | None = options.pop("metrics", None)
     if metrics is not None and metrics.suffix != ".prom":

@@ -1,4 +1,4 @@
-"""What all commands share: a variable for every option, exit codes in every help."""
+"""Base classes of commands (a variable for each option, exit codes in each help), and common options."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 SETTINGS_FILE = "hashscan.settings_file"
-"""Key of its path in a context, where there is one."""
+"""Key of the settings file's path in a context; absent without a settings file."""
 
 
 class AnyPath(click.ParamType[bytes]):
-    """A file, folder or URL. It is not looked at here: on a customer's FUSE that may never end."""
+    """A parameter with a file, folder or URL; not checked here, as a customer's FUSE may never answer."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """Take it as it is."""
+        """Return the value as bytes."""
         if not isinstance(value, str | bytes | os.PathLike):
             self.fail(f"{value!r} is no path", param, ctx)
         return os.fsencode(value)
@@ -40,21 +40,21 @@ class AnyPath(click.ParamType[bytes]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
-        """Complete files."""
+        """Have the shell complete file names."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]
 
 
 ANY_PATH = AnyPath()
-"""The system decides whether it can be read, since a capability may permit it."""
+"""The shared parameter type; reading is tried later, since a capability may permit it."""
 
 _NO_SETTINGS = frozenset({"help", "version", "config"})
-"""Options that no variable and no file gives."""
+"""Options that are given neither by a variable nor by the settings file."""
 
 
 _FOLDERS = {"state": "state folder", "work": "working folder"}
-"""Options that name a folder of one user's, by what it is called."""
+"""Options that name a folder of one user, each with the name of this kind of folder."""
 
 
 class HashscanCommand(click.Command):
@@ -72,12 +72,12 @@ class HashscanCommand(click.Command):
         """Make a command.
 
         Args:
-            args: as click has them.
-            exit_codes: that it can return.
-            meanings: of those that mean something else than with other commands.
-            settings: whether variables and the settings file give its options, too.
-            needs: which of root's rights it needs where the state folder is another user's.
-            kwargs: as click has them.
+            args: as for `click.Command`.
+            exit_codes: codes that the command can return.
+            meanings: meanings of codes that differ from those of other commands.
+            settings: whether variables and the settings file also give its options.
+            needs: root's rights that it needs if the state folder belongs to another user.
+            kwargs: as for `click.Command`.
         """
         super().__init__(*args, **kwargs)
         self.exit_codes = tuple(exit_codes)
@@ -87,7 +87,7 @@ class HashscanCommand(click.Command):
             name_variables(self.params)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it, where there is a state or working folder as somebody whose files its owner can read."""
+        """Run the command, as the owner of its state or working folder if root calls it."""
         for name, kind in _FOLDERS.items():
             folder = ctx.params.get(name)
             if isinstance(folder, Path) and not ctx.params.get("no_state"):
@@ -101,7 +101,7 @@ class HashscanCommand(click.Command):
 
 
 class HashscanGroup(click.Group):
-    """A group of such commands."""
+    """A group of `HashscanCommand`s."""
 
     command_class = HashscanCommand
 
@@ -114,7 +114,7 @@ HashscanGroup.group_class = HashscanGroup
 
 
 def name_variables(parameters: Iterable[click.Parameter]) -> None:
-    """Give every option the variable that carries its name."""
+    """Give every option the variable of its name."""
     for parameter in parameters:
         if isinstance(parameter, click.Option) and parameter.name not in _NO_SETTINGS:
             parameter.envvar = f"HASHSCAN_{option_key(parameter).upper()}"
@@ -122,7 +122,7 @@ def name_variables(parameters: Iterable[click.Parameter]) -> None:
 
 
 def settings_of(command: click.Command) -> list[click.Option]:
-    """The options of a command that variables and the settings file may give."""
+    """Return the options of a command that variables and the settings file can give."""
     return [
         parameter
         for parameter in command.params
@@ -131,12 +131,12 @@ def settings_of(command: click.Command) -> list[click.Option]:
 
 
 def option_key(option: click.Option) -> str:
-    """The option's name in variables and settings files: as on the command line, with underscores."""
+    """Return an option's name in variables and settings files: the long name, with underscores."""
     return max(option.opts, key=len).removeprefix("--").replace("-", "_")
 
 
 class TableOption(click.Option):
-    """An option of several commands that the settings file has in one table for all of them."""
+    """An option of several commands that has one table in the settings file for all of them."""
 
     def __init__(self, *args: Any, table: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -144,12 +144,12 @@ class TableOption(click.Option):
 
 
 class Size(click.ParamType[int]):
-    """A size in bytes, with K, M, G or T behind it if one likes."""
+    """A parameter with a size in bytes, with an optional suffix K, M, G or T."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the size."""
+        """Return the size in bytes."""
         if isinstance(value, int):
             return value
         try:
@@ -159,12 +159,12 @@ class Size(click.ParamType[int]):
 
 
 class Duration(click.ParamType[float]):
-    """A time, with s, m, h or d behind it if one likes."""
+    """A parameter with a duration, with an optional suffix s, m, h or d."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the time."""
+        """Return the duration in seconds."""
         if isinstance(value, int | float):
             return float(value)
         try:
@@ -174,10 +174,10 @@ class Duration(click.ParamType[float]):
 
 
 def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse a number that is not more than 0, or has no end.
+    """Refuse a number that is not above 0, or is infinite.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: the number is refused; the message names the option.
     """
     if value is not None:
         require_positive(max(param.opts, key=len), value)
@@ -185,10 +185,10 @@ def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 
 def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]:
-    """The option --output, of commands that write to standard output where nobody says.
+    """Return a decorator that adds --output; the default is standard output.
 
     Args:
-        readers: who may read the file, in words.
+        readers: who may read the file, as a part of the help text.
     """
     return click.option(
         "--output",
@@ -201,7 +201,7 @@ def output_option(readers: str = "is readable by you alone") -> Callable[[F], F]
 
 
 def state_option(command: F) -> F:
-    """The option --state."""
+    """Add --state."""
     return click.option(
         "--state",
         type=click.Path(path_type=Path, file_okay=False, readable=False),
@@ -212,7 +212,7 @@ def state_option(command: F) -> F:
 
 
 def list_option(command: F) -> F:
-    """The option --list."""
+    """Add --list."""
     return click.option(
         "--list",
         "lists",
@@ -224,7 +224,7 @@ def list_option(command: F) -> F:
 
 
 def fail_on_option(command: F) -> F:
-    """The option --fail-on."""
+    """Add --fail-on."""
     return click.option(
         "--fail-on",
         type=click.Choice(["match", "review", "never"]),
@@ -239,7 +239,7 @@ def _useful_threshold(ctx: click.Context, param: click.Parameter, value: int | N
 
 
 def matching_options(command: F) -> F:
-    """The options that say how far a picture may be from an entry."""
+    """Add the options that say how far a picture may differ from an entry."""
     words = "; ".join(f"{name}: {summary}" for name, summary in VARIANTS.items())
     for option in reversed(
         (
@@ -265,17 +265,17 @@ def matching_options(command: F) -> F:
 
 
 def matching_of(skipped: Iterable[str], review_threshold: int | None) -> Matching:
-    """What these options say.
+    """Return the values of the matching options as settings.
 
     Raises:
-        UsageError: they say nothing useful.
+        UsageError: a value is not usable.
     """
     names = tuple(skipped)
     return Matching.without(VARIANTS if "all" in names else names, review_threshold)
 
 
 def decoding_options(command: F) -> F:
-    """The options that bound what a picture may cost."""
+    """Add the options that limit the cost of decoding a picture."""
     for option in reversed(
         (
             click.option(

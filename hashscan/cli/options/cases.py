@@ -1,4 +1,4 @@
-"""The options that say by when somebody must have acted."""
+"""Options for the deadlines of cases."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _option = partial(click.option, cls=TableOption, table="cases")
 
 
 class CategoryDeadline(click.ParamType[tuple[str, float]]):
-    """`CATEGORY=TIME`."""
+    """A parameter of the form `CATEGORY=TIME`."""
 
     name = "deadline"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
-        """Read it."""
+        """Return the category and its deadline in seconds."""
         if isinstance(value, tuple):
             return value
         try:
@@ -35,7 +35,7 @@ class CategoryDeadline(click.ParamType[tuple[str, float]]):
 
 
 def deadline_options(command: F) -> F:
-    """The options; the settings file has them in its table `cases`. `deadlines_of` takes their values."""
+    """Add the deadline options (table `cases` of the settings file); `deadlines_of` takes their values."""
     for option in reversed(
         (
             _option(
@@ -69,10 +69,10 @@ def deadline_options(command: F) -> F:
 
 
 def take_deadlines(options: dict[str, Any]) -> CaseSettings:
-    """What the options say; they are taken out of a command's.
+    """Take the deadline options out of a command's options.
 
     Raises:
-        UsageError: a time is none.
+        UsageError: a value is not a valid time.
     """
     return deadlines_of(*(options.pop(key) for key in ("deadline", "category_deadlines", "review_deadline")))
 
@@ -80,9 +80,9 @@ def take_deadlines(options: dict[str, Any]) -> CaseSettings:
 def deadlines_of(
     deadline: float, category_deadlines: tuple[tuple[str, float], ...], review_deadline: float
 ) -> CaseSettings:
-    """What the options say.
+    """Return the values of the deadline options as settings.
 
     Raises:
-        UsageError: a time is none.
+        UsageError: a value is not a valid time.
     """
     return CaseSettings(deadline, dict(category_deadlines), review_deadline)

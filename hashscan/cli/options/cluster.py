@@ -1,4 +1,4 @@
-"""The options with which a sweep and a node find each other's cluster, and prove that they belong to it."""
+"""Options with which a scan and a node find their cluster, and authenticate to it by certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def certificate_options(command: F) -> F:
-    """The options that name this machine's certificate."""
+    """Add the options that name this machine's certificate."""
     for option, text in reversed(
         (
             (
@@ -33,10 +33,10 @@ def certificate_options(command: F) -> F:
 def cluster_of(
     scheduler: str | None, cluster_ca: Path | None, cluster_cert: Path | None, cluster_key: Path | None
 ) -> ClusterSettings | None:
-    """What these options say; None where no scheduler is named, whatever variables say of certificates.
+    """Return the cluster options as settings; None without a scheduler, even if variables name certificates.
 
     Raises:
-        UsageError: they contradict each other.
+        UsageError: the options contradict each other.
     """
     if scheduler is None:
         return None

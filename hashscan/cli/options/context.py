@@ -1,4 +1,4 @@
-"""The options that explain what is found: whose it is, where the world sees it, who tells others of it."""
+"""Options that add context to findings: the customer, the web address, and the reporting organisation."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
-    """The rules that say whose files are."""
+    """A parameter with the rules that map files to customers."""
 
     name = "customer"
     example = 'path = "/srv/sites/{customer}/"'
 
     def read(self, tables: object, source: str) -> tuple[CustomerRule, ...]:
-        """What they say."""
+        """Return the rules."""
         from hashscan.attribution.customer_table import customer_rules
 
         return customer_rules(tables, source)
 
 
 class SitesParam(TablesParam[tuple[SiteRule, ...]]):
-    """The rules that say where the world sees files."""
+    """A parameter with the rules that map folders and buckets to web addresses."""
 
     name = "site"
     example = 'url = "https://{customer}.example/"\npath = "/srv/sites/{customer}/htdocs"'
 
     def read(self, tables: object, source: str) -> tuple[SiteRule, ...]:
-        """What they say."""
+        """Return the rules."""
         from hashscan.attribution.site_table import site_rules
 
         return site_rules(tables, source)
 
 
 class ReporterParam(TablesParam[Reporter]):
-    """Who tells others of what was found."""
+    """A parameter with the organisation that reports findings to others."""
 
     name = "reporter"
     rows = False
     example = 'organisation = "Example Hosting"\nemail = "abuse@example.org"'
 
     def read(self, tables: object, source: str) -> Reporter:
-        """What it says."""
+        """Return the organisation."""
         from hashscan.attribution.reporter_table import reporter_of
 
         return reporter_of(tables, source)
 
 
 def customer_options(command: F) -> F:
-    """The options --customer and --customers; `customers_of` takes their values."""
+    """Add --customer and --customers; `customers_of` takes their values."""
     return click.option(
         "--customers",
         "layouts",
@@ -77,7 +77,7 @@ def customer_options(command: F) -> F:
 
 
 def site_option(command: F) -> F:
-    """The option --site."""
+    """Add --site."""
     return click.option(
         "--site",
         "site_rules",
@@ -89,7 +89,7 @@ def site_option(command: F) -> F:
 
 
 def reporter_option(command: F) -> F:
-    """The option --reporter."""
+    """Add --reporter."""
     return click.option(
         "--reporter",
         type=ReporterParam(),
@@ -102,5 +102,5 @@ def reporter_option(command: F) -> F:
 def customers_of(
     rules: tuple[CustomerRule, ...] | None, layouts: tuple[str, ...]
 ) -> tuple[CustomerRule, ...]:
-    """All rules that say whose files are, those that somebody wrote first."""
+    """Return all rules that map files to customers, with the written ones before those of hosting panels."""
     return (*(rules or ()), *rules_of_panels(layouts))

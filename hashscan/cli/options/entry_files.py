@@ -1,4 +1,4 @@
-"""Files of list entries named on the command line."""
+"""Options and reading of files with hash list entries that are named on the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EntriesCommand(HashscanCommand):
-    """A command that reads a file of entries; its help tells what each format is."""
+    """A command that reads a file of entries; its help describes each format."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the formats above the exit codes."""
@@ -38,7 +38,7 @@ class EntriesCommand(HashscanCommand):
 
 
 def format_option(command: F) -> F:
-    """The option --format of commands that read a file of entries."""
+    """Add --format to a command that reads a file of entries."""
     return click.option(
         "--format",
         "form",
@@ -50,7 +50,7 @@ def format_option(command: F) -> F:
 
 
 def category_option(command: F) -> F:
-    """The option --category of commands that read a file of entries."""
+    """Add --category to a command that reads a file of entries."""
     return click.option(
         "--category",
         type=click.Choice(CATEGORIES),
@@ -59,7 +59,7 @@ def category_option(command: F) -> F:
 
 
 def say_left_out(left_out: Mapping[str, int], what: str) -> None:
-    """Say what was no entry, or could not be one."""
+    """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
         say(f"hashscan: {count} {what} left out: {reason}")
 
@@ -68,10 +68,10 @@ def say_left_out(left_out: Mapping[str, int], what: str) -> None:
 def entries_of(
     file: Path, form: str, category: str | None = None
 ) -> Iterator[tuple[Iterator[EntryBlock], str]]:
-    """The entries of a file, read as they are asked for, and what to call the file in an error.
+    """Open a file of entries; yield its blocks, which are read on demand, and its name for error messages.
 
     Raises:
-        UsageError: the file can't be opened, or a category is lacking or too much.
+        UsageError: the file can't be opened, or --category is missing or not allowed with this format.
     """
     kind = LIST_FORMATS[form]
     if kind.takes_category and category is None:

@@ -1,4 +1,4 @@
-"""Where the passphrases of a list owner's keys come from: a file, the environment or a prompt."""
+"""Passphrases of a list publisher's keys: from a file, from the environment or from a prompt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT_PASSPHRASE_VARIABLE = "HASHSCAN_ROOT_PASSPHRASE"  # noqa: S105 - the name o
 
 
 def passphrase_options(command: F) -> F:
-    """The options that say where the passphrase of the keys in daily use comes from."""
+    """Add the options that say where the passphrase of the online keys comes from."""
     command = click.option(
         "--no-passphrase", is_flag=True, help="The keys are not encrypted; whoever reads them can sign."
     )(command)
@@ -34,7 +34,7 @@ def passphrase_options(command: F) -> F:
 
 
 def root_passphrase_option(command: F) -> F:
-    """The option that says where the passphrases of the root's keys come from."""
+    """Add the option that says where the passphrases of the root keys come from."""
     return click.option(
         "--root-passphrase-file",
         multiple=True,
@@ -45,10 +45,10 @@ def root_passphrase_option(command: F) -> F:
 
 
 def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> bytes | None:
-    """The passphrase of the keys in daily use, from where it was said to be; None for no passphrase.
+    """Return the passphrase of the online keys from the given source; None for no passphrase.
 
     Raises:
-        UsageError: there is none, and nobody to ask.
+        UsageError: no passphrase is given, and there is no terminal to ask on.
     """
     if none:
         return None
@@ -63,11 +63,11 @@ def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> by
 
 
 def root_passphrase(files: Iterable[Path], *, asked: bool) -> bytes | None:
-    """The passphrase of new root keys; None for that of the other keys.
+    """Return the passphrase of new root keys; None to use that of the other keys.
 
     Args:
-        files: at most one.
-        asked: whether a person is there who was asked for the other passphrase too.
+        files: at most one file.
+        asked: whether the other passphrase was asked for at a prompt.
 
     Raises:
         UsageError: a file can't be read, or there are several.
@@ -87,11 +87,11 @@ def root_passphrase(files: Iterable[Path], *, asked: bool) -> bytes | None:
 
 
 def root_passphrases(files: Iterable[Path], online: Path | None) -> Passphrases:
-    """What may open the root's keys; a person is asked for what is lacking.
+    """Return the passphrases to try on the root keys; on a terminal, missing ones are asked for.
 
     Args:
-        files: with passphrases of root keys.
-        online: file with the other keys' passphrase, which is tried too.
+        files: files with passphrases of root keys.
+        online: file with the passphrase of the other keys, which is tried too.
 
     Raises:
         UsageError: a file can't be read.
@@ -108,7 +108,7 @@ def _ask(key: Path) -> bytes:
 
 
 def _given(files: Iterable[Path], variable: str) -> list[bytes]:
-    """Passphrases from files, else from the environment."""
+    """Return the passphrases in the files, or the one of the variable if there are no files."""
     value = os.environ.get(variable)
     return [_first_line(file) for file in files] or ([os.fsencode(value)] if value else [])
 
@@ -126,10 +126,10 @@ def _typed(words: str, *, confirmed: bool, default: str | None = None) -> bytes:
 
 
 def _first_line(file: Path) -> bytes:
-    """The passphrase in a file.
+    """Return the first line of a passphrase file.
 
     Raises:
-        UsageError: it can't be read, or has none.
+        UsageError: the file can't be read, or its first line is empty.
     """
     try:
         text = file.read_bytes().split(b"\n")[0].rstrip(b"\r")

@@ -1,4 +1,4 @@
-"""The options that say what is to be done about matches."""
+"""Options for the policy: which matches are reported, held, for review, or may be quarantined."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
-    """The policy table: named as a file of its own, or as it stands in the settings file."""
+    """A parameter with the policy table, from a file of its own or from the settings file."""
 
     name = "policy"
     example = 'category = "A1"\naction = "report"'
 
     def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
-        """What it says."""
+        """Return the rules."""
         from hashscan.matching.policy_table import rules_of
 
         return rules_of(tables, source)
 
 
 def act_on_option(command: F) -> F:
-    """The option --act-on."""
+    """Add --act-on."""
     return click.option(
         "--act-on",
         cls=TableOption,
@@ -42,7 +42,7 @@ def act_on_option(command: F) -> F:
 
 
 def policy_options(command: F) -> F:
-    """This one, and --policy; `policy_of` takes their values."""
+    """Add --act-on and --policy; `policy_of` takes their values."""
     return click.option(
         "--policy",
         type=PolicyParam(),
@@ -53,10 +53,10 @@ def policy_options(command: F) -> F:
 
 
 def policy_of(policy: tuple[PolicyRule, ...] | None, act_on: tuple[str, ...]) -> PolicySettings:
-    """What these options say."""
+    """Return the values of the policy options as settings."""
     return PolicySettings(policy or (), weak_of(act_on))
 
 
 def weak_of(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
-    """On whose word files may be moved."""
+    """Return the kinds of weakly trusted matches for which files may be moved."""
     return tuple(weak for weak in Weak if weak in act_on)

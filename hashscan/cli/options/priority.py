@@ -1,4 +1,4 @@
-"""The options by which a sweep, or a node of a cluster, gives way to what else runs on the machine."""
+"""Options for the load that a scan or a cluster node causes: rate limits, load limit, priority."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def neighbour_options(command: F) -> F:
-    """The options; `neighbour_of` takes their values."""
+    """Add the options; `neighbour_of` takes their values."""
     for option in reversed(
         (
             click.option(
@@ -54,7 +54,7 @@ def neighbour_options(command: F) -> F:
 def neighbour_of(
     background: bool | None, limit_rate: int | None, limit_files: float | None, max_load: float | None
 ) -> NeighbourSettings:
-    """What these options say.
+    """Return the values of these options as settings.
 
     Raises:
         UsageError: a limit is not above 0.

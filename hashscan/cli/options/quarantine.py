@@ -1,4 +1,4 @@
-"""The options that say what may be moved into quarantine, for sweeps as for `hashscan quarantine add`."""
+"""Options for quarantine, of scans and of `quarantine add`: retention, folder, circuit breaker limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIMITS = BreakerLimits()
 
 
 def quarantine_options(command: F) -> F:
-    """The options; the settings file has them in its table `quarantine`."""
+    """Add the options; the settings file has them in its table `quarantine`."""
     for option in reversed(
         (
             _option(

@@ -1,4 +1,4 @@
-"""What the commands on items of the quarantine share."""
+"""Helpers that the commands on quarantine items share: choosing items, repair, and printing of outcomes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def told(words: str) -> None:
-    """Say what the quarantine has to say."""
+    """Print a message of the quarantine, escaped, on standard error."""
     say(f"hashscan: {printable(words)}")
 
 
 def stores(endpoint: str | None = None, place: str | None = None) -> Stores:
-    """Where objects are found and kept; nothing is asked yet.
+    """Return the stores in which objects are found and kept; no server is asked yet.
 
     Raises:
-        UsageError: the place is none.
+        UsageError: `place` is not a bucket URL, or `endpoint` holds credentials.
     """
     from hashscan.quarantine.objects.stores import Stores
     from hashscan.registry import SOURCES
@@ -37,7 +37,7 @@ def stores(endpoint: str | None = None, place: str | None = None) -> Stores:
 
 
 def mend(quarantine: Quarantine) -> None:
-    """Finish what a command that was killed had begun, before anything else; flag what was withdrawn."""
+    """Finish what a killed command has begun, before any other change; print items with withdrawn entries."""
     from hashscan.quarantine.repair import repair
 
     for trouble in repair(quarantine):
@@ -46,10 +46,10 @@ def mend(quarantine: Quarantine) -> None:
 
 
 def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
-    """The items that are named, or all that are kept.
+    """Return the named items, or all items that are kept.
 
     Raises:
-        UsageError: it is not one or the other, or a name fits none or several.
+        UsageError: both or neither of names and `everything` are given, or a name fits no item or several.
     """
     from hashscan.quarantine.items import KEPT
 
@@ -59,10 +59,10 @@ def all_or_named(names: tuple[str, ...], everything: bool, known: dict[str, Item
 
 
 def named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
-    """The items whose ids begin so; in the order in which they are named, each once.
+    """Return the items whose ids begin with the names; in the order of the names, each once.
 
     Raises:
-        UsageError: none begins so, or more than one does.
+        UsageError: no id begins with a name, or several do.
     """
     chosen: dict[str, Item] = {}
     for name in names:
@@ -75,7 +75,7 @@ def named(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
 
 
 def each(items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], None], word: str) -> int:
-    """Do something with each item, and say what came of it."""
+    """Apply `do` to each item and print the outcomes; return the exit code."""
     from hashscan.quarantine.captured_file import NotDone
 
     def done() -> Iterator[tuple[Item, NotDone | None]]:
@@ -91,7 +91,7 @@ def each(items: Iterable[Item], quarantine: Quarantine, do: Callable[[Item], Non
 
 
 def tell_each(answers: Iterable[tuple[Item, NotDone | None]], quarantine: Quarantine, word: str) -> int:
-    """Say what came of each item, as that comes."""
+    """Print the outcome of each item as it arrives, and a summary; return the exit code."""
     done = left = 0
     for item, error in answers:
         if error is not None:

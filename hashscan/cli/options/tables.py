@@ -1,4 +1,4 @@
-"""Options whose values are tables of a settings file."""
+"""Parameter types of options whose values are tables of the settings file."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ T = TypeVar("T")
 
 
 class TablesParam(click.ParamType[T]):
-    """The value of an option that the settings file has as tables of its own, named after the option.
+    """A parameter whose value the settings file has in tables of their own, named after the option.
 
-    On the command line it is the name of a file that holds these tables alone.
+    On the command line, the value is the name of a file that holds these tables alone.
     """
 
     rows: ClassVar[bool] = True
-    """Whether there may be several, each begun by [[name]]; else there is one, begun by [name]."""
+    """True if there may be several tables, each begun by [[name]]; False for one, begun by [name]."""
     example: ClassVar[str] = ""
-    """Lines that may stand in such a table, for a file that shows all that can be set."""
+    """Lines of an example table, for the settings file template that shows all options."""
 
     def read(self, tables: object, source: str) -> T:
-        """What the tables say.
+        """Return the value of the tables.
 
         Args:
-            tables: as TOML has them.
-            source: the file they stand in.
+            tables: as parsed from TOML.
+            source: name of the file that holds them.
 
         Raises:
-            UsageError: they say nothing useful.
+            UsageError: a table is not valid.
         """
         raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        """Read them, where they aren't yet."""
+        """Return the value; read the tables if they are not read yet."""
         if isinstance(value, list | dict):
             assert ctx is not None
             return self.read(value, ctx.meta[SETTINGS_FILE])

@@ -1,4 +1,4 @@
-"""What can stand in a settings file, as the commands' options have it."""
+"""Catalogue of the keys and tables that a settings file can have, made from the options of the commands."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import click
 from hashscan.cli.options.base import TableOption, option_key, settings_of
 
 Command = tuple[str, ...]
-"""The words that call a command."""
+"""The words that call a command, such as `("lists", "pull")`."""
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """What can stand in a settings file: the keys of every table, and the options that they give."""
+    """The keys of every table of a settings file, and the options that each key sets."""
 
     commands: dict[Command, click.Command] = field(default_factory=dict)
     tables: dict[str, dict[str, list[tuple[Command, click.Option]]]] = field(default_factory=dict)
-    """Of several commands."""
+    """Tables of several commands: by table and key, the commands and their options."""
     top: dict[str, list[tuple[Command, click.Option]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ctx: click.Context) -> Catalogue:
-        """Of all commands beneath the one of a context.
+        """Make the catalogue of all commands below a context's command.
 
         Args:
-            ctx: of the command line's first word.
+            ctx: context of the top command.
         """
         made = cls()
         assert isinstance(ctx.command, click.Group)
@@ -41,7 +41,7 @@ class Catalogue:
         return made
 
     def own(self, words: Command) -> dict[str, click.Option]:
-        """The keys of a command's table, without those that stand in a table of several commands."""
+        """Return the options of a command's own table, by key, without those of shared tables."""
         return {
             option_key(option): option
             for option in settings_of(self.commands[words])
@@ -49,27 +49,27 @@ class Catalogue:
         }
 
     def own_table(self, key: str) -> bool:
-        """Whether a table of this name holds options of one command, or of several."""
+        """Return True if a table of this name has options, of one command or of several."""
         return key in self.tables or ((key,) in self.commands and bool(self.own((key,))))
 
     def below(self, words: Command) -> list[str]:
-        """The names of the tables that stand in a command's table."""
+        """Return the names of the tables that lie within a command's table."""
         return [other[-1] for other in self.commands if other[:-1] == words]
 
     def is_table(self, key: str) -> bool:
-        """Whether a table of this name holds options, and is not the value of one."""
+        """Return True if a key names a table of options, and not the value of an option."""
         return tuple(key.split(" ")) in self.commands or key in self.tables
 
     def header(self, words: Command) -> str:
-        """How the table of a command begins.
+        """Return the TOML header of a command's table.
 
-        TOML has no table beside a value of the same name, such as `state`; the words stand together then.
+        TOML allows no table beside a value of the same name, such as `state`; all words are one key then.
         """
         together = words[1:] and words[0] in self.top
         return f'["{" ".join(words)}"]' if together else f"[{'.'.join(words)}]"
 
     def homes_of(self, key: str) -> list[str]:
-        """Where a key may stand, as a person writes it."""
+        """Return the tables in which a key may stand, as a person writes their headers."""
         homes = [f"[{table}]" for table, options in self.tables.items() if key in options]
         if key in self.top:
             homes += [self.header(words) for words, _ in self.top[key]]
@@ -79,12 +79,12 @@ class Catalogue:
 def commands_beneath(
     group: click.Group, ctx: click.Context, words: Command = ()
 ) -> Iterator[tuple[Command, click.Command]]:
-    """All commands and groups, in the order of the help.
+    """Yield all commands and groups in the order of the help.
 
     Args:
-        group: where to begin.
-        ctx: of the command line's first word.
-        words: that call the group.
+        group: group to begin with.
+        ctx: context of the top command.
+        words: words that call the group.
     """
     for name in group.list_commands(ctx):
         command = group.get_command(ctx, name)

@@ -1,4 +1,4 @@
-"""All that is wrong with a settings file, found by the parsers of the options themselves."""
+"""Validation of a settings file: finds all mistakes, by the parsers of the options themselves."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from hashscan.settings.suggestions import nearest
 
 VARIABLE = "HASHSCAN_"
 OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPHRASE")
-"""Those that are no option's."""
+"""Variables that belong to no option."""
 
 
 def mistakes_in(file: SettingsFile, catalogue: Catalogue, source: str) -> list[Mistake]:
-    """All that a command would refuse, whichever it is: names, kinds and values.
+    """Return all mistakes in names, types and values that any command would refuse.
 
     Args:
-        file: whose values have been given out.
-        catalogue: of all commands.
-        source: the file's name, for what reads tables.
+        file: settings file, with its values assigned to options.
+        catalogue: catalogue of all commands.
+        source: name of the file, for the parsers of tables.
     """
     found = list(file.mistakes)
     seen = {(mistake.place, mistake.message) for mistake in found}
@@ -44,14 +44,14 @@ def mistakes_in(file: SettingsFile, catalogue: Catalogue, source: str) -> list[M
 
 
 def in_order(mistakes: list[Mistake], document: str) -> list[tuple[int | None, Mistake]]:
-    """Mistakes with their lines, from the top of the document on."""
+    """Return the mistakes with their line numbers, in the order of the document."""
     lines = key_lines(document) if mistakes else {}
     numbered = [(line_of(lines, mistake.place), mistake) for mistake in mistakes]
     return sorted(numbered, key=lambda pair: pair[0] or 0)
 
 
 def each_taken(file: SettingsFile, catalogue: Catalogue) -> Iterator[tuple[Command, click.Option, Taken]]:
-    """Every value of a file, for each of the options that it is given to."""
+    """Yield every value of a file, once for each option that it sets."""
     for words, options in file.taken.items():
         for option in settings_of(catalogue.commands[words]):
             if option.name in options:
@@ -59,14 +59,14 @@ def each_taken(file: SettingsFile, catalogue: Catalogue) -> Iterator[tuple[Comma
 
 
 def context_of(catalogue: Catalogue, words: Command, source: str) -> click.Context:
-    """A context in which the values of a command can be read."""
+    """Return a context in which the values of a command can be parsed."""
     ctx = click.Context(catalogue.commands[words], info_name=" ".join(words))
     ctx.meta[SETTINGS_FILE] = source
     return ctx
 
 
 def problem_with(ctx: click.Context, option: click.Option, value: object) -> tuple[str, str] | None:
-    """Why the option's own parser refuses a value, and what to do; None where it does not."""
+    """Return why the option's parser refuses a value, and advice; None if it accepts the value."""
     try:
         option.process_value(ctx, value)
     except click.UsageError as error:
@@ -76,7 +76,7 @@ def problem_with(ctx: click.Context, option: click.Option, value: object) -> tup
     else:
         return None
     if option.hide_input:
-        # A parser may name what it does not take.
+        # A parser may show a value that it refuses.
         message = "the value is not one that it takes (and is not shown, since it is secret)"
     return message, advice
 
@@ -95,22 +95,22 @@ def _refused(ctx: click.Context, option: click.Option, taken: Taken, source: str
 
 
 def _mistake(place: Place, problem: tuple[str, str], source: str) -> Mistake:
-    # Who reads tables names the file, as we do already.
+    # The parsers of tables name the file in the message, and so do we.
     return Mistake(place, problem[0].removeprefix(source).lstrip(":, "), problem[1])
 
 
 def _key_named(row: Mapping[str, Any], message: str) -> Place:
-    """The key of a row that a message is about, as far as it names one."""
+    """Return the key of a row that a message is about, or an empty place if the message names none."""
     return next(((key,) for key in row if f"key {key!r}" in message), ())
 
 
 def _refused_rows(
     ctx: click.Context, option: click.Option, rows: list[Any]
 ) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Every row that can't be used, by its number from 0.
+    """Yield the number of every invalid row, counted from 0, with its problem.
 
-    A parser tells of the first only; each that was found is replaced by one that can be used, so that the
-    numbers in its messages stay right.
+    A parser reports the first invalid row only. Each one found is replaced by a valid row, so that the
+    numbers in the parser's messages stay right.
     """
     import tomllib
 
@@ -127,7 +127,7 @@ def _refused_rows(
             else:
                 low = middle + 1
         if low - 1 <= last:
-            # It is not about a row.
+            # The problem is not in a row.
             break
         last = low - 1
         yield last, problem
@@ -135,7 +135,7 @@ def _refused_rows(
 
 
 def strange_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-    """Variables that begin as ours do and that nothing reads, each with the one that may be meant."""
+    """Yield variables that begin with HASHSCAN_ and that nothing reads, each with a similar known one."""
     known = {
         option.envvar: None
         for command in catalogue.commands.values()
@@ -149,14 +149,14 @@ def strange_variables(catalogue: Catalogue, environ: Mapping[str, str]) -> Itera
 
 
 def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:
-    """What is dangerous about who else may read or write the file.
+    """Yield a warning for each way in which other users can change the file, or read secrets in it.
 
     Args:
-        path: the file's.
-        secret: whether it holds what others must not know.
+        path: path of the file.
+        secret: whether the file holds secrets.
 
     Raises:
-        OSError: it can't be looked at.
+        OSError: the file's status can't be read.
     """
     status = path.stat()
     if status.st_uid not in (0, os.geteuid()):

@@ -1,4 +1,4 @@
-"""What shells complete that only this machine knows."""
+"""Shell completion of values that depend on this machine: names of hash lists, numbers of cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LISTS = "lists"
 
 
 def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """The hash lists of this machine; none where they can't be had, since nobody reads a message then."""
+    """Return the names of this machine's hash lists; none on errors, since a shell shows no messages."""
     from click.shell_completion import CompletionItem
 
     from hashscan.lists.manifest import LIST_NAME
@@ -33,7 +33,7 @@ def list_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[
 
 
 def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """The cases that wait for somebody, each with whose it is."""
+    """Return the numbers of open cases, each with its customer and categories."""
     from click.shell_completion import CompletionItem
 
     from hashscan.cases.completion import waiting_cases
@@ -51,27 +51,27 @@ def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
 
 
 def state_of(ctx: click.Context) -> Path:
-    """The state folder of a command that is not complete yet.
+    """Return the state folder of a command line that is not complete yet.
 
     Raises:
-        HashscanError: there is a settings file that can't be read.
+        HashscanError: the settings file can't be read, or another user controls the folder.
     """
     given = ctx.params.get("state")
     if isinstance(given, Path) and ctx.get_parameter_source("state") is not ParameterSource.DEFAULT:
         return _trusted(given)
     from hashscan.settings.file import read_file
 
-    # The settings file gives its values to commands that run only.
+    # The settings file sets the options only of commands that run.
     _, _, values = read_file(ctx.find_root().params.get("config"), os.environ)
     state = values.get("state")
     return _trusted(Path(state) if isinstance(state, str) else default_state())
 
 
 def _trusted(state: Path) -> Path:
-    """A state folder that root may look into.
+    """Return a state folder that root may safely look into.
 
     Raises:
-        HashscanError: another user decides what lies there.
+        HashscanError: another user controls the folder.
     """
     if os.geteuid() == 0 and owner_of(state) != 0:
         raise UsageError(f"the state folder {state} is another user's")

@@ -1,4 +1,4 @@
-"""The values in force for commands, and where each comes from."""
+"""Effective settings: the value of each option of a command, and where it comes from."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ MASK = "(secret, not shown)"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One option of one command."""
+    """The effective value of one option of one command."""
 
     command: Command
     key: str
     value: Any
-    """As JSON can hold it; None where it is not set."""
+    """Value as JSON can hold it; None if it is not set."""
     words: str
-    """What is shown of it to a person."""
+    """Value as it is shown to a person."""
     origin: str
     """`default`, `file` or `variable`."""
     where: str
-    """The same for a person, with the table and line of the file or the variable's name."""
+    """Origin for a person, with the table and line in the file, or the variable's name."""
     secret: bool
     table: str | None
-    """Of several commands in the settings file, where it stands in such a one."""
+    """Table of several commands that holds the option in the settings file, if any."""
     problem: str | None
-    """Why a command that is given this refuses it."""
+    """Reason why the command refuses this value, if it does."""
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the value and its origin as a JSON object."""
         return {
             "value": self.value,
             "from": self.origin,
@@ -51,19 +51,19 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What gives values besides the command line."""
+    """The sources of values besides the command line: the settings file and variables."""
 
     catalogue: Catalogue
     file: SettingsFile
     name: str
-    """The file's."""
+    """Name of the file."""
     lines: Mapping[Place, int]
 
     def shown(self, words: Command) -> Iterator[Shown]:
-        """Every option of a command.
+        """Yield every option of a command with its effective value.
 
         Args:
-            words: that call it.
+            words: words that call the command.
         """
         ctx = context_of(self.catalogue, words, self.name)
         for option in settings_of(self.catalogue.commands[words]):
@@ -101,14 +101,14 @@ class Sources:
 
 
 def default_of(option: click.Option, ctx: click.Context) -> Any:
-    """The value of an option that nothing gives, None where it has none."""
+    """Return the default of an option, or None if it has none."""
     value = option.get_default(ctx)
-    # Click has a value of its own for no value.
+    # Click has a sentinel of its own for "no value".
     return None if "Sentinel" in type(value).__name__ else value
 
 
 def _typed(option: click.Option, value: Any) -> Any:
-    """Numbers and truths from variables as what they are."""
+    """Return numbers and booleans from variables as such; other values as they are."""
     kinds = (click.types.BoolParamType, click.types.IntParamType, click.types.FloatParamType)
     kind: click.ParamType[Any] = option.type
     if isinstance(value, str) and isinstance(kind, kinds):
@@ -134,9 +134,9 @@ def _words(option: click.Option, value: Any) -> str:
 
 
 def as_toml(shown: list[Shown], catalogue: Catalogue) -> str:
-    """A settings file that gives the same values, with where each comes from.
+    """Return a settings file with the same values, and with their origins in comments.
 
-    What is not set, and what is secret, is named in comments.
+    Options that are not set, and secrets, are named in comments only.
     """
     tables: dict[str, dict[str, Shown]] = {}
     for one in shown:

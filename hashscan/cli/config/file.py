@@ -1,4 +1,4 @@
-"""The settings file's values, given to the commands that have the options."""
+"""Settings file: assigns its values to the options of commands, and reports keys that no command has."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hashscan.settings.key_lines import Place, key_lines, line_of
 from hashscan.settings.suggestions import nearest
 
 _PLACES = "hashscan.places"
-"""Key of the file's text and of who has taken what of it, in a context."""
+"""Context key of the file's text and of the values that commands have taken from it."""
 _SHOWN = 60
-"""Characters of a value that are shown."""
+"""Characters of a value that a message shows at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A value that the file gives to an option."""
+    """A value that the file gives to an option, with its place in the file."""
 
     value: Any
     place: Place
@@ -34,42 +34,42 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something in the file that can't be meant."""
+    """A mistake in the file, with its place, a message and advice."""
 
     place: Place
     message: str
     advice: str
 
     def at(self, line: int | None) -> str:
-        """The message, with the line of the file."""
+        """Return the message with the line number in the file."""
         return self.message if line is None else f"line {line}: {self.message}"
 
 
 class SettingsFile:
-    """The values of a settings file, who takes them, and what nobody takes."""
+    """The values of a settings file, assigned to options, and the mistakes found on the way."""
 
     def __init__(self, catalogue: Catalogue, values: Mapping[str, Any]) -> None:
-        """Give the values out.
+        """Assign the values to the options.
 
         Args:
-            catalogue: of all commands.
-            values: as TOML has them.
+            catalogue: catalogue of all commands.
+            values: values as parsed from TOML.
         """
         self.mistakes: list[Mistake] = []
         self.taken: dict[Command, dict[str, Taken]] = {}
-        """By command and the name of its parameter."""
+        """Values by command and by the parameter name of the option."""
         self._catalogue = catalogue
         self._values = values
         for key, value in values.items():
             if not (isinstance(value, dict) and catalogue.is_table(key)):
                 self._take_at_top(key, value)
-        # What a command's own table says comes before what holds for all of them.
+        # A command's own table overrides what is set at the top for all commands.
         for key, value in values.items():
             if isinstance(value, dict) and catalogue.is_table(key):
                 self._take_table(tuple(key.split(" ")), value, (key,))
 
     def default_map(self) -> dict[str, Any]:
-        """The values as click takes them."""
+        """Return the values as a `default_map` of click."""
         made: dict[str, Any] = {}
         for words, options in self.taken.items():
             inner = made
@@ -124,7 +124,7 @@ class SettingsFile:
             self.taken.setdefault(words, {})[option.name or ""] = Taken(value, place)
 
     def _no_key(self, key: str, known: Iterable[str], words_for_it: str) -> tuple[str, str]:
-        """What to say of a key that is nowhere or elsewhere."""
+        """Return a message and advice for a key that stands nowhere, or in another table."""
         homes = self._catalogue.homes_of(key.replace("-", "_"))
         if homes:
             named = homes[0] if len(homes) == 1 else f"{', '.join(homes[:-1])} or {homes[-1]}"
@@ -136,7 +136,7 @@ class SettingsFile:
 
 
 def _no_table(catalogue: Catalogue, key: str) -> tuple[str, str]:
-    """What to say of a table that is nowhere or elsewhere."""
+    """Return a message and advice for a table that no command has, or that stands elsewhere."""
     homes = [catalogue.header(words) for words in catalogue.commands if words[-1] == key and words[1:]]
     if homes:
         return f"there is no command {key!r} by itself", f"Write {' or '.join(homes)}."
@@ -151,9 +151,9 @@ def _did_you_mean(found: str | None, otherwise: str) -> str:
 
 
 def wrong_kind(option: click.Option, value: object) -> tuple[str, str] | None:
-    """Why a value of TOML is of no kind that the option takes, and what to do; None where it is.
+    """Return why a TOML value has a type that the option can't take, and advice; None if the type fits.
 
-    What the value says is for the option's own parser to judge.
+    The value itself is checked by the option's own parser.
     """
     key = option_key(option)
     if isinstance(option.type, TablesParam):
@@ -169,7 +169,7 @@ def wrong_kind(option: click.Option, value: object) -> tuple[str, str] | None:
 
 
 def _no_tables(rows: bool, key: str, value: object) -> tuple[str, str] | None:
-    """The same of what stands in tables of its own, or in a file that is named."""
+    """Return a message and advice if a value is neither tables nor the name of a file, else None."""
     if isinstance(value, str):
         return None
     if rows:
@@ -179,9 +179,9 @@ def _no_tables(rows: bool, key: str, value: object) -> tuple[str, str] | None:
 
 
 def _wanted(kind: click.ParamType[Any], value: object) -> str | None:
-    """What to write instead of a value that is of the wrong kind; text may say anything."""
+    """Return the type to write in place of a value of the wrong type; None if it fits. Text always fits."""
     if isinstance(value, str) or not type(kind).__module__.startswith("click"):
-        # What is not one of click's own does not make what it can of anything.
+        # Types of our own, unlike click's, don't convert whatever value they get.
         return None
     match kind:
         case click.types.BoolParamType():
@@ -196,13 +196,13 @@ def _wanted(kind: click.ParamType[Any], value: object) -> str | None:
 
 
 def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[str, str]) -> None:
-    """Make the settings file's values the defaults of the commands beneath.
+    """Make the values of the settings file the defaults of the commands below a context.
 
     A key at the top of the file holds for every command that has the option; a table named after a command
-    holds for that command. What is a `TableOption` stands in its table alone.
+    holds for that command. A `TableOption` is set in its table only.
 
     Raises:
-        UsageError: the file can't be read, or names what no command has.
+        UsageError: the file can't be read, or has a key or table that no command has.
     """
     source, document, values = read_file(path, environ)
     if source is None:
@@ -223,7 +223,7 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
 
 
 def origin_of(error: click.BadParameter) -> str | None:
-    """What to say of where a refused value comes from; None where it was on the command line."""
+    """Return a sentence that says where a refused value comes from; None if from the command line."""
     if error.ctx is None or error.param is None or error.param.name is None:
         return None
     source = error.ctx.get_parameter_source(error.param.name)
@@ -237,5 +237,5 @@ def origin_of(error: click.BadParameter) -> str | None:
 
 
 def _words_of(ctx: click.Context) -> Command:
-    """The words that call a context's command."""
+    """Return the words that call a context's command."""
     return () if ctx.parent is None else (*_words_of(ctx.parent), ctx.info_name or "")

@@ -1,4 +1,4 @@
-"""A settings file that names every option with its help and its default, made from the commands."""
+"""Template of a settings file: every option with its help and its default, made from the commands."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ above the first table holds for every command that has the option; what stands i
 command, and comes first.
 """
 _SUGGESTED = re.compile(r"such as ([^\s,;)]*\d[^\s,;)]*[^\s,;).])|(\d+) is a good value")
-"""Values that a help names."""
+"""Pattern of the example values that a help text names."""
 _EXAMPLES = ("1d", "1G", "1%", "1/4", "2027-01-31", "1", "text")
-"""Values to try on an option that has no default, until its own parser takes one."""
+"""Values to try as an example for an option without a default, until its own parser accepts one."""
 
 
 def template(catalogue: Catalogue) -> str:
-    """The file, in which nothing is set.
+    """Return a settings file with all options in comments.
 
     Args:
-        catalogue: of all commands.
+        catalogue: catalogue of all commands.
     """
     lines = [*_comment(_HEAD.split("\n\n")), ""]
     shared = _shared(catalogue)
@@ -60,14 +60,14 @@ def template(catalogue: Catalogue) -> str:
 
 
 def _shared(catalogue: Catalogue) -> list[str]:
-    """The keys that mean the same to several commands."""
+    """Return the keys that mean the same to several commands."""
     return [
         key
         for key, options in catalogue.top.items()
         if len(options) > 1
         and len({(o.help, str(o.default), str(o.type.to_info_dict())) for _, o in options}) == 1
         and not isinstance(options[0][1].type, TablesParam)
-        # Or its value would stand where the table of the command of this name begins.
+        # Else its value would stand where the table of the command of this name begins.
         and not catalogue.own_table(key)
     ]
 
@@ -92,7 +92,7 @@ def _table(
 
 
 def _together(catalogue: Catalogue, table: str) -> Iterator[str]:
-    """The settings of a table that several commands have in common."""
+    """Yield the settings of a table that several commands share."""
     for options in catalogue.tables.get(table, {}).values():
         yield ""
         users = ", ".join(" ".join(words) for words, _ in options)
@@ -100,7 +100,7 @@ def _together(catalogue: Catalogue, table: str) -> Iterator[str]:
 
 
 def _setting(catalogue: Catalogue, words: Command, option: click.Option, note: str = "") -> Iterator[str]:
-    """The help of an option, and the line that sets it."""
+    """Yield the help of an option as comments, and the line that sets it."""
     help_ = " ".join((option.help or "").split())
     if isinstance(option.show_default, str):
         note = f"{note} Default: {option.show_default}.".strip()
@@ -115,7 +115,7 @@ def _setting(catalogue: Catalogue, words: Command, option: click.Option, note: s
 
 
 def _value(ctx: click.Context, option: click.Option) -> Any:
-    """The default of an option, or else an example; None where nothing is found that its parser takes."""
+    """Return the default of an option, else an example; None if its parser accepts no candidate."""
     default = plain_value(default_of(option, ctx))
     kind = option.type
     candidates: list[Any] = [] if default is None else [default]

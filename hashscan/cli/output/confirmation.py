@@ -1,4 +1,4 @@
-"""Asks before a version of a list is put in use that would hit very many of the known files."""
+"""Confirmation before a list version becomes active that would hit a large share of the known files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MATTERS = 100
-"""Files; fewer can be looked into one by one."""
+"""Number of files below which the share is not checked, since a person can check each file."""
 _OFF = 100.0
 
 
 def confirm_share_option(command: F) -> F:
-    """The option --confirm-share."""
+    """Add --confirm-share."""
     return click.option(
         "--confirm-share",
         type=click.FloatRange(0, _OFF),
@@ -34,24 +34,24 @@ def confirm_share_option(command: F) -> F:
 
 
 class Gate:
-    """Compares what a version brings with what sweeps know, and says whether it may be put in use."""
+    """A check that a version's new entries hit no larger share of the known files than is allowed."""
 
     def __init__(self, name: str, state: Path, share: float) -> None:
-        """Prepare to ask.
+        """Prepare the check.
 
         Args:
-            name: of the list.
-            state: the state folder.
-            share: per cent of the known files.
+            name: name of the list.
+            state: state folder.
+            share: largest allowed share of the known files, in per cent.
         """
         self.words: list[str] = []
-        """What a person should know, once it was asked."""
+        """Messages for the user, filled by the check."""
         self._name = name
         self._state = state
         self._share = share
 
     def __call__(self, compared: Difference) -> bool:
-        """Whether it may; where nothing can be compared it may, and that is said."""
+        """Return True if the version may become active; also, with a message, if nothing can be compared."""
         from hashscan.state.queries.list_reach import reach_of
 
         if self._share >= _OFF:
@@ -59,7 +59,7 @@ class Gate:
         try:
             reach = reach_of(self._state, compared.changes(), _MATTERS)
         except OutputError as error:
-            # The next sweep reads all anew, and holds back what one entry hits too often.
+            # The next scan reads everything again, and holds matches of an entry that hits too many files.
             self._say(f"WARNING: its new entries could not be compared with what sweeps know: {error}")
             return True
         if reach is None:

@@ -1,4 +1,4 @@
-"""Brings the ledger up to date around what a command does."""
+"""Synchronisation of the ledger with scans and the custody log, before and after a command."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def follow(state: Path) -> bool:
-    """Take over into the ledger what sweeps have found and what the custody log says.
+    """Add to the ledger the findings of scans and the entries of the custody log.
 
-    Trouble is said, and stops nobody: it can be taken over by any later command.
+    Errors are printed and not raised: any later command can add what is missing.
 
     Returns:
-        Whether all was.
+        True if everything was added.
     """
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.sync import sync
@@ -37,10 +37,10 @@ def follow(state: Path) -> bool:
 
 
 def follow_report(state: Path, record: Path | None) -> bool:
-    """Take over into the ledger what a report says.
+    """Add the content of a report to the ledger.
 
     Returns:
-        Whether it was; what stands in the way is said.
+        True if it was added, or if there is no report to add; errors are printed.
     """
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.report_import import import_report
@@ -58,7 +58,7 @@ def follow_report(state: Path, record: Path | None) -> bool:
 
 
 class Followed:
-    """A ledger that is up to date, as far as that could be."""
+    """A ledger that is up to date, as far as that was possible."""
 
     def __init__(self, ledger: Ledger, queries: Queries, *, whole: bool) -> None:
         self.ledger = ledger
@@ -66,20 +66,20 @@ class Followed:
         self._whole = whole
 
     def exit_code(self, code: int) -> int:
-        """The exit code of a command, which must not be that all is well where something may be missing."""
+        """Return a command's exit code; if the ledger may be incomplete, never one for success."""
         return code if self._whole or code == EXIT_FOUND else EXIT_OUTPUT
 
 
 @contextmanager
 def followed_ledger(state: Path, deadlines: CaseSettings = USUAL_DEADLINES) -> Iterator[Followed]:
-    """The ledger of a state folder, after all there is to be taken over was.
+    """Open the ledger of a state folder and bring it up to date.
 
     Args:
-        state: the folder.
-        deadlines: by when somebody must have acted.
+        state: state folder.
+        deadlines: deadlines of cases.
 
     Raises:
-        LedgerError: it can't be used.
+        LedgerError: the ledger can't be used.
     """
     from hashscan.cases.deadlines import Clock
     from hashscan.cases.ledger import Ledger
@@ -98,8 +98,8 @@ def _say_troubles(troubles: Iterable[HashscanError]) -> None:
 
 
 def exit_code_without_ledger(code: int) -> int:
-    """The exit code of a sweep whose findings are in its report and not in the ledger.
+    """Return the exit code of a scan whose findings are in its report but not in the ledger.
 
-    That something was found must still be seen in it.
+    The code must still show that something was found.
     """
     return EXIT_FOUND_INCOMPLETE if code in {EXIT_FOUND, EXIT_FOUND_INCOMPLETE} else EXIT_OUTPUT

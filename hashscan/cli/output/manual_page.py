@@ -1,4 +1,4 @@
-"""The manual page, made from the commands, for man(7) as every Unix has it."""
+"""The manual page in the format of man(7), made from the commands."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hashscan.cli.options.base import HashscanCommand
 from hashscan.errors import EXIT_MEANINGS
 
 _DATE = "2026-11-26"
-"""Of the sentences below; what is made from commands has none."""
+"""Date of the sentences below; text made from the commands has no date."""
 _CODE = re.compile(r"`([^`]+)`")
 _SIGNS = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 
 _WIDTH = 78
-"""Of lines, as readers of such pages have it; the longest of man's own is 80."""
+"""Width of lines, as is usual for manual pages; the longest lines of man's own page have 80 characters."""
 
 _DESCRIPTION = """\
 hashscan walks a filesystem or lists a bucket, computes exact and perceptual hashes of what is there,
@@ -60,11 +60,11 @@ in a command's table comes before what stands at the top. `hashscan config show`
 
 
 def manual(catalogue: Catalogue, root: click.Command) -> str:
-    """The page.
+    """Return the manual page.
 
     Args:
-        catalogue: of all commands.
-        root: the command above them.
+        catalogue: catalogue of all commands.
+        root: top command.
     """
     ctx = click.Context(root, info_name=PROGRAM, **root.context_settings)
     lines = [
@@ -94,7 +94,7 @@ def manual(catalogue: Catalogue, root: click.Command) -> str:
 
 
 def _command(words: Command, command: click.Command) -> Iterator[str]:
-    """The section of one command."""
+    """Yield the section of one command."""
     name = " ".join((PROGRAM, *words))
     yield f'.SS "{_text(name)}"'
     if isinstance(command, click.Group):
@@ -141,7 +141,7 @@ def _choices(option: click.Option) -> list[str]:
 
 
 def _is_long(option: click.Option, ctx: click.Context) -> bool:
-    """Whether there is too much to choose from for the line that begins an option."""
+    """Return True if an option has too many choices for the line that begins its paragraph."""
     return bool(_choices(option)) and len(option.make_metavar(ctx)) > _WIDTH // 2
 
 
@@ -151,7 +151,7 @@ def _defined(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _prose(text: str) -> list[str]:
-    """Paragraphs as click has them: those that begin with a backspace are left as they are."""
+    """Format click's paragraphs; those that begin with a backspace keep their lines."""
     lines: list[str] = []
     for paragraph in text.strip().split("\n\n"):
         lines += [".PP"] if lines else []
@@ -164,7 +164,7 @@ def _prose(text: str) -> list[str]:
 
 
 def _marked(text: str) -> list[str]:
-    """A paragraph, with what is between backquotes in bold."""
+    """Format a paragraph, with text between backquotes in bold."""
     pieces = _CODE.split(text)
     escaped = "".join(_bold(p) if number % 2 else _escaped(p) for number, p in enumerate(pieces))
     lines = textwrap.wrap(escaped, _WIDTH, break_long_words=False, break_on_hyphens=False)
@@ -188,5 +188,5 @@ def _escaped(text: str) -> str:
 
 
 def _safe(line: str) -> str:
-    """A line that is not taken for a request."""
+    """Return a line, escaped if roff would take it for a request."""
     return rf"\&{line}" if line.startswith((".", "'")) else line

@@ -1,4 +1,4 @@
-"""Tells, after a command, whoever is to be told, and says on standard error what came of it."""
+"""Alerts and metrics after a command: sends notifications, and prints on standard error what failed."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def tell(
     instead: Sequence[Alarm] = (),
     run: SweepFigures | None = None,
 ) -> None:
-    """Tell what there is to tell, and write the metrics. Trouble with that is said and stops nobody.
+    """Send the alerts that are due, and write the metrics; errors are printed and not raised.
 
     Args:
-        state: the state folder.
-        alarms: who is told.
-        cases: by when cases are due.
-        seen: hash lists that were looked at closely just now.
-        others: whatever else there is to tell.
-        instead: what is to be told, too, where the ledger can't be used.
-        run: a sweep that the ledger may not know of.
+        state: state folder.
+        alarms: channels, and what is sent.
+        cases: deadlines of cases.
+        seen: hash lists that were verified just now.
+        others: further alerts.
+        instead: alerts that are sent as well if the ledger can't be used.
+        run: figures of a scan that the ledger may not know.
     """
     if not alarms.any_channel and alarms.metrics is None:
         return
@@ -78,18 +78,18 @@ def tell_or_fail(
     run: SweepFigures | None = None,
     at_once: bool = False,
 ) -> Delivered | None:
-    """The same, for whom it is all that they do.
+    """Send the alerts that are due, and write the metrics; for a command that does only this.
 
     Args:
         state, alarms, cases, seen, others, run: see `tell`.
-        at_once: try also channels that have failed not long ago.
+        at_once: also try channels that have failed not long ago.
 
     Returns:
-        What became of the alarms; None where nobody is told.
+        The results of the deliveries; None without a channel.
 
     Raises:
-        LockedError: another process delivers alarms, and takes long; what is to be told is kept.
-        OutputError: the ledger, the lists or the metrics' file can't be used.
+        LockedError: another process delivers alerts, and takes long; the alerts are kept.
+        OutputError: the ledger, the lists or the metrics file can't be used.
     """
     from hashscan.alerts.metrics_collector import figures_of, list_figures
     from hashscan.alerts.metrics_file import write_metrics
@@ -127,18 +127,18 @@ def tell_of_pulls(
     cases: CaseSettings,
     troubles: Iterable[tuple[str, HashscanError]],
 ) -> None:
-    """Tell what there is to tell after lists were pulled.
+    """Send the alerts that are due after lists were pulled.
 
     Args:
-        state: the state folder.
-        alarms: who is told.
-        cases: by when cases are due.
-        troubles: the lists whose pull failed, and why. Of a server out of reach nobody is told: it is tried
-            again, and the list itself says when it goes stale.
+        state: state folder.
+        alarms: channels, and what is sent.
+        cases: deadlines of cases.
+        troubles: lists whose pull failed, and the errors. An unreachable server raises no alert: the pull is
+            tried again, and there is an alert when the list becomes stale.
     """
     from hashscan.lists.manifest import LIST_NAME
 
-    # What can't be a list's name was mistyped, and the person who did is told already.
+    # A name that no list can have was mistyped, and the user has already seen the error.
     lists = [(name, error) for name, error in troubles if LIST_NAME.fullmatch(name)]
     grave = [(name, error) for name, error in lists if error.exit_code != EXIT_UNREACHABLE]
     quiet = not alarms.any_channel and alarms.metrics is None
@@ -158,10 +158,10 @@ def tell_of_pulls(
 
 
 def _put_down(state: Path, teller: Teller, alarms: Sequence[Alarm]) -> None:
-    """Keep alarms for a command that has channels."""
+    """Store alerts in the ledger, for a later command that has channels."""
     from hashscan.cases.ledger import Ledger
 
-    # What has failed is said already, and nothing of it may hide behind this.
+    # The failure itself is printed already; an error of the ledger must not hide it.
     with suppress(OutputError), Ledger(state) as ledger:
         teller.put_down(ledger, alarms)
 
@@ -169,7 +169,7 @@ def _put_down(state: Path, teller: Teller, alarms: Sequence[Alarm]) -> None:
 def _tell_without_state(
     teller: Teller, alarms: AlarmSettings, others: Sequence[Alarm], run: SweepFigures | None
 ) -> None:
-    """Tell what can be told where there is no ledger, or none that can be used."""
+    """Send alerts and write metrics where there is no ledger, or no usable one."""
     from hashscan.alerts.metrics_file import write_metrics
     from hashscan.alerts.metrics_values import Figures
 
@@ -184,7 +184,7 @@ def _tell_without_state(
 
 
 def say_delivered(delivered: Delivered) -> None:
-    """Say what went wrong, and what waits."""
+    """Print which deliveries failed, and how many alerts wait."""
     for words in delivered.failures:
         say(f"hashscan: an alarm was not delivered by {printable(words)}")
     if delivered.waiting:
@@ -194,28 +194,28 @@ def say_delivered(delivered: Delivered) -> None:
 
 
 class SweepTelling:
-    """Tells of a sweep once it is over, however it ends.
+    """A context manager that sends the alerts of a scan when it ends, however it ends.
 
     Raises:
-        UsageError: when entered, a channel can't be used.
+        UsageError: on entry, if a channel can't be used.
     """
 
     def __init__(
         self, state: Path | None, alarms: AlarmSettings, cases: CaseSettings, *, known: bool, followed: bool
     ) -> None:
-        """Take who is told.
+        """Set where alerts go.
 
         Args:
-            state: the sweep's state folder; None where it leaves nothing behind.
-            alarms: who is told.
-            cases: by when cases are due.
-            known: whether no file is looked at.
-            followed: whether what it finds becomes cases.
+            state: state folder of the scan; None if it leaves nothing behind.
+            alarms: channels, and what is sent.
+            cases: deadlines of cases.
+            known: whether the scan is a rescan, which reads no file.
+            followed: whether its findings become cases.
         """
         self._state = state
         self._known = known
         self.followed = followed
-        """Whether what it finds becomes cases, or has."""
+        """Whether the findings become cases, or have become cases."""
         self._alarms = alarms
         self._cases = cases
         self._outcome: Outcome | None = None
@@ -223,11 +223,11 @@ class SweepTelling:
         self._began = time.time()
 
     def ended(self, outcome: Outcome) -> None:
-        """Take how it ended, where it came to that."""
+        """Store the outcome of a scan that came to its end."""
         self._outcome = outcome
 
     def exits(self, code: int) -> int:
-        """Take with which code its command exits, and give it back."""
+        """Store the exit code of the command, and return it."""
         self._exit_code = code
         return code
 
@@ -270,7 +270,7 @@ class SweepTelling:
         tell(self._state, self._alarms, self._cases, seen=seen, others=others, instead=instead, run=run)
 
     def _failure(self, error: BaseException, now: float) -> list[Alarm]:
-        """The alarm for it; none for what a person has asked for, or sees at once."""
+        """Return the alert for an error; none for an interruption, or for a usage error on a terminal."""
         from hashscan.alerts.builder import failure
 
         if not isinstance(error, Exception):
@@ -283,7 +283,7 @@ class SweepTelling:
         return [failure(code, words, now, details=self._alarms.details)]
 
     def _run(self, error: BaseException | None, now: float) -> SweepFigures | None:
-        """The sweep in numbers; None where there was none, or one that another tells of."""
+        """Return the figures of the scan; None for a rescan, or if another scan holds the lock."""
         from hashscan.alerts.metrics_values import SweepFigures
 
         if self._known or isinstance(error, LockedError):

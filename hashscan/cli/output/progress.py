@@ -1,4 +1,4 @@
-"""How a sweep tells how far it is: a bar on a terminal, a line a minute elsewhere."""
+"""Progress of a scan: a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BAR_SECONDS = 0.2
 
 
 class Progress:
-    """Shows the totals of a sweep on standard error while it runs."""
+    """The display of a scan's totals on standard error while it runs."""
 
     def __init__(self) -> None:
         self._summary: Summary | None = None
@@ -23,17 +23,17 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            # The number of files is not known until the last folder was listed, so there is no total.
+            # The number of files is not known until the last folder is listed, so there is no total.
             self._bar = tqdm(
                 unit=" files", file=sys.stderr, dynamic_ncols=True, mininterval=_BAR_SECONDS, leave=False
             )
 
     def watch(self, summary: Summary) -> None:
-        """Name the totals to show."""
+        """Set the totals to show."""
         self._summary = summary
 
     def tick(self) -> None:
-        """Show them if it is time; cheap enough to be called for every listing."""
+        """Show the totals if it is time; cheap enough to be called for every listing."""
         if self._summary is None:
             return
         now = time.monotonic()
@@ -55,12 +55,12 @@ class Progress:
         sys.stderr.flush()
 
     def line(self, text: str) -> None:
-        """Write a line where the bar is, which comes again below."""
+        """Write a line in place of the bar, which appears again below it."""
         if self._bar is not None:
             self._bar.clear()
         say(text)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""How a pull tells how far it is: a bar on a terminal, a line a minute elsewhere."""
+"""Progress of a pull: a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hashscan.cli.output.terminal import human_bytes, printable, say
 
 
 class Transfer:
-    """Shows on standard error how much of a list has come."""
+    """The display on standard error of how much of a list is downloaded."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -33,14 +33,14 @@ class Transfer:
             )
 
     def expect(self, count: int) -> None:
-        """How many bytes are to come, once that is known."""
+        """Set the number of bytes that are still to come, once it is known."""
         self._total = self._received + count
         if self._bar is not None:
             self._bar.total = self._total
             self._bar.refresh()
 
     def received(self, count: int) -> None:
-        """Count bytes that came, and show it if it is time."""
+        """Count received bytes, and show the total if it is time."""
         self._received += count
         if self._bar is not None:
             self._bar.update(count)
@@ -57,6 +57,6 @@ class Transfer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""Runs a sweep and says on standard error, for whoever started it, what it came to."""
+"""Run of a scan from the command line, and its summary on standard error."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from hashscan.settings.scan import SweepSettings
 
 
 def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
-    """Run the sweep that the settings describe.
+    """Run the scan that the settings describe, print its summary, and update the ledger.
 
     Returns:
         The exit code.
     """
     if settings.neighbour.background:
-        # First of all: what is started inherits it.
+        # Before any process starts: children inherit the priority.
         step_back()
     if settings.cluster is None and not settings.known:
-        # Workers get ready while this process imports the rest and verifies the lists.
+        # The workers' imports begin while this process imports the rest and verifies the lists.
         warm_up(libraries_of(settings.targets if settings.inventory is None else (b"s3://",)))
     from hashscan.cli.output.ledger_sync import exit_code_without_ledger, follow, follow_report
     from hashscan.cli.output.scan_watcher import Watcher
@@ -39,7 +39,7 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
     from hashscan.scan.runner import run_sweep
 
     if settings.state is not None:
-        # A state that this sweep sets aside is asked for the last time.
+        # If this scan sets the state aside, this is the last time that its findings can be read.
         follow(settings.state)
     with Watcher() as watcher:
         outcome = (run_known if settings.known else run_sweep)(settings, watcher)
@@ -85,7 +85,7 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
         return outcome.exit_code
     followed = follow(settings.state)
     if settings.cluster is not None:
-        # What nodes have read is not remembered, so nothing but the report tells of it.
+        # The state does not keep what nodes have read, so the ledger is updated from the report.
         reported = follow_report(settings.state, outcome.record)
         telling.followed = reported
         followed = followed and reported
@@ -95,7 +95,7 @@ def run_and_tell(settings: SweepSettings, telling: SweepTelling) -> int:
 
 
 def _doubts(ctime: Mapping[CtimeTrust, int]) -> Iterator[str]:
-    """Say which files can't be relied on to be unchanged while their ctime is, a line each."""
+    """Yield a line for each reason why an unchanged ctime does not prove that files are unchanged."""
     if number := ctime[CtimeTrust.FILESYSTEM]:
         yield (
             f"{number} files are on filesystems whose ctimes prove nothing (tmpfs, overlay, FUSE, network, "

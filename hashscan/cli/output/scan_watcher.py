@@ -1,4 +1,4 @@
-"""Watches a sweep for the person or the service that started it: progress, findings, signals."""
+"""Observer of a scan from the command line: progress, messages, findings for a table, signals."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from hashscan.scan.reporting.observer import Observer, Run
 from hashscan.scan.throttle.pause import pause
 
 _CUSTOMERS_KEPT = 100_000
-"""Folders may be called anything, and each be a customer."""
+"""Customers that are counted at most; folders can have any names, and each one may be a customer."""
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Watcher(Observer):
-    """Shows progress, keeps the first findings for a table, and ends the sweep in good order on a signal."""
+    """An observer that shows progress, keeps the first findings, and stops the scan cleanly on a signal."""
 
     def __init__(self) -> None:
         self._matches: list[Record] = []
         self._others: list[Record] = []
         self.standing: list[Record] = []
         self.customers: Counter[str] = Counter()
-        """How many findings each has; those that no rule gives to one have an empty name."""
+        """Number of findings by customer; those of no customer have an empty name."""
         self._progress = Progress()
         self._run: Run | None = None
         self._exit_code: int | None = None
@@ -43,11 +43,11 @@ class Watcher(Observer):
 
     @property
     def findings(self) -> list[Record]:
-        """The first of them, and before all others what is acted on."""
+        """Return the first findings; matches, which may be acted on, come before all others."""
         return (self._matches + self._others)[:ROWS_SHOWN]
 
     def opened(self, lists: Sequence[ListInfo]) -> None:
-        """Say what is to be known about the lists."""
+        """Print the problems of lists, and which lists are local."""
         for info in lists:
             if info.problem is not None:
                 say(f"hashscan: list {info.name} is {info.state.value}: {info.problem}")
@@ -55,22 +55,22 @@ class Watcher(Observer):
                 say(f"hashscan: list {info.name} is local: nobody has signed it")
 
     def excepted(self, exceptions: Exceptions) -> None:
-        """Say what is withheld."""
+        """Print how many entries are excepted, and which exceptions have ended."""
         say_exceptions(exceptions)
 
     def set_aside(self, path: Path) -> None:
-        """Say where the report of a killed sweep is."""
+        """Print the path of the report that a killed scan left."""
         say(f"hashscan: a killed sweep left its report unfinished; it is kept as {path}")
 
     def told(self, message: str) -> None:
-        """Say it."""
+        """Print a message, above the progress bar if there is one."""
         self._progress.line(f"hashscan: {printable(message)}")
 
     def beginning(self) -> None:
         """Start to heed signals; the sweep ends on one as soon as it has begun."""
         self._heed(signal.SIGINT, self._handle)
         self._heed(signal.SIGTERM, self._handle)
-        # Under nohup the former is ignored, and a script may have chosen to ignore the latter.
+        # nohup ignores SIGHUP, and a script may have chosen to ignore SIGTSTP: then they stay ignored.
         for number, handle in ((signal.SIGHUP, self._hang_up), (signal.SIGTSTP, self._pause)):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._heed(number, handle)
@@ -87,7 +87,7 @@ class Watcher(Observer):
         self._progress.tick()
 
     def record(self, record: Record) -> None:
-        """Keep the first findings; say how old an inventory is."""
+        """Keep the first findings, and count them by customer; print the date of an inventory."""
         if record["type"] == "sweep" and "inventory" in record:
             created = record["inventory"]["created"]
             say(f"hashscan: the inventory is of {created}; what came later is not swept")
@@ -102,18 +102,18 @@ class Watcher(Observer):
             self.standing.append(record)
 
     def stopped_with(self) -> int | None:
-        """The exit code of the signal that stopped the sweep."""
+        """Return the exit code for the signal that stopped the scan; None if there was none."""
         return self._exit_code
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._exit_code is not None:
-            # Asked twice: whoever asks does not want to wait for anything.
+            # The second signal: the sender does not want to wait for anything.
             sys.stderr.write("\nhashscan: stopped at once; the report stays unfinished\n")
             raise KeyboardInterrupt
         self._stop(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        """The terminal was closed; shell and kernel may both say so."""
+        """Stop the scan when the terminal closes; shell and kernel may both send the signal."""
         if self._exit_code is None:
             self._stop(EXIT_TERMINATED)
 

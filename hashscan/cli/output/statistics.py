@@ -1,4 +1,4 @@
-"""Statistics on the terminal: tables with bars, in 80 columns, readable without colours."""
+"""Statistics on a terminal: tables with bars, in 80 columns, readable without colours."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 80
-"""Of what is drawn, at least."""
+"""Smallest width of the output, in columns."""
 
 _MARKS = ("█", "▓", "░")
 _PLAIN_MARKS = ("#", "=", ".")
 _LABEL = 30
 """Width of the longest label; longer ones are folded."""
 _SHORTEST, _LONGEST = 6, 40
-"""Of a bar at its full length."""
+"""Limits for the length of the longest bar."""
 _BETWEEN = 3
-"""Columns of the screen between two of the table."""
+"""Screen columns between two columns of a table."""
 _COLOURS = ("red", "yellow", "magenta")
 
 Cells = Sequence[str]
 Parts = Sequence[int]
-"""Of a bar, from left to right."""
+"""Parts of a bar, from left to right."""
 
 
 def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextIO) -> None:
-    """Draw all numbers.
+    """Draw all tables.
 
     Args:
         statistics: the numbers.
-        unit: how long the periods are.
-        zone: the name of the time zone in which they begin.
-        stream: where to; without colours if it is no terminal.
+        unit: length of the periods.
+        zone: name of the time zone in which they begin.
+        stream: output stream; without colours if it is no terminal.
     """
     from rich.console import Console
 
     console = Console(file=stream, highlight=False)
-    # In fewer columns numbers would be left out, so a narrower terminal breaks the lines.
+    # In fewer columns numbers would be left out, so on a narrower terminal lines are wrapped.
     console.width = max(WIDTH, console.width) if stream.isatty() else WIDTH
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     span = first.label if first is last else f"{first.label} to {last.label}"
@@ -131,7 +131,7 @@ def _table(
     legend: Cells = (),
     parts: Callable[[Figures], Parts] | None = None,
 ) -> None:
-    """Draw a row for each period and one for all, with a bar behind each where there are parts of one."""
+    """Draw a row for each period and one for the total; if there are parts, with a bar for each period."""
     rows = [(period.label, cells(figures)) for period, figures in statistics.periods]
     rows.append(("in all", cells(statistics.totals)))
     bars = [] if parts is None else [parts(figures) for _, figures in statistics.periods]
@@ -195,7 +195,7 @@ def _draw(
 
 
 def _bar(parts: Parts, most: int, room: int, marks: Cells) -> Text:
-    """A bar of marks; whatever there is has one, so that a single finding doesn't vanish among thousands."""
+    """Return a bar of marks; each part above 0 has one, so that one finding is seen among thousands."""
     from rich.text import Text
 
     bar = Text()

@@ -1,4 +1,4 @@
-"""What a person sees on the terminal: tables and lines in which no name from strangers can do harm."""
+"""Messages and tables on a terminal; escapes control characters, since file names come from attackers."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Any
 from hashscan.model import ListInfo
 
 ROWS_SHOWN = 50
-"""The report has all of them; a terminal is for a look."""
+"""Rows of a table at most; the report has all of them."""
 CUSTOMERS_SHOWN = 20
 
 
 _LONGEST = 100_000
-"""Characters of a line that programs read, in which no cell is broken."""
+"""Width of tables on standard output that is no terminal; no cell is wrapped, since programs read it."""
 
 
 def printable(text: str) -> str:
-    """The text with everything replaced that a terminal could take for a command."""
+    """Return the text with all characters escaped that are not printable, as a terminal could obey them."""
     return "".join(c if c.isprintable() else f"\\x{_byte_of(c):02x}" for c in text)
 
 
 def _byte_of(character: str) -> int:
-    """A byte that is no text, as the file system has it, or else the character's number."""
+    """Return the undecodable byte that a character stands for in a file name, else its code point."""
     number = ord(character)
     return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
 
 
 def printable_lines(text: str) -> str:
-    """The same of several lines; all but the first are indented, so that none of a name's passes for ours."""
+    """Escape several lines, and indent all but the first, so that none from a file name looks like ours."""
     first, *others = map(printable, text.split("\n"))
     return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in others)))
 
 
 def say(text: str = "") -> None:
-    """Write a line to standard error, in which no name can do harm."""
+    """Write text to standard error, escaped."""
     sys.stderr.write(printable_lines(text) + "\n")
     sys.stderr.flush()
 
 
 def human_bytes(number: float) -> str:
-    """Bytes in the unit that keeps the number short."""
+    """Return a number of bytes in the unit that keeps it short."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if number < 1000:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
@@ -55,7 +55,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Draw a table on standard output, for what was asked for."""
+    """Draw a table on standard output, for data that the user asked for."""
     _draw_table(None, columns, rows, stderr=False)
 
 
@@ -72,13 +72,13 @@ def _draw_table(
     for row in rows:
         # Text, not str: a name with square brackets must not be read as markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
-    # Off a terminal lines are as long as they need to be, so that logs can be searched.
+    # Without a terminal, lines are as long as they need to be, so that logs can be searched.
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     Console(stderr=stderr, width=None if terminal else 200 if stderr else _LONGEST).print(table)
 
 
 def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
-    """Draw the first findings of a sweep."""
+    """Draw the first findings of a scan."""
     if not findings:
         return
     title = f"{total} findings" if total > 1 else "1 finding"
@@ -101,7 +101,7 @@ def show_findings(findings: Sequence[Mapping[str, Any]], total: int) -> None:
 
 
 def _verdict_of(finding: Mapping[str, Any]) -> str:
-    """The verdict, and what came of an attempt to move the file, or whether it is accepted."""
+    """Return the verdict, and the outcome of an attempt to move the file, or that the finding is accepted."""
     if "accepted" in finding:
         return f"{finding['verdict']}, accepted"
     outcome = finding.get("quarantine", {}).get("outcome")
@@ -111,15 +111,15 @@ def _verdict_of(finding: Mapping[str, Any]) -> str:
 
 
 def show_customers(findings: Mapping[str, int]) -> None:
-    """Draw who has most findings.
+    """Draw the customers with the most findings.
 
     Args:
-        findings: how many each customer has; those of nobody's files under an empty name.
+        findings: number of findings by customer; those of no customer have an empty name.
     """
     if not any(findings):
         return
     by_number = sorted(findings.items(), key=lambda item: (-item[1], item[0]))
-    # No longer than the table is wide, or it is folded.
+    # Not longer than the table is wide, or rich wraps it.
     title = "findings by customer"
     if len(by_number) > CUSTOMERS_SHOWN:
         title = f"{CUSTOMERS_SHOWN} of {len(by_number)} customers"
@@ -130,7 +130,7 @@ def show_customers(findings: Mapping[str, int]) -> None:
 
 
 def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the first of the earlier findings that a sweep did not come by."""
+    """Draw the first open findings of earlier scans whose files this scan did not check."""
     if standing:
         show_table(
             "earlier findings that stand, though this sweep did not come by them",
@@ -140,7 +140,7 @@ def show_standing(standing: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_counts(info: ListInfo) -> None:
-    """Say how many entries a list has of each algorithm and category."""
+    """Print how many entries a list has of each algorithm and category."""
     by_algorithm: dict[str, list[str]] = {}
     for algorithm, category, count in info.counts:
         by_algorithm.setdefault(algorithm, []).append(f"{count} {category}")
@@ -149,7 +149,7 @@ def show_counts(info: ListInfo) -> None:
 
 
 def show_lists(infos: Sequence[ListInfo]) -> None:
-    """Draw the state of hash lists."""
+    """Draw a table of the states of hash lists."""
     show_table(
         "hash lists",
         ("name", "state", "version", "entries", "expires", "keys", "remark"),

@@ -1,4 +1,4 @@
-"""Says which items in quarantine nothing accuses any more."""
+"""Warnings about quarantine items whose list entries were withdrawn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def say_withdrawn(state: Path, quarantine: Quarantine | None = None) -> None:
-    """Compare the quarantine of a state folder with its lists, where either has changed, and say what stands.
+    """Compare the quarantine with the lists if either has changed, and print items without an entry.
 
     Args:
-        state: the state folder.
-        quarantine: its quarantine, where this process holds it.
+        state: state folder.
+        quarantine: its quarantine, if this process has it open.
     """
     from hashscan.quarantine.withdrawn_items import alarm
 

@@ -1,4 +1,4 @@
-"""What `hashscan lists diff --would-hit` says."""
+"""Output of `hashscan lists diff --would-hit`: the known files that a staged version would hit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILES_SHOWN = 1000
 
 
 def say_hits(name: str, compared: Difference, state: Path) -> None:
-    """Look the new entries of a staged version up among the known files, and say what is found."""
+    """Look up a staged version's new entries among the known files, and print the files that they hit."""
     from hashscan.state.queries.known_record import hit_record
     from hashscan.state.queries.would_hit import files_hit, hits_of
     from hashscan.state.store.reading import StateReader

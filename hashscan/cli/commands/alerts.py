@@ -1,4 +1,4 @@
-"""`hashscan alarms`: what is to be told to persons and programs, and what of it could not be."""
+"""`hashscan alarms`: list, send, drop and test alerts (notifications to people and programs)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.settings.cases import USUAL_DEADLINES
 
 _SHOWN = 20
-"""Alarms that have gone everywhere and are listed all the same."""
+"""Latest alerts that are listed, even if every channel has delivered them."""
 
 
 @click.group(cls=HashscanGroup)

@@ -1,4 +1,4 @@
-"""`hashscan cases`: who must act by when on what was found, and what became of it."""
+"""`hashscan cases`: findings and notices as cases: who must act by which deadline, and the outcome."""
 
 from __future__ import annotations
 

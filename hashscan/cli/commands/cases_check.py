@@ -1,4 +1,4 @@
-"""`hashscan cases check`: whether files are gone."""
+"""`hashscan cases check`: check whether the files of open cases are gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hashscan.cli.owner import Needs
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 
 _TOGETHER = 200
-"""Looks that are put down together."""
+"""Results that are stored in one transaction."""
 
 
 @click.command(
@@ -39,7 +39,7 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: Path) -> int:
 
     counts: Counter[Presence] = Counter()
     with followed_ledger(state) as followed:
-        # Their numbers alone: there may be a million, and looking at them takes a while.
+        # Only their numbers are kept: there may be a million cases, and checking them takes a while.
         wanted = [case.id for case in followed.queries.waiting() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
             if followed.queries.case(number) is None:

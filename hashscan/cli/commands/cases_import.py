@@ -1,4 +1,4 @@
-"""`hashscan cases import`: what others tell of."""
+"""`hashscan cases import`: make cases of notices from others, and of the findings of reports."""
 
 from __future__ import annotations
 

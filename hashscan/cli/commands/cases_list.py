@@ -1,4 +1,4 @@
-"""The commands that show cases."""
+"""`hashscan cases list`, `due`, `show` and `times`: show cases, deadlines and times until removal."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _where(case: Case) -> str:
 
 
 def _due(case: Case, now: float) -> str:
-    """How much time there is, or how long ago it was up."""
+    """Return the deadline of a case, with the time that is left or by which it is overdue."""
     from hashscan.cases.export import clock_words, short_moment
 
     if not case.open:
@@ -166,7 +166,7 @@ def due(within: float, form: str, state: Path, **options: Any) -> int:
 
 
 def _counted(cases: Iterable[Case], counts: Counter[bool], now: float) -> Iterator[Case]:
-    """The cases, counted by whether they are overdue."""
+    """Yield the cases, and count them by whether they are overdue."""
     for case in cases:
         counts[case.overdue(now)] += 1
         yield case

@@ -1,4 +1,4 @@
-"""The commands by which a person says what was done about cases."""
+"""`hashscan cases tell`, `dispute`, `close`, `reopen` and `prune`: record what people did about cases."""
 
 from __future__ import annotations
 

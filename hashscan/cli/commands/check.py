@@ -1,4 +1,4 @@
-"""`hashscan check`: single files and digests against the lists."""
+"""`hashscan check`: match single files and digests against the lists, without a scan."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def command(
 
 
 def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
-    """Check one file or digest, and count it."""
+    """Check one file or digest, and add its verdict to the summary."""
     from hashscan.matching.policy import closeness, judge
     from hashscan.matching.policy_rules import NOTHING
     from hashscan.model import MATCHES_KEPT
@@ -127,7 +127,7 @@ def _check(worker: Worker, item: bytes, summary: Summary) -> Record:
             advice="Name an existing file, or a digest in hex such as sha256:… or pdq:….",
         )
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
-    # A digest is of no file, but content that was put back is known by it.
+    # A digest belongs to no file, but it identifies content that was restored from quarantine.
     subject = NOTHING._replace(sha256=values.get("sha256"))
     verdict, because, action = judge(matches, None, subject, worker.setup.policy)
     summary.count(verdict, None)

@@ -1,4 +1,4 @@
-"""`hashscan completion`: what makes a shell complete our commands."""
+"""`hashscan completion`: print the script with which a shell completes our commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashscan.errors import EXIT_CLEAN
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM = "hashscan"
 VARIABLE = "_HASHSCAN_COMPLETE"
-"""What the script sets to ask for completions; click looks for it by the program's name."""
+"""Variable that the script sets to ask for completions; click derives its name from the program's."""
 
 
 @click.command(cls=HashscanCommand, settings=False, exit_codes=(0, 2, 12, 70))
@@ -30,7 +30,7 @@ def command(ctx: click.Context, shell: str) -> int:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    # Not its own `source`, which for bash starts one to ask for its version.
+    # Not the `source` of its own class, which for bash starts a bash to ask for its version.
     script = ShellComplete.source(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE))
     click.echo(script, nl=False)
     return EXIT_CLEAN

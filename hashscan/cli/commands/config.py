@@ -1,4 +1,4 @@
-"""`hashscan config`: the settings file, what is wrong with it, and what holds."""
+"""`hashscan config`: write a settings file, check it, and show the effective settings and their origins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hashscan.cli.config.file import Mistake
 
 _NAMED = 8
-"""Commands that are named as having a setting; of more, only the number is said."""
+"""Commands that share a setting and are named; of more, only the number is shown."""
 FORMATS = ("table", "json", "toml")
 
 
@@ -139,7 +139,7 @@ def _root(ctx: click.Context) -> click.Context:
 
 
 def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
-    """The commands that are meant.
+    """Return the commands that the words name, or all commands for no words.
 
     Raises:
         UsageError: there is no such command.
@@ -159,7 +159,7 @@ def _named(catalogue: Catalogue, words: tuple[str, ...]) -> list[Command]:
 
 
 def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[Sources, bool]:
-    """Where values come from, and whether the settings file has mistakes, which are said."""
+    """Return the sources of values, and whether the settings file has mistakes; print these."""
     from hashscan.cli.config.effective import Sources
     from hashscan.cli.config.file import SettingsFile
     from hashscan.settings.key_lines import key_lines, line_of
@@ -192,7 +192,7 @@ def _document(sources: Sources, shown: list[Shown]) -> dict[str, Any]:
 
 
 def _draw(shown: list[Shown], *, one_command: bool) -> None:
-    """Draw the values; those that several commands have in common once."""
+    """Draw the values in a table; a value that several commands share is one row."""
     from hashscan.cli.output.terminal import print_table
 
     if one_command and len({one.command for one in shown}) == 1:

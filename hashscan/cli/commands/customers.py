@@ -1,4 +1,4 @@
-"""`hashscan customers`: whose files are, by the rules of the settings."""
+"""`hashscan customers`: try the rules that map files to customers and web addresses."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def command(
 
 
 class _Asking:
-    """What the rules say of one thing after another."""
+    """A lookup of the customer and the web address of items, by the rules."""
 
     def __init__(self, customers: Any, sites: Any) -> None:
         self._customers = customers
         self._sites = sites
 
     def about(self, item: bytes) -> list[dict[str, Any]]:
-        """The files that an item may be, each with its customer; one without a path where it is none."""
+        """Return the files that an item may be, with their customers; one record without a path if none."""
         text = os.fsdecode(item)
         if text.startswith(("https://", "http://")):
             found = [self._file(path) for path in self._sites.paths_of(text)]
@@ -86,7 +86,7 @@ def _user_of(path: bytes) -> int | None:
     try:
         return os.lstat(path).st_uid
     except (OSError, ValueError):
-        return None  # It need not exist.
+        return None  # The file need not exist.
 
 
 def _write(answer: dict[str, Any], *, as_json: bool) -> None:

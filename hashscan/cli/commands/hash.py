@@ -1,4 +1,4 @@
-"""`hashscan hash`: the digests of single files."""
+"""`hashscan hash`: print the digests of single files."""
 
 from __future__ import annotations
 

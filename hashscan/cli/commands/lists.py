@@ -1,4 +1,4 @@
-"""`hashscan lists`: the hash lists of this machine."""
+"""`hashscan lists`: show, verify, import, export and remove the hash lists of this machine."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def status(names: tuple[str, ...], state: Path) -> int:
 
 
 def _say_staged(name: str, staged: ListInfo | None) -> None:
-    """Say what waits to be put in use."""
+    """Print which version of a list is staged and not yet active."""
     if staged is not None:
         what = printable(staged.problem or f"{staged.entries} entries, expires {staged.expires}")
         say(
@@ -82,7 +82,7 @@ def _say_staged(name: str, staged: ListInfo | None) -> None:
 
 
 def _say_attempts(name: str, attempts: Attempts) -> None:
-    """Say when a signed list was last pulled, and what became of the last try where that failed."""
+    """Print when a signed list was last pulled, and the error of the last attempt if it failed."""
     say(f"hashscan: list {name}: last pulled {attempts.succeeded or 'never'}")
     if attempts.error:
         say(f"hashscan: list {name}: the last try, {attempts.tried}, failed: {printable(attempts.error)}")

@@ -1,4 +1,4 @@
-"""`hashscan lists except`: entries whose matches this server withholds."""
+"""`hashscan lists except`: exceptions: list entries whose matches this machine withholds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hashscan.model import Entry
 
 _SAID = 10
-"""Expired exceptions that are named; of more, only the number is said."""
+"""Expired exceptions that are named; of more, only the number is printed."""
 
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -69,7 +69,7 @@ def except_(
 
 
 def say_exceptions(exceptions: Exceptions) -> None:
-    """Say how many entries are withheld, and which no longer are."""
+    """Print how many entries are excepted, and which exceptions have expired."""
     if exceptions.in_force:
         number = len(exceptions.in_force)
         which = "1 entry is" if number == 1 else f"{number} entries are"
@@ -128,7 +128,7 @@ def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, 
     end = parse_until(until)
     if end <= now:
         raise UsageError(f"{until} is over already", advice="Name an end that is still to come.")
-    # All are looked for before anything changes.
+    # All entries are looked up before anything is changed.
     for list_name, entry in [_accusing(entry_id, lists, state, now) for entry_id in entry_ids]:
         excepted = made_exception(list_name, entry, reason, end, user(), now)
         before = add_exception(state, excepted)
@@ -140,7 +140,7 @@ def _add(entry_ids: tuple[str, ...], reason: str, until: str, lists: tuple[str, 
 
 
 def _accusing(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
-    """The entry that is meant, which can have matches, and the list that has it."""
+    """Return the name of an entry's list and the entry; refuse a known-good entry, which has no matches."""
     list_name, entry = _found(entry_id, lists, state, now)
     if entry.category == KNOWN_GOOD_CATEGORY:
         raise UsageError(
@@ -151,11 +151,11 @@ def _accusing(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime)
 
 
 def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) -> tuple[str, Entry]:
-    """The entry that is meant, and the list that has it.
+    """Return the name of the list that has an entry with this id, and the entry.
 
     Raises:
-        UsageError: no list has it, or several have.
-        NoUsableListError: there is no list to look in.
+        UsageError: no list has the entry, or several have.
+        NoUsableListError: there is no usable list to search.
     """
     from hashscan.lists.entry_search import find_entry
     from hashscan.lists.record import Thoroughness
@@ -189,7 +189,7 @@ def _found(entry_id: str, lists: tuple[str, ...], state: Path, now: datetime) ->
 
 
 def user() -> str:
-    """Who gives this command: the user behind sudo where there is one."""
+    """Return the name of the user who runs the command; under sudo, of the user who called sudo."""
     name = os.environ.get("SUDO_USER")
     if not name:
         try:

@@ -1,4 +1,4 @@
-"""`hashscan lists add` and `pull`: lists that others sign and publish."""
+"""`hashscan lists add` and `pull`: subscribe to signed lists, download and verify new versions."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _GRAVEST = (
     EXIT_INCOMPLETE,
     EXIT_UNREACHABLE,
 )
-"""Exit codes of a pull: a server that is out of reach today is the least of troubles."""
+"""Exit codes of a pull, the gravest first; a server that can't be reached today is the least grave."""
 
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
 def _credential_options(command: Any) -> Any:
-    """Where credentials are; there is no option for the secrets themselves, which `ps` would show."""
+    """Add the options for credentials; none takes a secret itself, since `ps` would show it."""
     for option, kind, text in reversed(
         (
             ("--token-file", _file, "File whose first line is a bearer token; readable by its owner alone."),
@@ -177,7 +177,7 @@ def _pull(
     state: Path,
     troubles: list[tuple[str, HashscanError]],
 ) -> int:
-    """Pull them; adds to `troubles` the lists whose pull failed.
+    """Pull the lists, and add those whose pull failed to `troubles`.
 
     Returns:
         The exit code.
@@ -204,7 +204,7 @@ def _pull(
             troubles.append((name, error))
             if len(chosen) == 1:
                 raise
-            # The other lists are not to suffer from this one.
+            # An error with one list must not keep the others from being pulled.
             say(f"hashscan: list {name}: {error}\n  {error.remedy}")
             codes.append(error.exit_code)
             continue

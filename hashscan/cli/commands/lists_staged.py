@@ -1,4 +1,4 @@
-"""`hashscan lists diff` and `activate`: versions that a pull has staged."""
+"""`hashscan lists diff` and `activate`: compare, activate or discard list versions that a pull has staged."""
 
 from __future__ import annotations
 
@@ -111,10 +111,10 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: Path) ->
 
 
 def _staged(store: ListStore) -> tuple[str, ...]:
-    """All lists of which a version is staged.
+    """Return the names of all lists with a staged version.
 
     Raises:
-        UsageError: there are none.
+        UsageError: no list has one.
     """
     from hashscan.lists.pulling.activation import staged_info
 

@@ -1,4 +1,4 @@
-"""`hashscan lookup`: which known files have a digest, or lie near it."""
+"""`hashscan lookup`: search the state for known files that have a digest or are similar."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hashscan.state.store.reading import StateReader
 
 _FARTHEST = 90
-"""Bits: unrelated pictures begin to lie so near."""
+"""Largest distance that can be asked for, in bits; unrelated pictures begin to be as near as this."""
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 1, 2, 3, 4, 12, 70), needs=Needs.READING)
@@ -106,7 +106,7 @@ def command(
 
 
 class _Asking:
-    """Makes digests of what was named; starts a worker when the first file is."""
+    """A converter of items to digests; it starts a worker when the first file is named."""
 
     def __init__(
         self, reader: StateReader, limits: DecodingLimits, distance: int | None, stack: ExitStack
@@ -118,10 +118,8 @@ class _Asking:
         self._worker: Any = None
 
     def sought(self, item: bytes) -> tuple[list[Sought], str]:
-        """What to look for, and what of a file can't be looked for."""
-        from hashscan.scan.single import algorithms_of, is_named
-
-        if is_named(item):
+        """Return the digests to look up, and a message on what of a file could not be digested."""
+        if os.path.lexists(item):
             return self._of_file(item)
         from hashscan.state.queries.content_search import sought_of_digest
 

@@ -1,4 +1,4 @@
-"""`hashscan manual`: the manual page."""
+"""`hashscan manual`: print the manual page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hashscan publish`: the list owner's side."""
+"""`hashscan publish`: commands for publishers of hash lists: keys, entries, signed releases."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def rotate(
     """
     from hashscan.lists.publishing.publisher import Publisher
 
-    # Without new keys in daily use nothing has to be opened but the root's.
+    # Unless online keys are replaced, only the root's keys must be decrypted.
     passphrase = online_passphrase(passphrase_file, no_passphrase) if {*roles} - {"root"} else None
     rotated = Publisher(work).rotate(
         roles,
@@ -331,7 +331,7 @@ def status(work: Path) -> int:
 
 
 def _say_running_out(running_out: Mapping[str, datetime]) -> None:
-    """Say what runs out soon, and what helps."""
+    """Print which signatures expire soon, and which command renews them."""
     for role, expires in sorted(running_out.items()):
         say(f"  {role} runs out {expires:{_DAY}}: {_RENEWING[role]}")
 
@@ -344,10 +344,10 @@ def _say_published(info: ListInfo) -> None:
 
 
 def _lines(file: Path) -> list[str]:
-    """The lines of a file of ids, blank ones left out.
+    """Return the lines of a file of entry ids, without blank lines.
 
     Raises:
-        UsageError: it can't be read.
+        UsageError: the file can't be read.
     """
     try:
         with click.open_file(str(file), encoding="utf-8", errors="surrogateescape") as stream:

@@ -1,4 +1,4 @@
-"""`hashscan publish hash`: entries for a list from the files that its owner holds."""
+"""`hashscan publish hash`: make list entries from files that the list's owner holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashscan.settings.machine import default_workers
 from hashscan.settings.pictures import DecodingLimits
 
 FORMATS = ("csv", "ndjson")
-"""Those that hold an entry whole."""
+"""Formats that hold all fields of an entry."""
 
 
 @click.command("hash", cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
@@ -116,10 +116,10 @@ def hash_command(
 
 
 def _refuse_beneath(output: Path, folders: tuple[bytes, ...]) -> None:
-    """What is written must not be among what is hashed.
+    """Refuse an output file that lies in a folder that is to be hashed.
 
     Raises:
-        UsageError: it would be.
+        UsageError: the file lies in such a folder.
     """
     place = Path(os.path.realpath(output.parent))
     for folder in folders:

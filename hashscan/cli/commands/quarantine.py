@@ -1,4 +1,4 @@
-"""`hashscan quarantine`: what was found is put where nobody reaches it, and can be put back."""
+"""`hashscan quarantine`: move findings out of reach, put them back, or destroy them."""
 
 from __future__ import annotations
 

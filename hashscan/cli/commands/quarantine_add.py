@@ -1,4 +1,4 @@
-"""`hashscan quarantine add`: what was found is moved."""
+"""`hashscan quarantine add`: move the matches of reports, or named files and objects, into quarantine."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def add(
             else:
                 left += 1
                 say(f"hashscan: not moved: {path}: {answer.outcome.value}: {printable(answer.detail)}")
-        # A report may be older than a withdrawal.
+        # An entry may have been withdrawn after the report was written.
         say_withdrawn(state, quarantine)
         say(f"hashscan: {moved} moved, {left} left; head of the log: {quarantine.head}")
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
@@ -120,7 +120,7 @@ def _by_hand(paths: Iterable[str], reason: str) -> list[Request]:
 
 
 def _accused(names: Iterable[str], limits: BreakerLimits, act_on: tuple[Weak, ...]) -> Accused:
-    """All reports are gone through at once, so that one that is none keeps everything from being touched."""
+    """Return the requests of all reports, read in full first: nothing is moved if a report is not valid."""
     from hashscan.scan.quarantine_requests import Accused
 
     accused = Accused([Path(name) for name in names], limits, act_on)

@@ -1,4 +1,4 @@
-"""`hashscan quarantine list`, `verify` and `export`: what is kept is shown, checked and handed over."""
+"""`hashscan quarantine list`, `verify` and `export`: show, check and export what is in quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hashscan quarantine restore` and `release`: what is kept is put back or destroyed."""
+"""`hashscan quarantine restore` and `release`: put quarantine items back, or destroy them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: Pa
             chosen = [item for item in known.values() if item.withdrawn and item.state in KEPT]
         else:
             chosen = all_or_named(items, everything, known)
-        # The folders' times go back step by step, so the last that was taken comes first.
+        # The times of folders are restored step by step, so the item that was moved last comes first.
         return tell_each(restore_all(quarantine, reversed(chosen)), quarantine, "restored")
 
 

@@ -1,4 +1,4 @@
-"""`hashscan report`: what can be done with reports after the sweep."""
+"""`hashscan report`: show, convert and merge reports after a scan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ command.add_command(show)
 
 
 class _ConvertCommand(HashscanCommand):
-    """A command whose help tells what each format is."""
+    """A command whose help describes each format."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the formats above the exit codes."""
@@ -126,6 +126,6 @@ def merge(reports: tuple[Path, ...], output: Path) -> int:
 
 
 def _require_other(report: Path, output: Path, words: str) -> None:
-    """Refuse to lose a report to what is made of it."""
+    """Refuse an output file that is the report itself, which would be lost."""
     if report.exists() and output.exists() and output.samefile(report):
         raise UsageError(words, advice="Name another --output.")

@@ -1,4 +1,4 @@
-"""`hashscan report accept`: take findings of a report into a baseline."""
+"""`hashscan report accept`: add findings of a report to a baseline for CI."""
 
 from __future__ import annotations
 

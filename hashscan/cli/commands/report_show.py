@@ -1,4 +1,4 @@
-"""`hashscan report show`: a report on the terminal."""
+"""`hashscan report show`: show a report on the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hashscan.reports.report import Report
 
 _COUNTED = 10
-"""Customers and lists that are told; the rest is said to be so many."""
+"""Customers and lists that are named; of the others, only the numbers are shown."""
 
 _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdict.REVIEW.value: "cyan"}
 
@@ -56,9 +56,9 @@ def show(report: Path | None, limit: int, state: Path) -> int:
     told = Report(path)
     seen = overview(told, limit)
     if isinstance(sys.stdout, TextIOWrapper):
-        # A terminal or file that has no such character gets its number.
+        # A character that the terminal or file can't show is escaped.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # Where there is no terminal, as on a wide one.
+    # Without a terminal, lines are as long as on a wide one.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     with output_errors("can't write to standard output"):
         _line(console, "report", told.name)

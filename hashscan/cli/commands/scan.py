@@ -1,4 +1,4 @@
-"""`hashscan scan`: one sweep over targets."""
+"""`hashscan scan`: make the settings of a scan from the command line, and run it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
 
 class ReportParam(click.ParamType[ReportTarget]):
-    """`[FORMAT=]FILE`, where FILE `-` is standard output."""
+    """A parameter `[FORMAT=]FILE`, where FILE `-` is standard output."""
 
     name = "report"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ReportTarget:
-        """Read the format, if it is named, and the file."""
+        """Return the format, JSON Lines if none is named, and the file."""
         if isinstance(value, ReportTarget):
             return value
         form, separator, path = str(value).partition("=")
@@ -67,7 +67,7 @@ class ReportParam(click.ParamType[ReportTarget]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
-        """Complete the format where one is begun, else the file."""
+        """Complete the format if one is begun, else a file name."""
         from click.shell_completion import CompletionItem
 
         forms = [f"{form}=" for form in REPORT_FORMATS if f"{form}=".startswith(incomplete)]
@@ -75,12 +75,12 @@ class ReportParam(click.ParamType[ReportTarget]):
 
 
 class ShareParam(click.ParamType[float]):
-    """A percentage."""
+    """A parameter with a percentage."""
 
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
+        """Return the percentage as a fraction of 1."""
         if isinstance(value, float):
             return value
         try:
@@ -90,12 +90,12 @@ class ShareParam(click.ParamType[float]):
 
 
 class ShardParam(click.ParamType[Shard]):
-    """`INDEX/COUNT`."""
+    """A parameter `INDEX/COUNT` that names a shard of a scan."""
 
     name = "shard"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
-        """Read which shard it is, and of how many."""
+        """Return the shard."""
         if isinstance(value, Shard):
             return value
         try:

@@ -1,4 +1,4 @@
-"""`hashscan selftest`: a harmless test picture through the whole chain."""
+"""`hashscan selftest`: send a harmless test picture through the whole chain, and report each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hashscan state`: what sweeps remember."""
+"""`hashscan state`: show, check, vacuum and export the cache of scans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hashscan stats`: what was checked and found, and how soon it was removed."""
+"""`hashscan stats`: statistics of checks, detections and times until removal, by period."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hashscan.cases.statistics.periods import Unit
 
 _READABLE = 0o644
-"""Counts are made to be shown."""
+"""File mode of the output; counts are meant to be published."""
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
@@ -94,7 +94,7 @@ def command(
 def _count(
     ledger: Ledger, clock: Clock, unit: Unit, since: str | None, until: str | None, zone: tzinfo, now: int
 ) -> Statistics:
-    """Count what a ledger has at this moment."""
+    """Count what a ledger holds at this moment."""
     from hashscan.cases.statistics.counting import count
     from hashscan.cases.statistics.periods import day_of, days_of, periods
     from hashscan.cases.statistics.reader import begun, facts_of
@@ -106,7 +106,7 @@ def _count(
 
 
 def _usual_start(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:
-    """The first day that is shown: of the periods that one usually looks back on, the first with anything."""
+    """Return the default first day: that of the first of the usual periods with any event."""
     from hashscan.cases.statistics.periods import USUAL, day_of, earlier
 
     usual = earlier(unit, last, USUAL[unit] - 1)

@@ -1,4 +1,4 @@
-"""`hashscan worker`: this machine as a node of a cluster."""
+"""`hashscan worker`: run this machine as a node of a cluster."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def command(
     cluster = ClusterSettings(scheduler, cluster_ca, cluster_cert, cluster_key)
     neighbour = neighbour_of(background, limit_rate, limit_files, max_load)
     if neighbour.background:
-        # First of all: what is started inherits it.
+        # Before any process starts: children inherit the priority.
         step_back()
     from hashscan.scan.cluster.host import HostSettings, prepared, run_host
 

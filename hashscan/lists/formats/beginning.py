@@ -1,4 +1,4 @@
-"""What the first bytes of a stranger's file tell when it is another kind of file."""
+"""Detects by its first bytes that a file is compressed or not UTF-8."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def refuse_compressed(head: bytes) -> None:
-    """Make sure that a file is not compressed.
+    """Check that a file is not compressed.
 
     Raises:
-        LineError: it is.
+        LineError: the file is compressed.
     """
     for magic, name, command in _COMPRESSED:
         if head.startswith(magic):
@@ -27,10 +27,10 @@ def refuse_compressed(head: bytes) -> None:
 
 
 def refuse_not_utf8(head: bytes) -> None:
-    """Make sure that a file of text is neither compressed nor in an encoding of two or four bytes a letter.
+    """Check that a text file is not compressed and not encoded with two or four bytes for each letter.
 
     Raises:
-        LineError: it is.
+        LineError: the file is.
     """
     refuse_compressed(head)
     if head.startswith(_UTF16) or b"\0" in head[:4]:

@@ -1,6 +1,7 @@
-"""What md5sum, sha1sum, sha256sum and sha512sum print, with `--tag` too.
+"""The format checksums: output of md5sum, sha1sum, sha256sum and sha512sum, with or without `--tag`.
 
-The length of a digest says which it is. A backslash before it says that the file's name is escaped.
+The length of a digest determines its algorithm. A backslash before the digest means that the file name is
+escaped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _TAGGED = re.compile(r"\\?(MD5|SHA1|SHA256|SHA512) \(.*\) = ([0-9A-Fa-f]+)", re.
 
 
 class ChecksumsFormat(ListFormat):
-    """A digest and a file's name a line; names are passed over, the category is the importer's."""
+    """A digest and a file name for each line; names are ignored, the importing user gives the category."""
 
     name = "checksums"
     takes_category = True

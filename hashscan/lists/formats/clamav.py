@@ -1,4 +1,4 @@
-"""ClamAV's hash signatures: `hash:size:name`, size `*` when unknown, and levels of the engine after it.
+"""ClamAV's hash signatures: `hash:size:name`, size `*` if unknown, optionally followed by engine levels.
 
 Source: https://docs.clamav.net/manual/Signatures/HashSignatures.html . `.fp` means known-good.
 """
@@ -17,14 +17,14 @@ from hashscan.model import Entry
 _BY_DIGITS = {32: "md5", 40: "sha1", 64: "sha256"}
 _ACCUSING = frozenset({"baseline", "A1", "A2", "B1", "B2"})
 _LEVEL = 73
-"""The engine's functionality level that size `*` needs."""
+"""The functionality level of the engine that size `*` requires."""
 _SIZE = re.compile(r"\*|[0-9]{1,19}")
 _LEVELS = re.compile(r"[0-9]{0,9}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class _Signatures(ListFormat):
-    """Lines of signatures; ids are derived, since one name may stand on many."""
+    """Lines of signatures; ids are derived, since several signatures may have one name."""
 
     algorithms: ClassVar[frozenset[str]] = frozenset(_BY_DIGITS.values())
 
@@ -48,7 +48,7 @@ class _Signatures(ListFormat):
 
 
 class HdbFormat(_Signatures):
-    """md5 of whole files; the category is the importer's."""
+    """md5 of whole files; the importing user gives the category."""
 
     name = "hdb"
     takes_category = True
@@ -56,7 +56,7 @@ class HdbFormat(_Signatures):
 
 
 class HsbFormat(_Signatures):
-    """sha1 and sha256 of whole files; the category is the importer's."""
+    """sha1 and sha256 of whole files; the importing user gives the category."""
 
     name = "hsb"
     takes_category = True
@@ -64,21 +64,21 @@ class HsbFormat(_Signatures):
 
 
 class FpFormat(_Signatures):
-    """Whole files that are known to be good."""
+    """Hashes of whole files that are known to be good."""
 
     name = "fp"
 
 
 class HsbWriter(ListWriter):
-    """sha1 and sha256 entries of accusing categories, for clamscan."""
+    """sha1 and sha256 entries of acting categories, for clamscan."""
 
     name = "hsb"
 
     def lines(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """One signature an entry; the rest is counted."""
+        """Yield one signature for each entry; entries that can't be written are counted."""
         for entry in entries:
             if entry.category not in _ACCUSING:
-                # ClamAV knows no review: an antivirus would remove what hashscan only looks at.
+                # ClamAV has no review: it would remove files that hashscan only reports for review.
                 self.left_out[f"of category {entry.category}"] += 1
             elif entry.algorithm not in HsbFormat.algorithms:
                 self.left_out[entry.algorithm] += 1

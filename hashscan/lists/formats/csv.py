@@ -17,7 +17,7 @@ _HEADER_ADVICE = f"Begin the file with the line {','.join(_COLUMNS)}"
 
 
 class CsvFormat(ListFormat):
-    """A header line that names the four columns, then one entry a line; blank lines are passed over."""
+    """A header line that names the four columns, then one entry for each line; blank lines are skipped."""
 
     name = "csv"
 
@@ -41,7 +41,7 @@ class CsvFormat(ListFormat):
 
 
 def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields of all lines but blank ones."""
+    """Yield line number and fields of each line that is not blank."""
     reader = csv.reader(text_lines(stream), strict=True)
     while True:
         number = reader.line_num + 1
@@ -60,12 +60,12 @@ def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
 
 
 class CsvWriter(ListWriter):
-    """What `CsvFormat` reads."""
+    """The format that `CsvFormat` reads."""
 
     name = "csv"
 
     def lines(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """The header, then one line an entry."""
+        """Yield the header, then one line for each entry."""
         yield f"{','.join(_COLUMNS)}\n".encode("ascii")
         for entry in entries:
             line = io.StringIO(newline="")

@@ -1,4 +1,4 @@
-"""What hashdeep prints: `%%%% HASHDEEP-1.0`, a line that names the columns, comments, and rows."""
+"""The format hashdeep: `%%%% HASHDEEP-1.0`, a line that names the columns, comments, and rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEND = "Make the file with hashdeep"
 
 
 class HashdeepFormat(ListFormat):
-    """Several digests of a file a line; ids are derived, the category is the importer's."""
+    """Several digests of a file for each line; ids are derived, the importing user gives the category."""
 
     name = "hashdeep"
     takes_category = True
@@ -36,7 +36,7 @@ class HashdeepFormat(ListFormat):
         ):
             raise LineError(number, "it doesn't name the columns from size to filename", _MEND)
         for number, line in lines:
-            # The name is last and may hold commas.
+            # The file name is last and may contain commas.
             fields = line.split(",", len(columns) - 1)
             if len(fields) != len(columns):
                 raise LineError(number, f"{len(fields)} fields instead of {len(columns)}", _MEND)

@@ -1,4 +1,4 @@
-"""Takes the objects of an array in a JSON document of any length, one at a time, in bounded memory."""
+"""Parses the objects of an array in a JSON document of any length one at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from hashscan.lists.raw_entries import LineError
 
 _CHUNK = 1 << 16
 _DEPTH_MAX = 64
-"""ijson keeps the path of every level: brackets alone would take memory by the square of their number."""
+"""Largest depth. ijson keeps the path of every level: for nested brackets, memory would grow with the square
+of their number.
+"""
 _RECORD_MAX = 4 << 20
-"""Bytes that may pass without an object; as objects they can take thirty times as much memory."""
+"""Largest number of bytes without a complete object; as objects they can take thirty times as much memory."""
 _PLAIN = bytes(set(range(256)) - set(b'"[]{}'))
-"""All that changes neither the depth nor what is inside of a string."""
+"""All bytes that neither change the depth nor begin or end a string."""
 _MEND = "Get the whole file anew from its supplier"
 
 
 class JsonItems:
-    """Objects of one array, counted from 1."""
+    """The objects of one array, counted from 1."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Read the beginning of `stream`; a byte order mark is passed over.
+        """Read the beginning of `stream`; a byte order mark is skipped.
 
         Raises:
-            LineError: it is no text.
+            LineError: the stream is not text.
         """
         head = stream.read(_CHUNK)
         refuse_not_utf8(head)
@@ -38,7 +40,7 @@ class JsonItems:
         self._reader = _Guarded(self.head, stream)
 
     def before(self, array: str) -> dict[str, Any]:
-        """Plain members that stand before the member `array`, as far as the first 64 KiB go."""
+        """Return the scalar members before the member `array`, within the first 64 KiB."""
         found: dict[str, Any] = {}
         depth, key = 0, ""
         try:
@@ -54,15 +56,15 @@ class JsonItems:
                 elif depth == 1:
                     found[key] = value
         except (_UnreadableError, ijson.JSONError, ValueError, OverflowError):
-            # The same bytes are read again for the objects, and then told with their place.
+            # The same bytes are read again for the objects; the error is then reported with its position.
             pass
         return found
 
     def objects(self, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Numbers and objects at `path`, in ijson's notation.
+        """Yield the number and value of each object at `path`, in ijson's notation.
 
         Raises:
-            LineError: the document is no JSON, too deep, or the array holds something else.
+            LineError: the document is not JSON or too deep, or the array contains something else.
         """
         number = 0
         reader = self._reader
@@ -77,13 +79,13 @@ class JsonItems:
         except _UnreadableError as error:
             raise LineError(number + 1, error.args[0], _MEND) from error
         except (ijson.JSONError, ValueError, OverflowError) as error:
-            # Its words quote the document, and so values.
+            # The parser's message quotes the document, and so values.
             problem = "not JSON from here on, cut short, or with a number too large"
             raise LineError(number + 1, problem, _MEND) from error
 
 
 class _UnreadableError(Exception):
-    """The document goes on in a way that can't be read; says why."""
+    """The rest of the document can't be read; the message says why."""
 
 
 class _Guarded:
@@ -98,7 +100,7 @@ class _Guarded:
         self.passed = 0
 
     def read(self, size: int = _CHUNK) -> bytes:
-        """The next bytes; asked with 0 it gives none."""
+        """Return the next bytes; a size of 0 returns none."""
         if size == 0:
             return b""
         data, self._head = self._head, b""
@@ -118,11 +120,11 @@ class _Guarded:
         if b"\\" in text:
             text = text[: len(text) - backslashes].replace(b"\\\\", b"").replace(b'\\"', b"")
         marks = text.translate(None, _PLAIN)
-        # Where nothing lies between two quotes, what comes after is as far outside or inside without them.
+        # Two adjacent quotes can be dropped: what follows them is inside or outside of a string as before.
         pieces = marks.replace(b'""', b"").split(b'"')
         outside = np.frombuffer(b"".join(pieces[self._in_string :: 2]), dtype=np.uint8)
         self._in_string ^= len(pieces) % 2 == 0
-        # Both pairs of brackets differ from each other in the same bits.
+        # The characters of both kinds of brackets differ in the same bit, 0x20.
         folded = outside | 0x20
         steps = (folded == 0x7B).astype(np.int64) - (folded == 0x7D)
         levels = self._depth + np.cumsum(steps)

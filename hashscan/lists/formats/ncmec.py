@@ -1,8 +1,8 @@
 """NCMEC's hash-sharing documents, XML, version 2.
 
 `queryResult > images|videos > image|video > member@id, id, classification, fingerprints`. The
-classifications A1, A2, B1 and B2 keep their names, any other is `other`; deletedImage and deletedVideo are
-no entries. Only a document without a document type is read: entities and external ones are refused.
+classifications A1, A2, B1 and B2 keep their names, any other becomes `other`. deletedImage and deletedVideo
+are not entries. Only a document without a document type is read: entities, internal or external, are refused.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _DEPTH_MAX = 32
 _CHUNK = 1 << 16
 _ELEMENTS_MAX = 10_000
 _RECORD_MAX = 4 << 20
-"""Elements, and bytes, that may pass without a picture or video."""
+"""Largest number of elements, and of bytes, without a complete picture or video."""
 _MEND = "Get the document anew from its supplier"
 
 
 class NcmecFormat(ListFormat):
-    """Pictures and videos of a query's result; ids are `member/id:algorithm`."""
+    """Pictures and videos of a query result; ids are `member/id:algorithm`."""
 
     name = "ncmec"
     unit = "record"
@@ -70,7 +70,7 @@ class NcmecFormat(ListFormat):
 
 
 def _photodna(number: int, value: str) -> str:
-    """Hexadecimal of base64, or of 144 numbers with commas between them, or of hexadecimal."""
+    """Return a PhotoDNA value in hexadecimal, from base64, from 144 numbers with commas, or as it is."""
     try:
         if "," in value:
             return bytes(int(part) for part in value.split(",", 145)).hex()
@@ -80,7 +80,7 @@ def _photodna(number: int, value: str) -> str:
 
 
 def _records(stream: BinaryIO) -> Iterator[Element]:
-    """Finished elements of media; what is finished is let go."""
+    """Yield the finished elements of pictures and videos; finished elements are freed."""
     source = _Guarded(stream)
     path: list[Element] = []
     passed = 0
@@ -113,7 +113,7 @@ def _records(stream: BinaryIO) -> Iterator[Element]:
 
 
 class _Guarded:
-    """A stream that refuses endless records before the parser, which keeps all of one, has seen them."""
+    """A stream that refuses endless records before the parser, which buffers whole records, has read them."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -122,7 +122,7 @@ class _Guarded:
         self.passed = 0
 
     def read(self, size: int = _CHUNK, /) -> bytes:
-        """The next bytes."""
+        """Return the next bytes."""
         data = self._stream.read(size)
         if not self._begun:
             refuse_compressed(data)
@@ -134,5 +134,5 @@ class _Guarded:
 
 
 def _tag(element: Element) -> str:
-    """The name without its namespace."""
+    """Return the name of an element without its namespace."""
     return str(element.tag).rpartition("}")[2]

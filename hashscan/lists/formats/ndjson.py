@@ -1,4 +1,4 @@
-"""Entries as JSON objects, one a line: `{"id", "algorithm", "value", "category"}`, all text."""
+"""Entries as JSON objects, one for each line: `{"id", "algorithm", "value", "category"}`, all strings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEND = 'Write {"id": "...", "algorithm": "...", "value": "...", "category": "..
 
 
 class NdjsonFormat(ListFormat):
-    """One JSON object a line with exactly four members; blank lines are passed over."""
+    """One JSON object for each line with exactly four members; blank lines are skipped."""
 
     name = "ndjson"
 
@@ -37,12 +37,12 @@ class NdjsonFormat(ListFormat):
 
 
 class NdjsonWriter(ListWriter):
-    """What `NdjsonFormat` reads."""
+    """The format that `NdjsonFormat` reads."""
 
     name = "ndjson"
 
     def lines(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """One line an entry."""
+        """Yield one line for each entry."""
         for entry in entries:
             fields = (entry.id, entry.algorithm, entry.value.hex(), entry.category)
             yield json.dumps(dict(zip(_MEMBERS, fields, strict=True))).encode("ascii") + b"\n"

@@ -1,4 +1,4 @@
-"""What the PDQ tools print: `hash,file` or `hash,quality,file`."""
+"""The output of the PDQ tools: `hash,file` or `hash,quality,file`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from hashscan.lists.raw_entries import LineError, RawEntry
 
 
 class PdqFormat(ListFormat):
-    """A hash a line; quality and file are passed over, ids derived, the category is the importer's."""
+    """One hash for each line; quality and file are ignored.
+
+    Ids are derived; the importing user gives the category.
+    """
 
     name = "pdq"
     takes_category = True

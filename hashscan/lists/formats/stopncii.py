@@ -1,7 +1,7 @@
 """StopNCII's hash records, JSON.
 
-Every entry is `other`: intimate pictures of adults are for review, whatever a supplier calls them.
-`hashStatus` Withdrawn and Deleted are no entries.
+Every entry has the category `other`: intimate pictures of adults are for review, whatever category a supplier
+gives. Records whose `hashStatus` is Withdrawn or Deleted are not entries.
 """
 
 from __future__ import annotations

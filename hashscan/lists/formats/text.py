@@ -1,4 +1,4 @@
-"""Lines of text from a stranger's file."""
+"""Reads lines of text from an untrusted file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from hashscan.lists.formats.beginning import refuse_not_utf8
 from hashscan.lists.raw_entries import LineError
 
 _LINE_MAX = 8192
-"""Bytes of a line; an honest one has under 300, or a path of 4,096."""
+"""Largest size of a line in bytes; a genuine one has under 300, or a path of 4,096."""
 BOM = b"\xef\xbb\xbf"
 
 
 def text_lines(stream: BinaryIO) -> Iterator[str]:
-    """The stream's lines as text with their ends, each of bounded length, without a byte order mark.
+    """Yield the stream's lines with their line ends, each of bounded length, without a byte order mark.
 
     Raises:
-        LineError: a line is too long, not UTF-8 or holds a NUL.
+        LineError: a line is too long, not UTF-8 or contains a NUL.
     """
     for number, raw in enumerate(iter(lambda: stream.readline(_LINE_MAX + 1), b""), start=1):
         if number == 1:
@@ -33,10 +33,10 @@ def text_lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def numbered_lines(stream: BinaryIO, comment: str = "") -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and lines without their ends, but for blank ones and those that begin so.
+    """Yield line numbers from 1 and lines without ends; skip blank lines and those that begin with `comment`.
 
     Raises:
-        LineError: as `text_lines`.
+        LineError: as in `text_lines`.
     """
     for number, line in enumerate(text_lines(stream), start=1):
         text = line.removesuffix("\n").removesuffix("\r")

@@ -1,7 +1,7 @@
-"""What the threatexchange command reads and prints: `type hash`, one a line.
+"""The format of the threatexchange command: `type hash`, one for each line.
 
-Types are in any case, with `hash_` or `video_` before them or not. Those that hashscan can't hold (`tmk`,
-`vpdq`, `raw_text`, `url`, `trend_query`) are counted and left out.
+Types may be in any case, with or without the prefix `hash_` or `video_`. Types that hashscan can't store
+(`tmk`, `vpdq`, `raw_text`, `url`, `trend_query`) are counted and left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOT_HELD = frozenset({"tmk", "vpdq", "raw_text", "url", "trend_query", "pdq_ocr
 
 
 class ThreatExchangeFormat(ListFormat):
-    """A type and a hash a line; ids are derived, the category is the importer's."""
+    """A type and a hash for each line; ids are derived, the importing user gives the category."""
 
     name = "threatexchange"
     takes_category = True

@@ -1,10 +1,10 @@
-"""Project VIC's and CAID's exchange format VICS, JSON, versions 1.3 and 2.0.
+"""The exchange format VICS of Project VIC and CAID, JSON, versions 1.3 and 2.0.
 
-Source: https://github.com/ICMEC/ProjectVic . Categories are a number, whose meaning is the country's:
+Source: https://github.com/ICMEC/ProjectVic . A category is a number whose meaning depends on the country:
 
-| VICS | ours | |
+| VICS | hashscan | |
 | --- | --- | --- |
-| 0 | left out | not yet looked at |
+| 0 | left out | not yet reviewed |
 | 1 | `baseline` | child-abuse material |
 | 2, 3 and all others | `other` | exploitive, drawn or the country's own |
 | 4 | left out | not pertinent, or for comparison |
@@ -27,7 +27,7 @@ _NAMES = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq", "pho
 
 
 class VicsFormat(ListFormat):
-    """Media of a VICS document, or of its cases; ids are `MediaID:algorithm`, in cases derived."""
+    """Media of a VICS document, or of its cases; ids are `MediaID:algorithm`, or derived for cases."""
 
     name = "vics"
     unit = "record"
@@ -48,7 +48,7 @@ class VicsFormat(ListFormat):
             if category is None:
                 self.left_out["of category 0 or 4"] += 1
                 continue
-            # Every case counts its media anew.
+            # Each case numbers its media from the beginning again.
             given = None if in_cases else media.get("MediaID")
             values = self._values(number, media)
             if given is None or given == "":
@@ -62,7 +62,7 @@ class VicsFormat(ListFormat):
                 yield number, f"{stem}:{algorithm}", algorithm, value, category
 
     def _values(self, number: int, media: dict[str, Any]) -> list[tuple[str, str]]:
-        """Algorithms and hexadecimal values of a medium."""
+        """Return the algorithms and hexadecimal values of one media item."""
         found = []
         for member, algorithm in _OWN_MEMBERS:
             value = media.get(member)
@@ -79,7 +79,7 @@ class VicsFormat(ListFormat):
         return found
 
     def _others(self, number: int, others: object) -> Iterator[tuple[str, str]]:
-        """The same of its alternative hashes."""
+        """Yield the algorithms and hexadecimal values of the alternative hashes."""
         if not isinstance(others, list):
             raise LineError(number, "AlternativeHashes is no array", "Export the file again")
         for other in others:
@@ -93,7 +93,7 @@ class VicsFormat(ListFormat):
 
 
 def _category(number: int, given: object) -> str | None:
-    """Ours, or None for media that are no hits."""
+    """Return the category in hashscan's terms, or None for media that are not entries."""
     if isinstance(given, str) and len(given) <= 3 and given.isascii() and given.isdigit():
         given = int(given)
     if isinstance(given, bool) or not isinstance(given, int):

@@ -1,4 +1,4 @@
-"""The compiled index: finds the entries near a digest, over all lists of a sweep as if they were one."""
+"""The compiled index: finds the entries near a digest, in all lists of a scan at once."""
 
 from hashscan.lists.index.base import Hits, Index
 from hashscan.lists.index.lists import CompiledIndex

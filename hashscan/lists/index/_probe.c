@@ -1,7 +1,7 @@
-/* The inner loops of the Hamming search; see chunks.py for why they find everything, kernel.py for what they answer.
+/* The inner loops of the Hamming search; see chunks.py for why no match is missed, kernel.py for the results.
  *
- * Every number read from a column is checked before it is used as an index, so a damaged file is an error and never
- * a read elsewhere. Buffers are only read; the GIL is released while they are searched.
+ * Every number read from a column is checked before it is used as an index, so a damaged file causes an error and
+ * never a read out of bounds. Buffers are only read; the GIL is released while they are searched.
  */
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -16,8 +16,8 @@
 #define CHUNKS_MAX 64
 #define CHUNK_BITS_MAX 24
 #define WORDS_MAX 64
-#define AHEAD 128 /* Buckets fetched ahead. */
-#define SURVIVOR_COST 16 /* What comparing a whole digest costs, in candidates; as in kernel.py. */
+#define AHEAD 128 /* Number of buckets prefetched. */
+#define SURVIVOR_COST 16 /* Cost of comparing a whole digest, in candidates; as in kernel.py. */
 
 #if defined(__GNUC__) || defined(__clang__)
 #define FETCH(place) __builtin_prefetch(place)
@@ -57,10 +57,10 @@ typedef struct {
     const uint64_t *words;
     const uint32_t *starts, *rows, *sketch;
     uint64_t entries;
-    int64_t size; /* Words of a digest. */
+    int64_t size; /* Number of words of a digest. */
     int64_t chunks;
     int64_t first_bit[CHUNKS_MAX], length[CHUNKS_MAX];
-    uint64_t table[CHUNKS_MAX]; /* Where each chunk's buckets begin in starts. */
+    uint64_t table[CHUNKS_MAX]; /* Start of each chunk's buckets in starts. */
 } Tables;
 
 static int add_hit(Hits *hits, uint64_t query, uint64_t row, int64_t distance)
@@ -79,7 +79,7 @@ static int add_hit(Hits *hits, uint64_t query, uint64_t row, int64_t distance)
     return 1;
 }
 
-/* Up to 32 bits of a digest from `start` on, round its end. */
+/* Return up to 32 bits of a digest from `start` on, wrapping round its end. */
 static uint32_t cut(const uint64_t *words, int64_t size, int64_t start, int64_t length)
 {
     int64_t word = start / 64, shift = start % 64;
@@ -89,7 +89,7 @@ static uint32_t cut(const uint64_t *words, int64_t size, int64_t start, int64_t 
     return (uint32_t)(bits & ((UINT64_C(1) << length) - 1));
 }
 
-/* The next larger number with as many bits set; Gosper's way. */
+/* Return the next larger number with as many bits set (Gosper's method). */
 static uint64_t next_combination(uint64_t mask)
 {
     uint64_t low = mask & (~mask + 1), carried = mask + low;
@@ -162,7 +162,7 @@ INLINE Outcome probe_query(
                     uint64_t row = rows[place];
                     if (row >= tables->entries)
                         return DAMAGED;
-                    /* Its digest lies somewhere in memory: where most entries come so far, a scan is cheaper. */
+                    /* Reading its digest is a random memory access: if most entries get here, a scan is cheaper. */
                     spent += SURVIVOR_COST;
                     if (spent > budget) {
                         *given_up = 1;
@@ -182,12 +182,12 @@ INLINE Outcome probe_query(
     return FINE;
 }
 
-/* Buckets in which each entry stands under its own key and under all that are one bit away; see halo.py. */
+/* Buckets with each entry under its own key and under all keys that are one bit away; see halo.py. */
 typedef struct {
     const uint64_t *words;
-    const uint32_t *starts, *pairs; /* Of pairs, the first is the sketch, the second the row. */
-    const uint16_t *first; /* The next chunk of the first eight pairs of each bucket, or anything. */
-    const unsigned char *crowded; /* A bit for each bucket: whether it has more pairs than that. */
+    const uint32_t *starts, *pairs; /* In pairs, the first number is the sketch, the second the row. */
+    const uint16_t *first; /* The next chunk of the first eight pairs of each bucket, filled up with anything. */
+    const unsigned char *crowded; /* A bit for each bucket: 1 if it has more pairs than that. */
     const int64_t *limits; /* Two for each chunk: of the next chunk, and of the next two; below 0 for none. */
     uint64_t entries;
     int64_t size, chunks, threshold;
@@ -196,9 +196,9 @@ typedef struct {
 #define HALO_KEYS 65536
 #define HALO_BITS 16
 #define HALO_FIRST 8
-#define HALO_AHEAD 32 /* Buckets fetched ahead. */
+#define HALO_AHEAD 32 /* Number of buckets prefetched. */
 
-/* Whether any of the first pairs of a bucket may be meant. Without a branch, since none could be foretold. */
+/* Return true if any of the first pairs of a bucket may match. No branches, since they could not be predicted. */
 #if defined(__GNUC__) || defined(__clang__)
 typedef uint16_t Eight __attribute__((vector_size(2 * HALO_FIRST)));
 
@@ -212,7 +212,7 @@ INLINE int may_be_near(const uint16_t *first, uint32_t of_query, uint32_t limit)
     bits = (bits & 0x3333) + ((bits >> 2) & 0x3333);
     bits = (bits + (bits >> 4)) & 0x0f0f;
     bits = (bits + (bits >> 8)) & 0x1f;
-    /* The highest bit is left where there are no more than the limit. */
+    /* The highest bit stays set where the count is within the limit. */
     bits = ((uint16_t)(0x8000 + limit) - bits) & 0x8000;
     memcpy(near, &bits, sizeof near);
     return (near[0] | near[1]) != 0;
@@ -387,7 +387,7 @@ static ScanAll *best_scan(void)
     return scan_plain;
 }
 
-/* Contiguous arrays taken as bytes; whether they are long and aligned enough is asked here. */
+/* Take a contiguous array as bytes, after checking its length and alignment. */
 static int take(PyObject *from, Py_buffer *view, size_t item, const char *name)
 {
     if (PyObject_GetBuffer(from, view, PyBUF_SIMPLE) < 0)

@@ -1,4 +1,4 @@
-"""What every index answers, and what every metric must bring to be compiled and asked."""
+"""Interfaces of the index and of the metrics: how each is compiled and searched."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from hashscan.errors import NoUsableListError
 
 Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""Query rows, entry rows and distances, each of shape (hits,); by query row, then entry row."""
+"""Query rows, entry rows and distances, each of shape (hits,); sorted by query row, then entry row."""
 
 ENTRIES_MAX = 2**32 - 1
-"""Entries of one segment: rows are kept in four bytes."""
+"""Largest number of entries of one segment: row numbers have four bytes."""
 
 
 class DamagedIndexError(NoUsableListError):
-    """A compiled index is not what was written; says what is wrong."""
+    """A compiled index is not as it was written; the message says what is wrong."""
 
     advice = "Check the lists with `hashscan lists verify`; a damaged index is compiled again."
 
 
 class Index(ABC):
-    """All entries of some lists, asked in batches."""
+    """All entries of some lists, queried in batches."""
 
     @property
     @abstractmethod
@@ -34,19 +34,19 @@ class Index(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Active entries of all algorithms together."""
+        """Return the number of active entries of all algorithms together."""
 
     @abstractmethod
     def entries(self, algorithm: str) -> int:
-        """Active entries of one algorithm."""
+        """Return the number of active entries of one algorithm."""
 
     @abstractmethod
     def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
-        """All entries within each query's threshold, none missing and none besides.
+        """Return exactly the entries within each query's threshold.
 
         Args:
-            algorithm: one without entries has no hits.
-            values: digests, shape (queries, size) with the algorithm's size in bytes; none is fine.
+            algorithm: an algorithm without entries has no hits.
+            values: digests, shape (queries, size) with the algorithm's size in bytes; may be empty.
             thresholds: largest distances in bits, shape (queries,); for an exact algorithm only equal entries
                 are hits, at distance 0.
 
@@ -56,27 +56,27 @@ class Index(ABC):
 
     @abstractmethod
     def entry(self, algorithm: str, entry_row: int) -> tuple[str, str, str]:
-        """List name, entry id and category of an entry that `query` gave."""
+        """Return list name, entry id and category of an entry row from `query`."""
 
     @abstractmethod
     def value(self, algorithm: str, entry_row: int) -> bytes:
-        """The value of an entry that `query` gave."""
+        """Return the value of an entry row from `query`."""
 
 
 class Segment(ABC):
-    """Some values of one algorithm, ready to be asked."""
+    """Some values of one algorithm, ready to be searched."""
 
     @abstractmethod
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """As `Index.query`; the values are contiguous, and rows count from the segment's first."""
+        """Search like `Index.query`; `values` is contiguous, and rows count from the segment's first."""
 
 
 class Strategy(ABC):
-    """How one metric is compiled and searched: a class for each."""
+    """The way in which one metric is compiled and searched: one subclass for each metric."""
 
     @abstractmethod
     def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """What is to be written: a column's name and its next block; columns may take turns.
+        """Yield what is to be written: a column's name and its next block; columns may be interleaved.
 
         Args:
             values: shape (entries, size), at least one.
@@ -84,14 +84,14 @@ class Strategy(ABC):
 
     @abstractmethod
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
-        """Type and rows that each column of so many values has."""
+        """Return type and number of rows of each column for `entries` values of `size` bytes."""
 
     @abstractmethod
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
-        """A segment over compiled columns, which may be memory maps."""
+        """Return a segment over compiled columns, which may be memory maps."""
 
     def eager(self, values: NDArray[np.uint8]) -> Segment:
-        """A segment over columns made in memory, for so many questions that they are worth making."""
+        """Return a segment over columns built in memory, for when many queries make that worthwhile."""
         columns: dict[str, list[NDArray[Any]]] = {}
         for name, block in self.blocks(values):
             columns.setdefault(name, []).append(block)
@@ -99,10 +99,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def plain(self, values: NDArray[np.uint8]) -> Segment:
-        """A segment over few values, without compiled columns."""
+        """Return a segment over few values, without compiled columns."""
 
 
 def no_hits() -> Hits:
-    """The answer that there is nothing."""
+    """Return an empty result."""
     nothing = np.zeros(0, dtype=np.int64)
     return nothing, nothing, nothing

@@ -1,4 +1,4 @@
-"""The metric of exact digests: equal or not, by their first bytes in a sorted column."""
+"""The metric of exact digests, which are equal or not: looks up their first bytes in a sorted column."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy
 
 _KEY = 8
-"""Bytes of a digest that are sorted; the rest is compared afterwards."""
+"""Number of bytes of a digest that are sorted; the rest is compared afterwards."""
 _PER_BUCKET_BITS = 2
-"""Binary logarithm of the keys that share a bucket, on average."""
+"""Binary logarithm of the average number of keys in a bucket."""
 _VERIFY_BLOCK = 1 << 16
 
 
 class Exact(Strategy):
-    """Compiles into sorted keys, their rows, and a table of where the keys of each beginning are."""
+    """A strategy of sorted keys, their rows, and a table of the start of each bucket of keys."""
 
     def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Keys, rows and the table."""
+        """Yield keys, rows and the bucket table."""
         keys = _keys(values)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
@@ -32,7 +32,7 @@ class Exact(Strategy):
         yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
-        """Type and rows of each column."""
+        """Return type and number of rows of each column."""
         return {
             "keys": (np.dtype("<u8"), entries),
             "rows": (np.dtype("<u4"), entries),
@@ -40,11 +40,11 @@ class Exact(Strategy):
         }
 
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
-        """A segment over the columns."""
+        """Return a segment over the columns."""
         return _Exact(values, columns["keys"], columns["rows"], columns["starts"])
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
-        """The same, with the columns made in memory."""
+        """Return a segment with the columns built in memory."""
         return self.open(values, dict(self.blocks(values)))
 
 
@@ -63,7 +63,7 @@ class _Exact(Segment):
         self._shift = np.uint64(64 - _table_bits(len(values)))
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """Narrow each key's place down within its bucket, all keys in step."""
+        """Find the keys by binary search within their buckets, all keys in step."""
         wanted = _keys(values)
         bucket = (wanted >> self._shift).astype(np.int64)
         first, end = self._starts[bucket].astype(np.int64), self._starts[bucket + 1].astype(np.int64)
@@ -72,7 +72,7 @@ class _Exact(Segment):
         last = end.copy()
         for _ in range(int((end - first).max(initial=0)).bit_length()):
             middle = (first + last) >> 1
-            # A range that has become empty stands still, also at the very end.
+            # A range that has become empty no longer changes, even at the end of the column.
             below = (first < last) & (self._keys[np.minimum(middle, len(self._keys) - 1)] < wanted)
             first = np.where(below, middle + 1, first)
             last = np.where(below, last, middle)
@@ -92,7 +92,7 @@ class _Exact(Segment):
 
 
 def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first bytes of each digest as one number, shape (n,)."""
+    """Return the first bytes of each digest as one number, shape (n,)."""
     return np.ascontiguousarray(values[:, :_KEY]).view("<u8")[:, 0]
 
 

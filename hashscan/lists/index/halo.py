@@ -1,8 +1,8 @@
-"""An index of few Hamming digests for very many questions: a bucket holds all that are one bit from its key.
+"""An index of few Hamming digests for many queries: a bucket contains all entries within one bit of its key.
 
-As in `chunks`, with chunks of 16 bits in a ring, of which as many as the threshold asks for have the radius 1
-and all others -1. Each entry stands in 17 buckets of each chunk, so that a question looks into one; beside it
-stand its next two chunks, which nearly always show that it isn't meant.
+It is like `chunks`, with chunks of 16 bits in a ring. As many chunks as the threshold needs have the radius
+1, all others -1. Each entry is in 17 buckets of each chunk, so that a query reads one bucket for each chunk.
+Beside the entry are its next two chunks, which nearly always suffice to rule it out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hashscan.lists.index.base import DamagedIndexError, Hits
 _BITS = 16
 _KEYS = 1 << _BITS
 MOST = 1 << 15
-"""Entries of which it is made at most: of a PDQ it takes 2 kB, and 20 MB besides."""
+"""Largest number of entries for which it is built; a PDQ entry takes 2 kB, the tables 20 MB more."""
 _FIRST = 8
 _UNLIKELY = 0xAAAA
 _CANDIDATES_AT_ONCE = 1 << 18
@@ -26,22 +26,22 @@ _CANDIDATES_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Halo:
-    """The buckets."""
+    """The buckets of the index."""
 
     words: NDArray[np.uint64]
     """Shape (entries, words)."""
     starts: NDArray[np.uint32]
-    """Where each bucket of a chunk begins among the chunk's pairs, and the end; shape (chunks, 65537)."""
+    """Start of each bucket among its chunk's pairs, and the end; shape (chunks, 65537)."""
     pairs: NDArray[np.uint32]
-    """Next two chunks and row of each entry in the buckets, shape (chunks, 17 * entries, 2)."""
+    """Next two chunks, and row, of each entry in the buckets; shape (chunks, 17 * entries, 2)."""
     first: NDArray[np.uint16]
-    """The next chunk of the first pairs of each bucket, or anything; shape (chunks, 65536, 8)."""
+    """The next chunk of the first pairs of each bucket, filled up with anything; shape (chunks, 65536, 8)."""
     crowded: NDArray[np.uint8]
-    """Whether a bucket has more pairs than that, a bit each, the lowest first; shape (chunks, 8192)."""
+    """A bit for each bucket, lowest first: 1 if it has more than 8 pairs; shape (chunks, 8192)."""
 
     @classmethod
     def of(cls, words: NDArray[np.uint64]) -> Halo:
-        """Make it of so many entries, at most `MOST`, of whole words of 8 bytes."""
+        """Build the index of at most `MOST` entries; `words` has whole words of 8 bytes."""
         chunks = _chunks(words)
         masks = np.concatenate((np.zeros(1, np.uint16), 1 << np.arange(_BITS, dtype=np.uint16)))
         starts = np.zeros((chunks.shape[1], _KEYS + 1), np.uint32)
@@ -65,11 +65,11 @@ class Halo:
 
     @property
     def reach(self) -> int:
-        """The largest threshold that it can be asked with."""
+        """The largest threshold that it supports."""
         return 2 * len(self.starts) - 1
 
     def limits(self, threshold: int) -> NDArray[np.int64]:
-        """Most bits that may differ in the next chunk, and in the next two; below 0 where none may.
+        """Return how many bits may differ in the next chunk, and in the next two; below 0 if none may.
 
         Shape (chunks, 2).
         """
@@ -78,7 +78,7 @@ class Halo:
     def probe(
         self, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Ask, without the loops in C; see `Kernel.halo`."""
+        """Search without the loops in C; see `Kernel.halo`."""
         chunks = _chunks(queries)
         spent = np.zeros(len(queries), np.int64)
         found: list[Hits] = [(spent[:0], spent[:0], spent[:0])]
@@ -122,7 +122,7 @@ def _limits(chunks: int, threshold: int) -> NDArray[np.int64]:
 
 
 def _chunks(words: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """Shape (digests, chunks)."""
+    """Return the chunks of digests, shape (digests, chunks)."""
     return np.ascontiguousarray(words).astype("<u8", copy=False).view("<u2")
 
 

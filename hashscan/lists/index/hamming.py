@@ -1,4 +1,4 @@
-"""The Hamming metric: digests few bits apart, by chunks where that pays, else by a scan in blocks."""
+"""The Hamming metric: finds digests few bits apart, by chunks where that is cheaper, else by a scan."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hashscan.lists.index.kernel import Kernel, Tables, best_kernel, words_of
 
 _WORD_BITS = 64
 _BUDGET_LEAST = 4096
-"""Candidates that are never too many: a scan costs a call as well."""
+"""A query with this many candidates is never given up: a scan also has the cost of a call."""
 
 
 class Hamming(Strategy):
-    """Compiles into rows by bucket, and sketches; see `chunks`."""
+    """A strategy of rows sorted by bucket, and sketches; see `chunks`."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
-        """Use the given loops, or the best there are."""
+        """Use the given loops, or the fastest available."""
         self._kernel = kernel or best_kernel()
 
     def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Bucket tables, rows and sketches of one chunk after another; holds 24 bytes an entry."""
+        """Yield bucket table, rows and sketches of each chunk; needs 24 bytes of memory for each entry."""
         if values.shape[1] * 8 % _WORD_BITS:
             return
         words = words_of(values)
@@ -41,7 +41,7 @@ class Hamming(Strategy):
             yield "sketch", chunks.sketches(words, chunk)[order]
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
-        """Type and rows of each column."""
+        """Return type and number of rows of each column."""
         if size * 8 % _WORD_BITS:
             return {}
         chunks = Chunks.of(size * 8, entries)
@@ -54,7 +54,7 @@ class Hamming(Strategy):
         }
 
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
-        """A segment that searches by chunks."""
+        """Return a segment that searches by chunks."""
         if not columns:
             return self.plain(values)
         chunks = Chunks.of(values.shape[1] * 8, len(values))
@@ -63,7 +63,7 @@ class Hamming(Strategy):
         return _Hamming(words, tables, self._kernel)
 
     def eager(self, values: NDArray[np.uint8]) -> Segment:
-        """A segment that searches by a halo as far as that reaches, and beyond it by chunks."""
+        """Return a segment that searches by a halo up to its largest threshold, and by chunks beyond it."""
         if values.shape[1] * 8 % _WORD_BITS or len(values) > MOST:
             return super().eager(values)
         segment = super().eager(values)
@@ -72,7 +72,7 @@ class Hamming(Strategy):
         return segment
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
-        """A segment that scans."""
+        """Return a segment that scans linearly."""
         return _Hamming(words_of(values), None, self._kernel)
 
 
@@ -85,7 +85,7 @@ class _Hamming(Segment):
         self.halo: Halo | None = None
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """Search each query in the way that costs least, and by a scan when it meets too crowded buckets."""
+        """Search each query in the cheapest way; scan linearly if its buckets have too many candidates."""
         queries: NDArray[Any] = words_of(values)
         budget = max(int(len(self._words) / self._kernel.candidate_cost), _BUDGET_LEAST)
         scanned = np.zeros(len(values), dtype=bool)
@@ -112,7 +112,7 @@ class _Hamming(Segment):
         return _once([np.concatenate(column) for column in zip(*found, strict=True)], len(self._words))
 
     def searches_by_chunks(self, threshold: int) -> bool:
-        """Whether chunks are expected to cost less than a scan, were the entries uniform."""
+        """Return True if chunks are expected to cost less than a scan, for uniformly distributed entries."""
         if self._tables is None:
             return False
         pays = self._pays.get(threshold)
@@ -128,7 +128,7 @@ class _Hamming(Segment):
 def _kept(
     answer: tuple[Hits, NDArray[np.int64]], asked: NDArray[np.int64], scanned: NDArray[np.bool_]
 ) -> Hits:
-    """The hits of queries that weren't given up; the others are marked, and are found again by a scan."""
+    """Return the hits of queries that weren't given up; mark the others in `scanned` for a linear scan."""
     (query_rows, rows, distances), given_up = answer
     scanned[asked[given_up]] = True
     query_rows = asked[query_rows]
@@ -137,14 +137,14 @@ def _kept(
 
 
 def _once(hits: list[NDArray[np.int64]], entries: int) -> Hits:
-    """Each hit once, by query row, then entry row."""
+    """Return each hit once, sorted by query row, then entry row."""
     query_rows, rows, distances = hits
     _, first = np.unique(query_rows * entries + rows, return_index=True)
     return query_rows[first], rows[first], distances[first]
 
 
 def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The stable order of keys: two radix passes, where numpy's sort of 4-byte numbers would compare."""
+    """Return the stable sort order of keys by two radix passes; numpy would compare 4-byte numbers."""
     low = np.argsort(keys.astype(np.uint16), kind="stable").astype(np.uint32)
     if int(keys.max()) >> 16:
         low = low[np.argsort((keys >> 16).astype(np.uint16)[low], kind="stable")]

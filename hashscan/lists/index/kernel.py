@@ -17,24 +17,24 @@ from hashscan.lists.index.chunks import Chunks, flips
 from hashscan.lists.index.halo import Halo
 
 _SCAN_BLOCK = 1 << 14
-"""Entries compared at a time: the numbers in between stay in a core's cache."""
+"""Number of entries compared at a time; intermediate results stay in a core's cache."""
 SURVIVOR_COST = 16
-"""What comparing a whole digest costs, in candidates dismissed by their sketch; as in _probe.c."""
+"""Cost of comparing a whole digest, in candidates dismissed by their sketch; as in _probe.c."""
 _CANDIDATES_AT_ONCE = 1 << 18
-"""Buckets, and candidates, of several queries held in memory together."""
+"""Limit on buckets, and on candidates, of several queries held in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The compiled columns of one segment, and the values they were made from."""
+    """The compiled columns of one segment, and the values they were built from."""
 
     chunks: Chunks
     words: NDArray[np.uint64]
     """Shape (entries, words)."""
     starts: NDArray[np.uint32]
-    """For each chunk the first position of each bucket and the end, one chunk after another."""
+    """First position of each bucket of a chunk, and the end; one chunk after another."""
     rows: NDArray[np.uint32]
-    """Shape (chunks * entries,): for each chunk the rows by bucket."""
+    """Shape (chunks * entries,): the rows sorted by bucket, chunk after chunk."""
     sketch: NDArray[np.uint32]
     """The bits after the chunk of each of `rows`, same shape."""
 
@@ -44,9 +44,9 @@ class Kernel(ABC):
 
     name: ClassVar[str]
     probe_cost: ClassVar[float]
-    """What looking into a bucket costs, in entries scanned."""
+    """Cost of reading a bucket, in entries scanned."""
     candidate_cost: ClassVar[float]
-    """What an entry in a bucket costs, in entries scanned."""
+    """Cost of an entry in a bucket, in entries scanned."""
 
     @abstractmethod
     def probe(
@@ -61,7 +61,7 @@ class Kernel(ABC):
             budget: a query with more candidates than this is given up.
 
         Returns:
-            Hits in any order and possibly several times, and the query rows that were given up.
+            Hits in any order and possibly repeated, and the query rows that were given up.
 
         Raises:
             DamagedIndexError: the tables contradict themselves.
@@ -71,7 +71,7 @@ class Kernel(ABC):
     def halo(
         self, halo: Halo, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search by a halo; what is given and answered is as in `probe`, but for one threshold in its reach.
+        """Search by a halo; arguments and results as in `probe`, with one threshold that the halo supports.
 
         Raises:
             DamagedIndexError: the halo contradicts itself.
@@ -84,11 +84,11 @@ class Kernel(ABC):
         queries: NDArray[np.unsignedinteger],
         thresholds: NDArray[np.int64],
     ) -> Hits:
-        """Compare with every entry; hits in any order, once each."""
+        """Compare with every entry; return hits in any order, once each."""
 
 
 class NumpyKernel(Kernel):
-    """Always there."""
+    """The loops in numpy, available everywhere."""
 
     name = "numpy"
     probe_cost = 16.0
@@ -141,7 +141,7 @@ class NumpyKernel(Kernel):
         of_next = np.uint32(chunks.next_mask(chunk))
         found = []
         within = np.flatnonzero(spent[asking] <= budget)
-        # A group has at most so many candidates, but for a single query, which has at most its budget.
+        # A group has at most this many candidates, except for a single query, which has at most its budget.
         groups = np.cumsum(of_query[within]) // _CANDIDATES_AT_ONCE
         for group in np.unique(groups):
             members = within[groups == group]
@@ -188,7 +188,7 @@ class NumpyKernel(Kernel):
 
 
 class CKernel(Kernel):
-    """The same in C: no numbers in between go through memory, and buckets are fetched ahead."""
+    """The loops in C: intermediate results do not go through memory, and buckets are prefetched."""
 
     name = "C"
     probe_cost = 24.0
@@ -245,7 +245,7 @@ class CKernel(Kernel):
         queries: NDArray[np.unsignedinteger],
         thresholds: NDArray[np.int64],
     ) -> Hits:
-        """Compare block by block; other words than eight bytes are left to numpy."""
+        """Compare block by block; words of other sizes than eight bytes are left to numpy."""
         from hashscan.lists.index import _probe
 
         if words.dtype != np.uint64:
@@ -262,7 +262,7 @@ class CKernel(Kernel):
 
 @cache
 def best_kernel() -> Kernel:
-    """The C loops where they were built for this machine, else numpy's."""
+    """Return the C loops if they were built for this machine, else numpy's."""
     if sys.byteorder == "little":
         try:
             from hashscan.lists.index import _probe  # noqa: F401
@@ -273,16 +273,16 @@ def best_kernel() -> Kernel:
 
 
 def words_of(values: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:
-    """Digests as the longest words they consist of, shape (n, words); no copy."""
+    """Return digests as the longest words that divide them, shape (n, words), without copying."""
     return values.view(f"u{math.gcd(values.shape[1], 8)}")
 
 
 def _near(
     block: NDArray[np.unsignedinteger], query: NDArray[np.unsignedinteger], threshold: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of `block` within `threshold` of `query`, with their distances.
+    """Return the rows of `block` within `threshold` of `query`, with their distances.
 
-    Half of the words rule out nearly every row that is far away, and the distance only grows with the rest.
+    Half of the words rule out nearly every row that is far away; the distance only grows with the rest.
     """
     half = math.ceil(len(query) / 2)
     partial = np.bitwise_count(block[:, 0] ^ query[0]).astype(np.uint16)
@@ -295,7 +295,7 @@ def _near(
 
 
 def _unpacked(hits: bytes) -> Hits:
-    """Hits as the C loops give them: query, entry and distance of each in 4 bytes."""
+    """Return hits from the C loops as arrays: query, entry and distance of each in 4 bytes."""
     table = np.frombuffer(hits, dtype=np.uint32).reshape(-1, 3).astype(np.int64)
     return table[:, 0], table[:, 1], table[:, 2]
 

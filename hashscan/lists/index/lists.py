@@ -1,4 +1,4 @@
-"""Makes the segments of several lists look like one index."""
+"""Combines the segments of several lists into one index."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hashscan.lists.index.segments import Withdrawn, compile_segment, open_segme
 from hashscan.model import ALGORITHMS
 
 SMALL = 20_000
-"""Below so many entries a segment is made in memory when it is opened: that takes a few milliseconds."""
+"""A segment with fewer entries is built in memory when it is opened, which takes a few milliseconds."""
 
 _LEAST_INDEXED = 256
-"""Below so many, a scan is as good as an index however many questions there are."""
+"""With fewer entries, a linear scan is as fast as an index, for any number of queries."""
 
 
 def compiled(handle: ListHandle) -> tuple[ColumnFiles, ...]:
-    """The columns of a list that have enough entries to be compiled to files."""
+    """Return the columns of a list that have enough entries to be compiled to files."""
     return tuple(
         files for files in handle.columns if files.entries >= SMALL and ALGORITHMS[files.algorithm].matched
     )
@@ -34,8 +34,8 @@ def compile_list(handle: ListHandle, files: ColumnFiles) -> None:
     """Compile one algorithm's entries of a list into the handle's index folder.
 
     Raises:
-        ColumnError: a column is not what the handle says.
-        OSError: it can't be written.
+        ColumnError: a column is not as the handle describes it.
+        OSError: the index can't be written.
     """
     assert handle.index is not None
     values = open_columns(handle.folder, files).value
@@ -46,8 +46,8 @@ def open_list(handle: ListHandle, files: ColumnFiles, *, thorough: bool) -> Segm
     """Map one compiled algorithm of a list.
 
     Raises:
-        DamagedIndexError: what was compiled has changed, or belongs to other values.
-        ColumnError: a column is not what the handle says.
+        DamagedIndexError: the compiled files have changed, or belong to other values.
+        ColumnError: a column is not as the handle describes it.
         OSError: a file can't be opened.
     """
     assert handle.index is not None
@@ -55,13 +55,13 @@ def open_list(handle: ListHandle, files: ColumnFiles, *, thorough: bool) -> Segm
 
 
 def segment_folder(index: Path, files: ColumnFiles) -> Path:
-    """Where some columns of a list are compiled; named by what they hold, so that versions can share it."""
+    """Return the folder of some compiled columns, named by their content so that versions can share it."""
     return index / files.content
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some columns of one list, and where their rows stand among all lists' rows of the algorithm."""
+    """Some columns of one list, and the position of their rows among all lists' rows of the algorithm."""
 
     handle: ListHandle
     start: int
@@ -71,28 +71,28 @@ class _Part:
 
     @property
     def end(self) -> int:
-        """First entry row after this part; withdrawn rows count."""
+        """First entry row after this part, counting withdrawn rows."""
         return self.start + self.files.entries
 
 
 class CompiledIndex(Index):
-    """The segments of some lists one after another."""
+    """An index of the segments of some lists in sequence."""
 
     def __init__(self, parts: dict[str, list[_Part]]) -> None:
         self._parts = parts
 
     @classmethod
     def open(cls, handles: Sequence[ListHandle], *, many: bool = False) -> CompiledIndex:
-        """Map the lists behind the handles, which were verified and compiled before.
+        """Map the lists of the handles, which were verified and compiled before.
 
-        What is small, or can't be used as it was compiled, is made in memory.
+        Segments that are small, or whose compiled files can't be used, are built in memory.
 
         Args:
-            handles: of the lists.
-            many: whether so many questions will be asked that what is small is worth an index of its own.
+            handles: handles of the lists.
+            many: True if so many queries will follow that small segments are worth an index of their own.
 
         Raises:
-            ColumnError: a file is not what its handle says.
+            ColumnError: a file is not as its handle describes it.
             OSError: a column can't be opened.
         """
         parts: dict[str, list[_Part]] = {}
@@ -117,11 +117,11 @@ class CompiledIndex(Index):
         return sum(self.entries(algorithm) for algorithm in self._parts)
 
     def entries(self, algorithm: str) -> int:
-        """Active entries of one algorithm."""
+        """Return the number of active entries of one algorithm."""
         return sum(part.files.active for part in self._parts.get(algorithm, ()))
 
     def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
-        """All entries within each query's threshold, in memory bounded but for the hits."""
+        """Return all entries within each query's threshold; memory is bounded except for the hits."""
         size = ALGORITHMS[algorithm].size
         if values.dtype != np.uint8 or values.ndim != 2 or values.shape[1] != size:
             raise ValueError(
@@ -144,13 +144,13 @@ class CompiledIndex(Index):
         return query_rows[order], entry_rows[order], distances[order]
 
     def entry(self, algorithm: str, entry_row: int) -> tuple[str, str, str]:
-        """List name, entry id and category of an entry that `query` gave."""
+        """Return list name, entry id and category of an entry row from `query`."""
         part, row = self._place(algorithm, entry_row)
         entry_id = bytes(part.columns.ids[row]).decode("ascii")
         return part.handle.name, entry_id, part.handle.categories[part.columns.category[row]]
 
     def value(self, algorithm: str, entry_row: int) -> bytes:
-        """The value of an entry that `query` gave."""
+        """Return the value of an entry row from `query`."""
         part, row = self._place(algorithm, entry_row)
         return bytes(part.columns.value[row])
 
@@ -169,12 +169,12 @@ def _segment(handle: ListHandle, files: ColumnFiles, columns: Columns, many: boo
 
 
 def _whole_segment(handle: ListHandle, files: ColumnFiles, columns: Columns, many: bool) -> Segment:
-    """The segment of all rows, withdrawn ones among them."""
+    """Return the segment of all rows, including withdrawn ones."""
     if handle.index is not None and files.entries >= SMALL:
         try:
             return _compiled_segment(handle.index, files, columns.value)
         except (DamagedIndexError, OSError):
-            # Looked at and said so when the list was opened; exact all the same, only slower.
+            # This was checked and reported when the list was opened. The result is still exact, only slower.
             pass
     strategy = strategy_of(files.algorithm)
     if many and _LEAST_INDEXED <= files.entries < SMALL:

@@ -1,4 +1,4 @@
-"""Which strategy serves which metric, a row each."""
+"""The table of metrics and the search strategy of each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hashscan.lists.index.hamming import Hamming
 from hashscan.model import ALGORITHMS, Metric
 
 STRATEGIES: dict[Metric, Callable[[], Strategy]] = {"exact": Exact, "hamming": Hamming}
-"""Makes the strategy of a metric."""
+"""Returns the strategy of a metric."""
 
 
 def strategy_of(algorithm: str) -> Strategy:
-    """The strategy for an algorithm's digests."""
+    """Return the strategy for an algorithm's digests."""
     return STRATEGIES[ALGORITHMS[algorithm].metric]()

@@ -1,4 +1,4 @@
-"""Sees to it that a verified list has a compiled index that can be relied on."""
+"""Checks the compiled index of a verified list, and compiles what is missing or damaged."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from hashscan.lists.index.segments import link_segment
 from hashscan.lists.layout import belongs_to_another
 
 INDEX = "index"
-"""The folder in a version's folder."""
+"""Name of the index folder in a version's folder."""
 
 
 class TemporaryIndex:
-    """A folder for an index that could not be kept; gone with this object."""
+    """A temporary folder for an index that could not be stored; removed with this object."""
 
     def __init__(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            OSError: it can't be made.
+            OSError: the folder can't be created.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="hashscan-index-"))
         self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
@@ -39,19 +39,19 @@ class TemporaryIndex:
 
 
 def compile_new(handle: ListHandle, folder: Path, earlier_versions: Iterable[Path] = ()) -> None:
-    """Compile the index of a version about to be put in use, as far as there is room.
+    """Compile the index of a version before its activation, as far as disk space allows.
 
-    What an earlier version has compiled from the same values is shared with it; its checksums are compared
-    when the list is opened for a sweep. A version is worth having without an index too: what is missing is
-    compiled, and said, when the list is opened.
+    What an earlier version has compiled from the same values is shared by hard links. Its checksums are
+    compared when the list is opened for a scan. A version is useful without an index too: what is missing is
+    compiled, and reported, when the list is opened.
 
     Args:
         handle: a verified list.
-        folder: of the version; what a killed call compiled there is used.
+        folder: the version's folder; what a killed call compiled there is reused.
         earlier_versions: folders of other versions of the list.
 
     Raises:
-        ColumnError: a column is not what the handle says.
+        ColumnError: a column is not as the handle describes it.
     """
     index = folder / INDEX
     handle = replace(handle, index=index)
@@ -76,7 +76,7 @@ def _is_compiled(handle: ListHandle, files: ColumnFiles) -> bool:
 
 
 def _shared(handle: ListHandle, files: ColumnFiles, other: Path) -> bool:
-    """Share what is compiled in another index, if it is there."""
+    """Share a segment that another index has compiled; return True if it can be used."""
     assert handle.index is not None
     try:
         link_segment(segment_folder(other, files), segment_folder(handle.index, files), files.algorithm)
@@ -91,7 +91,7 @@ class Prepared:
 
     handle: ListHandle
     remark: str | None = None
-    """What was out of order, for a person."""
+    """A message for the user about what was wrong with the index."""
     temporary: TemporaryIndex | None = None
 
 
@@ -100,11 +100,11 @@ def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
 
     Args:
         handle: a verified list.
-        folder: of the list's version; its index is in there.
+        folder: folder of the list's version, which contains its index.
         thorough: compare the index with its checksums.
 
     Raises:
-        ColumnError: a column is not what the handle says.
+        ColumnError: a column is not as the handle describes it.
     """
     wanted = compiled(handle)
     if not wanted:
@@ -134,7 +134,7 @@ def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> Prepared:
 
 
 def _elsewhere(handle: ListHandle, trouble: str) -> Prepared:
-    """Compile all of a list in a temporary folder, or leave it to be scanned."""
+    """Compile all of a list in a temporary folder; if that fails, the list is searched without an index."""
     try:
         temporary = TemporaryIndex()
         elsewhere = replace(handle, index=temporary.folder)

@@ -1,8 +1,8 @@
-"""One compiled segment on disk: written once from an array of values, mapped by every process that asks it.
+"""One compiled segment on disk: written once from an array of values, mapped by every querying process.
 
-ALGORITHM.json    the header: format, whose values, how many, and the columns' checksums; replaced at once
-ALGORITHM-X/      the columns the header names, in `.npy` files
-lock              held by whoever compiles
+ALGORITHM.json    the header: format, label and number of values, column checksums; replaced atomically
+ALGORITHM-X/      the columns that the header names, in `.npy` files
+lock              lock of the compiling process
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from hashscan.lists.layout import private_folder
 from hashscan.lists.record import checksum
 
 FORMAT = 1
-"""Counts changes of the columns' meaning; a segment of another format is compiled again."""
+"""Version of the columns' meaning; a segment of another version is compiled again."""
 _HEADER_MAX = 100_000
 _ATTEMPTS = 5
 
 
 def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], label: str) -> None:
-    """Compile values into `folder`, in the place of what was compiled there for the algorithm before.
+    """Compile values into `folder`, replacing an earlier segment of the algorithm.
 
     Args:
-        folder: made when it isn't there; other algorithms' segments in it stay.
-        algorithm: of the values.
+        folder: created if missing; segments of other algorithms in it stay.
+        algorithm: algorithm of the values.
         values: shape (entries, size), at least one; opening needs them again.
-        label: tells the values from all others.
+        label: a fingerprint of the values.
 
     Raises:
-        OSError: it can't be written; the old segment stands.
+        OSError: the segment can't be written; the old segment is unchanged.
     """
     if not 0 < len(values) <= ENTRIES_MAX:
         raise ValueError(f"a segment holds 1 to {ENTRIES_MAX} values")
@@ -73,18 +73,18 @@ def open_segment(
     *,
     thorough: bool = False,
 ) -> Segment:
-    """Map a compiled segment; another process may replace it meanwhile and after.
+    """Map a compiled segment; another process may replace it at any time.
 
     Args:
-        folder: where it was compiled.
-        algorithm: of the values.
-        values: the very values it was compiled from.
-        label: as it was compiled with.
+        folder: the folder it was compiled into.
+        algorithm: algorithm of the values.
+        values: exactly the values from which it was compiled.
+        label: the label with which it was compiled.
         thorough: compare every column with its checksum, which reads all of it.
 
     Raises:
-        DamagedIndexError: it is not what was compiled, or compiled for another version.
-        OSError: it isn't there, or can't be read.
+        DamagedIndexError: the segment is not as compiled, or was compiled for another version.
+        OSError: the segment does not exist, or can't be read.
     """
     for attempt in range(_ATTEMPTS):
         header = _header(folder, algorithm)
@@ -102,13 +102,14 @@ def open_segment(
 
 
 def link_segment(source: Path, folder: Path, algorithm: str) -> None:
-    """Share a compiled segment with another folder, which has none of the algorithm; nothing is compared.
+    """Share a compiled segment with another folder by hard links; no checksums are compared.
 
-    Neither notices when the other is compiled again, since that only gives files new names.
+    The folder must have no segment of the algorithm. If one of both is compiled again, the other is not
+    affected, since compiling writes new files and changes no existing one.
 
     Raises:
-        DamagedIndexError: its header can't be read.
-        OSError: it isn't there, or can't be linked.
+        DamagedIndexError: the segment's header can't be read.
+        OSError: the segment does not exist, or can't be linked.
     """
     name = _header(source, algorithm).get("data")
     if not _is_data_name(name, algorithm):
@@ -128,15 +129,15 @@ def link_segment(source: Path, folder: Path, algorithm: str) -> None:
 
 
 class Withdrawn(Segment):
-    """A segment of which some rows are never found."""
+    """A segment with some rows excluded from every result."""
 
     def __init__(self, segment: Segment, rows: NDArray[np.int64]) -> None:
-        """Leave out `rows`, ascending."""
+        """Exclude `rows`, ascending."""
         self._segment = segment
         self._rows = rows
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """The hits that are left."""
+        """Return the hits without the excluded rows."""
         query_rows, rows, distances = self._segment.query(values, thresholds)
         place = np.minimum(np.searchsorted(self._rows, rows), self._rows.size - 1)
         kept = self._rows[place] != rows
@@ -144,7 +145,7 @@ class Withdrawn(Segment):
 
 
 def _remove_others(folder: Path, algorithm: str, data: Path | None = None) -> None:
-    """Remove the columns of former headers."""
+    """Remove the columns of earlier headers."""
     for old in folder.glob(f"{algorithm}-*"):
         if old != data:
             shutil.rmtree(old, ignore_errors=True)
@@ -168,14 +169,14 @@ def _header(folder: Path, algorithm: str) -> dict[str, Any]:
 
 
 def _is_data_name(name: object, algorithm: str) -> TypeGuard[str]:
-    """Whether a header may name this folder."""
+    """Return True if a header may name this folder."""
     return isinstance(name, str) and name.startswith(f"{algorithm}-") and "/" not in name
 
 
 def _mapped(
     folder: Path, header: Mapping[str, Any], algorithm: str, values: NDArray[np.uint8], *, thorough: bool
 ) -> dict[str, NDArray[Any]]:
-    """The columns that a header names."""
+    """Map the columns that a header names, after checking them."""
     data, sums = header.get("data"), header.get("columns")
     expected = strategy_of(algorithm).expected(*values.shape)
     if not _is_data_name(data, algorithm) or not isinstance(sums, dict) or set(sums) != set(expected):
@@ -207,7 +208,7 @@ def _write_columns(data: Path, algorithm: str, values: NDArray[np.uint8]) -> Non
 
 @contextmanager
 def _only_compiler(folder: Path) -> Iterator[None]:
-    """Wait for whoever compiles into `folder`, and keep others waiting."""
+    """Hold the compiler lock of `folder`; wait while another process holds it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(folder / "lock", flags, PRIVATE_FILE)
     try:

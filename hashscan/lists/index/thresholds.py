@@ -1,4 +1,4 @@
-"""How far an entry may lie from a picture by default, given how many entries there are."""
+"""Default thresholds: the largest distance of a match, given the number of entries."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import math
 from hashscan.model import ALGORITHMS
 
 _SHORT = 64
-"""Bits up to which chance alone brings entries near."""
+"""Hash length in bits up to which unrelated entries come near by chance alone."""
 _CHANCE = 1e-7
-"""Random neighbours that one picture may have, expected over the whole list."""
+"""Expected number of random neighbours that one picture may have in the whole list."""
 
 
 def default_threshold(algorithm: str, entries: int) -> int:
-    """The model's threshold, lowered for short hashes until chance gives under one neighbour in ten million.
+    """Return the model's threshold, lowered for short hashes until chance gives under 1e-7 neighbours.
 
     Args:
-        algorithm: any.
-        entries: of that algorithm, in all lists of the sweep together.
+        algorithm: any algorithm.
+        entries: entries of that algorithm, in all lists of the scan together.
     """
     spec = ALGORITHMS[algorithm]
     if spec.metric == "exact" or spec.bits > _SHORT:

@@ -1,4 +1,4 @@
-"""Puts a version that a pull has staged in use, or drops it; asks no server."""
+"""Activates or discards a version that a pull has staged; contacts no server."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hashscan.model import USABLE_STATES, ListInfo
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """What an activation did."""
+    """The result of an activation."""
 
     info: ListInfo
-    """The version in use now."""
+    """The version that is active now."""
     previous: int | None
-    """The version in use before, if one was that could be relied on."""
+    """The version that was active before; None if there was none that could be trusted."""
 
 
 def staged_info(store: ListStore, name: str) -> ListInfo | None:
-    """What to say of the version that is staged; None when none is.
+    """Return the info of the staged version; None if no version is staged.
 
     Raises:
-        UsageError: the name can't be one.
+        UsageError: the name is not valid.
         OutputError: the list's folder can't be read.
     """
     with output_errors(f"the staged version of {name!r} can't be read"):
@@ -52,21 +52,21 @@ def staged_info(store: ListStore, name: str) -> ListInfo | None:
 def activate(
     store: ListStore, name: str, admits: Admits | None = None, *, only: int | None = None
 ) -> Activated | None:
-    """Put the staged version in use, after comparing all of it with what was signed.
+    """Activate the staged version, after comparing all of it with what was signed.
 
     Args:
-        store: keeps the list.
-        name: of the list.
-        admits: asked first, if given.
-        only: the version that somebody has looked at; another is left staged.
+        store: contains the list.
+        name: name of the list.
+        admits: if given, decides first whether the version may be activated.
+        only: the version that a person has reviewed; another version stays staged.
 
     Returns:
-        What was done; None where it was not admitted, and stays staged.
+        The result; None if the version was not admitted and stays staged.
 
     Raises:
-        UsageError: no version is staged, or another.
-        ListTrustError: it doesn't hold what was signed any more; the last good version stays.
-        LockedError: another process writes this list.
+        UsageError: no version is staged, or another one.
+        ListTrustError: the staged files are no longer what was signed; the last good version stays active.
+        LockedError: another process is writing this list.
         OutputError: the list's folder can't be written.
     """
     with _staged(store, name) as folder:
@@ -87,7 +87,7 @@ def activate(
         before = open_repository(name, active, root, now, thoroughness=Thoroughness.SIZES) if active else None
         usable = before is not None and before.info.state in USABLE_STATES
         if admits is not None:
-            sizes = Thoroughness.SIZES  # since all of it was compared just now
+            sizes = Thoroughness.SIZES  # all of it was compared just now
             with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
                 if not admits(compared):
                     return None
@@ -97,11 +97,11 @@ def activate(
 
 
 def discard(store: ListStore, name: str) -> None:
-    """Drop the staged version; the next pull fetches again what it needs.
+    """Discard the staged version; the next pull fetches again what it needs.
 
     Raises:
         UsageError: no version is staged.
-        LockedError: another process writes this list.
+        LockedError: another process is writing this list.
         OutputError: the list's folder can't be written.
     """
     with _staged(store, name) as folder:
@@ -111,10 +111,10 @@ def discard(store: ListStore, name: str) -> None:
 
 @contextmanager
 def _staged(store: ListStore, name: str) -> Iterator[ListFolder]:
-    """A list's folder in which a version is staged, with every other writer kept out.
+    """Yield the folder of a list with a staged version, while holding its writer lock.
 
     Raises:
-        UsageError: none is.
+        UsageError: no version is staged.
     """
     with store.writing(own_name(name)) as folder:
         if folder.staged() is None:

@@ -1,10 +1,11 @@
-"""Puts a new version of a signed list together, from what is here already and what must be fetched.
+"""Assembles a new version of a signed list from local files and from what must be downloaded.
 
-A column whose every shard was signed alike for an earlier version is shared with that version by a hard link,
-once its recorded checksum has been compared. Any other column is a file of its own, into which shards are
-written as they come; each of them is taken from what a killed pull left there, else from an earlier version's
-columns, else from the list's source, and always compared with its signed hash. So a pull that was cut goes on
-where it stopped, but for the few shards under way, and no file that is in use is ever written to.
+If every shard of a column was signed alike for an earlier version, the column is shared with that version by
+a hard link, after its recorded checksum has been compared. Any other column is a new file, into which shards
+are written as they arrive. Each shard is taken from what a killed pull left there, else from an earlier
+version's columns, else from the list's source, and is always compared with its signed hash. So an interrupted
+pull resumes where it stopped, except for the few shards that were being downloaded. No file that is in use is
+ever written to.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from hashscan.lists.trust import SignedTarget, VerifiedMetadata
 
 Download = Callable[["SignedTarget", Path], None]
-"""Fetches a target to a path, complete and as it was signed, or raises; called by several threads at once."""
+"""Downloads a target to a path, complete and as signed, or raises; called by several threads at once."""
 
 _DOWNLOAD = "download"
 
@@ -53,21 +54,21 @@ def assemble(
     give_up: Callable[[], None],
     expect: Callable[[int], None] | None = None,
 ) -> int:
-    """Put a version together in a folder, where a killed call may have begun; its files are synced.
+    """Assemble a version in a folder, where a killed call may have begun; its files are synced.
 
     Args:
-        folder: of the new version; its `targets/` and `columns/` are made and filled.
+        folder: folder of the new version; its `targets/` and `columns/` are created and filled.
         verified: metadata of the new version.
-        earlier_versions: folders of finished versions, which share files with the new one where they can.
-        download: fetches what is not here.
-        give_up: has all downloads that are under way end soon.
-        expect: told, before columns are fetched, how many bytes that will be.
+        earlier_versions: folders of finished versions, whose files are shared where possible.
+        download: downloads what is missing.
+        give_up: makes all running downloads end soon.
+        expect: called before columns are downloaded, with the number of bytes.
 
     Returns:
-        Bytes of targets that were fetched.
+        Number of bytes of targets that were downloaded.
 
     Raises:
-        ListTrustError: what the list's owner signed can't be used.
+        ListTrustError: the list's owner signed something that can't be used.
         OSError: a file can't be read or written.
     """
     return _Assembly(folder, verified, earlier_versions, download, give_up).run(expect)
@@ -123,7 +124,7 @@ class _Assembly:
         return self._folder / TARGETS / signed_target(self._verified, name).file_name
 
     def _remove_all_but(self, manifest: Manifest, every: Iterable[JoinedColumns]) -> None:
-        """Remove what a killed pull of another version left."""
+        """Remove the files that a killed pull of another version left."""
         targets = [MANIFEST_NAME, *(w.file for part in manifest.parts for w in part.withdrawn)]
         wanted = {self._target_place(name) for name in targets}
         wanted |= {self._place(column) for columns in every for column in columns}
@@ -133,7 +134,7 @@ class _Assembly:
                     path.unlink()
 
     def _stage_targets(self, names: Iterable[str]) -> None:
-        """Bring targets that are kept as they were published."""
+        """Obtain targets that are stored as they were published."""
         targets = (signed_target(self._verified, name) for name in names)
         missing = [target for target in targets if not self._shared(target)]
         with closing(self._arrivals(missing)) as arrivals:
@@ -141,7 +142,7 @@ class _Assembly:
                 _write_target(self._folder / TARGETS / target.file_name, data)
 
     def _shared(self, target: SignedTarget) -> bool:
-        """Whether a target is here already, or could be taken from an earlier version."""
+        """Return True if a target is here already, or was taken from an earlier version."""
         place = self._folder / TARGETS / target.file_name
         if _intact(place, target):
             return True
@@ -157,7 +158,7 @@ class _Assembly:
         return False
 
     def _arrivals(self, targets: Iterable[SignedTarget]) -> Generator[tuple[SignedTarget, bytes]]:
-        """Fetch targets, several at a time; they come in any order."""
+        """Download targets, several at a time; yield them in any order."""
         with closing(each_done(self._fetch, targets, self._give_up)) as done:
             for target in done:
                 aside = self._aside(target)
@@ -173,10 +174,11 @@ class _Assembly:
         return self._folder / f"{_DOWNLOAD}.{target.file_name}"
 
     def _linked(self, column: JoinedColumn) -> bool:
-        """Share a whole column with an earlier version, where one has it as it was recorded."""
+        """Share a whole column with an earlier version whose recorded file is intact; return True if done."""
         place, content = self._place(column), content_of(column, self._verified)
         if _links(place) > 1:
-            # What a killed pull linked is linked again: its version may be gone, and its checksum with it.
+            # A file that a killed pull linked is linked again: its version may be gone, and the recorded
+            # checksum with it.
             place.unlink()
         for earlier in self._earlier:
             recorded = earlier.record.files.get(column.file) if earlier.record else None
@@ -192,7 +194,7 @@ class _Assembly:
         return False
 
     def _prepared(self, column: JoinedColumn) -> list[Piece]:
-        """Give a column's file its length, take over what is here, and tell what is missing."""
+        """Give a column's file its length, copy the pieces that are here, and return the missing ones."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._place(column), flags, PRIVATE_FILE)
         try:
@@ -222,7 +224,7 @@ class _Assembly:
         return False
 
     def _fill(self, missing: Iterable[tuple[JoinedColumn, Piece]]) -> None:
-        """Fetch what is missing of columns."""
+        """Download the missing pieces of columns."""
         wanted = {piece.target: (column, piece) for column, piece in missing}
         with closing(self._arrivals(signed_target(self._verified, name) for name in wanted)) as arrivals:
             for target, shard in arrivals:
@@ -239,7 +241,7 @@ class _Assembly:
                     os.close(descriptor)
 
     def _finish(self, manifest: Manifest, every: Iterable[JoinedColumns], own: set[str]) -> None:
-        """Check the meaning of the rows that came, work out which are withdrawn, and record all of it."""
+        """Check the new rows, compute the withdrawn rows, and write the record."""
         gone = withdrawn_by_algorithm(manifest, self._target_place)
         numbers = {}
         for columns in every:
@@ -274,13 +276,13 @@ class _Assembly:
 
 @dataclass
 class _EarlierVersion:
-    """A finished version; nothing in it is believed but its record, and that of intact files only."""
+    """A finished version; only its record is trusted, and only for files that are intact."""
 
     folder: Path
 
     @cached_property
     def record(self) -> Record | None:
-        """What was found when it was put together."""
+        """The record of the version; None if it can't be read."""
         try:
             return read_record(self.folder)
         except (ColumnError, OSError):
@@ -288,7 +290,7 @@ class _EarlierVersion:
 
     @cached_property
     def _pieces(self) -> dict[str, tuple[JoinedColumn, Piece]]:
-        """Where its shards lie in its columns, by target name."""
+        """Position of the version's shards in its columns, by target name."""
         try:
             (path,) = (self.folder / TARGETS).glob(f"*.{MANIFEST_NAME}")
             with path.open("rb") as file:
@@ -303,7 +305,7 @@ class _EarlierVersion:
         }
 
     def shard(self, target: str) -> bytes | None:
-        """A shard of that name, of which the signed hash has to be compared yet; None when there is none."""
+        """Return a shard of that name, not yet compared with its signed hash; None if there is none."""
         found = self._pieces.get(target)
         if found is None:
             return None
@@ -314,7 +316,7 @@ class _EarlierVersion:
 
 
 def _write_target(place: Path, data: bytes) -> None:
-    # Its hash is compared again by whoever opens it, so a torn file does no harm.
+    # Its hash is compared again when it is opened, so an incomplete file does no harm.
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
@@ -323,17 +325,17 @@ def _write_target(place: Path, data: bytes) -> None:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Have room for a file, so that a disk too full is found out before anything is fetched."""
+    """Reserve disk space for a file, so that a full disk is detected before anything is downloaded."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        # Some file systems can't promise; then a write will tell.
+        # Some filesystems can't reserve space; then a write will fail.
         if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
             raise
 
 
 def _links(path: Path) -> int:
-    """How many names a file has; 0 when it isn't there."""
+    """Return the number of hard links of a file; 0 if it does not exist."""
     try:
         return path.lstat().st_nlink
     except FileNotFoundError:
@@ -341,7 +343,7 @@ def _links(path: Path) -> int:
 
 
 def _intact(path: Path, target: SignedTarget) -> bool:
-    """Whether a target lies at `path` as it was signed."""
+    """Return True if the file at `path` is the target as it was signed."""
     try:
         with path.open("rb") as file:
             return target.intact(file)

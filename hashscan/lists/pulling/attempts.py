@@ -1,4 +1,4 @@
-"""When a list was last pulled, and how that went; kept in the list's folder for whoever asks later."""
+"""The record of a list's last pulls: time and result, stored in the list's folder."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How pulls went; times are RFC 3339."""
+    """Times and results of pulls; times are RFC 3339."""
 
     succeeded: str | None = None
-    """When a pull last came to its end, whether or not there was anything new."""
+    """Time of the last pull that completed, with or without anything new."""
     tried: str | None = None
-    """When the last one was tried."""
+    """Time of the last attempt."""
     error: str | None = None
-    """What became of that one; None when it succeeded."""
+    """Error of the last attempt; None if it succeeded."""
     problems: tuple[str, ...] = ()
-    """What was wrong with sources that the last one passed over."""
+    """Errors of the sources that the last attempt skipped."""
 
 
 class Report:
-    """What a pull that succeeds has to tell."""
+    """Details that a successful pull adds to the record."""
 
     problems: tuple[str, ...] = ()
 
 
 @contextmanager
 def recorded(path: Path) -> Iterator[Report]:
-    """Record at `path` how the body went.
+    """Record at `path` how the body ended.
 
     Raises:
-        OSError: it went well, but that can't be written.
+        OSError: the body succeeded, but the record can't be written.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     report = Report()
     try:
         yield report
     except (HashscanError, OSError) as error:
-        # When the disk is full this can't be written either; the error itself says enough.
+        # If the disk is full the record can't be written either; the error itself says enough.
         with suppress(OSError):
             _write(path, replace(read_attempts(path), tried=now, error=str(error), problems=()))
         raise
@@ -55,10 +55,10 @@ def recorded(path: Path) -> Iterator[Report]:
 
 
 def read_attempts(path: Path) -> Attempts:
-    """What was recorded; nothing where there is none that can be understood, since nothing depends on it.
+    """Read the record; return an empty one if it is missing or not understood, since nothing depends on it.
 
     Raises:
-        OSError: it is there, but can't be read.
+        OSError: the record exists, but can't be read.
     """
     try:
         document = json.loads(path.read_bytes())

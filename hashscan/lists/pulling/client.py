@@ -1,4 +1,4 @@
-"""The subscriber's side of signed lists: remembers where a list comes from and pulls its newest version."""
+"""The subscriber's side of signed lists: stores the source of a list and pulls its newest version."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from hashscan.lists.store import ListStore
 
 
 def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) -> None:
-    """Remember where a signed list comes from and which root it is trusted by; fetches nothing.
+    """Store a signed list's source and trusted root; nothing is downloaded.
 
     Args:
-        store: keeps the list.
-        name: what to call the list here.
+        store: contains the list.
+        name: local name of the list.
         source: an http or https address, a file address, or a folder, with `metadata/` and `targets/` in it;
-            or one already checked, with mirrors and the way to them.
-        trusted_root: the owner's root.json, got by a way the administrator trusts.
+            or a checked origin, with mirrors and connection settings.
+        trusted_root: the owner's root.json, received by a way that the administrator trusts.
 
     Raises:
-        UsageError: name, source or root can't be meant, or there is a list of that name.
-        ListTrustError: the root's own signatures don't hold.
-        LockedError: another process writes this list.
-        OutputError: it can't be written.
+        UsageError: name, source or root are not valid, or a list of that name exists.
+        ListTrustError: the root's own signatures are not valid.
+        LockedError: another process is writing this list.
+        OutputError: the list can't be written.
     """
     from hashscan.lists import trust
 
@@ -46,15 +46,15 @@ def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) 
             )
         folder.make()
         replace_file(folder.root, trusted_root)
-        # Last, because it makes the folder a signed list.
+        # Last, because this file makes the folder a signed list.
         write_origin(folder.source, origin)
 
 
 def origin_of(store: ListStore, name: str) -> Origin | None:
-    """Where a signed list is pulled from; None when it isn't a signed list of this store.
+    """Return the origin of a signed list; None if this store has no signed list of that name.
 
     Raises:
-        OutputError: what is kept of it can't be read.
+        OutputError: the stored origin can't be read.
     """
     try:
         return read_origin(store.folder(own_name(name)).source)
@@ -68,7 +68,7 @@ def origin_of(store: ListStore, name: str) -> Origin | None:
 
 
 def attempts_of(store: ListStore, name: str) -> Attempts:
-    """How the last pulls of a signed list went.
+    """Return the record of the last pulls of a signed list.
 
     Raises:
         OutputError: the record can't be read.
@@ -85,25 +85,25 @@ def pull(
     admits: Admits | None = None,
     watch: Watch | None = None,
 ) -> Pulled:
-    """Fetch and verify the newest version of a signed list, and put it in use.
+    """Download and verify the newest version of a signed list, and activate it.
 
-    A pull that was killed or failed is resumed: what is here already, by its signed hash, is not fetched
-    again. The version in use changes at the very end and at once. How it went is recorded.
+    A pull that was killed or failed is resumed: what is here already, by its signed hash, is not downloaded
+    again. The active version changes at the very end and atomically. The result is recorded.
 
     Args:
-        store: keeps the list.
-        name: of the list.
-        stage: keep the new version aside, ready to be put in use by `activation.activate`.
-        admits: asked before it is put in use, if given; what it refuses is kept aside, too.
-        watch: told how far it is.
+        store: contains the list.
+        name: name of the list.
+        stage: stage the new version, for activation by `activation.activate`.
+        admits: if given, decides before the activation; a version that it refuses is staged, too.
+        watch: receives the progress.
 
     Raises:
         UsageError: there is no such signed list, or its credentials can't be used.
-        UnreachableError: no location can be reached, or they answer with something else than a list.
-        ListTrustError: signatures, versions, expiry or hashes don't hold somewhere, and no other location has
-            better; the last good version stays.
-        LockedError: another process writes this list.
-        OutputError: it can't be written.
+        UnreachableError: no location can be reached, or their answers are not a list.
+        ListTrustError: signatures, versions, expiry or hashes are not valid at a location, and no other
+            location has better; the last good version stays active.
+        LockedError: another process is writing this list.
+        OutputError: the list can't be written.
     """
     origin = origin_of(store, name)
     if origin is None:
@@ -121,7 +121,7 @@ def pull(
 def _from_any(
     name: str, folder: ListFolder, origin: Origin, stage: bool, admits: Admits | None, watch: Watch | None
 ) -> Pulled:
-    """Pull from the first location that has what can be used."""
+    """Pull from the first location that offers a usable version."""
     credentials = read_credentials(origin.credentials, os.environ)
     failures: list[HashscanError] = []
     for location in origin.locations:
@@ -136,7 +136,7 @@ def _from_any(
 
 
 def _gravest(failures: Sequence[HashscanError]) -> HashscanError:
-    """All failures as one: a forgery anywhere goes before servers out of reach."""
+    """Combine all failures into one error; a forgery at any location comes before unreachable servers."""
     if len(failures) == 1:
         return failures[0]
     forged = [failure for failure in failures if isinstance(failure, ListTrustError)]

@@ -1,7 +1,7 @@
-"""Does the same to several items side by side, and gives up what is under way at the first failure.
+"""Runs a function on several items concurrently, and cancels the running calls at the first failure.
 
-The threads are no executor's, for which the interpreter would wait at its end: nothing can wake one that
-looks up a host's name.
+The threads do not belong to an executor, for which the interpreter would wait at exit: a thread that looks up
+a host name can't be woken.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from hashscan.errors import ListTrustError
 T = TypeVar("T")
 
 AT_ONCE = 4
-"""Items under way at most, those included that are done and wait to be taken."""
+"""Largest number of items in progress, including finished ones that were not yet yielded."""
 GRACE = 1.0
-"""Seconds to wait for the ends of what was given up."""
+"""Seconds to wait for the end of cancelled calls."""
 
 
 def each_done(do: Callable[[T], None], items: Iterable[T], give_up: Callable[[], None]) -> Generator[T]:
-    """Do something to each item, and give the items as they are done; whoever leaves early closes this.
+    """Call `do` for each item, and yield the items as they finish; close the generator to stop early.
 
     Args:
         do: called in a thread for each item.
-        items: what to do it to, begun in this order.
-        give_up: has all calls of `do` end soon; called when one failed, or when this is closed early.
+        items: started in this order.
+        give_up: makes all calls of `do` end soon; called if one failed, or if the generator is closed early.
 
     Raises:
-        BaseException: what `do` raised; of several failures a forgery, else that of the earliest item.
+        BaseException: the exception of `do`; of several failures a forgery, else that of the earliest item.
     """
     left = iter(items)
     under_way: dict[Future[None], T] = {}
@@ -59,7 +59,7 @@ def _begun(do: Callable[[T], None], item: T) -> Future[None]:
     def run() -> None:
         try:
             do(item)
-        except BaseException as error:  # raised again by whoever asks for the result
+        except BaseException as error:  # raised again when the result is read
             future.set_exception(error)
         else:
             future.set_result(None)

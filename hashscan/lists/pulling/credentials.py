@@ -1,6 +1,6 @@
-"""What a list's server is shown as proof of who asks, and where it is kept: in files or in the environment.
+"""Credentials for a list's servers: token, login or client certificate, read from files or the environment.
 
-Only the places are remembered with a list; the secrets are read for each pull and never written or shown.
+Only the places are stored with a list. The secrets are read for each pull and never written or shown.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from hashscan.errors import UsageError
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE_MAX = 1 << 16
-"""Bytes of a file of credentials."""
+"""Largest size of a credentials file in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialPlaces:
-    """Where the credentials for one list are kept; None is nowhere."""
+    """The places of the credentials for one list; None if not used."""
 
     token_file: str | None = None
     """File whose first line is a bearer token."""
     token_variable: str | None = None
-    """Name of the environment variable that holds it."""
+    """Name of the environment variable that contains the token."""
     login_file: str | None = None
     """File whose first line is a user, a colon and a password."""
     login_variable: str | None = None
     certificate: str | None = None
     """PEM file of the client certificate for mutual TLS."""
     key: str | None = None
-    """PEM file of its key, not encrypted; None where it is in the certificate's file."""
+    """PEM file of the certificate's key, not encrypted; None if it is in the certificate's file."""
 
     def __post_init__(self) -> None:
         if sum(map(bool, self.authorizations)) > 1:
@@ -56,38 +56,38 @@ class CredentialPlaces:
 
     @property
     def authorizations(self) -> tuple[str | None, ...]:
-        """The places of what goes into a request's header."""
+        """The places of the credentials for the Authorization header."""
         return self.token_file, self.token_variable, self.login_file, self.login_variable
 
     @property
     def any(self) -> bool:
-        """Whether there are credentials at all."""
+        """True if there are credentials of any kind."""
         return any((*self.authorizations, self.certificate))
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The credentials themselves."""
+    """The credentials as they were read."""
 
     authorization: str | None = field(default=None, repr=False)
-    """The header of that name."""
+    """Value of the Authorization header."""
     certificate: str | None = None
     key: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What must never be shown."""
+    """Texts that must never be shown."""
 
     def hidden(self, text: str) -> str:
-        """The text without any secret, should a server have sent one back."""
+        """Return the text with all secrets masked, in case a server has sent one back."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
 
 
 def check_files(places: CredentialPlaces) -> None:
-    """Make sure that files of credentials can be used; variables may not be set yet.
+    """Check that credentials files can be used; variables may not be set yet.
 
     Raises:
-        UsageError: a file can't be read, others may read it, or it doesn't hold what it should.
+        UsageError: a file can't be read, is accessible to others, or has invalid content.
     """
     read_credentials(CredentialPlaces(token_file=places.token_file), {})
     read_credentials(CredentialPlaces(login_file=places.login_file), {})
@@ -95,17 +95,17 @@ def check_files(places: CredentialPlaces) -> None:
 
 
 def read_credentials(places: CredentialPlaces, environ: Mapping[str, str]) -> Credentials:
-    """Read what a pull needs.
+    """Read the credentials for a pull.
 
     Args:
-        places: where it is kept.
+        places: where the credentials are.
         environ: the environment.
 
     Raises:
-        UsageError: something is not there, can't be read, may be read by others, or can't be what it should.
+        UsageError: a credential is missing, can't be read, is accessible to others, or is not valid.
     """
     if places.certificate:
-        # The file with the key must be private; a certificate alone may be read by all.
+        # The file with the key must be private; a certificate alone may be readable by all.
         _private_bytes(places.key or places.certificate, "the client key")
     authorization: str | None = None
     secrets: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ def read_credentials(places: CredentialPlaces, environ: Mapping[str, str]) -> Cr
 
 
 def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], what: str) -> str | None:
-    """The first line of a private file, or a variable's value; None when neither is named."""
+    """Return the first line of a private file, or a variable's value; None if neither is named."""
     if file:
         line = _private_bytes(file, what).split(b"\n")[0].rstrip(b"\r")
         return line.decode("utf-8", "surrogateescape")
@@ -146,14 +146,14 @@ def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], 
 
 
 def _private_bytes(name: str, what: str) -> bytes:
-    """The content of a file that nobody but its owner may read.
+    """Return the content of a file that only its owner may read or write.
 
     Raises:
-        UsageError: it is no such file.
+        UsageError: there is no such file, or it is accessible to others, too long or not readable.
     """
     path = Path(name)
     try:
-        # Not blocking, should it be a FIFO.
+        # Non-blocking, in case it is a FIFO.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
             mode = os.fstat(descriptor).st_mode

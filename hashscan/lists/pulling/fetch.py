@@ -1,6 +1,6 @@
-"""How files of a list come here for tuf's client, whatever they come from; and from a folder.
+"""Fetchers for tuf's client: the common base of all downloads, and the fetcher for local folders.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthM
 from hashscan.lists.tuf_api import FetcherInterface
 
 FOLDER_URL = "folder:///"
-"""Stands for the folder of a `FolderFetcher` in the addresses it is given."""
+"""Represents the folder of a `FolderFetcher` in the addresses that it receives."""
 
 CHUNK = 1 << 18
-"""Bytes read at a time."""
+"""Number of bytes read at a time."""
 _NOT_FOUND = 404
 
 
 class TooLongError(DownloadLengthMismatchError):
-    """An answer is longer than it may be."""
+    """An answer is longer than allowed."""
 
     def __init__(self, url: str, max_length: int) -> None:
         super().__init__(f"{url} is longer than the {max_length} bytes it may have")
         self.unsigned = url.endswith(("/timestamp.json", ".root.json"))
-        """Whether its limit is ours, and not a length that the list's owner signed."""
+        """True if the limit is ours, False if it is a length that the list's owner signed."""
 
 
 class StagingFetcher(FetcherInterface):
-    """Keeps a download in the staging folder until it is complete, and gives all its failures one root.
+    """A fetcher that stores a download in the staging folder until it is complete.
 
-    tuf would use the system's folder for temporary files, which often is a small one in memory, and lets
-    errors in the middle of an answer pass as they are. Several threads may download at once.
+    All its failures have one base class. tuf would use the system's folder for temporary files, which is
+    often a small one in memory, and would not convert errors in the middle of an answer. Several threads may
+    download at once.
     """
 
     failures: tuple[type[Exception], ...] = (OSError,)
-    """What trouble with a source raises in the middle of an answer."""
+    """Exceptions that a failing source raises in the middle of an answer."""
 
     def __init__(self, staging: Path | None, received: Callable[[int], None] | None = None) -> None:
-        """Keep downloads in `staging`, or in the system's folder when it is None.
+        """Store downloads in `staging`, or in the system's temporary folder if it is None.
 
         Args:
             staging: an existing folder.
-            received: told of each piece, how many bytes it has.
+            received: called for each piece with its number of bytes.
         """
         self.staging = staging
         self._received = received
@@ -59,16 +60,16 @@ class StagingFetcher(FetcherInterface):
         self._lock = threading.Lock()
 
     def give_up(self) -> None:
-        """Have all downloads that other threads have under way end soon, for good."""
+        """Make all downloads of other threads end soon; the fetcher can't be used afterwards."""
         with self._lock:
             self._given_up = True
 
     def close(self) -> None:
-        """Let go of what is held open between downloads."""
+        """Close what is kept open between downloads."""
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
-        """The content of an address, as tuf's interface says, in a file that goes with the body."""
+        """Yield the content of an address in a temporary file, as tuf's interface requires."""
         with tempfile.TemporaryFile(dir=self.staging) as file:
             received = 0
             with closing(self._pieces(url)) as pieces:
@@ -79,13 +80,13 @@ class StagingFetcher(FetcherInterface):
                     self._came(url, len(piece))
                     file.write(piece)
             if self._given_up:
-                # A connection that was shut down may look like an answer's end.
+                # A connection that was shut down may look like the end of an answer.
                 raise DownloadError(f"{url} is given up")
             file.seek(0)
             yield file
 
     def _came(self, url: str, count: int) -> None:
-        """Tell of a piece, unless there is nobody any more to be told."""
+        """Report a received piece, unless the download was given up."""
         with self._lock:
             if self._given_up:
                 raise DownloadError(f"{url} is given up")
@@ -100,7 +101,7 @@ class StagingFetcher(FetcherInterface):
 
 
 class FolderFetcher(StagingFetcher):
-    """From a folder, such as a mounted medium, by addresses under `FOLDER_URL`."""
+    """A fetcher for a folder, such as a mounted medium, by addresses under `FOLDER_URL`."""
 
     def __init__(
         self, folder: Path, staging: Path | None, received: Callable[[int], None] | None = None
@@ -114,7 +115,7 @@ class FolderFetcher(StagingFetcher):
             raise DownloadError(f"{url} leads out of {self._folder}")
         path = self._folder.joinpath(*parts)
         try:
-            # Not blocking, should somebody have put a FIFO there.
+            # Non-blocking, in case the file is a FIFO.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DownloadHTTPError(f"there is no {path}", _NOT_FOUND) from error
@@ -130,5 +131,5 @@ class FolderFetcher(StagingFetcher):
 
 
 def _is_plain(part: str) -> bool:
-    """Whether a part of a path names something in its folder, and nothing else."""
+    """Return True if a part of a path names an item of its folder, and nothing else."""
     return part not in {"", ".", ".."} and "\0" not in part

@@ -1,6 +1,6 @@
-"""Chooses how a list is fetched, by the kind of its location.
+"""Selects the fetcher of a list by the kind of its location: web server or folder.
 
-Importing this module imports tuf and urllib3, so others do so on first use.
+Importing this module imports tuf and urllib3, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def fetcher_for(
     validators: Validators | None = None,
     received: Callable[[int], None] | None = None,
 ) -> tuple[str, StagingFetcher]:
-    """The fetcher for one location of a list, and the address that it knows the location by.
+    """Return the address of a location for its fetcher, and the fetcher.
 
     Args:
         location: the source or a mirror of `origin`.
-        origin: the list's.
-        credentials: for its web servers.
-        staging: folder for downloads; None is the system's.
-        validators: what is known of the servers' timestamps.
-        received: told of each piece, how many bytes it has.
+        origin: the list's origin.
+        credentials: credentials for its web servers.
+        staging: folder for downloads; None means the system's temporary folder.
+        validators: HTTP validators of the servers' timestamps.
+        received: called for each piece with its number of bytes.
     """
     if location.startswith(WEB):
         return location, HttpFetcher(origin, credentials, staging, validators=validators, received=received)

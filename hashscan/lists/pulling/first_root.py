@@ -1,4 +1,4 @@
-"""Fetches a list's first root, which the administrator knows by its fingerprint."""
+"""Downloads a list's first root and compares it with a fingerprint that the administrator knows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def checked_fingerprint(text: str) -> str:
-    """A sha256 as 64 digits, from one that may have colons or spaces between them.
+    """Return a sha256 as 64 digits; the input may have colons or spaces between them.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a sha256.
     """
     digits = re.sub(r"[:\s]", "", text).lower().removeprefix("sha256")
     if not _HEX.fullmatch(digits):
@@ -32,16 +32,16 @@ def checked_fingerprint(text: str) -> str:
 
 
 def fetch_first_root(origin: Origin, fingerprint: str) -> bytes:
-    """The first root of a list, when it is the very one that is expected.
+    """Return the first root of a list if its fingerprint is the expected one.
 
     Args:
-        origin: asked in the order of its locations.
-        fingerprint: sha256 of the file, which came by a way that the administrator trusts.
+        origin: its locations are tried in order.
+        fingerprint: sha256 of the file, received by a way that the administrator trusts.
 
     Raises:
-        UsageError: the fingerprint is none, or credentials can't be read.
+        UsageError: the fingerprint is not valid, or credentials can't be read.
         UnreachableError: no location has a root.
-        ListTrustError: a root was found, but only others than this one.
+        ListTrustError: roots were found, but none with this fingerprint.
     """
     from hashscan.lists.pulling.fetchers import fetcher_for
     from hashscan.lists.pulling.source_errors import source_errors

@@ -1,4 +1,4 @@
-"""The form in which addresses are given and kept: of a list's source, of a proxy."""
+"""Checks and normalises addresses: of a list's source, of a proxy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from hashscan.errors import UsageError
 
 WEB = ("https://", "http://")
-"""How a source on a web server begins; any other is a folder."""
+"""Prefixes of a source on a web server; any other source is a folder."""
 
 
 def checked_location(source: str) -> str:
-    """A source in the form it is kept: a web address with a slash at its end, or an absolute path.
+    """Return a source in its stored form: a web address with a slash at its end, or an absolute path.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the source is neither.
     """
     advice = "Give an https address or a folder, with metadata/ and targets/ in it."
     if not source:
@@ -32,10 +32,10 @@ def checked_location(source: str) -> str:
 
 
 def checked_proxy(proxy: str) -> str:
-    """The address of a proxy for web requests.
+    """Return the address of a proxy for web requests in its normal form.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the address is not a usable proxy.
     """
     advice = "Give it as http://HOST:PORT or https://HOST:PORT."
     address = _taken_apart(proxy, "the address of a proxy", advice)
@@ -50,10 +50,10 @@ def checked_proxy(proxy: str) -> str:
 
 
 def endpoint(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a web address: what a connection is made to.
+    """Return scheme, host and port of a web address, which identify the server of a connection.
 
     Raises:
-        ValueError: it is no web address.
+        ValueError: the text is not a web address.
     """
     address = urlsplit(url)
     if not f"{address.scheme}://".startswith(WEB) or not address.hostname:
@@ -62,7 +62,7 @@ def endpoint(url: str) -> tuple[str, str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, so that nobody listens on the way."""
+    """Return True if a host is this machine, so that no connection to it can be intercepted on a network."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -70,10 +70,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _taken_apart(text: str, what: str, advice: str) -> SplitResult:
-    """An address in its parts; a user or password in it is refused without being repeated.
+    """Split an address into its parts; a user or password in it is refused without repeating it.
 
     Raises:
-        UsageError: it is no address, or holds what it must not.
+        UsageError: the text is not an address, or contains what it must not.
     """
     try:
         address = urlsplit(text)

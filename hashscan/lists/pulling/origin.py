@@ -1,4 +1,4 @@
-"""Where a signed list is pulled from, as it is kept in the list's folder."""
+"""The origin of a signed list: source, mirrors, proxy and credential places, as stored with the list."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _SCHEMA = 1
 
 
 class OriginError(Exception):
-    """A kept origin can't be read; says why."""
+    """A stored origin can't be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A list's source, its mirrors, and how they are reached."""
+    """A list's source, its mirrors, and their connection settings."""
 
     source: str
     """An address or a folder in the form of `checked_location`."""
     mirrors: tuple[str, ...] = ()
-    """Tried in this order when the source, or the mirror before, gives nothing that can be used."""
+    """Tried in this order if the source, or the mirror before, offers nothing usable."""
     proxy: str | None = None
-    """Goes before the environment's; None leaves it at that."""
+    """Takes precedence over the environment's proxy; None uses the environment's."""
     ca_file: str | None = None
-    """PEM file of the only authorities trusted to certify the servers; None is the system's."""
+    """PEM file of the only authorities trusted to certify the servers; None uses the system's."""
     credentials: CredentialPlaces = CredentialPlaces()  # noqa: RUF009 - frozen
 
     @property
@@ -42,7 +42,7 @@ class Origin:
 
     @property
     def endpoints(self) -> frozenset[tuple[str, str, int]]:
-        """The list's own web servers: nobody else is shown credentials."""
+        """The list's own web servers; credentials are sent to no others."""
         return frozenset(endpoint(location) for location in self.locations if location.startswith(WEB))
 
 
@@ -54,10 +54,10 @@ def checked_origin(
     ca_file: Path | None = None,
     credentials: CredentialPlaces | None = None,
 ) -> Origin:
-    """An origin in the form it is kept, with all its files named in full.
+    """Return an origin in its stored form, with absolute paths of all files.
 
     Raises:
-        UsageError: an address can't be meant; a file can't be used; credentials would travel in the clear.
+        UsageError: an address is not valid, a file can't be used, or credentials would be sent unencrypted.
     """
     places = credentials or CredentialPlaces()
     absolute = {
@@ -87,20 +87,20 @@ def checked_origin(
 
 
 def write_origin(path: Path, origin: Origin) -> None:
-    """Keep an origin; of credentials only where they are.
+    """Store an origin; of credentials only their places are stored.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     replace_file(path, json.dumps({"schema": _SCHEMA, **asdict(origin)}, indent=1).encode())
 
 
 def read_origin(path: Path) -> Origin:
-    """A kept origin.
+    """Read a stored origin.
 
     Raises:
-        OriginError: it can't be understood.
-        OSError: it can't be read.
+        OriginError: the file is not understood.
+        OSError: the file can't be read.
     """
     try:
         document = json.loads(path.read_bytes())

@@ -1,6 +1,6 @@
-"""Whose turn it is to ask a list's web servers: several downloads at a time, until a server is busy.
+"""Limits concurrent requests to a list's web servers: several, or one at a time after a server was busy.
 
-From then on one goes after the other. Some servers count connections, and would find ours too many for ever.
+Some servers count connections as a rate limit, and would refuse several at a time for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tuf.api.exceptions import DownloadError
 
 
 class Turns:
-    """Shared by all downloads of one fetcher."""
+    """A limit on concurrent requests, shared by all downloads of one fetcher."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
@@ -26,10 +26,10 @@ class Turns:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for a turn, and have it while the body runs.
+        """Hold a request slot while the body runs; wait for a free one.
 
         Raises:
-            DownloadError: all was given up meanwhile.
+            DownloadError: all downloads were given up meanwhile.
         """
         self._take()
         try:
@@ -38,10 +38,10 @@ class Turns:
             self._leave()
 
     def put_off(self, seconds: float) -> float:
-        """Have nobody ask for so long, and one at a time after that.
+        """Stop all requests for `seconds`, and allow only one at a time afterwards.
 
         Returns:
-            For how many seconds nobody was to ask, in all.
+            The total number of seconds for which requests were stopped.
         """
         with self._changed:
             now = time.monotonic()
@@ -51,22 +51,22 @@ class Turns:
             return self._put_off
 
     def rest(self) -> None:
-        """Let others have the turn, until the time is over for which all was put off."""
+        """Release the slot, and wait until requests are allowed again."""
         self._leave()
         with self._changed:
             while (left := self._until - time.monotonic()) > 0 and not self._given_up:
                 self._changed.wait(left)
 
     def resume(self) -> None:
-        """Wait for a turn again after `rest`.
+        """Wait for a slot again after `rest`.
 
         Raises:
-            DownloadError: all was given up meanwhile.
+            DownloadError: all downloads were given up meanwhile.
         """
         self._take()
 
     def give_up(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting threads."""
         with self._changed:
             self._given_up = True
             self._changed.notify_all()
@@ -78,7 +78,8 @@ class Turns:
                 if left <= 0 and self._taken < self._at_once:
                     break
                 self._changed.wait(left if left > 0 else None)
-            # Counted in any case, since whoever waits again still is in the body of `taken`.
+            # Counted in any case: a thread that waits again is still in the body of `taken`, which will
+            # release the slot.
             self._taken += 1
             if self._given_up:
                 raise DownloadError("given up")

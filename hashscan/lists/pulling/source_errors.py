@@ -1,6 +1,6 @@
-"""Tells a source that can't be reached from one that can't be trusted, and says what to do.
+"""Distinguishes a source that can't be reached from one that can't be trusted, with advice for each.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ CHECK_CLOCK = (
 )
 _CREDENTIALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _OUT_OF_TIME = frozenset({9, 10})
-"""OpenSSL's codes for a certificate that is not valid yet or no longer."""
+"""OpenSSL's codes for a certificate that is not yet or no longer valid."""
 
 
 @contextmanager
 def source_errors(location: str, hidden: Callable[[str], str] = str) -> Iterator[None]:
-    """Give what goes wrong with a source its kind.
+    """Convert the errors of a source.
 
     Args:
-        location: of the source, for a person.
-        hidden: takes secrets out of a text.
+        location: location of the source, for the message.
+        hidden: masks secrets in a text.
 
     Raises:
-        UnreachableError: there was no answer, or none that is TUF metadata.
+        UnreachableError: there was no answer, or it is not TUF metadata.
         ListTrustError: the answer is not what the list's owner signed.
     """
     try:
@@ -69,7 +69,7 @@ def _untrusted(location: str, error: Exception, hidden: Callable[[str], str]) ->
 
 
 def _advice(error: DownloadError, cause: BaseException) -> str | None:
-    """What to do when there is no usable answer; None for what is always said."""
+    """Return advice for a source without a usable answer; None for the default advice."""
     if isinstance(error, DownloadHTTPError) and error.status_code in _CREDENTIALS:
         return "Check the list's credentials and the address; the last good version stays in use."
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -82,7 +82,7 @@ def _advice(error: DownloadError, cause: BaseException) -> str | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What a failure came from in the end; urllib3 wraps in three ways."""
+    """Return the root cause of a failure; urllib3 wraps exceptions in three ways."""
     while True:
         wrapped = (getattr(error, "reason", None), error.__cause__, *error.args[:1])
         inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
@@ -92,5 +92,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _shown(text: str, hidden: Callable[[str], str]) -> str:
-    """A server may have had its say in it: one printable line without secrets."""
+    """Return a text, of which a server may have written a part, as one printable line without secrets."""
     return ascii(hidden(text))[1:-1]

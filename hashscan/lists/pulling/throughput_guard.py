@@ -1,7 +1,8 @@
-"""The floor on speed: a web server that is slower than it is not waited for.
+"""The throughput guard: gives up a web server that is slower than a minimum speed.
 
-Timeouts of sockets start anew with each byte, so a server that drips could hold a pull for ever. The speed is
-that of all downloads together: several share a slow line, and one that drips is alone in the end.
+Socket timeouts start anew with each byte, so a server that sends single bytes could hold up a pull for ever.
+The measured speed is that of all downloads together: several downloads share a slow line, and a download from
+such a server is the only one left in the end.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ import urllib3.exceptions
 from tuf.api.exceptions import DownloadError
 
 WINDOW = 60.0
-"""Seconds over which speed is measured."""
+"""Seconds over which the speed is measured."""
 FLOOR = 10_000
-"""Bytes a second."""
+"""Minimum speed in bytes per second."""
 
 
 class TooSlowError(DownloadError):
-    """A server sent less than the floor."""
+    """A server is slower than the minimum speed."""
 
 
 class Pace:
-    """Watches all connections of one fetcher."""
+    """A monitor of all connections of one fetcher."""
 
     def __init__(self) -> None:
         pace = self
@@ -49,27 +50,27 @@ class Pace:
             ConnectionCls = Encrypted
 
         self.pools = {"http": PlainPool, "https": EncryptedPool}
-        """Classes of connections that can be watched, for urllib3's managers."""
+        """Connection classes that can be monitored, for urllib3's managers."""
         self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
-        # A connection lets go of its socket when the server said that it will close it, while the answer
-        # still reads from it.
+        # A connection drops its socket if the server announced that it will close it, while the answer is
+        # still read from that socket.
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._received = 0
         self._resting = 0
         self._rests = 0
-        """Beginnings and ends of rests."""
+        """Number of starts and ends of pauses."""
         self._given_up = threading.Event()
         self._too_slow = False
 
     def got(self, count: int) -> None:
-        """Count bytes of an answer."""
+        """Count received bytes of an answer."""
         with self._lock:
             self._received += count
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Don't measure while the body waits, as a server asked to."""
+        """Suspend the measurement while the body waits because a server asked for it."""
         self._rest(1)
         try:
             yield
@@ -77,16 +78,18 @@ class Pace:
             self._rest(-1)
 
     def give_up(self) -> None:
-        """End all connections, for good."""
+        """End all connections; no new ones can be opened."""
         self._given_up.set()
         self._end()
 
     @contextmanager
     def kept(self, url: str) -> Iterator[None]:
-        """End all connections when less than the floor comes while the body asks and reads an answer.
+        """Enforce the minimum speed while the body sends a request and reads the answer.
+
+        If the speed is lower, all connections are ended.
 
         Raises:
-            TooSlowError: less did.
+            TooSlowError: the speed was lower.
         """
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
@@ -104,9 +107,9 @@ class Pace:
 
     @contextmanager
     def _connecting(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
-        """Know a connection while the body makes it, and from then on."""
+        """Register a connection that the body opens."""
         if self._given_up.is_set():
-            # urllib3 tries once more, on a connection of its own, when one was ended under its hands.
+            # If a connection is ended during a request, urllib3 tries once more on a new connection.
             raise urllib3.exceptions.NewConnectionError(connection, "given up")
         with self._lock:
             self._connections.add(connection)
@@ -117,7 +120,7 @@ class Pace:
             self._end()
 
     def _watch(self, over: threading.Event) -> None:
-        """Compare what came in each window with the floor."""
+        """Compare the bytes received in each window with the minimum."""
         before, rests = self._received, self._rests
         while not over.wait(WINDOW):
             rested = self._resting or self._rests != rests
@@ -133,18 +136,19 @@ class Pace:
             self._rests += 1
 
     def _end(self) -> None:
-        """Shut all sockets down, so that whoever waits on one is woken."""
+        """Shut down all sockets, to wake the threads that wait on them."""
         with self._lock:
             waiting = {_innermost(connection.sock) for connection in self._connections if connection.sock}
             waiting |= set(self._sockets)
         for each in waiting:
             with suppress(OSError):
-                # Not a TLS socket's own method, which would forget the encryption under the reader's hands.
+                # Not the method of a TLS socket, which would drop the encryption while another thread is
+                # still reading.
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def _innermost(found: object) -> socket.socket:
-    """The socket itself, where TLS to a server runs within TLS to a proxy."""
+    """Return the plain socket if TLS to a server runs within TLS to a proxy."""
     inner = getattr(found, "socket", found)
     assert isinstance(inner, socket.socket)
     return inner

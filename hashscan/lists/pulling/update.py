@@ -1,4 +1,4 @@
-"""Brings the newest version of a signed list from one location into the list's folder."""
+"""Pulls the newest version of a signed list from one location into the list's folder."""
 
 from __future__ import annotations
 
@@ -40,37 +40,37 @@ _ROOT_HISTORY = "root_history"
 
 
 class Watch(Protocol):
-    """Whoever wants to know how far a pull is."""
+    """A receiver of a pull's progress."""
 
     def expect(self, count: int) -> None:
-        """Called once it is known how many bytes are still to come."""
+        """Receive the number of bytes that are still to come, once it is known."""
 
     def received(self, count: int) -> None:
-        """Called for each piece that came, with its bytes."""
+        """Receive the number of bytes of each piece that arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull did."""
+    """The result of a pull."""
 
     info: ListInfo
-    """The newest version, which is in use now, or staged."""
+    """The newest version, which is active now, or staged."""
     previous: int | None
-    """The list's version in use before, if one was that could be relied on."""
+    """The version that was active before; None if there was none that could be trusted."""
     changed: bool
-    """Whether anything new was put in use or staged: entries, or only newer signatures."""
+    """True if anything new was activated or staged: entries, or only newer signatures."""
     staged: bool
-    """Whether the newest version is kept aside, and the previous one still in use."""
+    """True if the newest version is staged, and the previous one is still active."""
     withheld: bool
-    """Whether that is so because it was not admitted."""
+    """True if it is staged because it was not admitted."""
     fetched: int
-    """Bytes of targets that came from the source; the rest was here already."""
+    """Number of bytes of targets that were downloaded; the rest was here already."""
     problems: tuple[str, ...] = ()
-    """What was wrong with each location that was passed over."""
+    """Errors of the locations that were skipped."""
 
 
 class Update:
-    """One pull of one list from one location, by the holder of its lock."""
+    """One pull of one list from one location; the caller holds the list's lock."""
 
     def __init__(
         self,
@@ -84,12 +84,12 @@ class Update:
         """Prepare to pull.
 
         Args:
-            name: of the list.
-            folder: of the list.
-            origin: the list's.
+            name: name of the list.
+            folder: folder of the list.
+            origin: origin of the list.
             location: its source or one of its mirrors.
-            credentials: for its web servers.
-            watch: told how far it is.
+            credentials: credentials for its web servers.
+            watch: receives the progress.
 
         Raises:
             OSError: the trusted root can't be read.
@@ -104,15 +104,15 @@ class Update:
         self._root = folder.root.read_bytes()
 
     def run(self, *, stage: bool, admits: Admits | None) -> Pulled:
-        """Pull, and put the new version in use or stage it.
+        """Pull, and activate or stage the new version.
 
         Args:
-            stage: whether to stage it.
-            admits: asked before it is put in use, if given; what it refuses is staged.
+            stage: True to stage it.
+            admits: if given, decides before the activation; a version that it refuses is staged.
 
         Raises:
-            UnreachableError: the location can't be reached, or answers with something else than a list.
-            ListTrustError: signatures, versions, expiry or hashes don't hold.
+            UnreachableError: the location can't be reached, or its answers are not a list.
+            ListTrustError: signatures, versions, expiry or hashes are not valid.
             OSError: the list's folder can't be written.
         """
         from hashscan.lists.pulling.fetchers import fetcher_for
@@ -137,7 +137,7 @@ class Update:
     def _take_over(
         self, updater: Updater, fetcher: StagingFetcher, stage: bool, admits: Admits | None
     ) -> Pulled:
-        """Put in use, or stage, what the refreshed metadata names."""
+        """Activate or stage the version that the refreshed metadata names."""
         from hashscan.lists import trust
 
         now = datetime.now(UTC)
@@ -147,7 +147,7 @@ class Update:
         self._stage_metadata()
         verified = trust.verify(self._root, lambda file: read_metadata(self._staging, file))
         if active and before and before.handle and self._same_metadata(active, verified):
-            # What is staged can only be older.
+            # A staged version can only be older.
             self._folder.drop_staged()
             self._folder.remove_superseded()
             return Pulled(before.info, previous, changed=False, staged=False, withheld=False, fetched=0)
@@ -169,7 +169,7 @@ class Update:
         return Pulled(info, previous, changed, staged=kept_aside, withheld=withheld, fetched=fetched)
 
     def _admitted(self, admits: Admits, previous: int | None) -> bool:
-        """Ask whether what is staged may be put in use; both versions have just been compared in full."""
+        """Return True if the staged version may be activated; both versions have just been fully compared."""
         with difference_in(
             self._folder, self._name, from_nothing=previous is None, thoroughness=Thoroughness.SIZES
         ) as compared:
@@ -178,7 +178,7 @@ class Update:
     def _assembled(
         self, updater: Updater, fetcher: StagingFetcher, verified: VerifiedMetadata, now: datetime
     ) -> tuple[ListInfo, int]:
-        """Put the new version together in the staging folder: what it holds, and the bytes it cost."""
+        """Assemble the new version in the staging folder; return its info and the number of bytes fetched."""
         earlier = list(self._folder.finished_versions())
         expect = self._watch.expect if self._watch else None
         fetched = assemble(self._staging, verified, earlier, self._download(updater), fetcher.give_up, expect)
@@ -199,7 +199,7 @@ class Update:
         return source_errors(self._location, self._credentials.hidden)
 
     def _prepare_staging(self) -> None:
-        """Folders for the download; what `assemble` and `compile_new` can go on with stays, all else goes."""
+        """Prepare the staging folder; keep what `assemble` and `compile_new` can resume, remove the rest."""
         private_folder(self._staging)
         for leftover in self._staging.iterdir():
             if leftover.name in {TARGETS, COLUMNS, INDEX}:
@@ -211,7 +211,7 @@ class Update:
         private_folder(self._staging / METADATA)
 
     def _updater(self, address: str, fetcher: StagingFetcher) -> Updater:
-        """tuf's client, which keeps the metadata it has seen, so that nobody can go back behind it."""
+        """Return tuf's client, which stores the metadata it has seen, to prevent a rollback."""
         from tuf.api.exceptions import RepositoryError
 
         from hashscan.lists import trust
@@ -235,7 +235,7 @@ class Update:
             raise ListTrustError(f"the trusted root of {self._name!r} doesn't hold: {error}") from error
 
     def _stage_metadata(self) -> None:
-        """Copy what tuf's client has verified into the new version, named as in a published repository."""
+        """Copy the metadata that tuf's client verified into the new version, under its published names."""
         from hashscan.lists.tuf_api import Metadata, Root
 
         tuf, staged = self._folder.tuf, self._staging / METADATA
@@ -255,14 +255,14 @@ class Update:
         sync_folder(tuf)
 
     def _same_metadata(self, version: Path, verified: VerifiedMetadata) -> bool:
-        """Whether a finished version has the very metadata just fetched."""
+        """Return True if a finished version has exactly the metadata just downloaded."""
         return all(
             read_metadata(version, name) == read_metadata(self._staging, name)
             for name in verified.metadata_names
         )
 
     def _download(self, updater: Updater) -> Download:
-        """Fetches targets from the source."""
+        """Return a function that downloads targets from the source."""
 
         def download(target: SignedTarget, path: Path) -> None:
             with self._source_errors():
@@ -272,10 +272,10 @@ class Update:
 
 
 def _check_clock(opened: OpenedList, now: datetime) -> None:
-    """Refuse what this machine's clock says isn't made yet: such a clock can't tell what has expired.
+    """Refuse a version made in the future by this machine's clock: such a clock can't tell what has expired.
 
     Raises:
-        ListTrustError: the version comes from the future.
+        ListTrustError: the version is from the future.
     """
     created = opened.manifest.created if opened.manifest else now
     if created > now + CLOCKS_MAY_DIFFER:

@@ -1,4 +1,4 @@
-"""What servers said of the timestamp they sent, so that each is asked only for a newer one (RFC 9110, 13)."""
+"""Cache of HTTP validators (ETag, Last-Modified) of timestamps, for conditional requests (RFC 9110, 13)."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from hashscan.lists.durable import replace_file
 _SCHEMA = 1
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,256}")
 _HEADERS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
-"""A server's word, and how it is given back."""
+"""Each validator header and the request header that returns it."""
 
 
 class Validators:
-    """Kept with a list, by the address asked.
+    """The validators of a list's timestamps, by address.
 
-    A server that has nothing newer answers without content; then the timestamp kept here stands for the
-    answer. So a server can't make anything of it but the present state, whose expiry is checked as ever.
+    If a server has nothing newer, it answers without content, and the timestamp stored here is used as its
+    answer. So a server can only cause the present state to be kept, and its expiry is checked as always.
     """
 
     def __init__(self, path: Path, timestamp: Path) -> None:
         """Use the file at `path`.
 
         Args:
-            path: it need not exist; one that can't be understood counts for nothing.
-            timestamp: where tuf's client keeps the timestamp it accepted last.
+            path: need not exist; a file that is not understood is ignored.
+            timestamp: file of the timestamp that tuf's client accepted last.
 
         Raises:
-            OSError: a file is there, but can't be read.
+            OSError: a file exists, but can't be read.
         """
         self._path = path
         self.timestamp = _bytes(timestamp) or b""
-        """The answer that a server with nothing newer stands for."""
+        """The answer of a server that has nothing newer."""
         self._kept = _read(_bytes(path))
         self._before = dict(self._kept)
 
     def conditions(self, url: str) -> dict[str, str]:
-        """Headers that ask for a newer timestamp only; none when there is none to compare with."""
+        """Return headers that request only a newer timestamp; empty if none is stored to compare with."""
         kept = self._kept.get(url)
         if not kept or kept.get("sha256") != _digest(self.timestamp):
             return {}
         return {asked: kept[said] for said, asked in _HEADERS.items() if said in kept}
 
     def note(self, url: str, headers: Mapping[str, str], timestamp: bytes) -> None:
-        """Remember what a server said of a timestamp."""
+        """Store the validators that a server sent with a timestamp."""
         said = {name: headers.get(name, "") for name in _HEADERS}
         usable = {name: value for name, value in said.items() if _VALIDATOR.fullmatch(value)}
         self._kept[url] = {**usable, "sha256": _digest(timestamp)}
 
     def save(self) -> None:
-        """Keep what is new.
+        """Write new validators to the file.
 
         Raises:
-            OSError: it can't be written.
+            OSError: the file can't be written.
         """
         if self._kept != self._before:
             document = {"schema": _SCHEMA, "timestamps": self._kept}
@@ -75,7 +75,7 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _read(data: bytes | None) -> dict[str, dict[str, str]]:
-    """What was kept; nothing where that can't be understood, since asking again in full costs a kilobyte."""
+    """Parse the file; return nothing if it is not understood, since a full request costs only a kilobyte."""
     try:
         document = json.loads(data or b"{}")
     except ValueError:

@@ -1,12 +1,12 @@
-"""Fetches a list's files from a web server.
+"""Downloads a list's files from a web server, with retries, redirects, proxies and credentials.
 
- * Credentials go to the list's own hosts alone: not to where one of them redirects, and never in the clear.
- * A redirect leads from https to https only, since what is on a list is nobody's business.
- * A server that is busy is asked again a few times, after the time it names, when that is short. All
-   downloads wait for that, then go on one after the other.
- * A server that is slower than the floor of `pace` is given up.
+ * Credentials are sent only to the list's own hosts: not to the target of a redirect, and never unencrypted.
+ * A redirect from https is followed to https only, since the content of a list is confidential.
+ * If a server is busy, the request is retried a few times, after the time that the server names if that is
+   short. All downloads wait during that time, and then run one at a time.
+ * A server that is slower than the minimum speed of `throughput_guard` is given up.
 
-Importing this module imports tuf and urllib3, so others do so on first use.
+Importing this module imports tuf and urllib3, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from hashscan.lists.pulling.validators import Validators
 TIMEOUT = 30.0
 """Seconds to wait for a connection, and for each next piece of an answer."""
 PAUSES = (1.0, 2.0, 4.0)
-"""Seconds before each further try at a busy server that doesn't say when to come back."""
+"""Seconds before each retry at a busy server that names no time."""
 LONGEST_PAUSE = 120.0
-"""A server that asks for a longer one is given up for this time."""
+"""Longest wait in seconds; a server that asks for a longer one is given up for this pull."""
 PAUSES_IN_ALL = 600.0
-"""Seconds that one pull waits for busy servers at most."""
+"""Largest total of seconds that one pull waits for busy servers."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 5
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -51,7 +51,7 @@ _TIMESTAMP = "/timestamp.json"
 
 
 class HttpFetcher(StagingFetcher):
-    """From a list's web servers, through a proxy where there is one."""
+    """A fetcher for a list's web servers, through a proxy if there is one."""
 
     failures = (OSError, urllib3.exceptions.HTTPError)
 
@@ -64,14 +64,14 @@ class HttpFetcher(StagingFetcher):
         validators: Validators | None = None,
         received: Callable[[int], None] | None = None,
     ) -> None:
-        """Fetch for one list.
+        """Prepare to download for one list.
 
         Args:
-            origin: names the list's own hosts, and how they are reached.
-            credentials: for them.
-            staging: folder for downloads; None is the system's.
-            validators: what is known of the servers' timestamps, to ask only for newer ones.
-            received: told of each piece, how many bytes it has.
+            origin: the list's own hosts and their connection settings.
+            credentials: credentials for these hosts.
+            staging: folder for downloads; None means the system's temporary folder.
+            validators: HTTP validators of the servers' timestamps, to request only newer ones.
+            received: called for each piece with its number of bytes.
         """
         super().__init__(staging, received)
         self._origin = origin
@@ -102,7 +102,7 @@ class HttpFetcher(StagingFetcher):
             self._validators.note(url, response.headers, b"".join(whole))
 
     def _answer(self, url: str, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer of a server that isn't busy, wherever it redirects to."""
+        """Return the answer to a request, following redirects and retrying while a server is busy."""
         asked = url
         for _ in range(_REDIRECTS_MAX + 1):
             response = self._patient(asked, conditions)
@@ -113,7 +113,7 @@ class HttpFetcher(StagingFetcher):
         raise DownloadError(f"{url} redirects too often")
 
     def _patient(self, url: str, conditions: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer to one address, asked again while its server is busy."""
+        """Return the answer to a request at one address, with retries while its server is busy."""
         for pause in (*PAUSES, None):
             response = self._asked(url, conditions)
             if response.status not in _BUSY or pause is None:
@@ -147,14 +147,14 @@ class HttpFetcher(StagingFetcher):
             redirect=False,
             preload_content=False,
             timeout=urllib3.Timeout(TIMEOUT),
-            # Servers close connections that were kept for the next request, just when that comes.
+            # Servers may close a kept connection just when the next request is sent.
             retries=urllib3.Retry(
                 connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
             ),
         )
 
     def _proxy(self, scheme: str, host: str) -> str | None:
-        """The proxy for a host; none for this machine, so that nothing meant for it leaves it."""
+        """Return the proxy for a host; None for this machine, so that no request to it leaves it."""
         if is_loopback(host):
             return None
         if self._origin.proxy:
@@ -165,7 +165,7 @@ class HttpFetcher(StagingFetcher):
         return proxies.get(scheme) or proxies.get("all")
 
     def _manager(self, own: bool, proxy: str | None) -> urllib3.PoolManager:
-        """Connections of one kind; those to strangers have no client certificate to show."""
+        """Return the connection pool of one kind; pools for foreign hosts have no client certificate."""
         with self._making:
             if (own, proxy) not in self._managers:
                 credentials = self._credentials if own else Credentials()
@@ -180,7 +180,7 @@ class HttpFetcher(StagingFetcher):
             return self._managers[own, proxy]
 
     def give_up(self) -> None:
-        """Have all downloads end soon, for good."""
+        """Make all downloads end soon; the fetcher can't be used afterwards."""
         super().give_up()
         self._turns.give_up()
         self._pace.give_up()
@@ -192,7 +192,7 @@ class HttpFetcher(StagingFetcher):
 
 
 def _proxied(proxy: str, context: object) -> urllib3.PoolManager:
-    """Connections through a proxy, whose user and password may come from the environment's address of it."""
+    """Return a connection pool through a proxy; the environment's address may contain user and password."""
     address = urlsplit(proxy)
     login, _, place = address.netloc.rpartition("@")
     try:
@@ -207,7 +207,7 @@ def _proxied(proxy: str, context: object) -> urllib3.PoolManager:
 
 
 def _discard(response: urllib3.BaseHTTPResponse) -> None:
-    """Make room for the next request on the same connection, where that costs less than a new one."""
+    """Free the connection for the next request; read the rest if that costs less than a new connection."""
     if response.length_remaining is not None and response.length_remaining <= CHUNK:
         response.drain_conn()
     else:
@@ -215,10 +215,10 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _redirected(url: str, location: str) -> str:
-    """Where an answer leads.
+    """Return the target of a redirect.
 
     Raises:
-        DownloadError: to no place where a list may come from.
+        DownloadError: a list may not come from this target.
     """
     try:
         target = urljoin(url, location)
@@ -233,7 +233,7 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _retry_after(text: str) -> float | None:
-    """Seconds that a server asks to wait, from a number or a date (RFC 9110, 10.2.3); None for neither."""
+    """Return the seconds that a server asks to wait, from a number or a date (RFC 9110, 10.2.3), or None."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -244,7 +244,7 @@ def _retry_after(text: str) -> float | None:
 
 
 def _said(status: int) -> str:
-    """An answer's status for a person; a server's own words are not repeated."""
+    """Return an answer's status as text; the server's own text is not repeated."""
     try:
         return f"answers {status} ({HTTPStatus(status).phrase})"
     except ValueError:

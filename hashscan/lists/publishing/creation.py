@@ -1,6 +1,6 @@
-"""Begins a list: its keys, its root and its folders.
+"""Creates a published list: its keys, its root and its folders.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def begin(
     root_passphrase: bytes | None,
     now: datetime,
 ) -> None:
-    """Make a list's keys, root and folders.
+    """Create a list's keys, root and folders.
 
     The arguments and errors are those of `Publisher.init`; all folders are resolved.
     """
@@ -59,5 +59,5 @@ def begin(
         data = release.signed(root, signers)
         replace_file(work / ROOT_NAME, data)
         publish(repository, {f"{root.version}.{ROOT_NAME}": data})
-        # Last, because it makes the folder a working folder.
+        # Last, because this file makes the folder a working folder.
         write_state(work, state)

@@ -1,4 +1,4 @@
-"""The list owner's signing keys: made, kept as files, and loaded to sign."""
+"""The list owner's signing keys: creates them, stores them in files, and loads them for signing."""
 
 from __future__ import annotations
 
@@ -21,31 +21,33 @@ if TYPE_CHECKING:
 ONLINE_ROLES = ("targets", "snapshot", "timestamp")
 """The roles whose keys are in daily use; none of them can sign a new root."""
 RETIRED = "retired"
-"""Folder beside keys that sign nothing any more; they are kept, since nothing is deleted unasked."""
+"""Folder beside the keys for keys that sign nothing any more; they are kept, since nothing is deleted
+unasked.
+"""
 SUFFIX = ".pem"
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
 class Passphrases:
-    """What may open the files of several keys."""
+    """The passphrases that may decrypt the files of several keys."""
 
     known: tuple[bytes, ...] = ()
-    """Tried one after the other."""
+    """Passphrases to try in this order."""
     ask: Callable[[Path], bytes] | None = None
-    """Asks a person for the passphrase of a key that none of the known ones opens."""
+    """Asks a person for the passphrase of a key that none of the known ones decrypts."""
 
 
 def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
-    """Make an ed25519 key.
+    """Create an ed25519 key.
 
     Args:
-        path: gets the key (PKCS#8, PEM), readable by this user alone.
-        passphrase: encrypts the file; None leaves it readable to whoever has it.
+        path: file for the key (PKCS#8, PEM), readable by this user alone.
+        passphrase: encrypts the file; None leaves it unencrypted.
 
     Raises:
         UsageError: the `publish` extra isn't installed.
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,37 +64,37 @@ def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
 
 
 def make_online_keys(folder: Path, passphrase: bytes | None) -> dict[str, CryptoSigner]:
-    """Make one key for each role in daily use.
+    """Create one key for each role in daily use.
 
     Raises:
         UsageError: the `publish` extra isn't installed.
-        OSError: they can't be written.
+        OSError: the files can't be written.
     """
     return {role: new_key(online_path(folder, role), passphrase) for role in ONLINE_ROLES}
 
 
 def online_path(folder: Path, role: str, root_version: int = 1) -> Path:
-    """Where the key of a role lies that a version of the root brought."""
+    """Return the path of a role's key that was introduced with a version of the root."""
     return folder / (f"{role}{SUFFIX}" if root_version == 1 else f"{role}-{root_version}{SUFFIX}")
 
 
 def load_key(
     folder: Path, role: str, passphrase: bytes | None, key_ids: Collection[str] | None = None
 ) -> CryptoSigner:
-    """The newest key of a role in daily use.
+    """Load the newest key of a role in daily use.
 
     Args:
-        folder: holds the keys.
+        folder: contains the keys.
         role: one of `ONLINE_ROLES`.
         passphrase: None for keys that are not encrypted.
-        key_ids: keys that the root trusts; any key will do when they aren't given.
+        key_ids: ids of the keys that the root trusts; None accepts any key.
 
     Raises:
-        UsageError: it isn't there, others may read it, or the passphrase is wrong or missing.
-        OSError: it can't be read.
+        UsageError: the key is missing or accessible to others, or the passphrase is wrong or missing.
+        OSError: the key can't be read.
     """
     paths = online_paths(folder, role)
-    # A rotation that was killed may have left a key that no root trusts.
+    # A killed rotation may have left a key that no root trusts.
     for path in paths:
         signer = read_key(path, passphrase)
         if key_ids is None or signer.public_key.keyid in key_ids:
@@ -108,7 +110,7 @@ def load_key(
 
 
 def online_paths(folder: Path, role: str) -> list[Path]:
-    """The files of a role's keys, the newest first."""
+    """Return the files of a role's keys, the newest first."""
     form = re.compile(rf"{role}(?:-(\d+))?{re.escape(SUFFIX)}", re.ASCII)
     numbered = [(int(match[1] or 1), path) for path, match in _matching(folder, form)]
     return [path for _, path in sorted(numbered, reverse=True)]
@@ -118,8 +120,8 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     """Load one key.
 
     Raises:
-        UsageError: others may read it, or the passphrase is wrong, missing or too much.
-        OSError: it can't be read.
+        UsageError: the file is accessible to others, or the passphrase is wrong, missing or not needed.
+        OSError: the file can't be read.
     """
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -137,7 +139,7 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
         )
     try:
         key = serialization.load_pem_private_key(pem, passphrase or None)
-    except TypeError as error:  # a passphrase too many or too few
+    except TypeError as error:  # a passphrase is missing or not needed
         raise UsageError(
             f"the key {path} is not encrypted, yet there is a passphrase"
             if passphrase
@@ -155,14 +157,14 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
 
 
 def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes | None]:
-    """Load one key with whichever passphrase opens it.
+    """Load one key with the first passphrase that decrypts it.
 
     Returns:
-        The key, and the passphrase of its file; None when that is not encrypted.
+        The key, and the passphrase of its file; None if the file is not encrypted.
 
     Raises:
-        UsageError: others may read it, or no passphrase opens it.
-        OSError: it can't be read.
+        UsageError: the file is accessible to others, or no passphrase decrypts it.
+        OSError: the file can't be read.
     """
     with path.open("rb") as file:
         encrypted = file.read(len(_ENCRYPTED)) == _ENCRYPTED
@@ -178,13 +180,13 @@ def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes 
 
 
 def retire(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Put the files of keys aside.
+    """Move key files into the folder of retired keys.
 
     Returns:
-        Where they are now.
+        Their new paths.
 
     Raises:
-        OSError: they can't be moved.
+        OSError: a file can't be moved.
     """
     moved = []
     for path in paths:
@@ -203,7 +205,7 @@ def _matching(folder: Path, form: re.Pattern[str]) -> list[tuple[Path, re.Match[
 
 
 def _serialization() -> ModuleType:
-    """The part of `cryptography` that reads and writes keys; only list owners need it installed.
+    """Import the part of `cryptography` that reads and writes keys; only list owners need it installed.
 
     Raises:
         UsageError: it isn't installed.

@@ -1,8 +1,8 @@
-"""The entries and withdrawals that wait in a list owner's working folder for the next release.
+"""The queue of entries and withdrawals in a list owner's working folder that wait for the next release.
 
-What is written down here waits once the state names it; the rest is cleared away as a leftover. Everything
-stays in the order in which it came. A withdrawal takes out of everything before it, published or waiting; so
-an id can be given again after it was withdrawn.
+An operation is pending once the state names it; all other files here are removed as leftovers. The order of
+arrival is kept. A withdrawal applies to everything before it, published or pending, so an id can be used
+again after it was withdrawn.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ _IDS = "ids.npy"
 
 
 class Pending:
-    """What waits, in order."""
+    """The pending operations, in order."""
 
     def __init__(self, work: Path, operations: tuple[Operation, ...]) -> None:
-        """Look at what lies in a working folder."""
+        """Read the pending operations of a working folder."""
         self._folder = work / PENDING
         self._operations = operations
         self._withdrawn: dict[str, IdSet] = {}
 
     def by_algorithm(self) -> dict[str, Iterable[Block]]:
-        """The entries that wait, without those that were withdrawn before their release.
+        """Return the pending entries, without those that were withdrawn before their release.
 
         Returns:
-            Blocks of each algorithm, which can be gone through again, their categories numbered as in this
-            program.
+            Blocks of each algorithm, which can be iterated more than once; categories are numbered as in
+            `CATEGORIES`.
 
         Raises:
             OutputError: the entries are lost.
         """
         sources: dict[str, list[Iterable[Block]]] = {}
         gone = IdSet()
-        # The last first, since a withdrawal takes out of what came before it.
+        # The last first, since a withdrawal applies to what came before it.
         for operation in reversed(self._operations):
             if isinstance(operation, Withdrawing):
                 gone |= self._ids(operation)
@@ -74,12 +74,12 @@ class Pending:
         return {algorithm: Chained(tuple(reversed(rows))) for algorithm, rows in sources.items()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
-        """The ids of all entries that wait, block by block."""
+        """Yield the ids of all pending entries, in blocks."""
         for rows in self.by_algorithm().values():
             yield from (ids for ids, _, _ in rows)
 
     def withdrawn(self) -> IdSet:
-        """All ids that were withdrawn, whether from what is published or from what waits."""
+        """Return all withdrawn ids, of published and of pending entries."""
         every = IdSet()
         for operation in self._operations:
             if isinstance(operation, Withdrawing):
@@ -87,17 +87,17 @@ class Pending:
         return every
 
     def add(self, name: str, entries: Iterable[Entry | EntryBlock], label: str, now: datetime) -> Addition:
-        """Write entries down, at the end of what waits.
+        """Write entries to the end of the queue.
 
         Args:
-            name: of the list.
-            entries: taken in to the end.
-            label: what to call their origin in an error.
+            name: name of the list.
+            entries: read to the end.
+            label: name of the entries' origin for errors.
             now: the time.
 
         Raises:
             ListFormatError: the entries are faulty.
-            OSError: they can't be written.
+            OSError: the entries can't be written.
         """
         batch, folder = self._new_folder()
         manifest = write_local(name, folder, entries, label, 1, now)
@@ -105,16 +105,16 @@ class Pending:
         return Addition(batch, manifest.entries)
 
     def withdraw(self, ids: IdSet, published: Iterable[NDArray[np.bytes_]]) -> Withdrawing:
-        """Write a withdrawal down, at the end of what waits.
+        """Write a withdrawal to the end of the queue.
 
         Args:
-            ids: to be withdrawn.
-            published: all ids that are published and not withdrawn, block by block.
+            ids: the ids to withdraw.
+            published: all ids that are published and not withdrawn, in blocks.
 
         Raises:
-            UnknownIdError: an id belongs to no entry, published or waiting.
-            OutputError: the entries that wait are lost.
-            OSError: it can't be written.
+            UnknownIdError: an id belongs to no entry, published or pending.
+            OutputError: the pending entries are lost.
+            OSError: the withdrawal can't be written.
         """
         is_published = _found(ids, published)
         waits = np.zeros(len(ids), dtype=bool)
@@ -168,19 +168,19 @@ class Pending:
 
 
 class UnknownIdError(Exception):
-    """Ids belong to no entry."""
+    """Some ids belong to no entry."""
 
     def __init__(self, entry_id: str, count: int) -> None:
         super().__init__(entry_id, count)
         self.entry_id = entry_id
-        """The first of them."""
+        """The first unknown id."""
         self.count = count
-        """How many there are."""
+        """Number of unknown ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Without:
-    """Blocks without the rows of some ids; can be gone through again where the blocks can."""
+    """Blocks without the rows of some ids; can be iterated more than once if the blocks can."""
 
     blocks: Iterable[Block]
     ids: IdSet
@@ -192,7 +192,7 @@ class Without:
 
 
 def _found(ids: IdSet, blocks: Iterable[NDArray[np.bytes_]]) -> NDArray[np.bool_]:
-    """Which of the ids stand in some blocks."""
+    """Return a flag for each of `ids`: True if it is in one of the blocks."""
     found = np.zeros(len(ids), dtype=bool)
     for block in blocks:
         found[ids.find(block)[1]] = True

@@ -1,6 +1,6 @@
-"""The signed metadata of the published folder, as its owner reads it and signs it anew.
+"""The signed metadata of the published folder: verifies it for its owner and signs it again.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PUBLIC_FILE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What the signatures in the published folder say."""
+    """The verified metadata of the published folder."""
 
     folder: Path
     trusted_root: bytes
@@ -39,11 +39,11 @@ class Publication:
 
     @classmethod
     def read(cls, folder: Path, trusted_root: bytes) -> Publication:
-        """Verify the metadata of a published folder, from the owner's own root on.
+        """Verify the metadata of a published folder, starting from the owner's own root.
 
         Raises:
-            ListTrustError: it doesn't hold.
-            OSError: it can't be read.
+            ListTrustError: the metadata is not valid.
+            OSError: the metadata can't be read.
         """
         try:
             root = trust.last_root(trusted_root, lambda name: read_metadata(folder, name))
@@ -60,21 +60,21 @@ class Publication:
 
     @property
     def expiries(self) -> dict[str, datetime]:
-        """When the metadata of each role runs out; the root's alone before the first release."""
+        """Expiry of the metadata of each role; of the root only before the first release."""
         return {Root.type: self.root.expires} | dict(self.verified.expiries if self.verified else {})
 
     @property
     def versions(self) -> Mapping[str, int]:
-        """Of each role's metadata."""
+        """Version of the metadata of each role."""
         return self.verified.versions if self.verified else {}
 
     @property
     def targets(self) -> dict[str, TargetFile]:
-        """What was signed of each target, by its name."""
+        """Signed length and hashes of each target, by its name."""
         return {name: target.info for name, target in self.verified.targets.items()} if self.verified else {}
 
     def check_root(self, now: datetime) -> None:
-        """Make sure that subscribers still accept what is signed beneath the root.
+        """Check that subscribers still accept what is signed below the root.
 
         Raises:
             UsageError: the root has expired.
@@ -89,24 +89,27 @@ class Publication:
     def signers(
         self, roles: Iterable[str], keys: Path, passphrase: bytes | None
     ) -> dict[str, Sequence[Signer]]:
-        """The keys of some roles in daily use.
+        """Return the keys of some roles in daily use.
 
         Raises:
-            UsageError: one is missing, unusable or another list's.
-            OSError: one can't be read.
+            UsageError: a key is missing, unusable or belongs to another list.
+            OSError: a key can't be read.
         """
         return {role: [load_key(keys, role, passphrase, self.root.roles[role].keyids)] for role in roles}
 
     def renewed(
         self, first: str, signers: Mapping[str, Sequence[Signer]], expiry: Expiry, now: datetime
     ) -> dict[str, bytes]:
-        """The metadata of a role and of those that follow it in a release, signed anew with the same content.
+        """Return new signatures of the same content, for a role and for those that follow it in a release.
 
         Args:
             first: one of `release.SIGNING_ROLES`.
-            signers: of that role and those after it.
-            expiry: how long each role's signature holds from `now` on.
+            signers: keys of that role and of those after it.
+            expiry: validity of each role's signature, from `now` on.
             now: UTC.
+
+        Returns:
+            The metadata by file name, in the order in which it must be written.
         """
         arguments = self.versions, signers, expiry, now
         if first == Targets.type:
@@ -116,12 +119,12 @@ class Publication:
         return release.signed_timestamp(self._meta(Snapshot.type), *arguments)
 
     def check(self, files: Mapping[str, bytes]) -> trust.VerifiedMetadata:
-        """Verify the published folder as it will be with some files new.
+        """Verify the published folder as it will be with some new files.
 
         Raises:
-            UsageError: a file has grown longer than subscribers take in.
-            ListTrustError: it would not hold.
-            OSError: it can't be read.
+            UsageError: a file is longer than subscribers accept.
+            ListTrustError: the metadata would not be valid.
+            OSError: the folder can't be read.
         """
         for name, data in files.items():
             role = name.removesuffix(".json").rpartition(".")[2]
@@ -136,7 +139,7 @@ class Publication:
         )
 
     def _meta(self, role: str) -> MetaFile:
-        """How the role above describes this one's present metadata."""
+        """Return the description of a role's present metadata, as the role above it contains."""
         version = self.versions[role]
         data = read_metadata(self.folder, f"{version}.{role}.json")
         if data is None:
@@ -145,10 +148,10 @@ class Publication:
 
 
 def publish(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put metadata into a published folder, in the order given.
+    """Write metadata into a published folder, in the given order.
 
     Raises:
-        OSError: it can't be written; what was written so far can be relied on.
+        OSError: a file can't be written; the files written so far are a valid state.
     """
     for name, data in files.items():
         replace_file(folder / METADATA / name, data, PUBLIC_FILE)

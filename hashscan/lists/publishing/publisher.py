@@ -1,9 +1,10 @@
-"""The list owner's side of signed lists: entries are taken in, and released into a folder to publish.
+"""The list owner's side of signed lists: collects entries and releases them into a folder to publish.
 
-The published folder holds `metadata/` and `targets/` with consistent snapshots, after
+The published folder contains `metadata/` and `targets/` with consistent snapshots, after
 https://theupdateframework.github.io/specification/latest/ . A release adds files under new names and replaces
-`timestamp.json` at its very end, so that whoever copies or serves the folder has the old version or the new.
-The working folder, outside it, holds `publisher.json`, the root to hand out, and what waits.
+`timestamp.json` at its very end, so that everyone who copies or serves the folder has the old version or the
+new one. The working folder, outside of it, contains `publisher.json`, the root to hand out, and pending
+entries.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """One list's working folder.
+    """The working folder of one list.
 
-    All methods but `init` and `root` raise:
-        UsageError: it is no working folder.
-        ListTrustError: the published folder doesn't hold what was signed.
-        LockedError: another process writes this list.
+    All methods except `init` and `root` raise:
+        UsageError: the folder is not a working folder.
+        ListTrustError: the published folder is not what was signed.
+        LockedError: another process is writing this list.
         OutputError: a folder can't be read or written, or the working folder is older than what is published.
     """
 
     def __init__(self, work: Path) -> None:
-        """Use a working folder that `init` made."""
+        """Use a working folder that `init` created."""
         self._work = work
 
     @classmethod
@@ -65,24 +66,25 @@ class Publisher:
         root_passphrase: bytes | None = None,
         now: datetime | None = None,
     ) -> Publisher:
-        """Begin a list: make its keys and its root; nothing can be pulled before the first release.
+        """Create a list with its keys and its root; it can be pulled only after the first release.
 
         Args:
             work: new or empty folder for the working state.
             repository: new or empty folder that will be published.
-            keys: new or empty folder for the keys; it may lie within `work`.
-            name: of the list.
-            expiry: how long signatures hold.
+            keys: new or empty folder for the keys; it may be inside `work`.
+            name: name of the list.
+            expiry: validity of signatures.
             passphrase: encrypts the keys.
-            root_keys: folders for the root's keys, which are spread over them; one within `keys` if none.
-            root_count: how many keys the root has.
-            root_threshold: how many of them must sign a new root.
-            root_passphrase: encrypts the root's keys; None takes that of the others.
+            root_keys: folders for the root's keys, which are distributed over them; a folder inside `keys` if
+                empty.
+            root_count: number of the root's keys.
+            root_threshold: number of keys that must sign a new root.
+            root_passphrase: encrypts the root's keys; None uses `passphrase`.
             now: the time of signing.
 
         Raises:
-            UsageError: a folder is not empty or lies within the published one; the name or the threshold
-                can't be used; the `publish` extra isn't installed.
+            UsageError: a folder is not empty or is inside the published one; the name or the threshold can't
+                be used; the `publish` extra isn't installed.
             OutputError: a folder can't be written.
         """
         from hashscan.lists.publishing.creation import begin
@@ -96,10 +98,10 @@ class Publisher:
         return cls(work)
 
     def root(self) -> bytes:
-        """The newest root, which new subscribers are given to trust.
+        """Return the newest root, which new subscribers receive as their trusted root.
 
         Raises:
-            OutputError: it can't be read.
+            OutputError: the root can't be read.
         """
         from hashscan.lists.publishing.rotation import ROOT_NAME
 
@@ -107,7 +109,7 @@ class Publisher:
             return (self._work / ROOT_NAME).read_bytes()
 
     def status(self, now: datetime | None = None) -> PublisherStatus:
-        """What is published, what waits, and when signatures run out."""
+        """Return the published version, the pending operations, and the expiries of signatures."""
         from hashscan.lists.publishing.publisher_status import look
         from hashscan.lists.publishing.workspace import seconds
 
@@ -115,14 +117,14 @@ class Publisher:
             return look(room, seconds(now))
 
     def add(self, entries: Iterable[Entry | EntryBlock], label: str) -> int:
-        """Take in entries for the next release.
+        """Add entries for the next release.
 
         Args:
-            entries: taken in to the end before anything changes.
-            label: what to call their origin in an error.
+            entries: read to the end before anything changes.
+            label: name of the entries' origin for errors.
 
         Returns:
-            How many were taken in.
+            Number of added entries.
 
         Raises:
             ListFormatError: the entries are faulty, or an id is in the list already; nothing has changed.
@@ -152,13 +154,13 @@ class Publisher:
             return added.entries
 
     def withdraw(self, ids: Iterable[str]) -> int:
-        """Withdraw entries: those that are published with the next release, those that wait at once.
+        """Withdraw entries: published ones with the next release, pending ones at once.
 
         Args:
-            ids: of the entries; their order and repetitions don't matter.
+            ids: ids of the entries; order and repetitions don't matter.
 
         Returns:
-            How many entries are withdrawn.
+            Number of withdrawn entries.
 
         Raises:
             ListFormatError: there is no id, or one that belongs to no entry; nothing has changed.
@@ -186,23 +188,24 @@ class Publisher:
                     advice="Check the id; nothing was withdrawn.",
                 ) from error
             after = replace(state, pending=(*state.pending, withdrawn))
-            # What cancels itself out need not wait.
+            # Operations that cancel each other out are dropped.
             room.remember(after if after.waiting or after.withdrawing else replace(after, pending=()))
             return withdrawn.ids
 
     def release(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
-        """Publish a new version with all that waits: a base at first, an increment later.
+        """Publish a new version with all pending operations: first a base, later an increment.
 
         Args:
-            passphrase: the one the keys were made with.
+            passphrase: passphrase of the keys.
             now: the time of signing.
 
         Returns:
-            What is published now.
+            Info of the version that is published now.
 
         Raises:
-            UsageError: nothing waits, the root has expired, or the keys are unusable or another list's.
-            OutputError: as said above; the old version or the new one is published.
+            UsageError: nothing is pending, the root has expired, or the keys are unusable or belong to
+                another list.
+            OutputError: see the class; the old version or the new one is published.
         """
         from hashscan.lists.publishing.release_run import release
         from hashscan.lists.publishing.workspace import seconds
@@ -211,22 +214,22 @@ class Publisher:
             return release(room, passphrase, seconds(now))
 
     def compact(self, *, passphrase: bytes | None = None, now: datetime | None = None) -> ListInfo:
-        """Publish the same entries as one new base; what waits goes on waiting.
+        """Publish the same entries as one new base; pending operations stay pending.
 
-        Subscribers fetch the whole list anew, so this is for when withdrawn rows or increments have become
+        Subscribers download the whole list again, so use this when withdrawn rows or increments have become
         many.
 
         Args:
-            passphrase: the one the keys were made with.
+            passphrase: passphrase of the keys.
             now: the time of signing.
 
         Returns:
-            What is published now.
+            Info of the version that is published now.
 
         Raises:
-            UsageError: nothing is released, the list is but a base already, the root has expired, or the keys
-                are unusable or another list's.
-            OutputError: as said above; the old version or the new one is published.
+            UsageError: nothing is released, the list is only a base already, the root has expired, or the
+                keys are unusable or belong to another list.
+            OutputError: see the class; the old version or the new one is published.
         """
         from hashscan.lists.publishing.release_run import compact
         from hashscan.lists.publishing.workspace import seconds
@@ -237,18 +240,19 @@ class Publisher:
     def refresh(
         self, *, everything: bool = False, passphrase: bytes | None = None, now: datetime | None = None
     ) -> Refreshed:
-        """Sign the timestamp anew, so that subscribers see that the version is still the newest one.
+        """Sign the timestamp again, so that subscribers see that the version is still the newest one.
 
-        The snapshot, whose key is at hand as often, is signed anew too once less than a third of its time is
-        left. The targets are not: their signature says that the entries are still right.
+        The snapshot, whose key is available as often, is signed again too once less than a third of its
+        validity is left. The targets are not: their signature confirms that the entries are still right.
 
         Args:
-            everything: sign targets and snapshot anew as well.
-            passphrase: the one the keys were made with.
+            everything: sign targets and snapshot again as well.
+            passphrase: passphrase of the keys.
             now: the time of signing.
 
         Raises:
-            UsageError: nothing is released, the root has expired, or the keys are unusable or another list's.
+            UsageError: nothing is released, the root has expired, or the keys are unusable or belong to
+                another list.
         """
         from hashscan.lists.publishing.refreshing import refresh
         from hashscan.lists.publishing.workspace import seconds
@@ -267,21 +271,21 @@ class Publisher:
         root_passphrases: Passphrases | None = None,
         now: datetime | None = None,
     ) -> Rotated:
-        """Give roles new keys, or with no role renew the root, whose time runs out; old subscribers follow.
+        """Replace the keys of roles, or with no role renew the expiring root; existing subscribers follow.
 
         Args:
             roles: any of root, targets, snapshot and timestamp.
-            root_keys: folders with enough of the root's keys, which new ones are put into; the folder within
-                the others' if none.
-            root_count: how many keys the root shall have; as many as before when not given.
-            root_threshold: how many of them must sign a new root; as many as before when not given.
-            passphrase: of the other keys, old and new.
-            root_passphrases: of the root's keys; a new one gets that of one whose place it takes.
+            root_keys: folders with enough of the root's keys, in which new ones are created; the folder
+                inside the other keys' folder if empty.
+            root_count: new number of the root's keys; unchanged if None.
+            root_threshold: new number of keys that must sign a new root; unchanged if None.
+            passphrase: passphrase of the other keys, old and new.
+            root_passphrases: passphrases of the root's keys; a new key gets that of a key it replaces.
             now: the time of signing.
 
         Raises:
-            UsageError: keys are missing, too few, unusable or another list's.
-            OutputError: as said above; what is published can be relied on, and the next command finishes the
+            UsageError: keys are missing, too few, unusable or belong to another list.
+            OutputError: see the class; what is published is valid, and the next command finishes the
                 rotation.
         """
         from hashscan.lists.publishing.rotation import RootPlan, rotate
@@ -302,10 +306,10 @@ class Publisher:
 
 
 def _id(text: str) -> bytes:
-    """An id as columns have it.
+    """Return an id in the form of the columns.
 
     Raises:
-        ListFormatError: no entry can have it.
+        ListFormatError: no entry can have this id.
     """
     if not (text.isascii() and text.isprintable()) or len(text) > ENTRY_ID_MAX:
         raise ListFormatError(
@@ -316,5 +320,5 @@ def _id(text: str) -> bytes:
 
 
 def _root_keys(keys: Path) -> Path:
-    """Where the root's keys are, unless they are put elsewhere."""
+    """Return the default folder of the root's keys."""
     return keys / "root"

@@ -1,4 +1,4 @@
-"""What a list owner's working folder remembers in `publisher.json`."""
+"""The state of a list owner's working folder, stored in `publisher.json`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NUMBER_MAX = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """How many days signatures of each role hold."""
+    """Validity of signatures of each role, in days."""
 
     root: int = 365
     targets: int = 90
@@ -40,7 +40,7 @@ class Expiry:
                 )
 
     def running_out(self, expiries: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:
-        """The roles, with their expiry, of whose time less than a third is left."""
+        """Return the roles, with their expiry, that have less than a third of their validity left."""
         return {
             role: expires
             for role, expires in expiries.items()
@@ -50,27 +50,27 @@ class Expiry:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Entries that wait."""
+    """Pending entries."""
 
     name: str
-    """Of their folder."""
+    """Name of their folder."""
     entries: int
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawing:
-    """Ids whose entries, published or waiting before, are withdrawn by the next release."""
+    """Ids whose entries, published or pending before, are withdrawn by the next release."""
 
     name: str
-    """Of the folder of the ids."""
+    """Name of the folder of the ids."""
     ids: int
-    """How many, at least one."""
+    """Number of ids, at least one."""
     published: int
-    """How many of them belong to published entries."""
+    """Number of ids that belong to published entries."""
     id_size: int
-    """Bytes of each."""
+    """Size of each id in bytes."""
     sum: str
-    """xxh3_128 of their file."""
+    """xxh3_128 of the file of ids."""
 
 
 Operation = Addition | Withdrawing
@@ -82,12 +82,12 @@ class Upcoming:
 
     version: int
     done: int
-    """How many of the pending operations are done once it is published."""
+    """Number of pending operations that are done once it is published."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
-    """One list's settings and what waits for its next release."""
+    """One list's settings and the pending operations for its next release."""
 
     name: str
     repository: Path
@@ -95,30 +95,30 @@ class PublisherState:
     keys: Path
     expiry: Expiry
     released: int = 0
-    """The list version that everything pending comes after."""
+    """The list version that all pending operations follow."""
     pending: tuple[Operation, ...] = ()
-    """In the order in which they came."""
+    """Pending operations in the order of arrival."""
     upcoming: Upcoming | None = None
     """Set while a release is being published."""
 
     @property
     def waiting(self) -> int:
-        """Entries that wait to be published."""
+        """Number of entries that wait to be published."""
         added = sum(operation.entries for operation in self.pending if isinstance(operation, Addition))
         taken = sum(o.ids - o.published for o in self.pending if isinstance(o, Withdrawing))
         return added - taken
 
     @property
     def withdrawing(self) -> int:
-        """Published entries that wait to be withdrawn."""
+        """Number of published entries that wait to be withdrawn."""
         return sum(o.published for o in self.pending if isinstance(o, Withdrawing))
 
 
 def write_state(work: Path, state: PublisherState) -> None:
-    """Replace the file at once.
+    """Replace the state file atomically.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     document = {
         "schema": _SCHEMA,
@@ -134,12 +134,12 @@ def write_state(work: Path, state: PublisherState) -> None:
 
 
 def read_state(work: Path) -> PublisherState:
-    """The file as last written.
+    """Read the state file.
 
     Raises:
-        UsageError: there is none, so it is no working folder.
-        OutputError: it is damaged or of another version.
-        OSError: it can't be read.
+        UsageError: there is no such file, so the folder is not a working folder.
+        OutputError: the file is damaged or of another version.
+        OSError: the file can't be read.
     """
     path = work / STATE_NAME
     try:

@@ -1,6 +1,6 @@
-"""Where a list stands for its owner.
+"""The status of a published list for its owner: published version, pending operations, expiries, keys.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from hashscan.lists.publishing.workspace import Workroom
 from hashscan.model import ListInfo
 
 _MANY_INCREMENTS = 100
-"""A subscriber fetches some files for each."""
+"""Number of increments from which compacting pays; a subscriber downloads some files for each."""
 _WITHDRAWN_SHARE = 10
-"""One withdrawn row of so many is fetched in vain."""
+"""Compacting pays if more than one row in this many is withdrawn, since those rows are downloaded in vain."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherStatus:
-    """Where a list stands for its owner."""
+    """The status of a list for its owner."""
 
     published: ListInfo | None
-    """What is published; None before the first release."""
+    """The published version; None before the first release."""
     state: PublisherState
     increments: int
-    """Parts on top of the base; compacting makes them one with it."""
+    """Number of parts on top of the base; compacting merges them into it."""
     rows: int
-    """Published rows, withdrawn ones among them: what a first pull fetches."""
+    """Number of published rows, including withdrawn ones: the size of a first pull."""
     expiries: Mapping[str, datetime]
-    """When the metadata of each role runs out; the root's alone before the first release."""
+    """Expiry of the metadata of each role; of the root only before the first release."""
     running_out: Mapping[str, datetime]
-    """Those among them of whose time less than a third is left."""
+    """The expiries of roles that have less than a third of their validity left."""
     keys: Mapping[str, tuple[tuple[str, ...], int]]
-    """Of each role the ids of its keys, and how many of them must sign."""
+    """For each role the ids of its keys, and the number of keys that must sign."""
 
     @property
     def compaction_pays(self) -> bool:
-        """Whether there are many increments, or many withdrawn rows beside the entries."""
+        """True if there are many increments, or many withdrawn rows compared with the entries."""
         withdrawn = self.rows - self.published.entries if self.published else 0
         return self.increments >= _MANY_INCREMENTS or withdrawn > self.rows // _WITHDRAWN_SHARE
 
     @property
     def pending(self) -> int:
-        """Entries that wait for the next release."""
+        """Number of entries that wait for the next release."""
         return self.state.waiting
 
     @property
     def withdrawing(self) -> int:
-        """Published entries that the next release withdraws."""
+        """Number of published entries that the next release withdraws."""
         return self.state.withdrawing
 
 
 def look(room: Workroom, now: datetime) -> PublisherStatus:
-    """What is published, what waits, and when signatures run out.
+    """Return the published version, the pending operations, and the expiries of signatures.
 
     Raises:
         ListTrustError: a published file is not what was signed.

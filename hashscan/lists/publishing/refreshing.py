@@ -1,6 +1,6 @@
-"""Signs a list's present version anew, before its signatures run out.
+"""Signs a list's present version again, before its signatures expire.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from hashscan.lists.publishing.workspace import Workroom
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What a refresh did."""
+    """The result of a refresh."""
 
     roles: tuple[str, ...]
-    """The roles that were signed anew."""
+    """The roles that were signed again."""
     expiries: Mapping[str, datetime]
-    """When the metadata of each role runs out now."""
+    """New expiry of the metadata of each role."""
     running_out: Mapping[str, datetime]
-    """Those among them of whose time less than a third is left."""
+    """The expiries of roles that have less than a third of their validity left."""
 
 
 def refresh(room: Workroom, passphrase: bytes | None, now: datetime, *, everything: bool) -> Refreshed:
-    """Sign the timestamp anew, the snapshot when its time runs out, the targets only when asked.
+    """Sign the timestamp again, the snapshot if it expires soon, the targets only if `everything` is set.
 
     The arguments and errors are those of `Publisher.refresh`.
     """

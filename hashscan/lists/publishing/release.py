@@ -1,6 +1,6 @@
-"""Makes the signed metadata of a list's root and of each release, as bytes.
+"""Creates the signed metadata of a list's root and of each release, as bytes.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 _HASHES = ["sha256"]
 SIGNING_ROLES = (Targets.type, Snapshot.type, Timestamp.type)
-"""The roles that sign a release, in the order in which they do."""
+"""The roles that sign a release, in the order of signing."""
 
 _Role = TypeVar("_Role", Root, Targets, Snapshot, Timestamp)
 
 
 @dataclass(frozen=True, slots=True)
 class NewTarget:
-    """A finished file on its way into the published folder."""
+    """A finished file that is to be moved into the published folder."""
 
     path: Path
-    """Where it lies now, under the name it has as a target."""
+    """Present path of the file, under its name as a target."""
     info: TargetFile
 
     @property
     def file_name(self) -> str:
-        """Its name in a repository with consistent snapshots."""
+        """File name in a repository with consistent snapshots."""
         return f"{self.info.hashes[_HASHES[0]]}.{self.info.path}"
 
 
@@ -42,7 +42,7 @@ def new_target(path: Path) -> NewTarget:
     """Measure and hash a file.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     return NewTarget(path, TargetFile.from_file(path.name, str(path), _HASHES))
 
@@ -50,12 +50,12 @@ def new_target(path: Path) -> NewTarget:
 def new_root(
     root_signers: Sequence[Signer], threshold: int, online: Mapping[str, Signer], expires: datetime
 ) -> Root:
-    """The first root: several keys of its own, one for each other role, consistent snapshots.
+    """Return the first root: several keys of its own, one for each other role, consistent snapshots.
 
     Args:
-        root_signers: whose keys may sign roots.
-        threshold: how many of them must.
-        online: one for each of `SIGNING_ROLES`.
+        root_signers: the keys that may sign roots.
+        threshold: number of keys that must sign.
+        online: one key for each of `SIGNING_ROLES`.
         expires: UTC.
     """
     root = Root(expires=expires, consistent_snapshot=True)
@@ -68,7 +68,7 @@ def new_root(
 
 
 def signed(content: _Role, signers: Iterable[Signer]) -> bytes:
-    """Metadata with the signatures of all signers."""
+    """Return metadata with the signatures of all signers."""
     metadata = Metadata(content)
     for signer in signers:
         metadata.sign(signer, append=True)
@@ -82,13 +82,13 @@ def signed_release(
     expiry: Expiry,
     now: datetime,
 ) -> dict[str, bytes]:
-    """The metadata of a release by file name, in the order in which it must be written.
+    """Return the metadata of a release by file name, in the order in which it must be written.
 
     Args:
-        targets: everything the release consists of, by name.
-        versions: of each role before this release; 0 before the first.
-        signers: of each of `SIGNING_ROLES`.
-        expiry: how long each role's signature holds from `now` on.
+        targets: all targets of the release, by name.
+        versions: version of each role before this release; 0 before the first.
+        signers: keys of each of `SIGNING_ROLES`.
+        expiry: validity of each role's signature, from `now` on.
         now: UTC.
     """
     version = versions.get(Targets.type, 0) + 1
@@ -107,7 +107,7 @@ def signed_snapshot(
     expiry: Expiry,
     now: datetime,
 ) -> dict[str, bytes]:
-    """A new snapshot of the targets metadata that `targets_meta` describes, and its timestamp.
+    """Return a new snapshot of the targets metadata that `targets_meta` describes, and its timestamp.
 
     The other arguments and the result are those of `signed_release`.
     """
@@ -129,7 +129,7 @@ def signed_timestamp(
     expiry: Expiry,
     now: datetime,
 ) -> dict[str, bytes]:
-    """A new timestamp of the snapshot that `snapshot_meta` describes.
+    """Return a new timestamp of the snapshot that `snapshot_meta` describes.
 
     The other arguments and the result are those of `signed_release`.
     """
@@ -139,7 +139,7 @@ def signed_timestamp(
 
 
 def described(version: int, data: bytes) -> MetaFile:
-    """How metadata describes the metadata beneath it."""
+    """Return the description of metadata that the role above it contains."""
     return MetaFile.from_data(version, data, _HASHES)
 
 

@@ -1,6 +1,6 @@
-"""Publishes a list's next version.
+"""Publishes a list's next version: a release, or a compaction into one base.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hashscan.model import ListInfo
 
 
 def release(room: Workroom, passphrase: bytes | None, now: datetime) -> ListInfo:
-    """Publish all that waits: as a base at first, as an increment later.
+    """Publish all pending operations: first as a base, later as an increment.
 
     The arguments, result and errors are those of `Publisher.release`.
     """
@@ -68,10 +68,10 @@ def _publish(
     """Sign and publish a version.
 
     Args:
-        room: holds the lock.
-        write: writes what a version adds to the targets into the staging folder.
-        done: how many of the pending operations it takes in.
-        passphrase: of the keys.
+        room: the opened working folder, with its lock.
+        write: writes the targets that the version adds into the staging folder.
+        done: number of pending operations that the version contains.
+        passphrase: passphrase of the keys.
         now: the time of signing.
     """
     publication, state = room.publication, room.state
@@ -87,7 +87,7 @@ def _publish(
     targets |= {target.info.path: target.info for target in staged}
     metadata = signing.signed_release(targets, publication.versions, signers, state.expiry, now)
     publication.check(metadata)
-    # Or a release killed after this could not be told from a working folder restored from an old backup.
+    # Otherwise a release killed after this would look like a working folder restored from an old backup.
     room.remember(replace(state, upcoming=Upcoming(version, done)), clear=False)
     for target in staged:
         target.path.rename(state.repository / TARGETS / target.file_name)

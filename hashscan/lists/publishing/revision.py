@@ -1,4 +1,4 @@
-"""Writes the targets that a list's next version brings: a base, or an increment on the parts before it."""
+"""Writes the new targets of a list's next version: a base, or an increment on the parts before it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class PublishedEntries:
     targets: Path
     manifest: Manifest
     names: Mapping[str, str]
-    """File names of targets."""
+    """File name of each target."""
 
     def active(self, algorithm: str) -> Iterable[Block]:
-        """All entries of one algorithm, their categories numbered as in this program.
+        """Return all active entries of one algorithm, with categories numbered as in `CATEGORIES`.
 
         Raises:
-            ColumnError: a file is not what the manifest says.
+            ColumnError: a file is not as the manifest describes it.
             OSError: a file can't be read.
         """
         gone = self.withdrawn().get(algorithm)
@@ -45,17 +45,20 @@ class PublishedEntries:
         return Renumbered(rows, self.manifest.categories, CATEGORIES)
 
     def by_algorithm(self) -> dict[str, Iterable[Block]]:
-        """All entries of all algorithms but the test picture's, which each base is given anew."""
+        """Return the active entries of all algorithms without the test picture's; each base adds these."""
         canary = canary_ids()
         return {algorithm: Without(self.active(algorithm), canary) for algorithm in self.manifest.rows()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
-        """The ids of all entries, block by block."""
+        """Yield the ids of all active entries, in blocks."""
         for algorithm in self.manifest.rows():
             yield from (ids for ids, _, _ in self.active(algorithm))
 
     def rows_of(self, algorithm: str, ids: IdSet) -> NDArray[np.int64]:
-        """The entries of one algorithm that have some ids, as ascending rows counted through all parts."""
+        """Return the active rows of one algorithm that have any of the ids, ascending.
+
+        The rows are counted through all parts.
+        """
         found, start = [np.zeros(0, dtype=np.int64)], 0
         for block, _, _ in PublishedRows(self.targets, self.manifest, self.names, algorithm):
             found.append(ids.find(block)[0] + start)
@@ -64,7 +67,7 @@ class PublishedEntries:
         return np.setdiff1d(np.concatenate(found), gone, assume_unique=True)
 
     def withdrawn(self) -> dict[str, NDArray[np.int64]]:
-        """Rows of algorithms that are entries no more."""
+        """Return the withdrawn rows by algorithm."""
         return withdrawn_by_algorithm(self.manifest, lambda target: self.targets / self.names[target])
 
 
@@ -75,17 +78,17 @@ def write_base(
     now: datetime,
     columns: Mapping[str, Iterable[Block]],
 ) -> Manifest:
-    """Write a version that begins anew, with the test picture's entries first.
+    """Write a version that is a new base, with the test picture's entries first.
 
     Args:
-        folder: for its targets; holds no others.
-        name: of the list.
-        version: of the list.
-        now: the time to be stated.
-        columns: the other entries of each algorithm, which can be gone through again.
+        folder: folder for the targets; contains no others.
+        name: name of the list.
+        version: version of the list.
+        now: the time of creation to be stated.
+        columns: the other entries of each algorithm, which can be iterated more than once.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the files can't be written.
     """
     canary = canary_blocks()
     every = {
@@ -99,12 +102,12 @@ def write_base(
 def write_increment(
     folder: Path, published: PublishedEntries, version: int, now: datetime, pending: Pending
 ) -> Manifest:
-    """Write a version that adds what waits to the published one.
+    """Write a version that adds the pending operations to the published version.
 
     The arguments and errors are those of `write_base`.
     """
     before = published.manifest
-    # Numbers in earlier parts keep their meaning.
+    # The category numbers of earlier parts keep their meaning.
     categories = (*before.categories, *(c for c in CATEGORIES if c not in before.categories))
     columns = {
         algorithm: Renumbered(rows, CATEGORIES, categories)
@@ -123,7 +126,7 @@ def write_increment(
 
 
 def canary_blocks() -> dict[str, list[Block]]:
-    """The test picture's entries as blocks, by algorithm."""
+    """Return the test picture's entries as blocks, by algorithm."""
     blocks: dict[str, list[Block]] = {}
     for entry in canary_entries():
         blocks.setdefault(entry.algorithm, []).append(_block(entry))
@@ -131,7 +134,7 @@ def canary_blocks() -> dict[str, list[Block]]:
 
 
 def canary_ids() -> IdSet:
-    """The ids of the test picture's entries."""
+    """Return the ids of the test picture's entries."""
     return IdSet(entry.id.encode("ascii") for entry in canary_entries())
 
 

@@ -1,4 +1,4 @@
-"""The keys of a list's root: several of them, in folders that can be taken away and brought back."""
+"""The keys of a list's root: several, in folders that can be kept offline and brought back for signing."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from hashscan.lists.tuf_api import CryptoSigner
 
 COUNT_MAX = 100
-"""Most keys a root may have; even one key for each of a large body's members stays far below."""
+"""Largest number of keys of a root; even one key for each member of a large body stays far below."""
 _NAME = re.compile(rf"([1-9]\d{{0,8}}){re.escape(SUFFIX)}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class RootKey:
-    """A key of the root that was loaded."""
+    """A loaded key of the root."""
 
     path: Path
     signer: CryptoSigner
     passphrase: bytes | None
-    """Of its file; a key that takes its place gets the same."""
+    """Passphrase of the key's file; a key that replaces it gets the same."""
 
 
 def check_threshold(count: int, threshold: int) -> None:
-    """Make sure that a root can be signed by that many of its keys.
+    """Check that a root can have `count` keys of which `threshold` must sign.
 
     Raises:
         UsageError: it can't.
@@ -46,17 +46,17 @@ def check_threshold(count: int, threshold: int) -> None:
 def make_root_keys(
     folders: Sequence[Path], count: int, passphrases: Mapping[Path, bytes | None], default: bytes | None
 ) -> list[RootKey]:
-    """Make keys, spread over folders; they get the numbers that follow on those that are there.
+    """Create keys, distributed over folders; they are numbered after those that exist.
 
     Args:
-        folders: made where they are missing.
-        count: how many keys.
-        passphrases: what encrypts the keys of a folder.
-        default: what encrypts those of the other folders; None leaves them readable to whoever has them.
+        folders: created if missing.
+        count: number of keys.
+        passphrases: encrypt the keys, by folder.
+        default: encrypts the keys in the other folders; None leaves them unencrypted.
 
     Raises:
         UsageError: the `publish` extra isn't installed.
-        OSError: they can't be written.
+        OSError: the keys can't be written.
     """
     made = []
     for number in range(count):
@@ -71,16 +71,16 @@ def make_root_keys(
 def load_root_keys(
     folders: Sequence[Path], key_ids: Collection[str], threshold: int, passphrases: Passphrases
 ) -> list[RootKey]:
-    """As many of a root's keys as must sign.
+    """Load as many of a root's keys as must sign.
 
     Args:
-        folders: where to look; a key that lies in two of them counts once.
-        key_ids: of all keys of the root.
-        threshold: how many to load.
-        passphrases: what may open them; one that a person gave is tried on the others too.
+        folders: folders to search; a key that is in two of them counts once.
+        key_ids: ids of all keys of the root.
+        threshold: number of keys to load.
+        passphrases: passphrases to try; one that a person gave is tried on the other keys too.
 
     Raises:
-        UsageError: there are too few; says what hindered each that was looked at.
+        UsageError: there are too few keys; the message says why each examined key could not be used.
         OSError: a folder can't be read.
     """
     found: dict[str, RootKey] = {}
@@ -111,7 +111,7 @@ def load_root_keys(
 
 
 def _paths(folder: Path) -> list[Path]:
-    """A folder's keys, the newest first."""
+    """Return a folder's keys, the newest first."""
     if not folder.is_dir():
         return []
     numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]

@@ -1,11 +1,11 @@
-"""New keys for a list's root and roles, so that every subscriber follows.
+"""Key rotation: replaces the keys of a list's root and roles so that every subscriber can follow.
 
-Subscribers step from root to root, and may pull at any moment. So the keys of a role change in three steps: a
-root that trusts the old key and the new; metadata signed by both; a root that trusts only the new. All of it
-is signed before the first step and written down in the working folder; whoever finds that journal only has to
-publish it, without any key.
+Subscribers follow the roots one by one, and may pull at any moment. So the keys of a role change in three
+steps: a root that trusts the old key and the new; metadata signed by both; a root that trusts only the new
+one. All of this is signed before the first step and written to a journal in the working folder. A later
+command that finds the journal only has to publish its content, without any key.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -42,39 +42,39 @@ if TYPE_CHECKING:
 
 JOURNAL = "rotation.json"
 ROOT_NAME = "root.json"
-"""The newest root in the working folder, for subscribers to come."""
+"""File name of the newest root in the working folder, for new subscribers."""
 _SCHEMA = 1
 _FILE = re.compile(r"[1-9]\d*\.(root|targets|snapshot)\.json|timestamp\.json", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """What a rotation did."""
+    """The result of a rotation."""
 
     root_version: int
     expires: datetime
-    """When the new root runs out."""
+    """Expiry of the new root."""
     made: tuple[Path, ...]
     """Files of new keys."""
     retired: tuple[Path, ...]
-    """Where the old keys are kept that nobody trusts any more."""
+    """New paths of the old keys, which no root trusts any more."""
     lost: tuple[str, ...]
-    """Roles whose old key was not there to sign a last time."""
+    """Roles whose old key was not available for a last signature."""
     left_behind: int
-    """Subscribers whose root is of this version or before can't follow; 0 when all can."""
+    """Subscribers whose root has this version or an earlier one can't follow; 0 if all can."""
 
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """Where the root's keys are and how many there shall be."""
+    """Folders, passphrases, number and threshold of the root's keys."""
 
     folders: Sequence[Path]
-    """Where its present keys are looked for, and its new ones are put."""
+    """Folders to search for the present keys, and to create new ones in."""
     passphrases: Passphrases
     count: int | None = None
-    """None for as many new keys as there were."""
+    """Number of new keys; None for as many as before."""
     threshold: int | None = None
-    """How many of the new keys must sign; None for as many as of the old."""
+    """Number of new keys that must sign; None for as many as before."""
 
 
 def rotate(
@@ -86,12 +86,12 @@ def rotate(
     passphrase: bytes | None,
     now: datetime,
 ) -> Rotated:
-    """Give roles new keys, or with no role sign the root anew with a later expiry.
+    """Replace the keys of roles, or with no role sign the root again with a later expiry.
 
     Raises:
-        UsageError: keys are missing or unusable, or the thresholds can't be meant.
-        ListTrustError: the published folder doesn't hold what was signed.
-        OSError: a folder can't be written; what is published can be relied on.
+        UsageError: keys are missing or unusable, or the thresholds are not valid.
+        ListTrustError: the published folder is not what was signed.
+        OSError: a folder can't be written; what is published is valid.
     """
     old = publication.root
     old_role = old.roles[Root.type]
@@ -113,7 +113,7 @@ def rotate(
     for folder in (state.keys, *plan.folders):
         if folder.is_dir():
             remove_leftovers(folder)
-    # From here on there may be keys that no root trusts yet; if it ends early, none ever will.
+    # From here on there may be keys that no root trusts yet; if the process ends early, no root ever will.
     new_keys = _new_root_keys(plan.folders, count, old_keys) if Root.type in roles else []
     made = [key.path for key in new_keys]
     new_signers = {}
@@ -154,11 +154,11 @@ def rotate(
 
 
 def finish(work: Path, repository: Path) -> None:
-    """Publish what a rotation has written down, if there is any; only for the holder of the lock.
+    """Publish the journal of a rotation, if there is one; the caller holds the lock.
 
     Raises:
         OutputError: the journal is damaged.
-        OSError: it can't be read or published; the next call goes on.
+        OSError: the journal can't be read or published; the next call continues.
     """
     path = work / JOURNAL
     try:
@@ -180,7 +180,7 @@ def finish(work: Path, repository: Path) -> None:
 def _old_signers(
     state: PublisherState, publication: Publication, roles: Sequence[str], passphrase: bytes | None
 ) -> tuple[dict[str, list[Signer]], tuple[str, ...]]:
-    """The present keys of roles, and the roles whose key is not there any more."""
+    """Return the present keys of roles, and the roles whose key is missing."""
     signers: dict[str, list[Signer]] = {}
     lost = []
     for role in roles:
@@ -194,13 +194,13 @@ def _old_signers(
 
 
 def _new_root_keys(folders: Sequence[Path], count: int, old: Sequence[RootKey]) -> list[RootKey]:
-    """Keys whose files have the passphrases of those whose place they take."""
+    """Create keys whose files have the passphrases of the keys that they replace."""
     passphrases = {key.path.parent: key.passphrase for key in reversed(old)}
     return make_root_keys(folders, count, passphrases, old[0].passphrase)
 
 
 def _next(root: Root, expires: datetime) -> Root:
-    """The beginning of the root after this one."""
+    """Return the draft of the root after this one."""
     following = deepcopy(root)
     following.version += 1
     following.expires = expires
@@ -210,7 +210,7 @@ def _next(root: Root, expires: datetime) -> Root:
 def _retire_online(
     keys: Path, roles: Sequence[str], root: Root, passphrase: bytes | None
 ) -> tuple[Path, ...]:
-    """Put the keys of roles aside that the root doesn't trust, whatever rotation left them."""
+    """Retire the keys of roles that the root doesn't trust, including those left by earlier rotations."""
     old = [
         path
         for role in roles

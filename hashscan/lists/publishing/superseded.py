@@ -14,7 +14,7 @@ from hashscan.lists.repository import METADATA, TARGETS
 
 SUPERSEDED_NAME = "superseded.json"
 KEPT_FOR = timedelta(days=2)
-"""How long a file stays that the newest version doesn't name; a pull that takes longer must begin anew."""
+"""Time for which a file stays after the newest version ceased to name it; a longer pull must start again."""
 _SCHEMA = 1
 _TIME = "%Y-%m-%dT%H:%M:%S%z"
 _ROOT = re.compile(r"\d+\.root\.json", re.ASCII)
@@ -23,9 +23,10 @@ _ROOT = re.compile(r"\d+\.root\.json", re.ASCII)
 def prune(
     work: Path, repository: Path, metadata: Collection[str], targets: Collection[str], now: datetime
 ) -> None:
-    """Remove what ceased to be named long enough ago; only for the holder of the lock.
+    """Remove files that have not been named for `KEPT_FOR`; the caller holds the lock.
 
-    When each file ceased to be named is kept in the working folder. A file of unknown age counts from now on.
+    The time at which each file ceased to be named is stored in the working folder. For a file of unknown age
+    the time starts now.
 
     Args:
         work: the working folder.
@@ -62,7 +63,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, datetime]:
-    """Since when files are named no more; nothing, when that can't be read, which only keeps them longer."""
+    """Read the time since when each file is not named; empty if unreadable, which only keeps files longer."""
     try:
         document: Any = json.loads(path.read_bytes())
         if document["schema"] != _SCHEMA:

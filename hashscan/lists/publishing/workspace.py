@@ -1,4 +1,4 @@
-"""The list owner's working folder in the hands of one process, after what killed ones left was put right."""
+"""The list owner's working folder under the lock of one process, after recovery from killed processes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from hashscan.lists.repository import METADATA, TARGETS, load_manifest
 from hashscan.model import ListInfo
 
 STAGING = ".staging"
-"""Folder in the published one, for what is not published yet; on the same file system."""
+"""Folder in the published folder for files that are not published yet, so that both are on one filesystem."""
 _LOCK = ".lock"
 _REMEDY = "restore the folder, or release anew"
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The version that is published."""
+    """The published version."""
 
     info: ListInfo
     entries: PublishedEntries
@@ -39,7 +39,7 @@ class Published:
 
 @dataclass(slots=True)
 class Workroom:
-    """What a command needs of a list's working folder while it holds the lock."""
+    """A list's working folder, opened by a command that holds its lock."""
 
     work: Path
     state: PublisherState
@@ -47,7 +47,7 @@ class Workroom:
 
     @property
     def staging(self) -> Path:
-        """A folder for what is not published yet; empty at first."""
+        """A folder for files that are not published yet; empty at first."""
         return self.state.repository / STAGING
 
     @property
@@ -57,11 +57,11 @@ class Workroom:
 
     @property
     def pending(self) -> Pending:
-        """What waits."""
+        """The pending operations."""
         return Pending(self.work, self.state.pending)
 
     def published(self, now: datetime) -> Published | None:
-        """The published version, after every file was compared with its signed hash; None before the first.
+        """Return the published version, or None, after comparing every file with its signed hash.
 
         Raises:
             ListTrustError: a file is not what was signed.
@@ -81,10 +81,10 @@ class Workroom:
         return Published(opened.info, entries)
 
     def remember(self, state: PublisherState, *, clear: bool = True) -> None:
-        """Write the state down, and remove what it names no more unless told not to.
+        """Write the state, and unless `clear` is False remove the files that it no longer names.
 
         Raises:
-            OSError: it can't be written.
+            OSError: the state can't be written.
         """
         write_state(self.work, state)
         self.state = state
@@ -92,10 +92,10 @@ class Workroom:
             self.clear()
 
     def renew(self, now: datetime) -> Publication:
-        """Look at what is signed after a change; files that are named no more go when their time has come.
+        """Read the signed metadata after a change, and remove files that have long ceased to be named.
 
         Raises:
-            ListTrustError: it doesn't hold.
+            ListTrustError: the metadata is not valid.
             OSError: a folder can't be read or written.
         """
         self.publication = Publication.read(self.state.repository, self.root)
@@ -106,7 +106,7 @@ class Workroom:
         return self.publication
 
     def catch_up(self) -> None:
-        """Bring the state up to what a killed release may have published.
+        """Update the state to what a killed release may have published.
 
         Raises:
             ListTrustError: the published folder is older than the state.
@@ -135,10 +135,10 @@ class Workroom:
         self.remember(replace(state, released=version, pending=left, upcoming=None))
 
     def clear(self) -> None:
-        """Remove what killed commands left, and what waits no more.
+        """Remove what killed commands left, and files that are no longer pending.
 
         Raises:
-            OSError: it can't be removed.
+            OSError: a file can't be removed.
         """
         remove_leftovers(self.work)
         remove_leftovers(self.state.keys)
@@ -151,16 +151,17 @@ class Workroom:
 
 @contextmanager
 def opened(work: Path) -> Iterator[Workroom]:
-    """Keep other processes out, and finish or undo what killed ones began.
+    """Lock the working folder, and finish or undo what killed processes began.
 
     Raises:
-        UsageError: it is no working folder.
-        ListTrustError: the published folder doesn't hold what was signed.
-        LockedError: another process writes this list.
+        UsageError: the folder is not a working folder.
+        ListTrustError: the published folder is not what was signed.
+        LockedError: another process is writing this list.
         OutputError: a folder can't be read or written, also by the body.
     """
     with output_errors("the list's working or published folder can't be used"):
-        # Before the lock, which would be made in a folder that is none of ours.
+        # Read before locking, since the lock file must not be created in a folder that is not a working
+        # folder.
         state = read_state(work)
         with sole_writer(work / _LOCK, f"the list in {work}"):
             state = read_state(work)
@@ -176,5 +177,5 @@ def opened(work: Path) -> Iterator[Workroom]:
 
 
 def seconds(now: datetime | None) -> datetime:
-    """A time for signing: UTC, in whole seconds as TUF writes them; the present one if none is given."""
+    """Return a time for signing: UTC, in whole seconds as TUF writes them; the present if `now` is None."""
     return (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""What every list format does: read a stream of bytes into entries, or write entries as one."""
+"""Base classes of list formats: parse a stream of bytes into entries, or write entries as one."""
 
 from __future__ import annotations
 
@@ -17,48 +17,49 @@ if TYPE_CHECKING:
 
 _STEM_MAX = ENTRY_ID_MAX - 1 - max(map(len, ALGORITHMS))
 _TOGETHER = 1 << 13
-"""Entries checked at a time; a line of text has at most 8 KiB, so that they stay under 64 MiB."""
+"""Entries checked at a time. A line of text has at most 8 KiB, so these entries stay under 64 MiB."""
 
 
 class ListFormat(ABC):
-    """One way of writing a hash list into a file.
+    """A file format of hash lists.
 
-    Implementers write `_raw_entries`; `blocks` checks every field in the same words for all formats.
+    Subclasses implement `_raw_entries`; `blocks` checks every field with the same messages for all formats.
 
-    An entry whose format gives it no id has one derived from its algorithm, category and value. So one digest
-    in two categories is two entries, and of the matches they make the gravest decides.
+    If the format gives an entry no id, the id is derived from algorithm, category and value. So one digest in
+    two categories is two entries, and the gravest of their matches decides.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str] = "line"
-    """What errors count; `record` where a format has no lines."""
+    """The unit that errors count; `record` in formats that have no lines."""
     takes_category: ClassVar[bool] = False
-    """True when the format says nothing of categories, so that whoever imports it must."""
+    """True if the format has no categories, so that the importing user must give one."""
 
     def __init__(self, category: str | None = None) -> None:
-        """Read entries of `category`, which is given exactly when the format takes one."""
+        """Read entries of `category`, which is given if and only if the format takes one."""
         if (category is not None) is not self.takes_category:
             raise ValueError(f"{self.name} takes {'a' if self.takes_category else 'no'} category")
         self.category = category or ""
         self.left_out: Counter[str] = Counter()
-        """How many records were no entries, by reason; complete when `read` has ended."""
+        """Number of records that were not entries, by reason; complete when `blocks` has ended."""
 
     def blocks(self, stream: BinaryIO, label: str) -> Iterator[EntryBlock]:
-        """Read entries as they come, some thousands at a time, in bounded memory.
+        """Yield the entries in blocks of some thousands, in bounded memory.
 
-        The stream is good only when the iterator has ended without an error: a collector must commit nothing
-        before that. Whether an id was given to two different entries is for the collector to find out; it
-        gets the places to name.
+        The stream is valid only if the iterator ends without an error: a caller must commit nothing before
+        that. The caller must also check that no id was given to two different entries; the blocks carry the
+        positions to name in that error.
 
         Args:
             stream: the file, open for reading bytes.
-            label: what to call the file in an error.
+            label: name of the file for errors.
 
         Raises:
-            ListFormatError: the stream can't be read or is not what it should be; says where, what is wrong,
-                how to mend it.
+            ListFormatError: the stream can't be read or is not valid; the message says where, what is wrong
+                and how to correct it.
         """
-        # Not above: the table of formats is read by commands that must start fast, and this brings numpy.
+        # Not imported above: commands that must start fast read the table of formats, and this module imports
+        # numpy.
         from hashscan.lists.checking import RawColumns
 
         waiting = RawColumns(self.unit)
@@ -68,7 +69,7 @@ class ListFormat(ABC):
                 while waiting.take(raws, _TOGETHER):
                     yield from waiting.checked()
             except LineError:
-                # Those that wait come before it, and so does what is wrong with them.
+                # Entries that wait were read before this line, so their errors come first.
                 yield from waiting.checked()
                 raise
         except OSError as error:
@@ -84,37 +85,37 @@ class ListFormat(ABC):
 
     @abstractmethod
     def _raw_entries(self, stream: BinaryIO) -> Iterator[RawEntry]:
-        """Take the stream apart.
+        """Parse the stream into raw entries.
 
         Raises:
-            LineError: it can't be taken apart.
+            LineError: a line or record can't be parsed.
         """
 
     def _without_id(self, line: int, algorithm: str, value: str, category: str) -> RawEntry:
-        """An entry that the format gives no id."""
+        """Return a raw entry with a derived id, for formats that give no id."""
         return line, derived_id(algorithm, category, value), algorithm, value, category
 
 
 class ListWriter(ABC):
-    """One way of writing entries into a file."""
+    """A file format that entries are written in."""
 
     name: ClassVar[str]
 
     def __init__(self, list_name: str) -> None:
-        """Write entries of the list `list_name`."""
+        """Prepare to write entries of the list `list_name`."""
         self.list_name = list_name
         self.left_out: Counter[str] = Counter()
-        """How many entries the format can't hold, by reason; complete when `lines` has ended."""
+        """Number of entries that the format can't express, by reason; complete when `lines` has ended."""
 
     @abstractmethod
     def lines(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """The file, piece by piece, as entries come."""
+        """Yield the file's content piece by piece, while entries come in."""
 
 
 def id_stem(given: str) -> str:
-    """What stands before the colon in `STEM:ALGORITHM`, the ids of digests that share the id `given`.
+    """Return the part before the colon in `STEM:ALGORITHM`, the ids of digests that share the id `given`.
 
-    One that can't be an id, or is too long with an algorithm after it, is hashed.
+    If `given` can't be an id, or is too long with an algorithm after it, its hash is returned.
     """
     if len(given) <= _STEM_MAX and given.isascii() and given.isprintable() and given[:1] != " ":
         return given
@@ -122,9 +123,10 @@ def id_stem(given: str) -> str:
 
 
 def derived_id(algorithm: str, category: str, value: str) -> str:
-    """A stable id for a value in hexadecimal that has none.
+    """Return a stable id for a hexadecimal value that has none.
 
-    Hashed, not quoted: reports name ids, and must not give away what is on a list.
+    The id is a hash of the value and does not contain it: reports name ids, and must not reveal what is on a
+    list.
     """
     return f"h-{_hashed(f'{algorithm} {category} {value.lower()}')}"
 

@@ -1,4 +1,4 @@
-"""Entries of one algorithm side by side in arrays, as they travel from a file or a list into columns."""
+"""Blocks of entries: arrays of the fields of one algorithm's entries, from files or lists into columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class EntryBlock:
-    """Some entries of one algorithm; all their fields have been checked."""
+    """Some entries of one algorithm, all fields checked."""
 
     algorithm: str
     ids: NDArray[np.bytes_]
@@ -20,9 +20,9 @@ class EntryBlock:
     value: NDArray[np.uint8]
     """Shape (n, size)."""
     places: NDArray[np.int64] | None = None
-    """Shape (n,): where each was read, from 1; None for entries that come from no file."""
+    """Shape (n,): position of each entry in its file, from 1; None for entries that come from no file."""
     unit: str = "line"
-    """What `places` counts."""
+    """The unit of `places`."""
 
     def __len__(self) -> int:
         return len(self.ids)

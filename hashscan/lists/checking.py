@@ -1,4 +1,4 @@
-"""Checks raw entries many at a time, in the same words for all formats."""
+"""Checks raw entries in batches, with the same error messages for all formats."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _VALUE_MAX = max(2 * algorithm.size for algorithm in ALGORITHMS.values())
 
 
 class RawColumns:
-    """Raw entries that wait to be checked, field by field for each algorithm.
+    """Raw entries that wait to be checked, stored field by field for each algorithm.
 
-    Lists of their fields, and not of the entries: the garbage collector would go through millions of tuples.
+    The fields are kept in lists, not the entries: the garbage collector would traverse millions of tuples.
     """
 
     def __init__(self, unit: str) -> None:
-        """Wait for entries whose places are counted in `unit`."""
+        """Accept entries whose positions are counted in `unit`."""
         self._unit = unit
         self._of: dict[str, tuple[list[int], list[str], list[str], list[str]]] = {}
 
     def take(self, raws: Iterable[RawEntry], most: int) -> int:
-        """Take in entries, `most` of them or all, or up to a value too long to be one; says how many.
+        """Take up to `most` entries, or up to a value too long to be one; return how many were taken.
 
         Raises:
-            LineError: as `raws` does.
+            LineError: if iterating `raws` does.
         """
         of = self._of
         count = 0
@@ -51,10 +51,10 @@ class RawColumns:
         return count
 
     def checked(self) -> Iterator[EntryBlock]:
-        """What waits, as blocks, one for each algorithm; then nothing waits.
+        """Yield the waiting entries in blocks, one for each algorithm; afterwards none wait.
 
         Raises:
-            LineError: an entry is not what it should be; names the first one.
+            LineError: an entry is not valid; the first such entry is named.
         """
         taken, self._of = self._of, {}
         blocks = [self._block(name, *columns) for name, columns in taken.items()]
@@ -66,7 +66,7 @@ class RawColumns:
     def _block(
         self, name: str, lines: list[int], ids: list[str], values: list[str], categories: list[str]
     ) -> EntryBlock | None:
-        """Entries of one algorithm, or None when one of them is not what it should be."""
+        """Return the entries of one algorithm, or None if one of them is not valid."""
         algorithm = ALGORITHMS.get(name)
         lengths = set(map(len, ids))
         together = "".join(ids)
@@ -92,7 +92,7 @@ class RawColumns:
 
 
 def _fault(taken: Mapping[str, tuple[list[int], list[str], list[str], list[str]]]) -> LineError:
-    """What is wrong with the first of some entries of which one is wrong."""
+    """Return the error of the first invalid entry; at least one of the given entries is invalid."""
     faults = (
         problem
         for name, (lines, ids, values, categories) in taken.items()
@@ -103,9 +103,9 @@ def _fault(taken: Mapping[str, tuple[list[int], list[str], list[str], list[str]]
 
 
 def _problem(raw: RawEntry) -> LineError | None:
-    """What is wrong with an entry, if anything is.
+    """Return the error of an entry, or None if it is valid.
 
-    Values never go into the words: lists are sensitive, and errors end in logs.
+    Values never appear in the message: lists are sensitive, and errors end up in logs.
     """
     line, entry_id, name, value, category = raw
     algorithm = ALGORITHMS.get(name)

@@ -1,4 +1,4 @@
-"""Writes entries into the columns of a folder as they come, in bounded memory."""
+"""Writes entries into the columns of a folder while they come in, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _CATEGORY_INDEX = {category: index for index, category in enumerate(CATEGORIES)}
 
 
 class ColumnWriter:
-    """Writes entries into the columns of a folder as they come, holding a block of each algorithm.
+    """A writer of entries into the columns of a folder, which buffers one block for each algorithm.
 
-    Used as a context manager: leaving it by an exception lets the files go. Only what `finish` has returned
-    is complete and synced.
+    Use it as a context manager: if the body raises, the files are closed. Only the result of `finish` is
+    complete and synced.
     """
 
     def __init__(self, folder: Path, mode: int = PRIVATE_FILE, label: str = "the entries") -> None:
-        """Write into `folder`, which holds no columns yet.
+        """Write into `folder`, which must not contain columns yet.
 
         Args:
-            folder: for a while it needs 40 bytes more for each entry.
+            folder: needs 40 bytes more for each entry until the end.
             mode: permissions of the files.
-            label: what to call the origin of the entries in an error.
+            label: name of the entries' origin for errors.
 
         Raises:
             OSError: the folder can't be written.
@@ -47,7 +47,7 @@ class ColumnWriter:
         self._ledger = EntryLedger(folder)
         self._open: dict[str, _AlgorithmWriter] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
-        """Entries by algorithm and category; complete when `finish` has returned."""
+        """Number of entries by algorithm and category; complete when `finish` has returned."""
 
     def __enter__(self) -> ColumnWriter:
         return self
@@ -61,10 +61,10 @@ class ColumnWriter:
                 closing.callback(writer.close)
 
     def add(self, entries: Iterable[Entry | EntryBlock]) -> None:
-        """Take in entries, one by one or many at a time.
+        """Add entries, as single entries or as blocks.
 
         Raises:
-            OSError: they can't be written.
+            OSError: the entries can't be written.
         """
         for given in entries:
             writer = self._writer(given.algorithm)
@@ -75,10 +75,11 @@ class ColumnWriter:
                 writer.add(given)
 
     def finish(self) -> tuple[ColumnFiles, ...]:
-        """Complete and sync the files; an entry that came twice is left in once.
+        """Complete and sync the files; repeated entries are written once.
 
         Raises:
-            ListFormatError: an id was given to two different entries; says where, when that is known.
+            ListFormatError: an id was given to two different entries; the message says where, if that is
+                known.
             OSError: the files can't be written.
         """
         for writer in self._open.values():
@@ -146,7 +147,7 @@ class _AlgorithmWriter:
         self._append(block)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered entries."""
         if not self._waiting:
             return
         ids = np.array([entry.id.encode("ascii") for entry in self._waiting], dtype=ID_DTYPE)
@@ -173,7 +174,7 @@ class _AlgorithmWriter:
             file.close()
 
     def counts(self) -> list[tuple[str, int]]:
-        """Entries of each category."""
+        """Return the number of entries of each category."""
         return list(zip(CATEGORIES, self._counts.tolist(), strict=True))
 
     def entry_id(self, row: int) -> str:
@@ -181,7 +182,7 @@ class _AlgorithmWriter:
         return bytes(entry_id).decode("ascii")
 
     def leave_out(self, repeats: NDArray[np.bool_]) -> None:
-        """Take out the rows that are flagged."""
+        """Remove the rows whose flag is set."""
         for start in range(0, len(repeats), BLOCK):
             category = self._files[1].read(start, BLOCK)[repeats[start : start + BLOCK]]
             self._counts -= np.bincount(category, minlength=len(CATEGORIES))

@@ -1,7 +1,7 @@
 """The columns of a hash list on disk: for each algorithm an id, a category and a value in `.npy` files.
 
-Nothing here unpickles: types and shapes are known beforehand and compared with what a file says of itself.
-Where all rows are gone through they are read, not mapped: mapped pages count as memory of the process.
+Nothing here unpickles: types and shapes are known beforehand and compared with the header of the file. Where
+all rows are processed, files are read, not mapped: mapped pages count as memory of the process.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
 
 ID_DTYPE = np.dtype(f"S{ENTRY_ID_MAX}")
 BLOCK = 1 << 16
-"""Entries taken at a time; a block of any column stays under 10 MB."""
+"""Number of entries processed at a time; a block of any column stays under 10 MB."""
 Block = tuple[NDArray[np.bytes_], NDArray[np.uint8], NDArray[np.uint8]]
 """Some rows of an algorithm's columns: ids and categories of shape (n,), values of shape (n, size)."""
 BYTE = np.dtype(np.uint8)
 ROW_DTYPE = np.dtype("<i8")
-"""Of the rows that are withdrawn."""
+"""Type of the row numbers in a file of withdrawn rows."""
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 HEADER_SIZE = 128
-"""Bytes before the rows of every column file."""
+"""Number of bytes before the rows in every column file."""
 
 
 class ColumnError(Exception):
-    """A column file is not what it should be; says what is wrong."""
+    """A column file is not valid; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +52,33 @@ class ColumnFiles:
     value: str
     """File of shape (entries, size), uint8."""
     withdrawn: str | None = None
-    """File of shape (withdrawn_rows,), int64, ascending: rows that are entries no more; None for none."""
+    """File of shape (withdrawn_rows,), int64, ascending: the withdrawn rows; None if there are none."""
     withdrawn_rows: int = 0
     content: str = ""
-    """Tells these values from all others, in letters and digits; their compiled index is named by it."""
+    """A fingerprint of these values, in letters and digits; the compiled index is named by it."""
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """The three columns."""
+        """The names of the three columns."""
         return self.ids, self.category, self.value
 
     @property
     def active(self) -> int:
-        """Entries that are not withdrawn."""
+        """Number of entries that are not withdrawn."""
         return self.entries - self.withdrawn_rows
 
 
 @dataclass(frozen=True, slots=True)
 class ListHandle:
-    """Where a verified list's columns lie; travels to workers, who open them without verifying again."""
+    """The location of a verified list's columns; workers receive it and open them without verifying again."""
 
     name: str
     version: int
     folder: Path
     categories: tuple[str, ...]
-    """What the category column's numbers mean."""
+    """The meaning of the numbers in the category column."""
     columns: tuple[ColumnFiles, ...]
-    """One or two rows for each algorithm; the names are relative to `folder`."""
+    """One or two sets of columns for each algorithm; file names are relative to `folder`."""
     index: Path | None = None
     """Where the compiled index is; None when all of it is made in memory."""
     identity: frozenset[str] = frozenset()
@@ -87,7 +87,7 @@ class ListHandle:
 
     @property
     def entries(self) -> int:
-        """Active entries of all algorithms together."""
+        """Number of active entries of all algorithms together."""
         return sum(files.active for files in self.columns)
 
 
@@ -101,15 +101,15 @@ class Columns:
 
     @property
     def entries(self) -> int:
-        """Rows of each column."""
+        """Number of rows of each column."""
         return len(self.category)
 
 
 def open_columns(folder: Path, files: ColumnFiles) -> Columns:
-    """Map one algorithm's columns, withdrawn rows among them.
+    """Map one algorithm's columns, including withdrawn rows.
 
     Raises:
-        ColumnError: a file's type or shape is not what `files` says.
+        ColumnError: a file's type or shape differs from `files`.
         OSError: a file can't be opened.
     """
     rows, size = files.entries, ALGORITHMS[files.algorithm].size
@@ -121,11 +121,11 @@ def open_columns(folder: Path, files: ColumnFiles) -> Columns:
 
 
 def withdrawn_rows(folder: Path, files: ColumnFiles) -> NDArray[np.int64]:
-    """The rows of one algorithm's columns that are entries no more, ascending.
+    """Return the withdrawn rows of one algorithm's columns, ascending.
 
     Raises:
-        ColumnError: the file is not what `files` says.
-        OSError: it can't be opened.
+        ColumnError: the file is not as `files` describes it.
+        OSError: the file can't be opened.
     """
     if files.withdrawn is None:
         return np.zeros(0, dtype=np.int64)
@@ -137,10 +137,10 @@ def withdrawn_rows(folder: Path, files: ColumnFiles) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class ActiveRows:
-    """One algorithm's entries block by block, without those withdrawn; can be gone through again.
+    """One algorithm's entries in blocks, without the withdrawn ones; can be iterated more than once.
 
-    Raises while it is gone through:
-        ColumnError: a file is not what `files` says.
+    Iterating raises:
+        ColumnError: a file is not as `files` describes it.
         OSError: a file can't be read.
     """
 
@@ -160,11 +160,11 @@ class ActiveRows:
 
 
 def without(blocks: Iterable[Block], rows: NDArray[np.int64]) -> Iterator[Block]:
-    """Blocks without some of their rows.
+    """Yield blocks without some of their rows.
 
     Args:
-        blocks: in order.
-        rows: to be left out, ascending, counted from the first block's first row.
+        blocks: blocks in order.
+        rows: rows to leave out, ascending, counted from the first row of the first block.
     """
     start = 0
     for block in blocks:
@@ -180,15 +180,15 @@ def without(blocks: Iterable[Block], rows: NDArray[np.int64]) -> Iterator[Block]
 
 
 def id_dtype(size: int) -> np.dtype[np.bytes_]:
-    """The type of ids of so many bytes."""
+    """Return the dtype of ids with `size` bytes."""
     return np.dtype(f"S{size}")
 
 
 def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """How a column file begins, always 128 bytes: numpy's format, version 1.0.
+    """Return the header of a column file, always 128 bytes, in numpy's format, version 1.0.
 
     Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html . A file is compared with
-    the header it must have; so no parser ever runs on what it claims to be.
+    the header that it must have, so no parser ever runs on the header that it contains.
     """
     described = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     text = described.ljust(HEADER_SIZE - len(_MAGIC) - 2 - 1) + "\n"
@@ -196,11 +196,11 @@ def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def map_column(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a column file, when it is what it should be.
+    """Map a column file, after checking its header.
 
     Raises:
-        ColumnError: its type or shape is another.
-        OSError: it can't be opened.
+        ColumnError: the file has another type or shape.
+        OSError: the file can't be opened.
     """
     with path.open("rb") as file:
         _check_header(file, path.name, dtype, shape)
@@ -208,11 +208,11 @@ def map_column(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDAr
 
 
 def read_blocks(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
-    """Read a column file block by block, when it is what it should be; a block has `BLOCK` rows at most.
+    """Yield a column file in blocks of at most `BLOCK` rows, after checking its header.
 
     Raises:
-        ColumnError: its type or shape is another.
-        OSError: it can't be read.
+        ColumnError: the file has another type or shape.
+        OSError: the file can't be read.
     """
     size = dtype.itemsize * math.prod(shape[1:])
     with path.open("rb") as file:

@@ -1,9 +1,9 @@
-"""What came and what went between the version of a list in use and the one that is staged.
+"""Compares the active and the staged version of a list: which entries are added and which are removed.
 
-Shards that both versions have are not read at all, but for rows that only one of them has withdrawn. Of all
-other entries a keyed hash of 64 bits is compared, whose key is drawn anew each time; so nobody can prepare
-entries that pass for others, and ten million of each version have a chance of one in 200,000 to do so by
-accident. That takes 24 bytes of memory for each of them.
+Shards that both versions have are not read, except for rows that only one version has withdrawn. All other
+entries are compared by a keyed hash of 64 bits, with a new random key each time. So nobody can prepare
+entries that pass for others. With ten million entries in each version, the probability that one passes by
+accident is one in 200,000. This takes 24 bytes of memory for each compared entry.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from hashscan.lists.trust import VerifiedMetadata
 
 _Key = tuple[str, str, str]
-"""The signed hashes of a shard's three files: equal ones hold the same rows."""
+"""The signed hashes of a shard's three files; shards with equal keys have the same rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Some entries of one algorithm and category that one version has and the other has not."""
+    """Entries of one algorithm and category that one version has and the other has not."""
 
     came: bool
-    """True when the staged version has them, False when the one in use has."""
+    """True if the staged version has them, False if the active version has them."""
     algorithm: str
     category: str
     raw_ids: NDArray[np.bytes_]
@@ -54,32 +54,32 @@ class Change:
     """Shape (entries, size)."""
 
     def __len__(self) -> int:
-        """How many entries."""
+        """Return the number of entries."""
         return len(self.raw_ids)
 
     @property
     def ids(self) -> list[str]:
-        """Their ids."""
+        """Ids of the entries."""
         return [raw.decode("ascii") for raw in self.raw_ids.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two versions of a list, held so that no writer removes them."""
+    """The active and the staged version of a list, locked so that no writer removes them."""
 
     old: ListInfo | None
-    """The version in use; None before the first activation."""
+    """The active version; None before the first activation."""
     new: ListInfo
-    """The one that is staged."""
+    """The staged version."""
     _old: _Version | None
     _new: _Version
 
     def changes(self) -> Iterator[Change]:
-        """What went, then what came, by algorithm; an entry that was changed under its id does both.
+        """Yield the removed, then the added entries, by algorithm; an entry changed under its id is in both.
 
-        Raises while it is gone through:
-            ColumnError: a stored file is not what it should be.
-            OSError: one can't be read.
+        Iterating raises:
+            ColumnError: a stored file is not valid.
+            OSError: a stored file can't be read.
         """
         key = secrets.token_bytes(32)
         versions = [version for version in (self._old, self._new) if version]
@@ -94,11 +94,11 @@ class Difference:
 
 @contextmanager
 def difference(store: ListStore, name: str) -> Iterator[Difference]:
-    """The version in use and the staged one, both compared with their checksums, for the body to go through.
+    """Yield the active and the staged version of a list, after comparing both with their checksums.
 
     Raises:
         UsageError: no version is staged.
-        NoUsableListError: one of them can't be relied on; perhaps that is noticed only in the body.
+        NoUsableListError: a version can't be trusted; this may be detected only while the body runs.
         OutputError: the list's folder can't be read.
     """
     with difference_in(store.folder(own_name(name)), name) as compared:
@@ -113,16 +113,16 @@ def difference_in(
     from_nothing: bool = False,
     thoroughness: Thoroughness = Thoroughness.CHECKSUMS,
 ) -> Iterator[Difference]:
-    """The same for a list's folder.
+    """Yield the active and the staged version of a list's folder, after verifying both.
 
     Args:
-        folder: of the list.
-        name: of the list.
-        from_nothing: whether to leave the version in use out, since it can't be relied on.
-        thoroughness: how the contents are compared with what was signed.
+        folder: the list's folder.
+        name: name of the list.
+        from_nothing: True to ignore the active version because it can't be trusted.
+        thoroughness: how thoroughly the contents are compared with what was signed.
 
     Raises:
-        UsageError, NoUsableListError, OutputError: as `difference` does.
+        UsageError, NoUsableListError, OutputError: as in `difference`.
     """
     with output_errors(f"the versions of {name!r} can't be read"), ExitStack() as stack:
         staged = folder.hold_staged()
@@ -142,7 +142,7 @@ def difference_in(
 
 
 Admits = Callable[[Difference], bool]
-"""Says whether a version may be put in use, by what it changes."""
+"""Decides from the changes of a version if it may be activated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class _Shard:
     columns: JoinedColumns
     number: int
     withdrawn: NDArray[np.int64]
-    """Its rows that are entries no more, ascending."""
+    """Withdrawn rows of the shard, ascending."""
     categories: tuple[str, ...]
 
     @property
@@ -162,7 +162,7 @@ class _Shard:
         return self.columns.value.pieces[self.number].rows
 
     def block(self) -> Block:
-        """Its rows, withdrawn ones among them."""
+        """Return the rows of the shard, including withdrawn ones."""
         return self._read(self.columns.ids), self._read(self.columns.category), self._read(self.columns.value)
 
     def _read(self, column: JoinedColumn) -> NDArray[Any]:
@@ -174,7 +174,7 @@ class _Shard:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """A stored version that was found to be in order."""
+    """A stored version that was verified."""
 
     handle: ListHandle
     manifest: Manifest
@@ -185,7 +185,7 @@ class _Version:
         return frozenset(files.algorithm for files in self.handle.columns)
 
     def shards(self, algorithm: str) -> list[_Shard]:
-        """Its shards of an algorithm."""
+        """Return the version's shards of an algorithm."""
         found = []
         for columns, files in zip(joined_columns(self.manifest), self.handle.columns, strict=True):
             if columns.algorithm != algorithm:
@@ -210,10 +210,11 @@ class _Version:
 
 
 class _Candidates:
-    """Entries of one version that the other may not have."""
+    """Entries of one version that the other version may lack."""
 
     def __init__(self, mine: Sequence[_Shard], others: Sequence[_Shard]) -> None:
-        # One that a version has twice, since its entries went and came again, can't be told from its double.
+        # A shard that a version has twice (its entries were removed and added again) can't be distinguished
+        # from its copy.
         counts = [Counter(shard.key for shard in shards) for shards in (mine, others)]
         shared = {shard.key: shard for shard in others if all(count[shard.key] == 1 for count in counts)}
         self._rows: list[tuple[_Shard, NDArray[np.int64]]] = []
@@ -227,7 +228,7 @@ class _Candidates:
                 self._rows.append((shard, rows))
 
     def hashes(self, key: bytes) -> NDArray[np.uint64]:
-        """A hash of each, in order."""
+        """Return a hash of each candidate, in order."""
         hashed = np.empty(sum(len(rows) for _, rows in self._rows), dtype=np.uint64)
         start = 0
         for shard, rows in self._rows:
@@ -238,13 +239,13 @@ class _Candidates:
     def without(
         self, others: NDArray[np.uint64], own: NDArray[np.uint64], algorithm: str, *, came: bool
     ) -> Iterator[Change]:
-        """Those that are not among the others.
+        """Yield the candidates that are not among the other version's.
 
         Args:
             others: hashes of the other version's candidates.
-            own: hashes of these.
-            algorithm: of all of them.
-            came: what the change is.
+            own: hashes of these candidates.
+            algorithm: algorithm of all of them.
+            came: the kind of the change; see `Change.came`.
         """
         known = np.sort(others)
         start = 0
@@ -253,7 +254,7 @@ class _Candidates:
             start += len(rows)
             if known.size:
                 at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-                rows = rows[known[at] != hashes]  # noqa: PLW2901 - the rest of them
+                rows = rows[known[at] != hashes]  # noqa: PLW2901 - the remaining rows
             if rows.size:
                 ids, category, value = shard.block()
                 numbers = category[rows]
@@ -263,7 +264,7 @@ class _Candidates:
 
 
 def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A hash of all that makes each entry."""
+    """Return a hash of id, category and value of each entry."""
     ids, category, value = shard.block()
     # Versions may number categories differently.
     names = [bytes([CATEGORIES.index(name)]) for name in shard.categories]
@@ -278,10 +279,10 @@ def _hashes(key: bytes, shard: _Shard, rows: NDArray[np.int64]) -> NDArray[np.ui
 def _version(
     name: str, held: tuple[Path, Hold], root: bytes, thoroughness: Thoroughness, stack: ExitStack
 ) -> tuple[_Version, ListInfo]:
-    """Open a version for as long as the stack lasts.
+    """Open a version until the stack is closed.
 
     Raises:
-        NoUsableListError: it can't be relied on.
+        NoUsableListError: the version can't be trusted.
     """
     from hashscan.lists import trust
 

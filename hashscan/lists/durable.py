@@ -1,4 +1,4 @@
-"""Writes files and folders so that a crash leaves the old or the new, never a mixture."""
+"""Atomic, durable writes: after a crash a file or folder has its old or its new content, never a mixture."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 TEMPORARY_PREFIX = ".tmp-"
-"""How the name of a file begins that is not in its place yet; a killed writer may leave one."""
+"""Prefix of the names of temporary files; a killed writer may leave one behind."""
 
 
 def temporary_name(path: Path) -> Path:
-    """A fresh name beside `path`, to be renamed to it later."""
+    """Return a new temporary name beside `path`, to be renamed to `path` later."""
     return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and removals in a folder survive a power cut."""
+    """Sync a folder, so that renames and removals in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -34,7 +34,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make a file's content survive a power cut."""
+    """Sync a file, so that its content survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -43,7 +43,7 @@ def sync_file(path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
-    """Put `data` at `path` at once: aside, synced, renamed.
+    """Replace the content of `path` atomically: write a temporary file, sync it, rename it.
 
     Args:
         path: an existing file is replaced.
@@ -51,21 +51,21 @@ def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
         mode: permissions of the new file, before the umask.
 
     Raises:
-        OSError: it could not be written; the old file stands.
+        OSError: the file could not be written; the old file is unchanged.
     """
     replace_stream(path, (data,), mode)
 
 
 def replace_stream(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
-    """The same with data that comes in pieces.
+    """Replace the content of `path` atomically with data that comes in pieces.
 
     Args:
         path: an existing file is replaced.
-        pieces: the content, in order; where that raises anything, the old file stands.
+        pieces: the content, in order; if the iterable raises, the old file is unchanged.
         mode: permissions of the new file, before the umask.
 
     Raises:
-        OSError: it could not be written; the old file stands.
+        OSError: the file could not be written; the old file is unchanged.
     """
     with replacing(path, mode) as stream:
         stream.writelines(pieces)
@@ -73,16 +73,17 @@ def replace_stream(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE_FILE
 
 @contextmanager
 def replacing(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
-    """A stream whose content takes the place of `path` when the body ends, and not where it raises.
+    """Yield a stream whose content replaces `path` when the body ends; if the body raises, nothing changes.
 
-    Until then it has no name, where the file system knows such files, so that a killed writer leaves nothing.
+    Where the filesystem supports files without a name, the new file has none until then, so that a killed
+    writer leaves nothing behind.
 
     Args:
         path: an existing file is replaced.
         mode: permissions of the new file, before the umask.
 
     Raises:
-        OSError: it could not be written; the old file stands.
+        OSError: the file could not be written; the old file is unchanged.
     """
     aside = temporary_name(path)
     descriptor, named = _open_aside(path.parent, aside, mode)
@@ -92,7 +93,7 @@ def replacing(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
             if not named:
-                # Only with a folder's descriptor does Python ask for the link in /proc to be followed.
+                # Python follows the symlink in /proc only if a folder descriptor is passed.
                 folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     os.link(f"/proc/self/fd/{stream.fileno()}", aside.name, dst_dir_fd=folder)
@@ -109,7 +110,7 @@ def replacing(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BinaryIO]:
 
 
 def _open_aside(folder: Path, aside: Path, mode: int) -> tuple[int, bool]:
-    """A new file in a folder, and whether it has its name already."""
+    """Open a new file in `folder`; return its descriptor, and True if it already has the name `aside`."""
     try:
         return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode), False
     except OSError as error:
@@ -119,10 +120,10 @@ def _open_aside(folder: Path, aside: Path, mode: int) -> tuple[int, bool]:
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Point the symbolic link `path` at `target` at once.
+    """Replace the symlink `path` atomically by one to `target`.
 
     Raises:
-        OSError: it could not be made; the old link stands.
+        OSError: the link could not be made; the old link is unchanged.
     """
     aside = temporary_name(path)
     aside.symlink_to(target)
@@ -131,25 +132,25 @@ def replace_link(path: Path, target: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in `folder`; only for the holder of its lock."""
+    """Remove the temporary files that killed writers left in `folder`; the caller holds its lock."""
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         leftover.unlink(missing_ok=True)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether an error says nothing of a file's content: a permission, a limit or memory that is missing."""
+    """Return True if an error is about permissions, limits or memory, and not about a file's content."""
     return isinstance(error, OSError) and error.errno in _REFUSALS
 
 
 @contextmanager
 def output_errors(doing: str) -> Iterator[None]:
-    """Turn the system's errors into one that ends the command.
+    """Turn an OSError of the body into an OutputError, which ends the command.
 
     Args:
-        doing: what was tried, for a person, such as "the list 'x' can't be written".
+        doing: what failed, for the message, such as "the list 'x' can't be written".
 
     Raises:
-        OutputError: the body met an OSError.
+        OutputError: the body raised an OSError.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Finds the entries that have some ids, in lists of any size and in bounded memory."""
+"""Finds entries by id in lists of any size, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from hashscan.model import Entry
 
 
 def find_entry(handle: ListHandle, entry_id: str) -> Entry | None:
-    """The active entry of a verified list that has the id, or None.
+    """Return the active entry of a verified list with this id, or None.
 
     Raises:
-        ColumnError: a file is not what its handle says.
+        ColumnError: a file is not as its handle describes it.
         OSError: a file can't be read.
     """
     return next(entries_with(handle, (entry_id,)), None)
 
 
 def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry]:
-    """The active entries of a verified list that have any of the ids.
+    """Yield the active entries of a verified list that have any of the ids.
 
-    Raises while it is gone through:
-        ColumnError: a file is not what its handle says.
+    Iterating raises:
+        ColumnError: a file is not as its handle describes it.
         OSError: a file can't be read.
     """
     wanted = sorted({entry_id.encode("ascii") for entry_id in entry_ids if entry_id.isascii()})
@@ -48,7 +48,7 @@ def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry
 
 
 def _rows(handle: ListHandle, files: ColumnFiles, wanted: NDArray[np.bytes_]) -> Iterator[int]:
-    """The rows that have one of some ids, which are sorted, and are not withdrawn."""
+    """Yield the rows that have one of the sorted ids `wanted` and are not withdrawn."""
     withdrawn = withdrawn_rows(handle.folder, files)
     start = 0
     for ids in read_blocks(handle.folder / files.ids, id_dtype(files.id_size), (files.entries,)):

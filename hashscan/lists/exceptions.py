@@ -1,8 +1,8 @@
-"""The entries whose matches this server withholds, each with its reason and its end.
+"""Exceptions: entries whose matches this server withholds, each with a reason and an end date.
 
-They are kept in the state folder, not with the lists: no pull, and no removing and adding of a list, touches
-them. An exception names a list, an entry's id and what the entry was; when the list's owner gives the id to
-another value, that is another entry, and it matches.
+They are kept in the state folder, not with the lists: no pull, and no removal and re-adding of a list,
+changes them. An exception names a list, an entry's id, and a fingerprint of the entry's value. If the list's
+owner gives the id to another value, that is another entry, and it matches.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from hashscan.lists.manifest import LIST_NAME
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry, ExceptedEntry
 
 FOLDER = "exceptions"
-"""The folder in the state folder; it holds this file, its lock, and nothing else."""
+"""Folder in the state folder; contains this file, its lock, and nothing else."""
 FILE = "entries.json"
 REASON_MAX = 500
-"""Characters; it stands in every finding that the entry would have been."""
+"""Largest length in characters; the reason is shown in every finding that the entry would have made."""
 _LOCK = ".lock"
 _SCHEMA = 1
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -38,25 +38,25 @@ _KEYS = frozenset(field.name for field in fields(ExceptedEntry))
 
 @dataclass(frozen=True, slots=True)
 class Exceptions:
-    """The exceptions that concern some lists, at one moment."""
+    """The exceptions for some lists at one time."""
 
     in_force: tuple[ExceptedEntry, ...] = ()
     expired: tuple[ExceptedEntry, ...] = ()
-    """They apply no more, and are kept to be told of until they are removed."""
+    """Exceptions that no longer apply; they are kept and reported until they are removed."""
 
 
 def made_exception(
     list_name: str, entry: Entry, reason: str, until: datetime, by: str, now: datetime
 ) -> ExceptedEntry:
-    """An exception of one entry.
+    """Return an exception for one entry.
 
     Args:
-        list_name: of the list that has the entry.
-        entry: as it stands there.
+        list_name: the list that contains the entry.
+        entry: the entry as the list has it.
         reason: why its matches are withheld.
-        until: the end, aware.
-        by: who wants it.
-        now: the time, aware.
+        until: the end, timezone-aware.
+        by: the person who requests it.
+        now: the time, timezone-aware.
 
     Raises:
         UsageError: the reason is empty, too long, or not one printable line.
@@ -81,15 +81,15 @@ def made_exception(
 
 
 def fingerprint(algorithm: str, value: bytes) -> str:
-    """What an exception remembers of an entry's value; not the value, which is sensitive."""
+    """Return a fingerprint of an entry's value; an exception stores this because the value is sensitive."""
     return hashlib.blake2b(algorithm.encode("ascii") + b" " + value, digest_size=16).hexdigest()
 
 
 def read_exceptions(state: Path) -> tuple[ExceptedEntry, ...]:
-    """All exceptions of a state folder, by list and entry.
+    """Return all exceptions of a state folder, sorted by list and entry.
 
     Raises:
-        OutputError: the file is damaged or can't be read; that there are none is never assumed.
+        OutputError: the file is damaged or can't be read; it is never taken for empty.
     """
     path = state / FOLDER / FILE
     with output_errors("the exceptions can't be read"):
@@ -108,12 +108,12 @@ def read_exceptions(state: Path) -> tuple[ExceptedEntry, ...]:
 
 
 def exceptions_at(state: Path | None, lists: Collection[str], now: datetime) -> Exceptions:
-    """The exceptions that concern some lists.
+    """Return the exceptions for some lists.
 
     Args:
-        state: the state folder; None has none.
+        state: the state folder; None means no exceptions.
         lists: names of the lists.
-        now: the time to compare their ends with, aware.
+        now: the time to compare their ends with, timezone-aware.
 
     Raises:
         OutputError: the file of exceptions is damaged or can't be read.
@@ -128,20 +128,20 @@ def exceptions_at(state: Path | None, lists: Collection[str], now: datetime) -> 
 
 
 def in_force(excepted: ExceptedEntry, now: datetime) -> bool:
-    """Whether an exception still applies."""
-    # Both are of one form and in UTC, so the order of the texts is that of the times.
+    """Return True if an exception still applies."""
+    # Both texts have one form and are in UTC, so their order is the order of the times.
     return _written(now) < excepted.until
 
 
 def add_exception(state: Path, excepted: ExceptedEntry) -> ExceptedEntry | None:
-    """Keep an exception; it is in force for whatever begins after this.
+    """Store an exception; it applies to every scan that begins afterwards.
 
     Returns:
-        The exception of the same entry that it takes the place of, if there was one.
+        The exception of the same entry that it replaces, or None.
 
     Raises:
-        LockedError: another process writes the exceptions.
-        OutputError: they are damaged, or can't be read or written.
+        LockedError: another process is writing the exceptions.
+        OutputError: the exceptions are damaged, or can't be read or written.
     """
     with _writing(state) as kept:
         before = kept.get(_key(excepted))
@@ -150,20 +150,20 @@ def add_exception(state: Path, excepted: ExceptedEntry) -> ExceptedEntry | None:
 
 
 def remove_exception(state: Path, entry_id: str, lists: Collection[str]) -> ExceptedEntry:
-    """Forget an exception, expired or not.
+    """Remove an exception, expired or not.
 
     Args:
         state: the state folder.
         entry_id: the entry that was excepted.
-        lists: names of the lists it may be of; empty for any.
+        lists: names of the lists to look in; empty for all.
 
     Returns:
-        What is forgotten.
+        The removed exception.
 
     Raises:
-        UsageError: the entry is not excepted, or is in several lists.
-        LockedError: another process writes the exceptions.
-        OutputError: they are damaged, or can't be read or written.
+        UsageError: the entry is not excepted, or is excepted in several lists.
+        LockedError: another process is writing the exceptions.
+        OutputError: the exceptions are damaged, or can't be read or written.
     """
     with _writing(state) as kept:
         found = [key for key in kept if key[1] == entry_id and (not lists or key[0] in lists)]
@@ -182,7 +182,7 @@ def remove_exception(state: Path, entry_id: str, lists: Collection[str]) -> Exce
 
 @contextmanager
 def _writing(state: Path) -> Iterator[dict[tuple[str, str], ExceptedEntry]]:
-    """The exceptions, to be changed; they are written when the body ends, at once and for the owner alone."""
+    """Yield the exceptions for changing; write them when the body ends, atomically, for the owner alone."""
     with output_errors("the exceptions can't be written"):
         folder = private_folder(state / FOLDER)
         with sole_writer(folder / _LOCK, f"the exceptions in {folder}"):
@@ -205,10 +205,10 @@ def _written(moment: datetime) -> str:
 
 
 def _parsed(data: bytes) -> tuple[ExceptedEntry, ...]:
-    """The file's content, when all of it is understood.
+    """Parse the file; reject it unless all of it is understood.
 
     Raises:
-        ValueError: it is not; says what is wrong.
+        ValueError: the file is not valid; the message says what is wrong.
     """
     try:
         document = json.loads(data)

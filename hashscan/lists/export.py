@@ -1,4 +1,4 @@
-"""Writes entries into a file, in bounded memory."""
+"""Export of list entries into a file, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashscan.model import Entry
 
 
 def entries_of_list(handle: ListHandle) -> Iterator[Entry]:
-    """All active entries, algorithm by algorithm."""
+    """Yield all active entries of a list, algorithm by algorithm."""
     for files in handle.columns:
         for ids, category, value in ActiveRows(handle.folder, files):
             for entry_id, number, digest in zip(ids.tolist(), category.tolist(), value, strict=True):
@@ -24,15 +24,17 @@ def entries_of_list(handle: ListHandle) -> Iterator[Entry]:
 
 
 def export_list(handle: ListHandle, writer: ListWriter, output: Path | None) -> None:
-    """Write a stored list; see `write_entries`."""
+    """Write the entries of a stored list; see `write_entries`."""
     write_entries(entries_of_list(handle), writer, output)
 
 
 def write_entries(entries: Iterable[Entry], writer: ListWriter, output: Path | None) -> None:
-    """Write entries as they come, aside and at once, readable for their owner alone; None is standard output.
+    """Write entries as they come; `output` None means standard output.
+
+    A file is written atomically and is readable for its owner alone.
 
     Raises:
-        OutputError: it can't be written; an earlier file stands.
+        OutputError: the file can't be written; an earlier file is unchanged.
     """
     with output_errors("the entries can't be written"):
         if output is None:

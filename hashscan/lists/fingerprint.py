@@ -1,4 +1,4 @@
-"""Whether a list on another machine is the same as one here, told without sending what it holds."""
+"""Fingerprints of lists, to check that two machines use the same list without sending its entries."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from hashscan.model import ListInfo
 
 
 def content_fingerprint(handle: ListHandle) -> str:
-    """Tells the entries of a verified list from all others, in 64 hex digits.
+    """Return a fingerprint of the entries of a verified list, as 64 hex digits.
 
-    Two machines that pulled one version, or imported one file, come to the same. Made from the checksums that
-    were recorded when the version was put in use, which opening it for a sweep has just compared; so nothing
-    large is read again. It guards against mix-ups, not against somebody who may write to a state folder.
+    Two machines that pulled one version, or imported one file, get the same fingerprint. It is computed from
+    the checksums that were recorded when the version was activated. Opening the list for a scan has just
+    compared these, so nothing large is read again. The fingerprint guards against mix-ups, not against an
+    attacker who can write to a state folder.
 
     Raises:
-        ColumnError: the record of its files is damaged.
+        ColumnError: the record of the list's files is damaged.
         OSError: a file can't be read.
     """
     folder = handle.folder.parent
-    # What comes with the program has no record; its columns are small.
+    # The list that comes with the program has no record; its columns are small.
     record = read_record(folder) if (folder / RECORD_NAME).exists() else Record({}, {})
     columns = []
     for files in handle.columns:
@@ -40,7 +41,7 @@ def content_fingerprint(handle: ListHandle) -> str:
 
 
 def fingerprinted(opened: OpenedLists) -> tuple[ListInfo, ...]:
-    """What is known of opened lists, with the fingerprints of those that can be used.
+    """Return the infos of opened lists, with fingerprints for those that can be used.
 
     Raises:
         OutputError: a list can't be read.

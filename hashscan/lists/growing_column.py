@@ -1,4 +1,4 @@
-"""A `.npy` file that grows by rows, and whose length is known only at the end."""
+"""A `.npy` file that grows by rows and whose length is known only at the end."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hashscan.lists.columns import BLOCK, column_header
 
 
 class GrowingColumn:
-    """A column being written; its rows can be read again, in pieces, and some taken out.
+    """A column being written, whose rows can be read again in pieces, and removed.
 
-    Read, not mapped: pages of a mapped file would count as this process's memory.
+    It is read, not mapped: pages of a mapped file would count as memory of this process.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], width: tuple[int, ...], mode: int) -> None:
-        """Make the file.
+        """Create the file.
 
         Raises:
-            OSError: it can't be made, or is there already.
+            OSError: the file can't be created, or exists already.
         """
         self.path = path
         self.rows = 0
@@ -34,12 +34,12 @@ class GrowingColumn:
         self._begin = self._file.write(self._header())
 
     def append(self, array: NDArray[Any]) -> None:
-        """Add rows."""
+        """Append rows."""
         self._file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
         self.rows += len(array)
 
     def read(self, start: int, count: int) -> NDArray[Any]:
-        """At most `count` rows from row `start` on; then rows can be added again."""
+        """Return at most `count` rows from row `start` on; rows can be appended afterwards."""
         count = min(count, self.rows - start)
         self._file.seek(self._begin + start * self._dtype.itemsize)
         data = self._file.read(count * self._dtype.itemsize)
@@ -47,7 +47,7 @@ class GrowingColumn:
         return np.frombuffer(data, dtype=self._item).reshape(count, *self._width)
 
     def leave_out(self, rows: NDArray[np.bool_]) -> None:
-        """Take out the rows that are flagged; those after them move up."""
+        """Remove the rows whose flag is set; later rows move up."""
         kept = 0
         for start in range(0, self.rows, BLOCK):
             block = self.read(start, BLOCK)[~rows[start : start + BLOCK]]
@@ -59,7 +59,7 @@ class GrowingColumn:
         self.rows = kept
 
     def finish(self) -> None:
-        """Write the true length, and sync."""
+        """Write the final length, and sync and close the file."""
         self._file.seek(0)
         self._file.write(self._header())
         self._file.flush()
@@ -67,7 +67,7 @@ class GrowingColumn:
         self._file.close()
 
     def close(self) -> None:
-        """Let the file go, finished or not."""
+        """Close the file, finished or not."""
         self._file.close()
 
     def _header(self) -> bytes:

@@ -1,10 +1,10 @@
-"""Whether ids are unique, among any number of entries in little memory.
+"""Checks that entry ids are unique, for any number of entries and in little memory.
 
-Ids are compared by keyed fingerprints of 128 bits. Their key is drawn anew each time and never shown, and
-for any two different ids the chance to collide is at most 2^-128 over the keys (multiply-shift hashing of
-vectors: Thorup, High Speed Hashing for Integers and Strings, 2015, theorem 5); so nobody can prepare ids that
-collide, and among a thousand million entries none will. The fingerprints lie on disk, parted by their first
-bits, and are read, not mapped, one part at a time.
+Ids are compared by keyed fingerprints of 128 bits. The key is random for each use and never shown. For any
+two different ids the probability of a collision is at most 2^-128 over the keys (multiply-shift hashing of
+vectors: Thorup, High Speed Hashing for Integers and Strings, 2015, theorem 5). So nobody can prepare ids that
+collide, and no collision is to be expected among a thousand million entries. The fingerprints are stored on
+disk, partitioned by their first bits. One partition at a time is read, not mapped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORD = 4
 _LANES = 4
 _PARTS = 256
 _RUN = 1 << 16
-"""Records sorted and written at a time; a block of ids is taken in pieces of this length too."""
+"""Records sorted and written at a time; blocks of ids are also processed in pieces of this length."""
 _NUMBERS = {name: number for number, name in enumerate(ALGORITHMS)}
 _NAMES = tuple(ALGORITHMS)
 _ALGORITHM_SHIFT = np.uint64(56)
@@ -40,45 +40,45 @@ _ENTRY_RECORD = np.dtype([*_ID, ("content", "<u8"), ("row", "<u8"), ("place", "<
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry among those noted."""
+    """The position of one recorded entry."""
 
     algorithm: str
     number: int
-    """Its row among those of its algorithm, from 0."""
+    """Row number among the entries of its algorithm, from 0."""
     place: int
-    """Where it was read; 0 when that is not known."""
+    """Position in the file it was read from; 0 if not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two different entries that were given one id."""
+    """Two different entries that have the same id."""
 
     first: Row
     second: Row
 
 
 class EntryLedger:
-    """Every entry noted so far: 40 bytes on disk each."""
+    """All entries recorded so far, at 40 bytes on disk each."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep a nameless file on the file system of `folder`.
+        """Create an unnamed file on the filesystem of `folder`.
 
         Raises:
-            OSError: it can't be made.
+            OSError: the file can't be created.
         """
         self._fingerprint = _Fingerprint()
         self._records = _Records(folder, _ENTRY_RECORD)
         self._rows: dict[str, int] = {}
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file; its content is lost."""
         self._records.close()
 
     def note(self, block: EntryBlock) -> None:
-        """Remember entries.
+        """Record the entries of a block.
 
         Raises:
-            OSError: they can't be written.
+            OSError: the entries can't be written.
         """
         first, number = self._rows.get(block.algorithm, 0), _NUMBERS[block.algorithm]
         self._rows[block.algorithm] = first + len(block)
@@ -91,16 +91,20 @@ class EntryLedger:
         self._records.append(records)
 
     def repeats(self) -> dict[str, NDArray[np.bool_]]:
-        """Which rows say again what an earlier one said, a flag a row, for algorithms that have such rows.
+        """Find the rows that repeat an earlier entry.
+
+        Returns:
+            For each algorithm with such rows, a flag for each row, shape (rows,).
 
         Raises:
-            ConflictError: an id was given to different entries; names the pair whose second came first.
+            ConflictError: an id was given to different entries; names the pair whose second entry came first.
             OSError: the records can't be read again.
         """
         found: dict[str, NDArray[np.bool_]] = {}
         worst: tuple[int, NDArray[np.void]] | None = None
         for records in self._records.parts():
-            # The algorithms' blocks take turns, so entries were noted only nearly in their places' order.
+            # Blocks of different algorithms are interleaved, so entries were recorded only roughly in the
+            # order of their positions.
             by_id = records[np.lexsort((records["place"], records["id"]))]
             same = _equals_former(by_id)
             clash = np.flatnonzero(same & (by_id["content"][1:] != by_id["content"][:-1]))
@@ -133,12 +137,15 @@ class ConflictError(Exception):
 def first_shared_id(
     new: Callable[[], Iterable[NDArray[np.bytes_]]], old: Iterable[NDArray[np.bytes_]], folder: Path
 ) -> str | None:
-    """An id that stands in both, or None; of several, the first in `new`. Takes some MB of memory.
+    """Return an id that is in both lists, or None; of several, the first in `new`.
+
+    Uses some MB of memory.
 
     Args:
-        new: gives blocks of ids, shape (n,), of any width to 64 bytes; called again to name what is shared.
-        old: blocks alike.
-        folder: on whose file system 24 bytes for each id are kept meanwhile, in nameless files.
+        new: returns blocks of ids, shape (n,), of any width up to 64 bytes; called a second time to name a
+            shared id.
+        old: blocks of ids like those of `new`.
+        folder: 24 bytes for each id are kept on its filesystem meanwhile, in unnamed files.
 
     Raises:
         OSError: the files can't be written.
@@ -170,12 +177,12 @@ def first_shared_id(
 
 
 def _first_shared_row(mine: NDArray[np.void], others: NDArray[np.void]) -> int | None:
-    """The lowest row of `mine` whose id is among `others`."""
+    """Return the lowest row of `mine` whose id is in `others`, or None."""
     if not len(mine) or not len(others):
         return None
     both = np.concatenate([others, mine])
     is_mine = np.arange(len(both)) >= len(others)
-    # Stable: of one id, the others' rows come before mine.
+    # The sort is stable: rows of `others` come before rows of `mine` with the same id.
     order = np.lexsort((both["id_rest"], both["id"]))
     both, is_mine = both[order], is_mine[order]
     starts = np.concatenate(([True], ~_equals_former(both)))
@@ -185,7 +192,7 @@ def _first_shared_row(mine: NDArray[np.void], others: NDArray[np.void]) -> int |
 
 
 def _equals_former(by_id: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Whether each record but the first has the id of the one before it."""
+    """Return a flag for each record but the first: True if it has the id of the record before it."""
     same: NDArray[np.bool_] = (by_id["id"][1:] == by_id["id"][:-1]) & (
         by_id["id_rest"][1:] == by_id["id_rest"][:-1]
     )
@@ -198,7 +205,7 @@ def _row(record: NDArray[np.void]) -> Row:
 
 
 class _Fingerprint:
-    """A hash of 32-bit words under a key of its own: four independent lanes of 32 bits."""
+    """A hash of 32-bit words with a random key: four independent lanes of 32 bits."""
 
     def __init__(self) -> None:
         words = max(ENTRY_ID_MAX, *(algorithm.size for algorithm in ALGORITHMS.values())) // _WORD + 3
@@ -206,7 +213,7 @@ class _Fingerprint:
         self._key = key.reshape(_LANES, words)
 
     def of_ids(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """128 bits of each id, whatever the width of the column."""
+        """Return 128 bits for each id, independent of the width of the column."""
         words = _words(np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), ids.dtype.itemsize))
         one, two, three, four = self._lanes(words, range(_LANES))
         return one | two >> np.uint64(32), three | four >> np.uint64(32)
@@ -214,7 +221,7 @@ class _Fingerprint:
     def of_contents(
         self, algorithm: int, category: NDArray[np.uint8], value: NDArray[np.uint8]
     ) -> NDArray[np.uint64]:
-        """64 bits of everything else of each entry; compared only where ids are equal."""
+        """Return 64 bits for the other fields of each entry; compared only where ids are equal."""
         one, two = self._lanes(
             _words(value), range(2), algorithm + (category.astype(np.uint64) << np.uint64(8))
         )
@@ -223,14 +230,14 @@ class _Fingerprint:
     def _lanes(
         self, words: NDArray[np.uint32], lanes: range, first: NDArray[np.uint64] | None = None
     ) -> list[NDArray[np.uint64]]:
-        """The sums of words times keys, of which the upper 32 bits are good."""
+        """Return the sums of words times keys, of which only the upper 32 bits are used."""
         sums = [
             np.zeros(len(words), dtype=np.uint64) if first is None else first * self._key[lane, -1]
             for lane in lanes
         ]
         for column in range(words.shape[1]):
             word = words[:, column].astype(np.uint64)
-            # Most of an id's column is padding.
+            # Most of an id's column is padding, so words that are all zero are skipped.
             if word.any():
                 for lane in lanes:
                     sums[lane] += word * self._key[lane, column]
@@ -239,7 +246,7 @@ class _Fingerprint:
 
 
 def _words(octets: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Bytes as 32-bit words, filled up with NUL."""
+    """Return bytes as 32-bit words, padded with NUL."""
     lacking = -octets.shape[1] % _WORD
     if lacking:
         octets = np.pad(octets, ((0, 0), (0, lacking)))
@@ -247,13 +254,13 @@ def _words(octets: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 class _Records:
-    """Records on disk in runs, each ordered by the first byte of the fingerprint."""
+    """Records on disk in runs, each run sorted by the first byte of the fingerprint."""
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._bounds: list[NDArray[np.int64]] = []
-        """Of each run, where its parts begin, and its end, counted in records of the file."""
+        """For each run, the start of each of its parts and its end, as record numbers in the file."""
         self._waiting: list[NDArray[np.void]] = []
         self._number = 0
 
@@ -266,7 +273,7 @@ class _Records:
         self.close()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file; its content is lost."""
         self._file.close()
 
     def append(self, records: NDArray[np.void]) -> None:
@@ -277,7 +284,7 @@ class _Records:
             self._flush()
 
     def parts(self) -> Iterator[NDArray[np.void]]:
-        """The records by the first byte of their ids' fingerprints, each part in the order they came."""
+        """Yield the records by the first byte of their fingerprints, each part in the order of arrival."""
         self._flush()
         for part in range(_PARTS):
             yield np.concatenate([self._read(*bounds[part : part + 2].tolist()) for bounds in self._bounds])

@@ -1,12 +1,12 @@
-"""Where the rows of signed shards lie in the joined columns of a stored version.
+"""The layout of joined columns: where the rows of each signed shard are in the files of a stored version.
 
-A stored version has at most two sets of columns for each algorithm: the base's rows, and those of all
-increments one after another, the delta. A joined column takes the place of its shards completely: each can be
-made again from its rows, byte for byte, since what comes before them is known.
+A stored version has at most two sets of columns for each algorithm: the rows of the base, and the delta,
+which is the rows of all increments one after another. A joined column replaces its shards completely: each
+shard can be made again from its rows, byte for byte, since its header is known.
 
 columns/base.pdq.ids.npy        and category, value: the base's shards of an algorithm, joined
 columns/delta.pdq.ids.npy       and category, value: the increments' shards, joined
-columns/base.pdq.withdrawn.npy  rows of those columns that are entries no more; likewise for the delta
+columns/base.pdq.withdrawn.npy  withdrawn rows of those columns; likewise for the delta
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hashscan.lists.manifest import Manifest, Part
 from hashscan.model import ALGORITHMS
 
 COLUMNS = "columns"
-"""The folder of joined columns in a version's folder."""
+"""Folder of the joined columns in a version's folder."""
 _BASE, _DELTA = "base", "delta"
 
 
@@ -38,7 +38,7 @@ class Piece:
     start: int
     rows: int
     dtype: np.dtype[Any]
-    """In the shard; its ids may be narrower than the joined ones."""
+    """Type in the shard; its ids may be narrower than the joined ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,16 @@ class JoinedColumn:
     """Shape of a row."""
     rows: int
     pieces: tuple[Piece, ...]
-    """In the order of their rows, without gaps."""
+    """Pieces in the order of their rows, without gaps."""
 
     @property
     def header(self) -> bytes:
-        """How the file begins."""
+        """Header of the file."""
         return column_header(self.dtype, (self.rows, *self.width))
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return HEADER_SIZE + self.rows * self._row_size
 
     @property
@@ -68,11 +68,13 @@ class JoinedColumn:
         return self.dtype.itemsize * math.prod(self.width)
 
     def shard_size(self, piece: Piece) -> int:
-        """Bytes of a shard's file."""
+        """Return the size of a shard's file in bytes."""
         return HEADER_SIZE + piece.rows * piece.dtype.itemsize * math.prod(self.width)
 
     def shard(self, descriptor: int, piece: Piece) -> bytes:
-        """A shard as it was published, made again from the joined file; other bytes where that isn't whole.
+        """Return a shard as it was published, made again from the joined file.
+
+        If the joined file is damaged, the bytes differ from the published ones.
 
         Raises:
             OSError: the file can't be read.
@@ -81,15 +83,15 @@ class JoinedColumn:
         if piece.dtype != self.dtype and len(data) % self._row_size == 0:
             rows = np.frombuffer(data, self.dtype)
             narrow = rows.astype(piece.dtype)
-            # What lies in the padding must not go unnoticed.
+            # Damage in the padding must not go unnoticed.
             data = narrow.tobytes() if (narrow == rows).all() else b""
         return column_header(piece.dtype, (piece.rows, *self.width)) + data
 
     def place(self, descriptor: int, piece: Piece, shard: bytes) -> None:
-        """Write a shard's rows where they belong.
+        """Write a shard's rows to their position in the joined file.
 
         Raises:
-            OSError: they can't be written.
+            OSError: the rows can't be written.
         """
         data = memoryview(shard)[HEADER_SIZE:]
         if piece.dtype != self.dtype:
@@ -100,10 +102,10 @@ class JoinedColumn:
             data, offset = data[written:], offset + written
 
     def content(self, signed_hash: Callable[[str], str]) -> str:
-        """Tells these rows from all others: a hash over the signed hashes of their shards.
+        """Return a fingerprint of these rows: a hash of the signed hashes of their shards.
 
         Args:
-            signed_hash: gives it for a target's name.
+            signed_hash: returns the signed hash of a target by its name.
         """
         pieces = "".join(f"{piece.rows} {signed_hash(piece.target)}\n" for piece in self.pieces)
         return hashlib.sha256(f"{self.dtype.str} {pieces}".encode()).hexdigest()[:32]
@@ -114,7 +116,7 @@ class JoinedColumns:
     """All columns of one algorithm, of the base or the delta."""
 
     place: str
-    """How the names of their files begin: base or delta, and the algorithm."""
+    """Prefix of the file names: base or delta, and the algorithm."""
     algorithm: str
     rows: int
     id_size: int
@@ -129,11 +131,11 @@ class JoinedColumns:
 
     @property
     def withdrawn(self) -> str:
-        """File of the rows that are withdrawn."""
+        """Name of the file of withdrawn rows."""
         return f"{self.place}.withdrawn.npy"
 
     def files(self, withdrawn_rows: int, content: str) -> ColumnFiles:
-        """The names of the files, for whoever opens them."""
+        """Return the names of the files, for opening them."""
         return ColumnFiles(
             self.algorithm,
             self.rows,
@@ -151,7 +153,7 @@ class JoinedColumns:
 
 
 def joined_columns(manifest: Manifest) -> tuple[JoinedColumns, ...]:
-    """The columns that a stored version of a list has: the base's by algorithm, then the delta's."""
+    """Return the columns of a stored version: those of the base by algorithm, then those of the delta."""
     made = []
     for kind, parts in ((_BASE, manifest.parts[:1]), (_DELTA, manifest.parts[1:])):
         algorithms = sorted({columns.algorithm for part in parts for columns in part.columns})

@@ -1,4 +1,4 @@
-"""What a list says today of entries that it had in an earlier version."""
+"""Looks up in the active version of a list the entries that an earlier version had."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from hashscan.model import Entry, TrustState
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The version of a list that is in use, held so that no writer removes it."""
+    """The active version of a list, locked so that no writer removes it."""
 
     version: int
     _signers: frozenset[str]
-    """Every key that could sign the list since its root was trusted; none where nobody signs it."""
+    """Every key that could sign the list since its root was trusted; empty for an unsigned list."""
     _handle: ListHandle
 
     def follows(self, version: int, key_ids: Iterable[str]) -> bool:
-        """Whether this is a later version of the list that had this version and these keys.
+        """Return True if this is a later version of the list that had this version and these keys.
 
-        Another list that was given the same name later is none, since its owner can take nothing back.
+        A different list that got the same name later does not count, since its owner can't withdraw entries
+        of the earlier one.
         """
         earlier = frozenset(key_ids)
         same_owner = bool(earlier & self._signers) if earlier or self._signers else True
         return same_owner and self.version > version
 
     def entries(self, entry_ids: Iterable[str]) -> list[Entry] | None:
-        """Its active entries with these ids; None where its files turn out to be unreadable."""
+        """Return the active entries with these ids; None if the list's files can't be read."""
         try:
             return list(entries_with(self._handle, entry_ids))
         except (ColumnError, OSError):
@@ -44,12 +45,12 @@ class Latest:
 
 @contextmanager
 def latest(store: ListStore, name: str) -> Iterator[Latest | None]:
-    """The version in use; None where it can't be relied on: missing, damaged, or past its expiry.
+    """Yield the active version of a list; None if it is missing, damaged or expired and so can't be trusted.
 
-    Nothing is written; whoever asks may be root, and the lists another user's.
+    Nothing is written: the caller may be root while the lists belong to another user.
     """
     if not LIST_NAME.fullmatch(name):
-        # Somebody's report may name any.
+        # Reports come from outside and may contain any name.
         yield None
         return
     opened, hold = store.look_at(name, datetime.now(UTC))

@@ -1,6 +1,6 @@
-"""Where the parts of a stored list lie, and how one version takes the place of another.
+"""The layout of a stored list's folder, and the atomic switch from one version to another.
 
-NAME/root.json      the root the administrator trusts          (signed lists)
+NAME/root.json      the root that the administrator trusts     (signed lists)
 NAME/source.json    where to pull from                         (signed lists)
 NAME/tuf/           metadata seen so far, against rollback     (signed lists)
 NAME/validators.json what servers said of the timestamp they sent (signed lists)
@@ -8,9 +8,9 @@ NAME/attempts.json  how the last pulls went                    (signed lists)
 NAME/identity       what a later list of this name has not     (local lists)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
-NAME/active         symbolic link to the version in use
-NAME/staged         symbolic link to one that is ready to be put in use
-.NAME.lock          held by the one writer
+NAME/active         symlink to the active version
+NAME/staged         symlink to the staged version, which is ready for activation
+.NAME.lock          lock of the writer
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from hashscan.lists.lock import Hold, claimed_for_removal
 from hashscan.lists.manifest import LIST_NAME
 
 DEMO = "demo"
-"""A name no stored list may have: it is the list that comes with the program."""
+"""Name of the list that comes with the program; no stored list may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +46,32 @@ class ListFolder:
 
     @property
     def lock(self) -> Path:
-        """Beside the folder, so that it outlives it."""
+        """The lock file; it is beside the folder, so that it remains when the folder is removed."""
         return self.path.with_name(f".{self.path.name}.lock")
 
     @property
     def root(self) -> Path:
-        """The trusted root."""
+        """File of the trusted root."""
         return self.path / "root.json"
 
     @property
     def source(self) -> Path:
-        """Present exactly when the list is a signed one."""
+        """File with the list's source; exists if and only if the list is signed."""
         return self.path / "source.json"
 
     @property
     def tuf(self) -> Path:
-        """The folder of tuf's client."""
+        """Folder of tuf's client."""
         return self.path / "tuf"
 
     @property
     def validators(self) -> Path:
-        """What servers said of the timestamp they sent."""
+        """File of the HTTP validators that servers sent with the timestamp."""
         return self.path / "validators.json"
 
     @property
     def attempts(self) -> Path:
-        """How the last pulls went."""
+        """File with the results of the last pulls."""
         return self.path / "attempts.json"
 
     @property
@@ -81,32 +81,32 @@ class ListFolder:
 
     @property
     def staging(self) -> Path:
-        """The next version; what a killed writer left there may be used again."""
+        """Folder of the next version; a writer may reuse what a killed writer left there."""
         return self.path / "staging"
 
     @property
     def versions(self) -> Path:
-        """The folder of finished versions."""
+        """Folder of the finished versions."""
         return self.path / "versions"
 
     @property
     def active_link(self) -> Path:
-        """Points to the version in use."""
+        """Symlink to the active version."""
         return self.path / "active"
 
     @property
     def staged_link(self) -> Path:
-        """Points to the version that is ready to be put in use."""
+        """Symlink to the staged version."""
         return self.path / "staged"
 
     def active(self) -> Path | None:
-        """The version in use, or None when there is none."""
+        """Return the folder of the active version, or None if there is none."""
         return self._linked(self.active_link)
 
     def staged(self) -> Path | None:
-        """The version that is ready to be put in use, or None when there is none."""
+        """Return the folder of the staged version, or None if there is none."""
         staged = self._linked(self.staged_link)
-        # A writer that was killed may have put it in use, and left the link.
+        # A writer that was killed may have activated it and left the link.
         return None if staged == self.active() else staged
 
     def _linked(self, link: Path) -> Path | None:
@@ -116,40 +116,40 @@ class ListFolder:
             return None
 
     def hold_active(self) -> tuple[Path, Hold] | None:
-        """The version in use and a claim that keeps it; None when there is none."""
+        """Return the active version with a lock that keeps it from removal; None if there is none."""
         return _held(self.active)
 
     def hold_staged(self) -> tuple[Path, Hold] | None:
-        """The version that is ready to be put in use and a claim that keeps it; None when there is none."""
+        """Return the staged version with a lock that keeps it from removal; None if there is none."""
         return _held(self.staged)
 
     def make(self) -> None:
-        """Make the folders for a writer, and clear away what killed ones left beside the staging folder."""
+        """Create the folders for a writer, and remove the temporary files that killed writers left."""
         for folder in (self.path, self.versions):
             private_folder(folder)
         remove_leftovers(self.path)
 
     def fresh_staging(self) -> Path:
-        """An empty staging folder."""
+        """Return an empty staging folder."""
         if self.staging.exists():
             shutil.rmtree(self.staging)
         return private_folder(self.staging)
 
     def activate_staging(self, version: int) -> Path:
-        """Put the staging folder, whose files are synced, in the place of the version in use.
+        """Replace the active version by the staging folder, whose files are synced.
 
         Returns:
-            The folder it has become.
+            The folder of the finished version.
         """
         finished = self.finish_staging(version)
         self.activate(finished)
         return finished
 
     def finish_staging(self, version: int) -> Path:
-        """Make the staging folder, whose files are synced, a finished version, of which nobody knows yet.
+        """Turn the staging folder, whose files are synced, into a finished version that no link names yet.
 
         Returns:
-            The folder it has become.
+            The folder of the finished version.
         """
         for folder, _, _ in os.walk(self.staging):
             sync_folder(Path(folder))
@@ -159,19 +159,20 @@ class ListFolder:
         return finished
 
     def activate(self, version: Path) -> None:
-        """Put a finished version in use; nothing is staged any more."""
+        """Activate a finished version; afterwards no version is staged."""
         if self.staged() != version:
-            # Before and not after, so that no death leaves one staged that is older than the one in use.
+            # Before and not after: if the process dies in between, no staged version may be older than the
+            # active one.
             self.drop_staged()
         replace_link(self.active_link, f"{self.versions.name}/{version.name}")
         self.drop_staged()
 
     def stage(self, version: Path) -> None:
-        """Have a finished version ready to be put in use, in the place of any other that was."""
+        """Stage a finished version, in place of any other."""
         replace_link(self.staged_link, f"{self.versions.name}/{version.name}")
 
     def drop_staged(self) -> None:
-        """Have no version ready to be put in use."""
+        """Unstage the staged version, if there is one."""
         try:
             self.staged_link.unlink()
         except FileNotFoundError:
@@ -179,12 +180,12 @@ class ListFolder:
         sync_folder(self.path)
 
     def finished_versions(self) -> Iterator[Path]:
-        """All versions that are still there, the one in use among them."""
+        """Yield the folders of all remaining versions, including the active one."""
         with suppress(FileNotFoundError):
             yield from sorted(path for path in self.versions.iterdir() if path.is_dir())
 
     def remove_superseded(self) -> None:
-        """Remove versions that are neither in use, staged nor held by a reader, and the staging folder."""
+        """Remove versions that are neither active, staged nor locked by a reader, and the staging folder."""
         if self.staging.exists():
             shutil.rmtree(self.staging)
         kept = (self.active(), self.staged())
@@ -195,19 +196,26 @@ class ListFolder:
                         shutil.rmtree(version)
 
     def remove(self) -> None:
-        """Remove everything but the lock; at once for readers, since it first gets a name no list has."""
+        """Remove everything but the lock file.
+
+        For readers this is atomic: the folder is first renamed to a name that no list has.
+        """
         gone = self.path.with_name(f"{TEMPORARY_PREFIX}{self.path.name}-{secrets.token_hex(8)}")
         self.path.rename(gone)
         shutil.rmtree(gone)
 
     def remove_removed(self) -> None:
-        """Finish what a killed `remove` began."""
+        """Finish the removals that killed processes began."""
         for gone in self.path.parent.glob(f"{TEMPORARY_PREFIX}{self.path.name}-{'?' * 16}"):
             shutil.rmtree(gone)
 
 
 def _held(current: Callable[[], Path | None]) -> tuple[Path, Hold] | None:
-    """A version that writers may exchange for another at any time, and a claim that keeps it."""
+    """Lock the version that `current` names, although writers may replace it at any time.
+
+    Returns:
+        The version and its lock; None if there is no version.
+    """
     while (version := current()) is not None:
         try:
             hold = Hold(version)
@@ -215,7 +223,7 @@ def _held(current: Callable[[], Path | None]) -> tuple[Path, Hold] | None:
             if current() == version:
                 raise
             continue
-        # A writer may have removed it before the claim held; then another has its place by now.
+        # A writer may have removed it before it was locked; then `current` names another version by now.
         if current() == version:
             return version, hold
         hold.close()
@@ -223,22 +231,25 @@ def _held(current: Callable[[], Path | None]) -> tuple[Path, Hold] | None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder and those above it for this user alone, unless they are there."""
+    """Create a folder and its missing parents, accessible to this user alone."""
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     return folder
 
 
 def belongs_to_another(folder: Path) -> bool:
-    """Whether this is root, and a folder another user's, who could read nothing of what root writes there."""
+    """Return True if this process is root and the folder belongs to another user.
+
+    That user could not read files that root writes there.
+    """
     return os.geteuid() == 0 and folder.stat().st_uid != 0
 
 
 def refuse_to_leave_files(folder: Path) -> None:
-    """Refuse to write, as root, what the owner of a folder of lists could not read.
+    """Refuse to write files as root that the owner of a folder of lists could not read.
 
     Raises:
-        OutputError: this is root, and the folder another user's.
+        OutputError: this process is root and the folder belongs to another user.
     """
     if belongs_to_another(folder):
         raise OutputError(
@@ -249,10 +260,10 @@ def refuse_to_leave_files(folder: Path) -> None:
 
 
 def checked_name(name: str) -> str:
-    """A list's name, when it can be one.
+    """Return `name` after checking that it is a valid list name.
 
     Raises:
-        UsageError: it can't.
+        UsageError: the name is not valid.
     """
     if not LIST_NAME.fullmatch(name):
         raise UsageError(
@@ -263,10 +274,10 @@ def checked_name(name: str) -> str:
 
 
 def own_name(name: str) -> str:
-    """A name for a list to be stored.
+    """Return `name` after checking that a list may be stored under it.
 
     Raises:
-        UsageError: it can't be a name, or is reserved.
+        UsageError: the name is not valid, or is reserved.
     """
     if checked_name(name) == DEMO:
         raise UsageError(f"{DEMO!r} is the list that comes with hashscan", advice="Choose another name.")

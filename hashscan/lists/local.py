@@ -1,4 +1,4 @@
-"""Entries imported by the administrator, kept without signatures but with checksums."""
+"""Local lists: entries imported by the administrator, stored without signatures but with checksums."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_local(
 
     Raises:
         ListFormatError: the entries contradict each other, or there are none.
-        OSError: they can't be written.
+        OSError: the files can't be written.
     """
     targets = private_folder(folder / TARGETS)
     with ColumnWriter(targets, label=label) as writer:
@@ -105,7 +105,7 @@ def open_local(name: str, folder: Path, thoroughness: Thoroughness = Thoroughnes
 
 
 def _column_files(manifest: Manifest, record: Record) -> tuple[ColumnFiles, ...]:
-    """The columns, of which a local list has one shard for each algorithm."""
+    """Return the columns; a local list has one shard for each algorithm."""
     every = []
     for columns in manifest.parts[0].columns:
         value = record.files.get(columns.shards[0].value)

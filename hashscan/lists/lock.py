@@ -1,4 +1,4 @@
-"""Locks on hash lists that die with the process that holds them."""
+"""File locks on hash lists; the kernel releases them when the holding process ends."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hashscan.lists.durable import PRIVATE_FILE
 
 @contextmanager
 def sole_writer(path: Path, what: str) -> Iterator[None]:
-    """Keep every other process from writing while the body runs.
+    """Hold an exclusive lock on `path` while the body runs, so that no other process writes.
 
-    The lock file is never removed: a second holder could otherwise lock a name that is gone.
+    The lock file is never removed: otherwise a second process could lock a file that has lost its name.
 
     Args:
-        path: the lock file, made when it isn't there.
-        what: what is locked, for a person.
+        path: the lock file; created if it does not exist.
+        what: what is locked, for the error message.
 
     Raises:
         LockedError: another process holds the lock.
@@ -31,7 +31,7 @@ def sole_writer(path: Path, what: str) -> Iterator[None]:
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:  # POSIX allows either for a held lock
+        except (BlockingIOError, PermissionError) as error:  # POSIX allows either error for a held lock
             raise LockedError(
                 f"another process is writing {what}", advice="Wait until it has ended, then try again."
             ) from error
@@ -41,32 +41,33 @@ def sole_writer(path: Path, what: str) -> Iterator[None]:
 
 
 class Hold:
-    """A reader's claim on a folder, so that writers don't remove it while it is in use.
+    """A reader's shared lock on a folder, so that writers don't remove the folder while it is in use.
 
-    It ends with `close`, with the object, or with the process, whichever is first. A forked child shares it.
+    The lock ends with `close`, with the object, or with the process, whichever is first. A forked child
+    shares it.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Claim `folder`, waiting for a writer who is just removing it.
+        """Lock `folder`; wait if a writer is removing it at this moment.
 
         Raises:
-            OSError: there is no such folder.
+            OSError: the folder does not exist.
         """
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._finalizer = weakref.finalize(self, os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """Give the claim up."""
+        """Release the lock."""
         self._finalizer()
 
 
 @contextmanager
 def claimed_for_removal(folder: Path) -> Iterator[bool]:
-    """Whether nobody holds `folder`; while the body runs nobody new can.
+    """Yield True if nobody else locks `folder`; then nobody can lock it while the body runs.
 
     Raises:
-        OSError: there is no such folder.
+        OSError: the folder does not exist.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -14,55 +14,55 @@ from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_MAX = 5_000_000
-"""Bytes, as for tuf's own metadata: a manifest and the signatures of its targets grow alike."""
+"""Largest size in bytes, as for tuf's own metadata: a manifest grows like the signatures of its targets."""
 SCHEMA = 1
 ROWS_MAX = 2**32 - 1
-"""Rows of one algorithm in all parts together: four bytes name a row."""
+"""Largest number of rows of one algorithm in all parts together: a row number has four bytes."""
 PARTS_MAX = 1000
-"""The base and its increments; each part costs a subscriber some files."""
+"""Largest number of parts, base and increments together; each part costs a subscriber some files."""
 
 LIST_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TARGET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _CREATED_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _NUMBER_MAX = 2**53 - 1
-"""Largest integer that every reader of JSON takes in exactly."""
+"""The largest integer that every JSON reader represents exactly."""
 _UPGRADE = "upgrade hashscan to read it"
 
 
 class ManifestError(Exception):
-    """A manifest that can't be used; says what is wrong and what to do."""
+    """The manifest can't be used; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some rows of one algorithm's columns, and the targets that hold them."""
+    """Some rows of one algorithm's columns, and the targets that contain them."""
 
     entries: int
-    """Rows, at least one."""
+    """Number of rows, at least one."""
     ids: str
     category: str
     value: str
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """All three targets."""
+        """Names of the three targets."""
         return self.ids, self.category, self.value
 
 
 @dataclass(frozen=True, slots=True)
 class PartColumns:
-    """The rows that a part brings of one algorithm."""
+    """The rows of one algorithm that a part adds."""
 
     algorithm: str
     id_size: int
-    """Bytes of an id."""
+    """Size of an id in bytes."""
     shards: tuple[Shard, ...]
-    """In order; all have the same number of rows, but the last may have fewer."""
+    """Shards in order; all have the same number of rows, except that the last may have fewer."""
 
     @property
     def entries(self) -> int:
-        """Rows of all shards together."""
+        """Number of rows of all shards together."""
         return sum(shard.entries for shard in self.shards)
 
 
@@ -72,25 +72,25 @@ class Withdrawal:
 
     algorithm: str
     rows: int
-    """How many, at least one."""
+    """Number of rows, at least one."""
     file: str
-    """Target of shape (rows,), uint32, ascending: rows counted through all parts before this one."""
+    """Target of shape (rows,), uint32, ascending: row numbers counted through all parts before this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one release brought: the base, or an increment on the parts before it."""
+    """The content of one release: the base, or an increment on the parts before it."""
 
     version: int
-    """The list's version that brought it."""
+    """Version of the list that added this part."""
     columns: tuple[PartColumns, ...]
-    """A row for each algorithm, ordered by its name."""
+    """One item for each algorithm, sorted by its name."""
     withdrawn: tuple[Withdrawal, ...] = ()
-    """A row for each algorithm, ordered by its name; the base has none."""
+    """One item for each algorithm, sorted by its name; the base has none."""
 
     @property
     def names(self) -> Iterator[str]:
-        """All its targets."""
+        """Names of all targets of the part."""
         for columns in self.columns:
             for shard in columns.shards:
                 yield from shard.names
@@ -100,25 +100,25 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a list's owner says of one version of the list."""
+    """The description of one version of a list, signed by its owner."""
 
     name: str
     version: int
-    """Counts releases, from 1."""
+    """Number of the release, from 1."""
     created: datetime
     categories: tuple[str, ...]
-    """What the numbers of the category columns mean."""
+    """The meaning of the numbers in the category columns."""
     parts: tuple[Part, ...]
-    """The base, then increments, by version."""
+    """The base, then the increments, by version."""
 
     @property
     def entries(self) -> int:
-        """Active entries of all algorithms together."""
+        """Number of active entries of all algorithms together."""
         return sum(count for _, count in self.by_algorithm)
 
     @property
     def by_algorithm(self) -> tuple[tuple[str, int], ...]:
-        """Active entries of each algorithm that has rows, ordered by its name."""
+        """Number of active entries of each algorithm that has rows, sorted by its name."""
         active = self.rows()
         for part in self.parts:
             active.subtract({withdrawal.algorithm: withdrawal.rows for withdrawal in part.withdrawn})
@@ -126,12 +126,12 @@ class Manifest:
 
     @property
     def names(self) -> Iterator[str]:
-        """All targets but the manifest itself."""
+        """Names of all targets except the manifest itself."""
         for part in self.parts:
             yield from part.names
 
     def rows(self, parts: slice = slice(None)) -> Counter[str]:
-        """Rows of each algorithm in some of the parts, withdrawn ones among them."""
+        """Count the rows of each algorithm in some of the parts, including withdrawn rows."""
         rows = Counter[str]()
         for part in self.parts[parts]:
             rows.update({columns.algorithm: columns.entries for columns in part.columns})
@@ -139,7 +139,7 @@ class Manifest:
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """The manifest as JSON."""
+    """Return the manifest as JSON."""
     document = {
         "schema": SCHEMA,
         "list": manifest.name,
@@ -176,10 +176,10 @@ def to_bytes(manifest: Manifest) -> bytes:
 
 
 def from_bytes(data: bytes) -> Manifest:
-    """Read a manifest, believing nothing.
+    """Parse a manifest without trusting any of its content.
 
     Raises:
-        ManifestError: it isn't one, or one of a later schema.
+        ManifestError: the data is not a valid manifest, or has a later schema.
     """
     document = _object(_parsed(data), "the manifest")
     schema = _integer(document, "schema")
@@ -198,7 +198,7 @@ def from_bytes(data: bytes) -> Manifest:
 
 
 def _check_parts(manifest: Manifest) -> None:
-    """Make sure that the parts fit together."""
+    """Check that the parts are consistent with each other."""
     versions = [part.version for part in manifest.parts]
     if versions != sorted(set(versions)) or versions[-1] > manifest.version:
         raise ManifestError("the manifest's parts are not in the order of their versions")
@@ -295,7 +295,10 @@ def _list(document: dict[str, Any], key: str, longest: int) -> list[Any]:
 
 
 def _only(document: dict[str, Any], keys: set[str], what: str) -> None:
-    """Unknown keys are refused too: what this program doesn't understand may change what the list means."""
+    """Check that a JSON object has exactly these keys.
+
+    Unknown keys are refused too: a key that this program doesn't know may change the meaning of the list.
+    """
     if document.keys() != keys:
         missing, unknown = sorted(keys - document.keys()), sorted(document.keys() - keys)
         raise ManifestError(

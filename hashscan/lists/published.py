@@ -1,4 +1,4 @@
-"""Opens a published folder, whose columns lie in shards, after verifying everything in it."""
+"""Verifies and opens the folder of a published list, whose columns are cut into shards."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str) -> OpenedList:
-    """Verify a published folder and open its list, as far as it can be opened in shards.
+    """Verify a published folder and open its list, if its shards can be opened directly.
 
     Args:
-        name: the name the list goes by here.
-        folder: holds `metadata/` and `targets/`.
+        name: local name of the list.
+        folder: contains `metadata/` and `targets/`.
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
-        remedy: what helps when it is damaged or stale, for a person.
+        remedy: advice for when the list is damaged or stale.
 
     Returns:
-        Always an info. A handle when the list can be used and has nothing but a base in one shard for each
-        algorithm. A manifest whenever the list can be used, fresh or stale.
+        Always an info. A handle if the list can be used and has only a base, with one shard for each
+        algorithm. A manifest if the list can be used, fresh or stale.
     """
 
     def contents(verified: VerifiedMetadata, manifest: Manifest) -> Contents:
@@ -42,7 +42,7 @@ def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, 
 
 
 def file_names(verified: VerifiedMetadata) -> dict[str, str]:
-    """The file of each target by the target's name, as in a repository with consistent snapshots."""
+    """Return the file name of each target by target name, as in a repository with consistent snapshots."""
     return {name: target.file_name for name, target in verified.targets.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a file of entries says, before it is believed: a line's fields, or what is wrong with it."""
+"""Unchecked entries: the fields of a line as text, and the error for a line that is wrong."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TypeAlias
 _SHOWN_MAX = 40
 
 RawEntry: TypeAlias = tuple[int, str, str, str, str]
-"""One entry as text, before anything of it is believed: where it begins in the file, from 1 in the format's
-unit; id; algorithm; value, hexadecimal in either case; category. Millions are made, so it is a bare tuple.
+"""One entry as unchecked text: position in the file, from 1 in the format's unit; id; algorithm; value,
+hexadecimal in either case; category. Millions of these are made, so it is a plain tuple.
 """
 
 
 class LineError(Exception):
-    """A line that is wrong; `ListFormat.blocks` adds the file's label to it."""
+    """A line is wrong; `ListFormat.blocks` adds the name of the file."""
 
     def __init__(self, line: int, problem: str, mend: str) -> None:
         super().__init__(problem)
@@ -23,5 +23,5 @@ class LineError(Exception):
 
 
 def shown(text: str) -> str:
-    """Text from a stranger's file, safe to print: short, quoted, in ASCII."""
+    """Return text from an untrusted file in a printable form: short, quoted, in ASCII."""
     return ascii(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}...")

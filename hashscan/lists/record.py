@@ -1,4 +1,4 @@
-"""What was found when a version of a list was put in use, so that later openings need not read it all."""
+"""Records of list versions: checksums and counts found on activation, so that opening need not read all."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ _CHUNK = 1 << 20
 
 
 class Thoroughness(Enum):
-    """How the contents of a stored list are compared; signatures and manifest always are."""
+    """The thoroughness of comparing a stored list's contents; signatures and manifest are always verified."""
 
     SIZES = "sizes"
-    """Lengths and headers: for a single question."""
+    """Lengths and headers: for a single lookup."""
     CHECKSUMS = "checksums"
-    """The recorded checksums: against decay, before a sweep."""
+    """The recorded checksums: against decay, before a scan."""
     SIGNED = "signed"
-    """The signed hashes and the meaning of every row: when a version is put in use, and when asked for."""
+    """The signed hashes and the meaning of every row: when a version is activated, and on request."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFile:
-    """A file of a version."""
+    """The record of one file of a version."""
 
     sum: str
-    """Its xxh3_128."""
+    """xxh3_128 of the file."""
     content: str = ""
-    """For a joined column, what tells its rows from all others: see `JoinedColumn.content`."""
+    """For a joined column, a fingerprint of its rows: see `JoinedColumn.content`."""
 
 
 Counts = dict[str, dict[str, int]]
-"""Active entries by algorithm and category; categories without entries are left out."""
+"""Number of active entries by algorithm and category; categories without entries are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was found."""
+    """The files and counts of a version, as recorded on activation."""
 
     files: dict[str, RecordedFile]
-    """By name."""
+    """Files by name."""
     counts: Counts
 
     def check(self, name: str, path: Path) -> None:
-        """Compare a file with its checksum.
+        """Compare a file with its recorded checksum.
 
         Raises:
-            ColumnError: it has changed.
-            OSError: it can't be read.
+            ColumnError: the file has changed, or is not recorded.
+            OSError: the file can't be read.
         """
         recorded = self.files.get(name)
         if recorded is None or recorded.sum != checksum(path):
@@ -64,10 +64,10 @@ class Record:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Record a version in its folder.
+    """Write the record of a version into its folder.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the record can't be written.
     """
     files = {name: {"sum": file.sum, "content": file.content} for name, file in record.files.items()}
     document = {"schema": _SCHEMA, "files": files, "counts": record.counts}
@@ -75,11 +75,11 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: Path) -> Record:
-    """Read what was recorded of a version.
+    """Read the record of a version.
 
     Raises:
-        ColumnError: it is no record.
-        OSError: it can't be read.
+        ColumnError: the file is not a valid record.
+        OSError: the file can't be read.
     """
     try:
         document = json.loads((folder / RECORD_NAME).read_bytes())
@@ -102,7 +102,7 @@ def read_record(folder: Path) -> Record:
 
 
 def counts_of_info(counts: Counts) -> tuple[tuple[str, str, int], ...]:
-    """The counts as `ListInfo` has them: by algorithm, then in the order of the vocabulary."""
+    """Return the counts as `ListInfo` holds them: sorted by algorithm, then in the order of `CATEGORIES`."""
     return tuple(
         (algorithm, category, counts[algorithm][category])
         for algorithm in sorted(counts)
@@ -112,10 +112,10 @@ def counts_of_info(counts: Counts) -> tuple[tuple[str, str, int], ...]:
 
 
 def checksum(path: Path) -> str:
-    """xxh3_128 of a file: against decay, not against people.
+    """Return the xxh3_128 of a file, which guards against decay, not against attackers.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     running = xxhash.xxh3_128()
     with path.open("rb") as file:

@@ -1,9 +1,9 @@
-"""Opens a stored version of a signed list, after verifying everything in it.
+"""Verifies and opens a stored version of a signed list.
 
 metadata/         the owner's signatures
 targets/          the manifest, and files of withdrawn rows, as they were published
 columns/          all rows, joined; see `joined`
-checksums.json    what was found when the version was put together; see `record`
+checksums.json    checksums and counts from when the version was assembled; see `record`
 """
 
 from __future__ import annotations
@@ -47,21 +47,23 @@ if TYPE_CHECKING:
 METADATA = "metadata"
 TARGETS = "targets"
 _METADATA_MAX = 5_000_000
-"""Bytes of a metadata file; tuf's own limit for the largest role."""
+"""Largest size of a metadata file in bytes; tuf's own limit for the largest role."""
 
 CLOCKS_MAY_DIFFER = timedelta(days=1)
-"""A list made later than this after now tells that the clock is wrong, so that nothing seems to expire."""
+"""Tolerated clock difference. If a list was made later than this after now, the clock is wrong, and a wrong
+clock would hide every expiry.
+"""
 PULL_AGAIN = "pull it again with `hashscan lists pull`"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedList:
-    """A list as it was found: what to report, and the way to its entries when it can be used."""
+    """The result of opening a list: what to report, and the handle to its entries if it can be used."""
 
     info: ListInfo
     handle: ListHandle | None = None
     manifest: Manifest | None = None
-    """What its owner says of it; None when that could not be read."""
+    """The owner's manifest; None if it could not be read."""
 
 
 class DamagedError(Exception):
@@ -69,7 +71,7 @@ class DamagedError(Exception):
 
 
 Contents = tuple[Counts, ListHandle | None]
-"""What was found in a list's files, and the way to them where they can be opened as they are."""
+"""The counts of a list's entries, and the handle to its files if they can be opened directly."""
 
 
 def open_repository(
@@ -82,18 +84,18 @@ def open_repository(
 ) -> OpenedList:
     """Verify a stored version and open its list.
 
-    Signatures, versions, lengths, hashes and the meaning of the rows are checked; expiry only decides
-    between fresh and stale. Nothing is written.
+    Signatures, versions, lengths, hashes and the meaning of the rows are checked. Expiry decides only between
+    fresh and stale. Nothing is written.
 
     Args:
-        name: the name the list goes by here.
-        folder: of the version.
+        name: local name of the list.
+        folder: the version's folder.
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
-        thoroughness: how the contents are compared.
+        thoroughness: how thoroughly the contents are compared.
 
     Returns:
-        Always an info; a handle only when the list can be used.
+        Always an info; a handle only if the list can be used.
     """
 
     def contents(verified: VerifiedMetadata, manifest: Manifest) -> Contents:
@@ -113,15 +115,15 @@ def open_signed(
     remedy: str,
     contents: Callable[[VerifiedMetadata, Manifest], Contents],
 ) -> OpenedList:
-    """Verify a folder's metadata and manifest, then its contents, and say in what state the list is.
+    """Verify a folder's metadata and manifest, then its contents, and return the state of the list.
 
     Args:
-        name: the name the list goes by here.
-        folder: holds `metadata/` and `targets/`.
+        name: local name of the list.
+        folder: contains `metadata/` and `targets/`.
         trusted_root: root metadata that the administrator trusts.
         now: the time to compare expiries with.
-        remedy: what helps when it is damaged or stale, for a person.
-        contents: looks at everything but the manifest; may raise ColumnError, DamagedError or OSError.
+        remedy: advice for when the list is damaged or stale.
+        contents: checks everything but the manifest; may raise ColumnError, DamagedError or OSError.
     """
     from hashscan.lists import trust
 
@@ -176,11 +178,11 @@ def open_signed(
 
 
 def read_metadata(folder: Path, name: str) -> bytes | None:
-    """A metadata file of a folder, or None when there is no such file.
+    """Return the content of a metadata file, or None if it does not exist.
 
     Raises:
-        OSError: it is there, but can't be read.
-        ListTrustError: it is longer than metadata can be.
+        OSError: the file exists, but can't be read.
+        ListTrustError: the file is longer than metadata can be.
     """
     try:
         with (folder / METADATA / name).open("rb") as file:
@@ -193,13 +195,7 @@ def read_metadata(folder: Path, name: str) -> bytes | None:
 
 
 def load_manifest(verified: VerifiedMetadata, folder: Path) -> Manifest:
-    """The verified manifest of a folder; every target it names was signed with the length it must have.
-
-    Raises:
-        ListTrustError: the list's owner signed none, or one that this program can't read or use.
-        DamagedError: the stored one is not what was signed.
-        OSError: it can't be read.
-    """
+    """Return the verified manifest of a folder, after checking the signed length of every target it names."""
     target = signed_target(verified, MANIFEST_NAME)
     path = intact_target(target, folder)
     if target.info.length > manifests.MANIFEST_MAX:
@@ -220,10 +216,10 @@ def load_manifest(verified: VerifiedMetadata, folder: Path) -> Manifest:
 
 
 def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
-    """What the list's owner signed under a target's name.
+    """Return the signed target of that name.
 
     Raises:
-        ListTrustError: nothing.
+        ListTrustError: the list's owner signed no usable target of that name.
     """
     target = verified.targets.get(name)
     if target is None:
@@ -232,11 +228,11 @@ def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
 
 
 def intact_target(target: SignedTarget, folder: Path) -> Path:
-    """Where a target lies in a folder, when it is as it was signed.
+    """Return the path of a target in a folder, after comparing it with its signed length and hashes.
 
     Raises:
-        DamagedError: it isn't.
-        OSError: it can't be read.
+        DamagedError: the file is not what was signed.
+        OSError: the file can't be read.
     """
     path = folder / TARGETS / target.file_name
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -247,10 +243,10 @@ def intact_target(target: SignedTarget, folder: Path) -> Path:
 
 
 def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
-    """Tells a joined column's rows from all others, by what was signed.
+    """Return a fingerprint of a joined column's rows, computed from the signed hashes.
 
     Raises:
-        ListTrustError: a shard of it wasn't.
+        ListTrustError: a shard of the column was not signed.
     """
     return column.content(lambda name: signed_target(verified, name).sha256)
 
@@ -264,7 +260,7 @@ def _check_length(target: SignedTarget, size: int, most: int) -> None:
 
 
 def _record(folder: Path) -> Record | None:
-    """What was recorded of a version; None when that can't be used, and the signed hashes are compared."""
+    """Return the record of a version, or None if it can't be used; then the signed hashes are compared."""
     try:
         return read_record(folder)
     except (ColumnError, OSError):
@@ -272,7 +268,7 @@ def _record(folder: Path) -> Record | None:
 
 
 def _signed_contents(name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest) -> Contents:
-    """Compare everything with what was signed."""
+    """Compare all files with the signed hashes."""
     for part in manifest.parts:
         for withdrawal in part.withdrawn:
             intact_target(signed_target(verified, withdrawal.file), folder)
@@ -301,7 +297,7 @@ def _recorded_contents(
     record: Record,
     thoroughness: Thoroughness,
 ) -> Contents:
-    """Compare everything with what was recorded when the version was put together."""
+    """Compare all files with the record from when the version was assembled."""
     numbers = {}
     totals: dict[str, int] = {}
     for columns in joined_columns(manifest):
@@ -347,7 +343,7 @@ def _handle(
 
 
 def _compare_shards(path: Path, column: JoinedColumn, verified: VerifiedMetadata) -> None:
-    """Compare a joined column's ranges with the signed hashes of its shards."""
+    """Compare the ranges of a joined column with the signed hashes of its shards."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         whole = os.fstat(descriptor).st_size == column.size
@@ -368,7 +364,10 @@ def _stored_rows(folder: Path, columns: JoinedColumns, rows: int) -> NDArray[np.
 
 
 def unreadable(info: ListInfo, error: BaseException) -> OpenedList:
-    """A list whose files this process may not or can't open, which says nothing of what is in them."""
+    """Return a list that this process can't open for lack of permissions or resources.
+
+    This says nothing about its content.
+    """
     problem = (
         f"can't be read: {error}; if another user has written it, give it to the owner of the state folder, "
         "as root, with `chown -R --reference=STATE STATE`"

@@ -1,4 +1,4 @@
-"""Whether the rows of a list's columns have a meaning, and how many entries of each category they make."""
+"""Checks the rows of a list's columns: ids are printable, category numbers are valid and counted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hashscan.lists.columns import ColumnError
 
 
 def check_ids(blocks: Iterable[NDArray[np.bytes_]], name: str) -> None:
-    """Make sure that ids are made of printable ASCII, with padding only at the end.
+    """Check that ids are printable ASCII, with padding only at the end.
 
     Args:
-        blocks: in order.
-        name: what to call them in an error.
+        blocks: blocks of ids, in order.
+        name: name of the ids for errors.
 
     Raises:
-        ColumnError: an id isn't.
+        ColumnError: an id is not printable ASCII.
     """
     start = 0
     for ids in blocks:
@@ -37,12 +37,12 @@ def check_ids(blocks: Iterable[NDArray[np.bytes_]], name: str) -> None:
 def count_categories(
     blocks: Iterable[NDArray[np.uint8]], categories: tuple[str, ...], withdrawn: NDArray[np.int64]
 ) -> dict[str, int]:
-    """Active entries of each category that has some.
+    """Count the active entries of each category that has some.
 
     Args:
         blocks: category numbers, in order.
-        categories: what the numbers mean.
-        withdrawn: rows that are entries no more, ascending; their numbers must have a meaning all the same.
+        categories: the meaning of the numbers.
+        withdrawn: withdrawn rows, ascending; their category numbers must be valid too.
 
     Raises:
         ColumnError: a number has no meaning.

@@ -1,7 +1,7 @@
-"""Columns in shards, as they are published: files small enough to be fetched again when one breaks off.
+"""Reads and writes published columns in shards: small files, so that a broken download repeats little.
 
-A row stands in three files of its shard: ids, category and value. All shards of a part and an algorithm have
-the same number of rows, but the last may have fewer.
+Each row is spread over three files of its shard: ids, category and value. All shards of a part and an
+algorithm have the same number of rows, except that the last may have fewer.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from hashscan.lists.withdrawals import FILE_DTYPE
 from hashscan.model import ALGORITHMS
 
 SHARD_SIZE = 8_000_000
-"""Bytes of rows in a full shard, its three files together."""
+"""Size of a full shard in bytes, its three files together."""
 SHARD_MAX = 16_000_000
-"""Bytes that one file of a shard may have; longer ones are refused unread."""
+"""Largest size of one file of a shard in bytes; larger files are refused unread."""
 
 
 def write_part(
     folder: Path, version: int, columns: Mapping[str, Iterable[Block]], mode: int = PRIVATE_FILE
 ) -> Part:
-    """Write the rows that a release brings, in memory that doesn't grow with their number, and sync them.
+    """Write and sync the rows that a release adds, in memory that doesn't grow with their number.
 
     Args:
-        folder: holds no shards of that version yet.
-        version: of the list, which the part is named by.
-        columns: blocks of each algorithm, of any length; gone through twice, so an iterator won't do. An
+        folder: contains no shards of that version yet.
+        version: version of the list, which the part gets too.
+        columns: blocks of each algorithm, of any length; iterated twice, so an iterator is not accepted. An
             algorithm without rows is left out.
         mode: permissions of the files.
 
     Raises:
-        OSError: they can't be written.
+        OSError: the files can't be written.
     """
     written = []
     for algorithm, blocks in sorted(columns.items()):
@@ -57,17 +57,17 @@ def write_part(
 def write_withdrawal(
     folder: Path, version: int, algorithm: str, rows: NDArray[np.int64], mode: int = PRIVATE_FILE
 ) -> Withdrawal:
-    """Write the rows that a release withdraws, and sync them.
+    """Write and sync the rows that a release withdraws.
 
     Args:
-        folder: holds no such file yet.
-        version: of the list.
-        algorithm: whose rows they are.
+        folder: contains no such file yet.
+        version: version of the list.
+        algorithm: algorithm of the rows.
         rows: ascending, at least one, counted through all parts before this one.
         mode: permissions of the file.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     if not rows.size or (rows[1:] <= rows[:-1]).any():
         raise ValueError("rows are withdrawn in ascending order, at least one")
@@ -82,15 +82,15 @@ def write_withdrawal(
 
 
 def read_part(folder: Path, columns: PartColumns, names: Mapping[str, str]) -> Iterator[Block]:
-    """The rows of one algorithm in a part, block by block, withdrawn ones among them.
+    """Yield the rows of one algorithm in a part, in blocks, including withdrawn rows.
 
     Args:
-        folder: holds the files.
-        columns: of the part.
-        names: gives a target's file name.
+        folder: contains the files.
+        columns: the part's columns.
+        names: maps target names to file names.
 
     Raises:
-        ColumnError: a file is not what the manifest says.
+        ColumnError: a file is not as the manifest describes it.
         OSError: a file can't be read.
     """
     size = ALGORITHMS[columns.algorithm].size
@@ -107,20 +107,20 @@ def read_part(folder: Path, columns: PartColumns, names: Mapping[str, str]) -> I
 
 @dataclass(frozen=True, slots=True)
 class PublishedRows:
-    """All rows of one algorithm in a folder of shards, block by block; can be gone through again.
+    """All rows of one algorithm in a folder of shards, in blocks; can be iterated more than once.
 
-    Raises while it is gone through:
-        ColumnError: a file is not what the manifest says.
+    Iterating raises:
+        ColumnError: a file is not as the manifest describes it.
         OSError: a file can't be read.
     """
 
     folder: Path
     manifest: Manifest
     names: Mapping[str, str]
-    """Gives a target's file name."""
+    """File name of each target."""
     algorithm: str
     withdrawn: NDArray[np.int64] | None = None
-    """Rows to be left out, ascending."""
+    """Rows to leave out, ascending."""
 
     def __iter__(self) -> Iterator[Block]:
         blocks = (
@@ -135,7 +135,7 @@ class PublishedRows:
 
 @dataclass(frozen=True, slots=True)
 class Chained:
-    """Blocks of several sources one after another; can be gone through again where the sources can."""
+    """Blocks of several sources in sequence; can be iterated more than once if the sources can."""
 
     sources: tuple[Iterable[Block], ...]
 
@@ -145,13 +145,13 @@ class Chained:
 
 @dataclass(frozen=True, slots=True)
 class Renumbered:
-    """Blocks whose categories are numbered otherwise; can be gone through again where the blocks can."""
+    """Blocks with renumbered categories; can be iterated more than once if the blocks can."""
 
     blocks: Iterable[Block]
     theirs: tuple[str, ...]
-    """What the numbers mean in the blocks."""
+    """The meaning of the numbers in the blocks."""
     ours: tuple[str, ...]
-    """What they are to mean; every category of the blocks is there."""
+    """The meaning of the new numbers; contains every category of the blocks."""
 
     def __iter__(self) -> Iterator[Block]:
         numbers = np.array([self.ours.index(category) for category in self.theirs], dtype=np.uint8)
@@ -160,11 +160,11 @@ class Renumbered:
 
 
 def unsharded(columns: PartColumns, names: Callable[[str], str], content: str = "") -> ColumnFiles | None:
-    """The files of a part that has one shard of an algorithm, as columns to be opened; None when it has more.
+    """Return the files of a part's algorithm as columns to open; None if it has more than one shard.
 
     Args:
-        columns: of the part.
-        names: gives a target's file name.
+        columns: the part's columns.
+        names: returns the file name of a target.
         content: see `ColumnFiles`.
     """
     if len(columns.shards) != 1:
@@ -176,7 +176,7 @@ def unsharded(columns: PartColumns, names: Callable[[str], str], content: str = 
 
 
 class _ShardWriter:
-    """Cuts the blocks of one algorithm into shards."""
+    """A writer that cuts the blocks of one algorithm into shards."""
 
     def __init__(self, folder: Path, version: int, algorithm: str, id_size: int, mode: int) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""The hash lists kept on this machine, verified and opened for a sweep."""
+"""The store of hash lists on this machine: verifies, opens, imports and removes lists."""
 
 from __future__ import annotations
 
@@ -37,20 +37,21 @@ __all__ = ["DEMO", "ListHandle", "ListStore", "OpenedLists"]
 
 @dataclass(frozen=True, slots=True)
 class OpenedLists:
-    """Lists opened for a sweep.
+    """Lists opened for a scan.
 
-    Keep this object as long as a handle may be opened: until it is closed or gone, no pull removes the files.
+    Keep this object as long as a handle may be opened: until it is closed or deleted, no pull removes the
+    files.
     """
 
     infos: tuple[ListInfo, ...]
-    """Every list asked for, in that order."""
+    """Every requested list, in the requested order."""
     handles: tuple[ListHandle, ...]
-    """The verified, usable ones of them."""
+    """Handles of the lists that are verified and usable."""
     holds: tuple[Hold, ...] = ()
     temporary: tuple[TemporaryIndex, ...] = ()
 
     def close(self) -> None:
-        """Let the files go."""
+        """Release the locks and remove temporary indexes."""
         for index in self.temporary:
             index.close()
         for hold in self.holds:
@@ -66,17 +67,17 @@ class OpenedLists:
 
 
 class ListStore:
-    """The folder beneath which all lists are kept."""
+    """The folder that contains all lists."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Use `folder`, which need not exist yet; nothing is read or written before it must be.
+        """Use `folder`, which need not exist yet; it is read or written only when needed.
 
-        Without a folder there is only what comes with the program.
+        Without a folder there is only the list that comes with the program.
         """
         self._folder = folder
 
     def names(self) -> tuple[str, ...]:
-        """Names of all lists kept here, sorted; `demo` is never among them.
+        """Return the names of all stored lists, sorted; `demo` is never among them.
 
         Raises:
             OutputError: the folder can't be listed.
@@ -91,7 +92,7 @@ class ListStore:
             return tuple(name for name in names if self._kept(self.folder(name)))
 
     def infos(self, now: datetime) -> tuple[ListInfo, ...]:
-        """What to say of every list kept here; each is verified in full.
+        """Return the infos of all stored lists, after verifying each one.
 
         Raises:
             OutputError: the folder can't be listed.
@@ -108,12 +109,12 @@ class ListStore:
         """Verify lists and open those that can be used, each with a compiled index.
 
         Args:
-            names: which; None for every list kept here.
+            names: names of the lists; None for all stored lists.
             now: the time to compare expiries with.
-            thoroughness: how the contents are compared.
+            thoroughness: how thoroughly the contents are compared.
 
         Raises:
-            UsageError: a name can't be one.
+            UsageError: a name is not valid.
             OutputError: the folder can't be listed.
         """
         infos, handles, holds, temporary = [], [], [], []
@@ -138,31 +139,31 @@ class ListStore:
         return OpenedLists(tuple(infos), tuple(handles), tuple(holds), tuple(temporary))
 
     def look_at(self, name: str, now: datetime) -> tuple[OpenedList, Hold | None]:
-        """Verify one list and open it without its index, and claim its version; nothing is ever written.
+        """Verify one list, open it without its index, and lock its version; nothing is written.
 
         Args:
-            name: which.
+            name: name of the list.
             now: the time to compare its expiry with.
 
         Raises:
-            UsageError: the name can't be one.
+            UsageError: the name is not valid.
         """
         opened, hold, _ = self._open(checked_name(name), now, Thoroughness.CHECKSUMS)
         return opened, hold
 
     def import_entries(self, name: str, entries: Iterable[Entry | EntryBlock], label: str) -> ListInfo:
-        """Keep entries as a local, unsigned list; an earlier one of that name is replaced at once.
+        """Store entries as a local, unsigned list; an earlier list of that name is replaced atomically.
 
         Args:
-            name: of the list.
-            entries: taken in to the end before anything changes.
-            label: what to call their origin in an error.
+            name: name of the list.
+            entries: read to the end before anything changes.
+            label: name of the entries' origin for errors.
 
         Raises:
             UsageError: the name can't be used, or belongs to a signed list.
             ListFormatError: the entries are faulty, or there are none; nothing has changed.
-            LockedError: another process writes this list.
-            OutputError: they can't be written; the earlier list stands.
+            LockedError: another process is writing this list.
+            OutputError: the list can't be written; the earlier list is unchanged.
         """
         with self.writing(own_name(name)) as folder:
             if folder.source.exists():
@@ -186,12 +187,12 @@ class ListStore:
             return open_local(name, finished).info
 
     def remove(self, name: str) -> None:
-        """Forget a list and everything kept of it.
+        """Remove a list and all its files.
 
         Raises:
-            UsageError: there is no such list.
-            LockedError: another process writes or uses it.
-            OutputError: it can't be removed.
+            UsageError: the list does not exist.
+            LockedError: another process writes or uses the list.
+            OutputError: the list can't be removed.
         """
         with self.writing(own_name(name)) as folder:
             folder.remove_removed()
@@ -204,18 +205,18 @@ class ListStore:
             folder.remove()
 
     def folder(self, name: str) -> ListFolder:
-        """Where a list's parts lie; it need not exist."""
+        """Return the folder of a list; it need not exist."""
         if self._folder is None:
             raise UsageError("there is no folder for lists", advice="Name a --state folder.")
         return ListFolder(self._folder / name)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[ListFolder]:
-        """A list's folder, with every other writer kept out.
+        """Yield a list's folder while holding its writer lock.
 
         Raises:
-            LockedError: another process writes this list.
-            OutputError: the body met an error of the system.
+            LockedError: another process is writing this list.
+            OutputError: the body raised an OSError.
         """
         folder = self.folder(name)
         with output_errors(f"the list {name!r} can't be written"):
@@ -225,21 +226,21 @@ class ListStore:
 
     @staticmethod
     def _kept(folder: ListFolder) -> bool:
-        """Whether it is a list, and not what is left of an import that failed; in doubt it is."""
+        """Return True for a list, False for the remains of a failed import; True if in doubt."""
         for mark in (folder.source, folder.active_link):
             try:
                 mark.lstat()
             except FileNotFoundError:
                 continue
             except PermissionError:
-                pass  # It is there for another user, and has to be reported.
+                pass  # It exists but belongs to another user, and must be reported.
             return True
         return False
 
     def _open(
         self, name: str, now: datetime, thoroughness: Thoroughness
     ) -> tuple[OpenedList, Hold | None, Path | None]:
-        """A list as it is found, the claim on its version, and the version's folder."""
+        """Return the opened list, the lock on its version, and the version's folder."""
         if name == DEMO:
             return _open_demo(now), None, None
         missing = ListInfo(name, TrustState.MISSING)
@@ -286,7 +287,7 @@ def _identified(opened: OpenedList, folder: ListFolder) -> OpenedList:
 
 
 def _open_demo(now: datetime) -> OpenedList:
-    """The demonstration list that comes with the program."""
+    """Open the demonstration list that comes with the program."""
     folder = Path(str(importlib.resources.files("hashlists"))) / DEMO
     try:
         root = (folder / "root.json").read_bytes()

@@ -1,4 +1,4 @@
-"""What the columns of a stored version hold: the way to them, their entries, and which are withdrawn."""
+"""Helpers for the columns of a stored version: their handle, counts of entries, and withdrawn rows."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def stored_handle(
     content: Callable[[JoinedColumn], str],
     withdrawn: Callable[[JoinedColumns], int],
 ) -> ListHandle:
-    """The way to a stored version's columns, which have just been compared.
+    """Return the handle of a stored version whose columns have just been verified.
 
     Args:
-        name: of the list here.
-        folder: of the version.
-        manifest: of the version.
-        content: tells a column's rows from all others; see `JoinedColumn.content`.
-        withdrawn: how many rows of some columns are withdrawn.
+        name: local name of the list.
+        folder: the version's folder.
+        manifest: the version's manifest.
+        content: returns the fingerprint of a column's rows; see `JoinedColumn.content`.
+        withdrawn: returns the number of withdrawn rows of some columns.
     """
     files = tuple(
         columns.files(withdrawn(columns), content(columns.value)) for columns in joined_columns(manifest)
@@ -39,10 +39,10 @@ def stored_handle(
 
 
 def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> Counts:
-    """Active entries by algorithm and category.
+    """Count the active entries by algorithm and category.
 
     Raises:
-        ColumnError: a category's number has no meaning, or a file is not what it should be.
+        ColumnError: a category number has no meaning, or a file is not valid.
         OSError: a file can't be read.
     """
     counts: Counts = {}
@@ -57,7 +57,10 @@ def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tupl
 def withdrawn_of(
     columns: JoinedColumns, manifest: Manifest, gone: dict[str, NDArray[np.int64]]
 ) -> NDArray[np.int64]:
-    """The withdrawn rows of some joined columns, counted from their first, out of those of all parts."""
+    """Return the withdrawn rows of some joined columns, numbered from their first row.
+
+    `gone` holds the withdrawn rows of all parts by algorithm.
+    """
     rows = gone.get(columns.algorithm)
     if rows is None:
         return np.zeros(0, dtype=np.int64)

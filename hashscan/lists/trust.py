@@ -1,14 +1,14 @@
-"""Verifies a list's TUF metadata offline, from bytes it is given.
+"""Verifies a list's TUF metadata offline, from bytes that the caller reads.
 
 The rules, after https://theupdateframework.github.io/specification/latest/#detailed-client-workflow :
- * The trusted root is believed because the administrator named it; each later root must be signed by the
-   one before it and by itself.
- * Timestamp, snapshot and targets must be signed by keys of the last root, and each must be the very version,
-   with the length and hashes where given, that the one before it names.
- * Expiry doesn't make a list unusable, it makes it stale; so signatures are checked as if time stood
-   still, and the earliest expiry is compared with the clock afterwards.
+ * The trusted root is trusted because the administrator named it. Each later root must be signed by the root
+   before it and by itself.
+ * Timestamp, snapshot and targets must be signed by keys of the last root. Each must have exactly the
+   version, and the length and hashes if given, that the role before it names.
+ * Expiry makes a list stale, not unusable. So signatures are checked as if no time passed, and the
+   earliest expiry is compared with the clock afterwards.
 
-Importing this module imports tuf, so others do so on first use.
+Importing this module imports tuf, so other modules import it on first use.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from hashscan.lists.tuf_api import (
 )
 
 ReadMetadata = Callable[[str], bytes | None]
-"""Gives the bytes of a metadata file by its name, such as `3.snapshot.json`; None when there is none."""
+"""Returns the bytes of a metadata file by its name, such as `3.snapshot.json`; None if it does not exist."""
 
 TIMESTAMP_NAME = "timestamp.json"
 LIMITS = UpdaterConfig()
-"""How much metadata is read at most, online and offline."""
+"""Limits on the amount of metadata that is read, online and offline."""
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)
@@ -46,20 +46,20 @@ _BEFORE_ANY_EXPIRY = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class SignedTarget:
-    """A file as the list's owner signed it."""
+    """A file with the length and hashes that the list's owner signed."""
 
     file_name: str
-    """Its name in a repository with consistent snapshots: the hash, a dot, the target's name."""
+    """File name in a repository with consistent snapshots: the hash, a dot, the target's name."""
     info: TargetFile
-    """Length and hashes, as tuf's own functions want them."""
+    """Length and hashes, as tuf's own functions take them."""
 
     @property
     def sha256(self) -> str:
-        """Its signed hash, in hexadecimal."""
+        """Signed hash, in hexadecimal."""
         return self.file_name.partition(".")[0]
 
     def intact(self, content: BinaryIO | bytes) -> bool:
-        """Whether a file, or bytes, have the signed length and hashes."""
+        """Return True if a file, or bytes, have the signed length and hashes."""
         try:
             self.info.verify_length_and_hashes(content)
         except LengthOrHashMismatchError:
@@ -69,32 +69,32 @@ class SignedTarget:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMetadata:
-    """What the signatures vouch for."""
+    """The content of a list's metadata after its signatures were verified."""
 
     targets: Mapping[str, SignedTarget]
     metadata_names: tuple[str, ...]
-    """The metadata files it was read from, the trusted root left out."""
+    """Names of the metadata files that were read, without the trusted root."""
     versions: Mapping[str, int]
-    """Version of each role's metadata."""
+    """Version of the metadata of each role."""
     key_ids: tuple[str, ...]
-    """Keys allowed to sign the list's targets."""
+    """Ids of the keys that may sign the list's targets."""
     past_key_ids: frozenset[str]
-    """Those, and all that were allowed to by an earlier root since the trusted one."""
+    """Ids of these keys and of all keys that an earlier root allowed, from the trusted root on."""
     expiries: Mapping[str, datetime]
-    """When the metadata of each role runs out."""
+    """Expiry of the metadata of each role."""
 
     @property
     def expires(self) -> datetime:
-        """Earliest expiry of root, timestamp, snapshot and targets."""
+        """The earliest expiry of root, timestamp, snapshot and targets."""
         return min(self.expiries.values())
 
 
 def check_root(trusted_root: bytes) -> None:
-    """Make sure that a file is a root that signed itself.
+    """Check that a file is a root that is signed by its own keys.
 
     Raises:
-        UsageError: it is no TUF root of the kind we need.
-        ListTrustError: it is one, but its signatures don't hold.
+        UsageError: the file is not a TUF root of the required kind.
+        ListTrustError: the file is a root, but its signatures are not valid.
     """
     advice = "Get root.json from the list's owner, by a way that you trust."
     try:
@@ -118,10 +118,10 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
 
     Args:
         trusted_root: root metadata that the administrator trusts.
-        read: gives the other metadata files.
+        read: returns the other metadata files.
 
     Raises:
-        ListTrustError: a signature, version, length or hash doesn't hold, or a file is missing.
+        ListTrustError: a signature, version, length or hash is not valid, or a file is missing.
     """
     names: list[str] = []
 
@@ -155,14 +155,14 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
 
 
 def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
-    """The last root that the trusted one leads to.
+    """Return the last root that can be reached from the trusted one.
 
     Args:
         trusted_root: root metadata that is trusted.
-        read: gives the roots after it.
+        read: returns the later roots.
 
     Raises:
-        ListTrustError: a root is not signed by enough keys of the one before it, or of its own.
+        ListTrustError: a root is not signed by enough keys of the root before it, or of its own.
     """
     try:
         return _with_last_root(trusted_root, read, [], set()).root
@@ -173,7 +173,7 @@ def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
 def _with_last_root(
     trusted_root: bytes, read: ReadMetadata, names: list[str], key_ids: set[str]
 ) -> TrustedMetadataSet:
-    """Trust in the last root and nothing else yet; notes the roots that led there, and their keys."""
+    """Verify the roots up to the last one and no other role; add their names and key ids to the arguments."""
     trusted = TrustedMetadataSet(trusted_root, EnvelopeType.METADATA)
     trusted.reference_time = _BEFORE_ANY_EXPIRY
     key_ids.update(trusted.root.roles[Targets.type].keyids)
@@ -189,10 +189,10 @@ def _with_last_root(
 
 
 def _signed_targets(targets: Targets) -> dict[str, SignedTarget]:
-    """The targets that can lie in a flat folder under a name of letters and digits; a list has no others."""
+    """Return the targets that a flat folder can hold under a safe name; a list has no others."""
     signed = {}
     for name, info in targets.targets.items():
-        # tuf's client takes the first hash for the file's name.
+        # tuf's client uses the first hash in the file's name.
         algorithm, digest = next(iter(info.hashes.items()))
         if algorithm == "sha256" and _SHA256.fullmatch(digest) and _SAFE_NAME.fullmatch(name):
             signed[name] = SignedTarget(f"{digest}.{name}", info)

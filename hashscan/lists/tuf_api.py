@@ -1,8 +1,9 @@
-"""What is used of tuf, loaded without the clouds' libraries that would come with it.
+"""The names that are used of tuf, imported without the cloud libraries that come with it.
 
-securesystemslib has a signer for each cloud's key store, and loads the library of each that is installed,
-which takes longer than all the rest. Nothing here signs with those. So whatever leads to its signers is
-imported from this module, and this one by others on first use.
+securesystemslib has a signer for the key store of each cloud, and loads the library of each cloud that is
+installed. This takes longer than all other imports together. hashscan signs with none of these signers.
+Therefore every name whose import leads to them is imported from this module, and other modules import this
+one on first use.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CLOUDS = ("azure.core.exceptions", "boto3", "google.cloud.kms")
-"""What its signers ask for first of each; those that lack theirs are left out by securesystemslib itself."""
+"""The first module that securesystemslib imports for each cloud. If it is missing, securesystemslib leaves
+that cloud's signer out.
+"""
 
 
 @contextmanager
 def _without_clouds() -> Iterator[None]:
-    # What is loaded already costs nothing, and is in use. Sources load theirs before any list is opened.
+    # Modules that are already loaded cost nothing and are in use: sources load their own before any list is
+    # opened.
     hidden = [name for name in _CLOUDS if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:

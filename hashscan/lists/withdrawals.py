@@ -1,4 +1,4 @@
-"""Which rows of a list are withdrawn, by what its parts say of the parts before them."""
+"""Computes the withdrawn rows of a list from the withdrawals that its parts declare for earlier parts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from hashscan.lists.columns import ColumnError, map_column
 from hashscan.lists.manifest import Manifest
 
 FILE_DTYPE = np.dtype("<u4")
-"""Of the rows in a published file."""
+"""Type of the row numbers in a published file of withdrawals."""
 
 
 def withdrawn_by_algorithm(manifest: Manifest, place: Callable[[str], Path]) -> dict[str, NDArray[np.int64]]:
-    """All rows that are withdrawn, ascending, for algorithms that have such; counted through all parts.
+    """Return all withdrawn rows by algorithm, ascending, for algorithms that have some.
+
+    Rows are counted through all parts.
 
     Args:
         manifest: names the files.
-        place: where the file of a target lies, by its name.
+        place: returns the path of a target by its name.
 
     Raises:
-        ColumnError: a file is not what the manifest says, or contradicts those before it.
+        ColumnError: a file is not as the manifest describes it, or contradicts those before it.
         OSError: a file can't be opened.
     """
     gone: dict[str, NDArray[np.int64]] = {}
@@ -44,6 +46,6 @@ def withdrawn_by_algorithm(manifest: Manifest, place: Callable[[str], Path]) -> 
 
 
 def between(rows: NDArray[np.int64], start: int, end: int) -> NDArray[np.int64]:
-    """Those of some ascending rows that lie from `start` on and before `end`, counted from `start`."""
+    """Return the values of the ascending `rows` from `start` up to but not including `end`, minus `start`."""
     first, last = np.searchsorted(rows, (start, end))
     return rows[first:last] - start

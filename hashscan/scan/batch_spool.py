@@ -1,4 +1,4 @@
-"""Batches that have to wait until all others were handed out, in an anonymous temporary file."""
+"""A queue of deferred batches in an anonymous temporary file, for use after all other batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hashscan.scan.workers.wire import pack_batch, unpack_batch
 
 
 class Spool:
-    """First in, first out.
+    """A first-in, first-out queue of batches on disk.
 
     Raises:
         OutputError: the temporary file can't be written or read.
@@ -24,7 +24,7 @@ class Spool:
         self._batches = 0
 
     def put(self, batch: Batch) -> None:
-        """Let a batch wait."""
+        """Append a batch."""
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="hashscan-")  # noqa: SIM115
@@ -34,7 +34,7 @@ class Spool:
         self._batches += 1
 
     def batches(self) -> Iterator[Batch]:
-        """All that wait, once no more are put in."""
+        """Yield all batches in order; call it only when no more are added."""
         if self._file is None:
             return
         try:
@@ -45,7 +45,7 @@ class Spool:
             raise _trouble(error) from error
 
     def close(self) -> None:
-        """Forget them."""
+        """Close the temporary file, which deletes it."""
         if self._file is not None:
             self._file.close()
             self._file = None

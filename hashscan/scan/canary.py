@@ -1,7 +1,7 @@
-"""The harmless test picture that proves the chain from decoding to matching.
+"""The harmless test picture that proves that decoding and matching work.
 
-It is drawn in whole numbers, so that it is the same bytes everywhere, and as a portable graymap, which needs
-no library to write. The demonstration list holds its digests.
+It is computed in integers, so that its bytes are the same on every machine, and written as a portable graymap
+(PGM), which needs no library. The demonstration list contains its digests.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ SIDE = 256
 """Width and height in pixels."""
 
 _WAVES = ((3, 5, 0), (7, -2, 60), (-4, 9, 130), (11, 6, 200), (1, 13, 20))
-"""Cycles across, cycles down, and phase of each wave that the picture is made of."""
+"""Cycles across, cycles down and phase of each wave that the picture is the sum of."""
 
 
 def _triangle(angle: int) -> int:
-    """A wave between -128 and 128 with a period of 256, in whole numbers."""
+    """Return a triangle wave between -128 and 128 with a period of 256, computed in integers."""
     place = angle % 256
     return 2 * place - 128 if place < 128 else 384 - 2 * place
 
 
 def canary(comment: str = "") -> bytes:
-    """The test picture as a file.
+    """Return the test picture as the content of a file.
 
     Args:
-        comment: stands in the file's header, and so changes its bytes but not the picture.
+        comment: written into the file's header; it changes the bytes, but not the picture.
     """
     pixels = bytearray()
     for y in range(SIDE):

@@ -1,4 +1,4 @@
-"""Makes the entries of a list from the files that its owner holds."""
+"""Make hash list entries from files that the list's owner has."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ from hashscan.scan.workers.pool import Pool
 from hashscan.sources.base import ClosedFolder, Listing, LostFile, SkippedFile, shown_path
 
 IDENTIFYING = "sha256"
-"""The algorithm that ids are made from, so that a file has the same ids whenever it is hashed."""
+"""The algorithm that entry ids are made from, so that a file gets the same ids each time it is hashed."""
 
 _ID_DIGITS = 32
 _PARTIAL = frozenset({Reason.TRUNCATED, Reason.BROKEN})
-"""Of a picture with a part missing the rest is grey, and so is its hash."""
+"""Reasons for which a part of the picture is missing: the rest is decoded as grey, so its hash is not
+usable."""
 
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of one file or folder."""
+    """The result for one file or folder."""
 
     path: bytes
     entries: tuple[Entry, ...] = ()
     problem: str = ""
-    """What is missing of its entries and why; empty where nothing is."""
+    """The entries that are missing and why; empty if none is missing."""
 
 
 class EntryMaker:
-    """Turns what a worker says of files into entries, each content's once."""
+    """A converter from a worker's results to entries; each content gives entries once."""
 
     def __init__(self, category: str, algorithms: Sequence[str]) -> None:
         """Make entries of one category by these algorithms."""
         self.counts: Counter[str] = Counter()
-        """Files that are `hashed`, `in part`, `repeated` or `not hashed`; folders that are `closed`."""
+        """Numbers of files that are `hashed`, `in part`, `repeated` or `not hashed`, and of folders that
+        are `closed`."""
         self._category = category
         self._algorithms = frozenset(algorithms)
         self._seen: set[bytes] = set()
 
     def make(self, path: bytes, result: FileResult) -> Made:
-        """The entries of one file."""
+        """Return the entries of one file."""
         digests = {digest.algorithm: digest for digest in result.digests}
         if IDENTIFYING not in digests:
             self.counts["not hashed"] += 1
@@ -85,7 +87,7 @@ class EntryMaker:
         return Made(path, entries, problem)
 
     def closed(self, path: bytes, closed: ClosedFolder) -> Made:
-        """A folder of whose files nothing is known."""
+        """Record a folder that could not be entered, so that nothing is known of its files."""
         self.counts["closed"] += 1
         return Made(path, problem=f"folder not entered: {closed.reason.value}")
 
@@ -105,7 +107,7 @@ class EntryMaker:
 
 
 def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> Iterator[Made]:
-    """Hash all files that a source lists, and say of each what became of it."""
+    """Hash all files that a source lists, and yield the result of each file."""
     waiting: deque[tuple[Batch, Future[BatchResult]]] = deque()
 
     def finish(leave: int) -> Iterator[Made]:
@@ -118,7 +120,7 @@ def make_entries(listings: Iterator[Listing], pool: Pool, maker: EntryMaker) -> 
         match listing:
             case Batch():
                 waiting.append((listing, pool.submit(listing)))
-                # In the order of the listing, so that a file of entries is the same each time.
+                # Results keep the order of the listing, so that the file of entries is the same each time.
                 yield from finish(leave=2 * pool.workers)
             case SkippedFile(target, folder, item, reason):
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)

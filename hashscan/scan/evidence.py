@@ -1,4 +1,4 @@
-"""What a sweep has to do with the quarantine of its state."""
+"""Connect a scan with the quarantine of its state folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def kept_evidence(settings: SweepSettings, observer: Observer) -> frozenset[bytes]:
-    """URLs of what is kept in buckets, where any may be swept."""
+    """Return the URLs of items that are quarantined in buckets, if the scan may read buckets."""
     named = settings.files_from is not None or settings.inventory is not None
     if settings.state is None or not (named or any(b"://" in target for target in settings.targets)):
         return frozenset()
@@ -26,13 +26,13 @@ def kept_evidence(settings: SweepSettings, observer: Observer) -> frozenset[byte
     try:
         return kept_in_buckets(settings.state)
     except OutputError as error:
-        # What is kept is then found once more, which does no harm.
+        # Quarantined objects are then found again, which does no harm.
         observer.told(f"what is in quarantine can't be left out: {error}")
         return frozenset()
 
 
 def kept_files(settings: SweepSettings, observer: Observer) -> Evidence:
-    """Files that the quarantines of this state and of those that were named keep on this machine."""
+    """Return the files that the quarantines of this state and of other named states keep on this machine."""
     states = ([] if settings.state is None else [settings.state], settings.quarantine_states)
 
     def load() -> dict[bytes, dict[bytes, KeptFile]]:
@@ -44,7 +44,7 @@ def kept_files(settings: SweepSettings, observer: Observer) -> Evidence:
                 for path, files in kept_in_folders(state).items():
                     folders.setdefault(path, {}).update(files)
             except (OSError, OutputError) as error:
-                # What is kept is then found once more, which hides nothing.
+                # Quarantined files are then found again, which hides nothing.
                 observer.told(f"what the quarantine of {state} keeps can't be left out: {error}")
         return folders
 
@@ -52,11 +52,11 @@ def kept_files(settings: SweepSettings, observer: Observer) -> Evidence:
 
 
 def mover_of(settings: SweepSettings, observer: Observer) -> Mover | None:
-    """What moves findings at the end, if that was asked for.
+    """Return the mover that quarantines findings at the end of the scan, or None if this was not asked for.
 
     Raises:
         LockedError: another process uses the quarantine.
-        UsageError: a chosen folder can't be used, or the note is none.
+        UsageError: a chosen folder can't be used, or the note is not valid.
         OutputError: the quarantine can't be written, or its log is damaged.
     """
     if settings.quarantine is None or settings.state is None:
@@ -74,7 +74,7 @@ def mover_of(settings: SweepSettings, observer: Observer) -> Mover | None:
 
 
 def quarantine_fields(state: Path | None, mover: Mover | None) -> dict[str, Any]:
-    """How the quarantine stands, and what was done with findings."""
+    """Return the state of the quarantine and the number of findings moved, as fields of the summary."""
     fields: dict[str, Any] = standing_fields(state)
     if mover is not None:
         fields["quarantine"] = {**fields.get("quarantine", {}), **mover.fields()}

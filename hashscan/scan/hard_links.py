@@ -1,6 +1,6 @@
-"""What a sweep remembers of files with several names, so that each is read once.
+"""Deduplicate hard links: a file with several names is read once, and each name gets its result.
 
-A tree may have millions of hard links, so none of this is kept in memory without bound: it stands in a
+A tree may have millions of hard links, so they are not kept in memory without a bound. They are stored in a
 database in an anonymous temporary file, which the system removes when the process ends, however it ends.
 """
 
@@ -17,7 +17,7 @@ from hashscan.model import Batch, FileResult, FileStat, Item
 
 _PAGES_IN_MEMORY = -8192  # SQLite counts negative cache sizes in KiB
 
-_FIELD_BYTES = 16  # inodes of some file systems and times in the year 2400 don't fit into eight
+_FIELD_BYTES = 16  # inodes of some file systems, and times in the year 2400, don't fit into eight
 
 
 def _key(stat: FileStat) -> bytes:
@@ -26,7 +26,7 @@ def _key(stat: FileStat) -> bytes:
 
 
 class LinkMemory:
-    """The files with more than one link met so far, by identity."""
+    """The files with more than one hard link that the scan has seen so far, by identity."""
 
     def __init__(self) -> None:
         # An empty name makes a database that spills to an unlinked temporary file.
@@ -44,12 +44,12 @@ class LinkMemory:
             )
 
     def meet(self, batch: Batch, item: Item) -> tuple[bool, FileResult | None]:
-        """Ask about one name of a file with several.
+        """Decide if a file with several hard links must be read under this name.
 
         Returns:
-            Whether to read the file under this name; and, where it was read before, the result for this name.
-            (False, None) says that the file is being read under another name: the name is kept, and comes
-            back from `settle`.
+            True if the file must be read under this name; and, if it was read before, the result for this
+            name. (False, None) means that the file is being read under another name: this name is stored, and
+            `settle` returns it later.
         """
         key = _key(item.stat)
         with _explained():
@@ -65,27 +65,27 @@ class LinkMemory:
             return False, None
 
     def settle(self, listed: FileStat, result: FileResult) -> Iterator[tuple[Batch, Item]]:
-        """Keep the result of a file that `meet` said to read.
+        """Store the result of a file that `meet` said to read.
 
         Args:
-            listed: the file as it was listed, by which `meet` knew it.
-            result: what reading it gave.
+            listed: the stat result from the listing, which `meet` was called with.
+            result: the result of reading it.
 
         Returns:
-            The names that waited for it, each with its batch (without the batch's other items).
+            The names that waited for this result, each with its batch (without the batch's other items).
         """
         key = _key(listed)
         with _explained():
             self._database.execute("UPDATE met SET result=? WHERE key=?", (pickle.dumps(result), key))
-            # A few at a time: a file may have more names than fit into memory.
+            # A few at a time, because a file may have more names than fit into memory.
             while places := self._waiting(key, 1000):
                 yield from places
 
     def pass_on(self, listed: FileStat) -> Batch | None:
-        """Say that reading under one name failed for a reason that is not the file's.
+        """Handle a failed read whose cause is the name and not the file.
 
         Returns:
-            A batch of one waiting name under which to read it instead, or None when there is none.
+            A batch of one waiting name, under which the file is read instead; None if no name waits.
         """
         key = _key(listed)
         with _explained():
@@ -95,7 +95,7 @@ class LinkMemory:
         return None
 
     def _waiting(self, key: bytes, limit: int) -> list[tuple[Batch, Item]]:
-        """Take some names that wait out of the database."""
+        """Remove up to `limit` waiting names from the database and return them."""
         rows = self._database.execute(
             "SELECT rowid, place FROM waiting WHERE key=? LIMIT ?", (key, limit)
         ).fetchall()
@@ -103,13 +103,13 @@ class LinkMemory:
         return [pickle.loads(place) for _, place in rows]  # noqa: S301 - written by this process
 
     def close(self) -> None:
-        """Forget everything."""
+        """Close the database, which deletes it."""
         self._database.close()
 
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Turn the database's errors into ours: a full temporary folder is our own output failing."""
+    """Convert the database's errors to ours: if the temporary folder is full, our own output fails."""
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -1,9 +1,10 @@
-"""Large and sparse files, which are read after all others, with a fair share for each owner.
+"""A queue of large and sparse files, which are read after all others, with a fair share for each owner.
 
-They wait in an anonymous temporary file: one list for each owner and magnitude of size, so that memory grows
-with the number of owners and not with that of files. Next comes the file of the owner of whom the least has
-been read by then, and of an owner's files one of the smallest. So neither one file of terabytes nor ten
-thousand files of one owner delay those of others for longer than it takes to read what is under way.
+The queue is in an anonymous temporary file. It has one list for each owner and magnitude of size, so memory
+grows with the number of owners and not with the number of files. The next file is one of the owner for whom
+the fewest bytes will have been read after it, and among the owner's files one of the smallest. So neither one
+file of terabytes nor ten thousand files of one owner delay the files of others for longer than it takes to
+read the files that are being read now.
 """
 
 from __future__ import annotations
@@ -21,66 +22,71 @@ from hashscan.model import Batch
 from hashscan.scan.workers.wire import pack_batch, unpack_batch
 
 LARGE_BYTES = 32 << 20
-"""A larger file waits for the large files' turn. It makes a batch of its own as it is."""
+"""The size above which a file waits for the phase of large files. Such a file is a batch of its own
+anyway."""
 
 SPARSE_BYTES = 1 << 20
-"""So does one with more bytes of holes: those cost its owner nothing, so that there may be many."""
+"""The number of hole bytes above which a file waits, too. Holes use no space of their owner, so there may
+be many."""
 
 OWNER_SPARSE = 16
-"""Times the limit of one file, as many bytes of holes are read of all files of an owner in one scan."""
+"""The limit of hole bytes read for all files of one owner in one scan, as a multiple of the limit for one
+file."""
 
 _HEAD = struct.Struct("<QQ")
-"""Where the owner's next record of the magnitude is, 0 for none yet, and the length of this one."""
+"""The offset of the owner's next record of this magnitude (0 if there is none yet), and this record's
+length."""
 
 
 class Owner(NamedTuple):
-    """Whose files are treated as one customer's: those of a user, or of a bucket."""
+    """The key by which files are taken as one customer's: a user's files, or those of a bucket."""
 
     of_object: bool
     uid: int
 
 
 def owner_of(batch: Batch) -> Owner:
-    """The owner of a batch of one file."""
+    """Return the owner of a batch of one file."""
     stat = batch.items[0].stat
     return Owner(stat.of_object, stat.uid)
 
 
 class LargeFiles:
-    """Batches of one file each that wait.
+    """The queue of batches with one large or sparse file each.
 
-    Raises, in all it does:
-        OutputError: the temporary file can't be written or read.
+    Raises:
+        OutputError: the temporary file can't be written or read (in every method).
     """
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._end = 0
         self._lists: dict[Owner, dict[int, list[int]]] = {}
-        """By owner and magnitude: offset of the first record, and of the last."""
+        """By owner and magnitude: the offsets of the first and the last record."""
         self._order: list[tuple[int, int, Owner]] = []
-        """A heap: bytes read of an owner with its next file, number of the entry, and the owner."""
+        """A heap of: bytes read for the owner including the owner's next file, number of the heap entry,
+        owner."""
         self._puts = 0
         self._read: Counter[Owner] = Counter()
         self._holes: Counter[Owner] = Counter()
         self._running: Counter[Owner] = Counter()
-        """Files under way."""
+        """The number of files of each owner that are being read."""
 
     def __bool__(self) -> bool:
-        """Whether any wait."""
+        """Return True if any file waits."""
         return bool(self._lists)
 
     @property
     def running(self) -> int:
-        """How many files are under way."""
+        """The number of files that are being read."""
         return self._running.total()
 
     def put(self, batch: Batch, size: int) -> None:
-        """Let a file wait.
+        """Add a file to the queue.
 
         Args:
-            batch: of this file alone.
-            size: of the file, in bytes.
+            batch: a batch of this file alone.
+            size: the file's size in bytes.
         """
         owner, magnitude = owner_of(batch), size.bit_length()
         record = pickle.dumps(pack_batch(batch))
@@ -106,24 +112,26 @@ class LargeFiles:
             self._enter(owner)
 
     def take(self, workers: int, max_sparse: int) -> Batch | None:
-        """Take the next file, which is under way from now on.
+        """Remove the next file from the queue; it counts as being read from now on.
 
         Args:
-            workers: how many there are. One owner's files get all but one of them while others' wait.
-            max_sparse: bytes of holes that a file may have.
+            workers: the number of workers. While files of other owners wait, one owner's files get all
+                workers but one.
+            max_sparse: the number of hole bytes up to which a file is read.
 
         Returns:
-            Its batch, with what the owner may have read of holes; None where none waits that may be read now.
+            The file's batch, with the number of hole bytes that the owner has left; None if no waiting file
+            may be read now.
         """
         passed_over: dict[Owner, tuple[int, int, Owner]] = {}
         chosen = None
         while self._order:
             until, put, owner = heapq.heappop(self._order)
             if owner not in self._lists or owner in passed_over:
-                # It was put in again when a smaller file came.
+                # The owner was entered again when a smaller file was added.
                 continue
             if (now := self._until(owner)) > until:
-                # More has been read of it meanwhile.
+                # More was read for this owner since the entry was made.
                 heapq.heappush(self._order, (now, put, owner))
             elif self._running[owner] < max(1, workers - 1):
                 chosen = owner
@@ -131,7 +139,7 @@ class LargeFiles:
             else:
                 passed_over[owner] = until, put, owner
         if chosen is None and len(passed_over) == 1:
-            # Nobody else waits.
+            # No other owner waits.
             chosen = passed_over.popitem()[0]
         for entry in passed_over.values():
             heapq.heappush(self._order, entry)
@@ -143,21 +151,21 @@ class LargeFiles:
         return replace(batch, max_sparse=min(max_sparse, left))
 
     def done(self, batch: Batch, bytes_read: int, hole_bytes: int) -> None:
-        """Say that a file is under way no more.
+        """Record that a file has been read.
 
         Args:
-            batch: as it was taken.
-            bytes_read: of it.
-            hole_bytes: how many of these were holes.
+            batch: the batch that `take` returned.
+            bytes_read: the number of bytes read of it.
+            hole_bytes: the number of these that were in holes.
         """
         owner = owner_of(batch)
         self._running[owner] -= 1
-        # One that failed was read, too.
+        # A file that failed has been read, too.
         self._read[owner] += max(bytes_read, hole_bytes)
         self._holes[owner] += hole_bytes
 
     def _until(self, owner: Owner) -> int:
-        """How many bytes have been read of an owner once its next file has."""
+        """Return the bytes that will have been read for an owner after the owner's next file."""
         sizes = self._lists[owner]
         return self._read[owner] + (1 << min(sizes))
 
@@ -166,7 +174,7 @@ class LargeFiles:
         heapq.heappush(self._order, (self._until(owner), self._puts, owner))
 
     def _take(self, owner: Owner) -> Batch:
-        assert self._file is not None  # something waits
+        assert self._file is not None  # the caller has checked that a file waits
         sizes = self._lists[owner]
         magnitude = min(sizes)
         place, last = sizes[magnitude]
@@ -187,7 +195,7 @@ class LargeFiles:
         return batch
 
     def close(self) -> None:
-        """Let the temporary file go."""
+        """Close the temporary file, which deletes it."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,8 +1,8 @@
-"""Files that somebody holds a write lease on, put off to the end of a sweep.
+"""Retry files that have a write lease at the end of the scan.
 
-To open such a file tells its holder to give the lease back; who doesn't loses it after
-/proc/sys/fs/lease-break-time seconds, 45 by default. So all are tried first, that time is waited for once,
-and then they are tried again. One whose lease was taken anew meanwhile is unreadable.
+Opening such a file asks the lease's holder to release it; a holder who doesn't, loses it after
+/proc/sys/fs/lease-break-time seconds (45 by default). So the scan tries all files first, waits this time
+once, and then retries. A file whose lease was taken again meanwhile is unreadable.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from pathlib import Path
 from hashscan.model import Batch, Item
 
 OF_ONE_OWNER = 10_000
-"""Files of one owner that are put off; more are unreadable at once, so that nobody fills the memory."""
+"""The number of files of one owner that are deferred; more are unreadable at once, so that no owner can
+fill the memory."""
 _IN_ALL = 100_000
 _LONGEST_SECONDS = 60
 _SETTING = Path("/proc/sys/fs/lease-break-time")
 
 
 class LeasedFiles:
-    """Those of one sweep."""
+    """The deferred files of one scan."""
 
     def __init__(self) -> None:
         self._batches: defaultdict[Batch, list[Item]] = defaultdict(list)
@@ -32,10 +33,10 @@ class LeasedFiles:
         self._closed = False
 
     def put_off(self, batch: Batch, item: Item) -> bool:
-        """Put a file off; False where it has to be given up.
+        """Defer a file, and return False if it can't be deferred.
 
         Args:
-            batch: in which it was.
+            batch: the batch with this file.
             item: the file.
         """
         owner = item.stat.uid
@@ -48,11 +49,11 @@ class LeasedFiles:
 
     @property
     def seconds(self) -> float:
-        """How long to wait until all of them may be tried again; 0 where there are none."""
+        """The number of seconds to wait until all of them may be retried; 0 if there are none."""
         return max(0.0, self._due - time.monotonic()) if self._batches else 0.0
 
     def take(self) -> Iterator[Batch]:
-        """Give them back in their batches; from now on none is put off."""
+        """Yield the deferred files in their batches; from now on none can be deferred."""
         self._closed = True
         for batch, items in self._batches.items():
             yield replace(batch, items=tuple(items))
@@ -60,10 +61,10 @@ class LeasedFiles:
 
 
 def _break_seconds() -> float:
-    """How long a lease is held on to at most, once it is to be given back."""
+    """Return the longest time, in seconds, that a holder can keep a lease after the request to release it."""
     try:
         seconds = int(_SETTING.read_text(encoding="ascii"))
     except (OSError, ValueError):
         seconds = 45
-    # The kernel counts in whole ticks. 0 stands for without end.
+    # The kernel counts in whole ticks. 0 means no limit.
     return min(seconds or 1, _LONGEST_SECONDS) + 0.1

@@ -1,4 +1,4 @@
-"""The lock that lets one sweep at a time use a state folder."""
+"""The lock of a state folder: one scan at a time uses it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hashscan.errors import LockedError, OutputError
 
 
 class SweepLock:
-    """Held while a sweep runs, and gone when its process is, however it ends.
+    """A lock that is held while a scan runs, and released when its process ends, however it ends.
 
-    A record lock (fcntl) belongs to one process: workers that are forked from the sweep don't keep it alive.
+    A record lock (fcntl) belongs to one process: workers that are forked from the scan don't keep it.
 
     Raises:
-        LockedError: another sweep holds it.
-        OutputError: the state folder can't be written to.
+        LockedError: another scan holds the lock.
+        OutputError: the state folder can't be written.
     """
 
     def __init__(self, state: Path) -> None:
@@ -37,7 +37,7 @@ class SweepLock:
             raise OutputError(f"can't lock {path}: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let another sweep start."""
+        """Release the lock, so that another scan can start."""
         os.close(self._descriptor)
 
     def __enter__(self) -> SweepLock:

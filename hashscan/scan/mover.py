@@ -1,4 +1,4 @@
-"""Moves what a sweep has found into quarantine, once all was found."""
+"""Move a scan's findings into quarantine when the scan has found all of them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from hashscan.reports.records import path_fields
 from hashscan.settings.policy import NO_RULES, PolicySettings, QuarantineSettings
 
 _TOGETHER = 200
-"""Findings that are in memory at a time."""
+"""The number of findings that are in memory at a time."""
 _PATIENCE = 60.0
-"""Seconds; commands that look after a quarantine take less."""
+"""The seconds to wait for the quarantine's lock; commands that maintain a quarantine take less."""
 _SAID = 20
-"""Files that were not moved, of which standard error says why."""
+"""The number of files not moved for which standard error shows the reason."""
 
 
 class Mover:
-    """Does it, and counts what came of it."""
+    """The step of a scan that quarantines findings and counts the outcomes."""
 
     def __init__(
         self,
@@ -49,21 +49,23 @@ class Mover:
         policy: PolicySettings = NO_RULES,
         targets: Sequence[bytes] = (),
     ) -> None:
-        """See that it can be done, before a sweep begins; the quarantine is free for others meanwhile.
+        """Check before the scan that findings can be moved.
+
+        The quarantine is not locked during the scan, so other processes may use it.
 
         Args:
             state: the state folder.
-            settings: how what is moved is kept.
-            told: called with what a person should know.
+            settings: where and for how long moved files are kept.
+            told: called with each message for the operator.
             access: how to reach objects.
-            policy: of the sweep; where it has rules, only what they allow is moved.
-            targets: of the sweep, as far as they are known.
+            policy: the scan's policy; if it has rules, only files for which they say so are moved.
+            targets: the scan's targets, as far as they are known.
 
         Raises:
-            LockedError: another process uses the quarantine; where one does so when the sweep has ended, and
-                goes on, nothing is moved and each finding says why.
-            UsageError: a chosen folder or bucket can't be used, or the note is none.
-            OutputError: the quarantine can't be written, its log is damaged, or the clock is wrong.
+            LockedError: another process uses the quarantine. If a process uses it when the scan has ended,
+                and does not stop in time, nothing is moved and each finding says why.
+            UsageError: a chosen folder or bucket can't be used, or the note is not valid.
+            OutputError: the quarantine can't be written, its log is damaged, or the system clock is wrong.
         """
         require_clock(datetime.now(UTC))
         self.outcomes: Counter[Outcome] = Counter()
@@ -89,11 +91,11 @@ class Mover:
 
     @property
     def left(self) -> int:
-        """How many findings should have been moved and were not."""
+        """The number of findings that should have been moved and were not."""
         return self.outcomes.total() - self.outcomes[Outcome.DONE]
 
     def fields(self) -> dict[str, int]:
-        """What a summary says of it."""
+        """Return the number of findings by outcome, as the summary shows them."""
         names = {Outcome.DONE: "moved"}
         return {names.get(outcome, outcome.value): self.outcomes[outcome] for outcome in Outcome}
 
@@ -114,7 +116,7 @@ class Mover:
     def act(
         self, sweep: Record, is_stopped: Callable[[], bool], until: float | None = None
     ) -> Callable[[Iterable[Record]], Iterator[Record]]:
-        """What moves the findings of a sweep, and gives their records with what came of each.
+        """Return a function that moves a scan's findings and yields their records with the outcome of each.
 
         Args:
             sweep: its first record.
@@ -130,7 +132,7 @@ class Mover:
                     quarantine = stack.enter_context(self._open_patiently())
                     why_not = ""
                 except LockedError as error:
-                    # What was found is to be told all the same, with a summary.
+                    # The findings and the summary are reported all the same.
                     why_not = str(error)
                 while some := list(islice(todo, _TOGETHER)):
                     if is_stopped():
@@ -169,7 +171,7 @@ class Mover:
             else move(quarantine, requests, self._terms, self._note)
         )
         answers = {(answer.path, answer.version): answer for answer in given}
-        # A file may have been named twice, and is moved once.
+        # A file may have been named twice, but it is moved once.
         self.outcomes.update(answer.outcome for answer in answers.values())
         for finding, request in zip(findings, asked, strict=True):
             yield (
@@ -189,7 +191,7 @@ class Mover:
         return request
 
     def _said(self, finding: Record, request: Request, answer: Answer) -> Record:
-        """The record of a finding with what came of it."""
+        """Return a finding's record with the outcome of the move."""
         path = os.fsdecode(request.path)
         said: dict[str, Any] = {"outcome": answer.outcome.value}
         if answer.item:

@@ -1,4 +1,4 @@
-"""Turns the targets and names that were given into sources and listings, by the scheme before `://`."""
+"""Turn targets and file names into sources and listings, by the scheme before `://`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILES = "file"
 _WEB = frozenset({"http", "https"})
-"""Where a query may be a signature; elsewhere all that follows the container is the key."""
+"""Schemes whose URLs may have a signature in the query; in all others everything after the container is
+the key."""
 
 
 def libraries_of(targets: Sequence[bytes]) -> tuple[str, ...]:
-    """The modules that workers will need to open what is named; best imported before they are forked."""
+    """Return the modules that workers need to open these targets; import them before workers are forked."""
     found = [_scheme_of(target) for target in targets]
     return tuple({module: None for name in found if name in SOURCES for module in SOURCES[name].libraries})
 
 
 def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access) -> list[Source]:
-    """Find the targets, one source for each scheme, in the order in which the schemes were first named.
+    """Group the targets, one source for each scheme, in the order in which the schemes first occur.
 
     Args:
         targets: paths and URLs.
-        options: what to leave out.
+        options: the rules for what the listing leaves out.
         access: how to reach what is not on this machine.
 
     Raises:
-        TargetError: a target can't be swept at all, or nothing knows its scheme.
+        TargetError: a target can't be scanned at all, or no source has its scheme.
     """
     named: dict[str, list[bytes]] = {}
     for target in targets:
@@ -56,10 +57,10 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
 def inventory_of(
     manifest: bytes, targets: Sequence[bytes], options: ListingOptions, access: Access
 ) -> S3Inventory:
-    """The bucket that an inventory lists.
+    """Return the source of the bucket that an inventory lists.
 
     Raises:
-        TargetError: it can't be used, or a target is not in its bucket.
+        TargetError: the inventory can't be used, or a target is not in its bucket.
     """
     from hashscan.sources.objects.s3_inventory import S3Inventory
 
@@ -72,9 +73,9 @@ def named_listings(
     """List files by name.
 
     Args:
-        names: paths and URLs; empty ones are pauses, see `Source.named`.
-        sources: of the targets that names must lie beneath; none where anything may be named.
-        options: what to leave out.
+        names: paths and URLs; an empty name is a pause, see `Source.named`.
+        sources: the sources of the targets that contain the names; none if any file may be named.
+        options: the rules for what the listing leaves out.
         access: how to reach what is not on this machine.
     """
     known = {source.name: source for source in sources}
@@ -104,7 +105,10 @@ def named_listings(
 
 
 def _scheme_of(name: bytes) -> str:
-    """The scheme of a URL, or the source of paths; that has a name, too, but `file://` is none of ours."""
+    """Return a URL's scheme, or the name of the source for paths.
+
+    That name is a scheme, too, but `file://` is not supported.
+    """
     found = _SCHEME.match(name)
     if found is None:
         return _FILES

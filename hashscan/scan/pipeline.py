@@ -1,4 +1,4 @@
-"""The sweep itself: listings go in, batches go round through the workers, records come out."""
+"""The scan pipeline: it takes listings, has workers read the batches, and yields report records."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from hashscan.sources.base import ClosedFolder, Listing, LostFile, Passed, Skipp
 from hashscan.state.memory import SweepMemory
 
 BATCHES_PER_WORKER = 2
-"""One under way and one ready: a worker never waits, and little is lost when a sweep ends early."""
+"""One batch is read and one is ready: a worker never waits, and little is lost when a scan ends early."""
 
 POLL_SECONDS = 0.2
-"""How long a stop request or a progress display may have to wait."""
+"""The longest time that a stop request or the progress display may have to wait."""
 
 _AT_A_TIME = 16
-"""Objects are downloaded together; with fewer in a batch each would be waited for by itself."""
+"""The fewest objects in a batch. They are downloaded together; in a smaller batch each would be waited for
+alone."""
 
 GRACE_SECONDS = 1.0
-"""How long after the deadline the answers to what was handed out before are waited for."""
+"""The time after the deadline for which results of batches that were handed out before are waited for."""
 
 _ABOUT_THE_NAME = frozenset({Reason.VANISHED, Reason.REPLACED, Reason.CHANGED})
-"""Reasons that say nothing about the same file under another of its names."""
+"""Reasons that say nothing about the same file under another hard link."""
 
 
 class Sweep:
-    """One run over the listings of a source.
+    """One run over the listings of its sources.
 
-    Iterating gives the records of everything that is not clean, as it is found; the totals stand in
-    `summary`.
+    Iterating yields the records of everything that is not clean, as it is found; the totals are in `summary`.
     """
 
     def __init__(
@@ -71,23 +71,25 @@ class Sweep:
         deadline: float | None = None,
         max_sparse: int = MAX_SPARSE,
     ) -> None:
-        """Get ready for a run.
+        """Prepare a run.
 
         Args:
-            listings: what is to be swept.
-            pool: of workers.
-            with_digests: whether to name the digests of findings.
-            moving: whether findings are to be moved, and so say by which content they were found.
-            own: device and inode of files that the sweep itself writes.
+            listings: the files and folders to scan.
+            pool: the workers.
+            with_digests: True if records of findings contain digests.
+            moving: True if findings are to be moved; then their records name the content in which they were
+                found.
+            own: device and inode of each file that the scan itself writes.
             tick: called often.
-            memory: what earlier sweeps remember, and this one is to.
-            accepting: which findings are accepted.
-            customers: whose files are, for what is remembered.
-            deadline: when to hand out no more, by the monotonic clock.
-            max_sparse: bytes of holes up to which a file is read.
+            memory: the state: results of earlier scans are read from it, and those of this scan are stored in
+                it.
+            accepting: the findings that the baseline accepts.
+            customers: the owners of files, which are stored with the findings.
+            deadline: the time (monotonic clock) after which no more batches are handed out.
+            max_sparse: the number of hole bytes up to which a file is read.
         """
         self.listed = False
-        """Whether all there is to be listed has been."""
+        """True if the listing is complete."""
         self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
         self.decoding = DecodingCount()
@@ -103,7 +105,7 @@ class Sweep:
         self._later = Spool()
         self._large = LargeFiles()
         self._large_turn = False
-        """Whether all other files were handed out."""
+        """True if all other files were handed out, so that large files are next."""
         self._max_sparse = max_sparse
         self._links = LinkMemory()
         self._leased = LeasedFiles()
@@ -112,41 +114,41 @@ class Sweep:
         self._ready: deque[Batch] = deque()
         self._deadline = deadline
         self._begun: float | None = None
-        """When the first batch was handed out."""
+        """The time when the first batch was handed out."""
         self._answered = 0
-        """Files of answered batches."""
+        """The number of files in batches that have a result."""
         self._stopping = False
         self._all_taken = False
 
     def stop(self) -> None:
         """End the iteration soon; safe to call from a signal handler.
 
-        Batches that are answered by then are taken in, others have no verdict in this sweep.
+        The results of batches that are done by then are used; other files get no verdict in this scan.
         """
         self._stopping = True
 
     def processes(self) -> list[int]:
-        """Those of this machine that read files for it."""
+        """Return the ids of the processes on this machine that read files for the scan."""
         return self._pool.processes()
 
     @property
     def stopped(self) -> bool:
-        """Whether the sweep was asked to end before its end."""
+        """True if the scan was asked to stop before its end."""
         return self._stopping
 
     @property
     def cut_short(self) -> bool:
-        """Whether something of what there is was not checked, for whatever reason."""
+        """True if some files were not checked, for whatever reason."""
         waiting = self._ready or self._large or self._outstanding
         return self._stopping or not self._all_taken or bool(waiting)
 
     @property
     def targets_with_files(self) -> set[bytes]:
-        """Targets that files were met of."""
+        """The targets in which files were found."""
         return set(self.files_by_target)
 
     def __iter__(self) -> Iterator[Record]:
-        """Run the sweep."""
+        """Run the scan."""
         with (
             contextlib.closing(self._links),
             contextlib.closing(self._later),
@@ -171,7 +173,7 @@ class Sweep:
             yield from self._try_leased()
 
     def _try_leased(self) -> Iterator[Record]:
-        """Try those files again on which a lease was held, once it must have been given back."""
+        """Retry the files that had a lease, when every lease must have been released."""
         while not (self._over or self._pool.failure) and (seconds := self._leased.seconds):
             self._look_around()
             time.sleep(min(seconds, POLL_SECONDS))
@@ -180,18 +182,18 @@ class Sweep:
 
     @property
     def _over(self) -> bool:
-        """Whether no more is to be handed out."""
+        """True if no more batches are to be handed out."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         return self._stopping or late
 
     @property
     def _out_of_time(self) -> bool:
-        """Whether not even what is under way is waited for any more."""
+        """True if not even batches that were handed out are waited for any more."""
         return self._deadline is not None and time.monotonic() >= self._deadline + GRACE_SECONDS
 
     @property
     def _capacity(self) -> int:
-        """Batches that may be outstanding; one where there is no worker now, since more may come."""
+        """The number of batches that may be outstanding; one if there is no worker now, as more may join."""
         return max(1, self._pool.workers * BATCHES_PER_WORKER)
 
     def _take(self, listing: Listing) -> Iterator[Record]:
@@ -223,7 +225,7 @@ class Sweep:
                 self.summary.add_passed(listing)
 
     def _take_batch(self, batch: Batch) -> Iterator[Record]:
-        """Give the files of a batch that have not changed their verdict, and have the others read."""
+        """Yield the records of a batch's unchanged files, and have the other files read."""
         if self._memory is None:
             yield from self._sort_out(batch, later=False)
             return
@@ -238,11 +240,11 @@ class Sweep:
             yield from self._sort_out(replace(batch, items=tuple(known.reading)), later=known.later)
 
     def _sort_out(self, batch: Batch, *, later: bool) -> Iterator[Record]:
-        """Make a batch ready, less those of its files that are known under another name."""
+        """Prepare a batch for reading, without the files that are known under another hard link."""
         reading: list[Item] = []
         for item in batch.items:
             if (item.stat.device, item.stat.inode) in self._own:
-                # A report that grows in a target would be found to change while it is read.
+                # A report that grows inside a target would be found to change while it is read.
                 ours = FileResult(item.name, item.stat, Verdict.SKIPPED, Reason.OWN)
                 yield from self._conclude(batch, ours, item)
                 continue
@@ -259,7 +261,7 @@ class Sweep:
             self._make_ready(replace(batch, items=tuple(reading)))
 
     def _make_ready(self, batch: Batch) -> None:
-        """Have a batch handed out next, less its large files."""
+        """Queue a batch to be handed out next, without its large files."""
         if max(item.stat.size for item in batch.items) > LARGE_BYTES:
             for item in batch.items:
                 if item.stat.size > LARGE_BYTES:
@@ -269,13 +271,13 @@ class Sweep:
             self._ready.append(batch)
 
     def _postpone(self, batch: Batch, item: Item, size: int) -> None:
-        """Let a file of a batch wait for the large files' turn."""
+        """Move a file of a batch to the queue of large files."""
         self._large.put(replace(batch, items=(item,), defer=False), size)
         if self._memory is not None:
             self._memory.postpone(batch, item)
 
     def _advance(self, *, leave: int) -> Iterator[Record]:
-        """Hand out batches and take answers in, until no more than `leave` are outstanding."""
+        """Hand out batches and receive results, until no more than `leave` batches are outstanding."""
         while True:
             over = self._over or bool(self._pool.failure and self._large_turn)
             while self._ready and self._outstanding < self._capacity and not over:
@@ -311,14 +313,14 @@ class Sweep:
             return None
 
     def _next(self) -> Batch:
-        """Take a batch, or as much of it as is likely to be done in time."""
+        """Remove a batch from the queue, or as much of it as can probably be read before the deadline."""
         batch = self._ready.popleft()
         if self._deadline is None:
             return batch
         now = time.monotonic()
         if self._begun is None:
             self._begun = now
-        # Until something is answered, nobody knows how slow this is.
+        # The speed is not known until there is a first result.
         pace = self._answered / max(now - self._begun, POLL_SECONDS)
         least = 1 if batch.source == "file" else _AT_A_TIME
         most = max(least, int(pace * (self._deadline - now) / self._capacity))
@@ -344,13 +346,13 @@ class Sweep:
         results = answer.results if self._memory is None else self._memory.keep(answer)
         for result, kept in zip(results, answer.kept or repeat(None), strict=False):
             self.decoding.add(result, kept)
-        # None comes twice.
+        # No large file is deferred twice.
         deferred = dict(answer.deferred) if batch.max_sparse is None else {}
         for place, (item, result) in enumerate(zip(batch.items, results, strict=True)):
             if place in deferred:
                 self._postpone(batch, item, deferred[place])
                 continue
-            # A large one takes its turn again then.
+            # A large file then goes to the queue of large files again.
             if result.reason is Reason.LEASED and self._leased.put_off(replace(batch, max_sparse=None), item):
                 continue
             yield from self._conclude(batch, result, item)
@@ -360,7 +362,7 @@ class Sweep:
             self._memory.answered(batch)
 
     def _settle(self, item: Item, result: FileResult) -> Iterator[Record]:
-        """Give the other names of a file their verdict."""
+        """Yield the records for the other hard links of a file."""
         if result.verdict is Verdict.UNREADABLE and result.reason in _ABOUT_THE_NAME:
             again = self._links.pass_on(item.stat)
             if again is not None:
@@ -370,7 +372,7 @@ class Sweep:
             yield from self._conclude(batch, replace(result, name=other.name), other)
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
-        """Give a file of a batch its verdict, and remember it."""
+        """Yield the records of one file of a batch, and store its result."""
         before = ""
         if self._memory is not None:
             before = self._memory.settle(batch, item, result.content, result.ctime)
@@ -382,7 +384,7 @@ class Sweep:
         yield from self._tell(batch, result, item)
 
     def _tell(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
-        """Count a file, and tell of it where there is something to tell."""
+        """Count a file, and yield its record unless it is clean."""
         self.summary.add(result)
         clean = result.verdict is Verdict.CLEAN
         if clean and (self._memory is None or not self._memory.findings_stand):
@@ -390,7 +392,8 @@ class Sweep:
         path = shown_path(batch.target, batch.folder, item.name)
         if self._memory is not None:
             uid = None if item.stat.of_object else item.stat.uid
-            # Of clean files nobody must act, and while a finding stands all that are read come by here.
+            # A clean file needs no customer. While findings are open, every file that is read gets to this
+            # line.
             customer = "" if clean else self._customers.of(path, uid)
             self._memory.judged(path, item, result, customer)
         if not clean:

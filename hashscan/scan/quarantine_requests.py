@@ -1,4 +1,4 @@
-"""The moves that reports ask for, once it is counted over all of them what every entry hits."""
+"""Make quarantine requests from reports, after counting over all reports what each entry matches."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ from hashscan.sources.beneath import stat_absolute
 
 
 class Accused:
-    """What reports accuse; each is read twice, and nothing of it is kept."""
+    """The findings of reports that are to be moved.
+
+    Each report is read twice, and nothing of it is kept in memory.
+    """
 
     def __init__(self, reports: Sequence[Path], limits: BreakerLimits, act_on: Collection[Weak] = ()) -> None:
-        """Count what every entry hits, also for reports that were made with other limits.
+        """Count the matches of every entry, also for reports that were made with other limits.
 
         Args:
-            reports: of sweeps.
-            limits: of what an entry may hit.
-            act_on: on whose word to act, besides that of fresh, signed lists.
+            reports: paths of the reports of scans.
+            limits: how many files an entry may match.
+            act_on: kinds of weakly trusted matches that are acted on, besides matches with fresh signed
+                lists.
 
         Raises:
-            UsageError: one is no report, can't be understood, or is not that of a whole sweep which came to
-                its end.
-            OutputError: one can't be read.
+            UsageError: a file is not a report, is not valid, or the report is not of a whole scan that has
+                ended.
+            OutputError: a report can't be read.
         """
         self._reports = reports
         self._breaker = Breaker(limits)
@@ -41,7 +45,7 @@ class Accused:
         self._unbacked = Counter[Weak]()
         self._accepted = 0
         self.urls: set[bytes] = set()
-        """Targets of the sweeps that are not on this machine."""
+        """The scans' targets that are not on this machine."""
         for report in reports:
             self._count(report)
 
@@ -68,11 +72,11 @@ class Accused:
             )
 
     def said(self) -> list[str]:
-        """What is to be said of entries that hit too much, a line each."""
+        """Return a warning line for each entry that matches too many files."""
         return [f"BREAKER: {words}: too much to be right" for words in self._breaker.said()]
 
     def requests(self) -> Iterator[Request]:
-        """The moves."""
+        """Yield the requests to move files."""
         for report in self._reports:
             records = understood(report)
             sweep = next(records)
@@ -88,7 +92,10 @@ class Accused:
                     self._unbacked[weak] += 1
 
     def unbacked(self) -> list[str]:
-        """What is to be said of matches for which no move is asked, once all were gone through."""
+        """Return messages about matches that no move is requested for.
+
+        Call it when all requests were consumed.
+        """
         said = words_of(self._unbacked)
         if self._accepted:
             stay = "finding stays" if self._accepted == 1 else "findings stay"
@@ -104,11 +111,11 @@ def _is_moved(record: Record) -> bool:
 
 
 def _owner(finding: Record) -> Owner | None:
-    """Whose a file is; asked of the file where its report came from no look at it."""
+    """Return a file's owner; if the finding has none because the file was not read, stat the file."""
     owner = owner_of(finding)
     if owner is None:
         try:
-            return stat_absolute(path_of(finding)).st_uid
-        except (OSError, ValueError):
-            return None  # It is not there, or on another user's FUSE, and so is not moved either.
+            return os.lstat(path_of(finding)).st_uid
+        except OSError:
+            return None  # It does not exist, so it is not moved.
     return owner

@@ -1,4 +1,4 @@
-"""`scan --known` from settings to exit code: what is known is matched against today's lists, unread."""
+"""Run `scan --known`: match the digests in the state against today's lists without reading files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from hashscan.state.queries.rescan import KnownFiles
 
 
 class _Run:
-    """Goes through what is known; iterating gives the records of everything that is not clean."""
+    """The iteration over all known files; it yields the records of everything that is not clean."""
 
     def __init__(
         self,
@@ -50,7 +50,8 @@ class _Run:
     ) -> None:
         self.summary = Summary()
         self.standing = 0
-        """Earlier findings of which nothing else is known, or that these lists can't clear."""
+        """The number of earlier findings about which nothing else is known, or that these lists can't
+        clear."""
         self.stopped = False
         self._known = known
         self._targets = targets
@@ -63,11 +64,11 @@ class _Run:
         self.stopped = True
 
     def processes(self) -> list[int]:
-        """None: nothing is read."""
+        """Return an empty list: no process reads files."""
         return []
 
     def __iter__(self) -> Iterator[Record]:
-        """Ends where it is stopped; what was not come to by then has no verdict."""
+        """Yield records until the end or until stopped; files not processed by then have no verdict."""
         for answer in self._known.answers(self._targets, self.summary):
             self._observer.tick()
             if answer is not None:
@@ -83,16 +84,16 @@ class _Run:
 
 
 def run_known(settings: SweepSettings, observer: Observer) -> Outcome:
-    """Match what earlier sweeps have read against today's lists.
+    """Match the stored digests of earlier scans against today's lists.
 
     Raises:
         NoUsableListError: there is no list to match against.
-        LockedError: a sweep uses the state folder or writes the report.
+        LockedError: another scan uses the state folder or writes the report.
         OutputError: the state or a report can't be read or written.
     """
     assert settings.state is not None
     identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
-    # What is known of a target may be asked when it isn't there.
+    # Known files of a target can be matched even if the target does not exist now.
     targets = [target if b"://" in target else os.path.realpath(target) for target in settings.targets]
     accepting = Accepting.of(settings.baseline, started, settings.fail_on)
     for words in accepting.said_before():

@@ -1,4 +1,4 @@
-"""One sweep from settings to exit code: opens what is needed, runs the pipeline, writes the reports."""
+"""Run one scan from settings to exit code: open what is needed, run the pipeline, write the reports."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ _MOVING_SECONDS = 60.0
 
 
 def sandbox_options(limits: DecodingLimits) -> SandboxOptions:
-    """The sandbox's options from the settings."""
+    """Return the sandbox's options from the settings."""
     return SandboxOptions(mode=limits.sandbox, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
 
 
 def require_usable(opened: OpenedLists) -> None:
-    """Refuse to go on where nothing can be matched against.
+    """Raise an error if no list can be matched against.
 
     Raises:
         NoUsableListError: no list can be used.
-        OutputError: none can be read.
+        OutputError: no list can be read.
     """
     usable = {handle.name for handle in opened.handles}
     if any(info.accuses for info in opened.infos if info.name in usable):
@@ -90,14 +90,14 @@ def require_usable(opened: OpenedLists) -> None:
 
 
 def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
-    """Run one sweep.
+    """Run one scan.
 
     Raises:
-        TargetError: a target can't be swept at all.
+        TargetError: a target can't be scanned at all.
         NoUsableListError: there is no list to match against, or no worker of the cluster has it.
         UnreachableError: no server answers for a target, the cluster's scheduler can't be reached, or it has
             no workers.
-        LockedError: another sweep uses the state folder or writes the report.
+        LockedError: another scan uses the state folder or writes the report.
         OutputError: the state or a report can't be written.
     """
     identity = str(uuid.uuid4())
@@ -109,7 +109,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         observer.told(words)
     with ExitStack() as stack:
         if settings.state is not None:
-            # First of all, because it makes the folder, which must be known to be left out.
+            # First, because it creates the state folder, which must exist to be left out of the scan.
             stack.enter_context(SweepLock(settings.state))
         mover = mover_of(settings, observer)
         options = ListingOptions(
@@ -165,7 +165,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
             policy=in_force.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
-            # What nodes of a cluster say is not kept: a sweep by others could not tell theirs from its own.
+            # Results from a cluster's nodes are not stored: a local scan could not tell them from its own.
             keep=settings.state is not None and settings.cluster is None,
             trust_ctime=settings.trust_ctime,
         )
@@ -258,7 +258,7 @@ def run_sweep(settings: SweepSettings, observer: Observer) -> Outcome:
         if memory is not None:
             memory.hold(writing.held())
         if whole and settings.files_from is None:
-            # Where files are named, there may be nothing new in a target.
+            # If files are named, a target without new files is normal.
             targets = {target for source in sources for target in source.targets}
             met = run.targets_with_files if shard is None else shard.targets_with_files
             summary.empty_targets = len(targets - met)
@@ -343,7 +343,7 @@ def _private_functions_work() -> bool:
 
 
 def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence[bytes]]:
-    """By target, the folders to begin with next time."""
+    """Return the folders of each target that the next scan begins with."""
     found: dict[bytes, Sequence[bytes]] = {}
     for source in () if listed else sources:
         found.update(source.left())
@@ -353,7 +353,7 @@ def _left(sources: Sequence[Source], *, listed: bool) -> Mapping[bytes, Sequence
 def _restraint(
     neighbour: NeighbourSettings, stack: ExitStack, deadline: float | None
 ) -> tuple[Pace | None, LoadGate | None]:
-    """What workers must ask before they read, and what looks at the load; None where nothing is asked for."""
+    """Return the rate limiter of the workers, and the load check; None if not asked for."""
     if not neighbour.paced:
         return None, None
     pace = stack.enter_context(Pace(neighbour.limit_rate, neighbour.limit_files))
@@ -361,7 +361,7 @@ def _restraint(
 
 
 def _pool(settings: SweepSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: Pace | None) -> Pool:
-    """Those who do the work, on this machine or on a cluster."""
+    """Return the pool of workers, on this machine or on a cluster."""
     if settings.cluster is None:
         return ProcessPool(setup, settings.workers, pace=pace)
     from hashscan.scan.cluster.pool import ClusterPool
@@ -381,7 +381,7 @@ def _ticker(pool: Pool, gate: LoadGate | None, observer: Observer) -> Callable[[
 
 
 def _identities(state: Path | None) -> frozenset[tuple[int, int]]:
-    """Device and inode of the folders that no sweep enters."""
+    """Return device and inode of the folders that no scan enters."""
     if state is None:
         return frozenset()
     found = os.stat(state)

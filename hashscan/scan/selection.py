@@ -1,4 +1,4 @@
-"""What a sweep is told that changes which files it checks, or how far, as its report states it."""
+"""Describe in the report the options that decide which files a scan checks, and how far."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from hashscan.settings.scan import SweepSettings
 from hashscan.sources.patterns import Patterns
 
 _PATTERNS_SHOWN = 100
-"""An ignore file may have very many."""
+"""The number of patterns shown, because an ignore file may have very many."""
 
 
 def selection_fields(settings: SweepSettings, patterns: Patterns) -> Record:
-    """The `selection` of a sweep's record; what was not asked for is left out.
+    """Return the `selection` field of a scan's first record; options that were not given are left out.
 
     Args:
-        settings: of the sweep.
-        patterns: what was compiled of `--exclude` and `--ignore-file`.
+        settings: the scan's settings.
+        patterns: the compiled patterns of `--exclude` and `--ignore-file`.
     """
     asked = {
         "exclude": _exclude_fields(patterns) if patterns else None,
@@ -37,7 +37,7 @@ def selection_fields(settings: SweepSettings, patterns: Patterns) -> Record:
 
 
 def _exclude_fields(patterns: Patterns) -> Record:
-    """All patterns by what tells them from others, the first of them as they are."""
+    """Return the number of patterns, a fingerprint of all of them, and the first of them as text."""
     document = json.dumps([[included, pattern] for included, pattern in patterns.source])
     return {
         "number": len(patterns.source),

@@ -1,4 +1,4 @@
-"""The proof that a sweep on this machine finds what it should: by a test picture, through every list."""
+"""The self-test: prove with a test picture that a scan on this machine finds it through every list."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _BY_LIKENESS = "pdq"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of the chain."""
+    """The result of one step of the self-test."""
 
     passed: bool
     words: str
     failure: int = EXIT_DEFECT
-    """The exit code when it has not passed: incomplete where a list is to blame, that of a shortage where the
-    machine is, and not the chain."""
+    """The exit code if the step has not passed: incomplete if the cause is a list, an output error if the
+    cause is the machine, a defect if the cause is our code."""
 
 
 def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
-    """Sweep the test picture by the demonstration list, then ask every list of this machine for it.
+    """Scan the test picture with the demonstration list, then check it against every list of this machine.
 
     Raises:
-        LockedError: a sweep is running.
+        LockedError: a scan is running.
         OutputError: the state folder can't be used.
-        SandboxError: the sandbox that was demanded can't be had.
+        SandboxError: the demanded sandbox level is not available.
     """
     with SweepLock(state):
         yield Step(True, f"the state folder {state} can be written to")
@@ -66,7 +66,7 @@ def run_selftest(limits: DecodingLimits, state: Path) -> Iterator[Step]:
 
 
 def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]:
-    """A real sweep: the picture as it is, with other bytes, and something that is on no list."""
+    """Run a real scan of the picture, the picture with other bytes, and a file that is on no list."""
     outcome = run_sweep(
         SweepSettings(
             targets=(bytes(uploads),),
@@ -110,7 +110,10 @@ def _sweep(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step
 
 
 def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
-    """Each decoder by a picture of our own, and likeness in the formats that nearly all pictures have."""
+    """Check each decoder with a picture of our own, and perceptual matching in the common formats.
+
+    The common formats are those that nearly all pictures have.
+    """
     from hashscan.hashing import jpeg_pixels
     from hashscan.hashing.self_check import encodings
 
@@ -166,7 +169,7 @@ def _ask(store: ListStore, name: str, limits: DecodingLimits, uploads: Path) -> 
 
 
 def _proof(info: ListInfo, handle: ListHandle, by_bytes: FileResult, by_likeness: FileResult) -> Step:
-    """Whether a list's own entries of the picture were found, and if not, why."""
+    """Report if a list's own entries of the picture were found, and if not, why."""
     named = f"list {info.name} version {info.version}, {info.state.value},"
     lacking = [
         algorithm
@@ -190,5 +193,5 @@ def _proof(info: ListInfo, handle: ListHandle, by_bytes: FileResult, by_likeness
 
 
 def _id_of(algorithm: str) -> str:
-    """The id of the picture's entry in every signed list."""
+    """Return the id of the picture's entry, which is the same in every signed list."""
     return next(entry.id for entry in canary_entries() if entry.algorithm == algorithm)

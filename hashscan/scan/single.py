@@ -1,4 +1,4 @@
-"""Single files and single digests, without a sweep."""
+"""Check single files and single digests, without a scan."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, 
 
 
 def check_file(worker: Worker, path: bytes) -> FileResult:
-    """Check one file as a sweep would.
+    """Check one file as a scan would.
 
     Args:
-        worker: holds the lists and the sandbox.
-        path: the file; a link that the caller named is followed.
+        worker: a worker that has the lists and the sandbox open.
+        path: the file; a symlink that the caller named is followed.
 
     Raises:
-        TargetError: there is no such file, or it is none.
+        TargetError: there is no such file, or it is not a file.
     """
     return read_file(worker, path)[0]
 
 
 def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
-    """The same, and what the verdict follows from, where the worker keeps that and there is something."""
-    if _is_folder(path):
+    """Check one file, and also return the data for the cache, if the worker keeps it and there is any.
+
+    See `check_file` for arguments and errors.
+    """
+    if os.path.isdir(path):
         raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
     source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
     for listing in source.listings():
@@ -73,13 +76,13 @@ def _is_folder(path: bytes) -> bool:
 
 
 def algorithms_of(text: str) -> dict[str, bytes]:
-    """What a digest written down as text may be.
+    """Return the possible meanings of a digest that is written as text.
 
     Args:
-        text: hex digits, with `ALGORITHM:` before them or without.
+        text: hex digits, with or without `ALGORITHM:` before them.
 
     Returns:
-        The digest under each algorithm whose digests have that length; empty when it is no digest.
+        The digest under each algorithm whose digests have this length; empty if the text is no digest.
     """
     name, colon, digits = text.rpartition(":")
     try:
@@ -94,5 +97,5 @@ def algorithms_of(text: str) -> dict[str, bytes]:
 
 
 def match_digest(worker: Worker, algorithm: str, value: bytes) -> list[Match]:
-    """All entries within the threshold of one digest, closest first."""
+    """Return all entries within the threshold of one digest, closest first."""
     return sorted((match for _, match in worker.matcher.ask(algorithm, [Query(value)])), key=closeness)

@@ -1,7 +1,7 @@
-"""The file of findings that were accepted: read with nothing in it taken for granted, and written whole.
+"""Read and write the baseline file of accepted findings; the content is validated, and written atomically.
 
-It is JSON: an object with the format's name, its version and the accepted matches. It is written with one of
-these a line, so that a change to it can be reviewed.
+The file is JSON: an object with the format's name, its version and the accepted matches. Each match is
+written on a line of its own, so that a change can be reviewed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hashscan.model import ENTRY_ID_MAX, AcceptedMatch
 FORMAT = "hashscan-baseline"
 VERSION = 1
 REASON_MAX = 500
-"""Characters; it stands in every finding that is accepted."""
+"""The maximum length in characters; the reason is a part of every accepted finding."""
 SIZE_MAX = 64 << 20
 _BY_MAX = 100
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -33,23 +33,24 @@ _KEYS: Mapping[str, str] = {
     "entry": "entry_id",
     **{name: name for name in ("sha256", "reason", "until", "by", "since")},
 }
-"""What each field is called in the file."""
+"""The name of each field in the file."""
 assert set(_KEYS.values()) == {field.name for field in fields(AcceptedMatch)}
 
 Key = tuple[str, str, str]
-"""List, entry and the content's sha256."""
+"""The list, the entry and the content's sha256."""
 
 
 def key_of(accepted: AcceptedMatch) -> Key:
-    """What is accepted, whatever is said of it."""
+    """Return the key of an accepted match: what is accepted, without reason, author and times."""
     return accepted.list_name, accepted.entry_id, accepted.sha256
 
 
 def read_baseline(path: Path) -> tuple[AcceptedMatch, ...]:
-    """All that a file accepts.
+    """Return all accepted matches of a file.
 
     Raises:
-        UsageError: there is no such file, a newer hashscan wrote it, or it is damaged; names the line.
+        UsageError: there is no such file, a newer hashscan wrote it, or it is damaged; the message names the
+            line.
     """
     document = _text(path)
     found: dict[Key, AcceptedMatch] = {}
@@ -65,10 +66,10 @@ def read_baseline(path: Path) -> tuple[AcceptedMatch, ...]:
 
 
 def write_baseline(path: Path, accepted: Iterable[AcceptedMatch]) -> None:
-    """Write a file that accepts this; the old one stands until the new one is whole.
+    """Write a baseline file; the old file stays in place until the new one is complete.
 
     Raises:
-        OutputError: it can't be written.
+        OutputError: the file can't be written.
     """
     rows = [
         json.dumps({key: getattr(one, field) for key, field in _KEYS.items()})
@@ -103,11 +104,11 @@ def _text(path: Path) -> str:
 
 
 def _rows(path: Path, document: str) -> Iterator[tuple[int, Any]]:
-    """What stands under `accepted`, each with its line."""
+    """Yield the items of `accepted`, each with its line."""
     try:
         whole = json.loads(document)
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits is no error of syntax, and has no line.
+        # A number of thousands of digits is no syntax error, and has no line.
         raise _damaged(path, getattr(error, "lineno", 1), "this is no JSON that can be read") from error
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
         raise _damaged(path, 1, f'it does not say "format": "{FORMAT}"')
@@ -127,7 +128,7 @@ def _rows(path: Path, document: str) -> Iterator[tuple[int, Any]]:
 
 
 def _lines(document: str, number: int) -> list[int]:
-    """The lines on which the rows begin, in a document that is known to be sound."""
+    """Return the lines on which the rows begin; the document is known to be valid."""
     decoder = json.JSONDecoder()
     place = _skipped(document, document.index("{") + 1)
     lines: list[int] = []
@@ -135,7 +136,7 @@ def _lines(document: str, number: int) -> list[int]:
         key, place = decoder.raw_decode(document, place)
         place = _skipped(document, place)
         if key == "accepted" and document[place] == "[":
-            # Of a key that is there twice, the last counts.
+            # If a key occurs twice, the last one counts.
             lines = []
             place = _skipped(document, place + 1)
             line, before = 1, 0
@@ -153,17 +154,17 @@ def _lines(document: str, number: int) -> list[int]:
 
 
 def _skipped(document: str, place: int) -> int:
-    """Behind white space and what separates values."""
+    """Return the position after white space and separators."""
     while document[place] in " \t\r\n,:":
         place += 1
     return place
 
 
 def accepted_of(row: object) -> AcceptedMatch:
-    """What one row of the file says.
+    """Return the accepted match of one row of the file.
 
     Raises:
-        ValueError: it is not as we write it.
+        ValueError: the row is not valid.
     """
     if not isinstance(row, dict):
         raise ValueError("a row is no object")

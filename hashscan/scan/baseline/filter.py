@@ -1,4 +1,4 @@
-"""Which findings of a sweep are accepted by a baseline, so that they alone don't make it fail."""
+"""Filter a scan's findings by a baseline: findings that it accepts don't make the scan fail by themselves."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from hashscan.reports.summary import FailOn, Summary
 from hashscan.scan.baseline.file import Key, key_of, read_baseline
 
 SOON = timedelta(days=14)
-"""So long before its end it is told that something is accepted no longer."""
+"""The time before the end of an acceptance in which the scan warns about it."""
 _SAID = 10
-"""Accepted matches that are named for each thing that is to be said."""
+"""The number of accepted matches that each kind of message names."""
 
 
 def written(moment: datetime) -> str:
-    """A moment as a baseline has it."""
+    """Return a time in the baseline's format."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Accepting:
-    """What is accepted in one sweep, and what of it was met."""
+    """The baseline filter of one scan, with the accepted matches that the scan has found."""
 
     def __init__(self, accepted: Iterable[AcceptedMatch], now: datetime, fail_on: FailOn) -> None:
-        """Take what is accepted.
+        """Prepare the filter.
 
         Args:
-            accepted: each once.
-            now: the time to compare its ends with, aware.
-            fail_on: what makes the sweep fail.
+            accepted: the accepted matches, each once.
+            now: the time to compare their ends with, timezone-aware.
+            fail_on: the verdicts that make the scan fail.
         """
         self._all = tuple(accepted)
-        # All are of one form and in UTC, so the order of the texts is that of the times.
+        # All times have one form and are in UTC, so their text order is their time order.
         self._now, self._soon = written(now), written(now + SOON)
         self._in_force = {key_of(one): one for one in self._all if self._now < one.until}
         self._every_match = fail_on == "review"
@@ -53,22 +53,23 @@ class Accepting:
 
     @classmethod
     def of(cls, baseline: Path | None, now: datetime, fail_on: FailOn) -> Accepting:
-        """What a file accepts; nothing without one.
+        """Return the filter of a baseline file; without a file it accepts nothing.
 
         Raises:
-            UsageError: it can't be used.
+            UsageError: the file can't be used.
         """
         return cls(() if baseline is None else read_baseline(baseline), now, fail_on)
 
     def applied(self, record: Record, result: FileResult, summary: Summary) -> Record:
-        """The record of a file, with why it is accepted, if it is; it is counted, too.
+        """Return a file's record, with the reason if its finding is accepted; accepted findings are counted.
 
-        A finding is accepted where everything is that accuses it, for the content that it has.
+        A finding is accepted if the baseline accepts every match that accuses the file, for the content that
+        the file has.
 
         Args:
-            record: of the file.
-            result: which it was made from.
-            summary: of the sweep.
+            record: the file's record.
+            result: the result that the record was made from.
+            summary: the scan's counts.
         """
         if not self._in_force or result.verdict not in FINDINGS:
             return record
@@ -77,7 +78,7 @@ class Accepting:
         keys = [(match.list_name, match.entry_id, content) for match in needed]
         accepted = [self._in_force[key] for key in keys if key in self._in_force]
         self._met.update(map(key_of, accepted))
-        # Of very many matches only the first are known, and one that isn't may not be accepted.
+        # Of very many matches only the first are known, and the others may not be accepted.
         if not keys or len(accepted) < len(keys) or len(result.matches) >= MATCHES_KEPT:
             return record
         summary.accept(result.verdict)
@@ -85,7 +86,7 @@ class Accepting:
         return {**record, "accepted": {"reason": first.reason, "until": first.until}}
 
     def _counts(self, match: Match, verdict: Verdict) -> bool:
-        """Whether a match must be accepted for the finding to be."""
+        """Return True if this match must be accepted for the finding to be accepted."""
         if match.category == KNOWN_GOOD_CATEGORY:
             return False
         if self._every_match or verdict is Verdict.REVIEW:
@@ -97,7 +98,7 @@ class Accepting:
         )
 
     def fields(self) -> Record:
-        """What the first record says of it; nothing without any."""
+        """Return the baseline's fields in the first record; none without accepted matches."""
         if not self._all:
             return {}
         document = "\n".join("\t".join((*key_of(one), one.until)) for one in sorted(self._all, key=key_of))
@@ -108,14 +109,14 @@ class Accepting:
         }
 
     def said_before(self) -> Iterator[str]:
-        """What to tell a person before the sweep: what has ended, and what soon will."""
+        """Yield the warnings before the scan: acceptances that have ended, and those that end soon."""
         ended = [one for one in self._all if one.until <= self._now]
         yield from _told(ended, lambda one: f"is accepted no more since {one.until}")
         ending = [one for one in self._in_force.values() if one.until <= self._soon]
         yield from _told(ending, lambda one: f"is accepted only until {one.until}")
 
     def said_after(self) -> Iterator[str]:
-        """What to tell after a sweep of everything: what was accepted and not found."""
+        """Yield the messages after a complete scan: accepted matches that were not found."""
         unmet = [one for key, one in self._in_force.items() if key not in self._met]
         yield from _told(unmet, lambda one: f"is accepted since {one.since}, and was not found")
 

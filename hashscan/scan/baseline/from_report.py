@@ -1,4 +1,4 @@
-"""What of a report can be accepted, as a baseline has it."""
+"""Select the matches of a report that a baseline can accept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hashscan.scan.baseline.filter import written
 
 @dataclass(frozen=True, slots=True)
 class Acceptable:
-    """What can be accepted, each once, and what can't."""
+    """The matches that can be accepted, each once, and the findings that can't."""
 
     matches: tuple[AcceptedMatch, ...]
     words: str
-    """For people: which findings can't be; empty where all can."""
+    """A message about findings that can't be accepted; empty if all can."""
 
 
 def acceptable(
@@ -33,19 +33,19 @@ def acceptable(
     entries: Sequence[str] = (),
     paths: Sequence[str] = (),
 ) -> Acceptable:
-    """Go through a report.
+    """Select the matches of a report.
 
     Args:
-        report: of a sweep.
-        reason: why it is accepted.
-        until: the end, aware.
-        by: who accepts it.
-        now: the time, aware.
-        entries: ids of those whose word is meant; empty for all.
-        paths: patterns of the files that are meant; empty for all.
+        report: the report of a scan.
+        reason: why the matches are accepted.
+        until: the end of the acceptance, timezone-aware.
+        by: who accepts them.
+        now: the current time, timezone-aware.
+        entries: ids of the entries to accept matches of; empty for all.
+        paths: patterns of the files to accept matches of; empty for all.
 
     Raises:
-        UsageError: it is no report, the reason can't be used, or there is a pattern that can't.
+        UsageError: the file is not a report, or the reason or a pattern can't be used.
         OutputError: the report can't be read.
     """
     reason = reason.strip()

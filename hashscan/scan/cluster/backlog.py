@@ -1,8 +1,8 @@
-"""Batches that wait for a worker of a cluster: which goes to whom, and which file is to blame for a loss.
+"""The queue of batches that wait for a cluster's workers: assignment, retries, and blame for lost workers.
 
-When a worker is lost, each file of its batches is tried alone, by a worker that has nothing else. If that is
-lost as well, it is the file that did it, provided that the node starts another worker; a node that is silent
-instead has gone as a whole, and the file is tried elsewhere.
+When a worker is lost, each file of its batches is retried alone, by a worker that has no other file. If that
+worker is lost as well, the file is the cause, provided that the node starts another worker; if the node is
+silent instead, the whole machine has failed, and the file is retried elsewhere.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from hashscan.scan.cluster.work import Slot, Suspect, Work
 
 BATCHES_PER_WORKER = 2
 RETURN_SECONDS = 30.0
-"""For a node to start another worker in place of one that died."""
+"""The time in which a node must start another worker in place of one that died."""
 LOSSES_MAX = 3
-"""Machines that may go away over a file before it is given up."""
+"""The number of machines that may be lost while they have a file, before the file is given up."""
 
 
 class Backlog:
-    """What no worker has."""
+    """The batches that no worker has."""
 
     def __init__(self) -> None:
         self._waiting: deque[Work] = deque()
@@ -28,21 +28,21 @@ class Backlog:
         self._suspects: list[Suspect] = []
 
     def add(self, work: Work) -> None:
-        """Put a new batch behind the others."""
+        """Append a new batch."""
         self._waiting.append(work)
 
     def put_back(self, works: Iterable[Work]) -> None:
-        """Take back what a worker had that can't do it, and nothing of it is to blame."""
+        """Requeue the batches of a worker that can't check them, when none of them is the cause."""
         for work in reversed(list(works)):
             (self._alone if work.alone else self._waiting).appendleft(work)
 
     def lost(self, works: Iterable[Work], node: str, now: float) -> None:
-        """Take back what a worker had that died.
+        """Requeue the batches of a worker that died.
 
         Args:
-            works: all it had.
-            node: which node it was of.
-            now: by the clock of `judge`, in seconds.
+            works: all batches that it had.
+            node: the worker's node.
+            now: the time in seconds, by the same clock as in `judge`.
         """
         for work in works:
             if work.alone:
@@ -51,13 +51,13 @@ class Backlog:
                 self._alone.extend(work.apart())
 
     def returned(self, node: str) -> None:
-        """A node has another worker: the machine is well, so it was the file."""
+        """Give up a node's suspect files when it has a new worker: so the machine is not the cause."""
         for suspect in [s for s in self._suspects if s.node == node]:
             self._suspects.remove(suspect)
             suspect.work.give_up("the worker that had it died, and so did one that had nothing else")
 
     def judge(self, now: float) -> None:
-        """Have files tried elsewhere whose machine was lost."""
+        """Retry the files elsewhere whose machine was lost."""
         for suspect in [s for s in self._suspects if s.deadline < now]:
             self._suspects.remove(suspect)
             suspect.work.losses += 1
@@ -67,12 +67,13 @@ class Backlog:
                 self._alone.append(suspect.work)
 
     def assign(self, slots: Collection[Slot]) -> Iterator[tuple[Slot, Work]]:
-        """Who gets what now; each is to be given what it gets before the next is asked for."""
+        """Yield pairs of a worker and its next batch; send each before the next is requested."""
         while self._alone and (idle := next((slot for slot in slots if not slot.busy), None)):
             yield idle, self._alone.popleft()
         free = [slot for slot in slots if len(slot.busy) < BATCHES_PER_WORKER and not slot.reserved]
         if self._alone and not any(slot.reserved for slot in slots) and free:
-            # One of them gets nothing new until it is idle, or files to be tried alone would wait for ever.
+            # One of them gets nothing new until it is idle, otherwise files to be retried alone would wait
+            # for ever.
             free.remove(min(free, key=lambda slot: len(slot.busy)))
         while self._waiting and free:
             slot = min(free, key=lambda slot: len(slot.busy))
@@ -81,7 +82,7 @@ class Backlog:
                 free.remove(slot)
 
     def drain(self) -> list[Work]:
-        """All of it, which is then no longer here."""
+        """Remove all batches and return them."""
         every = [*self._waiting, *self._alone, *(suspect.work for suspect in self._suspects)]
         self._waiting.clear()
         self._alone.clear()

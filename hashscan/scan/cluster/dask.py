@@ -1,4 +1,4 @@
-"""What client and nodes have in common with Dask: its import, its settings, and the TLS both sides demand."""
+"""The shared Dask setup of client and nodes: the import, the configuration and mutual TLS."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 def require_dask(log_level: str = "critical") -> None:
-    """Import Dask, and set what holds wherever hashscan uses it.
+    """Import Dask, and set the configuration that hashscan needs everywhere.
 
     Args:
-        log_level: what Dask is to write on standard error; we say ourselves what is to be known.
+        log_level: the level of Dask's log on standard error; hashscan reports important events itself.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: Dask is not installed.
     """
     try:
         _configure(log_level)
-        # Reads how it is to log as it is imported.
+        # It reads its log settings at import.
         import distributed  # noqa: F401
     except ImportError as error:
         raise UsageError(
             f"a cluster needs Dask, which can't be imported: {error}",
             advice="Install it with `pip install 'hashscan[dask]'`, on every machine in the same version.",
         ) from error
-    # It tells at length of every message that can't be read, which costs a node its part, and is said then.
+    # It logs at length every message that can't be read; such a message excludes a node, which we report.
     logging.getLogger("distributed.protocol").setLevel(logging.CRITICAL + 1)
 
 
@@ -44,18 +44,18 @@ def _configure(log_level: str) -> None:
     dask.config.set(
         {
             "logging": dict.fromkeys(("distributed", "distributed.client", "distributed.worker"), log_level),
-            # A node's processes read their own settings for it, before they are told of these.
+            # A node's processes read their own settings for it, before they receive these.
             "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": log_level,
-            # Looks at the stack a hundred times a second, for a dashboard that is not there.
+            # It samples the stack a hundred times a second, for a dashboard that doesn't exist.
             "distributed.worker.profile.enabled": False,
             # A node serves no pages.
             "distributed.worker.http.routes": [],
-            # Mapped lists count as memory; Dask would pause a worker that has done nothing wrong.
+            # Mapped lists count as memory; Dask would pause a worker without reason.
             "distributed.worker.memory.target": False,
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
             "distributed.worker.memory.terminate": False,
-            # Answers come from the worker that was asked.
+            # A task's answer must come from the worker that it was sent to.
             "distributed.scheduler.work-stealing": False,
             "distributed.comm.tls.min-version": 1.3,
         }
@@ -63,10 +63,9 @@ def _configure(log_level: str) -> None:
 
 
 def security_of(cluster: ClusterSettings) -> Security:
-    """How connections within the cluster are made: with certificates on both sides, or in the clear.
+    """Return the TLS configuration of the cluster's connections.
 
-    Raises:
-        UsageError: a file is not what it should be.
+    Both sides show certificates, or there is no encryption.
     """
     from distributed import Security
 
@@ -81,7 +80,8 @@ def security_of(cluster: ClusterSettings) -> Security:
         tls_client_key=key,
         tls_worker_cert=cert,
         tls_worker_key=key,
-        # Nobody is a scheduler here; but Dask looks for one's files wherever it looks for the others'.
+        # No process here is a scheduler; but Dask requires a scheduler's files wherever it requires the
+        # others.
         tls_scheduler_cert=cert,
         tls_scheduler_key=key,
     )

@@ -1,7 +1,7 @@
-"""Hands batches to the workers of a cluster, watches who comes and goes, and tries again what was lost.
+"""Send batches to the workers of a cluster, detect new and lost workers, and retry lost batches.
 
-Every batch is given to one worker by name, so Dask never moves it: a file that kills its worker must not go
-from one to the next.
+Every batch is sent to one named worker, so Dask never moves it: a file that kills its worker must not go from
+one worker to the next.
 
 All of this runs in one thread with an event loop.
 """
@@ -28,41 +28,41 @@ from hashscan.scan.cluster.work import Slot, Work
 from hashscan.scan.workers.wire import pack_batch
 
 LOOK_SECONDS = 0.5
-"""Between two looks at who is there."""
+"""The interval between two checks of the present workers."""
 ANSWER_SECONDS = 60.0
-"""For the scheduler to say who is there."""
+"""The time limit for the scheduler to list its workers."""
 LONELY_SECONDS = 60.0
-"""How long a sweep that has begun waits for a worker when there is none left."""
+"""The time that a running scan waits for a worker when none is left."""
 SCHEDULER_SECONDS = 20.0
-"""How long a scheduler may be out of reach before the sweep ends without it."""
+"""The time that a scheduler may be unreachable before the scan ends without it."""
 RELEASE_SECONDS = 3.0
 
 
 class ClusterDefect(Exception):
-    """Something in hashscan broke on a node; the message ends with the node's traceback."""
+    """A defect of hashscan on a node; the message ends with the node's traceback."""
 
 
 class Dispatcher:
-    """The event loop's side of a pool."""
+    """The event loop's part of a cluster pool."""
 
     def __init__(
         self, client: Client, token: str, job: bytes, say: Callable[[str], None], changed: Callable[[], None]
     ) -> None:
-        """Begin with nobody.
+        """Start without workers.
 
         Args:
-            client: connected.
-            token: names the sweep.
-            job: what each worker is to be told first.
-            say: takes messages for a person.
-            changed: called whenever there are more or fewer workers.
+            client: the connected client.
+            token: the scan's name on the cluster.
+            job: the message that each worker gets first.
+            say: called with messages for the operator.
+            changed: called whenever the number of workers changes.
         """
         self.slots: dict[str, Slot] = {}
         """Workers that are ready, by address."""
         self.met: dict[str, Ready] = {}
         """Every worker that was ever ready, by address."""
         self.lost = 0
-        """How many of those went away."""
+        """The number of those that were lost."""
         self.failure = ""
         self._client = client
         self._tasks = Tasks(client, f"hashscan-{token}", self._broken)
@@ -73,10 +73,10 @@ class Dispatcher:
         self._backlog = Backlog()
         self._closing = False
 
-    # Who is there ---------------------------------------------------------------------------------------
+    # Present workers --------------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """See which workers came and which went.
+        """Find new and lost workers.
 
         Raises:
             OSError, TimeoutError: the scheduler can't be reached.
@@ -90,11 +90,11 @@ class Dispatcher:
         self.preparing.look(present)
 
     def begin(self) -> asyncio.Task[None]:
-        """Go on to watch; the task is to be cancelled at the end."""
+        """Start watching in the background; the caller cancels the task at the end."""
         return self._tasks.start(self._watch())
 
     async def _watch(self) -> None:
-        """Look again and again, until the cluster is lost or the task is cancelled."""
+        """Check at intervals, until the cluster is lost or the task is cancelled."""
         loop = asyncio.get_running_loop()
         here = with_worker = loop.time()
         while not self.failure:
@@ -104,7 +104,7 @@ class Dispatcher:
                 await self.look()
                 here = now
             except (OSError, TimeoutError) as error:
-                # Dask goes on to connect; a scheduler that was started again is as good as ever.
+                # Dask continues to connect; a scheduler that was restarted works as before.
                 if now - here > SCHEDULER_SECONDS or self._client.status not in {"running", "connecting"}:
                     self._give_up(f"the scheduler is gone: {error or type(error).__name__}")
                 continue
@@ -124,7 +124,7 @@ class Dispatcher:
         self._hand_out()
 
     def _vacate(self, slot: Slot) -> list[Work]:
-        """Give a worker nothing more; what it had is for somebody else."""
+        """Remove a worker, and return the batches that it had."""
         self.slots.pop(slot.address, None)
         works = list(slot.busy)
         for future in slot.busy.values():
@@ -134,22 +134,22 @@ class Dispatcher:
         return works
 
     def _lose(self, slot: Slot) -> None:
-        """A worker is gone."""
+        """Handle the loss of a worker."""
         self.lost += 1
         self._say(f"node {slot.ready.host} lost a worker; its files are tried again")
         self._backlog.lost(self._vacate(slot), slot.ready.node, asyncio.get_running_loop().time())
 
     def _disconnected(self) -> None:
-        """The scheduler went away, and all it knew with it; nothing that was under way is to blame."""
+        """Handle the loss of the scheduler and all its data; none of the running batches is the cause."""
         self._say("the scheduler is out of reach; waiting for it")
         for slot in list(self.slots.values()):
             self._backlog.put_back(self._vacate(slot))
         self.preparing.forget_all()
 
-    # Who has what ---------------------------------------------------------------------------------------
+    # Assigned batches --------------------------------------------------------------------------------------
 
     def take(self, work: Work) -> None:
-        """Have a batch checked."""
+        """Queue a batch to be checked."""
         if self.failure:
             work.give_up(self.failure)
             return
@@ -158,7 +158,7 @@ class Dispatcher:
 
     def _hand_out(self) -> None:
         if self._client.status != "running":
-            # What is sent now would be sent later, when there may be other workers.
+            # A message sent now would be delivered later, when the workers may be others.
             return
         for slot, work in self._backlog.assign(self.slots.values()):
             future = self._tasks.send(slot.address, node.check, self._token, pack_batch(work.batch))
@@ -177,7 +177,7 @@ class Dispatcher:
         except Exception as error:
             answer = Refused(slot.ready.host, f"its answer can't be used: {first_line(error)}")
         if work not in slot.busy or self._closing:
-            # The worker was found to be lost meanwhile, and the batch is in other hands.
+            # The worker was found to be lost meanwhile, and another worker has the batch.
             return
         if not isinstance(answer, BatchResult) and self._client.status != "running":
             self._disconnected()
@@ -190,25 +190,25 @@ class Dispatcher:
                 del slot.busy[work]
                 work.fail(ClusterDefect(f"on node {host}:\n{traceback}"))
             case Refused():
-                # It answers, but can't do its work: nothing it had is to blame.
+                # It answers, but can't do its work: none of its batches is the cause.
                 self._backlog.put_back(self._vacate(slot))
                 self.preparing.refuse(answer)
             case Unprepared(process) if process == slot.ready.process:
-                # It is alive and well, and made room for another sweep.
+                # It works, but has removed this scan to make room for another one.
                 self._backlog.put_back(self._vacate(slot))
                 self.preparing.again(slot.address)
             case Unprepared():
                 self._lose(slot)
-                # Where the address is still in use, another process is behind it, which isn't prepared.
+                # If the address is still in use, it is another process's, which isn't prepared.
                 self.preparing.again(slot.address)
         self._hand_out()
 
     def _broken(self, error: BaseException) -> None:
-        """A defect of ours, handed to whoever waits."""
+        """Handle a defect of ours, and pass it on to all callers that wait."""
         self._give_up(f"{type(error).__name__}: {error}", error)
 
     def _give_up(self, why: str, error: BaseException | None = None) -> None:
-        """Owe nothing any more: all is unreadable, or ends with an error."""
+        """End all work: each batch becomes unreadable, or ends with the error."""
         self.failure = f"the cluster is lost: {why}"
         self._say(self.failure)
         every = self._backlog.drain()
@@ -222,7 +222,7 @@ class Dispatcher:
                 work.fail(error)
 
     async def close(self) -> None:
-        """Have the workers let go of the sweep, as far as they answer."""
+        """Have the workers release the scan, if they answer."""
         self._closing = True
         for future in [f for slot in self.slots.values() for f in slot.busy.values()]:
             future.release()

@@ -1,4 +1,4 @@
-"""One machine's part in a cluster: worker processes of Dask, each started again when it dies."""
+"""Run the worker processes of one cluster node under Dask; each is restarted when it dies."""
 
 from __future__ import annotations
 
@@ -39,26 +39,27 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """What `hashscan worker` was told."""
+    """The settings of `hashscan worker`."""
 
     cluster: ClusterSettings
     state: Path
-    """Its lists are matched against."""
+    """The state folder whose lists are matched against."""
     processes: int
     host: str | None = None
-    """Where the other machines reach this one; None is the address it reaches the scheduler from."""
+    """The address under which other machines reach this one; None is the address used to reach the
+    scheduler."""
     neighbour: NeighbourSettings = field(default_factory=NeighbourSettings)
-    """For all its processes together."""
+    """The rate and load limits for all its processes together."""
 
 
 def prepared(settings: HostSettings) -> str:
-    """See that this machine can take part, before it is offered.
+    """Check that this machine can take part, before it joins the cluster.
 
     Returns:
-        What it has, in words.
+        A description of its lists and sandbox, for people.
 
     Raises:
-        OutputError: the lists can't be looked at.
+        OutputError: the lists can't be read.
         ZygoteError: no decoder can be started.
     """
     with ListStore(settings.state / "lists").open(None, datetime.now(UTC)) as opened:
@@ -77,11 +78,11 @@ def prepared(settings: HostSettings) -> str:
 
 
 def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorker = Worker) -> int:
-    """Take part in a cluster until a signal comes.
+    """Take part in a cluster until a signal arrives.
 
     Args:
-        settings: what to do.
-        say: takes a line for a person.
+        settings: the node's settings.
+        say: called with each line for the operator.
         make: makes a worker in its own process; must be importable there.
 
     Returns:
@@ -89,12 +90,12 @@ def run_host(settings: HostSettings, say: Callable[[str], None], make: MakeWorke
 
     Raises:
         UsageError: the certificates can't be used, or Dask is not installed.
-        UnreachableError: the scheduler can't be reached, or has gone.
-        OutputError: there is no room for a file of a few bytes.
+        UnreachableError: the scheduler can't be reached, or was lost.
+        OutputError: there is no space for a file of a few bytes.
     """
     require_dask("error")
     security = security_of(settings.cluster)
-    # What Dask keeps on disk is nobody's business.
+    # The files that Dask keeps on disk are private.
     with scratch_folder() as scratch:
         return asyncio.run(_run(settings, security, scratch, say, make))
 
@@ -115,7 +116,7 @@ async def _run(
     nannies = _nannies(settings, security, scratch, make, limits if neighbour.paced else None)
     looking = None
     if neighbour.max_load is not None:
-        # Closed with the process.
+        # It is closed when the process ends.
         gate = LoadGate(neighbour.max_load, Pace.at(*limits))
         looking = asyncio.ensure_future(_look(gate, say))
     starting: asyncio.Future[Any] = asyncio.gather(*(nanny.start() for nanny in nannies))
@@ -125,7 +126,7 @@ async def _run(
             return stopped.result()
         try:
             await starting
-        except Exception as error:  # Dask says it in many ways
+        except Exception as error:  # Dask raises many types for it
             raise UnreachableError(
                 f"the scheduler {settings.cluster.scheduler} can't be reached: {_root(error)}",
                 advice="See that it runs, and that both certificates are of the same authority.",
@@ -166,7 +167,7 @@ def _nannies(
 
     from hashscan.scan.cluster.node import NodePlugin, NodeSettings
 
-    # Dask would listen everywhere; in the clear that is for this machine alone.
+    # Dask would listen on all addresses; an unencrypted cluster is for this machine alone.
     host = settings.host if settings.cluster.encrypted else urlsplit(settings.cluster.scheduler).hostname
     identity = uuid.uuid4().hex
     node = NodeSettings(identity, settings.state.absolute(), make, __version__, pace)
@@ -180,7 +181,7 @@ def _nannies(
             local_directory=str(scratch),
             death_timeout=START_SECONDS,
             host=host,
-            # The server for pages has none to serve, and is for this machine alone.
+            # The HTTP server has no pages to serve, and is for this machine alone.
             dashboard_address="127.0.0.1:0",
             plugins=(NodePlugin(node),),
         )

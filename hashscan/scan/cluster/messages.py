@@ -1,7 +1,7 @@
-"""What a sweep and a cluster's nodes say to each other: JSON, so that neither runs what the other sent.
+"""The messages between a scan and a cluster's nodes: JSON, so that neither runs code that the other sent.
 
-Dask itself pickles how a task is called; see SECURITY.md. But no answer of a node becomes an object here by
-any other way than through this module, which checks each field.
+Dask itself pickles how a task is called; see SECURITY.md. But a node's answer becomes an object here only
+through this module, which checks each field.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.cluster.policies import policy_document, policy_from
 
 _SETUP_LEFT_OUT = frozenset({"lists", "decoder"})
-"""The lists are each node's own, and so is what it parses pictures with."""
+"""Fields that are not sent: each node uses its own lists and its own picture decoder."""
 
 
 class AnswerError(ValueError):
-    """A node's answer is not what it must be."""
+    """A node's answer is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +33,22 @@ class WantedList:
     name: str
     version: int
     local: bool
-    """Its versions are counted on each machine, so only the content is compared."""
+    """True for a local list: its versions are counted on each machine, so only the content is compared."""
     fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a sweep wants of every node, before the first batch."""
+    """The message that a scan sends to every node before the first batch."""
 
     version: str
-    """Of hashscan."""
+    """The version of hashscan."""
     lists: tuple[WantedList, ...]
     setup: WorkerSetup
-    """Without lists."""
+    """The worker setup, without lists."""
 
     def to_bytes(self) -> bytes:
-        """As it is sent."""
+        """Return the message as it is sent."""
         setup = {f.name: getattr(self.setup, f.name) for f in fields(WorkerSetup)}
         for name in _SETUP_LEFT_OUT:
             del setup[name]
@@ -62,12 +62,12 @@ class Job:
 
 
 def version_of(data: bytes) -> str:
-    """The version of hashscan that a job asks for; all else may look different in another version."""
+    """Return the version of hashscan that a job requires; all other fields may differ in another version."""
     return str(json.loads(data)["version"])
 
 
 def unpack_job(data: bytes) -> Job:
-    """The job that was sent, by the same version."""
+    """Return the job that was sent by the same version."""
     document = json.loads(data)
     setup: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in document["setup"].items()
@@ -84,33 +84,33 @@ def unpack_job(data: bytes) -> Job:
 
 
 def with_lists(job: Job, handles: tuple[ListHandle, ...]) -> WorkerSetup:
-    """What a node's worker is told."""
+    """Return the setup of a node's worker."""
     values = {f.name: getattr(job.setup, f.name) for f in fields(WorkerSetup)}
     return WorkerSetup(**{**values, "lists": handles})
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A node's worker can check batches."""
+    """The answer that a node's worker can check batches."""
 
     node: str
-    """The same for all workers of one `hashscan worker`, and different for every other."""
+    """The node's id: equal for all workers of one `hashscan worker`, and different for every other."""
     host: str
     version: str
     process: str
-    """Which process of that node it is; one that is started again is another."""
+    """The id of the worker's process; it changes when the worker is restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """A node's worker has as many sweeps under way as it can; it may be asked again."""
+    """The answer that a node's worker has as many scans as it can; the scan may ask again."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A node can't take part, or no longer."""
+    """The answer that a node can't take part, or no longer."""
 
     host: str
     why: str
@@ -118,7 +118,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """Something in hashscan broke over a batch."""
+    """The answer that hashscan failed at a batch because of a defect."""
 
     host: str
     traceback: str
@@ -126,25 +126,25 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Unprepared:
-    """The worker knows nothing of the sweep: it has forgotten it, or is not the process that was prepared."""
+    """The answer of a worker without the scan: the scan was removed, or the process is another one."""
 
     process: str = ""
-    """As in `Ready`; empty where there is none."""
+    """The process id as in `Ready`; empty if there is none."""
 
 
 Greeting = Ready | Busy | Refused
 
 
 def pack_greeting(greeting: Greeting) -> bytes:
-    """The answer to a job as it is sent."""
+    """Return the answer to a job as it is sent."""
     return dumped({"kind": type(greeting).__name__.lower(), **asdict(greeting)})
 
 
 def unpack_greeting(data: object) -> Greeting:
-    """The answer to a job.
+    """Return the answer to a job.
 
     Raises:
-        AnswerError: it is none.
+        AnswerError: the data is not a valid answer.
     """
     document = loaded(data)
     try:
@@ -161,15 +161,15 @@ def unpack_greeting(data: object) -> Greeting:
 
 
 def dumped(document: Mapping[str, Any]) -> bytes:
-    """A message as it is sent."""
+    """Return a message as it is sent."""
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
 def loaded(data: object) -> dict[str, Any]:
-    """A message that was sent by a node.
+    """Parse a message that a node sent.
 
     Raises:
-        AnswerError: it is none.
+        AnswerError: the data is not a JSON object.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise AnswerError("it is no bytes")

@@ -1,6 +1,6 @@
-"""What runs in a worker of Dask: it prepares for a sweep once, and then checks batch after batch.
+"""The code that runs in a Dask worker: it prepares for a scan once, and then checks the scan's batches.
 
-The tasks of a sweep are the functions `prepare`, `check` and `release`; a worker has one thread for them.
+The tasks of a scan are the functions `prepare`, `check` and `release`; a worker has one thread for them.
 """
 
 from __future__ import annotations
@@ -54,31 +54,33 @@ if TYPE_CHECKING:
     import distributed
 
 SWEEPS_KEPT = 16
-"""Sweeps that a worker is ready for at a time; each costs a sandbox. Idle ones make room for others."""
+"""The number of scans that a worker is ready for at a time; each costs a sandbox. Idle scans are removed
+for others."""
 
 IDLE_SECONDS = 30.0
-"""A sweep is idle that had nothing to ask while the worker was free for so long in all,"""
+"""The time after which a scan is idle: it sent no batch while the worker was free for so long in total,"""
 IDLE_TASKS = 4 * SWEEPS_KEPT
-"""or while it did so much for others: each may have two batches waiting here, which come in turn."""
+"""or while the worker did this many tasks for other scans: each may have two batches waiting here, in
+turn."""
 
 FILES = "file"
 """The source whose targets are paths of the machine."""
 
 
 class RefusalError(Exception):
-    """This worker can't take part in a sweep; says why."""
+    """This worker can't take part in a scan; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What the worker processes of one `hashscan worker` are told."""
+    """The settings of the worker processes of one `hashscan worker`."""
 
     identity: str
     state: Path
     make: MakeWorker = Worker
     version: str = __version__
     pace: tuple[Path, float | None, float | None] | None = None
-    """A file that the processes share, bytes a second, files a second; None where nothing is limited."""
+    """The file of the shared rate limiter, bytes per second, files per second; None if nothing is limited."""
 
 
 @dataclass(slots=True)
@@ -87,9 +89,9 @@ class _Prepared:
     answers: Answers
     worker: Worker
     done: int
-    """What the worker had done in all when it was last asked for this sweep,"""
+    """The number of tasks that the worker had done in total when this scan last sent one,"""
     free: float
-    """and for how many seconds it had been free."""
+    """and the seconds for which it had been free."""
 
     def close(self) -> None:
         self.worker.close()
@@ -97,14 +99,14 @@ class _Prepared:
 
 
 class Node:
-    """The sweeps that one process is ready for."""
+    """The scans that one process is ready for."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._host = socket.gethostname()
         self._process = uuid.uuid4().hex
         self._sweeps: OrderedDict[str, _Prepared] = OrderedDict()
-        """The one asked least lately first."""
+        """The scans, least recently used first."""
         self._busy = threading.Lock()
         self._done = 0
         self._free = 0.0
@@ -112,7 +114,7 @@ class Node:
         self._pace = None if settings.pace is None else Pace.at(*settings.pace)
 
     def prepare(self, token: str, job: bytes) -> Greeting:
-        """Open the lists and start the sandbox for a sweep, or say why that can't be."""
+        """Open the lists and start the sandbox for a scan, or answer why that is not possible."""
         with self._turn():
             try:
                 if (theirs := version_of(job)) != self._settings.version:
@@ -127,7 +129,7 @@ class Node:
             return Ready(self._settings.identity, self._host, self._settings.version, self._process)
 
     def check(self, token: str, batch: Batch) -> Answer:
-        """Check a batch for a sweep."""
+        """Check a batch for a scan."""
         with self._turn():
             prepared = self._sweeps.get(token)
             if prepared is None:
@@ -138,17 +140,17 @@ class Node:
                 return prepared.worker.check(located(batch))
             except HashscanError as error:
                 return Refused(self._host, _words(error))
-            except Exception:  # an answer is owed, and an exception would travel pickled
+            except Exception:  # an answer is required, and an exception would be sent pickled
                 return Defect(self._host, traceback.format_exc())
 
     def release(self, token: str) -> None:
-        """Let go of what a sweep needed."""
+        """Release the resources of a scan."""
         with self._turn():
             if token in self._sweeps:
                 self._sweeps.pop(token).close()
 
     def close(self) -> None:
-        """Let everything go, unless a batch is under way; then it goes with the process."""
+        """Release all scans, unless a batch is being checked; then they end with the process."""
         if self._busy.acquire(timeout=1):
             while self._sweeps:
                 self._sweeps.popitem()[1].close()
@@ -168,7 +170,7 @@ class Node:
         self._sweeps.move_to_end(token)
 
     def _has_room(self) -> bool:
-        """Whether there is room for one more sweep, made by forgetting idle ones."""
+        """Return True if there is room for one more scan, after removing idle ones."""
         while len(self._sweeps) >= SWEEPS_KEPT:
             token, oldest = next(iter(self._sweeps.items()))
             if self._free - oldest.free <= IDLE_SECONDS and self._done - oldest.done <= IDLE_TASKS:
@@ -186,14 +188,14 @@ class Node:
             worker = undo.enter_context(self._settings.make(with_lists(job, lists.handles), answers))
             if self._pace is not None:
                 worker.keep_pace(self._pace.spend)
-            # So that no sandbox is waited for, or found lacking, when the first picture comes.
+            # So that no sandbox has to start, or is found missing, when the first picture arrives.
             worker.sandbox.start()
             undo.pop_all()
             return _Prepared(lists, answers, worker, self._done, self._free)
 
 
 def _compare(job: Job, lists: OpenedLists) -> None:
-    """Refuse other lists than the sweep's."""
+    """Raise an error if the node's lists differ from the scan's."""
     handles = {handle.name: handle for handle in lists.handles}
     infos = {info.name: info for info in lists.infos}
     for wanted in job.lists:
@@ -216,19 +218,19 @@ def _compare(job: Job, lists: OpenedLists) -> None:
 
 
 def located(batch: Batch) -> Batch:
-    """A batch of files as it must look on this machine.
+    """Return a batch of files with this machine's device numbers.
 
-    Shared storage has the same inodes on every machine, but each gives it a device number of its own. The
-    folder's is taken from a look at its path, which follows no link; then it is opened and compared, inode
-    and device, as everywhere. Files that were on another device than their folder stay as they were listed,
-    and so are found to be others.
+    Shared storage has the same inodes on every machine, but each machine gives it a device number of its own.
+    The folder's device is read from its path, without following a symlink; then the folder is opened and
+    compared, inode and device, as everywhere. Files that were on another device than their folder keep the
+    listed number, and so are found to be other files.
     """
     if batch.source != FILES:
         return batch
     try:
         descriptor = open_absolute(shown_path(batch.target, batch.folder), PASS_FLAGS)
     except OSError:
-        # To be found again, and named, when it is opened to be read.
+        # The same error is found and reported when the folder is opened for reading.
         return batch
     try:
         found = os.fstat(descriptor)
@@ -251,7 +253,7 @@ def _words(error: BaseException) -> str:
 
 
 class NodePlugin(WorkerPlugin):
-    """Makes a worker process of Dask a node of ours as it starts."""
+    """A Dask plugin that makes a worker process a node of ours when it starts."""
 
     name = "hashscan"
 
@@ -259,22 +261,22 @@ class NodePlugin(WorkerPlugin):
         self._settings = settings
 
     def setup(self, worker: distributed.Worker) -> None:
-        """Begin."""
-        global _node  # noqa: PLW0603 - tasks are functions, and have no other way to it
+        """Create the node."""
+        global _node  # noqa: PLW0603 - tasks are functions, and have no other access to it
         _node = Node(self._settings)
         logging.getLogger("distributed.worker").addFilter(_is_trouble)
 
     def teardown(self, worker: distributed.Worker) -> None:
-        """End."""
+        """Close the node."""
         if _node is not None:
             _node.close()
 
 
 def _is_trouble(record: logging.LogRecord) -> bool:
-    """Return whether a line of Dask's log is worth reading.
+    """Return True if a line of Dask's log is worth reading.
 
-    A heartbeat may be on its way when a worker ends, which Dask reports with a traceback. Where the scheduler
-    is gone, `hashscan worker` says so itself.
+    A heartbeat may be on its way when a worker ends, which Dask reports with a traceback. If the scheduler is
+    lost, `hashscan worker` itself says so.
     """
     return not record.getMessage().startswith("Failed to communicate with scheduler during heartbeat")
 
@@ -283,10 +285,10 @@ _node: Node | None = None
 
 
 def prepare(token: str, job: bytes) -> bytes:
-    """The task that comes first, and once.
+    """Prepare for a scan; the first task, which is sent once.
 
     Args:
-        token: names the sweep.
+        token: the scan's name on the cluster.
         job: a packed `Job`.
 
     Returns:
@@ -298,7 +300,7 @@ def prepare(token: str, job: bytes) -> bytes:
 
 
 def check(token: str, packed: PackedBatch) -> bytes:
-    """The task of checking one batch.
+    """Check one batch.
 
     Returns:
         A packed `Answer`.
@@ -309,10 +311,10 @@ def check(token: str, packed: PackedBatch) -> bytes:
 
 
 def release(token: str) -> bytes:
-    """The task that comes last.
+    """Release the scan; the last task.
 
     Returns:
-        Nothing to speak of.
+        Empty bytes.
     """
     if _node is not None:
         _node.release(token)

@@ -1,4 +1,4 @@
-"""A policy as a sweep sends it to a cluster's nodes."""
+"""Serialize a policy for a cluster's nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashscan.model import Action, PolicyRule, Weak
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
-    """It as JSON."""
+    """Return the policy as JSON data."""
     return {
         "rules": [asdict(rule) for rule in policy.rules],
         "act_on": list(policy.act_on),
@@ -24,7 +24,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
 
 
 def policy_from(document: dict[str, Any]) -> Policy:
-    """The policy that was sent, by the same version."""
+    """Return the policy that was sent by the same version."""
     return Policy(
         tuple(_rule(rule) for rule in document["rules"]),
         tuple(map(Weak, document["act_on"])),

@@ -1,4 +1,4 @@
-"""The seam's other side on a cluster: `submit(batch) -> Future`, answered by workers of Dask."""
+"""The cluster pool: `submit(batch) -> Future`, answered by workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -32,16 +32,14 @@ R = TypeVar("R")
 
 CONNECT_SECONDS = 20.0
 ARRIVE_SECONDS = 20.0
-"""How long no worker may be there that is still to answer, before a scan ends for want of one that is ready.
-
-Nodes that are started together don't register together, and a worker that dies is back after some seconds.
-"""
+"""The time without any worker that is still to answer, after which a scan without a ready worker ends.
+Nodes that are started together don't register together, and a worker that dies is back after some seconds."""
 READY_SECONDS = 120.0
-"""For a worker that was there from the beginning to be ready, where no other is."""
+"""The time in which a worker that was present from the beginning must be ready, if no other is."""
 LOOK_SECONDS = 0.2
-"""Between two looks at who is there."""
+"""The interval between two checks of the present workers."""
 OTHERS_SECONDS = 5.0
-"""For the others, once one is."""
+"""The time that the other workers get, once one is ready."""
 CLOSE_SECONDS = 10.0
 _GIVE_UP_SECONDS = 1.0
 
@@ -49,21 +47,22 @@ _GIVE_UP_SECONDS = 1.0
 class ClusterPool(Pool):
     """Workers on the nodes of a Dask cluster.
 
-    A worker that has another version of hashscan or of a list is left out, and said. What a lost worker had
-    is tried again file by file, as in a pool of processes.
+    A worker that has another version of hashscan or of a list is left out, and a message says so. The batches
+    of a lost worker are retried file by file, as in a process pool.
     """
 
     def __init__(self, setup: WorkerSetup, infos: Iterable[ListInfo], cluster: ClusterSettings) -> None:
         """Connect, and wait until a worker is ready.
 
         Args:
-            setup: what to do; the lists in it must be open.
-            infos: what is known of those lists, with fingerprints.
-            cluster: where the scheduler is.
+            setup: the workers' options; the lists in it must be open.
+            infos: the metadata of those lists, with fingerprints.
+            cluster: the scheduler's address and the certificates.
 
         Raises:
             UsageError: the certificates can't be used, or Dask is not installed.
-            UnreachableError: there is no such scheduler, it doesn't trust us or we it, or it has no worker.
+            UnreachableError: there is no such scheduler, one side doesn't trust the other, or it has no
+                worker.
             NoUsableListError: it has workers, but none that can take part.
         """
         self.workers = 0
@@ -91,7 +90,7 @@ class ClusterPool(Pool):
         return outer
 
     def messages(self) -> Iterator[str]:
-        """Who takes no part, who was lost."""
+        """Yield messages about workers that take no part or were lost."""
         while True:
             try:
                 yield self._messages.get_nowait()
@@ -99,11 +98,11 @@ class ClusterPool(Pool):
                 return
 
     def fields(self) -> Record:
-        """The scheduler and its nodes."""
+        """Return the report's fields about the scheduler and its nodes."""
         return self._on_loop(self._fields()).result()
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Disconnect from the cluster."""
         if self._loop.is_closed():
             return
         try:
@@ -131,7 +130,7 @@ class ClusterPool(Pool):
                 set_as_default=False,
                 timeout=CONNECT_SECONDS,
                 name="hashscan",
-                # So that what a node answers is bytes or an error, and is unpickled in neither case.
+                # So that a node's answer is bytes or an error, and is unpickled in neither case.
                 deserializers=["dask", "error"],
             )
         except (OSError, TimeoutError, RuntimeError) as error:
@@ -206,7 +205,7 @@ class ClusterPool(Pool):
 
 
 async def arrive(dispatcher: Dispatcher) -> None:
-    """Look who is there until a worker is ready and the others had their time, or there is none to wait for.
+    """Check for workers until one is ready and the others had their time, or none is left to wait for.
 
     Raises:
         OSError, TimeoutError: the scheduler can't be reached.
@@ -218,11 +217,11 @@ async def arrive(dispatcher: Dispatcher) -> None:
     while True:
         looked = loop.time()
         await dispatcher.look()
-        # A scheduler that answers late tells who was there when it was asked.
+        # A late answer of the scheduler shows the workers at the time of the request.
         last_asked += loop.time() - looked
-        # Before the answers, which may all come in time.
+        # Read before the answers, which may all arrive in time.
         asked = bool(preparing) or preparing.unsettled
-        # Not longer, or it would go unnoticed that one died which is waited for.
+        # Not longer, otherwise the death of a worker that is waited for would go unnoticed.
         await preparing.settle_in(LOOK_SECONDS)
         now = loop.time()
         if asked:
@@ -241,7 +240,7 @@ async def arrive(dispatcher: Dispatcher) -> None:
 
 
 async def _give_up() -> None:
-    """Cancel whatever is still under way, or asyncio complains of it as the loop goes."""
+    """Cancel all tasks that still run, because asyncio warns of them when the loop closes."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

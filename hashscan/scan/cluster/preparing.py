@@ -1,4 +1,4 @@
-"""Has the workers of a cluster prepare for a sweep, and bears in mind which can't."""
+"""Have the workers of a cluster prepare for a scan, and remember those that can't."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from hashscan.scan.cluster.messages import AnswerError, Busy, Ready, Refused, un
 from hashscan.scan.cluster.tasks import Tasks, first_line
 
 PREPARE_SECONDS = 600.0
-"""For a worker to prepare, behind what it has to do for others."""
+"""The time limit for a worker to prepare, including its tasks for other scans."""
 BUSY_SECONDS = 5.0
-"""Until a worker is asked again that has as many sweeps under way as it can."""
+"""The time until a worker is asked again that has as many scans as it can."""
 DEATHS_MAX = 3
-"""Times that workers of one machine may die as they prepare before no more of them are asked."""
+"""The number of times that workers of one machine may die while preparing, before no more of them are
+asked."""
 
 
 class Preparing:
-    """Workers that are asked to prepare; for one event loop."""
+    """The workers that are asked to prepare; for one event loop."""
 
     def __init__(
         self,
@@ -34,21 +35,21 @@ class Preparing:
         ready: Callable[[str, Ready], None],
         say: Callable[[str], None],
     ) -> None:
-        """Begin with nobody.
+        """Start without workers.
 
         Args:
-            tasks: of the sweep.
-            token: names the sweep.
-            job: what each worker is told.
-            ready: called with the address of a worker and its answer, once it is ready.
-            say: takes messages for a person.
+            tasks: the scan's tasks.
+            token: the scan's name on the cluster.
+            job: the message that each worker gets first.
+            ready: called with a worker's address and its answer, when it is ready.
+            say: called with messages for the operator.
         """
         self.refused: dict[tuple[str, str], int] = {}
-        """Host and reason of workers that can't take part, and how many there are."""
+        """Host and reason of workers that can't take part, and the number of such workers."""
         self.busy: dict[str, str] = {}
-        """Host of workers that have no room for this sweep now, by address."""
+        """The hosts of workers that have no room for this scan now, by address."""
         self.dying: set[str] = set()
-        """Machines of which no more workers are asked, since they died of it."""
+        """The machines whose workers are not asked any more, because workers died while preparing."""
         self._tasks = tasks
         self._token = token
         self._job = job
@@ -56,25 +57,25 @@ class Preparing:
         self._say = say
         self._running: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, Future[Any]] = {}
-        """Who is asked to prepare, and Dask's word for the answer."""
+        """The workers that are asked to prepare, and Dask's future of each answer."""
         self._present: frozenset[str] = frozenset()
         self._settled: set[str] = set()
-        """Of those that are there, whom there is nothing to ask: they are ready, refused or busy."""
+        """The present workers that need not be asked: they are ready, refused or busy."""
         self._deaths: dict[str, int] = {}
-        """Looks at which workers had died as they prepared, since one was ready, by machine."""
+        """By machine: the number of checks that found workers dead while preparing, since one was ready."""
         self._died: set[str] = set()
-        """Machines of which workers did so since the last look."""
+        """The machines with such deaths since the last check."""
 
     def __bool__(self) -> bool:
         return bool(self._running)
 
     @property
     def unsettled(self) -> bool:
-        """Whether somebody is there who is still to answer, or to be asked again."""
+        """True if a present worker is still to answer, or to be asked again."""
         return bool(self._unanswered())
 
     def look(self, present: frozenset[str]) -> None:
-        """Ask whoever is new.
+        """Ask all new workers to prepare.
 
         Args:
             present: the addresses of all workers of the scheduler.
@@ -83,7 +84,7 @@ class Preparing:
             self._died.add(machine_of(address))
             self._asked[address].release()
         for machine in self._died:
-            # However many at once, as when the machine goes.
+            # Counted once, however many died at a time, for example when the machine fails.
             self._count_death(machine)
         self._died.clear()
         self._present = present
@@ -94,28 +95,28 @@ class Preparing:
                 self._running[address] = self._tasks.start(self._prepare(address))
 
     def again(self, address: str) -> None:
-        """A worker is to be asked once more, as soon as somebody looks."""
+        """Ask a worker once more at the next check."""
         self._settled.discard(address)
 
     def forget_all(self) -> None:
-        """The scheduler went away; whoever is there afterwards is new."""
+        """Forget all workers after the loss of the scheduler; workers that are present afterwards are new."""
         self._settled.clear()
         self.busy.clear()
 
     async def settle_in(self, seconds: float) -> None:
-        """Wait until those that are asked have answered."""
+        """Wait until the workers that were asked have answered."""
         if self._running:
             await asyncio.wait(set(self._running.values()), timeout=seconds)
 
     def refuse(self, refused: Refused) -> None:
-        """Say of somebody, once, that it can't take part."""
+        """Record that a worker can't take part, and report each reason once."""
         key = refused.host, refused.why
         self.refused[key] = self.refused.get(key, 0) + 1
         if self.refused[key] == 1:
             self._say(f"node {refused.host} takes no part: {refused.why}")
 
     def troubles(self) -> str:
-        """Why there are not more workers, in words."""
+        """Return the reasons why there are not more workers, for people."""
         reasons = [f"{host}: {why}" for host, why in self.refused]
         reasons += [f"{host}: busy with other sweeps" for host in sorted(set(self.busy.values()))]
         reasons += [f"{machine}: a worker did not answer" for machine in sorted(self._unanswered())]
@@ -126,7 +127,7 @@ class Preparing:
         return "; ".join(reasons)
 
     def _unanswered(self) -> set[str]:
-        """Return the machines of workers that are there and have not answered."""
+        """Return the machines of workers that are present and have not answered."""
         return {machine_of(address) for address in self._present - self._settled} - self.dying
 
     async def _prepare(self, address: str) -> None:
@@ -143,7 +144,7 @@ class Preparing:
             if isinstance(error, KilledWorker):
                 self._died.add(machine_of(address))
             if loop.time() < until:
-                # Its worker or the scheduler went away. Where it is still there, it is asked again.
+                # The worker or the scheduler was lost. If the worker is still present, it is asked again.
                 return
             answer = Refused(address, f"it did not get ready within {PREPARE_SECONDS:.0f} s")
         except Exception as error:
@@ -178,5 +179,5 @@ class Preparing:
 
 
 def machine_of(address: str) -> str:
-    """The host in the address of a worker, which is the same for all workers of a node."""
+    """Return the host of a worker's address; it is equal for all workers of a node."""
     return urlsplit(address).hostname or address

@@ -1,4 +1,4 @@
-"""The answer of a node to a batch: JSON, each field of which is checked before it becomes a result here."""
+"""The answer of a node to a batch: JSON, whose fields are all checked before it becomes a result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Answer = BatchResult | Refused | Defect | Unprepared
 
 
 def pack_answer(batch: Batch, answer: Answer) -> bytes:
-    """The answer to a batch as it is sent."""
+    """Return the answer to a batch as it is sent."""
     match answer:
         case Unprepared():
             return dumped({"kind": "unprepared", **asdict(answer)})
@@ -54,13 +54,13 @@ def pack_answer(batch: Batch, answer: Answer) -> bytes:
 
 
 def unpack_answer(data: object, batch: Batch) -> Answer:
-    """The answer to a batch.
+    """Return the answer to a batch.
 
-    Names and stats are what was listed here, whatever the node says; but where it was not known how large an
-    object is, the node has found out.
+    Names and stats are those of our own listing, whatever the node sends; but if the listing had no size of
+    an object, the node's size is used.
 
     Raises:
-        AnswerError: it is none.
+        AnswerError: the data is not a valid answer.
     """
     document = loaded(data)
     try:

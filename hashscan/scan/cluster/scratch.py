@@ -1,4 +1,4 @@
-"""A folder for what a program keeps on disk while it runs, and not for long after it was killed."""
+"""A scratch folder that is removed when the program ends, or soon after it was killed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder of this user alone, removed in the end.
+    """Create a folder for this user alone, and remove it at the end.
 
-    A process that is killed can't do that, so those that come after it remove what it left. The lock on a
-    folder, which ends with the process however it ends, tells them that it is left.
+    A process that is killed can't remove its folder, so later processes remove it. They recognise it by its
+    lock, which is released when the process ends, however it ends.
 
     Raises:
-        OutputError: it can't be made.
+        OutputError: the folder can't be created.
     """
     place = Path(tempfile.gettempdir())
     try:
@@ -40,12 +40,13 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _made(place: Path) -> tuple[Path, int]:
-    """A new folder and the lock on it."""
+    """Create a new folder and return it with its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
-        # Until it is locked, others may take it for left.
+        # Until it is locked, other processes may take it for abandoned.
         with suppress(FileNotFoundError):
-            # Not inherited, or it would last as long as the last process that was started from here.
+            # Not inherited, otherwise the lock would last as long as the last process that was started from
+            # here.
             lock = os.open(folder, _OPEN)
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,9 +56,9 @@ def _made(place: Path) -> tuple[Path, int]:
 
 
 def _remove_left(place: Path) -> None:
-    """Remove the folders of this user that nobody holds any more."""
+    """Remove the folders of this user that no process has locked."""
     for folder in place.glob(f"{_PREFIX}*"):
-        # Others' folders, links, and what another removes at the same time are no matter.
+        # Other users' folders, symlinks, and folders that another process removes meanwhile are ignored.
         with suppress(OSError):
             lock = os.open(folder, _OPEN)
             try:

@@ -1,4 +1,4 @@
-"""Functions run by the workers of a cluster, each by the one that is named."""
+"""Run functions on the workers of a cluster, each on the one that is named."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from distributed.scheduler import KilledWorker
 
 
 class Tasks:
-    """What was sent, and who waits for it; for one event loop."""
+    """The tasks that were sent, and those that wait for their answers; for one event loop."""
 
     def __init__(self, client: Client, name: str, broken: Callable[[BaseException], None]) -> None:
-        """Begin.
+        """Prepare to send tasks.
 
         Args:
-            client: connected.
-            name: how the names of tasks begin; no other sweep's do so.
-            broken: told when something that was started ends with an error.
+            client: the connected client.
+            name: the prefix of the tasks' names, which no other scan uses.
+            broken: called with the error if a background task fails.
         """
         self._client = client
         self._name = name
@@ -30,7 +30,7 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def send(self, address: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a function run by one worker, and nowhere else."""
+        """Run a function on one worker, and nowhere else."""
         self._number += 1
         return self._client.submit(
             function,
@@ -43,29 +43,29 @@ class Tasks:
         )
 
     async def answer(self, future: Future[Any]) -> Any:
-        """What a function returned.
+        """Return the result of a function.
 
-        Nothing that waits here is ever cancelled: Dask asks for several answers at once, and all would be. To
-        release the future ends the wait as well.
+        A wait here is never cancelled: Dask requests several answers at once, and all would be cancelled.
+        Releasing the future ends the wait as well.
 
         Raises:
-            FutureCancelledError: it was released, or the scheduler is gone.
+            FutureCancelledError: the future was released, or the scheduler is lost.
             KilledWorker: the worker died.
-            Exception: the function raised it, or what it returned can't be read.
+            Exception: the function raised it, or its result can't be read.
         """
         try:
             return await future.result()
         except (KilledWorker, FutureCancelledError):
             raise
         except Exception:
-            # One answer that can't be read spoils those that were asked for with it, once.
+            # An answer that can't be read makes the other answers of the same request fail, once.
             async with self._again:
                 return await future.result()
         finally:
             future.release()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Go on with something in the background."""
+        """Run a coroutine in the background."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -78,5 +78,5 @@ class Tasks:
 
 
 def first_line(error: BaseException) -> str:
-    """What kind of error it is, and the beginning of what it says."""
+    """Return the type of an error and the first line of its message."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,4 +1,4 @@
-"""Batches on their way through a cluster, and the workers that have them."""
+"""Batches that a cluster checks, and the workers that have them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """A batch that is owed an answer."""
+    """A batch that needs a result."""
 
     batch: Batch
     settle: Callable[[BatchResult], None]
     fail: Callable[[BaseException], None]
     alone: bool = False
-    """It is one file of a batch whose worker was lost, and is given to a worker that has nothing else."""
+    """True for one file of a batch whose worker was lost; a worker gets it without any other file."""
     losses: int = 0
-    """How many machines went away while they had it alone."""
+    """The number of machines that were lost while they had it alone."""
 
     def give_up(self, reason: str) -> None:
-        """All its files are unreadable."""
+        """Make all its files unreadable."""
         self.settle(
             BatchResult(
                 tuple(
@@ -39,7 +39,7 @@ class Work:
         )
 
     def apart(self) -> list[Work]:
-        """Its files as work of their own, whose answers together are its answer."""
+        """Return its files as separate work; their results together are its result."""
         parts = _Parts(self, [None] * len(self.batch.items))
         return [
             Work(replace(self.batch, items=(item,)), parts.taker(position), self.fail, alone=True)
@@ -48,7 +48,7 @@ class Work:
 
 
 def work_of(batch: Batch, outer: Outer[BatchResult]) -> Work:
-    """Work whose answer goes into a future, the first one for good."""
+    """Return work whose result goes into a future; later results are ignored."""
 
     def settle(result: BatchResult) -> None:
         if not outer.done():
@@ -81,22 +81,23 @@ class Slot:
     """A worker that is ready for batches."""
 
     address: str
-    """Dask's; a worker that is started again has another."""
+    """Dask's address; a worker that is restarted has another one."""
     ready: Ready
     busy: dict[Work, Future[Any]] = field(default_factory=dict)
-    """What it has, with Dask's word for the answer."""
+    """The batches that it has, with Dask's future of each answer."""
 
     @property
     def reserved(self) -> bool:
-        """Whether what it has must stay alone."""
+        """True if its batch must stay alone."""
         return any(work.alone for work in self.busy)
 
 
 @dataclass(slots=True)
 class Suspect:
-    """A file whose worker was lost when it had nothing else: was it the file, or the machine?"""
+    """A file whose worker was lost when it had no other file; the cause is the file or the machine."""
 
     work: Work
     node: str
     deadline: float
-    """The node's next worker process must be there by then, or the machine is taken for lost."""
+    """The time by which the node's next worker process must be present; otherwise the machine is taken for
+    lost."""

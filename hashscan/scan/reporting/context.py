@@ -1,4 +1,4 @@
-"""What explains a record to formats, from what the settings say."""
+"""Build the context that report formats need besides the records: URLs, reporter, digests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hashscan.state.findings.digests import KnownDigests
 
 
 def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None) -> Context:
-    """The context of reports.
+    """Return the context of reports.
 
     Args:
-        sites: rules that say where the world sees files.
-        reporter: who speaks, if anybody said.
+        sites: rules that map files to public URLs.
+        reporter: the person or organisation that reports, if one is configured.
 
     Raises:
         UsageError: a rule can't be used.
@@ -35,11 +35,11 @@ def context_of(sites: Iterable[SiteRule] = (), reporter: Reporter | None = None)
 
 @contextmanager
 def explained(context: Context, state: Path | None) -> Iterator[Context]:
-    """The context with the digests that a state has of findings.
+    """Yield the context with the digests of findings that the state folder has.
 
     Args:
-        context: of reports.
-        state: the folder; None for none.
+        context: the context of reports.
+        state: the state folder; None if there is none.
     """
     if state is None:
         yield context

@@ -1,4 +1,4 @@
-"""The findings that accuse files, until the last word on them can be said when the sweep ends."""
+"""Defer findings that accuse files until the end of the scan, when the circuit breaker can decide on them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from hashscan.reports.records import is_accusing
 from hashscan.settings.policy import BreakerLimits
 
 Act = Callable[[Iterable[Record]], Iterator[Record]]
-"""Does what is to be done about findings, and gives their records as they stand then, in the same order."""
+"""A function that acts on findings and yields their records with the result, in the same order."""
 
 _IN_MEMORY = 1 << 20
-"""Bytes of records; of more, a temporary file without a name is made."""
+"""The bytes of records kept in memory; above this, an unnamed temporary file is used."""
 
 _SAID = 10
-"""Entries that are named on standard error."""
+"""The number of entries that standard error names."""
 _NAMED = 100
-"""Entries that are named in a report."""
+"""The number of entries that a report names."""
 
 
 class Settlement:
-    """What was found so far, and in the end what is said of it.
+    """The deferred findings, and the final record of each when the scan ends.
 
-    Raises, in all it does:
-        OutputError: its temporary file can't be written or read.
+    Raises:
+        OutputError: the temporary file can't be written or read (in every method).
     """
 
     def __init__(self, limits: BreakerLimits) -> None:
         self._breaker = Breaker(limits)
         self._records = _Records()
         self.held = 0
-        """Findings that the breaker has made held."""
+        """The number of findings that the circuit breaker changed to held."""
         self.changed = False
-        """Whether a last word may be another than the first."""
+        """True if a final record may differ from the first one."""
 
     def take(self, record: Record) -> bool:
-        """Take note of any record; whether the last word on it is still to be said."""
+        """Count a record, and return True if it is deferred because its final verdict is not known yet."""
         if record["type"] != "finding":
             return False
         self._breaker.count(record, owner_of(record))
@@ -58,10 +58,10 @@ class Settlement:
             self._breaker.count(finding, owner_of(finding))
 
     def settle(self, act: Act | None = None) -> None:
-        """Find the last words, once all was found.
+        """Make the final records, after the scan has found everything.
 
         Args:
-            act: what to do about what is not held.
+            act: the function that acts on findings that are not held.
         """
         if not self._records.number or (act is None and not self._breaker.has_tripped):
             return
@@ -73,23 +73,23 @@ class Settlement:
                 self.held += record["verdict"] == Verdict.HELD
                 last.put(record)
         except BaseException:
-            # What was found is still to be told, by its first word.
+            # The findings are still to be reported, with their first records.
             last.close()
             raise
         self._records.close()
         self._records = last
 
     def records(self) -> Iterator[Record]:
-        """The last words that were found, or the first ones where they weren't yet."""
+        """Yield the final records; the first records as long as there are no final ones."""
         return map(public, self._records)
 
     def last_held(self) -> Iterator[Record]:
-        """Those records that the breaker has made held."""
+        """Yield the records that the circuit breaker changed to held."""
         records = self._records if self.held else ()
         return (record for record in records if record["verdict"] == Verdict.HELD)
 
     def said(self) -> list[str]:
-        """What the breaker has to say, a line each."""
+        """Return the circuit breaker's messages, a line each."""
         entries = self._breaker.said()
         if not entries:
             return []
@@ -102,7 +102,7 @@ class Settlement:
         ]
 
     def fields(self) -> dict[str, Any]:
-        """What a summary says of the breaker."""
+        """Return the circuit breaker's fields in the summary."""
         entries = self._breaker.said()
         if not entries:
             return {}
@@ -110,19 +110,19 @@ class Settlement:
         return {"breaker": {"held": self.held, "entries": len(entries), "first": first}}
 
     def close(self) -> None:
-        """Forget all of it."""
+        """Close the temporary file, which deletes it."""
         self._records.close()
 
 
 class _Records:
-    """Records in the order in which they came."""
+    """A list of records on disk, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="hashscan-")  # noqa: SIM115
         self.number = 0
 
     def put(self, record: Record) -> None:
-        """Add one, before any is read."""
+        """Append a record; call it only before the records are read."""
         try:
             self._file.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
@@ -138,7 +138,7 @@ class _Records:
             raise _trouble(error) from error
 
     def close(self) -> None:
-        """Forget them."""
+        """Close the temporary file, which deletes it."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""Who is told of a sweep as it goes on."""
+"""The observer interface: progress and messages of a running scan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hashscan.reports.summary import Summary
 
 
 class Run(Protocol):
-    """What an observer may ask of a sweep, or of what stands in for one, while it goes on."""
+    """The interface of a running scan, or of a substitute for one, that an observer may use."""
 
     summary: Summary
 
@@ -21,37 +21,37 @@ class Run(Protocol):
         """End soon; safe to call from a signal handler."""
 
     def processes(self) -> list[int]:
-        """Those of this machine that read files for it."""
+        """Return the ids of the processes on this machine that read files for the scan."""
 
 
 class Observer:
-    """Told of a sweep's progress; this one does nothing with it."""
+    """An observer of a scan's progress; this base class ignores all events."""
 
     def opened(self, lists: Sequence[ListInfo]) -> None:
-        """The lists were looked at; some may not be usable."""
+        """Handle that the lists were opened; some may not be usable."""
 
     def excepted(self, exceptions: Exceptions) -> None:
-        """Which of the lists' entries are withheld, and which no longer are."""
+        """Handle the entries that exceptions withhold, and those whose exceptions have expired."""
 
     def set_aside(self, path: Path) -> None:
-        """An earlier, killed sweep left an unfinished report, which is kept here."""
+        """Handle that an earlier, killed scan left an unfinished report, which was renamed to this path."""
 
     def told(self, message: str) -> None:
-        """Something about the workers that a person should know."""
+        """Handle a message for the operator."""
 
     def beginning(self) -> None:
         """The sweep is about to leave a report and a record in the state; it is not to be cut off from now
         on."""
 
     def begun(self, run: Run) -> None:
-        """The sweep is about to read; it may be stopped from now on."""
+        """Handle that the scan is about to read; it may be stopped from now on."""
 
     def tick(self) -> None:
-        """Called often while the sweep runs."""
+        """Handle a tick; called often while the scan runs."""
 
     def record(self, record: Record) -> None:
-        """Called with every record of the report."""
+        """Handle a record; called with every record of the report."""
 
     def stopped_with(self) -> int | None:
-        """The exit code to end with where the sweep was stopped from outside."""
+        """Return the exit code to use if the scan was stopped from outside."""
         return None

@@ -1,4 +1,4 @@
-"""Says where the reports of a sweep go."""
+"""Choose the paths of a scan's reports."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ RECORD = "jsonl"
 """The format that all others are made from."""
 RECORD_SUFFIX = ".jsonl"
 _REPORTS = "reports"
-"""The state's folder for records that nobody named a place for."""
+"""The state's folder for records whose path nobody chose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a sweep writes its record, and what is to be made from it."""
+    """The paths of a scan's record file and of the reports that are made from it."""
 
     records: tuple[Path | None, ...]
-    """None is standard output."""
+    """The destinations of the record; None is standard output."""
     made: tuple[ReportTarget, ...] = ()
-    """In other formats, once the record is whole."""
+    """The reports in other formats, which are made when the record is complete."""
     passing: Path | None = None
-    """A record that nobody asked for, to be removed when that is done."""
+    """A record file that nobody asked for; it is removed when the other formats are made."""
 
     @property
     def source(self) -> Path | None:
@@ -44,16 +44,16 @@ class Places:
 def places_of(
     reports: Sequence[ReportTarget], state: Path | None, started: datetime, identity: str
 ) -> Places:
-    """Where everything goes.
+    """Choose the paths of all reports.
 
-    Without a record in a file other formats have nothing to be made from, so then there is one all the same:
-    in the state folder, or for as long as the sweep takes beside what is made of it.
+    Other formats are made from a record in a file. If no such file was asked for, there is one all the same:
+    in the state folder, or beside one of the reports, for as long as the scan runs.
 
     Args:
-        reports: that were asked for.
+        reports: the reports that were asked for.
         state: the state folder, if there is one.
-        started: when the sweep began.
-        identity: of the sweep.
+        started: the start time of the scan.
+        identity: the scan's UUID.
 
     Raises:
         OutputError: the folder for reports can't be made.
@@ -75,7 +75,7 @@ def places_of(
 
 
 def default_report(state: Path, started: datetime, identity: str) -> Path:
-    """Where the record goes if nobody says.
+    """Return the path of the record if nobody chose one.
 
     Raises:
         OutputError: its folder can't be made.
@@ -89,12 +89,14 @@ def default_report(state: Path, started: datetime, identity: str) -> Path:
 
 
 def newest_report(state: Path) -> Path:
-    """The record of the latest sweep that came to its end and for which nobody named a place.
+    """Return the default record file of the latest scan that has ended.
+
+    Records whose path the operator chose are not considered.
 
     Raises:
         UsageError: there is none.
     """
-    # Their names begin with when the sweep began.
+    # The names begin with the start time of the scan.
     found = max((state / _REPORTS).glob(f"*{RECORD_SUFFIX}"), key=lambda path: path.name, default=None)
     if found is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Reads a report whose findings are to be acted on, and refuses what can't be understood."""
+"""Validate a report before findings are moved because of it: read its records and reject invalid ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _IDENTITY = ("inode", "size", "mtime_ns", "ctime_ns")
 
 
 def understood(report: Path) -> Iterator[Record]:
-    """The records of a report, the one for the sweep first, with all that a move is asked by in its place.
+    """Yield the records of a report, the scan's record first, with all fields that a move needs.
 
     Raises:
-        UsageError: it is no report, or a record lacks something; names its line.
-        OutputError: it can't be read to its end.
+        UsageError: the file is not a report, or a record is not valid; the message names the line.
+        OutputError: the report can't be read to its end.
     """
     for number, record in enumerate(read_report(report), 1):
         try:
@@ -71,7 +71,7 @@ def _check_finding(finding: Record) -> None:
 
 
 def _check_path(fields: Record) -> None:
-    """That it can be a path; how long one may be is for the system to say."""
+    """Raise an error if this can't be a path; the system limits the length."""
     path = fields["path"]
     try:
         if not isinstance(path, str) or b"\0" in path.encode():

@@ -1,4 +1,4 @@
-"""The reports of a sweep, from where they go to their summary."""
+"""Write the reports of a scan, from the first record to the summary."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from hashscan.settings.scan import SweepSettings
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a sweep ended."""
+    """The result of a scan."""
 
     exit_code: int
     summary: Summary
     lists: tuple[ListInfo, ...]
     shortcomings: tuple[str, ...]
-    """Why it is incomplete, in words."""
+    """The reasons why the scan is incomplete, for people."""
     seconds: float
     reports: tuple[Path, ...]
-    """The files that hold the report."""
+    """The files with the report."""
     record: Path | None = None
-    """The file that holds it as it was written, if one does."""
+    """The record file that the scan wrote, if there is one."""
 
     @property
     def only_test(self) -> bool:
-        """Whether all lists held nothing but test entries."""
+        """True if all lists have test entries only."""
         return only_test_entries(self.lists)
 
 
 def only_test_entries(lists: Sequence[ListInfo]) -> bool:
-    """Whether there was nothing real to find."""
+    """Return True if the lists have no real entries, so that nothing real could be found."""
     found = {category for info in lists for category in info.categories}
     return found - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
 class Writing:
-    """All reports of one sweep, which get the same records."""
+    """All reports of one scan, which get the same records."""
 
     def __init__(
         self,
@@ -67,23 +67,23 @@ class Writing:
         customers: Customers = NO_CUSTOMERS,
         state: Path | None = None,
     ) -> None:
-        """Begin them.
+        """Open the reports.
 
         Args:
-            places: where they go.
-            observer: told of every record, too; of what accuses a file only by the last word.
-            breaker: how much one entry may hit.
-            context: what explains the record to formats.
-            customers: say whose a file is.
-            state: the state folder, which has the digests that some formats need; None where the record has
-                them, or where no such format is asked for.
+            places: the paths of the reports.
+            observer: gets every record, too; of a finding that accuses a file it gets the final record only.
+            breaker: how many files one entry may match.
+            context: the information that formats need besides the record.
+            customers: maps files to customers.
+            state: the state folder, which has the digests that some formats need; None if the record has
+                them, or if no such format is asked for.
 
         Raises:
-            UsageError: it must be said who reports, and isn't; or one would take the place of a device.
-            LockedError: another sweep writes one of them.
-            OutputError: one can't be written.
+            UsageError: a format needs a reporter and none is configured; or a report would replace a device.
+            LockedError: another scan writes one of the reports.
+            OutputError: a report can't be written.
         """
-        # Or the whole sweep would be for nothing.
+        # Checked now, because otherwise the whole scan would be lost.
         for made in places.made:
             if made.path is not None:
                 require_destination(made.path)
@@ -106,11 +106,11 @@ class Writing:
 
     @property
     def identities(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of the files that grow."""
+        """Device and inode of the files that grow during the scan."""
         return frozenset(sink.identity for sink in self._sinks)
 
     def emit(self, record: Record) -> None:
-        """Hand a record to all who want it, with the customer whose file it is about."""
+        """Write a record to all reports and the observer, with the customer whose file it is about."""
         record = self._customers.named(record)
         waits = self._settlement.take(record)
         record = public(record)
@@ -129,14 +129,14 @@ class Writing:
             besides: findings that the breaker is to count, too.
 
         Returns:
-            What the summary says of it besides.
+            The additional fields of the summary.
         """
         settlement = self._settlement
         settlement.count_besides(besides)
         settlement.settle(act)
         summary.hold(settlement.last_held())
         self._settled = True
-        # A file has had the first words already, and standard output nothing yet.
+        # Files already have the first records, standard output has none of them yet.
         for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
             if settlement.changed or sink.destination is None:
                 sink.settle(settlement.records())
@@ -147,7 +147,7 @@ class Writing:
         return settlement.fields()
 
     def held(self) -> Iterator[Record]:
-        """What accused files and is held by the last word; once that was said."""
+        """Yield the findings that the circuit breaker changed to held; call it after `settle`."""
         return self._settlement.last_held()
 
     def conclude(
@@ -159,15 +159,15 @@ class Writing:
         seconds: float,
         further: Record | None = None,
     ) -> Outcome:
-        """Write the summary, and give the reports their names.
+        """Write the summary, and rename the reports to their final names.
 
         Args:
-            summary: what was counted.
-            lists: that were matched against.
-            exit_code: of the sweep.
-            shortcomings: why it is incomplete, in words.
-            seconds: that it took.
-            further: what the summary says besides.
+            summary: the scan's counts.
+            lists: the lists that were matched against.
+            exit_code: the scan's exit code.
+            shortcomings: the reasons why the scan is incomplete, for people.
+            seconds: the scan's duration.
+            further: additional fields of the summary.
         """
         self.emit(
             summary_record(
@@ -189,11 +189,11 @@ class Writing:
         return Outcome(exit_code, summary, lists, tuple(shortcomings), seconds, places.kept, record)
 
     def convert(self) -> None:
-        """Make what other formats were asked for, once the record has its name and the state its end.
+        """Make the reports in other formats, when the record has its final name and the state is stored.
 
         Raises:
-            UsageError: the record can't be told in one of them; the others are made all the same.
-            OutputError: one can't be written; likewise.
+            UsageError: the record can't be expressed in one of the formats; the others are made all the same.
+            OutputError: a report can't be written; the others are made all the same.
         """
         places = self._places
         failures: list[HashscanError] = []
@@ -220,7 +220,7 @@ class Writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The reason for giving up is under way already; a full disk must not hide it.
+        # An exception is being raised already; a full disk must not hide it.
         with suppress(OutputError):
             for sink in () if self._settled else self._sinks:
                 if sink.destination is None:
@@ -229,19 +229,19 @@ class Writing:
 
 
 def writing_of(settings: SweepSettings, places: Places, observer: Observer, customers: Customers) -> Writing:
-    """Begin the reports that settings ask for.
+    """Open the reports that the settings ask for.
 
     Args:
-        settings: of the sweep.
-        places: where they go.
-        observer: told of every record, too.
-        customers: say whose a file is.
+        settings: the scan's settings.
+        places: the paths of the reports.
+        observer: gets every record, too.
+        customers: maps files to customers.
 
     Raises:
-        UsageError: it must be said who reports, and isn't; or nothing would have the digests that a format
-            needs.
-        LockedError: another sweep writes one of them.
-        OutputError: one can't be written.
+        UsageError: a format needs a reporter and none is configured; or nothing will have the digests that a
+            format needs.
+        LockedError: another scan writes one of the reports.
+        OutputError: a report can't be written.
     """
     state = settings.state if settings.cluster is None else None
     for made in places.made:

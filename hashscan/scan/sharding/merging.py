@@ -1,4 +1,4 @@
-"""Joins the reports of a sweep's shards into the report that one sweep would have written."""
+"""Merge the reports of a scan's shards into the report that one scan would have written."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from hashscan.scan.sharding.same_scan import long_apart, require_same_sweep, sho
 from hashscan.scan.sharding.shard_report import SANDBOX_LEVELS, SANDBOX_MODES, ShardReport, open_report
 
 _NAMED = 30
-"""Missing shards that are named; of more, only the number is said."""
+"""The number of missing shards that a message names; of the others it gives only the number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What came of joining reports."""
+    """The result of merging reports."""
 
     summary: Summary
     shortcomings: tuple[str, ...]
-    """Why all of them together are incomplete, in words."""
+    """The reasons why the merged scan is incomplete, for people."""
     shards: int
     exit_code: int
     said: tuple[str, ...]
-    """What the breaker has to say, a line each."""
+    """The circuit breaker's messages, a line each."""
 
 
 def merge_reports(paths: Sequence[Path], sink: ReportSink) -> Merged:
-    """Join the reports of shards; each is read once, and nothing but what shards are is kept.
+    """Merge the reports of shards; each is read once, and only the data about shards stays in memory.
 
-    What one entry hits is counted over all shards.
+    The matches of an entry are counted over all shards.
 
     Args:
-        paths: of one report for each shard, in any order; some may be missing, or be those of killed sweeps.
-        sink: takes the records of the new report; whoever calls finishes it.
+        paths: one report for each shard, in any order; some may be missing, or be of killed scans.
+        sink: gets the records of the new report; the caller finishes it.
 
     Raises:
-        UsageError: they are not of one sweep, a shard is there twice, or one is no report.
-        OutputError: one can't be read to its end.
+        UsageError: the reports are not of one scan, a shard occurs twice, or a file is not a report.
+        OutputError: a report can't be read to its end.
     """
     reports = sorted(map(open_report, paths), key=lambda report: report.shard.index)
     require_same_sweep(reports)
@@ -96,7 +96,7 @@ def _sweep_record(reports: Sequence[ShardReport]) -> Record:
 
 
 def _worst_lists(reports: Sequence[ShardReport]) -> dict[str, Any]:
-    """The hash lists by name, each as the shard found it that had most to say against it."""
+    """Return the hash lists by name, each in the worst state that a shard found it in."""
     worst: dict[str, Any] = {}
     for report in reports:
         for info in report.sweep["lists"]:
@@ -107,7 +107,7 @@ def _worst_lists(reports: Sequence[ShardReport]) -> dict[str, Any]:
 
 
 def _excepted(reports: Sequence[ShardReport]) -> Iterator[Record]:
-    """The entries that were withheld; where only some shards did so, with their numbers."""
+    """Yield the entries that were withheld; with the shards' numbers if only some shards withheld them."""
     entries: dict[tuple[str, ...], Record] = {}
     shards: dict[tuple[str, ...], list[int]] = {}
     for report in reports:
@@ -169,7 +169,7 @@ def _missing(reports: Sequence[ShardReport]) -> list[str]:
 
 
 def _of_each(reports: Sequence[ShardReport], *, strict: bool) -> Iterator[str]:
-    """What single shards fell short of, beyond what their counts say."""
+    """Yield the reasons why single shards are incomplete, beyond what their counts show."""
     for report in reports:
         if report.summary is None:
             yield f"{report.name} was not swept to its end: {report.path.name} has no summary"

@@ -1,4 +1,4 @@
-"""Whether reports are different shards of one sweep."""
+"""Check that reports are different shards of one scan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAME: Mapping[str, str] = {
     "baseline": "accepted other findings than the second",
     "breaker": "differs from the second in --breaker-owners or --breaker-files",
 }
-"""What must be the same in all shards of one sweep, and what is said of one where it isn't."""
+"""The fields that must be equal in all shards of one scan, and the message if one differs."""
 
 SELECTION: Mapping[str, str] = {
     "exclude": "--exclude or --ignore-file",
@@ -40,27 +40,28 @@ SELECTION: Mapping[str, str] = {
     "decoder_memory": "--decoder-memory",
     "decoder_seconds": "--decoder-seconds",
 }
-"""The options behind what `selection_fields` puts into a report."""
+"""The options behind the fields that `selection_fields` writes into a report."""
 
 FEWEST = 0.8
-"""A shard that was shown less than this part of what another was shown had not the same before it."""
+"""The fraction of files: a shard that listed less than this part of another shard's files listed another
+tree."""
 
 APART = timedelta(hours=12)
-"""Between two shards of one sweep there is less; where one is done long before the next begins, it may well
-be a report that was left from an earlier sweep."""
+"""The longest plausible gap between two shards of one scan. If one ends longer before the next begins, its
+report may be left over from an earlier scan."""
 
 _SHOWN = 60
-"""Characters of a value in an error."""
+"""The number of characters of a value that an error shows."""
 
 
 def require_same_sweep(reports: Sequence[ShardReport]) -> None:
-    """Refuse what are not different shards of one sweep.
+    """Raise an error unless the reports are different shards of one scan.
 
     Args:
-        reports: sorted by shard.
+        reports: the reports, sorted by shard.
 
     Raises:
-        UsageError: two of them differ in what they say of their sweep, or are of the same shard.
+        UsageError: two reports differ in their scan's options or lists, or are of the same shard.
     """
     first = reports[0]
     for report in reports[1:]:
@@ -93,7 +94,7 @@ def require_same_sweep(reports: Sequence[ShardReport]) -> None:
 def _differences(report: ShardReport, first: ShardReport) -> Iterator[str]:
     for key, words in SAME.items():
         ours, theirs = report.sweep.get(key), first.sweep.get(key)
-        # Where a list of names lies is each machine's own matter; what it names is compared by its sum.
+        # The path of a list of names may differ between machines; the names are compared by their checksum.
         if ours != theirs and (key != "files_from" or ours is None or theirs is None):
             yield words
     mine, other = report.sweep.get("selection", {}), first.sweep.get("selection", {})
@@ -139,7 +140,7 @@ def _spoken(info: ListInfo) -> str:
 
 
 def shown_other_files(reports: Sequence[ShardReport]) -> list[str]:
-    """Why shards did not have the same files before them, in words; asked once they were read."""
+    """Return reasons to assume that shards listed different files; call it after reading the reports."""
     swept = [report for report in reports if report.summary is not None and "listed" in report.summary]
     if not swept:
         return []
@@ -169,7 +170,7 @@ def _sum(report: ShardReport) -> str:
 
 
 def long_apart(reports: Sequence[ShardReport]) -> list[str]:
-    """Which shards were done so long before others began that they may be of an earlier sweep, in words."""
+    """Return messages about shards that may be of an earlier scan: they ended long before others began."""
     by_start = sorted(reports, key=lambda report: report.started)
     last = by_start[0]
     short = []

@@ -1,4 +1,4 @@
-"""Reads the report of one shard, and takes nothing in it for granted."""
+"""Read and validate the report of one shard."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from hashscan.settings.policy import BreakerLimits
 
 SANDBOX_MODES = ("off", "auto", "required")
 SANDBOX_LEVELS = ("off", "partial", "full")
-"""The weakest first, as above."""
+"""The levels, the weakest first; so are the modes above."""
 
 _SHARDS_MAX = 999_999
-"""What `--shard` takes."""
+"""The largest number that `--shard` accepts."""
 _FAIL_ON = ("match", "review", "never")
 _EXCEPTED = ("list", "entry", "algorithm", "category", "reason", "until", "by", "since")
 
 
 @dataclass(slots=True)
 class ShardReport:
-    """The report of one shard, of which only the first record is kept, and the summary once it was met."""
+    """The report of one shard; only the first record is kept in memory, and the summary when it was read."""
 
     path: Path
     sweep: Record
     shard: Shard
     summary: Record | None = None
     counted: Summary = field(default_factory=Summary)
-    """What its records say, which is all there is to know where there is no summary."""
+    """The counts of the records, which are all that is known if there is no summary."""
 
     @property
     def name(self) -> str:
-        """Which shard it is, for a person."""
+        """The shard's name in messages."""
         return f"shard {self.shard.index}"
 
     @property
     def lists(self) -> list[ListInfo]:
-        """The hash lists as this shard found them."""
+        """The hash lists in the state in which this shard found them."""
         return [
             ListInfo(
                 text(info["name"]),
@@ -60,26 +60,26 @@ class ShardReport:
 
     @property
     def started(self) -> datetime:
-        """When the sweep of this shard began."""
+        """The start time of this shard's scan."""
         return moment(self.sweep["started"])
 
     @property
     def breaker(self) -> BreakerLimits:
-        """How much one entry may hit in the whole sweep."""
+        """The limits of how many files one entry may match in the whole scan."""
         limits = table(self.sweep["breaker"])
         return BreakerLimits(number(limits["owners"]), number(limits["files"]))
 
     @property
     def ended(self) -> datetime | None:
-        """When it ended, as far as that is known."""
+        """The end time of this shard's scan, if it is known."""
         return None if self.summary is None or "ended" not in self.summary else moment(self.summary["ended"])
 
     def records(self) -> Iterator[Record]:
-        """The records between the first and the summary, which is put down here.
+        """Yield the records between the first one and the summary, which is stored in `summary`.
 
         Raises:
-            UsageError: it has lost or gained records, or holds what no sweep writes.
-            OutputError: it can't be read to its end.
+            UsageError: records are missing or added, or a record is not valid.
+            OutputError: the report can't be read to its end.
         """
         records = read_report(self.path)
         if next(records) != self.sweep:
@@ -122,10 +122,10 @@ class ShardReport:
 
 
 def open_report(path: Path) -> ShardReport:
-    """Read how a report begins.
+    """Read the first record of a report.
 
     Raises:
-        UsageError: it is no report of a sweep.
+        UsageError: the file is not the report of a scan.
         OutputError: it can't be read.
     """
     sweep = next(read_report(path))
@@ -181,14 +181,14 @@ def _check_summary(summary: Record) -> None:
 
 
 def _count(counted: Summary, record: Record) -> None:
-    """Count one record, which must be of a kind that sweeps write."""
+    """Count one record, which must be of a kind that scans write."""
     text(record["path"])
     text(record.get("customer", ""))
     if record["type"] == "folder":
         counted.close_folder(FolderReason(text(record["reason"])))
         return
     if record["type"] == "standing":
-        # Of an earlier sweep, and so of none of this one's files.
+        # The finding is of an earlier scan, so it is none of this scan's files.
         _one_of(record["was"], tuple(FINDINGS))
         return
     if record["type"] == "silent-change":
@@ -208,7 +208,7 @@ def _count(counted: Summary, record: Record) -> None:
 
 
 def _category(match: dict[str, Any]) -> str:
-    """That of a match, of which all must be there that the breaker asks for."""
+    """Return a match's category, after checking that it has all fields that the circuit breaker needs."""
     for key in ("list", "entry"):
         text(match[key])
     for key in ("distance", "threshold"):

@@ -1,6 +1,6 @@
-"""Puts a sweep behind everything else that the machine has to do.
+"""Give a scan the lowest CPU and disk priority of the machine (niceness and I/O class).
 
-What is started from here on inherits it: the process that workers are forked from, workers, decoders.
+Processes that are started later inherit it: the fork server, workers, decoders.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _IOPRIO_SET = {
     "s390x": 282,
     "armv7l": 314,
 }
-"""The number of ioprio_set(2), for which the C library has no function."""
+"""The number of the system call ioprio_set(2), for which the C library has no function."""
 _OF_PROCESS = 1
 _IDLE = 3 << 13  # class 3, linux/ioprio.h
 
 
 def step_back() -> None:
-    """Take processors and disks only as far as nobody else wants them, for good.
+    """Use processors and disks only when nobody else does, until the process ends.
 
-    Disks mind it where their scheduler knows priorities: bfq and mq-deadline do, none and kyber don't.
+    Disks respect this if their scheduler supports priorities: bfq and mq-deadline do, none and kyber don't.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICEST)
@@ -40,14 +40,15 @@ def step_back() -> None:
         with contextlib.suppress(OSError):
             syscall(number, _OF_PROCESS, 0, _IDLE)
     if os.getsid(0) == os.getpid():
-        # A service: nobody else is in its session.
+        # The session of a service contains no other processes.
         carry_niceness()
 
 
 def follow() -> None:
-    """Have a worker's niceness count against other sessions, where it isn't 0.
+    """Make a worker's niceness count against other sessions, if it is not 0.
 
-    It gets a session of its own, since whoever started the sweep must not become slower with it.
+    The worker gets a session of its own, because the session that started the scan must not become slower
+    with it.
     """
     if os.getpriority(os.PRIO_PROCESS, 0) > 0:
         os.setsid()

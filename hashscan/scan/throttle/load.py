@@ -1,10 +1,10 @@
-"""Holds a sweep while the machine has more to do than it was said to bear.
+"""Hold a scan while the machine's load is above the limit (`--max-load`).
 
-A sweep makes load itself: its workers and decoders run all the time or wait for disks, and would hold
-themselves up. So what counts is the load average less the sweep's own part in it. That is reckoned as the
-kernel reckons the whole: the number of its threads that run or wait for a disk, looked at every few seconds,
-with an average that forgets by e in a minute. Looking at other moments than the kernel makes it right on
-average and, at any one time, wrong by a few tenths.
+A scan makes load itself: its workers and decoders run all the time or wait for disks, and would hold
+themselves. So the value that counts is the load average minus the scan's own part. The own part is computed
+as the kernel computes the whole: the number of the scan's threads that run or wait for a disk, sampled every
+few seconds, in an average that decays by e in a minute. Since the samples are taken at other moments than the
+kernel's, the result is right on average and, at any one time, wrong by a few tenths.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hashscan.errors import UsageError
 from hashscan.scan.throttle.rate_limiter import Pace
 
 GO_ON_BELOW = 0.75
-"""Of the load that holds a sweep, so much lets it go on; between the two it does what it did."""
+"""A held scan continues below this fraction of the limit; between the two values the state stays as it is."""
 
 LOADAVG = Path("/proc/loadavg")
 
@@ -29,21 +29,21 @@ _MINUTE = 60.0
 
 
 class LoadGate:
-    """Looks at the load from time to time, and holds the workers by their pace."""
+    """A check of the load at intervals; it holds the workers through their rate limiter."""
 
     def __init__(
         self, most: float, pace: Pace, source: Path = LOADAVG, *, until: float | None = None
     ) -> None:
-        """Look for the first time.
+        """Read the load for the first time.
 
         Args:
-            most: the load of others up to which the sweep goes on.
-            pace: what the workers ask.
-            source: the kernel's word for the load.
-            until: when the sweep is to end, by the monotonic clock; from then on nothing is held.
+            most: the load of other processes up to which the scan continues.
+            pace: the workers' rate limiter.
+            source: the kernel's file with the load average.
+            until: the scan's deadline (monotonic clock); after it nothing is held.
 
         Raises:
-            UsageError: there is none.
+            UsageError: the load average can't be read.
         """
         self._most = most
         self._pace = pace
@@ -60,14 +60,14 @@ class LoadGate:
             ) from error
 
     def look(self) -> str:
-        """Look, if it is time.
+        """Read the load, if the interval has passed.
 
         Returns:
-            What to tell a person: that the sweep now waits, or goes on; mostly nothing.
+            A message for the operator that the scan now waits or continues; mostly empty.
         """
         now = time.monotonic()
         if self._until is not None and now >= self._until:
-            # Or it would end only when others let it, long after its time.
+            # Otherwise the scan would end only when the load falls, long after its deadline.
             self._pace.held = False
             return ""
         past = now - self._looked
@@ -75,7 +75,7 @@ class LoadGate:
             return ""
         self._looked = now
         fade = math.exp(-past / _MINUTE)
-        # Where much more time has passed we were stopped, and made no load.
+        # If much more time has passed, this process was stopped and made no load.
         running = running_threads(os.getpid()) if past < 2 * _LOOK_SECONDS else 0
         self._own = self._own * fade + running * (1.0 - fade)
         try:
@@ -92,21 +92,21 @@ class LoadGate:
         return ""
 
     def _read(self) -> float:
-        """The load average over a minute."""
+        """Return the load average over a minute."""
         return float(self._source.read_text("ascii").split()[0])
 
 
 def running_threads(first: int) -> int:
-    """How many threads of a process and its descendants run or wait for a disk, the caller's not counted.
+    """Return how many threads of a process and its descendants run or wait for a disk, without the caller's.
 
-    Where the kernel doesn't list children (CONFIG_PROC_CHILDREN), only the process itself is looked at.
+    If the kernel doesn't list children (CONFIG_PROC_CHILDREN), only the process itself is counted.
     """
     running = 0
     ours = str(threading.get_native_id())
     waiting = [str(first)]
     while waiting:
         process = waiting.pop()
-        # Whatever ends meanwhile is no matter.
+        # Processes that end meanwhile don't matter.
         with contextlib.suppress(OSError):
             for thread in os.listdir(f"/proc/{process}/task"):
                 with contextlib.suppress(OSError):
@@ -119,6 +119,6 @@ def running_threads(first: int) -> int:
 
 
 def _state(about: str) -> bytes:
-    """The letter for what a thread does, after its name in brackets, which may hold anything."""
+    """Return a thread's state letter; it follows the name in brackets, which may contain anything."""
     with open(f"{about}/stat", "rb", buffering=0) as stat:
         return stat.read(512).rpartition(b") ")[2][:1]

@@ -1,4 +1,4 @@
-"""Pauses a sweep with its workers until it is told to go on."""
+"""Pause a scan with its workers until it is continued (SIGCONT)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterable
 
 
 def pause(processes: Callable[[], Iterable[int]]) -> None:
-    """Stop the workers and then this process, until SIGCONT comes; returns when all go on.
+    """Stop the workers and then this process, until SIGCONT arrives; returns when all continue.
 
-    The default for SIGTSTP would stop this process alone, and not even that where no shell could continue it:
-    under cron, nohup or systemd. What decoders have begun they finish; then they wait for their workers.
+    The default action of SIGTSTP would stop this process alone, and not even that if no shell could continue
+    it: under cron, nohup or systemd. Decoders finish the work that they have begun; then they wait for their
+    workers.
 
     Args:
-        processes: says which processes the workers are.
+        processes: returns the process ids of the workers.
     """
     stopped = list(processes())
     _send(stopped, signal.SIGSTOP)
-    # To this thread and not to the process: another thread could take it, and this one run on for a while.
+    # To this thread and not to the process: another thread could receive it, and this one would run on for a
+    # while.
     signal.raise_signal(signal.SIGSTOP)
     _send(stopped, signal.SIGCONT)
 

@@ -1,8 +1,9 @@
-"""How fast all workers of a sweep together may read.
+"""The rate limit for all workers of a scan together: bytes and files per second.
 
-They share one small table in memory: until when the bytes, and the files, of the past have used up what they
-may. Whoever wants to read takes the next place in that time, and sleeps until it comes. The lock is one that
-the system undoes when its holder is killed; a killed worker costs the sweep no more than its place.
+The workers share one small table in memory. It holds the times until which the bytes, and the files, taken so
+far use up the allowed rate. A worker that wants to read reserves the next slot, and sleeps until its time.
+The lock is one that the system releases when its holder is killed; a killed worker costs the scan only its
+slot.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from typing import Any
 from hashscan.errors import OutputError
 
 BURST_SECONDS = 0.1
-"""How much of unused time may be made up for: processes wake late, and that must not make a sweep slower
-than it may be."""
+"""The unused time that may be caught up: processes wake late, and that must not make a scan slower than
+its limit."""
 
 _LOOK_SECONDS = 0.1
-"""How long it may take until workers that are held see that they may go on."""
+"""The longest time until held workers notice that they may continue."""
 
 _WAKE_SECONDS = 1.0
-"""So that whoever waits long for his place isn't taken for stuck (see `watchdog`)."""
+"""The longest sleep, so that a worker that waits long for its slot isn't taken for stuck (see `watchdog`)."""
 
 _UNTIL = struct.Struct("<QQ")
-"""When the bytes and the files taken so far are used up, in nanoseconds of the clock that only runs."""
+"""The times when the bytes and the files taken so far are used up, in nanoseconds of the monotonic clock."""
 _HELD_AT = _UNTIL.size
 _SIZE = _HELD_AT + 1
 
 
 class Pace:
-    """The table; may be handed to other processes as they start, by pickling it."""
+    """The shared table of the rate limiter; other processes may get it, pickled, when they start."""
 
     def __init__(
         self, bytes_per_second: float | None, files_per_second: float | None, *, descriptor: int | None = None
@@ -45,9 +46,9 @@ class Pace:
         """Make a table, or map the one behind a descriptor.
 
         Args:
-            bytes_per_second: None is as many as there are.
-            files_per_second: None is as many as there are.
-            descriptor: of a table, owned from now on.
+            bytes_per_second: the limit of bytes; None is no limit.
+            files_per_second: the limit of files; None is no limit.
+            descriptor: the descriptor of an existing table; this object closes it.
 
         Raises:
             OutputError: the system has no memory to share.
@@ -63,15 +64,15 @@ class Pace:
                 raise OutputError(f"can't share memory with the workers: {error.strerror}") from error
         self._descriptor = descriptor
         self._memory = mmap.mmap(descriptor, _SIZE)
-        # A record lock keeps out other processes, not this one's other threads.
+        # A record lock excludes other processes, but not other threads of this one.
         self._threads = threading.Lock()
 
     @classmethod
     def at(cls, path: Path, bytes_per_second: float | None, files_per_second: float | None) -> Pace:
-        """The table in a file, which is made if need be, for processes that can only be told a name.
+        """Map the table in a file, which is created if necessary, for processes that share only a path.
 
         Raises:
-            OutputError: the file can't be made.
+            OutputError: the file can't be created.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -85,7 +86,7 @@ class Pace:
 
     @property
     def held(self) -> bool:
-        """Whether nobody may read for the time being."""
+        """True if no worker may read at present."""
         return bool(self._memory[_HELD_AT])
 
     @held.setter
@@ -93,7 +94,7 @@ class Pace:
         self._memory[_HELD_AT] = value
 
     def spend(self, files: int, size: int) -> None:
-        """Wait until so many files may be opened and so many bytes be read."""
+        """Wait until the rate limits allow to open this many files and read this many bytes."""
         while self._memory[_HELD_AT]:
             time.sleep(_LOOK_SECONDS)
         if not self._bytes_ns and not self._files_ns:
@@ -103,7 +104,7 @@ class Pace:
             time.sleep(min(left / 1e9, _WAKE_SECONDS))
 
     def _take(self, files_ns: int, bytes_ns: int) -> int:
-        """Take the next place, and say when it comes."""
+        """Reserve the next slot, and return its time."""
         with self._threads:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
             try:
@@ -122,7 +123,7 @@ class Pace:
         return max(bytes_place, files_place)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Unmap the table and close its descriptor."""
         self._memory.close()
         os.close(self._descriptor)
 

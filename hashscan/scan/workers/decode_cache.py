@@ -1,20 +1,22 @@
-"""What decoders said in this sweep, kept by content, so that the same bytes met again are not decoded again.
+"""The decode cache of a scan: decoder results by content, so that equal bytes are not decoded again.
 
-All workers of a sweep share one table: an anonymous file in memory of a fixed size, which the system removes
-with the last of them. Where it can't be had, each worker has a table of its own. Two workers that meet the
-same content at the same moment may still both decode it.
+All workers of a scan share one table: an anonymous file in memory of a fixed size, which the system removes
+with the last of them. If the system can't provide it, each worker has a table of its own. Two workers that
+read the same content at the same moment may still both decode it.
 
-The key is SHA-256 of the content together with the owner of the file: an answer never speaks for another
-owner's file. A decoder that one customer's picture has taken over could else hide content wherever it lies,
-and so could a file that its owner changes, unnoticed by the system, between the decoder's reading and ours.
-As it is, no owner can hide more than his own files, and that he could before: decoders serve one owner only.
-Where all customers' files belong to one user, customers share decoders, and so answers.
+The key is the SHA-256 of the content together with the owner of the file: a cached result is never used for
+another owner's file. Otherwise a decoder that one customer's picture has taken over could hide content
+wherever it is stored, and so could a file that its owner changes, unnoticed by the system, between the
+decoder's reading and ours. With this key no owner can hide more than the owner's own files, and that was
+possible before: decoders serve one owner only. If the files of all customers belong to one user, customers
+share decoders, and so cached results.
 
-An answer is what the decoder sent, and is checked by whoever reads it as if a decoder had just sent it. A
-match that follows from one is confirmed by a fresh decoder, as any other.
+A cached result is the reply that the decoder sent, and each reader checks it as if a decoder had just sent
+it. A match that follows from a cached result is confirmed by a fresh decoder, as any other match.
 
-Answers stand in a ring, so the newest are kept; an index says where. Only writing is locked. A reader may
-come upon an entry half overwritten, or left half written by a worker that was killed: each has a checksum.
+Replies are stored in a ring, so the newest are kept; an index holds their positions. Only writing is locked.
+A reader may find an entry that is half overwritten, or left half written by a worker that was killed: so each
+entry has a checksum.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from types import TracebackType
 from typing import Any
 
 RING_BYTES = 32 << 20
-"""Some 60,000 answers of the usual length."""
+"""The size of the ring: some 60,000 replies of the usual length."""
 
 _HINTS = 1 << 21
 _SLOTS = 1 << 18
@@ -40,9 +42,9 @@ _SLOTS = 1 << 18
 _NEXT = struct.Struct("<Q")
 _PLACE = struct.Struct("<I")
 _ENTRY = struct.Struct("<16s40sI")
-"""Checksum, key, length of the answer that follows."""
+"""Checksum, key, length of the reply that follows."""
 _ALIGNED = 16
-"""Places in the ring are multiples of this; the first is left free, since 0 stands for none."""
+"""The alignment of entries in the ring; the first position stays unused, because 0 means none."""
 
 _HINTS_AT = 4096
 _SLOTS_AT = _HINTS_AT + _HINTS
@@ -50,14 +52,14 @@ _RING_AT = _SLOTS_AT + _SLOTS * _PLACE.size
 
 
 class Answers:
-    """The table; may be handed to other processes as they start, by pickling it."""
+    """The shared table of the decode cache; other processes may get it, pickled, when they start."""
 
     def __init__(self, ring_bytes: int = RING_BYTES, *, descriptor: int | None = None) -> None:
         """Make an empty table, or map the one behind a descriptor.
 
         Args:
-            ring_bytes: room for answers; memory is taken as it fills.
-            descriptor: of a table of the same size, owned from now on.
+            ring_bytes: the space for replies in bytes; memory is allocated as it fills.
+            descriptor: the descriptor of a table of the same size; this object closes it.
         """
         self._ring_bytes = ring_bytes
         self._descriptor = _anonymous_file(_RING_AT + ring_bytes) if descriptor is None else descriptor
@@ -69,21 +71,21 @@ class Answers:
         return _received, (self._ring_bytes, DupFd(self._descriptor))
 
     def met(self, trait: bytes) -> bool:
-        """Whether content with this trait was probably met before; from now on it was.
+        """Return True if content with this trait was probably read before, and record that it is read now.
 
         Args:
-            trait: what is known of content before it is read whole. That it was met says only that a look at
-                its digest, before anything is decoded, is likely to pay.
+            trait: data that is known before the content is read whole. True means only that comparing the
+                digest before decoding is likely to save work.
         """
         code = hashlib.blake2b(trait, digest_size=8).digest()
         place = _HINTS_AT + int.from_bytes(code[:4], "little") % _HINTS
-        # One byte a trait; 0 stands for none yet.
+        # One byte a trait; 0 means none yet.
         tag = code[4] or 1
         before, self._memory[place] = self._memory[place], tag
         return before == tag
 
     def recall(self, owner: int, sha256: bytes) -> bytes | None:
-        """The answer kept for an owner's content, or None."""
+        """Return the cached reply for an owner's content, or None."""
         key = _key(owner, sha256)
         (place,) = _PLACE.unpack_from(self._memory, _slot(key))
         start = _RING_AT + place * _ALIGNED
@@ -97,7 +99,7 @@ class Answers:
         return answer if _checksum(key, answer) == checksum else None
 
     def keep(self, owner: int, sha256: bytes, answer: bytes) -> None:
-        """Keep an answer, in the place of the oldest if need be; one too long for the ring is let go."""
+        """Store a reply, if necessary in place of the oldest; a reply too long for the ring is not stored."""
         key = _key(owner, sha256)
         entry = _ENTRY.pack(_checksum(key, answer), key, len(answer)) + answer
         size = -(-len(entry) // _ALIGNED) * _ALIGNED
@@ -113,7 +115,7 @@ class Answers:
             _NEXT.pack_into(self._memory, 0, offset + size)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Unmap the table and close its descriptor."""
         self._memory.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -132,7 +134,7 @@ class Answers:
         if self._descriptor < 0:
             yield
             return
-        # The system undoes a record lock when its holder is killed, unlike any lock in shared memory.
+        # The system releases a record lock when its holder is killed, unlike any lock in shared memory.
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
@@ -141,7 +143,7 @@ class Answers:
 
 
 def _anonymous_file(size: int) -> int:
-    """A file in memory, or -1 where the system has none to give or limits the size of files."""
+    """Return an anonymous file in memory, or -1 if the system has none or limits the size of files."""
     try:
         descriptor = os.memfd_create("hashscan-answers")
     except OSError:
@@ -163,7 +165,7 @@ def _key(owner: int, sha256: bytes) -> bytes:
 
 
 def _slot(key: bytes) -> int:
-    """Where the index holds a key's place in the ring; keys that share a slot evict each other."""
+    """Return the position in the index of a key's ring position; keys with the same slot evict each other."""
     return _SLOTS_AT + zlib.crc32(key) % _SLOTS * _PLACE.size
 
 

@@ -1,9 +1,9 @@
-"""Whether the decoders of this machine decode at all.
+"""Check that the decoders of this machine work at all.
 
-A library that was replaced may make every file of a format undecoded, which by itself is no failure of a
-scan: customers have broken pictures. A scan counts what is undecoded, by format and owner, and where that is
-much it has a decoder decode a picture of our own. So no customer can make a scan incomplete with broken
-files: the picture of our own is decoded then, and he is only one owner.
+A library that was replaced may make every file of a format undecoded. Undecoded files alone are no failure of
+a scan: customers have broken pictures. A scan counts undecoded files by format and owner, and if there are
+many it has a decoder decode a picture of our own. So no customer can make a scan incomplete with broken
+files: our own picture is decoded then, and the customer is only one owner.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from hashscan.scan.single import check_file
 from hashscan.scan.workers.worker import Worker
 
 _FAILURES = frozenset({Reason.BROKEN, Reason.TRUNCATED, Reason.UNSUPPORTED, Reason.DECODER_DIED})
-"""What a decoder that doesn't work says of files; limits of time, memory and size are not among it."""
+"""The reasons that a decoder gives if it doesn't work; the limits of time, memory and size are not among
+them."""
 
 FEWEST_FILES = 4
-"""Undecoded files of one format that give reason to look at its decoder."""
+"""The number of undecoded files of one format from which its decoder is checked."""
 FEWEST_OWNERS = 3
-"""Owners whose files are mostly undecoded, so that it isn't one customer's doing."""
+"""The number of owners with mostly undecoded files from which one customer can't be the cause."""
 
 Probe = Callable[[], Mapping[str, str]]
 
 
 class DecodingCount:
-    """What of each format one scan has read and decoded, owner by owner."""
+    """The number of files that one scan has read and decoded, by format and owner."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)
-        """By format and owner: how many files were decoded, how many not."""
+        """By format and owner: the number of decoded and of undecoded files."""
 
     def add(self, result: FileResult, kept: Kept | None) -> None:
         """Count one file that was read.
 
         Args:
-            result: its result.
-            kept: what is kept of it; without, nobody knows of a decoded file that it is a picture.
+            result: the file's result.
+            kept: the data kept for the cache; without it, a decoded file is not known to be a picture.
         """
         if result.reason in _FAILURES and result.format:
             name, failed = result.format, 1
@@ -58,11 +59,12 @@ class DecodingCount:
         count[failed] += 1
 
     def shortcomings(self, probe: Probe, decoded_before: Callable[[str], int]) -> Iterator[str]:
-        """Why the scan is incomplete, in words.
+        """Yield the reasons why decoding makes the scan incomplete, for people.
 
         Args:
-            probe: says which formats are not decoded here, by `undecoded_samples`; not called without need.
-            decoded_before: how many contents of a format are known that were decoded, in this scan or before.
+            probe: returns the formats that are not decoded here, see `undecoded_samples`; called only if
+                needed.
+            decoded_before: returns how many contents of a format were decoded, in this scan or before.
         """
         broken: Mapping[str, str] | None = None
         for name, owners in sorted(self._counts.items()):
@@ -80,13 +82,13 @@ class DecodingCount:
 
 
 def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:
-    """Have a confined decoder decode a picture of each format, drawn by ourselves; of JPEG two kinds.
+    """Have a sandboxed decoder decode our own picture of each format; for JPEG there are two kinds.
 
     Args:
-        setup: says how decoders are held; its lists are not asked.
+        setup: the options of the sandbox; its lists are not used.
 
     Returns:
-        By format why its picture is not decoded; those that are decoded are left out.
+        By format, the reason why its picture is not decoded; formats that are decoded are left out.
     """
     from hashscan.hashing.self_check import own_pictures
 
@@ -94,7 +96,7 @@ def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:
     try:
         drawn = own_pictures()
     except Exception as error:
-        # Whatever a library raises that can't even save a picture, it is the finding that it is of no use.
+        # Whatever is raised by a library that can't even save a picture, the result is that it can't be used.
         return {known.name: f"none can be drawn: {error}" for known in formats}
     found: dict[str, str] = {}
     setup = replace(setup, lists=(), algorithms=ALWAYS_COMPUTED, keep=False)

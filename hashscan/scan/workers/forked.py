@@ -1,7 +1,7 @@
-"""Imported by the process that workers are forked from, and nowhere else: it ends with the sweep.
+"""End the fork server with the scan; only the process that workers are forked from imports this module.
 
-By itself it would end with the last of its workers, which hold the pipe that it listens to; and workers that
-are paused, or held by their pace, would never notice that there is no sweep any more.
+Otherwise the fork server would end with the last of its workers, which have the pipe open that it listens to;
+and workers that are paused, or held by the rate limiter, would never notice that the scan has ended.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ import os
 from hashscan.scan.workers.parent_death import die_with_parent
 
 die_with_parent()
-# A worker may be paused before it has done anything of its own.
+# A worker may be paused before it has run any code of its own.
 os.register_at_fork(after_in_child=die_with_parent)

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: without threads, and without anything the sweep has open."""
+"""Start the fork server that workers are forked from; it has no threads and no open files of the scan."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 _FROM_TERMINALS = (signal.SIGHUP, signal.SIGTSTP)
-"""SIGINT is ignored by multiprocessing itself."""
+"""The signals that a terminal sends to all processes; multiprocessing itself ignores SIGINT."""
 
 
 def warm_up(modules: Iterable[str] = ()) -> ForkServerContext:
-    """Start it, unless it runs; it imports what workers need while the sweep goes on with something else.
+    """Start the fork server, unless it runs; it imports the workers' modules while the scan continues.
 
     Args:
-        modules: to import besides; those that aren't there are passed over.
+        modules: more modules to import; those that don't exist are ignored.
 
     Returns:
         The context to start workers with.
     """
     context = multiprocessing.get_context("forkserver")
-    # It would end with the thread that starts it, which shall be none but the last.
+    # It ends with the thread that starts it, so it may do this for the main thread only, which ends last.
     end = ["hashscan.scan.workers.forked"] if threading.current_thread() is threading.main_thread() else []
     context.set_forkserver_preload([*end, "hashscan.scan.workers.worker", *modules])
-    # What a terminal sends goes to all of its processes. The sweep alone decides what becomes of the workers:
-    # neither they nor the process they are forked from, whose end would be theirs, ever see it.
+    # A terminal sends its signals to all of its processes. The scan alone decides when the workers stop:
+    # neither they nor the fork server, with which they would end, ever receive these signals.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINALS)
     try:
         forkserver.ensure_running()

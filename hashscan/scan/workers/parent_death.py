@@ -1,4 +1,4 @@
-"""Has a process killed when its parent is gone."""
+"""Have the kernel kill a process when its parent has died."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Be killed as soon as the parent's thread that made this process ends, even while stopped."""
+    """Ask the kernel to kill this process, even if stopped, when the parent's thread that forked it ends."""
     parent = os.getppid()
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

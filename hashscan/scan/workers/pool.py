@@ -1,4 +1,4 @@
-"""The seam between a sweep and its workers: `submit(batch) -> Future`, here over a pool of processes."""
+"""The interface between a scan and its workers, `submit(batch) -> Future`, and the process pool."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from hashscan.scan.workers.wire import (
 from hashscan.scan.workers.worker import Worker
 
 MakeWorker = Callable[[WorkerSetup, Answers], Worker]
-"""Makes a worker in its own process; must be importable there."""
+"""A function that makes a worker in the worker's process; it must be importable there."""
 
 
 _LIGHT_BYTES = 64 << 20
 
 LIMITS = StuckLimits()
-"""When workers are stuck, where nothing else is said."""
+"""The limits after which a worker is stuck, if no others are given."""
 
 
 class Pool(ABC):
-    """Runs batches somewhere."""
+    """An executor of batches."""
 
     workers: int
-    """How many there are at the moment; may change."""
+    """The number of workers at the moment; may change."""
     defers: ClassVar[bool] = False
-    """Whether its workers heed `Batch.defer`."""
+    """True if the workers respect `Batch.defer`."""
     failure: str = ""
-    """Why nothing can be checked any more; what is submitted nevertheless is unreadable."""
+    """The reason why nothing can be checked any more; batches that are submitted later are unreadable."""
 
     @abstractmethod
     def submit(self, batch: Batch) -> Future[BatchResult]:
@@ -60,18 +60,18 @@ class Pool(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop at once; batches that are under way are given up."""
+        """Stop at once; batches that are being checked are given up."""
 
     def processes(self) -> list[int]:
-        """Those of this machine that read files."""
+        """Return the ids of the processes on this machine that read files."""
         return []
 
     def messages(self) -> Iterator[str]:
-        """What a person should know of the workers, and was not told yet."""
+        """Yield messages about the workers for the operator, each once."""
         return iter(())
 
     def fields(self) -> Record:
-        """What the report says of the workers, as they are now."""
+        """Return the report's fields about the workers in their present state."""
         return {}
 
     def __enter__(self) -> Pool:
@@ -86,10 +86,10 @@ class Pool(ABC):
 class ProcessPool(Pool):
     """Workers in processes of their own; one that dies costs no more than the file that killed it.
 
-    A batch whose worker died, or was stuck in it (see `watchdog`), is tried again file by file. A file that
-    kills its worker then as well is unreadable, with the reason that the worker died. One that a worker is
-    stuck in by itself is unreadable, with the reason that reading it does not end; so is what is left of its
-    owner's files once these have held workers for too long (see `StuckLimits`).
+    A batch whose worker died, or was stuck in it (see `watchdog`), is retried file by file. A file that kills
+    its worker then as well is unreadable, with the reason that the worker died. A file in which a worker is
+    stuck when it has no other file is unreadable, with the reason that reading it does not end; so are the
+    remaining files of its owner, once the owner's files have held workers for too long (see `StuckLimits`).
     """
 
     defers = True
@@ -105,11 +105,11 @@ class ProcessPool(Pool):
         """Start the processes.
 
         Args:
-            setup: what to do.
-            workers: how many.
-            make: makes the worker of each.
-            pace: how fast they may read together; not closed with the pool.
-            limits: when a worker is stuck; None is as ever.
+            setup: the workers' lists, algorithms and options.
+            workers: the number of processes.
+            make: makes the worker of each process.
+            pace: the rate limiter for all of them together; it is not closed with the pool.
+            limits: the limits after which a worker is stuck; None for the default.
         """
         self.workers = workers
         limits = limits or LIMITS
@@ -131,7 +131,7 @@ class ProcessPool(Pool):
 
     def _schedule(self, batch: Batch) -> Future[PackedResults]:
         sizes = [item.stat.size for item in batch.items]
-        # What takes long, or nobody knows how long, must not lie with a busy worker while another is idle.
+        # A task that takes long, or an unknown time, must not wait for a busy worker while another is idle.
         light = min(sizes) >= 0 and sum(sizes) <= _LIGHT_BYTES
         patience = partial(self._stuck.patience, batch)
         return self._processes.submit(pack_batch(batch), light=light, patience=patience)
@@ -139,7 +139,7 @@ class ProcessPool(Pool):
     def _settle(
         self, batch: Batch, outer: Future[BatchResult], again: bool, inner: Future[PackedResults]
     ) -> None:
-        """Take the answer to a batch, or try its files one by one; `again` where this is such a try."""
+        """Use the result of a batch, or retry its files one by one; `again` is True for such a retry."""
         try:
             outer.set_result(unpack_results(batch, inner.result()))
         except ProcessDied as died:
@@ -155,13 +155,13 @@ class ProcessPool(Pool):
                 self._divide(batch, outer, None)
         except TaskRefused:
             outer.set_result(_unread(batch, Reason.STUCK, "not tried: its owner's files have held workers"))
-        except BaseException as error:  # a defect in a worker, handed to whoever waits
+        except BaseException as error:  # a defect in a worker, passed on to the caller
             outer.set_exception(error)
 
     def _divide(
         self, batch: Batch, outer: Future[BatchResult], parts: Sequence[Sequence[int]] | None
     ) -> None:
-        """Have parts of a batch checked by themselves; each file, where no parts are given."""
+        """Have parts of a batch checked separately; each file, if no parts are given."""
         again = parts is None
         places = [[position] for position in range(len(batch.items))] if parts is None else parts
         collected = _Parts(places, outer)
@@ -172,7 +172,7 @@ class ProcessPool(Pool):
             self._schedule(part).add_done_callback(partial(self._settle, part, answer, again))
 
     def processes(self) -> list[int]:
-        """The workers' process ids."""
+        """Return the workers' process ids."""
         return self._processes.pids()
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class ProcessPool(Pool):
 
 
 class _Parts:
-    """Collects the answers to the parts of a batch."""
+    """The results of the parts of a batch, collected until all are there."""
 
     def __init__(self, places: Sequence[Sequence[int]], outer: Future[BatchResult]) -> None:
         self._places = places
@@ -191,7 +191,7 @@ class _Parts:
         self._lock = threading.Lock()
 
     def take(self, number: int, inner: Future[BatchResult]) -> None:
-        """Take the answer to one part; the last one completes the batch."""
+        """Store the result of one part; the last one completes the batch."""
         error = inner.exception()
         with self._lock:
             if error is not None:
@@ -205,11 +205,11 @@ class _Parts:
 
 
 def joined(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> BatchResult:
-    """The answer to a batch whose parts were checked by themselves.
+    """Return the result of a batch whose parts were checked separately.
 
     Args:
         places: for each part, the positions of its files in the batch.
-        answers: to the parts.
+        answers: the results of the parts.
     """
     results: dict[int, FileResult] = {}
     kept: dict[int, Kept | None] = {}
@@ -250,12 +250,12 @@ _worker: Worker | None = None
 
 def _start(setup: WorkerSetup, make: MakeWorker, answers: Answers, pace: Pace | None) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
-    # A sweep that is killed must not leave workers behind, reading on.
+    # A scan that is killed must not leave workers behind that continue to read.
     die_with_parent()
     _worker = make(setup, answers)
     if pace is not None:
         _worker.keep_pace(pace.spend)
-    # Last, since it may have to wait, and the sandbox is being started meanwhile.
+    # Last, because it may have to wait, and the sandbox starts meanwhile.
     follow()
 
 

@@ -1,10 +1,11 @@
-"""Processes that do tasks, each with pipes of its own, so that none can hold up another by dying.
+"""Processes that run tasks, each with pipes of its own, so that none can block another by dying.
 
-What a process had written before it died is heard before its death is: the end of its pipe comes last. So it
-is always known which task it died of, and no lock is shared that a killed process could leave behind.
+The messages that a process has written before its death are received before its death is noticed: the end of
+its pipe comes last. So it is always known which task it died of, and there is no shared lock that a killed
+process could leave locked.
 
-One that is stuck in the kernel (`watchdog`) is killed. If it doesn't die of that, another takes its place,
-and nothing waits for it any more: neither for its end, nor for the pipes that it holds open.
+A process that is stuck in the kernel (`watchdog`) is killed. If it doesn't die, another process takes its
+place, and nothing waits for it any more: neither for its end, nor for the pipes that it has open.
 """
 
 from __future__ import annotations
@@ -32,23 +33,24 @@ from hashscan.errors import WorkersError
 from hashscan.scan.workers.watchdog import Progress, StuckLimits
 
 _FAILED_STARTS_ALLOWED = 8
-"""How many in a row may end before they are ready. Those that can't start must not be replaced for ever."""
+"""The number of processes in a row that may end before they are ready. If they can't start, they must not
+be replaced for ever."""
 
 _START_PAUSES = (0.2, 1.0)
-"""Seconds between attempts to start one; there is one attempt more."""
+"""Seconds between attempts to start a process; there is one attempt more."""
 
 _END_SECONDS = 2.0
-"""How long one may take to end that was asked to, or was killed, or whose pipe has ended."""
+"""The seconds in which a process must end that was asked to, or was killed, or whose pipe has ended."""
 
 _READY = b""
-"""The first thing that a process says."""
+"""The first message of a process."""
 
 
 class ProcessDied(Exception):
     """The process that had a task ended before it had answered."""
 
     def __init__(self, exit_code: int | None) -> None:
-        """Tell how it ended: by an exit code, or by a signal's number less than 0."""
+        """Store how it ended: an exit code, or the negative number of a signal."""
         super().__init__(f"exit code {exit_code}")
         self.exit_code = exit_code
 
@@ -57,7 +59,7 @@ class ProcessStuck(Exception):
     """The process that had a task was stuck in it, and was ended or given up."""
 
     def __init__(self, seconds: float) -> None:
-        """Say for how long it was."""
+        """Store for how many seconds it was stuck."""
         super().__init__(f"no progress for {seconds:.0f} s")
         self.seconds = seconds
 
@@ -75,29 +77,29 @@ class _Task:
 
 
 def _none() -> float:
-    """The patience with a task that others do."""
+    """Return the patience for a task that another process has taken over."""
     return 0.0
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """One process, and what it was given and has not answered; the first of these it is doing."""
+    """One process and its unanswered tasks; it runs the first of these."""
 
     process: ForkServerProcess
     tasks: Connection
     answers: Connection
     progress: Progress
     capacity: int
-    """How many bytes of tasks it may have unread without holding up who sends them."""
+    """The bytes of tasks that may be unread in its pipe without blocking the sender."""
     ready: bool = False
     gone: bool = False
-    """Whether it takes nothing any more; the end of its answers is still to come."""
+    """True if it accepts nothing any more; the end of its results is still to come."""
     killed: float | None = None
-    """When it was killed for being stuck, by the monotonic clock."""
+    """The time when it was killed because it was stuck (monotonic clock)."""
     given: deque[_Task] = field(default_factory=deque)
 
     def takes(self, task: _Task) -> bool:
-        """Whether there is room for a task behind the one it is doing."""
+        """Return True if a task may be queued behind the one that it is running."""
         return (
             task.light
             and len(self.given) == 1
@@ -118,15 +120,15 @@ class Processes:
         context: ForkServerContext,
         limits: StuckLimits,
     ) -> None:
-        """Start them.
+        """Start the processes.
 
         Args:
-            number: how many.
-            function: what is done with each task; can be imported in the processes, as `start` can.
-            start: called once in each, before its first task.
-            arguments: of `start`.
-            context: starts them.
-            limits: when one is stuck.
+            number: the number of processes.
+            function: runs each task; it must be importable in the processes, as `start` must.
+            start: called once in each process, before its first task.
+            arguments: the arguments of `start`.
+            context: starts the processes.
+            limits: the limits after which a process is stuck.
         """
         self._number = number
         self._parts = (function, start, arguments)
@@ -141,24 +143,25 @@ class Processes:
         self._heard, self._call = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._heard, selectors.EVENT_READ)
-        # Not joined when the interpreter ends in a hurry; the processes end with their pipes.
+        # A daemon thread is not joined when the interpreter exits early; the processes end with their pipes.
         self._thread = threading.Thread(target=self._run, name="processes", daemon=True)
         self._thread.start()
 
     def submit(
         self, task: Any, *, light: bool, patience: Callable[[], float] = lambda: math.inf
     ) -> Future[Any]:
-        """Have a task done.
+        """Run a task in one of the processes.
 
         Args:
             task: anything that can be pickled.
-            light: whether it is so short that it may wait behind another while a process is busy.
-            patience: says how many seconds a process may be still in it; asked again and again, in the thread
-                that calls back. What begins with 0 is refused.
+            light: True if it is so short that it may wait behind another while a process is busy.
+            patience: returns for how many seconds a process may make no progress with the task; called
+                repeatedly, in the thread that runs the callbacks. A task that starts with 0 is refused.
 
         Returns:
-            What the function returned or raised; ProcessDied when the process died of it, ProcessStuck when
-            it was stuck in it, TaskRefused as above, and WorkersError when there are no processes any more.
+            The value that the function returned, or its exception; ProcessDied if the process died of the
+            task, ProcessStuck if it was stuck in it, TaskRefused as above, and WorkersError if there are no
+            processes any more.
         """
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
@@ -169,7 +172,7 @@ class Processes:
         return future
 
     def pids(self) -> list[int]:
-        """The processes that there are now."""
+        """Return the ids of the present processes."""
         return [pid for member in list(self._members) if (pid := member.process.pid) is not None]
 
     def close(self) -> None:
@@ -195,7 +198,7 @@ class Processes:
                     else:
                         self._hear(key.data)
                 self._look()
-        except Exception as error:  # whoever waits for an answer must hear of it
+        except Exception as error:  # the callers that wait for a result must receive the error
             self._broken = error
             for member in self._members:
                 self._waiting.extend(member.given)
@@ -204,7 +207,7 @@ class Processes:
             self._end()
 
     def _add(self) -> None:
-        """Start one more, or go on with those there are where the system won't have it.
+        """Start one more process, or continue with fewer if the system refuses it.
 
         Raises:
             WorkersError: there are none.
@@ -213,7 +216,7 @@ class Processes:
             try:
                 self._start()
             except (OSError, EOFError) as error:
-                # No descriptor, process or memory; or the process that they are forked from was killed.
+                # No descriptor, process or memory is left; or the fork server was killed.
                 failure = error
                 time.sleep(pause)
             else:
@@ -242,7 +245,7 @@ class Processes:
         finally:
             tasks.close()
             answers.close()
-        # Half of it, since what was written in parts takes more room than its bytes.
+        # Half of it, because data that was written in parts takes more space than its bytes.
         capacity = fcntl.fcntl(gives.fileno(), fcntl.F_GETPIPE_SZ) // 2
         member = _Member(process, gives, takes, Progress(self._limits), capacity)
         self._members.append(member)
@@ -261,7 +264,7 @@ class Processes:
             try:
                 member.tasks.send_bytes(task.payload)
             except OSError:
-                # It is dead, as the end of its answers will say, and never had this.
+                # It is dead, as the end of its pipe will show, and never received this task.
                 member.gone = True
                 self._waiting.appendleft(task)
                 continue
@@ -284,7 +287,7 @@ class Processes:
             return
         task = member.given.popleft()
         member.progress.begin()
-        # Before anything else: while this answer is dealt with, the process shall have something to do.
+        # Before anything else: while this result is processed, the process should have work.
         self._hand_out()
         value, error = pickle.loads(message)  # noqa: S301 - of our own process
         if error is None:
@@ -293,14 +296,14 @@ class Processes:
             task.future.set_exception(error)
 
     def _seconds_to_look(self) -> float | None:
-        """How long to wait for answers at most."""
+        """Return the longest time to wait for results."""
         if any(member.killed is not None for member in self._members):
             return min(_END_SECONDS, self._limits.look_seconds)
         busy = any(member.given for member in self._members)
         return self._limits.look_seconds if busy else None
 
     def _look(self) -> None:
-        """Find those that are stuck, if it is time to, and end them."""
+        """Find the processes that are stuck, if the interval has passed, and end them."""
         now = time.monotonic()
         for member in list(self._members):
             if member.killed is not None and now - member.killed >= _END_SECONDS:
@@ -309,13 +312,13 @@ class Processes:
         if elapsed < self._limits.look_seconds:
             return
         self._looked = now
-        # More than that, and we were stopped ourselves, or had nothing to look at.
+        # If more time has passed, this process was stopped itself, or had nothing to watch.
         elapsed = min(elapsed, 2 * self._limits.look_seconds)
         for member in self._members:
             if not member.given or member.killed is not None or member.process.pid is None:
                 continue
             member.progress.look(member.process.pid, elapsed)
-            # What has been begun gets the least patience there is, even if nothing more is to be begun.
+            # A task that was started gets at least the smallest patience, even if no other is to be started.
             if member.progress.still >= max(member.given[0].patience(), self._limits.again_seconds):
                 member.killed = now
                 member.gone = True
@@ -324,9 +327,9 @@ class Processes:
                 self._take_back(member)
 
     def _take_back(self, member: _Member) -> None:
-        """Have what lies behind the task of a process done by others, if it is still for long.
+        """Give the tasks behind the one that a process is stuck in to other processes.
 
-        It may get to it yet; then nobody waits for its answer.
+        The process may still run them later; then nobody waits for the results.
         """
         for place in range(1, len(member.given)):
             task = member.given[place]
@@ -351,7 +354,7 @@ class Processes:
             )
 
     def _refuse(self, error: Exception) -> None:
-        """Answer what waits with an error; each once, whichever thread comes to it first."""
+        """Answer all waiting tasks with an error; each once, whichever thread takes it first."""
         with contextlib.suppress(IndexError):
             while True:
                 self._waiting.popleft().future.set_exception(error)
@@ -372,14 +375,14 @@ def _send(process: ForkServerProcess, number: signal.Signals) -> None:
 
 
 def _ended(members: Sequence[_Member], seconds: float) -> list[int | None]:
-    """Let go of processes whose end is due, and kill those that take longer.
+    """Release processes that should end, and kill those that take longer.
 
     Args:
         members: the processes.
-        seconds: how long they may take, all together, to end by themselves, and then to die of a signal.
+        seconds: the time in which all of them together must end by themselves, and then after a signal.
 
     Returns:
-        Exit codes; None of one that doesn't end, which nobody waits for any more.
+        The exit codes; None for a process that doesn't end, which nobody waits for any more.
     """
     for member in members:
         member.tasks.close()
@@ -397,7 +400,7 @@ def _ended(members: Sequence[_Member], seconds: float) -> list[int | None]:
 def _let_go(process: ForkServerProcess) -> int | None:
     exit_code = process.exitcode
     if exit_code is None:
-        # As the interpreter ends, multiprocessing joins each of its processes, for ever.
+        # When the interpreter exits, multiprocessing joins each of its processes without a time limit.
         process.join = _not_joined  # type: ignore[method-assign]
     else:
         process.close()
@@ -405,7 +408,7 @@ def _let_go(process: ForkServerProcess) -> int | None:
 
 
 def _not_joined(timeout: float | None = None) -> None:
-    """Take the place of `join`."""
+    """Do nothing, in the place of `join`."""
 
 
 def _serve(
@@ -415,12 +418,12 @@ def _serve(
     start: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    """What each process does."""
-    # A terminal sends it to all; who started us decides.
+    """Run tasks until the pipe ends; the main function of each process."""
+    # A terminal sends it to all processes; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start(*arguments)
     _hold_nothing_open()
-    # Both pipes end when the other side is gone.
+    # Both pipes end when the other side has ended.
     with contextlib.suppress(EOFError, BrokenPipeError):
         answers.send_bytes(_READY)
         while True:
@@ -428,10 +431,10 @@ def _serve(
 
 
 def _hold_nothing_open() -> None:
-    """Let go of what others wait for the end of: a process that is stuck holds it for as long as it is.
+    """Close the files whose end other processes wait for: a stuck process holds them as long as it is stuck.
 
-    Whoever reads the scan's output through a pipe waits for that to end; so does cron. What tracks
-    multiprocessing's resources ends with its pipe, and from Python 3.12 on the interpreter waits for it.
+    A program that reads the scan's output through a pipe waits for the pipe's end; so does cron. The resource
+    tracker of multiprocessing ends with its pipe, and from Python 3.12 on the interpreter waits for it.
     """
     null = os.open(os.devnull, os.O_RDWR)
     tracker: int = resource_tracker.getfd()  # type: ignore[assignment]  # typeshed says that it may be None
@@ -442,8 +445,8 @@ def _hold_nothing_open() -> None:
 
 def _done(function: Callable[[Any], Any], payload: bytes) -> bytes:
     try:
-        return pickle.dumps((function(pickle.loads(payload)), None))  # noqa: S301 - of our own sweep
-    except Exception as error:  # a defect, which the sweep shall hear of
+        return pickle.dumps((function(pickle.loads(payload)), None))  # noqa: S301 - of our own scan
+    except Exception as error:  # a defect, which the scan should receive
         error.add_note(traceback.format_exc())
         try:
             return pickle.dumps((None, error))

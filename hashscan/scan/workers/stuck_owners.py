@@ -1,10 +1,10 @@
-"""Whose files have stuck workers, and how long further ones may be tried.
+"""Account for stuck workers by file owner, and decide how long further files of an owner may take.
 
-Each stuck worker is ended, and the file is unreadable. One that the kernel won't let be ended stays until
-the file lets go of it, so their number is to be bounded too: with the limits as they are, an owner's files
-cost 33 at most, and as many more as there are workers, which may be in them at the same time. Where files of
-several owners are in one batch, some more are lost for which nobody is charged: two for each worker, and one
-for each of the owner's first three.
+Each stuck worker is ended, and the file is unreadable. A worker that the kernel can't end stays until the
+file releases it, so the number of such workers must be bounded, too: with the present limits, an owner's
+files cost 33 workers at most, and as many more as there are workers, which may be in such files at the same
+time. If files of several owners are in one batch, some more workers are lost that no owner is charged for:
+two for each worker, and one for each of the owner's first three.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hashscan.scan.workers.watchdog import StuckLimits
 
 
 class StuckOwners:
-    """Those of one scan."""
+    """The owners whose files have stuck workers in one scan."""
 
     def __init__(self, limits: StuckLimits) -> None:
         self._limits = limits
@@ -27,9 +27,9 @@ class StuckOwners:
         self._seconds: defaultdict[Owner, float] = defaultdict(float)
 
     def charge(self, batch: Batch, seconds: float) -> None:
-        """Take note of a batch that has stuck its worker for so long.
+        """Charge a batch's owner with the time for which the batch has stuck its worker.
 
-        Nobody is to blame where its files are of several owners: they are tried one by one.
+        No owner is charged if the files are of several owners: they are retried one by one.
         """
         owners = {_owner(item) for item in batch.items}
         if len(owners) == 1:
@@ -38,7 +38,7 @@ class StuckOwners:
             self._times[owner] += 1
 
     def patience(self, batch: Batch) -> float:
-        """How many seconds a worker may be still with a batch; 0 where none is to begin with it."""
+        """Return the seconds that a worker may make no progress with a batch; 0 if none may start it."""
         if batch.source != "file":
             return math.inf
         if not self._times:
@@ -52,10 +52,10 @@ class StuckOwners:
         return self._limits.again_seconds if often else self._limits.seconds
 
     def parts(self, items: Sequence[Item]) -> list[list[int]]:
-        """Divide a batch, so that those whose files have stuck workers often are each by themselves.
+        """Split a batch so that owners whose files have stuck workers often are in parts of their own.
 
         Returns:
-            Positions in the batch.
+            For each part, positions in the batch.
         """
         parts: dict[Owner | None, list[int]] = {}
         for position, item in enumerate(items):
@@ -65,7 +65,7 @@ class StuckOwners:
         return list(parts.values())
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return True if any owner was charged."""
         return bool(self._times)
 
 

@@ -1,28 +1,30 @@
-"""Notices workers that are stuck in the kernel, by what the kernel says of them in /proc/PID/status.
+"""A watchdog for workers that are stuck in the kernel, by the kernel's data in /proc/PID/status.
 
 A read can wait without end: on a FUSE or a network filesystem whose server doesn't answer, on a dying disk,
-or on the lock of a file. A customer can hold that lock: write(2) with a buffer that is mapped from a FUSE of
-his own keeps the file locked until his FUSE has answered. XFS then keeps every reader of the file waiting,
-and ext4 whoever asks for holes (SEEK_DATA); no signal ends that, not even SIGKILL.
+or on the lock of a file. A customer can hold that lock: write(2) with a buffer that is mapped from the
+customer's own FUSE keeps the file locked until this FUSE has answered. XFS then keeps every reader of the
+file waiting, and ext4 every process that asks for holes (SEEK_DATA); no signal ends that, not even SIGKILL.
 
-Such a process sleeps (state S or D), and its counts of context switches stand still: a process is counted as
-it falls asleep, and again only after it has run. One that works shows otherwise:
+Such a process sleeps (state S or D), and its counts of context switches don't change: a process is counted
+when it falls asleep, and again only after it has run. A working process looks different:
 
-- One that computes, or waits for a processor, has the state R.
-- One that waits for its decoder looks every half second whether that is over its limits (`sandbox.waiting`).
-- One that keeps to a rate wakes every second, or ten times as often while the load is too high (`pace`).
-- One that reads from a slow disk wakes with each piece that has come.
-- One that was stopped (SIGSTOP as by `pause`, or by a debugger) has the state T or t, and that time doesn't
-  count; nor does time in which this process was stopped itself.
+- A process that computes, or waits for a processor, has the state R.
+- A process that waits for its decoder checks every half second if the decoder is over its limits
+  (`sandbox.waiting`).
+- A process that keeps to a rate limit wakes every second, or ten times as often while the load is too high
+  (`rate_limiter`).
+- A process that reads from a slow disk wakes with each piece that has arrived.
+- A process that was stopped (SIGSTOP as by `pause`, or by a debugger) has the state T or t, and that time
+  doesn't count; nor does time in which this process was stopped itself.
 
-Whoever lets a worker go on now and then, for one read, could hold it without end all the same. So the time
-that a task was still is added up, in stretches of some seconds, and a tenth of the time in which it moved is
-taken off.
+An attacker who lets a worker continue now and then, for one read, could hold it without end all the same. So
+the times in which a task made no progress are added up, in stretches of some seconds, and a tenth of the time
+in which it progressed is subtracted.
 
 Downloads are not watched (`StuckOwners.patience`). A worker that waits for a silent server may sleep for as
-long, but each request has a time limit of its own, and no lock of a customer's file is in its way.
+long, but each request has a time limit of its own, and no lock of a customer's file can block it.
 
-Where there is no /proc, nothing is noticed.
+Without /proc, nothing is noticed.
 """
 
 from __future__ import annotations
@@ -33,49 +35,51 @@ _COUNTED = (b"voluntary_ctxt_switches:", b"nonvoluntary_ctxt_switches:")
 _STILL = b"SDI"
 _STOPPED = b"Tt"
 _FORGIVEN = 0.1
-"""How much of the time in which a task moved is taken off that in which it was still."""
+"""The fraction of the time with progress that is subtracted from the time without."""
 
 
 @dataclass(frozen=True, slots=True)
 class StuckLimits:
-    """How long workers may be still."""
+    """The times that workers may spend without progress."""
 
     seconds: float = 300.0
-    """In one task. A hard-mounted NFS waits for its server for minutes, and a bad disk for its tries."""
+    """The limit for one task. A hard-mounted NFS waits for its server for minutes, and a bad disk for its
+    retries."""
     again_seconds: float = 30.0
-    """In a task with files of an owner whose files have stuck `often` workers already."""
+    """The limit for a task with files of an owner whose files have stuck `often` workers already."""
     often: int = 3
     owner_seconds: float = 1800.0
-    """In all tasks of one owner that ended so; then no more of this owner's files are read in the scan."""
+    """The limit for all tasks of one owner that ended so; then no more of the owner's files are read in
+    the scan."""
     look_seconds: float = 5.0
-    """How often is looked."""
+    """The interval between two checks."""
     stretch_seconds: float = 15.0
-    """A shorter stretch in which nothing moved is not counted: a disk that others use may take so long."""
+    """The shortest stretch without progress that counts: a disk that others use may take up to this time."""
 
 
 class Progress:
-    """How long the present task of one process has been still."""
+    """The time for which one process has made no progress with its present task."""
 
     def __init__(self, limits: StuckLimits) -> None:
         self._stretch_seconds = limits.stretch_seconds
         self.begin()
 
     def begin(self) -> None:
-        """Begin with another task."""
+        """Reset for another task."""
         self._seen: tuple[bytes, ...] = ()
         self._before = self._now = 0.0
 
     @property
     def still(self) -> float:
-        """Seconds that count."""
+        """The seconds without progress that count."""
         return self._before + self._now
 
     def look(self, process: int, elapsed: float) -> None:
-        """Look at the process.
+        """Check the process.
 
         Args:
-            process: its id.
-            elapsed: seconds since it was looked at before.
+            process: the process id.
+            elapsed: the seconds since the check before.
         """
         state, counts = _status(process)
         if state in _STOPPED:
@@ -92,7 +96,10 @@ class Progress:
 
 
 def _status(process: int) -> tuple[bytes, tuple[bytes, ...]]:
-    """State and counts of context switches of a process's main thread; running where they aren't said."""
+    """Return the state and the counts of context switches of a process's main thread.
+
+    If they can't be read, the state is running.
+    """
     try:
         with open(f"/proc/{process}/status", "rb") as file:
             lines = file.read().splitlines()

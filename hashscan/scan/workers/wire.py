@@ -1,7 +1,7 @@
-"""How batches and answers travel between the processes of a pool: as plain tuples of bytes and numbers.
+"""The message format of batches and results between processes of a pool: tuples of bytes and numbers.
 
-To pickle dataclasses would cost as much as to read a small file. Most files are clean and there is nothing
-more to say of them; of these an answer says just that, and the receiver puts in again what was listed.
+Pickling dataclasses would cost as much as reading a small file. Most files are clean, and their results
+contain nothing else; for these only this fact is sent, and the receiver adds the data of the listing again.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ PackedResults = tuple[
 
 
 def pack_batch(batch: Batch) -> PackedBatch:
-    """A batch as it is sent."""
+    """Return a batch in the form in which it is sent."""
     names = [item.name for item in batch.items]
     stats = [tuple(item.stat) for item in batch.items]
-    # Files have none of these; to send nothing for them costs nothing.
+    # Files have none of these; sending nothing for them costs nothing.
     tags = [(item.etag, item.version, item.hidden) for item in batch.items]
     some = tags if any(map(any, tags)) else None
     head = batch.source, batch.target, batch.folder, batch.device, batch.inode
@@ -62,7 +62,7 @@ def pack_batch(batch: Batch) -> PackedBatch:
 
 
 def unpack_batch(packed: PackedBatch) -> Batch:
-    """The batch that was sent."""
+    """Return the batch that was sent."""
     source, target, folder, device, inode, names, stats, tags, defer, max_sparse = packed
     if tags is None:
         items = tuple(Item(name, FileStat._make(stat)) for name, stat in zip(names, stats, strict=True))
@@ -74,7 +74,7 @@ def unpack_batch(packed: PackedBatch) -> Batch:
 
 
 def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
-    """The answer to a batch as it is sent."""
+    """Return the results of a batch in the form in which they are sent."""
     results = [
         None if _is_no_news(item, result) else result
         for item, result in zip(batch.items, answer.results, strict=True)
@@ -89,7 +89,7 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
 
 
 def _is_no_news(item: Item, result: FileResult) -> bool:
-    """Whether a result says nothing but that the file is as it was listed, and clean."""
+    """Return True if a result contains only that the file is as it was listed, and clean."""
     return (
         result.verdict is Verdict.CLEAN
         and result.name == item.name
@@ -99,7 +99,7 @@ def _is_no_news(item: Item, result: FileResult) -> bool:
 
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
-    """The answer that was sent."""
+    """Return the results that were sent."""
     results, bytes_read, sandbox, kept, deferred, hole_bytes = packed
     return BatchResult(
         tuple(

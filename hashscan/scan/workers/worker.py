@@ -1,6 +1,6 @@
-"""What one worker does with a batch: read each file once, digest it, match the digests, judge.
+"""The worker: it reads each file of a batch once, digests it, matches the digests and decides the verdict.
 
-The same object serves in the sweeping process, in a process of a pool and on a node of a cluster.
+The same class serves in the scanning process, in a process of a pool and on a node of a cluster.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from hashscan.sources.base import FileTrouble, Opener, OpenFile, OpenFolder, Spe
 from hashscan.state.store.packing import to_keep
 
 _AHEAD = 16
-"""Files that the decoder may have at a time, so that it goes on without us and we without it. To wait for
-each other at every file would cost two changes of process a file, and caches to be filled again."""
+"""The number of files that the decoder may have at a time, so that worker and decoder need not wait for
+each other. Waiting at every file would cost two context switches a file, and refilled CPU caches."""
 
 HELD_BYTES = 64 << 20
-"""Of pictures that stay open until they are matched, so many at most and one more; what else is in a batch is
-read after that."""
+"""The bytes of pictures that may stay open until they are matched, plus one picture more; the other files
+of a batch are read after that."""
 
 
 class Worker:
-    """Checks batches; holds the index and the sandbox."""
+    """A checker of batches, with the index and the sandbox."""
 
     def __init__(self, setup: WorkerSetup, answers: Answers | None = None) -> None:
         """Map the lists and start the sandbox.
 
         Args:
-            setup: what to do.
-            answers: shared with the sweep's other workers; closed with the worker. Without any, it has
-                a table of its own.
+            setup: the lists, algorithms and options.
+            answers: the decode cache that the scan's workers share; it is closed with the worker. If None,
+                the worker has a cache of its own.
         """
         self.setup = setup
         self.answers = Answers() if answers is None else answers
@@ -73,7 +73,7 @@ class Worker:
             (
                 *arguments,
                 f"max-pixels={setup.max_pixels}",
-                # So that it answers with what it has, long before it would be ended.
+                # So that it answers with what it has, long before it would be killed.
                 f"seconds={setup.sandbox.seconds / 2:g}",
                 f"memory={setup.sandbox.memory_bytes}",
                 f"variants={','.join(setup.variants)}",
@@ -82,14 +82,14 @@ class Worker:
             REPLY_MAX,
         )
         self.sandbox = Sandbox(plugin, setup.sandbox)
-        # Pictures that stay open until they are matched must leave some for the rest.
+        # Pictures that stay open until they are matched must leave descriptors for the rest.
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._held_files = sys.maxsize if allowed == resource.RLIM_INFINITY else max(1, allowed // 3)
         self._waiting: deque[Checked] = deque()
-        """Files that a decoder has, in the order in which it got them."""
+        """The files that the decoder has, in the order in which it got them."""
 
     def keep_pace(self, spend: Spend) -> None:
-        """Ask before files are opened and bytes are read from now on; to be said before the first batch."""
+        """Call the rate limiter before files are opened and bytes are read; set it before the first batch."""
         self._spend = spend
         self._spend_bytes = partial(spend, 0)
 
@@ -100,7 +100,7 @@ class Worker:
             One result for each item, in the batch's order.
         """
         if self.setup.sandbox.mode == "required":
-            # To be refused before the first file, not at the first picture.
+            # So that a missing sandbox is an error before the first file, not at the first picture.
             self.sandbox.start()
         try:
             with self._opener(batch.source).reopen(batch) as folder:
@@ -108,7 +108,7 @@ class Worker:
                 try:
                     self._check_all(folder, batch, files)
                 finally:
-                    # There are some only where something was raised, and their descriptors are closed now.
+                    # Files are left only if an exception was raised, and their descriptors are closed now.
                     self._waiting.clear()
                     self.sandbox.give_up()
                     for file in files:
@@ -146,7 +146,7 @@ class Worker:
         return self._openers[source]
 
     def _check_all(self, folder: OpenFolder, batch: Batch, files: Sequence[Checked]) -> None:
-        """Check the files owner by owner, since a decoder serves one owner only."""
+        """Check the files owner by owner, because a decoder serves one owner only."""
         ordered = sorted(files, key=lambda f: f.item.stat.uid)
         folder.announce([file.item for file in ordered])
         held: list[Checked] = []
@@ -157,7 +157,7 @@ class Worker:
             if file.opened is not None:
                 held_files += 1
                 held_bytes += file.item.stat.size
-            # Of objects, what is open lies on our own disk.
+            # For objects, the open files are copies on our own disk.
             if held_bytes >= HELD_BYTES or held_files >= self._held_files:
                 self._conclude(held)
                 held.clear()
@@ -175,26 +175,26 @@ class Worker:
             try:
                 self._read(file, opened)
                 if opened.compressed and file.reason is None:
-                    # Exact digests are of what is stored; what is shown hasn't been looked at.
+                    # Exact digests are of the stored bytes; the content that viewers show was not checked.
                     file.reason, file.detail = Reason.COMPRESSED, opened.compressed
             finally:
                 if file.item.stat.size < 0:
-                    # Not every store says beforehand how large an object is.
+                    # Not every object store gives the size of an object in the listing.
                     file.item = file.item._replace(stat=opened.stat)
         except FileTrouble as trouble:
-            # A decoder that has it may have to be given it again.
+            # If the decoder has the file, it may have to be given to it again.
             self._settle(0 if file.begun is not None else _AHEAD)
             file.fail(trouble)
         if file.kind is None:
             file.close()
 
     def _weigh(self, file: Checked, opened: OpenFile, batch: Batch) -> None:
-        """Decide whether to read a file that may take long.
+        """Decide if a file that may take long is read.
 
-        It may have grown since it was listed, and a listing says nothing of holes.
+        It may have grown since it was listed, and a listing doesn't show holes.
 
         Raises:
-            FileTrouble: it is not to be read, or not yet.
+            FileTrouble: it is not read, or not yet.
         """
         if batch.defer and not opened.fetched and opened.pieces is None:
             file.deferred = opened.stat.size
@@ -211,7 +211,7 @@ class Worker:
             file.hole_bytes = opened.hole_bytes
 
     def _conclude(self, files: Sequence[Checked]) -> None:
-        """Match files that were read, confirm what was found, let them go."""
+        """Match files that were read, confirm picture matches, and close the files."""
         self._settle(0)
         match_all(self.matcher, self.setup.algorithms, files)
         for file in files:
@@ -220,7 +220,7 @@ class Worker:
             file.close()
 
     def _read(self, file: Checked, opened: OpenFile) -> None:
-        """Digest a file, and have it decoded; it is settled later where a decoder has it still."""
+        """Digest a file and have it decoded; if the decoder still has it, the result is taken later."""
         try:
             if opened.pieces is not None:
                 self._read_passing(file, opened, opened.pieces)
@@ -233,7 +233,8 @@ class Worker:
                 first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)
             decoding = file.kind is not None and file.kind.pillow is not None and bool(self._pictures)
-            # Decoding goes on while we digest; but where the digest may spare it, the digest comes first.
+            # Decoding runs while we digest; but if the digest may make it unnecessary, the digest comes
+            # first.
             waiting = decoding and self._met(opened, first)
             if decoding and not waiting:
                 self._ask(file, opened)
@@ -243,7 +244,7 @@ class Worker:
         except OSError as error:
             raise FileTrouble(Reason.IO_ERROR, error.strerror or str(error)) from error
         if waiting and not self._recall(file, opened):
-            # The same content may be with the decoder just now.
+            # The decoder may have the same content at this moment.
             self._settle(0)
             if not self._recall(file, opened):
                 self._ask(file, opened)
@@ -253,7 +254,7 @@ class Worker:
             opened.check_unchanged()
 
     def _read_passing(self, file: Checked, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
-        """Digest what can't be kept; a decoder would have to see all of it."""
+        """Digest content that can't be stored; a decoder would need all of it."""
         file.kind = sniff(self._reader.begin_pieces(pieces))
         file.exact, file.bytes_read = self._reader.finish()
         opened.check_unchanged()
@@ -263,20 +264,20 @@ class Worker:
         file.close()
 
     def _ask(self, file: Checked, opened: OpenFile) -> None:
-        """Hand a file to the decoder, once it has answered enough of those before."""
+        """Give a file to the decoder, when it has answered enough of the files before."""
         self._settle(_AHEAD - 1)
         self._begin(file, opened)
         self._waiting.append(file)
 
     def _settle(self, left: int) -> None:
-        """Take the decoder's answers until it has so many files left."""
+        """Receive the decoder's replies until it has at most this number of files left."""
         while len(self._waiting) > left:
             file = self._waiting.popleft()
             self._finish(file)
             if file.opened is None:
                 continue
             try:
-                # After the decoder has read it, too.
+                # Checked after the decoder has read it, too.
                 file.opened.check_unchanged()
             except FileTrouble as trouble:
                 file.fail(trouble)
@@ -286,7 +287,7 @@ class Worker:
                 self.answers.keep(file.opened.stat.uid, sha256, file.reply)
 
     def _met(self, opened: OpenFile, first: memoryview) -> bool:
-        """Whether a picture of this owner with this size, beginning and end was met before."""
+        """Return True if a picture of this owner with this size, beginning and end was read before."""
         size = opened.stat.size
         if size <= len(first):
             last = bytes(first[-PREFIX_SIZE:])
@@ -295,12 +296,12 @@ class Worker:
         return self.answers.met(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
     def _recall(self, file: Checked, opened: OpenFile) -> bool:
-        """Take the answer that was kept for the same content of the same owner, if there is one."""
+        """Use the cached reply for the same content of the same owner, and return True if there is one."""
         sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
         reply = self.answers.recall(opened.stat.uid, sha256)
-        # It was found to make sense before it was kept.
+        # It was validated before it was cached.
         if reply is None or not take_reply(file, reply, self._pictures):
             return False
         file.reply = reply
@@ -308,12 +309,12 @@ class Worker:
 
     def _begin(self, file: Checked, opened: OpenFile, *, fresh: bool = False) -> None:
         assert file.kind is not None
-        # The second must come as far as the first, or it couldn't confirm what was found in the last frame.
+        # The second decoder must get as far as the first, or it couldn't confirm a match in the last frame.
         request = pack_request(file.kind, patient=fresh)
         file.begun = self.sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=fresh)
 
     def _finish(self, file: Checked) -> None:
-        """Take the decoder's answer; a taken-over decoder may say anything that fits the form."""
+        """Receive the decoder's reply; a decoder that was taken over may send anything of valid form."""
         assert file.begun is not None
         begun, file.begun = file.begun, None
         try:
@@ -321,13 +322,14 @@ class Worker:
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             if lost.reason in ENDED_BY_LIMITS:
-                # A decoder that had met nothing else was lost over it, so this follows from the content, too.
+                # The decoder had decoded nothing else and failed at this file, so the failure follows from
+                # the content, too.
                 file.reply = pack_failure(lost.reason)
         else:
             if not take_reply(file, reply, self._pictures):
                 self.sandbox.discard()
             elif file.reason is Reason.MEMORY and not begun.first and file.opened is not None:
-                # Files before it may have left the decoder with little.
+                # Earlier files may have left the decoder with little memory.
                 file.reason, file.detail, file.decoded = None, "", None
                 self._begin(file, file.opened, fresh=True)
                 self._finish(file)
@@ -335,10 +337,10 @@ class Worker:
                 file.reply = reply
 
     def _confirm(self, file: Checked) -> None:
-        """Decode a matching picture again with a fresh decoder, before it is accused.
+        """Decode a matching picture again with a fresh decoder, before the match is reported.
 
-        The first decoder has met other pictures of the same owner: one that took it over could make it say
-        of an innocent one whatever it likes.
+        The first decoder has decoded other pictures of the same owner: one that took the decoder over could
+        make it report anything about an innocent picture.
         """
         assert file.opened is not None
         exact = [m for m in file.matches if not ALGORITHMS[m.algorithm].of_picture]
@@ -353,17 +355,17 @@ class Worker:
             return
         known = again.decoded is not None and bool(again.reply) and file.ctime is CtimeTrust.PROVEN
         if known and "sha256" in file.exact:
-            # In the place of the first one's answer, which it may contradict.
+            # It replaces the first decoder's reply, which it may contradict.
             self.answers.keep(file.opened.stat.uid, file.exact["sha256"], again.reply)
         match_all(self.matcher, self.setup.algorithms, [again])
         if again.matches:
             file.matches = sorted(exact + again.matches, key=closeness)
             file.decoded = again.decoded
-            # All that is kept must be of one decoder, and of this one.
+            # All cached data must be of one decoder, and of this one.
             file.reply, file.confirmed = again.reply, True
             return
         file.matches, file.reply = exact, b""
-        # Why the second came to nothing says nothing of the picture, of which the first had more.
+        # The second decoder's failure is not the picture's fault: the first decoder got further.
         blameless = again.reason in {Reason.STARVED, Reason.OVER_BUDGET}
         file.reason = again.reason if blameless else Reason.UNCONFIRMED
         file.detail = f"a match with entry {before[0].entry_id} was not confirmed by a second decoder"
@@ -371,7 +373,7 @@ class Worker:
             file.detail += f": {again.reason.value}"
 
     def close(self) -> None:
-        """End the sandbox, and let connections go."""
+        """Stop the sandbox and close connections."""
         for opener in self._openers.values():
             opener.close()
         self.sandbox.close()

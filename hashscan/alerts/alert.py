@@ -1,4 +1,4 @@
-"""What is to be told to a person or a program: one alarm, and the document that channels are given of it."""
+"""An alert (notification) and the JSON document that channels get."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from enum import StrEnum
 from typing import Any
 
 SCHEMA = 1
-"""Raised whenever a hook for the older document could misunderstand the newer."""
+"""The version of the document; increased when a hook for the older version could misunderstand the newer
+one."""
 CASES_NAMED = 1000
-"""Cases whose ids a document holds; `hashscan cases list` has the others."""
+"""The number of cases whose ids a document contains; `hashscan cases list` shows the others."""
 CASES_IN_TEXT = 20
 DETAILS_MAX = 20
-"""Findings that are described in one alarm, where they are at all."""
+"""The number of findings that one alert describes, if it describes findings at all."""
 _LINE_MAX = 300
 
 
 class Kind(StrEnum):
-    """What an alarm is about."""
+    """The subject of an alert."""
 
     FOUND = "found"
     OVERDUE = "overdue"
@@ -40,34 +41,34 @@ SEVERITIES: Mapping[Kind, str] = {
     Kind.DONE: "info",
     Kind.TEST: "notice",
 }
-"""How grave each kind is, in syslog's words."""
+"""The severity of each kind, as a syslog level."""
 
 FOUND_KINDS = frozenset({Kind.FOUND, Kind.OVERDUE})
-"""What is told whoever wants to hear of findings alone."""
+"""The kinds that are sent to those who want alerts about findings only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm as it is made, before it has a number."""
+    """One alert as it is built, before it has a number."""
 
     kind: Kind
     keys: tuple[str, ...]
-    """What it tells of; each is told of once, ever."""
+    """The events that it reports; each event is reported only once, ever."""
     subject: str
     lines: tuple[str, ...] = ()
     cases: tuple[int, ...] = ()
-    """The first `CASES_NAMED` of them."""
+    """The ids of the first `CASES_NAMED` cases."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How many there are, under `cases`, and of what kind."""
+    """The number of cases under `cases`, and numbers by kind."""
     details: Sequence[Mapping[str, Any]] = ()
-    """Of each case what a person must know to act; empty unless that was asked for."""
+    """For each case the data that a person needs to act; empty unless details were asked for."""
 
     def document(self, host: str, at: str) -> dict[str, Any]:
-        """What channels are given; JSON values.
+        """Return the document for channels, as JSON values.
 
         Args:
-            host: name of this machine.
-            at: when it was made, RFC 3339.
+            host: the name of this machine.
+            at: the time when it was built, RFC 3339.
         """
         named = f"hashscan on {host}: {self.subject}"
         lines = list(self.lines)
@@ -93,16 +94,16 @@ class Alarm:
 
 
 def one_line(text: str) -> str:
-    """The text as one line in which nothing is a command to a terminal, a mail program or a log."""
+    """Return the text as one line, escaped so that no terminal, mail program or log reads commands in it."""
     shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
 
 
 def digest_of(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One document in place of many that have waited for a channel.
+    """Merge several documents that have waited for a channel into one.
 
     Args:
-        documents: at least one, oldest first.
+        documents: the documents, at least one, oldest first.
     """
     first, last = documents[0], documents[-1]
     gravest = min(documents, key=lambda document: _GRAVITY.index(document["severity"]))

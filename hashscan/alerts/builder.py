@@ -1,4 +1,4 @@
-"""Makes alarms of what the ledger knows and nobody has been told of."""
+"""Build alerts from the events in the ledger that nobody was notified of."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _GOOD = frozenset({TrustState.FRESH, TrustState.LOCAL})
 _SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
 _OF_A_LIST = re.compile(r"list \S+ is \w+")
-"""Words of a sweep that a list's own alarm says better."""
+"""A scan's shortcomings that a list's own alert describes better."""
 
 
 class Raising:
-    """Makes them, once each.
+    """A builder of alerts; each event gives one alert only.
 
     Args:
-        ledger: brought up to date.
-        clock: says when cases are due.
-        on: what is to be told at all.
-        details: whether alarms name paths and customers.
-        host: name of this machine.
+        ledger: the ledger, brought up to date.
+        clock: computes the deadlines of cases.
+        on: the kinds of events to send alerts about.
+        details: True if alerts name paths and customers.
+        host: the name of this machine.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, *, on: NotifyOn, details: bool, host: str) -> None:
@@ -56,17 +56,19 @@ class Raising:
         withdrawn: Iterable[str] = (),
         others: Iterable[Alarm] = (),
     ) -> int:
-        """Put into the outbox what is to be told; all at once, so that killed, it tells later.
+        """Put all new alerts into the outbox.
+
+        This is one transaction: after a kill, the next run builds the alerts.
 
         Args:
             now: seconds since 1970.
-            kinds: of the channels by which it is told.
-            lists: how the hash lists are.
-            withdrawn: items in quarantine that nothing accuses any more.
-            others: whatever else there is to tell.
+            kinds: the kinds of channels that deliver the alerts.
+            lists: the states of the hash lists.
+            withdrawn: items in quarantine whose entries were withdrawn.
+            others: other alerts to send.
 
         Returns:
-            How many alarms were made.
+            The number of alerts that were built.
 
         Raises:
             LedgerError: the ledger can't be written.
@@ -83,7 +85,7 @@ class Raising:
         return made
 
     def put_down(self, now: float, alarms: Iterable[Alarm]) -> None:
-        """Keep what happened where nobody is told, for whoever is told by a later command.
+        """Store alerts without delivering them, for the channels of a later command.
 
         Raises:
             LedgerError: the ledger can't be written.
@@ -129,12 +131,12 @@ class Raising:
             )
 
     def _described(self, ids: Sequence[int]) -> list[dict[str, Any]]:
-        """The first cases in full, if that was asked for."""
+        """Return the details of the first cases, if details were asked for."""
         found: list[dict[str, Any]] = []
         if not self._details:
             return found
         queries = Queries(self._ledger, self._clock)
-        # One more, so that it is seen that there are more.
+        # One more than is shown, so that it is known that there are more.
         for number in ids[: DETAILS_MAX + 1]:
             case = queries.case(number)
             if case is None:
@@ -155,13 +157,13 @@ class Raising:
 
 
 def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
-    """The alarm for a sweep that has not come to its end, at most one a day for each exit code.
+    """Return the alert for a scan that failed; at most one a day for each exit code.
 
     Args:
-        code: with which its command exits.
-        words: why, for a person.
+        code: the exit code of the scan's command.
+        words: the reason, for people.
         now: seconds since 1970.
-        details: whether it may name paths.
+        details: True if it may name paths.
     """
     day = datetime.fromtimestamp(now, UTC).date()
     return Alarm(
@@ -173,14 +175,14 @@ def failure(code: int, words: str, now: float, *, details: bool) -> Alarm:
 
 
 def list_failure(name: str, code: int, words: str, now: float, *, details: bool) -> Alarm:
-    """The alarm for a list that can't be pulled, at most one a day for each list and exit code.
+    """Return the alert for a list that can't be pulled; at most one a day for each list and exit code.
 
     Args:
-        name: of the list.
-        code: with which the pull of it alone would exit.
-        words: why, for a person.
+        name: the list's name.
+        code: the exit code of a pull of this list alone.
+        words: the reason, for people.
         now: seconds since 1970.
-        details: whether it may name paths.
+        details: True if it may name paths.
     """
     day = datetime.fromtimestamp(now, UTC).date()
     return Alarm(
@@ -192,12 +194,12 @@ def list_failure(name: str, code: int, words: str, now: float, *, details: bool)
 
 
 def outcome_alarms(outcome: Outcome, name: str, *, details: bool) -> Iterator[Alarm]:
-    """The alarms for a sweep of which no ledger knows.
+    """Yield the alerts for a scan that no ledger knows.
 
     Args:
-        outcome: how it ended.
-        name: tells it from all others.
-        details: whether they may name paths.
+        outcome: the result of the scan.
+        name: a unique name of the scan.
+        details: True if they may name paths.
     """
     verdicts = outcome.summary.verdicts
     found = {
@@ -269,7 +271,8 @@ def _of_sweep(sweep: NewSweep, now: float, *, details: bool) -> Iterator[Alarm]:
         return
     words = [words for words in sweep.incomplete if not _OF_A_LIST.fullmatch(words)]
     if words:
-        # The same trouble each night is told once a week, or nobody would read it any more.
+        # The same shortcomings are reported once a week; if they were reported each night, nobody would read
+        # them.
         trouble = hashlib.sha256(re.sub(r"\d+", "", "\n".join(words)).encode()).hexdigest()[:16]
         year, week, _ = datetime.fromtimestamp(now, UTC).isocalendar()
         yield Alarm(
@@ -293,7 +296,7 @@ def _of_sweep(sweep: NewSweep, now: float, *, details: bool) -> Iterator[Alarm]:
 
 
 def without_paths(words: str) -> str:
-    """A reason without the path that it may name."""
+    """Return a reason without the path that it may name."""
     if shrunken := _SHRUNKEN.search(words):
         return f"a target{shrunken[0]}"
     return "Why: see the report, or what the command said." if "/" in words else words

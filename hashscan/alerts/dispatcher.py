@@ -1,4 +1,4 @@
-"""Brings the alarms of an outbox to their channels, within a time, and keeps what could not be delivered."""
+"""Deliver the alerts of an outbox to their channels within a time limit, with retries by later commands."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from hashscan.alerts.channels.channel import Channel, DeliveryError
 from hashscan.cases.outbox import KeptAlarm, Outbox
 
 SECONDS = 20.0
-"""For one delivery, after which it has failed."""
+"""The time limit of one delivery, after which it has failed."""
 ALL_SECONDS = 60.0
-"""After which no other is begun; what is left waits."""
+"""The time after which no other delivery starts; the remaining alerts wait."""
 _APART = 5
-"""Alarms that a channel is given one by one; more have waited long, and are told of in one message."""
+"""The largest number of alerts that a channel gets one by one; if more have waited, one message reports
+all."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of the alarms."""
+    """The result of a delivery run."""
 
     sent: int
-    """Deliveries; one alarm to two channels is two."""
+    """The number of deliveries; one alert to two channels is two."""
     waiting: int
-    """Alarms that have not gone everywhere."""
+    """The number of alerts that some channel has not got yet."""
     failures: tuple[str, ...]
-    """Why, in words; without secrets."""
+    """The reasons of failed deliveries, for people; without secrets."""
     postponed: tuple[str, ...]
-    """Channels that were left alone, since they failed not long ago."""
+    """The channels that were skipped because they failed recently (backoff)."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """What one channel has still to be given."""
+    """The queue of one channel: the alerts that it has still to get."""
 
     channel: Channel
     alarms: list[KeptAlarm]
 
     def take(self) -> tuple[list[int], dict[str, Any]]:
-        """The next delivery: the alarms it tells of, and the document."""
+        """Remove the next delivery, and return the ids of its alerts and its document."""
         if len(self.alarms) > _APART:
             taken, self.alarms = self.alarms, []
             return [one.id for one in taken], digest_of([{**one.document, "id": one.id} for one in taken])
@@ -61,15 +62,15 @@ def deliver(
     seconds: float = SECONDS,
     all_seconds: float = ALL_SECONDS,
 ) -> Delivered:
-    """Deliver what waits; each channel goes on by itself, and after a failure is left alone for a while.
+    """Deliver waiting alerts; each channel is independent, and skipped for a while after a failure (backoff).
 
     Args:
-        outbox: the alarms; only one process at a time may deliver them, or some are delivered twice.
-        channels: those there are.
-        now: seconds since 1970.
-        at_once: try also those that have failed not long ago.
-        seconds: for one delivery.
-        all_seconds: after which no other is begun.
+        outbox: the alerts; only one process at a time may deliver them, otherwise some are delivered twice.
+        channels: the configured channels.
+        now: returns seconds since 1970.
+        at_once: True to retry also channels that failed recently.
+        seconds: the time limit of one delivery.
+        all_seconds: the time after which no other delivery starts.
     """
     until = time.monotonic() + all_seconds
     lines: list[_Line] = []

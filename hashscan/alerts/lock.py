@@ -1,4 +1,4 @@
-"""Lets one process at a time deliver alarms, or some would be delivered twice."""
+"""The delivery lock: one process at a time delivers alerts, otherwise some would be delivered twice."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _TURN = 0.1
 
 @contextmanager
 def delivering(state: Path, seconds: float) -> Iterator[None]:
-    """Keep all others from delivering.
+    """Hold the delivery lock.
 
     Args:
-        state: the folder whose alarms are delivered.
-        seconds: how long to wait for another.
+        state: the state folder whose alerts are delivered.
+        seconds: the time to wait for another process.
 
     Raises:
-        LockedError: another takes longer.
-        OutputError: the folder can't be written to.
+        LockedError: another process takes longer.
+        OutputError: the folder can't be written.
     """
     path = state / "alarms.lock"
     with output_errors(f"{path} can't be locked"):
@@ -41,7 +41,7 @@ def delivering(state: Path, seconds: float) -> Iterator[None]:
 def _wait_for(descriptor: int, path: Path, until: float) -> None:
     while True:
         try:
-            # A record lock: what is started while it is held doesn't keep it alive.
+            # A record lock: processes that are started while it is held don't keep it.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except OSError as error:

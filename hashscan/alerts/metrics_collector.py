@@ -1,4 +1,4 @@
-"""Gathers the figures for monitoring from where they are kept."""
+"""Collect the metrics for monitoring from the ledger, the state folder and the lists."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hashscan.quarantine.withdrawal_cache import last_known
 def figures_of(
     ledger: Ledger, state: Path, clock: Clock, now: float, lists: tuple[ListFigures, ...]
 ) -> Figures:
-    """How things stand.
+    """Return the present metrics.
 
     Args:
-        ledger: of the state folder, brought up to date.
-        state: that folder.
-        clock: says when cases are due.
+        ledger: the ledger of the state folder, brought up to date.
+        state: the state folder.
+        clock: computes the deadlines of cases.
         now: seconds since 1970.
-        lists: how the hash lists are.
+        lists: the states of the hash lists.
 
     Raises:
         LedgerError: the ledger can't be read.
@@ -55,17 +55,17 @@ def figures_of(
 
 
 def list_figures(state: Path, now: datetime, seen: Iterable[ListInfo] = ()) -> tuple[ListFigures, ...]:
-    """How the hash lists of a state folder are.
+    """Return the states of a state folder's hash lists.
 
     Args:
-        state: the folder.
+        state: the state folder.
         now: the time to compare expiries with.
-        seen: lists that were looked at more closely just now.
+        seen: lists that were verified more thoroughly just now.
 
     Raises:
         OutputError: the folder can't be listed.
     """
-    # Lists need numpy.
+    # Imported late, because lists need numpy.
     from hashscan.lists.pulling.client import attempts_of
     from hashscan.lists.record import Thoroughness
     from hashscan.lists.store import DEMO, ListStore
@@ -87,7 +87,7 @@ def list_figures(state: Path, now: datetime, seen: Iterable[ListInfo] = ()) -> t
 
 
 def _seconds(moment: str | None) -> float | None:
-    """Seconds since 1970, from RFC 3339."""
+    """Return seconds since 1970 from an RFC 3339 time."""
     if moment is None:
         return None
     found = datetime.fromisoformat(moment)

@@ -1,4 +1,4 @@
-"""The file from which Prometheus, by node_exporter's textfile collector, learns how sweeps go."""
+"""Write the metrics file for Prometheus, which node_exporter's textfile collector reads."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ LAST_SUCCESS = "hashscan_last_success_timestamp_seconds"
 _RUN = "hashscan_last_run_"
 _READABLE = 0o644
 _LARGEST = 1 << 20
-"""Bytes of an older file that are looked at."""
+"""The bytes of an older file that are read at most."""
 
 
 def write_metrics(path: Path, figures: Figures) -> None:
-    """Put the figures in their file at once; everybody may read it, so it names neither paths nor customers.
+    """Write the metrics atomically; every user may read the file, so it names neither paths nor customers.
 
     Args:
-        path: an existing file is replaced; what it says of a later sweep than the figures know of stays, for
-            one that failed early stands nowhere else.
-        figures: what is known.
+        path: the metrics file; an existing file is replaced. If it describes a later scan than the figures,
+            those values stay, because a scan that failed early is recorded nowhere else.
+        figures: the known values.
 
     Raises:
-        OutputError: it can't be written; the old file stands.
+        OutputError: the file can't be written; the old file stays.
     """
     with output_errors(f"the metrics can't be written to {path}"):
         data = rendered(_with_older(figures, path))
-        # node_exporter is another user, whatever the umask is.
+        # node_exporter runs as another user, so the file is readable whatever the umask is.
         umask = os.umask(0o022)
         try:
             replace_file(path, data, _READABLE)
@@ -48,7 +48,7 @@ def write_metrics(path: Path, figures: Figures) -> None:
 
 
 def rendered(figures: Figures) -> bytes:
-    """The figures in Prometheus' text format."""
+    """Return the figures in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     families = _Families()
@@ -77,30 +77,30 @@ def rendered(figures: Figures) -> bytes:
 
 
 class _Families:
-    """Families of metrics, in their order."""
+    """The families of metrics, in their order."""
 
     def __init__(self) -> None:
         self._families: list[Metric] = []
 
     def collect(self) -> Iterator[Metric]:
-        """All of them."""
+        """Return an iterator over all families."""
         return iter(self._families)
 
     def gauge(self, name: str, text: str, value: float | None) -> None:
-        """Add one without labels, if its value is known."""
+        """Add a gauge without labels, if its value is known."""
         from prometheus_client.core import GaugeMetricFamily
 
         if value is not None:
             self._families.append(GaugeMetricFamily(f"hashscan_{name}", text, value=value))
 
     def counter(self, name: str, text: str, value: float) -> None:
-        """Add one that only grows."""
+        """Add a counter."""
         from prometheus_client.core import CounterMetricFamily
 
         self._families.append(CounterMetricFamily(f"hashscan_{name}", text, value=value))
 
     def by(self, name: str, text: str, label: str, values: Mapping[str, float | None]) -> None:
-        """Add one with a label, of what is known."""
+        """Add a gauge with one label, for known values."""
         self.by_labels(name, text, [label], [((key,), value) for key, value in values.items()])
 
     def by_labels(
@@ -110,7 +110,7 @@ class _Families:
         labels: list[str],
         values: Iterable[tuple[tuple[str, ...], float | None]],
     ) -> None:
-        """Add one with several labels."""
+        """Add a gauge with several labels."""
         from prometheus_client.core import GaugeMetricFamily
 
         family = GaugeMetricFamily(f"hashscan_{name}", text, labels=labels)
@@ -173,7 +173,7 @@ def _add_cases(families: _Families, cases: CaseFigures) -> None:
 
 
 def _with_older(figures: Figures, path: Path) -> Figures:
-    """The figures, with what an older file says of a later sweep."""
+    """Return the figures, with an older file's values if these are of a later scan."""
     older = _samples(path)
     success = [known for known in (figures.last_success, older.get((LAST_SUCCESS, ""))) if known is not None]
     began = older.get((f"{_RUN}timestamp_seconds", ""))
@@ -193,11 +193,11 @@ def _with_older(figures: Figures, path: Path) -> Figures:
 
 
 def _samples(path: Path) -> dict[tuple[str, str], float]:
-    """What an older file says, by names and verdicts; nothing where it can't be understood."""
+    """Return an older file's values, by names and verdicts; nothing if it can't be parsed."""
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
-        # Whoever may write there may have put a FIFO in its place, or a link to a device.
+        # Someone who may write there may have put a FIFO in its place, or a symlink to a device.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):

@@ -1,4 +1,4 @@
-"""The figures that a monitoring system is given."""
+"""The values that a monitoring system gets (metrics)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hashscan.errors import EXIT_CLEAN, EXIT_FOUND
 
 @dataclass(frozen=True, slots=True)
 class SweepFigures:
-    """The last sweep; times in seconds since 1970."""
+    """The last scan; times in seconds since 1970."""
 
     began: float
     ended: float | None
-    """None where it was killed, or hasn't ended yet."""
+    """The end; None if the scan was killed, or hasn't ended yet."""
     exit_code: int | None
     files: Mapping[str, int] = field(default_factory=dict)
-    """By verdict."""
+    """The number of files by verdict."""
     bytes: int = 0
     shortcomings: int = 0
-    """Reasons for which it is incomplete."""
+    """The number of reasons why the scan is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ListFigures:
 
 @dataclass(frozen=True, slots=True)
 class CaseFigures:
-    """The cases, by their verdicts."""
+    """The number of cases; open ones by verdict."""
 
     open: Mapping[str, int]
     overdue: int
@@ -47,21 +47,25 @@ class CaseFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All of them; None is what is not known."""
+    """All metrics; None is a value that is not known."""
 
     last: SweepFigures | None = None
     last_success: float | None = None
-    """When a sweep last came to its end with nothing left out; seconds since 1970."""
+    """The end of the last complete scan, in seconds since 1970."""
     lists: tuple[ListFigures, ...] = ()
     cases: CaseFigures | None = None
     in_quarantine: int | None = None
     withdrawn: int | None = None
-    """Items in quarantine that nothing accuses any more."""
+    """The number of items in quarantine whose entries were withdrawn."""
     alarms_waiting: int | None = None
     oldest_waiting: float | None = None
 
     def with_run(self, run: SweepFigures | None) -> Figures:
-        """With a sweep that was there just now: it is the last, and may be the last that went well."""
+        """Return the figures with the scan that has just run.
+
+        It becomes the last scan, and also the last success if it was complete and ended with exit code 0 or
+        1.
+        """
         if run is None:
             return self
         went_well = run.exit_code in (EXIT_CLEAN, EXIT_FOUND) and not run.shortcomings

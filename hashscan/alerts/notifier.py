@@ -1,4 +1,4 @@
-"""Tells whoever the settings name what there is to tell."""
+"""The notifier: send alerts about new events to the channels of the settings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Now = Callable[[], float]
 
 
 class Teller:
-    """Tells it through all channels of the settings.
+    """A notifier for all channels of the settings.
 
     Args:
-        settings: who is told, and of what.
-        cases: by when cases are due.
-        now: seconds since 1970.
+        settings: the channels, and the kinds of alerts.
+        cases: the deadlines of cases.
+        now: returns seconds since 1970.
     """
 
     def __init__(self, settings: AlarmSettings, cases: CaseSettings, now: Now = time.time) -> None:
@@ -47,10 +47,10 @@ class Teller:
         )
 
     def check(self) -> None:
-        """Make sure that the channels can be used; nothing is sent.
+        """Check that the channels can be used; nothing is sent.
 
         Raises:
-            UsageError: one can't.
+            UsageError: a channel can't be used.
         """
         for channel in self.channels:
             channel.check()
@@ -64,19 +64,19 @@ class Teller:
         *,
         at_once: bool = False,
     ) -> Delivered:
-        """Make alarms of what the ledger knows and nobody was told of, and deliver what waits.
+        """Build alerts from the ledger's new events, and deliver all waiting alerts.
 
         Args:
-            ledger: of the state folder, brought up to date.
-            state: that folder.
-            lists: how the hash lists are.
-            others: whatever else there is to tell.
-            at_once: try also channels that have failed not long ago.
+            ledger: the ledger of the state folder, brought up to date.
+            state: the state folder.
+            lists: the states of the hash lists.
+            others: other alerts to send.
+            at_once: True to retry also channels that failed recently.
 
         Raises:
             LedgerError: the ledger can't be written.
             LockedError: another process delivers, and takes long.
-            OutputError: the state folder can't be written to.
+            OutputError: the state folder can't be written.
         """
         self._raising(ledger).raise_all(
             self._now(), {channel.kind for channel in self.channels}, lists, last_known(state), others
@@ -87,7 +87,7 @@ class Teller:
             return deliver(outbox, self.channels, self._now, at_once=at_once)
 
     def put_down(self, ledger: Ledger, alarms: Iterable[Alarm]) -> None:
-        """Keep alarms for whoever is told by a later command.
+        """Store alerts for the channels of a later command.
 
         Raises:
             LedgerError: the ledger can't be written.
@@ -95,7 +95,7 @@ class Teller:
         self._raising(ledger).put_down(self._now(), alarms)
 
     def tell_once(self, others: Iterable[Alarm]) -> Delivered:
-        """Deliver alarms where there is no state to keep them in."""
+        """Deliver alerts if there is no state folder to store them in."""
         with tempfile.TemporaryDirectory(prefix="hashscan-") as folder, Ledger(Path(folder)) as ledger:
             kinds = {channel.kind for channel in self.channels}
             self._raising(ledger).raise_all(self._now(), kinds, others=others)
@@ -112,5 +112,5 @@ class Teller:
 
 
 def host() -> str:
-    """Name of this machine, as alarms have it."""
+    """Return this machine's name, as alerts show it."""
     return socket.gethostname()

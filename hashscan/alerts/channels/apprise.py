@@ -1,4 +1,4 @@
-"""Messages to persons: mail, chats and webhooks, by Apprise."""
+"""The notification channel for people: mail, chats and webhooks, through Apprise."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hashscan.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-"""Apprise leaves the first and the last letter of a password."""
+"""A pattern for URLs in Apprise's messages, which show the first and the last letter of a password."""
 _PIECES = re.compile(r"[^/:@?&=#,+;\s]+")
 _SHORT = 2
-"""Pieces of a URL up to so many characters are no secret."""
+"""The length up to which a piece of a URL is no secret."""
 _LOOK_SECONDS = 30
 _WORDS = 300
 _TYPES = {"alert": "failure", "crit": "failure", "err": "failure", "warning": "warning", "info": "success"}
-"""Apprise's words for how grave it is."""
+"""Apprise's names of the severities."""
 
 
 class Notify(Channel):
-    """One URL of Apprise."""
+    """A channel with one Apprise URL."""
 
     kind = "notify"
 
@@ -36,10 +36,10 @@ class Notify(Channel):
         self._secrets = secrets_of(url)
 
     def check(self) -> None:
-        """Make sure that Apprise knows what to do with the URL; nothing is sent.
+        """Check that Apprise accepts the URL; nothing is sent.
 
         Raises:
-            UsageError: it doesn't, or it is not installed.
+            UsageError: Apprise does not accept it, or is not installed.
         """
         ended = self._run({"url": self._url}, _LOOK_SECONDS)
         if ended.code == NO_APPRISE:
@@ -57,7 +57,7 @@ class Notify(Channel):
         task = {
             "url": self._url,
             "title": document["subject"],
-            # Some services take no message without a body.
+            # Some services reject a message without a body.
             "body": document["text"] or document["subject"],
             "type": _TYPES.get(document["severity"], "info"),
         }
@@ -70,7 +70,7 @@ class Notify(Channel):
         raise DeliveryError(why.get(ended.code, "not taken") + self._because(ended))
 
     def _run(self, task: dict[str, str], seconds: float) -> Ended:
-        # -P: whatever lies in the working folder is no module of ours.
+        # -P: files in the working folder must not be imported as modules.
         command = [sys.executable, "-P", "-m", "hashscan.alerts.channels.apprise_process"]
         try:
             return run_bounded(command, json.dumps(task).encode(), seconds)
@@ -78,13 +78,13 @@ class Notify(Channel):
             raise DeliveryError(f"Apprise can't be started: {error.strerror}") from error
 
     def _because(self, ended: Ended) -> str:
-        # Cut afterwards: half a secret would not be known for one.
+        # Cut afterwards: half a secret would not be recognised.
         words = hidden(_ANY_URL.sub("***", " ".join(ended.words.split())), self._secrets)[-_WORDS:]
         return f": {words}" if words else ""
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Whatever in a URL may be a secret, longest first; in some, the host is the token."""
+    """Return all pieces of a URL that may be secrets, longest first; in some URLs the host is the token."""
     found: set[str] = set()
     rest = url.partition("://")[2]
     for text in (rest, unquote(rest)):
@@ -93,7 +93,7 @@ def secrets_of(url: str) -> tuple[str, ...]:
 
 
 def hidden(text: str, secrets: tuple[str, ...]) -> str:
-    """A text without these."""
+    """Return a text with the secrets replaced."""
     for secret in secrets:
         text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
     return text

@@ -1,9 +1,9 @@
-"""Sends one message by Apprise, in a process of its own that can be killed when a service hangs.
+"""Send one message through Apprise, in a process of its own that can be killed when a service hangs.
 
     python -m hashscan.alerts.channels.apprise_process
 
-takes a JSON document on standard input (`url`, and `title`, `body` and `type` where something is to be sent;
-without, the URL is only looked at) and exits with one of the codes below.
+reads a JSON document from standard input (`url`, and to send a message also `title`, `body` and `type`;
+without them, the URL is only checked) and exits with one of the codes below.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SENT, NOT_SENT, NO_URL, NO_APPRISE = 0, 1, 2, 3
 
 
 def main() -> int:
-    """Send it; what Apprise has to say goes to standard error."""
+    """Send the message; Apprise's log goes to standard error."""
     task: dict[str, Any] = json.load(sys.stdin)
     try:
         import apprise
     except ImportError:
         return NO_APPRISE
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    # No picture is fetched from anywhere when the message is read, and nothing is kept on the disk.
+    # No picture is fetched from the network when the message is read, and nothing is stored on disk.
     asset = apprise.AppriseAsset(
         app_id="hashscan", app_desc="hashscan", app_url="", image_url_mask="", image_url_logo="",
         async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY,

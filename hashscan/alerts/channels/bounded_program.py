@@ -1,4 +1,4 @@
-"""Runs a program of which only its exit counts: fed once, held to a time, its words cut short."""
+"""Run an external program with a time limit, one input and bounded output; only its exit code counts."""
 
 from __future__ import annotations
 
@@ -12,40 +12,38 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _WORDS = 4096
-"""Bytes of its last words that are kept."""
+"""The bytes kept from the end of its standard error."""
 _CHUNK = 1 << 16
 _TURN = 0.05
-"""Seconds between looks at whether it has ended."""
+"""The seconds between checks if it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended."""
+    """The result of a program."""
 
     code: int | None
-    """None where it was killed because its time was over; negative for a signal."""
+    """The exit code; None if it was killed at the time limit; negative for a signal."""
     words: str
-    """The end of what it said on standard error."""
+    """The end of its standard error."""
 
 
 def run_bounded(
     command: Sequence[str], given: bytes, seconds: float, environment: Mapping[str, str] | None = None
 ) -> Ended:
-    """Run a program.
-
-    When its time is over, all of its process group is killed.
+    """Run a program; at the time limit, its whole process group is killed.
 
     Args:
         command: the program and its arguments; no shell.
         given: its standard input.
-        seconds: how long it may take.
-        environment: all of it; None for this process's own.
+        seconds: the time limit.
+        environment: the whole environment; None for this process's own.
 
     Raises:
         OSError: it can't be started.
     """
     until = time.monotonic() + seconds
-    # A file, so that one which doesn't read holds up nobody.
+    # A file, so that a program which doesn't read it blocks nobody.
     stdin = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(stdin), "wb") as stream:
@@ -75,13 +73,13 @@ def run_bounded(
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        # One that it has left running may hold the pipe for ever, so its end is not waited for.
+        # A child that it left running may hold the pipe open for ever, so its end is not waited for.
         words = _heard(pipe.fileno(), words, 0)
     return Ended(code, words.decode("utf-8", "replace").strip())
 
 
 def _heard(pipe: int, words: bytes, seconds: float) -> bytes:
-    """The last words, with what comes within a time."""
+    """Return the last output, with what arrives within the time limit."""
     waiting = select.poll()
     waiting.register(pipe, select.POLLIN)
     if not waiting.poll(seconds * 1000):
@@ -91,6 +89,6 @@ def _heard(pipe: int, words: bytes, seconds: float) -> bytes:
     except BlockingIOError:
         return words
     if not piece:
-        # Closed, and the program goes on.
+        # The pipe is closed, and the program still runs.
         time.sleep(seconds)
     return (words + piece)[-_WORDS:]

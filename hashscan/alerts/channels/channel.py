@@ -1,4 +1,4 @@
-"""What every way to tell somebody can do."""
+"""The interface of notification channels."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ Document = Mapping[str, Any]
 
 
 class DeliveryError(Exception):
-    """An alarm could not be delivered; the message says why and holds no secret."""
+    """An alert could not be delivered; the message says why and contains no secret."""
 
 
 class Channel(ABC):
-    """One way to tell somebody."""
+    """A channel that delivers alerts."""
 
     kind: ClassVar[str]
-    """An alarm that is kept waits for all channels of a kind that there are when it is sent."""
+    """The kind of channel; a stored alert waits for all channels of its kind that exist when it is sent."""
 
     def __init__(self, name: str, secret: str) -> None:
-        """Take its names.
+        """Set the channel's names.
 
         Args:
-            name: what a person may see of it.
-            secret: what tells it from all others of its kind, and is nowhere written or shown.
+            name: the public part of the name.
+            secret: distinguishes it from all others of its kind; never written or shown.
         """
         mark = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         self.id = f"{self.kind}:{mark}"
         self.label = f"{name} ({mark})" if secret else name
 
     def check(self) -> None:
-        """Make sure that it can be used; nothing is sent.
+        """Check that the channel can be used; nothing is sent.
 
         Raises:
-            UsageError: it can't.
+            UsageError: it can't be used.
         """
         return
 
     @abstractmethod
     def deliver(self, document: Document, seconds: float) -> None:
-        """Tell.
+        """Deliver one alert.
 
         Args:
             document: see `Alarm.document`.
-            seconds: how long it may take.
+            seconds: the time limit.
 
         Raises:
-            DeliveryError: nobody was told, as far as is known.
+            DeliveryError: the alert was not delivered, as far as is known.
         """

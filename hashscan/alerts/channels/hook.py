@@ -1,4 +1,4 @@
-"""Programs of the operator's own, which are given each alarm as JSON."""
+"""The notification channel for the operator's own programs (hooks), which get each alert as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS = 300
 
 
 class Hook(Channel):
-    """One program with its arguments."""
+    """A channel with one program and its arguments."""
 
     kind = "exec"
 
@@ -26,10 +26,10 @@ class Hook(Channel):
         self._command = tuple(command)
 
     def check(self) -> None:
-        """Make sure that there is such a program.
+        """Check that the program exists.
 
         Raises:
-            UsageError: there is none.
+            UsageError: it does not exist.
         """
         if shutil.which(self._command[0], path=PATH) is None or (
             "/" in self._command[0] and not os.path.isabs(self._command[0])
@@ -40,12 +40,12 @@ class Hook(Channel):
             )
 
     def deliver(self, document: Document, seconds: float) -> None:
-        """Run it with the document on its standard input."""
+        """Run the program with the document on its standard input."""
         given = (json.dumps(document, ensure_ascii=True) + "\n").encode()
         program = shutil.which(self._command[0], path=PATH)
         if program is None:
             raise DeliveryError("there is no such program")
-        # Neither secrets of ours nor whatever else is in the environment are its concern.
+        # It gets neither our secrets nor the rest of the environment.
         environment = {
             "PATH": PATH,
             "LANG": "C.UTF-8",

@@ -1,4 +1,4 @@
-"""A line in the system's log for each alarm."""
+"""The notification channel of the system log: a line for each alert."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hashscan.quarantine.system_log import ADDRESS, Severity, tell_system_log
 
 
 class Journal(Channel):
-    """Syslog, or the journal."""
+    """A channel to syslog or the journal."""
 
     kind = "syslog"
 
@@ -16,7 +16,7 @@ class Journal(Channel):
         self._address = address
 
     def deliver(self, document: Document, seconds: float) -> None:
-        """Send a line of `key=value` pairs; the severity is the alarm's."""
+        """Send a line of `key=value` pairs with the alert's severity."""
         if not tell_system_log(
             line_of(document), severity=Severity[document["severity"].upper()], address=self._address
         ):
@@ -24,7 +24,7 @@ class Journal(Channel):
 
 
 def line_of(document: Document) -> str:
-    """An alarm as one line: whom it is from and what it is about, for those who filter; then the words."""
+    """Return an alert as one line: first kind, id, cases and counts for filters, then the subject."""
     cases = ",".join(map(str, document["cases"][:20]))
     fields = {
         "alarm": document["kind"],

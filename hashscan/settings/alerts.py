@@ -1,4 +1,4 @@
-"""Who is told of what a sweep has found, and how."""
+"""The settings of alerts (notifications): the channels, and the events to report."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ NotifyOn = Literal["found", "trouble", "always"]
 
 @dataclass(frozen=True, slots=True)
 class AlarmSettings:
-    """Who is told of what a sweep has found, and how."""
+    """The channels of alerts, and the events to report."""
 
     urls: tuple[str, ...] = field(default=(), repr=False)
-    """Of Apprise; most hold secrets."""
+    """Apprise URLs; most contain secrets."""
     hooks: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     """Programs with their arguments."""
     syslog: bool = False
     on: NotifyOn = "trouble"
-    """`found` tells of findings alone, `always` also that a sweep went well."""
+    """The events: `found` is findings only, `always` includes scans that went well."""
     details: bool = False
-    """Whether alarms name paths and customers."""
+    """True if alerts name paths and customers."""
     metrics: Path | None = None
-    """File for Prometheus."""
+    """The metrics file for Prometheus."""
 
     @property
     def any_channel(self) -> bool:
-        """Whether anybody is told at all."""
+        """True if there is any channel."""
         return bool(self.urls or self.hooks or self.syslog)
 
 

@@ -1,4 +1,4 @@
-"""By when somebody must have acted on a finding or a notice."""
+"""The settings of case deadlines: the time to act on a finding or a notice."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class CaseSettings:
-    """How long each case may take, in seconds."""
+    """The time that each case may take, in seconds."""
 
     deadline: float = DAY
-    """For a match or a notice, unless its category says otherwise."""
+    """The time for a match or a notice, unless its category has a deadline of its own."""
     deadlines: Mapping[str, float] = field(default_factory=dict)
-    """By category."""
+    """The times by category."""
     review_deadline: float = 7 * DAY
-    """For what a person must look at first."""
+    """The time for a finding that a person must review first."""
 
     def __post_init__(self) -> None:
         require_positive("--deadline", self.deadline)
@@ -38,10 +38,10 @@ USUAL_DEADLINES = CaseSettings()
 
 
 def parse_category_deadline(text: str) -> tuple[str, float]:
-    """A category and its deadline in seconds, from text such as `A1=12h`.
+    """Return a category and its deadline in seconds, from text such as `A1=12h`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not valid.
     """
     category, separator, duration = text.partition("=")
     if not separator or category not in CATEGORIES:

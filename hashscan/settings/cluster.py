@@ -1,4 +1,4 @@
-"""Where a cluster is reached, and by what proof."""
+"""The settings of a cluster: the scheduler's address and the TLS files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hashscan.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """The scheduler of a Dask cluster, and what this machine shows as proof that it belongs to it."""
+    """The scheduler of a Dask cluster, and this machine's certificate."""
 
     scheduler: str
-    """`tls://HOST:PORT`, or `tcp://HOST:PORT` on this machine alone."""
+    """The address: `tls://HOST:PORT`, or `tcp://HOST:PORT` on this machine only."""
     ca: Path | None = None
-    """PEM file of the authority that signs for the cluster, and for nobody else."""
+    """The PEM file of the certificate authority that signs for the cluster, and for nobody else."""
     cert: Path | None = None
     key: Path | None = None
 
@@ -53,16 +53,16 @@ class ClusterSettings:
 
     @property
     def encrypted(self) -> bool:
-        """Whether both sides show certificates."""
+        """True if both sides show certificates."""
         return self.ca is not None
 
 
 def _on_this_machine(host: str) -> bool:
-    """Whether a name or address leads to nowhere else."""
+    """Return True if a name or address has loopback addresses only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        pass  # A name.
+        pass  # It is a name.
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:

@@ -1,4 +1,4 @@
-"""The file that settings may come from."""
+"""Find and read the settings file (TOML)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
 
 
 def chosen_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """The settings file that is meant, and whether anybody named it.
+    """Return the settings file to use, and whether it was named explicitly.
 
     Args:
         path: the file that was named, or None for the variable's or the system's.
@@ -35,7 +35,7 @@ def read_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | Non
         The file that was read, if there was one, its text and its tables.
 
     Raises:
-        UsageError: a file that was named does not exist, or it is no TOML.
+        UsageError: a file that was named does not exist, or the file can't be read or is not valid TOML.
     """
     chosen, named = chosen_file(path, environ)
     try:

@@ -1,4 +1,4 @@
-"""The lines on which a TOML document has its keys, which tomllib does not tell."""
+"""Find the line numbers of the keys in a TOML document, which tomllib doesn't return."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 
 Place = tuple[str | int, ...]
-"""Where a value stands: the keys that lead to it, and for a row of several its number from 0."""
+"""The path of a value: the keys that lead to it, and in an array of tables the row's number from 0."""
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<comment>#[^\n]*)|(?P<newline>\n)"
@@ -19,13 +19,13 @@ _TOKEN = re.compile(
 
 
 def key_lines(document: str) -> Mapping[Place, int]:
-    """Where every key of a document stands that is not within an inline table.
+    """Return the line of every key of a document, except keys in inline tables.
 
     Args:
-        document: what tomllib can read.
+        document: a valid TOML document.
 
     Returns:
-        Lines, the first is 1, of every key and of every header of a table.
+        The lines, counted from 1, of every key and of every table header.
     """
     lines: dict[Place, int] = {}
     table: Place = ()
@@ -51,11 +51,11 @@ def key_lines(document: str) -> Mapping[Place, int]:
 
 
 def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
-    """The line of a key, or where it is within an inline table, of what holds this.
+    """Return the line of a key; for a key in an inline table, the line of the value that contains it.
 
     Args:
-        lines: of the document.
-        place: the key's.
+        lines: the lines of the document.
+        place: the key's path.
     """
     for length in range(len(place), 0, -1):
         if place[:length] in lines:
@@ -64,13 +64,13 @@ def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
 
 
 def _note(lines: dict[Place, int], place: Place, line: int, within: int = 0) -> None:
-    """Keep a line for a key, and for tables that begin by being named on the way to it."""
+    """Record the line of a key, and of tables that the key creates by naming them."""
     for length in range(within + 1, len(place) + 1):
         lines.setdefault(place[:length], line)
 
 
 def _numbered(keys: tuple[str, ...], rows: Mapping[Place, int]) -> Place:
-    """The place of a table whose header names no rows: it is in the last one of each."""
+    """Return the path of a table whose header has no row numbers: it is in the last row of each array."""
     place: Place = ()
     for key in keys:
         place = (*place, key)
@@ -80,7 +80,7 @@ def _numbered(keys: tuple[str, ...], rows: Mapping[Place, int]) -> Place:
 
 
 def _keys(words: list[tuple[str, str]]) -> tuple[str, ...]:
-    """The dotted key at the beginning."""
+    """Return the dotted key at the beginning."""
     keys = []
     for kind, text in words:
         if kind == "mark" and text != ".":
@@ -97,7 +97,7 @@ def _unquoted(text: str) -> str:
 
 
 def _statements(document: str) -> Iterator[list[tuple[int, str, str]]]:
-    """The document's lines as tokens; one that goes on within brackets is a single one.
+    """Yield the document's statements as tokens; a statement within brackets may have several lines.
 
     Yields:
         Line, kind and text of each token.

@@ -1,4 +1,4 @@
-"""What is taken from the machine where nobody says."""
+"""Defaults that depend on the machine: state folder, number of workers, service group."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 SERVICE_GROUP = "hashscan"
-"""Of the user as whom units run; see examples/systemd."""
+"""The group of the user that runs the systemd units; see examples/systemd."""
 
 
 def service_group() -> int | None:
-    """Return the gid of the group as which units run; None where there is none."""
+    """Return the gid of the group that runs the systemd units; None if there is none."""
     try:
         return grp.getgrnam(SERVICE_GROUP).gr_gid
     except KeyError:
@@ -19,7 +19,7 @@ def service_group() -> int | None:
 
 
 def default_state() -> Path:
-    """The state folder where none is named: the system's for root, else the user's own (XDG)."""
+    """Return the default state folder: the system's for root, else the user's own (XDG)."""
     if os.geteuid() == 0:
         return Path("/var/lib/hashscan")
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
@@ -27,5 +27,5 @@ def default_state() -> Path:
 
 
 def default_workers() -> int:
-    """As many workers as this process may use processors."""
+    """Return the default number of workers: the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""A settings file that takes nobody's place."""
+"""Write a new settings file without overwriting an existing one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _GROUP_FILE = 0o640
 
 
 def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None) -> Path | None:
-    """Write a file where none is, at once, for its owner alone, or for a group to read.
+    """Write a new file atomically, for its owner alone, or readable for a group.
 
     Args:
-        path: its place; the folder is made where only that is missing.
+        path: the file; its folder is created if only that is missing.
         data: the content.
-        force: whether a file that is there may be kept aside.
-        group: gid of those who may read it; the folder must be under the control of this user alone.
+        force: True to rename an existing file to a backup.
+        group: the gid of those who may read it; the folder must be under the control of this user alone.
 
     Returns:
-        The name under which what was there is kept.
+        The name of the backup of an existing file; None if there was none.
 
     Raises:
         UsageError: there is a file already.
@@ -34,7 +34,7 @@ def write_new(path: Path, data: bytes, *, force: bool, group: int | None = None)
         if not path.parent.exists():
             path.parent.mkdir(mode=0o755)
             if group is not None:
-                # Whatever the umask takes away.
+                # The umask may have removed permissions.
                 path.parent.chmod(0o755)
         aside = temporary_name(path)
         try:
@@ -56,9 +56,9 @@ def _give_to_group(path: Path, group: int) -> None:
 
 
 def _put(aside: Path, path: Path, *, force: bool) -> Path | None:
-    """Give a file its name."""
+    """Give a temporary file its final name."""
     try:
-        # Unlike a rename, a link never takes the place of what appears meanwhile.
+        # Unlike a rename, a hard link never replaces a file that appears meanwhile.
         os.link(aside, path)
     except FileExistsError:
         if not force:
@@ -74,7 +74,7 @@ def _put(aside: Path, path: Path, *, force: bool) -> Path | None:
 
 
 def _kept(path: Path) -> Path:
-    """Give what is there a second name that is free."""
+    """Hard-link the existing file to a free backup name."""
     for number in range(_KEPT_MAX):
         kept = path.with_name(f"{path.name}.bak{number or ''}")
         try:

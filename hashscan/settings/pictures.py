@@ -1,4 +1,4 @@
-"""How pictures are decoded, and how far they may be from an entry."""
+"""The settings of picture decoding (limits, sandbox) and of picture matching (variants, review threshold)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hashscan.model import ALGORITHMS
 from hashscan.settings.values import require_positive
 
 SUGGESTED_REVIEW_THRESHOLD = 52
-"""Bits of PDQ. Four of five photos lie so near after 5 % was cropped from them or 15 % covered by a caption,
-and no unrelated ones do; see `benchmarks/recall.py`."""
+"""The suggested distance in bits of PDQ. Four of five photos are within this distance after 5 % was
+cropped from them or 15 % covered by a caption, and no unrelated ones are; see `benchmarks/recall.py`."""
 SandboxMode = Literal["required", "auto", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingLimits:
-    """How much one picture may cost."""
+    """The limits of time, memory and pixels for one picture."""
 
     sandbox: SandboxMode = "auto"
     memory_bytes: int = 1 << 30
@@ -34,12 +34,12 @@ class DecodingLimits:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """How far a picture may be from an entry."""
+    """The rules for comparing a picture with an entry."""
 
     variants: tuple[str, ...] = tuple(VARIANTS)
-    """The ways besides the plain one in which pictures are compared."""
+    """The variants in which pictures are compared, besides the plain one."""
     review_threshold: int | None = None
-    """Distance in bits up to which a near miss of PDQ is for review."""
+    """The distance in bits up to which a near miss of PDQ is for review."""
 
     def __post_init__(self) -> None:
         pdq = ALGORITHMS["pdq"]
@@ -52,7 +52,7 @@ class Matching:
 
     @classmethod
     def without(cls, skipped: Iterable[str], review_threshold: int | None) -> Matching:
-        """All variants but some."""
+        """Return the settings with all variants but some."""
         left_out = frozenset(skipped)
         return cls(tuple(name for name in VARIANTS if name not in left_out), review_threshold)
 

@@ -1,4 +1,4 @@
-"""What is done about matches."""
+"""The settings of policy: rules for matches, circuit breaker, quarantine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from hashscan.settings.values import require_positive
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What is to be done about matches."""
+    """The rules for matches."""
 
     rules: tuple[PolicyRule, ...] = ()
-    """Without any, all that is done is to report them."""
+    """The rules; without any, matches are only reported."""
     act_on: tuple[Weak, ...] = ()
-    """On whose word files may be moved, besides that of fresh, signed lists."""
+    """The kinds of weakly trusted matches for which files may be moved, besides matches with fresh signed
+    lists."""
 
 
 NO_RULES = PolicySettings()
@@ -25,12 +26,13 @@ NO_RULES = PolicySettings()
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
-    """How much one entry may hit in a sweep before nothing is moved on its word any more."""
+    """The circuit breaker's limits: an entry that matches more files in a scan moves nothing any more."""
 
     owners: int = 20
-    """A picture that so many customers have is more likely a theme's than a crime of all of them."""
+    """The number of owners; a picture that so many customers have is more likely a theme's than a crime of
+    all."""
     files: int = 10_000
-    """One customer may well have thousands of thumbnails of one picture."""
+    """The number of files; one customer may well have thousands of thumbnails of one picture."""
 
     def __post_init__(self) -> None:
         require_positive("--breaker-owners", self.owners)
@@ -42,18 +44,18 @@ USUAL_LIMITS = BreakerLimits()
 
 @dataclass(frozen=True, slots=True)
 class QuarantineSettings:
-    """How findings are kept once they are moved."""
+    """The rules for files that were moved into quarantine."""
 
     retain_min: float
-    """Seconds for which evidence must be kept."""
+    """The seconds for which evidence must be kept."""
     destroy_by: float
-    """Seconds after which it must be gone."""
+    """The seconds after which it must be destroyed."""
     places: tuple[Path, ...] = ()
-    """Folders to keep it beneath, one for each file system."""
+    """The folders for quarantined files, one for each file system."""
     bucket: str | None = None
-    """URL to keep objects beneath; None for a folder of this machine."""
+    """The URL for quarantined objects; None for a folder of this machine."""
     note: Path | None = None
-    """Text to leave in place of what is moved."""
+    """The file with the text that replaces a moved file."""
 
     def __post_init__(self) -> None:
         if self.destroy_by < self.retain_min:
@@ -69,10 +71,10 @@ class QuarantineSettings:
         places: tuple[str, ...] = (),
         note: Path | None = None,
     ) -> QuarantineSettings:
-        """From what may not have been said.
+        """Return the settings from options that may be missing.
 
         Raises:
-            UsageError: a term is missing, they contradict each other, or objects have several places.
+            UsageError: a term is missing, the terms contradict each other, or objects have several places.
         """
         if retain_min is None or destroy_by is None:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""How a sweep gives way to what else runs on the machine."""
+"""The settings of priority, rate limits and load limit, with which a scan yields to other programs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from hashscan.settings.values import require_positive
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSettings:
-    """How a sweep gives way to what else runs on the machine."""
+    """The priority and limits with which a scan yields to other programs of the machine."""
 
     background: bool = False
-    """Take processors and disks only when nobody else wants them."""
+    """True to use processors and disks only when nobody else does."""
     limit_rate: int | None = None
-    """Bytes a second, all workers together."""
+    """The rate limit in bytes per second, for all workers together."""
     limit_files: float | None = None
-    """Files a second, all workers together."""
+    """The rate limit in files per second, for all workers together."""
     max_load: float | None = None
-    """Wait while the load average of others over a minute is higher."""
+    """The load limit: the scan waits while the load average of other programs over a minute is higher."""
 
     def __post_init__(self) -> None:
         for option, value in (
@@ -31,7 +31,7 @@ class NeighbourSettings:
 
     @property
     def paced(self) -> bool:
-        """Whether workers have to ask before they read."""
+        """True if workers must ask the rate limiter before they read."""
         return any(limit is not None for limit in (self.limit_rate, self.limit_files, self.max_load))
 
 

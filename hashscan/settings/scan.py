@@ -1,4 +1,4 @@
-"""What a sweep was told to do, as one checked dataclass."""
+"""The settings of a scan, as one validated dataclass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hashscan.settings.values import MAX_SPARSE, require_positive
 FailOn = Literal["match", "review", "never"]
 
 DEFAULT_REREAD = 0.005
-"""Share of the unchanged files that a sweep reads all the same, where nothing else is asked for."""
+"""The default share of unchanged files that a scan reads again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +28,27 @@ class ReportTarget:
 
     format: str
     path: Path | None
-    """None is standard output."""
+    """The report's file; None is standard output."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """Everything `hashscan scan` was told."""
+    """All settings of `hashscan scan`."""
 
     targets: tuple[bytes, ...]
-    """May be none where `files_from` or `inventory` say what to sweep."""
+    """The targets; may be empty if `files_from` or `inventory` name the files."""
     lists: tuple[str, ...] | None
-    """None is every list of the state folder."""
+    """The names of the lists; None is every list of the state folder."""
     reports: tuple[ReportTarget, ...]
     state: Path | None
-    """None leaves nothing behind."""
+    """The state folder; None stores nothing."""
     workers: int
     decoding: DecodingLimits
     matching: Matching = ALL_VARIANTS
     policy: PolicySettings = NO_RULES
     access: Access = DIRECT
     cluster: ClusterSettings | None = None
-    """None has the work done on this machine."""
+    """The cluster; None for this machine."""
     neighbour: NeighbourSettings = NO_RESTRAINT
     exclude: tuple[str, ...] = ()
     ignore_file: Path | None = None
@@ -56,43 +56,44 @@ class SweepSettings:
     all_versions: bool = False
     max_file_size: int | None = None
     max_sparse: int = MAX_SPARSE
-    """Bytes of holes up to which a file is read."""
+    """The number of hole bytes up to which a file is read."""
     fail_on: FailOn = "match"
     strict: bool = False
     with_digests: bool = False
     shard: Shard | None = None
-    """The part of the sweep that is to be done; None is all of it."""
+    """The part of the scan to do; None is all of it."""
     files_from: Path | None = None
-    """A list of the files to sweep, beneath the targets if there are any; `-` is standard input."""
+    """A list of the files to scan, beneath the targets if there are any; `-` is standard input."""
     time_budget: float | None = None
-    """Seconds after which to begin nothing more; the next sweep goes on."""
+    """The seconds after which nothing more is started; the next scan continues."""
     accept_shrink: bool = False
-    """Believe that a target which has far fewer files than last time is all there."""
+    """True to accept that a target with far fewer files than last time is complete."""
     accept_cleared: bool = False
-    """Believe that a file is clean although a list that accused it is not in use, or is asked less."""
+    """True to accept that a file is clean although a list that accused it is not used, or is used with a
+    smaller threshold or fewer variants."""
     weak_change_check: bool = False
-    """Believe that a file is unchanged although its ctime has changed."""
+    """True to accept that a file is unchanged although its ctime has changed."""
     trust_ctime: tuple[str, ...] = ()
-    """Filesystem types whose ctimes are believed all the same, by their names in `sources.ctime`."""
+    """Filesystem types whose ctimes are trusted without proof, by their names in `sources.ctime`."""
     reread: float = 0.0
-    """Share of the unchanged files that is read all the same, 0 to 1."""
+    """The share of unchanged files that is read again, 0 to 1."""
     known: bool = False
-    """Look at no file; match what earlier sweeps have read."""
+    """True to read no file, and to match the stored digests of earlier scans."""
     inventory: bytes | None = None
-    """Path or URL of the manifest of an S3 inventory, which says what is in a bucket."""
+    """The path or URL of the manifest of an S3 inventory, which lists the objects of a bucket."""
     breaker: BreakerLimits = USUAL_LIMITS
     quarantine: QuarantineSettings | None = None
-    """None moves nothing."""
+    """The quarantine; None moves nothing."""
     quarantine_states: tuple[Path, ...] = ()
-    """Other state folders, what whose quarantines keep is left out."""
+    """Other state folders; files in their quarantines are left out of the scan."""
     baseline: Path | None = None
-    """File of findings that are accepted, and so don't make the sweep fail."""
+    """The file of accepted findings, which don't make the scan fail."""
     customers: tuple[CustomerRule, ...] = ()
-    """Whose files are; the first rule that applies says it."""
+    """Rules that map files to customers; the first rule that applies counts."""
     sites: tuple[SiteRule, ...] = ()
-    """Where the world sees them."""
+    """Rules that map files to public URLs."""
     reporter: Reporter | None = None
-    """Who tells others of what is found."""
+    """The person or organisation that reports findings to others."""
 
     def __post_init__(self) -> None:
         if self.inventory is not None and self.files_from is not None:
@@ -124,7 +125,7 @@ class SweepSettings:
             raise UsageError("two reports can't go to the same file")
 
     def _check_quarantine(self) -> None:
-        """Refuse what sees only a part, leaves no record, or believes in content that may have changed."""
+        """Reject options that scan only a part, store no record, or trust content that may have changed."""
         if self.state is None:
             raise UsageError(
                 "--quarantine keeps its log in the state folder, and --no-state has none",
@@ -146,7 +147,7 @@ class SweepSettings:
                 raise UsageError(f"--quarantine and {option} exclude each other", advice=advice)
 
     def _check_known(self) -> None:
-        """Refuse what says which files to read, and how."""
+        """Reject options that say which files to read, and how."""
         if self.state is None:
             raise UsageError("--known asks what the state folder remembers, and --no-state has none")
         for option, value in (
@@ -172,7 +173,7 @@ def _check_endpoint(url: str) -> None:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError("--endpoint is no URL", advice="Write http:// or https:// and a host.")
     if "@" in parts.netloc or parts.query:
-        # Not shown, since what stands there may be a password.
+        # Not shown, because it may contain a password.
         raise UsageError(
             "--endpoint must hold neither a user nor a query",
             advice="Give credentials by the provider's own variables or files.",

@@ -1,4 +1,4 @@
-"""Files of secrets that an option names in place of the secrets themselves, which `ps` would show."""
+"""Read files of secrets; an option names the file instead of the secrets, which `ps` would show."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from pathlib import Path
 from hashscan.errors import UsageError
 
 _MAX = 1 << 16
-"""Bytes of such a file."""
+"""The largest size of such a file in bytes."""
 
 
 def secret_lines(path: Path, option: str) -> tuple[str, ...]:
-    """The lines of a file that neither strangers may read nor others than its owner write.
+    """Return the lines of a file of secrets.
+
+    Users other than the owner and the group must not be able to read the file, and only the owner may be able
+    to write it.
 
     Args:
         path: the file; its empty lines, and those that begin with `#`, are left out. Its group may read it,
-            as a service must read what root has written.
-        option: what names it, for a person.
+            because a service must read files that root has written.
+        option: the option that names it, for error messages.
 
     Raises:
-        UsageError: it is no such file.
+        UsageError: the file can't be read, has other permissions or is not a text file.
     """
     try:
-        # Not blocking, should it be a FIFO.
+        # Non-blocking, because it may be a FIFO.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
             mode = os.fstat(descriptor).st_mode

@@ -1,24 +1,24 @@
-"""What somebody may have meant who wrote a word that is not known."""
+"""Suggest the known word that is nearest to an unknown one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 _ALIKE = 0.6
-"""As difflib counts; with less, short words are near everything."""
+"""The lowest similarity by difflib's measure; below it, short words are similar to everything."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like another, whichever of `-` and `_` stands in both.
+    """Return the known word that is most similar to another; `-` and `_` are equal.
 
     Args:
-        word: what is not known.
-        known: what is.
+        word: the unknown word.
+        known: the known words.
 
     Returns:
-        One of `known`, as it is written there; None where none is near.
+        One of `known`, as it is written there; None if none is similar.
     """
-    # Most commands find nothing wrong.
+    # Imported late, because most commands need no suggestion.
     import difflib
 
     plain = {_plain(one): one for one in known}

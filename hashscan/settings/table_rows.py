@@ -1,4 +1,4 @@
-"""Reads the rows that a settings file has of one kind, `[[kind]]` by `[[kind]]`, each key checked."""
+"""Read and validate the rows of one kind in a settings file (`[[kind]]` tables)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ ROWS_MAX = 1000
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
-"""Checks a key's value and gives what it says; raises `WrongKeyError`, or a UsageError that says it all."""
+"""A function that validates a key's value and returns the parsed value; raises `WrongKeyError`, or a
+complete UsageError."""
 
 
 class WrongKeyError(ValueError):
-    """A value can't stand where it stands; says why, and what could."""
+    """A key's value is not valid; the message says why, and `remedy` what is valid."""
 
     def __init__(self, why: str, remedy: str) -> None:
         super().__init__(why)
@@ -24,15 +25,15 @@ class WrongKeyError(ValueError):
 
 
 def rows_of(tables: object, kind: str, source: str) -> Sequence[Mapping[str, Any]]:
-    """The rows as they stand there.
+    """Return the rows as they are in the file.
 
     Args:
-        tables: what stands under `kind`.
-        kind: the name of each.
-        source: the file they stand in.
+        tables: the value of `kind`.
+        kind: the name of the tables.
+        source: the settings file.
 
     Raises:
-        UsageError: they are none, or too many.
+        UsageError: the value is not a list of tables, or has too many rows.
     """
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UsageError(
@@ -44,7 +45,7 @@ def rows_of(tables: object, kind: str, source: str) -> Sequence[Mapping[str, Any
 
 
 def unknown_key(key: str, known: Iterable[str], where: str) -> UsageError:
-    """What to say of a key that a row can't have."""
+    """Return the error for a key that a row can't have."""
     meant = nearest(key, known)
     asked = f"Did you mean {meant!r}? " if meant else ""
     return UsageError(f"{where}: there is no key {key!r}", advice=f"{asked}There is {', '.join(known)}.")
@@ -53,16 +54,16 @@ def unknown_key(key: str, known: Iterable[str], where: str) -> UsageError:
 def read_row(
     table: Mapping[str, Any], readers: Mapping[str, Reader], where: str, required: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the keys of a row say, by key.
+    """Return the parsed values of a row, by key.
 
     Args:
         table: the row.
-        readers: of each key that it may have.
-        where: it stands, in words.
+        readers: the reader of each key that it may have.
+        where: a description of the row's place, for error messages.
         required: the keys that it must have.
 
     Raises:
-        UsageError: naming the row, the key, what is wrong with it and what to do.
+        UsageError: names the row, the key, the problem and the remedy.
     """
     for key in table:
         if key not in readers:
@@ -80,10 +81,10 @@ def read_row(
 
 
 def each(value: object, read: Callable[[object], T]) -> tuple[T, ...]:
-    """What one value says, or several in a list.
+    """Return the parsed values of one value or of a list of values.
 
     Raises:
-        WrongKeyError: there is none.
+        WrongKeyError: the list is empty, or a value is not valid.
     """
     values = value if isinstance(value, list) else [value]
     if not values:
@@ -92,14 +93,14 @@ def each(value: object, read: Callable[[object], T]) -> tuple[T, ...]:
 
 
 def line(value: object, longest: int) -> str:
-    """One printable line; it may be empty.
+    """Return one printable line without outer white space; it may be empty.
 
     Args:
-        value: of the key.
-        longest: characters.
+        value: the key's value.
+        longest: the largest number of characters.
 
     Raises:
-        WrongKeyError: it is none.
+        WrongKeyError: it is not such a line.
     """
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
         raise WrongKeyError(

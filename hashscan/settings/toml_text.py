@@ -1,4 +1,4 @@
-"""Values as a TOML file has them."""
+"""Format values as TOML."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_text(value: Any) -> str:
-    """A value in one line.
+    """Return a value as TOML on one line.
 
     Args:
-        value: text, a number, a truth, or lists and tables of such; text may hold anything.
+        value: text, a number, a boolean, or lists and tables of such; text may contain any characters.
 
     Returns:
-        What tomllib reads as the same value; bytes that are no text, as the file system has them, are
-        replaced, as TOML can't hold them.
+        Text that tomllib reads as the same value. File system bytes that are not valid text (surrogates) are
+        replaced, because TOML can't represent them.
     """
     match value:
         case bool():
@@ -38,7 +38,7 @@ def toml_text(value: Any) -> str:
 
 
 def toml_key(key: str) -> str:
-    """A key, in quotes where it needs them."""
+    """Return a key, quoted if necessary."""
     return key if _BARE.fullmatch(key) else toml_text(key)
 
 
@@ -54,7 +54,7 @@ def _escaped(character: str) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """A value as JSON and TOML can hold it: paths and the like become text, bytes that are no text too."""
+    """Return a value as JSON and TOML can represent it: paths, bytes and similar types become text."""
     match value:
         case None | bool() | int() | float() | str():
             return value

@@ -1,4 +1,4 @@
-"""Values of options and variables as people write them: sizes, durations, shares, shards, moments."""
+"""Parse values of options and variables as people write them: sizes, durations, shares, shards, times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Shard
 
 MAX_SPARSE = 16 << 30
-"""Bytes of holes up to which a file is read, where nothing else is said."""
+"""The default number of hole bytes up to which a file is read."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -20,20 +20,20 @@ _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
 def require_positive(option: str, value: float) -> None:
-    """Refuse what is not more than 0, or has no end.
+    """Raise an error unless a value is finite and more than 0.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: names the option.
     """
     if not 0 < value < math.inf:
         raise UsageError(f"{option} must be more than 0, not {value}")
 
 
 def parse_size(text: str) -> int:
-    """A size in bytes from digits with an optional suffix K, M, G or T (powers of 1024).
+    """Return a size in bytes from digits with an optional suffix K, M, G or T (powers of 1024).
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not valid.
     """
     suffixes = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     digits, factor = text.strip(), 1
@@ -46,10 +46,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from a number with an optional suffix s, m, h or d.
+    """Return seconds from a number with an optional suffix s, m, h or d.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not valid.
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
@@ -60,10 +60,10 @@ def parse_duration(text: str) -> float:
 
 
 def parse_share(text: str) -> float:
-    """A share from a percentage such as `1%` or `0.5%`.
+    """Return a share (0 to 1) from a percentage such as `1%` or `0.5%`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not valid.
     """
     found = _PERCENTAGE.fullmatch(text.strip())
     if found is None or not 0 <= float(found[1]) <= 100:
@@ -72,10 +72,10 @@ def parse_share(text: str) -> float:
 
 
 def parse_shard(text: str) -> Shard:
-    """A part of a sweep from `3/16`.
+    """Return a shard from text such as `3/16`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not valid.
     """
     found = _SHARD.fullmatch(text.strip())
     if found is not None and 1 <= int(found[1]) <= int(found[2]):
@@ -86,13 +86,13 @@ def parse_shard(text: str) -> Shard:
 
 
 def parse_until(text: str) -> datetime:
-    """The end of something from a day, which counts to its end in UTC, or from a time as RFC 3339 has it.
+    """Return the end of a period, from a day (which counts to its end in UTC) or an RFC 3339 time.
 
     Returns:
-        The first moment that is no longer within; aware.
+        The first moment after the period, timezone-aware.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither.
     """
     try:
         if _DAY.fullmatch(text):
@@ -100,7 +100,7 @@ def parse_until(text: str) -> datetime:
         if _TIME.fullmatch(text):
             return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        pass  # Of the right form, but no such day or time.
+        pass  # The form is right, but there is no such day or time.
     raise UsageError(
         f"{text!r} is no day and no time",
         advice="Write a day such as 2027-01-31, or a time with its zone such as 2027-01-31T18:00:00Z.",

@@ -1,23 +1,26 @@
-"""What sweeps remember, so that the next one reads only what has changed.
+"""Keep the state of scans: cached digests, findings and folder listings, so that only changes are read.
 
-All lies in `STATE/sweep`, for the sweeping user alone. Its one writer is the sweep that holds STATE's lock.
+Everything is in `STATE/sweep`, readable by the scanning user alone. The only writer is the scan that holds
+the lock of STATE.
 
-state.sqlite   SQLite (WAL), what is looked up by key; see `database` for its tables
+state.sqlite   SQLite (WAL), for lookups by key; see `store.database` for its tables
 sha256         columns: rows of one width, appended and never changed, one row for each content:
 md5, sha1        digests of the bytes
-about            which profile it was digested by, flags, format, since when, where `further` begins, checksum
+about            its profile, flags, format, time of the first read, offset in `further`, checksum
 pdq            one row for each picture that has one: the digest of the picture as it is stored
-pictures       beside it: which content it is of
-further        one record for each content that is a picture or has further digests; see `packing`
+pictures       parallel to it: the content of that picture
+further        one record for each content that is a picture or has further digests; see `store.packing`
 
-A content is what was read of one file or of several equal ones: the digests of its bytes, and what a decoder
-said of it. Two decoders that say different things of the same bytes make two contents, so that no owner's
-picture can speak for another owner's file. Contents are numbered from 0, by their row.
+A content is the result of reading one file or several equal ones: the digests of the bytes, and the
+decoder's reply. Two decoders that reply differently for the same bytes make two contents, so that no owner's
+picture can influence the result of another owner's file. Contents are numbered from 0, by their row.
 
-A folder's files stand in one blob, in the order in which they were listed (see `listings`): inode, size,
-times, name and number of the content. `places` leads from a content to the folders that have or had it.
+A folder's files are stored in one blob, in the order in which they were listed (see `inventory.listings`):
+inode, size, times, name and number of the content. `places` leads from a content to the folders that have or
+had it.
 
-How many rows of a column count is a row of the database, written in the same transaction as what refers to
-them; what a killed sweep appended beyond is cut off. Digests are kept, verdicts are derived: `hits` names the
-contents that came near to an entry of a list, and `matched` up to which row they were compared with it.
+The number of valid rows of a column is a row of the database, written in the same transaction as the
+references to them; rows that a killed scan appended beyond it are cut off. Digests are kept, verdicts are
+derived: `hits` names the contents that came near to an entry of a list, and `matched` the row up to which
+contents were compared with it.
 """

@@ -1,4 +1,4 @@
-"""Says what is kept of a content: what it needs, and what becomes of a file that has it."""
+"""Decide from cached contents whether a file must be read, and derive its result if not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOWHERE = Item(b"", NO_STAT)
 
 
 class Deriving:
-    """The contents, as one sweep's setup sees them."""
+    """The cached contents, with the lists and the policy of one scan."""
 
     def __init__(self, contents: Contents, setup: WorkerSetup, *, with_digests: bool) -> None:
         self._contents = contents
@@ -31,19 +31,19 @@ class Deriving:
         self._matcher: Matcher | None = None
 
     def attention(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """That of files with these contents; whatever has none must be read."""
+        """Return the attention flags of files with these contents; a file without a content must be read."""
         if not self._contents.rows:
             return np.full(len(contents), STALE, np.uint8)
         known = self._contents.attention_of(np.maximum(contents, 0))
         return np.where(contents == NONE, np.uint8(STALE), known)
 
     def result(self, content: int, item: Item, subject: Subject) -> FileResult | None:
-        """The result of a file with this content; None where it has to be read for one.
+        """Return the result of a file with this content; None where the file must be read to get one.
 
         Args:
             content: its number.
             item: the file.
-            subject: the file, as rules see it.
+            subject: the file's attributes, as policy rules see them.
         """
         near = bool(self._contents.attention[content] & HIT)
         if near and self._matcher is None:
@@ -60,11 +60,11 @@ class Deriving:
         return None if result is None else replace(result, content=content)
 
     def standing(self, found: Standing, *, answered: bool) -> Iterator[Record]:
-        """What is to be said of a finding that stands; nothing where today's lists don't say it any more.
+        """Yield the record of an open finding; nothing where today's lists clear it.
 
         Args:
             found: the finding.
-            answered: whether they can say that nothing accuses it any more.
+            answered: True if the lists in use can decide that nothing accuses it any more.
         """
         result: FileResult | None = None
         if found.content is not None and self._contents.is_whole(found.content):

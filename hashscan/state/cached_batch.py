@@ -1,4 +1,4 @@
-"""What is known of a batch."""
+"""Hold the cached results of one batch."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from hashscan.model import FileResult, Item
 
 
 class Recalled(NamedTuple):
-    """By what a sweep has to do about it."""
+    """The files of a batch, grouped by how the scan proceeds with them."""
 
     quiet: int
-    """Unchanged files that are clean."""
+    """Number of unchanged files that are clean."""
     low: int
-    """How many of these are pictures whose PDQ was too poor to be matched."""
+    """Number of these that are pictures whose PDQ quality was too low to be matched."""
     answers: list[tuple[Item, FileResult]]
-    """Unchanged files of which there is more to say."""
+    """Unchanged files that have something to report, with their results."""
     reading: list[Item]
     """Files that must be read."""
     later: bool
-    """Whether those were checked in this turn already, so that all others go before."""
+    """True if those were checked in this turn already, so that all others are read before them."""
     unproven: int = 0
-    """How many of the unchanged files are so only probably; see `CtimeTrust`."""
+    """Number of unchanged files that are only probably unchanged; see `CtimeTrust`."""
     on_trust: int = 0
-    """How many of them only on the operator's word."""
+    """Number of unchanged files that are so only by the operator's option."""
 
 
 def together(parts: Sequence[Recalled]) -> Recalled:
-    """What is known of a batch, of which the parts lie on several filesystems."""
+    """Combine the parts of a batch whose files are on several filesystems."""
     return Recalled(
         sum(part.quiet for part in parts),
         sum(part.low for part in parts),

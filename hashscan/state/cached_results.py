@@ -1,4 +1,4 @@
-"""Derives a verdict from what is kept of a content, as if the file had just been read."""
+"""Derive a verdict from a cached content, as if the file had just been read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UNCONFIRMED = "not yet confirmed by a second decoder, which the next sweep does"
 
 
 def recalled(content: Content, item: Item) -> Checked:
-    """A file of this content, as far as lists have no part in it."""
+    """Return a file of this content, before it is matched with lists."""
     checked = Checked(item, kind=content.kind, exact=content.exact)
     if reply := content.reply:
-        # What was accepted once is checked again all the same; it lay on a disk meanwhile.
+        # The reply was validated before it was stored, but is validated again: it was on a disk meanwhile.
         take_reply(checked, reply, content.profile.picture_names)
     elif content.kind is not None and content.kind.pillow is None:
         take_undecodable(checked)
@@ -39,15 +39,15 @@ def result_of(
     *,
     with_digests: bool,
 ) -> FileResult | None:
-    """The verdict for a file of this content.
+    """Return the result of a file with this content.
 
     Args:
-        content: what is kept.
+        content: the cached content.
         item: the file.
-        matcher: of the lists; None where it came near to no entry.
-        setup: of the sweep.
-        subject: what is known of the file besides its content.
-        with_digests: tell the digests of clean files, too.
+        matcher: of the lists; None if the content came near to no entry.
+        setup: of the scan.
+        subject: the file's attributes besides its content.
+        with_digests: include the digests of clean files, too.
 
     Returns:
         The result, or None where a fresh decoder has to confirm a match first.
@@ -69,7 +69,10 @@ def known_result_of(
     *,
     with_digests: bool,
 ) -> FileResult:
-    """The same where nothing can be read: a likeness that no fresh decoder has confirmed is for review."""
+    """Return the result of a file that can't be read now; the arguments are those of `result_of`.
+
+    A perceptual match that no fresh decoder has confirmed is for review.
+    """
     result = result_of(content, item, matcher, setup, subject, with_digests=with_digests)
     if result is not None:
         return result

@@ -1,4 +1,4 @@
-"""What a sweep asks and tells of what is remembered: is this file known, and this is what reading it gave."""
+"""Open the state for a scan: look up cached results before reading, and store what reading gave."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _SYNC_SECONDS = 20.0
 
 
 class Ending(NamedTuple):
-    """What is to be said at the end of a sweep."""
+    """The outcome of a scan that only the state knows."""
 
     shrunken: list[Shrunken]
-    """Targets with far fewer files than last time, of which nothing was forgotten."""
+    """Targets with far fewer files than in the last scan, of which nothing was deleted."""
     standing: list[Record]
-    """Earlier findings that the sweep did not come by."""
+    """Earlier findings that the scan did not meet."""
 
 
 class SweepMemory:
-    """The state, as one sweep uses it.
+    """The state, opened for writing by one scan.
 
-    Raises, in all it does:
+    Raises, in all methods:
         OutputError: the state can't be read or written, or is found damaged.
     """
 
@@ -64,17 +64,17 @@ class SweepMemory:
         accept_cleared: bool = False,
         told: Callable[[str], None],
     ) -> None:
-        """Open the state, and compare what is kept with what the lists have gained.
+        """Open the state, and compare kept contents with new entries of the lists.
 
         Args:
             state: the state folder, whose lock the caller holds.
-            setup: of the sweep's workers.
-            scopes: what is swept.
-            with_digests: tell the digests of clean files, too.
-            weak: whether a file whose ctime alone has changed counts as unchanged.
-            reread: share of the unchanged files and objects that is to be read all the same.
-            accept_cleared: whether files that are clean now end findings by lists that are not asked.
-            told: called with what a person should know.
+            setup: of the scan's workers.
+            scopes: the scan's targets.
+            with_digests: include the digests of clean files, too.
+            weak: True if a file whose ctime alone has changed counts as unchanged.
+            reread: fraction of the unchanged files and objects that are to be read all the same.
+            accept_cleared: True if clean files end findings of lists that are not asked.
+            told: called with messages for the operator.
         """
         self._scopes = scopes
         self._database, self._folder, remark = open_database(state)
@@ -101,32 +101,34 @@ class SweepMemory:
             self._commit()
 
     def _met_before(self) -> tuple[int, int]:
-        """How many files and objects the last sweep met, and how many of them were unchanged only
-        probably."""
+        """Return the numbers of files that the last scan met and of those only probably unchanged.
+
+        Both include objects.
+        """
         found = self._database.execute("SELECT key, value FROM meta WHERE key IN ('met', 'doubtful')")
         numbers = {key: value for key, value in found if isinstance(value, int)}
         return numbers.get("met", 0), numbers.get("doubtful", 0)
 
     def decoded(self, name: str) -> int:
-        """How many of the contents that are kept are pictures of a format, and were decoded in full."""
+        """Return the number of kept contents that are pictures of a format and were decoded in full."""
         with explained(self._folder):
             return self._contents.decoded(name)
 
     def left_over(self) -> Mapping[bytes, Sequence[bytes]]:
-        """By target, the folders beneath it that the last sweep had not come to."""
+        """Return by target the folders beneath it that the last scan did not reach."""
         with explained(self._folder):
             return self._scopes.left()
 
     def recall(self, batch: Batch) -> Recalled:
-        """What is known of the files of a batch; each that must be read has to be settled later.
+        """Return the cached results of a batch; each file that must be read has to be settled later.
 
-        Batches of one folder come one after another, until it has been listed to its end.
+        Batches of one folder follow each other, until it has been listed to its end.
         """
         with explained(self._folder):
             return (self._folders if batch.source == _FILES else self._objects).recall(batch)
 
     def keep(self, answer: BatchResult) -> list[FileResult]:
-        """Keep what reading the files of a batch gave; their results, with the numbers of their contents."""
+        """Store the results of reading a batch; return them with the numbers of their contents."""
         if not answer.kept:
             return list(answer.results)
         now = int(time.time())
@@ -148,16 +150,17 @@ class SweepMemory:
     def settle(
         self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust = CtimeTrust.FILESYSTEM
     ) -> str:
-        """Say that a file which had to be read has its verdict.
+        """Record that a file which had to be read has its verdict.
 
         Args:
             batch: of its folder.
             item: the file.
-            content: what was kept of it, if anything.
-            ctime: how far that of a file is to be trusted.
+            content: number of its stored content, if any.
+            ctime: how far the ctime of a file can be trusted.
 
         Returns:
-            Where only its content says that it has changed, the SHA-256 that it had, in hex; else nothing.
+            The earlier SHA-256 in hex where only the content shows that the file has changed; else an empty
+            string.
         """
         with explained(self._folder):
             if batch.source == _FILES:
@@ -165,31 +168,34 @@ class SweepMemory:
             else:
                 self._objects.settle(batch, item, content)
             if not self.rereading.waits:
-                # As in nearly all sweeps: no need to make the path of every file.
+                # In nearly all scans nothing waits, so that no path need be built for each file.
                 return ""
             path = shown_path(batch.target, batch.folder, item.name)
             return self.rereading.compare(path, item.version, content)
 
     def postpone(self, batch: Batch, item: Item) -> None:
-        """Say that a file which must be read is read only after its folder has been forgotten."""
+        """Let a file that must be read be read only after its folder is no longer in memory."""
         if batch.source == _FILES:
             with explained(self._folder):
                 self._folders.postpone(batch, item)
 
     def break_off(self, target: bytes, folder: bytes) -> None:
-        """Say that a folder could not be listed to its end, so that what was not met in it may be there."""
+        """Mark a folder as not listed to its end, so that files that were not met may still exist."""
         with explained(self._folder):
             self._folders.break_off(target, folder)
 
     def answered(self, batch: Batch) -> None:
-        """Say that all files of a batch are settled; what was kept of them survives our death from now on."""
+        """Commit after all files of a batch are settled, so that their results survive a crash."""
         with explained(self._folder):
             if batch.source == _FILES:
                 self._folders.answered(batch)
             self._commit()
 
     def tick(self) -> None:
-        """Called often; keeps what was settled without reading from piling up."""
+        """Commit if the last commit is more than a second old; to be called often.
+
+        Without this, files that are settled without reading would accumulate in memory.
+        """
         if time.monotonic() - self._committed > _COMMIT_SECONDS:
             with explained(self._folder):
                 self._commit()
@@ -210,17 +216,17 @@ class SweepMemory:
 
     @property
     def findings_stand(self) -> bool:
-        """Whether it has to be told of clean files, too."""
+        """True if there are open findings, so that clean files must be recorded, too."""
         return self._findings.any_stand
 
     def judged(self, path: bytes, item: Item, result: FileResult, customer: str = "") -> None:
-        """Put down what was found of a file, or of a version of an object.
+        """Store the result of a file, or of a version of an object.
 
         Args:
             path: of the file, or an object's URL.
             item: as it was listed.
-            result: what was found.
-            customer: who must act on it; empty where nobody says.
+            result: of the file.
+            customer: the customer who must act on it; empty where no rule names one.
         """
         with explained(self._folder):
             self._findings.judge(
@@ -228,7 +234,7 @@ class SweepMemory:
             )
 
     def left(self, path: bytes, version: str = "") -> None:
-        """Say that something is there which was not checked."""
+        """Record that a path exists but was not checked."""
         self._findings.leave(path, version)
 
     def finish(
@@ -241,15 +247,16 @@ class SweepMemory:
         accept_shrink: bool,
         left: Mapping[bytes, Sequence[bytes]] | None = None,
     ) -> Ending:
-        """End the sweep.
+        """End the scan.
 
         Args:
-            files: how many were met of each target.
-            listed: whether the last folder was listed to its end.
-            whole: whether all that there is was checked, as far as folders could be listed.
-            closed: whether some couldn't.
-            accept_shrink: believe that what isn't there any more is gone.
-            left: by target, the folders beneath it to begin with next time; None where targets aren't walked.
+            files: number of files that were met, by target.
+            listed: True if the last folder was listed to its end.
+            whole: True if everything was checked, as far as folders could be listed.
+            closed: True if some folders could not be listed.
+            accept_shrink: treat whatever is missing as gone.
+            left: by target, the folders beneath it to begin with in the next scan; None where targets aren't
+                walked.
         """
         with explained(self._folder):
             self._folders.finish(listed=listed)
@@ -281,31 +288,31 @@ class SweepMemory:
             )
 
     def hold(self, held: Iterable[Record]) -> None:
-        """Put down what was found and is held after all; by its records."""
+        """Store the verdict held for findings that were held after all, given by their records."""
         with explained(self._folder):
             self._findings.hold(held)
             self._commit()
 
     def begin(self, begun: Record) -> None:
-        """Put down with what the sweep is begun, by the first record of its report."""
+        """Store the start of the scan, from the first record of its report."""
         with explained(self._folder):
             begin_account(self._database, self._scopes.sweep, begun)
             self._commit()
 
     def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
-        """Put down how the sweep has ended.
+        """Store the end of the scan.
 
         Args:
-            summary: its counts, as they stand in its report.
+            summary: the counts of its report.
             exit_code: of its command.
-            incomplete: why it is incomplete, in words.
+            incomplete: reasons why it is incomplete, as text.
         """
         with explained(self._folder):
             conclude_account(self._database, self._scopes.sweep, summary, exit_code, incomplete)
             self._commit()
 
     def close(self) -> None:
-        """Let the state go; what was not committed is lost."""
+        """Close the state; what was not committed is lost."""
         self._contents.close()
         if self._database.in_transaction:
             self._database.rollback()

@@ -1,9 +1,9 @@
-"""Which accusations of earlier scans a scan would find again, were they still on the lists.
+"""Decide which matches of earlier scans a scan would report again if their entries were still listed.
 
-A finding ends by what lists say only where each list that accused the file was in use in that scan,
-undamaged, and asked as widely as then. Without this, a list that is named no more, that was damaged or
-removed, or a smaller --review-threshold would end findings of files that are there, without anyone having
-decided so.
+A finding ends because of the lists only where each list that accused the file was in use in that scan,
+undamaged, and asked with distances and variants that include the earlier match. Without this rule, a list
+that is no longer named, a list that was damaged or removed, or a smaller --review-threshold would end
+findings of files that are still there, although nobody decided so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hashscan.quarantine.items import listed
 from hashscan.reports.record_lines import Record
 
 MatchFields = Mapping[str, Any]
-"""A match as reports and findings state it."""
+"""One match, with the fields that reports and findings use."""
 
 FORMER = "list_identity"
 """Key of a match whose list has given its name to another since: its identity, joined by spaces."""
@@ -31,22 +31,22 @@ _STRENGTH = {Verdict.MATCH.value: 2, Verdict.HELD.value: 1, Verdict.REVIEW.value
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The lists of one scan, and how widely they are asked."""
+    """The lists of one scan and the distances up to which they are asked."""
 
     lists: frozenset[str]
-    """Names of those in use, all verified and undamaged."""
+    """Names of the lists in use, all verified and undamaged."""
     reach: Mapping[str, int]
-    """By algorithm, the largest distance in bits that is reported; exact ones may be left out."""
+    """Largest distance in bits that is reported, by algorithm; exact algorithms may be missing."""
     variants: frozenset[str]
     """Options of `hashing.variants.VARIANTS` in force."""
     identities: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By name, the identities of those in use; see `ListHandle.identity`."""
     accepted: bool = False
-    """Whether the operator has said that whatever isn't found again is cleared."""
+    """True if the operator has said that whatever is not found again is cleared."""
 
     @classmethod
     def of_setup(cls, setup: WorkerSetup, *, accepted: bool = False) -> Coverage:
-        """That of a scan with these lists and options."""
+        """Return the coverage of a scan with these lists and options."""
         reach = thresholds_of_lists(setup.lists)
         return cls(
             frozenset(handle.name for handle in setup.lists),
@@ -58,7 +58,10 @@ class Coverage:
 
     @classmethod
     def of_record(cls, sweep: Record) -> Coverage:
-        """That of a scan by the first record of its report; what that leaves out was not asked."""
+        """Return the coverage of a scan from the first record of its report.
+
+        Lists and variants that the record leaves out count as not asked.
+        """
         variants = sweep.get("variants", ())
         return cls(
             usable_lists(sweep["lists"]),
@@ -67,7 +70,7 @@ class Coverage:
         )
 
     def answers(self, match: MatchFields) -> bool:
-        """Whether this scan would report a match again if its entry were still on its list."""
+        """Return True if this scan would report a match again, were its entry still on its list."""
         if self.accepted:
             return True
         distance = match["distance"]
@@ -85,12 +88,15 @@ class Coverage:
         return former is None or bool(identity_of(former) & self.identities.get(match["list"], frozenset()))
 
     def unanswered(self, matches: Iterable[MatchFields]) -> list[MatchFields]:
-        """The matches that accuse a file and of which this scan can't say that they are no more."""
+        """Return the accusing matches that this scan cannot declare withdrawn."""
         return [match for match in matches if accuses(match) and not self.answers(match)]
 
 
 def matches_of(text: str) -> list[MatchFields]:
-    """The matches of a finding out of JSON, which may be of another machine's report; none that is faulty."""
+    """Parse the matches of a finding from JSON, and drop malformed ones.
+
+    The JSON may come from another machine's report.
+    """
     return [
         match
         for match in listed(json.loads(text))
@@ -101,24 +107,24 @@ def matches_of(text: str) -> list[MatchFields]:
 
 
 def usable_lists(infos: Iterable[Any]) -> frozenset[str]:
-    """Names of the lists that a scan could use, by what its report states of each."""
+    """Return the names of the lists that a scan could use, from the list records of its report."""
     return frozenset(
         info["name"] for info in infos if isinstance(info, dict) and info.get("state") in USABLE_STATES
     )
 
 
 def accuses(match: MatchFields) -> bool:
-    """Whether a match speaks against its file at all, if only for review."""
+    """Return True if a match counts against its file, even if only for review."""
     return bool(match["category"] != KNOWN_GOOD_CATEGORY)
 
 
 def only_test(matches: Sequence[MatchFields]) -> bool:
-    """Whether nothing but entries that are there for tests speak against a file."""
+    """Return True if only test entries count against a file."""
     return {match["category"] for match in matches} - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
 def joined(matches: Sequence[MatchFields], kept: Iterable[MatchFields]) -> list[MatchFields]:
-    """Matches, and those of other entries that are kept besides."""
+    """Return `matches`, followed by those of `kept` that belong to other entries."""
     named = {key_of(match) for match in matches}
     return [*matches, *(match for match in kept if key_of(match) not in named)]
 
@@ -134,7 +140,10 @@ def identity_of(text: object) -> frozenset[str]:
 
 
 def strength(verdict: str, matches: Sequence[MatchFields]) -> int:
-    """Orders findings: of two that contradict each other the greater is kept, as `policy.judge` would."""
+    """Return the rank of a finding.
+
+    Of two findings that contradict each other the higher is kept, as by `policy.judge`.
+    """
     return -1 if only_test(matches) else _STRENGTH.get(verdict, -1)
 
 

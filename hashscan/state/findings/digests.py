@@ -1,4 +1,4 @@
-"""The digests of what a report names, as the state of its sweep has them."""
+"""Look up the digests of a report's findings in the state of the scan."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ _QUERY = (
 
 
 class KnownDigests:
-    """Those of findings; the state is opened when the first is asked for, and stays as it was then."""
+    """A lookup of findings' digests; the state is opened at the first lookup and is not read anew later."""
 
     def __init__(self, state: Path) -> None:
-        """Name the state.
+        """Set the state folder.
 
         Args:
-            state: the folder; where no sweep has remembered anything there, nothing is known.
+            state: the folder; if no scan has stored anything there, every lookup is empty.
         """
         self._state = state
         self._reader: StateReader | None = None
         self._asked = False
 
     def of(self, record: Record) -> Mapping[str, str]:
-        """In hex by algorithm; empty where the state has no finding of a file that is as the record has it.
+        """Return the digests in hex by algorithm.
+
+        Empty if the state has no finding of a file with exactly the record's attributes.
 
         Args:
-            record: of a finding; what it says of the file's size, times, inode or etag must be what the state
-                has.
+            record: of a finding; size, times, inode or etag of the file must equal those in the state.
 
         Raises:
             OutputError: the state can't be read, or is damaged.
@@ -67,13 +68,13 @@ class KnownDigests:
     def _opened(self) -> StateReader | None:
         if not self._asked:
             self._asked = True
-            # Whoever needs digests says that there are none, and where they could come from.
+            # The caller that needs digests reports that there are none, and where they could come from.
             with suppress(NothingKnownError):
                 self._reader = StateReader(self._state)
         return self._reader
 
     def close(self) -> None:
-        """Let the state go."""
+        """Close the state."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None

@@ -1,8 +1,9 @@
-"""The findings of all sweeps: each stands until a sweep finds its file gone or harmless.
+"""Store the findings of all scans; each stays open until a scan finds its file gone or harmless.
 
-A file that a sweep could not or would not read is neither. One that today's lists don't accuse is harmless
-only where each list that accused it was in use and asked as widely as then (`scan.coverage`), or where its
-content is another: what a sweep could not have found again stays part of the finding.
+A file that a scan could not read, or left out, is neither gone nor harmless. A file that today's lists don't
+accuse is harmless only where each list that accused it was in use, and asked as widely as then
+(`state.findings.coverage`), or where its content is different. Matches that a scan could not have found again
+stay part of the finding.
 """
 
 from __future__ import annotations
@@ -33,32 +34,32 @@ from hashscan.state.inventory.listings import wrapped
 from hashscan.state.store.moments import moment
 
 GONE, CHANGED, CLEARED = "gone", "changed", "cleared"
-"""How a finding ends: there is no such file any more, it has another content, or no list accuses it now."""
+"""Endings of a finding: the file no longer exists, it has other content, or no list accuses it now."""
 
 NO_STAT = FileStat(0, 0, 0, 0, 0, 0, 0)
-"""Of a file that nobody has looked at."""
+"""Stat of a file that was not examined."""
 
 
 class Standing(NamedTuple):
-    """An earlier finding that a sweep did not come by."""
+    """An earlier open finding that a scan did not meet."""
 
     path: bytes
     version: str
-    """Of an object, where versions were swept; else empty."""
+    """Version of an object, where versions were scanned; else empty."""
     content: int | None
-    """Its number, where it was kept."""
+    """Number of its content, where that was kept."""
     verdict: str
     because: str
     first: int
-    """When it was found first, in seconds since 1970."""
+    """Time of the first detection, in seconds since 1970."""
     last: int
-    """When it was found last."""
+    """Time of the last detection."""
     matches: str
-    """JSON, in the words of reports."""
+    """JSON, with the fields of reports."""
 
 
 class _Kept(NamedTuple):
-    """What is kept of a finding that stands, as far as it decides what becomes of it."""
+    """The stored fields of an open finding that decide how it continues."""
 
     verdict: str
     content: int | None
@@ -68,7 +69,7 @@ class _Kept(NamedTuple):
 
 
 class Findings:
-    """All of them."""
+    """The table of all findings, as one scan updates it."""
 
     def __init__(
         self,
@@ -76,12 +77,12 @@ class Findings:
         coverage: Coverage,
         sha256_of: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
-        """Read which stand.
+        """Load the keys of the open findings.
 
         Args:
             database: of the state.
-            coverage: of the sweep.
-            sha256_of: the digest of a kept content; None where it is lost.
+            coverage: of the scan.
+            sha256_of: returns the digest of a kept content; None where it is lost.
         """
         self._database = database
         self._coverage = coverage
@@ -89,10 +90,10 @@ class Findings:
         self._tell_lists_apart()
         rows = database.execute("SELECT path, version FROM findings WHERE gone IS NULL")
         self._open = {(bytes(path), str(version)) for path, version in rows}
-        """Those that stand, so that most files need not be looked up among them."""
+        """Keys of the open findings, so that most files need no database lookup."""
         self._doubtful: set[tuple[bytes, str]] = set()
         self._firm: set[tuple[bytes, str]] = set()
-        """Those that a list accuses which this sweep does not ask; the breaker can't hold them."""
+        """Keys of findings accused by a list that this scan does not ask; the breaker can't hold them."""
 
     def _tell_lists_apart(self) -> None:
         """Mark what lists accuse that have given their names to others since, which can't take it back."""
@@ -121,7 +122,7 @@ class Findings:
 
     @property
     def any_stand(self) -> bool:
-        """Whether a clean file may be one of them."""
+        """True if there are open findings, so that a clean file may be one of them."""
         return bool(self._open)
 
     def judge(
@@ -135,16 +136,16 @@ class Findings:
         customer: str = "",
         looked: bool = True,
     ) -> None:
-        """Put down what a sweep has found of a file, or of a version of an object.
+        """Store the result of a scan for a file, or for a version of an object.
 
         Args:
             path: of the file, or an object's URL.
-            version: of an object, where versions are swept; else empty.
-            result: what was found.
-            sweep: by which sweep.
+            version: of an object, where versions are scanned; else empty.
+            result: of the file.
+            sweep: number of the scan.
             etag: of an object.
-            customer: who must act on it; empty where nobody says.
-            looked: whether anybody has looked at the file, and not only at what was kept of it.
+            customer: the customer who must act on it; empty where no rule names one.
+            looked: True if the file itself was examined, not only its kept content.
         """
         if result.verdict in FINDINGS:
             self._put(path, version, result, sweep, etag, customer, looked=looked)
@@ -185,7 +186,7 @@ class Findings:
                 self._add(path, version, joined(kept.matches, matches), sweep, now if looked else None)
                 return
             if only_test(kept.matches) != only_test(matches):
-                # Entries for tests make no case: what they say and what others say are two findings.
+                # Test entries open no case: what they say and what other entries say are two findings.
                 self._lose(path, version, sweep, CLEARED)
             elif unheard:
                 if kept.verdict == Verdict.MATCH:
@@ -201,7 +202,7 @@ class Findings:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (path, version) WHERE gone IS NULL DO UPDATE SET content=excluded.content, "
             "verdict=excluded.verdict, because=excluded.because, sweep=excluded.sweep, "
-            # Nobody has seen the file where only what is known of it was asked.
+            # The file was not seen where only its kept content was compared.
             "last=iif(?, excluded.last, last), touched=excluded.touched, matches=excluded.matches, "
             "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
             "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
@@ -214,9 +215,9 @@ class Findings:
     def _add(
         self, path: bytes, version: str, matches: Sequence[MatchFields], sweep: int, seen: int | None
     ) -> None:
-        """Add matches to a finding that stands by what this sweep does not ask.
+        """Add matches to a finding that stays open because of lists that this scan does not ask.
 
-        It counts as not come by, so that the sweep tells of it as it was.
+        It counts as not met, so that the scan reports it with its earlier verdict.
         """
         self.leave(path, version)
         self._firm.add((path, version))
@@ -236,7 +237,7 @@ class Findings:
         return _Kept(verdict, content, sha256, tuple(identity), matches_of(matches))
 
     def _has_changed(self, kept: _Kept, result: FileResult) -> bool | None:
-        """Whether a file has another content than when it was found; None where nobody can tell."""
+        """Return True if the content differs from when the file was found; None if that is unknown."""
         if kept.content is not None and kept.content == result.content:
             return False
         sha256 = _sha256(result)
@@ -250,7 +251,7 @@ class Findings:
         return None
 
     def hold(self, held: Iterable[Record]) -> None:
-        """Put down what was found and is held after all; by its records."""
+        """Store the verdict held for findings that were held after all, given by their records."""
         self._database.executemany(
             "UPDATE findings SET verdict=?, because=? WHERE path=? AND version=? AND gone IS NULL",
             (
@@ -261,7 +262,10 @@ class Findings:
         )
 
     def settled(self, path: bytes, version: str, result: FileResult) -> FileResult:
-        """What was found without counting all that an entry hits, as the last sweep settled it."""
+        """Return a result with the verdict that the last scan settled on after counting hits.
+
+        A single result does not count all hits of an entry, so a held match looks like a match.
+        """
         if result.verdict is not Verdict.MATCH:
             return result
         row = self._database.execute(
@@ -271,13 +275,17 @@ class Findings:
         return result if row is None else _settled(result, *row)
 
     def leave(self, path: bytes, version: str) -> None:
-        """Say that something is there which was not checked, so that nothing is known of a finding there."""
+        """Record that a path exists but was not checked, so that its finding is not taken for gone."""
         for key in ((path, version), (path, "")):
             if key in self._open:
                 self._doubtful.add(key)
 
     def settle(self, found: Standing, sweep: int) -> bool:
-        """Put down that one is gone which a sweep would have come by; whether that can be believed."""
+        """Mark a finding as gone that a scan would have met.
+
+        Returns:
+            False if the finding's place was not checked, so that nothing is marked.
+        """
         if (found.path, found.version) in self._doubtful:
             return False
         self._open.discard((found.path, found.version))
@@ -291,11 +299,11 @@ class Findings:
         )
 
     def is_answered(self, found: Standing) -> bool:
-        """Whether the lists in use can say that nothing accuses the content of a finding any more."""
+        """Return True if the lists in use can decide that nothing accuses a finding's content any more."""
         return not self._coverage.unanswered(matches_of(found.matches))
 
     def standing(self, sweep: int) -> list[Standing]:
-        """Those that are not gone, and that a sweep did not find again."""
+        """Return the open findings that a scan did not find again."""
         rows = self._database.execute(
             "SELECT path, version, content, verdict, because, first, last, matches FROM findings "
             "WHERE sweep<? AND gone IS NULL ORDER BY path, version",
@@ -309,7 +317,7 @@ def _sha256(result: FileResult) -> bytes | None:
 
 
 def _identity(stat: FileStat) -> tuple[int | None, ...]:
-    """Owner, device, inode, size and times; what an object has none of is None."""
+    """Return owner, device, inode, size and times; None for each attribute that an object lacks."""
     times = stat.size, wrapped(stat.mtime_ns)
     if stat.of_object:
         return None, None, None, *times, None
@@ -317,12 +325,12 @@ def _identity(stat: FileStat) -> tuple[int | None, ...]:
 
 
 def standing_record_of(found: Standing, result: FileResult | None, *, answered: bool) -> Record | None:
-    """The record of an earlier finding; None where today's lists clear its content.
+    """Return the record of an earlier finding; None where today's lists clear its content.
 
     Args:
-        found: what was put down.
-        result: what today's lists say of its content, where that is kept.
-        answered: whether they can say that nothing accuses it any more.
+        found: the stored finding.
+        result: today's result for its content, where that is kept.
+        answered: True if the lists in use can decide that nothing accuses it any more.
     """
     if result is not None and result.verdict not in FINDINGS:
         if answered:

@@ -1,4 +1,4 @@
-"""What sweeps and findings there were, for whoever keeps that longer than the state."""
+"""Read the history of scans and findings, for programs that keep it longer than the state does."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from hashscan.state.store.database import FILE, FOLDER, FORMAT, NewerStateError,
 
 _BUSY_MS = 30_000
 _FLOCK = "hhqqi"
-"""`struct flock`, fcntl(2): kind, whence, start, length, process."""
+"""Layout of `struct flock`, fcntl(2): kind, whence, start, length, process."""
 
 
 class Swept(NamedTuple):
-    """One sweep."""
+    """One scan."""
 
     number: int
     uuid: str
     known: bool
-    """Whether no file was looked at."""
+    """True if no file was read."""
     shard: str
     """'' or INDEX/COUNT."""
     started: int
     """Seconds since 1970, as all times here."""
     ended: int | None
-    """None where it was killed."""
+    """None if the scan was killed."""
     exit_code: int | None
     targets: str
-    """JSON, as these all, in the words of reports."""
+    """JSON, as the next three fields, with the terms of reports."""
     lists: str
     verdicts: str
     incomplete: str
@@ -44,7 +44,7 @@ class Swept(NamedTuple):
 
 
 class Found(NamedTuple):
-    """One finding, from when its file was found until it was gone or harmless."""
+    """One finding, from the first detection until its file was gone or harmless."""
 
     number: int
     path: bytes
@@ -55,9 +55,9 @@ class Found(NamedTuple):
     last: int
     gone: int | None
     ending: str
-    """How it ended: one of the words of `scan.state.findings`; empty where it stands."""
+    """Ending: one of the constants of `state.findings.findings`; empty while open."""
     matches: str
-    """JSON, in the words of reports."""
+    """JSON, with the fields of reports."""
     customer: str
     sha256: bytes | None
     uid: int | None
@@ -69,27 +69,28 @@ class Found(NamedTuple):
     ctime: int | None
     etag: str
     lists: str = "[]"
-    """JSON, in the words of reports: those of the sweep that has changed anything of it last."""
+    """JSON, with the fields of reports: lists of the last scan that changed this finding."""
 
 
 class History:
-    """Those that a state tells of, at one moment; may be asked beside a sweep.
+    """A read-only view of a state's scans and findings at one moment; usable while a scan runs.
 
-    What a running sweep finds is left out: only at its end is it clear what is held.
+    Findings of a running scan are left out: only its end decides which of them are held.
 
-    Raises, in all it does:
+    Raises, in all methods:
         OutputError: the state can't be read, or is damaged.
     """
 
     def __init__(self, state: Path) -> None:
-        """Open the state beneath a folder.
+        """Open the state in a folder.
 
         Raises:
             NewerStateError: a newer version has written it.
         """
         self._folder = state / FOLDER
         self.identity = ""
-        """Tells this state from one that was set aside; empty where there is none, or none that we know."""
+        """Identifier of this state, to distinguish it from one that was set aside; empty if there is none, or
+        none of a known format."""
         self._running = 0
         with self._explained():
             if not (self._folder / FILE).exists():
@@ -126,14 +127,15 @@ class History:
 
     @property
     def last(self) -> int:
-        """The last sweep that is told of; 0 where there is none."""
+        """Number of the last scan in this view; 0 if there is none."""
         return self._last("TRUE")
 
     @property
     def settled(self) -> int:
-        """The last sweep of which, and of whose findings, nothing more can come; 0 where there is none.
+        """Number of the last scan that is final, together with its findings; 0 if there is none.
 
-        Whether one without an account was killed or ends just now can't be told apart for certain.
+        A scan without a stored end may have been killed or may be ending just now; the two can't be
+        distinguished reliably.
         """
         return self._last("exit_code IS NOT NULL OR id < (SELECT max(id) FROM sweeps)")
 
@@ -146,7 +148,10 @@ class History:
             return 0 if row is None else int(row[0])
 
     def mark(self, number: int) -> str:
-        """Tells a sweep from one that got its number after an older state was put back; empty if none has."""
+        """Return a mark that identifies a scan beyond its number; empty if there is no such scan.
+
+        After an older state was restored, another scan may get the same number.
+        """
         if not self.identity:
             return ""
         with self._explained():
@@ -155,7 +160,7 @@ class History:
             return "" if row is None else f"{row[0]} {row[1]}"
 
     def sweeps(self, since: int) -> Iterator[Swept]:
-        """Those from a number on, in order."""
+        """Yield the scans from a number on, in order."""
         if self.identity:
             with self._explained():
                 for row in self._database.execute(
@@ -166,7 +171,7 @@ class History:
                     yield Swept(*row)
 
     def findings(self, since: int) -> Iterator[Found]:
-        """Those in which a sweep from this number on has changed anything, in the order of their numbers."""
+        """Yield the findings that a scan from this number on has changed, in the order of their numbers."""
         if self.identity:
             with self._explained():
                 for row in self._database.execute(
@@ -179,7 +184,7 @@ class History:
                     yield Found(*row)
 
     def close(self) -> None:
-        """Let the state go."""
+        """Close the state."""
         if self.identity:
             self._database.close()
 
@@ -203,7 +208,7 @@ class History:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether another process holds a record lock; asked without taking it."""
+    """Return True if another process holds a record lock; the lock is not taken."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

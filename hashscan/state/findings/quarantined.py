@@ -1,4 +1,4 @@
-"""What of the files that earlier sweeps met is in quarantine, and so is not gone without a reason."""
+"""Find which earlier scanned files are in quarantine, so that their absence is explained."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _AWAY = KEPT | {State.MOVING, State.RELEASING, State.RELEASED}
 
 
 class Taken:
-    """Such files; the quarantine's log is read only once somebody asks."""
+    """The files that were moved to quarantine; the quarantine's log is read at the first query."""
 
     def __init__(self, state: Path, told: Callable[[str], None]) -> None:
-        """Describe it.
+        """Set the state folder.
 
         Args:
             state: the state folder.
-            told: called with what a person should know.
+            told: called with messages for the operator.
         """
         self._state = state
         self._told = told
 
     @cached_property
     def _moved(self) -> dict[tuple[bytes, str], float]:
-        """Where they were, and which version; when each was moved last, in seconds since 1970."""
+        """Time of the last move in seconds since 1970, by original path and version."""
         try:
             items = read_items(self._state)
         except OutputError as error:
-            # The sweep's own findings must be told all the same; that files are missing is, too.
+            # The scan's own findings must be reported all the same, and so must missing files.
             self._told(f"what is in quarantine counts as gone: {error}")
             return {}
         return {
@@ -43,14 +43,14 @@ class Taken:
         }
 
     def has(self, path: bytes) -> bool:
-        """Whether the file that was found by a path is away."""
+        """Return True if the file that was found at a path is in quarantine."""
         return (path, "") in self._moved
 
     def number(self, is_of: Callable[[bytes], bool], since: float) -> int:
-        """How many are away.
+        """Return the number of files in quarantine.
 
         Args:
-            is_of: tells the paths that count.
-            since: only those that were moved from then on, in seconds since 1970.
+            is_of: returns True for paths that count.
+            since: count only files that were moved from then on, in seconds since 1970.
         """
         return sum(moved >= since and is_of(path) for (path, _), moved in self._moved.items())

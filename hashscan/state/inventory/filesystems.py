@@ -1,4 +1,4 @@
-"""Knows filesystems again under whatever device number they have today."""
+"""Identify filesystems independently of their current device numbers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hashscan.sources.beneath import LIST_FLAGS, PASS_FLAGS, open_absolute
 from hashscan.sources.mounts import filesystem_type
 
 _GET_UUID = 0x80111500
-"""FS_IOC_GETFSUUID (linux/fs.h), since Linux 6.9: a byte that says how many of the next 16 count."""
+"""FS_IOC_GETFSUUID (linux/fs.h), since Linux 6.9: a length byte, then 16 bytes of which so many count."""
 _BTRFS = 0x9123683E
 _STATFS_BYTES = 512
 _FSID_AT = 56
-"""Of f_fsid in struct statfs, where longs have eight bytes."""
+"""Offset of f_fsid in struct statfs, where longs have eight bytes."""
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 NETWORK_TYPES = frozenset(
@@ -48,7 +48,7 @@ NETWORK_TYPES = frozenset(
         *("smbfs", "virtiofs"),
     }
 )
-"""Types of filesystems on which SQLite's write-ahead log, shared by memory, doesn't work."""
+"""Filesystem types on which SQLite's write-ahead log, which uses shared memory, does not work."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
@@ -56,10 +56,11 @@ _libc.fstatfs.restype = ctypes.c_int
 
 
 def name_of(folder: bytes, device: int) -> bytes | None:
-    """What the filesystem is called that a folder's files lie on.
+    """Return a stable name of the filesystem that a folder's files are on.
 
-    Its UUID, on Btrfs with the subvolume's number beside it; where it has none, what is mounted and which
-    part of it. Files whose device is not their folder's, as beneath overlays, are called by that as well.
+    The name is the UUID, on Btrfs with the subvolume's number. Where there is no UUID, it is the mounted
+    source and the mounted part of it. Where the files' device is not their folder's, as beneath overlays, the
+    device is part of the name.
 
     Args:
         folder: absolute path.
@@ -83,9 +84,9 @@ def name_of(folder: bytes, device: int) -> bytes | None:
 
 
 def kind_of(folder: bytes, device: int) -> int | None:
-    """Return the number of the type of the filesystem that a folder's files lie on.
+    """Return the number of the type of the filesystem that a folder's files are on.
 
-    None where it can't be asked, or where their device is not their folder's.
+    None where it can't be read, or where the files' device is not their folder's.
 
     Args:
         folder: absolute path.
@@ -104,7 +105,7 @@ def kind_of(folder: bytes, device: int) -> int | None:
 
 
 def type_of(folder: bytes) -> str:
-    """The type of the filesystem a folder lies on, such as `ext4`; empty where it isn't known."""
+    """Return the type of the filesystem a folder is on, such as `ext4`; empty where it isn't known."""
     fields = _mount_fields(os.stat(folder).st_dev)
     return "" if fields is None else fields[2].decode(errors="replace")
 
@@ -122,7 +123,7 @@ def _uuid(descriptor: int) -> bytes:
 
 
 def _subvolume(descriptor: int) -> bytes:
-    """On Btrfs inodes are counted in each subvolume by itself."""
+    """Return the subvolume's number on Btrfs, where each subvolume numbers its own inodes; else nothing."""
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc.fstatfs(descriptor, buffer) != 0:
         return b""
@@ -135,13 +136,13 @@ def _mount(device: int) -> bytes:
     if fields is None:
         return b"device %d" % device
     root, point, kind, source = fields
-    # What has no device of its own may be mounted several times under one name.
+    # A source without a device of its own may be mounted several times under one name.
     where = b"" if source.startswith(b"/") or b":" in source else b" at " + point
     return b"mount %s %s %s%s" % (kind, source, root, where)
 
 
 def _mount_fields(device: int) -> tuple[bytes, bytes, bytes, bytes] | None:
-    """Root, mount point, type and source of the first mount of a device (proc_pid_mountinfo(5))."""
+    """Return root, mount point, type and source of a device's first mount (proc_pid_mountinfo(5))."""
     wanted = b"%d:%d" % (os.major(device), os.minor(device))
     try:
         with open("/proc/self/mountinfo", "rb") as file:

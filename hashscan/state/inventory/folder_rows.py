@@ -1,4 +1,4 @@
-"""The folders of the database: what is kept of each, and when it was checked last."""
+"""Store the folders of the state: the listing of each, and when it was checked last."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hashscan.state.inventory.presence import files_in, is_folder_gone
 
 
 class FolderRows:
-    """All of them, of one shard."""
+    """The folder rows of one shard."""
 
     def __init__(self, database: sqlite3.Connection, shard: str, on_trust: Collection[str] = ()) -> None:
-        """Know no filesystem yet.
+        """Start without known filesystems.
 
         Args:
             database: of the state.
             shard: '' or INDEX/COUNT.
-            on_trust: names of filesystem types whose ctimes are trusted on the operator's word.
+            on_trust: names of filesystem types whose ctimes are trusted by the operator's option.
         """
         self._database = database
         self._on_trust = on_trust
@@ -32,10 +32,10 @@ class FolderRows:
         self._shard = shard
         self._filesystems: dict[int, int | None] = {}
         self._in_pieces = {row for (row,) in database.execute("SELECT DISTINCT folder FROM pieces")}
-        """Few, so that most folders need not be looked up among them."""
+        """Folders with pieces; few, so that most folders need no lookup."""
 
     def filesystem(self, path: bytes, device: int) -> int | None:
-        """The number of the filesystem that files of a folder are on; None where it can't be told."""
+        """Return the number of the filesystem that a folder's files are on; None if unknown."""
         if device not in self._filesystems:
             name = name_of(path, device)
             if name is None:
@@ -46,7 +46,7 @@ class FolderRows:
         return self._filesystems[device]
 
     def is_on_trust(self, path: bytes, device: int) -> bool:
-        """Whether the filesystem that files of a folder are on is of a type that is trusted by option."""
+        """Return True if the type of the filesystem that a folder's files are on is trusted by option."""
         if not self._on_trust:
             return False
         if device not in self._is_on_trust:
@@ -55,15 +55,15 @@ class FolderRows:
 
     @property
     def filesystems(self) -> set[int]:
-        """Those met."""
+        """The filesystems met in this scan."""
         return {number for number in self._filesystems.values() if number is not None}
 
     def find(self, path: bytes, filesystem: int) -> tuple[int | None, Listing, bool]:
         """Look up a folder.
 
         Returns:
-            Its row, where there is one; what is kept of it, later pieces behind the listing; and whether that
-            stands in several places.
+            The folder's row, if there is one; its stored listing, with later pieces at the end; and True if
+            that was assembled from several parts.
 
         Raises:
             ValueError: it is damaged.
@@ -74,7 +74,7 @@ class FolderRows:
             "SELECT id, shard, listing FROM folders WHERE path=? AND filesystem=?", (path, filesystem)
         )
         for number, shard, listing in rows.fetchall():
-            # What another division into shards has read serves as well.
+            # Listings that were read with another division into shards are used as well.
             if shard == self._shard:
                 found = number
             listings.append(from_bytes(listing))
@@ -88,7 +88,7 @@ class FolderRows:
         return [from_bytes(piece) for (piece,) in rows]
 
     def find_or_make(self, path: bytes, filesystem: int) -> int:
-        """The row of a folder, which may be a new, empty one."""
+        """Return the row of a folder; insert an empty one if there is none."""
         found = self._database.execute(
             "SELECT id FROM folders WHERE path=? AND shard=? AND filesystem=?",
             (path, self._shard, filesystem),
@@ -103,7 +103,7 @@ class FolderRows:
         return cursor.lastrowid
 
     def add_piece(self, folder: int, listing: Listing) -> None:
-        """Add to what is kept of a folder."""
+        """Append files to the stored listing of a folder."""
         self._in_pieces.add(folder)
         self._database.execute("INSERT OR IGNORE INTO unplaced VALUES (?)", (folder,))
         self._database.execute(
@@ -111,7 +111,7 @@ class FolderRows:
         )
 
     def write(self, folder: int, listing: Listing) -> None:
-        """Put a listing in the place of all that is kept of a folder's files in this shard."""
+        """Replace the stored listing of a folder's files in this shard."""
         self._put(folder, listing)
         self._take_over(folder)
 
@@ -121,7 +121,7 @@ class FolderRows:
         self._database.execute("DELETE FROM pieces WHERE folder=?", (folder,))
 
     def _take_over(self, folder: int) -> None:
-        """Drop what sweeps that were divided otherwise have kept of a folder's files in this shard."""
+        """Drop what scans with another division into shards have stored of a folder's files in this shard."""
         others = self._database.execute(
             "SELECT other.id, other.path, other.shard, other.listing FROM folders AS own "
             "JOIN folders AS other ON other.path=own.path AND other.filesystem=own.filesystem "
@@ -149,7 +149,7 @@ class FolderRows:
             )
 
     def place(self) -> None:
-        """Say of all contents in which folders they are."""
+        """Update the table `places`, which says in which folders each content is."""
         pairs: set[tuple[int, int]] = set()
         for (folder,) in self._database.execute("SELECT folder FROM unplaced").fetchall():
             for query in (
@@ -163,7 +163,7 @@ class FolderRows:
         self._database.execute("DELETE FROM unplaced")
 
     def see(self, folders: list[tuple[int, int, int, int, int]]) -> None:
-        """Say of folders in which scope, sweep and turn, and when, they were checked."""
+        """Store for each folder the scope, scan, turn and time of its check."""
         self._database.executemany(
             "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT (folder) DO UPDATE SET "
             "scope=excluded.scope, sweep=excluded.sweep, turn=excluded.turn, at=excluded.at",
@@ -171,15 +171,15 @@ class FolderRows:
         )
 
     def turn(self, folder: int) -> tuple[int, int] | None:
-        """In which scope and turn a folder was checked last."""
+        """Return the scope and turn in which a folder was checked last."""
         row = self._database.execute("SELECT scope, turn FROM seen WHERE folder=?", (folder,)).fetchone()
         return None if row is None else (row[0], row[1])
 
     def checked_in(self, path: bytes, sweep: int) -> bool | None:
-        """Whether a sweep has checked a folder to its end.
+        """Return True if a scan has checked a folder to its end.
 
         Returns:
-            None where it is not there any more, or was not kept.
+            None if the folder no longer exists, or was not kept.
         """
         kept = self._database.execute(
             "SELECT filesystem, coalesce(sweep, 0) AS sweep FROM folders LEFT JOIN seen ON folder=id "
@@ -188,26 +188,27 @@ class FolderRows:
         ).fetchall()
         if any(last >= sweep for _, last in kept):
             return True
-        # What another scope has left of a folder says nothing, if its filesystem is there.
+        # Rows that another scope has left prove nothing, if the filesystem is there.
         return False if any(number not in self.filesystems for number, _ in kept) else None
 
     def forget(
         self, scope: int, sweep: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
     ) -> int:
-        """Forget the folders of a target that its complete sweep shows to be gone.
+        """Delete the folders of a target that its complete scan shows to be gone.
 
-        Those that it did not meet and that its own scope came by last are gone, unless some could not be
-        entered. Others may only be left out now, and are looked for, as are the files of this shard in them.
+        Folders that the scan did not meet, and that its own scope checked last, are gone, unless some folders
+        could not be entered. Other folders may only be excluded now: they are looked up on the disk, and so
+        are the files of this shard in them.
 
         Args:
             scope: of the target.
-            sweep: which one.
-            beneath: whether a folder is the target's.
-            closed: whether some folders could not be entered.
-            everywhere: also those on filesystems that are not there; else these stay.
+            sweep: number of the scan.
+            beneath: returns True for folders of the target.
+            closed: True if some folders could not be entered.
+            everywhere: delete also those on filesystems that are not mounted; else these stay.
 
         Returns:
-            How many.
+            The number of deleted folders.
         """
         rows = self._unmet(sweep)
         there = self.filesystems | self._mounted(rows)
@@ -222,12 +223,12 @@ class FolderRows:
         return len(gone)
 
     def _lose_files(self, folder: int, path: bytes) -> bool:
-        """Forget the files of a folder that are gone; whether none of those that were kept is there."""
+        """Delete the files of a folder that are gone; return True if none of the stored ones still exists."""
         shard, stored = self._database.execute(
             "SELECT shard, listing FROM folders WHERE id=?", (folder,)
         ).fetchone()
         kept = joined([from_bytes(stored), *self._pieces(folder)])
-        # Looking is for one of several shards to do.
+        # Only the scan of the folder's own shard looks on the disk.
         if not len(kept) or (self._shard and shard != self._shard):
             return False
         there = files_in(path)
@@ -239,7 +240,7 @@ class FolderRows:
         return not left
 
     def _drop(self, folders: Sequence[tuple[int]]) -> None:
-        # Their places stay: who follows one sees that there is no such folder, or that it has no such file.
+        # Rows in `places` stay: a reader that follows one sees that the folder or the file is not there.
         for statement in (
             "DELETE FROM folders WHERE id=?",
             "DELETE FROM pieces WHERE folder=?",
@@ -248,7 +249,7 @@ class FolderRows:
             self._database.executemany(statement, folders)
 
     def _unmet(self, sweep: int) -> list[tuple[int, bytes, int, int]]:
-        """Row, path, filesystem and last scope of all folders that a sweep has not checked to their end."""
+        """Return row, path, filesystem and last scope of all folders that a scan has not checked fully."""
         query = (
             "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE sweep<? "
             "UNION ALL SELECT id, path, filesystem, 0 FROM folders WHERE id NOT IN (SELECT folder FROM seen)"
@@ -256,19 +257,20 @@ class FolderRows:
         return self._database.execute(query, (sweep,)).fetchall()
 
     def _mounted(self, rows: Sequence[tuple[int, bytes, int, int]]) -> set[int]:
-        """Which filesystems are there although a sweep has met no file on them."""
+        """Return the filesystems that are mounted although a scan met no file on them."""
         paths: dict[int, set[bytes]] = {}
         for _, path, number, _ in rows:
             if number not in self.filesystems:
                 known = paths.setdefault(number, set())
-                # What is mounted at one place has all folders beneath that; a few are enough to find it.
+                # All folders of a mount lie beneath one mount point, so the first and last path suffice to
+                # find it.
                 paths[number] = {min({*known, path}), max({*known, path})}
         return {
             number for number, some in paths.items() if any(self._nearest(path) == number for path in some)
         }
 
     def _nearest(self, path: bytes) -> int | None:
-        """The filesystem that a folder is on, or would be if it were there."""
+        """Return the filesystem that a folder is on, or would be on if it existed."""
         while True:
             try:
                 descriptor = open_absolute(path, PASS_FLAGS)

@@ -1,13 +1,13 @@
-"""The files of a folder as one blob, and what of them has not changed since.
+"""Pack a folder's files into one blob, and find which of them are unchanged since.
 
-| bytes | what |
+| bytes | content |
 | --- | --- |
 | 4 | CRC-32 of all that follows |
 | 4 | number of files |
 | 8 each | inodes, then sizes, mtimes, ctimes, each in a row of its own; times in nanoseconds |
 | 4 each | number of the content |
 | 1 each | flags |
-| the rest | names, with a slash between them |
+| the rest | names, separated by slashes |
 
 All numbers are little-endian and cut to their lowest bits: inodes beyond 2⁶³ and times in the year 2400 don't
 fit into a signed number of eight bytes.
@@ -30,11 +30,12 @@ from hashscan.model import FileStat, Item
 from hashscan.sources.columns import ItemColumns
 
 YOUNG_CTIME, YOUNG_MTIME = 1, 2
-"""Changed so shortly before it was listed that a later change may have left the time as it is."""
+"""Flags of files changed so shortly before the listing that a later change may leave the time unchanged."""
 RACY_NS = 2_000_000_000
 PROVEN, UNPROVEN, ON_TRUST = 4, 8, 16
-"""How far the ctime was to be trusted when the content was read; see `CtimeTrust`. A file with none of these
-is read again: what older versions have kept, too."""
+"""Flags for how far the ctime could be trusted when the content was read; see `CtimeTrust`. A file with none
+of these is read again, and so are files stored by older versions.
+"""
 DOUBTFUL = UNPROVEN | ON_TRUST
 TRUSTED = PROVEN | DOUBTFUL
 
@@ -44,32 +45,32 @@ _FILE_BYTES = 4 * 8 + 4 + 1
 _LOWEST = (1 << 64) - 1
 _TOP = 1 << 63
 NONE = -1
-"""In place of a content where there is none."""
+"""Content number of files without a content."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """Some files of a folder."""
+    """Files of one folder, as columns."""
 
     identities: NDArray[np.int64]
     """Shape (4, files): inode, size, mtime, ctime."""
     contents: NDArray[np.int64]
-    """Shape (files,); NONE for a file of which nothing is kept."""
+    """Shape (files,); NONE for a file of which no content is kept."""
     flags: NDArray[np.uint8]
     names: bytes
-    """With slashes between."""
+    """Names, separated by slashes."""
 
     def __len__(self) -> int:
         return len(self.contents)
 
     def some(self, places: Sequence[int]) -> Listing:
-        """Only some of the files."""
+        """Return a listing of only the files at `places`."""
         names = self.names.split(b"/")
         chosen = b"/".join([names[place] for place in places])
         return Listing(self.identities[:, places], self.contents[places], self.flags[places], chosen)
 
     def to_bytes(self) -> bytes:
-        """As it is stored, without files of which nothing is kept."""
+        """Return the stored form, without files that have no content."""
         keep = self.contents != NONE
         if not keep.all():
             return self.some(np.flatnonzero(keep).tolist()).to_bytes()
@@ -86,15 +87,15 @@ class Listing:
 
 
 def from_bytes(data: bytes) -> Listing:
-    """What `to_bytes` made.
+    """Parse what `to_bytes` returned.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the data is something else.
     """
     if len(data) < _HEAD.size:
         raise ValueError("a folder's list is cut short")
     crc, count = _HEAD.unpack_from(data)
-    # The database has no checksums of its own, and another number would be another content.
+    # The database has no checksums of its own, and a changed number would point to another content.
     if zlib.crc32(memoryview(data)[_CHECKED_FROM:]) != crc:
         raise ValueError("a folder's list has another checksum")
     contents_at = _HEAD.size + 32 * count
@@ -111,7 +112,7 @@ def from_bytes(data: bytes) -> Listing:
 
 
 def joined(listings: Sequence[Listing]) -> Listing:
-    """One after another."""
+    """Concatenate listings."""
     if len(listings) == 1:
         return listings[0]
     if not listings:
@@ -125,14 +126,14 @@ def joined(listings: Sequence[Listing]) -> Listing:
 
 
 def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]:
-    """What was listed just now, without contents.
+    """Return the listing of files that were listed just now, without contents.
 
     Args:
         items: of one folder, at least one.
         now_ns: the time, not later than that of reading them.
 
     Returns:
-        It, and the device that all files are on; None where they are on several.
+        The listing, and the device that all files are on; None where they are on several.
     """
     if isinstance(items, ItemColumns):
         return _listed(
@@ -163,28 +164,28 @@ def _listed(identities: NDArray[np.int64], names: bytes, now_ns: int) -> Listing
 
 
 def wrapped(number: int) -> int:
-    """A number cut to 64 signed bits, as it is stored."""
+    """Return a number cut to 64 signed bits, as it is stored."""
     number &= _LOWEST
     return number - (1 << 64) if number >= _TOP else number
 
 
 class KeptListing:
-    """What is kept of a folder, asked about while it is listed again."""
+    """A cache of a folder's stored listing, compared with the folder while it is listed again."""
 
     def __init__(self, listing: Listing, *, weak: bool, on_trust: bool = False) -> None:
-        """Ask `listing`.
+        """Prepare comparisons with `listing`.
 
         Args:
-            listing: the latest of several files with one identity last.
-            weak: whether a file whose ctime alone has changed counts as unchanged.
-            on_trust: whether the type of their filesystem is trusted on the operator's word.
+            listing: of several files with one identity, the latest is last.
+            weak: True if a file whose ctime alone has changed counts as unchanged.
+            on_trust: True if the filesystem's type is trusted by the operator's option.
         """
         self.listing = listing
         self._fields = 3 if weak else 4
         young = YOUNG_MTIME if weak else YOUNG_CTIME
         raw = listing.flags.tobytes()
         self.all_proven = raw.count(PROVEN) == len(raw)
-        """Whether all of it is to be trusted in full; then nothing need be looked at file by file."""
+        """True if every file's ctime is proven; then no file needs a check of its own."""
         self._unusable = _unusable(young, TRUSTED if on_trust else PROVEN | UNPROVEN)[listing.flags]
         self._some_unusable = not self.all_proven and bool(self._unusable.any())
         self._weak = weak
@@ -193,10 +194,10 @@ class KeptListing:
         self._order: NDArray[np.int64] | None = None
 
     def recall(self, listed: Listing) -> bool:
-        """Put in what is known of the content of each file, and how far its ctime is to be trusted.
+        """Fill in each file's known content and the trust in its ctime.
 
         Returns:
-            Whether `listed` stands in it, name by name and unchanged, right behind what was taken last.
+            True if all of `listed` is stored unchanged, name by name, directly after the files taken last.
         """
         taken = self._take_next(listed)
         if taken is None:
@@ -224,13 +225,13 @@ class KeptListing:
 
     @property
     def taken(self) -> bool:
-        """Whether all of it was taken, in order."""
+        """Return True if all files were taken, in order."""
         return self._next == len(self.listing)
 
     def _find(self, listed: Listing) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """The content of each file by its identity, with the trust in its ctime.
+        """Return each file's content by its identity, and the trust in its ctime.
 
-        NONE and 0 where it isn't known or has changed.
+        NONE and 0 where the file isn't known or has changed.
         """
         kept = self.listing
         if not len(kept):
@@ -238,7 +239,7 @@ class KeptListing:
         if self._order is None:
             self._order = np.argsort(kept.identities[0], kind="stable")
         sorted_inodes = kept.identities[0][self._order]
-        # The last of equal ones is the latest.
+        # Of equal ones, the last is the latest.
         place = np.searchsorted(sorted_inodes, listed.identities[0], side="right") - 1
         rows = self._order[np.maximum(place, 0)]
         same = (kept.identities[: self._fields, rows] == listed.identities[: self._fields]).all(axis=0)
@@ -249,7 +250,10 @@ class KeptListing:
 
 @lru_cache(maxsize=4)
 def _unusable(young: int, trusted: int) -> NDArray[np.bool_]:
-    """By its flags whether a kept file must be read again: it was `young`, or not `trusted`."""
+    """Return a table over all flag values: True if a file must be read again.
+
+    It must be if it was `young`, or not `trusted`.
+    """
     flags = np.arange(256)
     unusable: NDArray[np.bool_] = ((flags & young) != 0) | ((flags & trusted) == 0)
     return unusable

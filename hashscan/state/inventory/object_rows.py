@@ -1,4 +1,4 @@
-"""The objects of the database: what is kept of each, by its store's own word for its state."""
+"""Store the objects of buckets in the state, with the validators (etag, version) of their store."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import NamedTuple
 from hashscan.model import Batch, FileStat, Item
 
 NONE = -1
-"""In place of a content where there is none."""
+"""Content number of objects without a content."""
 
 
 class KnownObject(NamedTuple):
-    """One of them."""
+    """One stored object."""
 
     container: bytes
-    """Its URL."""
+    """URL of the container."""
     item: Item
     content: int
 
 
 class ObjectRows:
-    """All of them.
+    """The rows of all objects.
 
-    An object is unchanged where etag, version, size and modification time are what they were. Where its store
-    tells neither etag nor version, it can't be known.
+    An object is unchanged if etag, version, size and modification time are equal. If its store returns
+    neither etag nor version, it can't be recognized.
     """
 
     def __init__(self, database: sqlite3.Connection, endpoint: str | None) -> None:
@@ -35,7 +35,7 @@ class ObjectRows:
         self._seen: list[tuple[int, int, int, bytes, str]] = []
 
     def _store(self, container: bytes) -> int:
-        """The number of a container at a service."""
+        """Return the number of a container at a service."""
         if container not in self._stores:
             name = container + b"\n" + self._endpoint
             self._database.execute("INSERT OR IGNORE INTO filesystems (name) VALUES (?)", (name,))
@@ -44,7 +44,7 @@ class ObjectRows:
         return self._stores[container]
 
     def find(self, batch: Batch) -> list[int]:
-        """The content of each object of a batch; NONE where it isn't known or has changed."""
+        """Return the content of each object of a batch; NONE where it isn't known or has changed."""
         store, found = self._store(batch.target), []
         for item in batch.items:
             row = None
@@ -58,7 +58,7 @@ class ObjectRows:
         return found
 
     def only_elsewhere(self, container: bytes, path: bytes) -> bool:
-        """Whether an object is known only of containers of the same name at other services."""
+        """Return True if an object is known only from containers of the same name at other services."""
         stores = self._database.execute(
             "SELECT store FROM objects JOIN filesystems ON id=store "
             "WHERE key=? AND substr(name, 1, ?)=? GROUP BY store",
@@ -67,7 +67,7 @@ class ObjectRows:
         return bool(stores) and (self._store(container),) not in stores
 
     def put(self, batch: Batch, item: Item, content: int, scope: int, sweep: int) -> None:
-        """Keep an object that was read as it was listed."""
+        """Store an object that was read, with its listed attributes."""
         if item.etag or item.version:
             stat = item.stat
             self._database.execute(
@@ -79,32 +79,32 @@ class ObjectRows:
             )
 
     def see(self, batch: Batch, item: Item, scope: int, sweep: int) -> None:
-        """Say that an object is there, and unchanged; `commit` puts it down."""
+        """Note that an object exists unchanged; `commit` stores it."""
         self._seen.append((scope, sweep, self._store(batch.target), item.name, item.version))
 
     def commit(self) -> None:
-        """Put down in the open transaction what was seen."""
+        """Store in the open transaction which objects were seen."""
         self._database.executemany(
             "UPDATE objects SET scope=?, sweep=? WHERE store=? AND key=? AND version=?", self._seen
         )
         self._seen.clear()
 
     def forget(self, scope: int, sweep: int) -> int:
-        """Forget the objects that a complete sweep of their scope did not meet; how many."""
+        """Delete the objects that a complete scan of their scope did not meet; return their number."""
         self.commit()
         return self._database.execute(
             "DELETE FROM objects WHERE scope=? AND sweep<?", (scope, sweep)
         ).rowcount
 
     def lose(self, container: bytes, path: bytes, version: str) -> None:
-        """Forget one that is gone, whatever sweep met it last."""
+        """Delete an object that is gone, whichever scan met it last."""
         self._database.execute(
             "DELETE FROM objects WHERE store=? AND key=? AND version=?",
             (self._store(container), _key(container, path), version),
         )
 
     def all(self) -> Iterator[KnownObject]:
-        """All that are kept, at whatever service."""
+        """Yield all stored objects, of all services."""
         rows = self._database.execute(
             "SELECT name, key, version, etag, size, mtime, content FROM objects "
             "JOIN filesystems ON id=store ORDER BY store, key, version"

@@ -1,4 +1,4 @@
-"""Whether what a sweep has left by a path is gone, as far as another sweep would see."""
+"""Check whether a file or folder of an earlier scan is gone, by the rules by which scans open paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def is_folder_gone(path: bytes) -> bool:
-    """Whether there is no such folder any more; one that is reached by a link is another."""
+    """Return True if the folder no longer exists; one that is reached by a symlink is another folder."""
     try:
         os.close(open_absolute(path, PASS_FLAGS))
     except OSError as error:
@@ -21,7 +21,7 @@ def is_folder_gone(path: bytes) -> bool:
 
 
 def is_file_gone(path: bytes) -> bool:
-    """Whether there is no such file any more; one that is reached by a link is another."""
+    """Return True if the file no longer exists; one that is reached by a symlink is another file."""
     folder, name = os.path.split(path)
     try:
         descriptor = open_absolute(folder, PASS_FLAGS)
@@ -36,7 +36,7 @@ def is_file_gone(path: bytes) -> bool:
 
 
 def files_in(path: bytes) -> frozenset[bytes] | None:
-    """The names of a folder's files, none if it is gone; None where that can't be told."""
+    """Return the names of a folder's files, empty if it is gone; None where that can't be determined."""
     try:
         descriptor = open_absolute(path, LIST_FLAGS)
     except OSError as error:

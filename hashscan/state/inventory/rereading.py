@@ -1,4 +1,4 @@
-"""Reads some unchanged files all the same, and tells which of them have other content than they had."""
+"""Reread a random share of the unchanged files, and report those whose content has changed all the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashscan.state.store.contents import STALE, Contents
 
 
 class Rereading:
-    """The files and objects that one sweep has chosen at random."""
+    """The files and objects that one scan rereads at random."""
 
     def __init__(
         self,
@@ -20,42 +20,43 @@ class Rereading:
         told: Callable[[str], None],
         before: tuple[int, int] = (0, 0),
     ) -> None:
-        """Choose none yet.
+        """Start with no file chosen.
 
         Args:
-            share: how many of those that need not be read, from 0 to 1.
-            contents: all that are kept.
-            told: called with what a person should know.
-            before: how many files and objects the last sweep met, and how many of them were unchanged only
-                probably. So many are expected again, so that such can be chosen before all others.
+            share: fraction of the files that need not be read, from 0 to 1.
+            contents: all contents that are kept.
+            told: called with messages for the operator.
+            before: how many files and objects the last scan met, and how many of them were unchanged only
+                probably. The same numbers are expected again, so that such files can be chosen before all
+                others.
         """
         self.met = self.doubtful = 0
-        """How many files and objects this sweep has met, and how many of them are unchanged only probably."""
+        """Files and objects that this scan has met, and how many of them are unchanged only probably."""
         self.changed = 0
-        """How many had other content, though by all signs they had not changed."""
+        """Number of files with other content, although no attribute had changed."""
         self._share, self._share_of_doubtful = _shares(share, *before)
         self._contents = contents
         self._told = told
         self._random = np.random.default_rng()
         self._chosen: dict[tuple[bytes, str], int] = {}
-        """By path and version, what was known of those that have no verdict yet."""
+        """Known content of chosen files that have no verdict yet, by path and version."""
 
     @property
     def waits(self) -> bool:
-        """Whether some that were chosen have no verdict yet."""
+        """Return True if some chosen files have no verdict yet."""
         return bool(self._chosen)
 
     def choose(
         self, attention: NDArray[np.uint8], doubtful: NDArray[np.uint8] | None = None
     ) -> NDArray[np.int64]:
-        """Mark some as to be read.
+        """Choose files to be read, and mark them in `attention`.
 
         Args:
-            attention: of files, changed here.
+            attention: of files; changed in place.
             doubtful: not 0 for those that are unchanged only probably; None where none is.
 
         Returns:
-            Their places.
+            The indices of the chosen files.
         """
         self.met += len(attention)
         if doubtful is not None:
@@ -68,14 +69,14 @@ class Rereading:
         return np.flatnonzero(chosen)
 
     def expect(self, path: bytes, version: str, content: int) -> None:
-        """Keep in mind what was known of one that was chosen."""
+        """Store the known content of a chosen file."""
         self._chosen[path, version] = content
 
     def compare(self, path: bytes, version: str, content: int | None) -> str:
-        """Compare what was read, if anything, with what was known.
+        """Compare the content that was read, if any, with the known one.
 
         Returns:
-            Where that differs, the SHA-256 that it had, in hex; else nothing.
+            The earlier SHA-256 in hex where they differ; else an empty string.
         """
         before = self._chosen.pop((path, version), None)
         if before is None or content is None:
@@ -93,7 +94,7 @@ class Rereading:
 
 
 def _shares(share: float, met: int, doubtful: int) -> tuple[float, float]:
-    """Return the shares of proven and of doubtful files to read, so that of all it is `share`."""
+    """Return the shares of proven and of doubtful files to read, so that `share` of all files is read."""
     if not 0 < doubtful < met:
         return share, share
     wanted = share * met

@@ -1,4 +1,4 @@
-"""The folders that a sweep is in, compared with what is kept of them and brought up to date as it goes."""
+"""Compare the folders of a scan with their stored listings, and update those as the scan proceeds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TRUST_FLAGS = {
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder that is being swept, as far as its files are on one filesystem."""
+    """A folder that is being scanned, limited to its files on one filesystem."""
 
     path: bytes
     filesystem: int
@@ -52,30 +52,30 @@ class _Folder:
     later: bool
     blocks: list[Listing] = field(default_factory=list)
     waiting: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
-    """By name the files without a verdict: their block, and place in it."""
+    """Files without a verdict by name: their block, and index in it."""
     postponed: dict[bytes, tuple[Listing, int]] = field(default_factory=dict)
-    """Likewise those that the folder does not wait for."""
+    """Files that the folder does not wait for, in the same form."""
     fresh: dict[int, tuple[Listing, list[int]]] = field(default_factory=dict)
-    """Files that were read, and are not in the database yet: blocks, by their id, with the files' places."""
+    """Files that were read, and are not in the database yet: blocks by their id, with the files' indices."""
     changed: bool = False
     ended: bool = False
     whole: bool = False
 
 
 class SweptFolders:
-    """Those of all targets. Batches of one come one after another, until it has been listed to its end."""
+    """The folders of all targets. Batches of one folder follow each other until it is listed to its end."""
 
     def __init__(
         self, rows: FolderRows, scopes: Scopes, deriving: Deriving, rereading: Rereading, *, weak: bool
     ) -> None:
-        """Be in none.
+        """Start outside of any folder.
 
         Args:
             rows: the folders of the database.
-            scopes: what is swept.
-            deriving: what is kept of contents.
-            rereading: chooses what is read all the same.
-            weak: whether a file whose ctime alone has changed counts as unchanged.
+            scopes: the scan's targets.
+            deriving: cached results of contents.
+            rereading: chooses unchanged files to be read all the same.
+            weak: True if a file whose ctime alone has changed counts as unchanged.
         """
         self._began_ns = time.time_ns()
         self._rows = rows
@@ -86,11 +86,11 @@ class SweptFolders:
         self._open: dict[tuple[bytes, int], _Folder] = {}
         self._current: bytes | None = None
         self._entered: list[tuple[int, _Folder]] = []
-        """What is open of the current folder, by device."""
+        """Open parts of the current folder, by device."""
         self._seen: list[tuple[int, int, int, int, int]] = []
 
     def recall(self, batch: Batch) -> Recalled:
-        """What is known of a batch; each file that must be read has to be settled later."""
+        """Return the known results of a batch; each file that must be read has to be settled later."""
         path = shown_path(batch.target, batch.folder)
         if path != self._current:
             self._leave(whole=True)
@@ -112,7 +112,7 @@ class SweptFolders:
             folder.changed = True
         doubtful = None if folder.kept.all_proven else listed.flags & np.uint8(DOUBTFUL)
         if self._weak:
-            # Whether content has changed with a ctime is for the next sweep to see that heeds ctimes.
+            # The next scan that checks ctimes decides whether content has changed with a ctime.
             listed.flags[listed.contents != NONE] |= YOUNG_CTIME
         folder.blocks.append(listed)
         attention = self._deriving.attention(listed.contents)
@@ -165,7 +165,7 @@ class SweptFolders:
         return KeptListing(listing, weak=self._weak, on_trust=on_trust)
 
     def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
-        """Say that a file which had to be read has its verdict, and what was kept of it, if anything."""
+        """Store that a file which had to be read has its verdict, and its kept content, if any."""
         path, device = shown_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
         found = None
@@ -185,7 +185,7 @@ class SweptFolders:
             self._finish(folder, device)
 
     def postpone(self, batch: Batch, item: Item) -> None:
-        """Say that a file which must be read gets its verdict after the folder may have been written."""
+        """Let a file that must be read get its verdict after the folder may have been written."""
         device = item.stat.device
         folder = self._open.get((shown_path(batch.target, batch.folder), device))
         found = None if folder is None else folder.waiting.pop(item.name, None)
@@ -196,11 +196,11 @@ class SweptFolders:
             self._finish(folder, device)
 
     def _add_late(self, path: bytes, item: Item, content: int, ctime: CtimeTrust) -> None:
-        """Keep a file that was read after its folder had been left."""
+        """Store a file that was read after its folder had been left."""
         filesystem = self._rows.filesystem(path, item.stat.device)
         if filesystem is None:
             return
-        # When it was read isn't known any more, but not before the sweep began.
+        # The time of reading is not known any more, but it is not before the scan's start.
         listing, _ = listing_of([item], self._began_ns)
         listing.contents[0] = content
         listing.flags[0] |= _TRUST_FLAGS[ctime]
@@ -208,7 +208,7 @@ class SweptFolders:
         self._rows.add_piece(row, listing)
 
     def break_off(self, target: bytes, folder: bytes) -> None:
-        """Say that a folder could not be listed to its end, so that what was not met in it may be there."""
+        """Mark a folder as not listed to its end, so that files that were not met may still exist."""
         if shown_path(target, folder) == self._current:
             self._leave(whole=False)
 
@@ -221,7 +221,7 @@ class SweptFolders:
         self._current = None
 
     def _finish(self, folder: _Folder, device: int) -> None:
-        """Bring the database up to date with a folder of which all files have their verdicts."""
+        """Update the database with a folder whose files all have their verdicts."""
         del self._open[folder.path, device]
         if folder.whole and (folder.changed or not folder.kept.taken):
             listing = joined(folder.blocks)
@@ -234,7 +234,7 @@ class SweptFolders:
             self._seen.append((folder.row, *self._scopes.mark(folder.path), int(time.time())))
 
     def _add_pieces(self, folder: _Folder) -> None:
-        """Put what was read of a folder, and is not in the database yet, there."""
+        """Write the files of a folder that were read, and are not in the database yet."""
         for block, places in folder.fresh.values():
             if folder.row is None:
                 folder.row = self._rows.find_or_make(folder.path, folder.filesystem)
@@ -242,7 +242,7 @@ class SweptFolders:
         folder.fresh.clear()
 
     def answered(self, batch: Batch) -> None:
-        """Put what was read of a batch, of which all files are settled, into the database."""
+        """Write the files that were read of a batch, all of which are settled, to the database."""
         path = shown_path(batch.target, batch.folder)
         for device in {item.stat.device for item in batch.items}:
             folder = self._open.get((path, device))
@@ -250,12 +250,16 @@ class SweptFolders:
                 self._add_pieces(folder)
 
     def see(self) -> None:
-        """Put down which folders were seen."""
+        """Store which folders were seen."""
         self._rows.see(self._seen)
         self._seen.clear()
 
     def finish(self, *, listed: bool) -> None:
-        """Leave them, when the last was listed to its end or was not; what was read of them is kept."""
+        """Leave all folders, and store what was read of them.
+
+        Args:
+            listed: True if the last folder was listed to its end.
+        """
         self._leave(whole=listed)
         for folder in self._open.values():
             self._add_pieces(folder)
@@ -263,7 +267,7 @@ class SweptFolders:
 
 
 def _doubts(doubtful: NDArray[np.uint8] | None) -> tuple[int, int]:
-    """How many files are unproven, and how many on trust."""
+    """Return the numbers of unproven files and of files trusted by option."""
     if doubtful is None:
         return 0, 0
     return int(np.count_nonzero(doubtful == UNPROVEN)), int(np.count_nonzero(doubtful == ON_TRUST))

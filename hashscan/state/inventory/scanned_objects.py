@@ -1,4 +1,4 @@
-"""The objects that a sweep comes by, compared with what is kept of them."""
+"""Compare the objects that a scan meets with their stored rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hashscan.state.store.contents import LOW, QUIET, STALE
 
 
 class SweptObjects:
-    """Those of all containers."""
+    """The objects of all containers."""
 
     def __init__(self, rows: ObjectRows, scopes: Scopes, deriving: Deriving, rereading: Rereading) -> None:
         self._rows = rows
@@ -25,7 +25,7 @@ class SweptObjects:
         self._rereading = rereading
 
     def recall(self, batch: Batch) -> Recalled:
-        """What is known of a batch."""
+        """Return the known results of a batch."""
         if not self._scopes.knows(batch.target):
             return Recalled(0, 0, [], list(batch.items), False)
         answers: list[tuple[Item, FileResult]] = []
@@ -55,7 +55,7 @@ class SweptObjects:
         return self._deriving.result(content, item, subject)
 
     def settle(self, batch: Batch, item: Item, content: int | None) -> None:
-        """Keep what reading an object gave, if anything."""
+        """Store the content of an object that was read, if there is one."""
         if content is not None and self._scopes.knows(batch.target):
             scope, sweep, _ = self._scopes.mark(batch.target)
             self._rows.put(batch, item, content, scope, sweep)

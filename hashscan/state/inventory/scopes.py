@@ -1,8 +1,9 @@
-"""What is swept as one: targets, each with the shard and with what is left out, in turns.
+"""Divide a scan into scopes: a target with its shard and its exclusions, checked in turns.
 
-A turn ends with a sweep that reaches its end. What an interrupted one has checked stands. One that had not
-come by all folders leaves the others to the next, which begins a turn with them; one that had, but had not
-read all, goes on with the same turn, and takes what was checked in it last.
+A turn ends with a scan that completes. Folders that an interrupted scan has checked stay checked. A scan that
+had not reached all folders leaves the others to the next scan, which begins a turn with them. A scan that had
+reached all folders, but had not read every file, is continued in the same turn, and folders that were checked
+in it come last.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ from hashscan.state.inventory.presence import is_file_gone
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _BELIEVED = 0.8
-"""A target with a smaller part of the files that it had is probably not all there."""
+"""A target with a smaller fraction of its earlier files is probably incomplete."""
 _FEW = 10
-"""So many files may go at once from a small target, unless nothing is left."""
+"""Number of files that a small target may lose at once, unless none is left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What is swept of a container of objects."""
+    """The scanned part of a container of objects."""
 
     paths: tuple[bytes, ...]
-    """URLs that those of the objects begin with."""
+    """URL prefixes of the objects."""
     all_versions: bool
     endpoint: str | None = None
-    """Of the service; the same name at another is another container."""
+    """URL of the service; the same name at another service is another container."""
 
     def fields(self) -> dict[str, Any]:
-        """As it tells one scope from another."""
+        """Return the fields that distinguish this scope from others."""
         prefixes = [path.decode(errors="backslashreplace") for path in self.paths]
         return {"prefixes": prefixes, "all_versions": self.all_versions, "endpoint": self.endpoint}
 
 
 class Shrunken(NamedTuple):
-    """A target with far fewer files than last time."""
+    """A target with far fewer files than in the last scan."""
 
     target: bytes
     before: int
@@ -58,7 +59,7 @@ class Shrunken(NamedTuple):
 
 
 class Scopes:
-    """Those of one sweep."""
+    """The scopes of one scan."""
 
     def __init__(
         self,
@@ -71,24 +72,24 @@ class Scopes:
         containers: Mapping[bytes, Container] = MappingProxyType({}),
         taken: Taken | None = None,
     ) -> None:
-        """Describe a sweep.
+        """Describe a scan.
 
         Args:
             targets: paths of folders.
             shard: '' or INDEX/COUNT.
-            options: what is left out.
+            options: the exclusions.
             lone: folders of which only a single file is a target.
-            named: whether only files are looked at that somebody has named.
+            named: True if only explicitly named files are examined.
             containers: of objects, by their URLs.
-            taken: what is in quarantine, if there is one.
+            taken: files in quarantine, if there is one.
         """
         self._taken = taken
         self.shard = shard
         self._lone = frozenset(lone)
         self._named = named
         self.rebooted = False
-        """Whether the machine has started anew since the state was last used."""
-        # The longest first, so that what lies beneath two is the inner one's.
+        """True if the machine was rebooted since the state was last used."""
+        # The longest first, so that what lies beneath two belongs to the inner one.
         self._targets = sorted((set(targets) - self._lone) | set(containers), key=len, reverse=True)
         self._containers = dict(containers)
         self._options = {
@@ -100,11 +101,11 @@ class Scopes:
         self._numbers: dict[bytes, tuple[int, int]] = {}
         self._goes_on: set[bytes] = set()
         self.sweep = 0
-        """The number of this sweep."""
+        """The number of this scan."""
         self._database: sqlite3.Connection | None = None
 
     def begin(self, database: sqlite3.Connection) -> None:
-        """Open a sweep in the database."""
+        """Register a scan in the database."""
         self._database = database
         started = int(time.time())
         cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
@@ -124,7 +125,8 @@ class Scopes:
             else:
                 number, turn, ended = found
                 left = database.execute("SELECT 1 FROM left_over WHERE scope=?", (number,)).fetchone()
-                # What the last sweep had not come to is walked first; then nothing need be put off besides.
+                # Folders that the last scan had not reached are walked first; then no other folder need be
+                # postponed.
                 if ended or left:
                     turn += 1
                     database.execute("UPDATE scopes SET turn=?, sweep=0 WHERE id=?", (turn, number))
@@ -137,7 +139,7 @@ class Scopes:
         database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
 
     def left(self) -> dict[bytes, list[bytes]]:
-        """By target, the folders beneath it that the last sweep had not come to."""
+        """Return by target the folders beneath it that the last scan did not reach."""
         assert self._database is not None
         targets = {number: target for target, (number, _) in self._numbers.items()}
         found: dict[bytes, list[bytes]] = {}
@@ -147,7 +149,7 @@ class Scopes:
         return found
 
     def leave(self, left: Mapping[bytes, Sequence[bytes]]) -> None:
-        """Put down, by target, the folders beneath it that this sweep did not come to."""
+        """Store by target the folders beneath it that this scan did not reach."""
         assert self._database is not None
         for number, _ in self._numbers.values():
             self._database.execute("DELETE FROM left_over WHERE scope=?", (number,))
@@ -168,21 +170,21 @@ class Scopes:
         return None
 
     def only_some_of(self, path: bytes) -> bool:
-        """Whether some files of a folder are not looked at, so that nothing can be said of them."""
+        """Return True if some files of a folder are not examined, so that their absence proves nothing."""
         return self._named or path in self._lone
 
     def mark(self, path: bytes) -> tuple[int, int, int]:
-        """Scope, sweep and turn in which a folder is checked now."""
+        """Return the scope, scan and turn in which a folder is checked now."""
         target = self._target(path)
         number, turn = (0, 0) if target is None else self._numbers[target]
         return number, self.sweep, turn
 
     def knows(self, container: bytes) -> bool:
-        """Whether what is met of a container of objects is kept."""
+        """Return True if the objects of a container are stored."""
         return container in self._containers
 
     def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
-        """Whether a folder was checked in a turn that goes on.
+        """Return True if a folder was already checked in a turn that continues.
 
         Args:
             rows: the folders.
@@ -203,20 +205,20 @@ class Scopes:
         closed: bool,
         accept_shrink: bool,
     ) -> tuple[list[Shrunken], list[Standing]]:
-        """End the sweep, and forget what is gone.
+        """End the scan, and delete what is gone.
 
         Args:
             rows: the folders.
-            objects: those of all buckets.
-            findings: those of all sweeps.
-            files: how many were met of each target.
-            whole: whether all that was listed has been checked.
-            closed: whether folders could not be listed.
-            accept_shrink: believe that what isn't there any more is gone.
+            objects: the objects of all buckets.
+            findings: of all scans.
+            files: number of files that were met, by target.
+            whole: True if everything that was listed has been checked.
+            closed: True if some folders could not be listed.
+            accept_shrink: treat whatever is missing as gone.
 
         Returns:
-            The targets that have shrunk too much to be believed, and the findings that stand although the
-            sweep did not come by their files.
+            The targets that have shrunk too much to be believed, and the findings that stay open although the
+            scan did not meet their files.
         """
         assert self._database is not None
         shrunken: list[Shrunken] = []
@@ -247,7 +249,8 @@ class Scopes:
                 if not closed:
                     objects.forget(number, self.sweep)
                     self._database.execute("UPDATE scopes SET files=? WHERE id=?", (found, number))
-                    # No whole seconds: what was moved a moment before is gone already, and counts once.
+                    # Nanoseconds, not whole seconds: a file moved a moment before is gone already, and is
+                    # counted once.
                     counted = _counted(number), int(time.time() * 1e9)
                     self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", counted)
                 unmet, earlier = earlier, []
@@ -262,7 +265,7 @@ class Scopes:
         return shrunken, standing
 
     def _has_shrunk(self, target: bytes, number: int, before: int | None, found: int) -> bool:
-        """Whether a target has too few files to be all there, counting those that we have moved."""
+        """Return True if a target has too few files to be complete, counting those that were quarantined."""
         if before is None or not _has_shrunk(before, found):
             return False
         assert self._database is not None
@@ -274,16 +277,16 @@ class Scopes:
         return _has_shrunk(before - moved, found)
 
     def _was_taken(self, found: Standing) -> bool:
-        """Whether the file of a finding is gone because it was moved into quarantine.
+        """Return True if the file of a finding is gone because it was moved into quarantine.
 
-        Of objects nobody can tell without asking for them, since there may be other versions.
+        Always False for objects: that would need a request for each, since there may be other versions.
         """
         if self._taken is None or not found.path.startswith(b"/"):
             return False
         return self._taken.has(found.path) and is_file_gone(found.path)
 
     def _would_come_by(self, target: bytes, found: Standing) -> bool:
-        """Whether a finding lies in what is swept of a target, by whatever sweep it was found."""
+        """Return True if a finding lies in the scanned part of a target, whichever scan found it."""
         if self._target(found.path) != target:
             return False
         if self.shard:
@@ -297,22 +300,22 @@ class Scopes:
         return self._target(path) == target
 
     def _is_gone(self, found: Standing, target: bytes, rows: FolderRows, *, closed: bool) -> bool:
-        """Whether a sweep that has checked all there is, and that did not meet a finding, shows it gone."""
+        """Return True if a complete scan that did not meet a finding shows its file to be gone."""
         container = self._containers.get(target)
         if container is not None:
             return container.all_versions or not found.version
         checked = rows.checked_in(os.path.dirname(found.path), self.sweep)
         if checked is not None or closed:
             return bool(checked)
-        # The folder may be gone, or only be left out now.
+        # The folder may be gone, or may only be excluded now.
         return is_file_gone(found.path)
 
 
 def _counted(number: int) -> str:
-    """Under which key it stands when the files of a scope were counted, in nanoseconds since 1970."""
+    """Return the key under which a scope's last count of files is dated, in nanoseconds since 1970."""
     return f"counted {number}"
 
 
 def _has_shrunk(before: int, found: int) -> bool:
-    """Whether a target has so few files that it is probably not all there."""
+    """Return True if a target has so few files that it is probably incomplete."""
     return found < before * _BELIEVED and (before - found >= _FEW or not found)

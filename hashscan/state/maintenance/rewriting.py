@@ -1,4 +1,4 @@
-"""Writes the columns of a state anew, without contents that nothing refers to any more."""
+"""Rewrite the columns of a state without the contents that nothing refers to any more."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ _BLOCK = 1 << 14
 
 
 class Rewriting:
-    """The columns in a new folder; nothing refers to them until the database does."""
+    """A copy of the columns in a new folder; nothing refers to it until the database does."""
 
     def __init__(
         self, columns: dict[str, Column], beside: Path, doubtful: Collection[int], synced: int
     ) -> None:
-        """Write from one folder into another, which is empty.
+        """Prepare to copy the columns into an empty folder.
 
         Args:
-            columns: open.
+            columns: the open columns.
             beside: the new folder.
-            doubtful: contents that a power cut has taken, and that were not read again yet.
-            synced: contents from this row on may have been taken without anybody having noticed yet.
+            doubtful: contents that a power cut has destroyed, and that were not read again yet.
+            synced: contents from this row on may have been destroyed without being noticed yet.
         """
         self._columns = columns
         self._beside = beside
         self._doubtful = frozenset(doubtful)
         self._synced = synced
         self.lost: list[int] = []
-        """New rows of contents that a power cut has taken."""
+        """New row numbers of contents that a power cut has destroyed."""
         self.prefixes: list[NDArray[np.int64]] = []
-        """The beginnings of the new SHA-256 column, block by block."""
+        """The first eight bytes of the new SHA-256 column's rows, block by block."""
 
     def write(self, used: NDArray[np.bool_]) -> dict[str, int]:
-        """Write, and have all survive a power cut.
+        """Write the new columns and sync them to the disk.
 
         Args:
-            used: of each content whether to keep it.
+            used: shape (contents,); True for each content to keep.
 
         Returns:
-            How many rows each new column has.
+            The number of rows of each new column.
 
         Raises:
             ValueError: a content is damaged.
@@ -74,7 +74,7 @@ class Rewriting:
             return {name: column.rows for name, column in new.items()}
 
     def _write_pictures(self, new: dict[str, AppendedColumn], used: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The new number of each picture, shape (pictures,); -1 where it goes."""
+        """Copy the pictures; return the new number of each, shape (pictures,), -1 where it is dropped."""
         numbers = np.cumsum(used) - 1
         count = self._columns["pictures"].rows
         moved = np.full(count, -1, np.int64)

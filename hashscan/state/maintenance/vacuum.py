@@ -1,4 +1,4 @@
-"""Drops what is of no use any more from the state, and gives its space back."""
+"""Drop unused contents and rows from the state, and free their disk space."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _FOLDERS = "columns-"
 
 
 class Vacuumed(NamedTuple):
-    """What came of it."""
+    """The outcome of a vacuum."""
 
     contents: int
-    """How many there were."""
+    """Number of contents before."""
     dropped: int
     before: int
     """Bytes on the disk."""
@@ -35,10 +35,11 @@ class Vacuumed(NamedTuple):
 
 
 def vacuum(state: Path) -> Vacuumed:
-    """Drop contents that neither a file nor a finding refers to, and whatever else is of no use.
+    """Drop contents that neither a file nor a finding refers to, and other unused rows.
 
-    The columns are written anew in another folder; then one transaction turns all that refers to them. Killed
-    before it, all is as it was, and after it, only the old columns are left over; the next call removes them.
+    The columns are written to another folder; then one transaction switches all references to them. If the
+    process is killed before that transaction, nothing has changed. If it is killed after it, only the old
+    columns are left over, and the next call removes them.
 
     Args:
         state: the state folder, whose lock the caller holds.
@@ -50,14 +51,15 @@ def vacuum(state: Path) -> Vacuumed:
     database, folder, _ = open_database(state)
     try:
         with explained(folder):
-            # The old columns go as soon as the transaction has ended, so that must have reached the disk.
+            # The old columns are removed as soon as the transaction has ended, so it must have reached the
+            # disk.
             database.execute("PRAGMA synchronous = FULL")
             _remove_leftovers(database, folder)
             before = size_of(folder)
             try:
                 used = _rewrite(database, folder)
             except BaseException:
-                # Of a disk that is full nothing may stay taken.
+                # On a full disk, no space may stay occupied.
                 if database.in_transaction:
                     database.rollback()
                 _remove_leftovers(database, folder)
@@ -71,7 +73,7 @@ def vacuum(state: Path) -> Vacuumed:
 
 
 def _rewrite(database: sqlite3.Connection, folder: Path) -> NDArray[np.bool_]:
-    """Do all of it in one transaction; which contents were of use."""
+    """Rewrite everything in one transaction; return which contents were in use."""
     database.execute("BEGIN IMMEDIATE")
     used = _used(database)
     if not used.all():
@@ -86,7 +88,7 @@ def _rewrite(database: sqlite3.Connection, folder: Path) -> NDArray[np.bool_]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Return the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -144,9 +146,9 @@ def _drop(database: sqlite3.Connection, folder: Path, used: NDArray[np.bool_]) -
 
 
 def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: Rewriting) -> None:
-    """Have all that refers to contents do so by their new numbers."""
+    """Replace the content numbers in all references by the new ones."""
     below = np.concatenate(([0], np.cumsum(used)))
-    """Of each old number, how many that stay lie below."""
+    """For each old number, how many kept contents lie below it."""
     for table in ("folders", "pieces"):
         for (number,) in database.execute(f"SELECT id FROM {table}").fetchall():  # noqa: S608
             (blob,) = database.execute(f"SELECT listing FROM {table} WHERE id=?", (number,)).fetchone()  # noqa: S608
@@ -180,7 +182,7 @@ def _renumber(database: sqlite3.Connection, used: NDArray[np.bool_], rewriting: 
 
 
 def _rebuild_places(database: sqlite3.Connection) -> None:
-    """Have places lead only to folders where a content is."""
+    """Rebuild the table `places`, so that it leads only to folders that have a content now."""
     database.execute("DELETE FROM places")
     database.execute("DELETE FROM unplaced")
     found = list(_pairs(database))

@@ -1,4 +1,4 @@
-"""Looks through a whole state for damage."""
+"""Check a whole state for damage."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BLOCK = 1 << 16
 
 
 def damages(reader: StateReader) -> Iterator[str]:
-    """What is wrong with a state, in words; nothing where it is in order.
+    """Yield a message for each damage in a state; nothing where it is in order.
 
-    Looks at the database's own structure, at the checksum of every content, and at all that refers to
-    contents. Contents that a power cut has taken are no damage: they are read again.
+    Checks the database's own structure, the checksum of every content, and all references to contents.
+    Contents that a power cut has destroyed are no damage: they are read again.
     """
     for (line,) in reader.database.execute("PRAGMA quick_check(20)"):
         if line != "ok":
@@ -87,7 +87,7 @@ def _folders(reader: StateReader) -> Iterator[str]:
 
 
 def _index(reader: StateReader) -> Iterator[str]:
-    """Whether each content is found by its SHA-256."""
+    """Check that each content is found by its SHA-256."""
     sha256 = reader.columns["sha256"]
     found = np.zeros(min(reader.indexed, sha256.rows), bool)
     rows = reader.rows("SELECT content, prefix FROM contents ORDER BY prefix", (int, int))
@@ -101,7 +101,7 @@ def _index(reader: StateReader) -> Iterator[str]:
 
 
 def _beginnings(reader: StateReader) -> NDArray[np.int64]:
-    """The first eight bytes of every SHA-256, as the database has them."""
+    """Return the first eight bytes of every SHA-256, as the database stores them."""
     blocks = [
         np.ascontiguousarray(block[:, :8]).view(">i8").ravel().astype(np.int64)
         for _, block in reader.columns["sha256"].blocks()

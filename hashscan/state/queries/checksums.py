@@ -1,4 +1,4 @@
-"""Compares the checksums of many contents at once."""
+"""Verify the checksums of many contents at once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Rows = NDArray[np.int64]
 
 _FIELDS = ("profile", "flags", "kind", "since", "further")
 _GAP = 64
-"""Rows between two that are wanted which are read rather than skipped."""
+"""Unwanted rows between two wanted ones up to which they are read rather than skipped."""
 _SPAN = 4 << 20
 _MARGIN = 1 << 16
 _PDQ_BYTES = 32
 
 
 def rows_of(column: Column, rows: Rows) -> NDArray[Any]:
-    """Some rows of a column, in whatever order.
+    """Return some rows of a column, in any order.
 
     Raises:
         ValueError: it has no such row.
@@ -45,11 +45,11 @@ def rows_of(column: Column, rows: Rows) -> NDArray[Any]:
 
 
 def digests_hold(about: NDArray[Any], digests: Mapping[str, NDArray[Any]]) -> Mask:
-    """Of which contents the checksum over `about` and the digests in columns is what it was.
+    """Return a mask of the contents whose checksum over `about` and the digests in columns is right.
 
     Args:
         about: rows of that column, shape (n,).
-        digests: those of the other columns, by their names.
+        digests: rows of the other columns, by their names.
     """
     parts = [digests[name].view(np.uint8).reshape(len(about), -1) for name in COLUMN_DIGESTS]
     width = sum(part.shape[1] for part in parts)
@@ -65,12 +65,12 @@ def digests_hold(about: NDArray[Any], digests: Mapping[str, NDArray[Any]]) -> Ma
 
 
 def sound(contents: StoredContents, start: int, count: int) -> Mask:
-    """Which of some contents can be told to be in order; of the others nothing is said.
+    """Return a mask of the contents that are proven to be undamaged; others may be undamaged, too.
 
     Args:
-        contents: all of them.
-        start: the first.
-        count: how many there are from there on.
+        contents: of the state.
+        start: row of the first.
+        count: number of rows from there on.
     """
     columns = contents.columns
     about = columns["about"].read(start, count)
@@ -95,7 +95,7 @@ def sound(contents: StoredContents, start: int, count: int) -> Mask:
 
 
 def _further_holds(contents: StoredContents, begins: Rows) -> Mask:
-    """Where what has no column stands as it was written; False for what is longer than usual, too."""
+    """Return a mask of the records of `further` with a right checksum; False also for unusually long ones."""
     data = contents.columns["further"].read(int(begins[0]), int(begins[-1] - begins[0]) + _MARGIN)
     at = begins - begins[0]
     good: Mask = at + FURTHER.size <= len(data)

@@ -1,4 +1,4 @@
-"""Finds the contents of a state that have a digest, or lie near it."""
+"""Find the contents of a state that have a digest, or are within a distance of it."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
 class Sought(NamedTuple):
-    """One digest that is looked for."""
+    """One digest that is looked up."""
 
     algorithm: str
     value: bytes
     distance: int
-    """Bits up to which others are near enough."""
+    """Largest distance in bits of a match."""
     variant: str = "as stored"
-    """Which rendering of the picture it is of."""
+    """Rendering of the picture that it was computed from."""
 
 
 class Near(NamedTuple):
-    """A content that has it, or lies near it."""
+    """A content that has the digest, or is within its distance."""
 
     content: int
     sought: Sought
     distance: int
     variant: str = "as stored"
-    """Which rendering of the known picture that is."""
+    """Rendering of the known picture that matched."""
 
 
 def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> Sought:
-    """A digest, with the distance that is asked for or else its algorithm's own."""
+    """Return a digest with the requested distance, or else its algorithm's default."""
     if ALGORITHMS[name].metric != "hamming":
         return Sought(name, value, 0)
     own = default_threshold(name, reader.contents.rows) if distance is None else distance
@@ -56,14 +56,13 @@ def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int
 def sought_of_file(
     kept: Kept, exact: Sequence[str], pictures: Sequence[str], distance: int | None
 ) -> list[Sought]:
-    """All digests of a file, those of its pictures as far apart as a sweep would have them from an entry.
+    """Return all digests of a file, with the distances by which a scan would match pictures with an entry.
 
     Args:
-        kept: what reading it gave.
+        kept: the result of reading it.
         exact: the algorithms over bytes that it was digested by.
         pictures: those over pictures.
-        distance: asked for in place of the algorithm's own, but no farther for variants that are compared
-            more tightly.
+        distance: replaces the algorithm's default, but is not increased for variants with a tighter one.
     """
     sought = [Sought("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
     if kept.packed is None:
@@ -81,9 +80,10 @@ def sought_of_file(
 
 
 def find(reader: StateReader, sought: Sequence[Sought], *, every_variant: bool = False) -> list[Near]:
-    """All contents near a digest, each once for each digest that is near: the nearest first.
+    """Return all contents near a digest, each once for each digest that is near, the nearest first.
 
-    Pictures are compared by the digest that each has as it is stored; their PDQ must be good enough for that.
+    Pictures are compared by the digest of the picture as it is stored; the quality of their PDQ must be high
+    enough for that.
 
     Args:
         reader: the state.
@@ -111,7 +111,7 @@ def find(reader: StateReader, sought: Sequence[Sought], *, every_variant: bool =
 
 
 def load(reader: StateReader, row: int) -> Content | None:
-    """A content; None where a power cut may have taken it.
+    """Return a content; None where a power cut may have destroyed it.
 
     Raises:
         ValueError: it is damaged.
@@ -137,7 +137,7 @@ def _near_as_stored(reader: StateReader, asked: Sequence[Sought]) -> Iterator[Ne
 
 
 def _in_further(reader: StateReader, name: str, asked: Sequence[Sought]) -> Iterator[Near]:
-    """By what has no column: goes through all contents that have it."""
+    """Search by a digest that has no column, in all contents that have it."""
     of_picture = ALGORITHMS[name].of_picture
     numbers = [
         number
@@ -162,7 +162,7 @@ def _in_further(reader: StateReader, name: str, asked: Sequence[Sought]) -> Iter
 
 
 def _contents_with(reader: StateReader, profiles: Iterable[int]) -> Iterator[Content]:
-    """All contents that were digested by one of these profiles and have more than columns hold."""
+    """Yield all contents that were digested by one of these profiles and have a record in `further`."""
     column = reader.columns["about"]
     for start in range(0, column.rows, _BLOCK):
         about = column.read(start, _BLOCK).view(ABOUT)

@@ -1,4 +1,4 @@
-"""Writes out every file and object that a state knows, in forms that other programs read."""
+"""Export every file and object of a state in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 def ndjson(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
-    """A JSON line for each file and object; paths as in reports.
+    """Yield a JSON line for each file and object; paths as in reports.
 
     Raises:
         ValueError: the state is damaged.
@@ -40,10 +40,10 @@ def ndjson(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
 
 
 def comma_separated(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
-    """A header line, then a line for each file and object.
+    """Yield a header line, then a line for each file and object.
 
-    A value that a spreadsheet could take for a formula has an apostrophe before it; so has one that begins
-    with an apostrophe.
+    A value that a spreadsheet could interpret as a formula is preceded by an apostrophe; so is one that
+    begins with an apostrophe.
 
     Raises:
         ValueError: the state is damaged.
@@ -57,7 +57,7 @@ def comma_separated(reader: StateReader, *, with_digests: bool) -> Iterator[str]
 
 
 FORMATS: dict[str, Callable[..., Iterator[str]]] = {"ndjson": ndjson, "csv": comma_separated}
-"""By the names that commands know."""
+"""Writers by the names that commands use."""
 
 
 def _records(reader: StateReader, *, with_digests: bool) -> Iterator[dict[str, Any]]:
@@ -69,7 +69,7 @@ def _records(reader: StateReader, *, with_digests: bool) -> Iterator[dict[str, A
             _digests(reader, contents, about) if with_digests else [{}] * len(files)
         )
         for file, first, values in zip(files, read, digests, strict=True):
-            # A power cut has taken it; the next sweep reads the file again.
+            # A power cut has destroyed it; the next scan reads the file again.
             if values is None:
                 continue
             yield {
@@ -84,7 +84,7 @@ def _records(reader: StateReader, *, with_digests: bool) -> Iterator[dict[str, A
 def _digests(
     reader: StateReader, contents: NDArray[np.int64], about: NDArray[Any]
 ) -> Iterator[dict[str, str] | None]:
-    """Those of each content by name; None for one that a power cut has taken."""
+    """Yield the digests of each content by name; None for one that a power cut has destroyed."""
     values = {name: rows_of(reader.columns[name], contents) for name in COLUMN_DIGESTS}
     hold = digests_hold(about, values).tolist()
     hexes = [[value.hex() for value in map(bytes, column)] for column in values.values()]

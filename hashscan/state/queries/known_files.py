@@ -1,4 +1,4 @@
-"""Which files and objects have a content, or had it when a sweep last came by."""
+"""Find the files and objects that have a content, or had it when a scan last met them."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from hashscan.state.inventory.listings import Listing, from_bytes, joined, wrapp
 from hashscan.state.store.reading import StateReader
 
 THERE, CHANGED, GONE, UNKNOWN = "there", "changed", "gone", "unknown"
-"""What is under a file's name today: the same, something else, nothing; or that can't be told."""
+"""Today's state of a path: the same file, another one, nothing, or not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFinding:
-    """What the last sweep that came by a finding said of it."""
+    """A finding as the last scan that met it recorded it."""
 
     verdict: str
     because: str
     first: int
-    """When it was found first, in seconds since 1970; likewise the others."""
+    """Time of the first detection, in seconds since 1970, as the other times."""
     last: int
     gone: int | None
-    """Since when it is gone, or harmless."""
+    """Time since when the file is gone or harmless."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file or an object that is remembered."""
+    """A file or an object in the state."""
 
     path: bytes
-    """Of an object, its URL."""
+    """Path of the file, or URL of the object."""
     content: int
     identity: tuple[int, int, int, int] | None
     """Inode, size, mtime and ctime, cut to 64 signed bits; None where only a finding is left of it. Inode and
     ctime of an object are 0."""
     seen: int | None
-    """When a sweep last checked its whole folder, or last met the object, in seconds since 1970."""
+    """Time when a scan last checked its whole folder, or last met the object, in seconds since 1970."""
     finding: KnownFinding | None = None
     version: str = ""
-    """Of an object, where versions were swept."""
+    """Version of an object, where versions were scanned."""
     etag: str = ""
 
     @property
     def presence(self) -> str:
-        """What is under its name today."""
+        """Today's state of its path."""
         if not self.path.startswith(b"/"):
             return UNKNOWN
         try:
@@ -73,9 +73,9 @@ _OBJECT_KINDS = (bytes, bytes, str, str, int, int, int, int | None)
 
 
 class KnownFiles:
-    """Those of one moment of the state.
+    """The files and objects in one snapshot of the state.
 
-    Raises, in all it does:
+    Raises, in all methods:
         ValueError: the state is damaged.
     """
 
@@ -85,7 +85,7 @@ class KnownFiles:
         self._pieces: frozenset[int] | None = None
 
     def having(self, contents: Sequence[int]) -> Iterator[KnownFile]:
-        """What has these contents: files by folder, objects, then findings that nothing else is left of."""
+        """Yield files by folder, then objects with these contents, then their findings without a file."""
         wanted = frozenset(contents)
         left = {key: (content, found) for key, content, found in self._findings() if content in wanted}
         query = "SELECT path, id FROM folders WHERE id=?"
@@ -108,7 +108,7 @@ class KnownFiles:
             yield KnownFile(path, content, None, None, finding, version)
 
     def all(self) -> Iterator[KnownFile]:
-        """Every file that is remembered, folder by folder, then every object."""
+        """Yield every file in the state, folder by folder, then every object."""
         findings = {key: found for key, _, found in self._findings()}
         for file in chain(self._all_files(), self._all_objects()):
             found = findings.get((file.path, file.version))
@@ -135,7 +135,7 @@ class KnownFiles:
             rows = self._reader.rows("SELECT folder FROM places WHERE content=?", (int,), content)
             found.update(folder for (folder,) in rows)
         if self._unplaced is None:
-            # They are put in places several at a time; until then somebody has to look.
+            # Several folders are added to `places` at a time; until then their listings must be searched.
             unplaced = list(self._reader.rows("SELECT folder FROM unplaced", (int,)))
             self._unplaced = {
                 folder: frozenset(self._listing(folder).contents.tolist()) for (folder,) in unplaced
@@ -144,7 +144,7 @@ class KnownFiles:
         return found
 
     def _listing(self, folder: int) -> Listing:
-        """All that is kept of a folder, what was read later behind."""
+        """Return everything that is stored of a folder; files that were read later come last."""
         parts: list[Listing] = []
         for query in (
             "SELECT listing FROM folders WHERE id=?",
@@ -172,7 +172,7 @@ class KnownFiles:
         contents, identities = listing.contents.tolist(), listing.identities.T.tolist()
         places: Iterable[int] = range(len(names))
         if self._in_pieces(folder):
-            # Of one name the last is the latest.
+            # Of several entries with one name, the last is the latest.
             places = {name: place for place, name in enumerate(names)}.values()
         start = path if path.endswith(b"/") else path + b"/"
         for place in places:
@@ -188,7 +188,7 @@ class KnownFiles:
         return None
 
     def _findings(self) -> Iterator[tuple[tuple[bytes, str], int | None, KnownFinding]]:
-        # Of one file the last is the latest.
+        # Of several findings of one file, the last is the latest.
         for path, version, content, *rest in self._reader.rows(f"{_FINDING} ORDER BY id", _FINDING_KINDS):
             yield (path, version), content, KnownFinding(*rest)
 

@@ -1,4 +1,4 @@
-"""The record of a known file, as commands write it."""
+"""Build the records of known files, as commands write them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hashscan.state.store.stored_contents import Content
 
 
 def known_record(item: str, near: Near, content: Content, file: KnownFile) -> dict[str, Any]:
-    """A file or an object that has what was asked for.
+    """Return the record of a file or an object that has what was asked for.
 
     Args:
-        item: what was asked for, as it was named.
-        near: how its content is like that.
+        item: the query, as the user named it.
+        near: how its content matches the query.
         content: of the file.
         file: the file.
     """
@@ -39,7 +39,7 @@ def known_record(item: str, near: Near, content: Content, file: KnownFile) -> di
 
 
 def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
-    """A file or an object that a new entry of a list is of or like."""
+    """Return the record of a file or an object that a new entry of a list matches."""
     return {
         "type": "would-hit",
         "entry": hit.entry_id,
@@ -52,12 +52,12 @@ def hit_record(hit: Hit, file: KnownFile) -> dict[str, Any]:
 
 
 def address_fields(file: KnownFile) -> dict[str, str]:
-    """Where a file is, or which version of which object it is."""
+    """Return the fields for the path of a file, or the URL and version of an object."""
     return {**path_fields(file.path), **({"version": file.version} if file.version else {})}
 
 
 def identity_fields(file: KnownFile) -> dict[str, Any]:
-    """What tells its state from others."""
+    """Return the fields that identify the state of a file: size, mtime and etag."""
     if file.identity is None:
         return {}
     etag = {"etag": file.etag} if file.etag else {}
@@ -65,13 +65,13 @@ def identity_fields(file: KnownFile) -> dict[str, Any]:
 
 
 def seen_fields(file: KnownFile) -> dict[str, Any]:
-    """When a sweep last came by it, and what is said of it."""
+    """Return the fields for the time when a scan last met it, and for its finding."""
     record = {} if file.seen is None else {"last_seen": moment(file.seen)}
     return record if file.finding is None else {**record, **_finding_fields(file.finding)}
 
 
 def _finding_fields(finding: KnownFinding) -> dict[str, Any]:
-    """What is said of a finding."""
+    """Return the fields of a finding."""
     record: dict[str, Any] = {
         "verdict": finding.verdict,
         "because": finding.because,

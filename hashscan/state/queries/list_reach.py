@@ -1,4 +1,4 @@
-"""How many of the known files a new version of a list would hit."""
+"""Count the known files that a new version of a list would match."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _HARMLESS = frozenset({KNOWN_GOOD_CATEGORY, TEST_CATEGORY})
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What new entries that accuse are of or like, among the files and objects that sweeps know."""
+    """The matches of new accusing entries among the files and objects of the state."""
 
     entries: int
-    """How many of them hit any."""
+    """Number of entries that match any."""
     files: int
-    """Those that are hit."""
+    """Number of files and objects that are matched."""
     known: int
-    """All of them; not counted, and 0, where fewer are hit than matter."""
+    """Number of all files and objects; 0, and not counted, where fewer are matched than matter."""
     left_out: Counter[str]
-    """Entries by algorithm that could not be looked up."""
+    """Number of entries that could not be looked up, by algorithm."""
 
 
 def reach_of(state: Path, changes: Iterable[Change], matters: int) -> Reach | None:
-    """Look up what came; None where no sweep has remembered anything.
+    """Look up the new entries; return None if there is no state.
 
     Args:
         state: the state folder.
         changes: between two versions of a list.
-        matters: from how many files on their share is of interest.
+        matters: number of matched files from which on their share is of interest.
 
     Raises:
         OutputError: the state can't be read, or is damaged.
@@ -49,7 +49,7 @@ def reach_of(state: Path, changes: Iterable[Change], matters: int) -> Reach | No
             known = 0
             if files >= matters:
                 overview = overview_of(reader)
-                # Files of which only a finding is left count among those that are hit.
+                # Files of which only a finding is left count among the matched ones.
                 known = max(overview.files + overview.objects, files)
             return Reach(hits.entries, files, known, hits.left_out)
     except NothingKnownError:

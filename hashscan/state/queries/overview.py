@@ -1,4 +1,4 @@
-"""What a state holds, in numbers."""
+"""Count what a state holds: contents, files, objects, findings and targets."""
 
 from __future__ import annotations
 
@@ -12,69 +12,71 @@ from hashscan.state.store.reading import StateReader
 
 @dataclass(slots=True)
 class FilesystemCounts:
-    """Of one filesystem."""
+    """The counts of one filesystem."""
 
     name: bytes
     folders: int = 0
     files: int = 0
     bytes: int = 0
-    """All their sizes together."""
+    """Sum of their sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """Of one container of objects."""
+    """The counts of one container of objects."""
 
     container: bytes
-    """Its URL."""
+    """URL of the container."""
     endpoint: str
-    """URL of the service; empty where it is the provider's own."""
+    """URL of the service; empty for the provider's own."""
     objects: int
     bytes: int
-    """All their sizes together."""
+    """Sum of their sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetCounts:
-    """Of one target, as it was swept with one shard and one choice of what is left out."""
+    """The counts of one target, as it was scanned with one shard and one set of exclusions."""
 
     target: bytes
     shard: str
     files: int | None
-    """How many the last complete sweep met; None where there was none."""
+    """Number that the last complete scan met; None if there was none."""
     complete: int | None
-    """When that ended, in seconds since 1970."""
+    """Time when that scan ended, in seconds since 1970."""
 
 
 @dataclass(slots=True)
 class Overview:
-    """All of it."""
+    """The counts of a whole state."""
 
     contents: int
     pictures: int
     findings: int
-    """Those that stand."""
+    """Number of open findings."""
     gone: int
-    """Findings whose files are gone."""
+    """Number of findings whose files are gone."""
     last_begun: int | None
-    """When the last sweep began, in seconds since 1970."""
+    """Time when the last scan began, in seconds since 1970."""
     filesystems: list[FilesystemCounts] = field(default_factory=list)
     stores: list[StoreCounts] = field(default_factory=list)
     targets: list[TargetCounts] = field(default_factory=list)
 
     @property
     def files(self) -> int:
-        """On all filesystems together."""
+        """Number of files on all filesystems."""
         return sum(each.files for each in self.filesystems)
 
     @property
     def objects(self) -> int:
-        """In all containers together."""
+        """Number of objects in all containers."""
         return sum(each.objects for each in self.stores)
 
 
 def overview_of(reader: StateReader) -> Overview:
-    """Count what is remembered; a file that was read again since its folder was, counts twice until it is.
+    """Count what the state holds.
+
+    A file that was read again after its folder was stored counts twice until the folder is stored again.
 
     Raises:
         ValueError: the state is damaged.

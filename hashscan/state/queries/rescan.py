@@ -1,4 +1,4 @@
-"""The verdicts of today's lists on files as they were last read, while nobody looks at them."""
+"""Match today's lists with the cached digests of files, without reading any file."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from hashscan.state.store.profile import profile_of
 from hashscan.state.store.scan_accounts import begin_account, conclude_account
 
 _NOBODY = 0
-"""In place of what a listing doesn't hold."""
+"""Placeholder for attributes that a listing doesn't hold."""
 _TURN = 1000
 
 Row = tuple[bytes, int, bytes]
 
 
 class Answer(NamedTuple):
-    """A file of which there is something to say."""
+    """A file with something to report."""
 
     path: bytes
     item: Item
@@ -51,9 +51,9 @@ class Answer(NamedTuple):
 
 
 class KnownFiles:
-    """The state, as it is asked when nothing is swept.
+    """The state, opened for writing by a rescan of cached digests.
 
-    Raises, in all it does:
+    Raises, in all methods:
         OutputError: the state can't be read or written, or is found damaged.
     """
 
@@ -66,18 +66,18 @@ class KnownFiles:
         told: Callable[[str], None],
         customers: Customers = NO_CUSTOMERS,
     ) -> None:
-        """Open the state, and compare what is kept with what the lists have gained.
+        """Open the state, and compare kept contents with new entries of the lists.
 
         Args:
             state: the state folder, whose lock the caller holds.
-            setup: of a sweep with the same lists and options.
-            with_digests: tell the digests of clean files, too.
-            told: called with what a person should know.
-            customers: say whose a file is.
+            setup: of a scan with the same lists and options.
+            with_digests: include the digests of clean files, too.
+            told: called with messages for the operator.
+            customers: rules that assign files to customers.
         """
         self._customers = customers
         self.unmatched = 0
-        """Files that must be read again before all that the lists ask can be answered."""
+        """Files that must be read again before everything that the lists ask can be answered."""
         self._setup = setup
         self._with_digests = with_digests
         self._database, self._folder, remark = open_database(state)
@@ -99,15 +99,15 @@ class KnownFiles:
             self._database.execute("BEGIN IMMEDIATE")
 
     def answers(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer | None]:
-        """Give all files and objects their verdicts.
+        """Derive the verdicts of all files and objects.
 
         Args:
-            targets: paths of folders and files to which to keep; none for all.
+            targets: paths of folders and files to be limited to; none for all.
             summary: counts all that are known.
 
         Returns:
-            What is to be said of those that are not clean; None after each folder and some objects, so that
-            whoever iterates gets a turn.
+            The files that are not clean; None after each folder and some objects, so that the caller gets
+            control regularly.
         """
         with explained(self._folder):
             rows = self._database.execute(
@@ -146,7 +146,7 @@ class KnownFiles:
         if not len(listing):
             return
         if len(listings) > 1 or wanted is not None:
-            # What was read of a name last is behind what was read before.
+            # Of several entries with one name, the last is the latest.
             last = {name: place for place, name in enumerate(listing.names.split(b"/"))}
             places = [place for name, place in last.items() if wanted is None or name in wanted]
             listing = listing.some(sorted(places))
@@ -201,7 +201,7 @@ class KnownFiles:
         yield Answer(path, item, result)
 
     def _derive(self, content: int, item: Item, path: bytes) -> FileResult | None:
-        """The verdict for a file; None where what is kept of it is lost, and it must be read again."""
+        """Return the result of a file; None where its kept content is lost, so that it must be read again."""
         near = self._contents.attention[content]
         if near & HIT and self._matcher is None:
             setup = self._setup
@@ -217,14 +217,14 @@ class KnownFiles:
             item,
             self._matcher if near & HIT else None,
             self._setup,
-            # Whose a file is stands in no listing.
+            # The listing does not say who owns a file.
             Subject(path),
             with_digests=self._with_digests,
         )
         return replace(result, content=content)
 
     def standing(self, targets: Sequence[bytes]) -> Iterator[Record]:
-        """Findings of earlier sweeps whose files have no answer; to be asked for when all have been given."""
+        """Yield earlier findings whose files have no answer; to be called after all answers were given."""
         with explained(self._folder):
             for found in self._findings.standing(self._sweep):
                 if _is_beneath(found.path, targets):
@@ -239,7 +239,7 @@ class KnownFiles:
             yield record
 
     def finish(self) -> None:
-        """Put down what was found."""
+        """Commit the results."""
         with explained(self._folder):
             now = int(time.time())
             self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._sweep))
@@ -247,24 +247,24 @@ class KnownFiles:
             self._database.execute("COMMIT")
 
     def hold(self, held: Iterable[Record]) -> None:
-        """Put down what was found and is held after all; by its records."""
+        """Store the verdict held for findings that were held after all, given by their records."""
         with explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
             self._findings.hold(held)
             self._database.execute("COMMIT")
 
     def begin(self, begun: Record) -> None:
-        """Put down with what this is begun, by the first record of its report."""
+        """Store the start of this rescan, from the first record of its report."""
         with explained(self._folder):
             begin_account(self._database, self._sweep, begun)
 
     def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
-        """Put down how this has ended, once it is finished.
+        """Store the end of this rescan, after `finish`.
 
         Args:
-            summary: its counts, as they stand in its report.
+            summary: the counts of its report.
             exit_code: of its command.
-            incomplete: why it is incomplete, in words.
+            incomplete: reasons why it is incomplete, as text.
         """
         with explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")
@@ -272,7 +272,7 @@ class KnownFiles:
             self._database.execute("COMMIT")
 
     def close(self) -> None:
-        """Let the state go; what was not committed is lost."""
+        """Close the state; what was not committed is lost."""
         self._contents.close()
         if self._database.in_transaction:
             self._database.rollback()
@@ -292,13 +292,13 @@ def _is_beneath(path: bytes, targets: Sequence[bytes]) -> bool:
 
 
 def _beginning_of(target: bytes) -> bytes:
-    """What the path of everything beneath a target begins with; a prefix of keys may end anywhere."""
+    """Return the beginning of all paths beneath a target; a prefix of keys may end anywhere."""
     _, _, rest = target.partition(b"://")
     return target if b"/" in rest else target.rstrip(b"/") + b"/"
 
 
 def _wanted(folder: bytes, targets: Sequence[bytes]) -> frozenset[bytes] | None:
-    """Which files of a folder are asked about; None for all."""
+    """Return the names of a folder's files that are asked about; None for all."""
     if _is_beneath(folder, targets):
         return None
     return frozenset(os.path.basename(target) for target in targets if os.path.dirname(target) == folder)

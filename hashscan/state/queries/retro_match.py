@@ -1,4 +1,4 @@
-"""Compares kept contents with what the lists have gained since they were compared last."""
+"""Compare cached contents with the list entries that were added since the last comparison."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from hashscan.state.store.unpacking_loops import Rows
 
 _BLOCK = 1 << 16
 _MANY = 10_000
-"""Contents for which an index of few entries pays."""
+"""Number of contents from which on an index of few entries pays."""
 _AT_ONCE = 1 << 13
-"""Digests that are compared together: each part of an index is fetched once for all of them."""
+"""Number of digests that are compared together: each part of an index is fetched once for all of them."""
 _THREADS_MAX = 8
-"""Each has a block and what is unpacked of it in memory."""
+"""Maximum number of threads; each has a block and its unpacked digests in memory."""
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 
 
 class Gains:
-    """What each part of each list was compared with."""
+    """A record of the parts of lists with which the contents were compared."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Gains:
         lists: Sequence[ListHandle],
         review: int | None,
     ) -> None:
-        """Look up what was compared with what.
+        """Prepare the comparison of the contents with the lists.
 
         Args:
             database: of the state.
-            contents: those kept.
-            lists: of the sweep.
+            contents: of the state.
+            lists: of the scan.
             review: distance in bits up to which near misses are for review.
         """
         self._database = database
@@ -62,9 +62,9 @@ class Gains:
         ]
 
     def _label(self, handle: ListHandle, files: ColumnFiles) -> str:
-        """Tells a part of a list, asked in this way, from all others.
+        """Return a label that identifies a part of a list together with the way it is asked.
 
-        A part that has fewer entries withdrawn than it had is another one.
+        A part with fewer withdrawn entries than before counts as another part.
         """
         name = files.algorithm
         reach = self._thresholds[name] if ALGORITHMS[name].metric == "hamming" else 0
@@ -74,10 +74,10 @@ class Gains:
         return f"{self._meaning} {name} {reach} {part} {files.withdrawn_rows}"
 
     def take(self) -> int:
-        """Compare what wasn't yet, and put down which contents came near to an entry.
+        """Compare what was not compared yet, and record the contents that came near to an entry.
 
         Returns:
-            How many contents were compared.
+            The number of contents that were compared.
         """
         done = dict(self._database.execute("SELECT part, contents FROM matched"))
         compared = 0
@@ -102,9 +102,9 @@ class Gains:
         return compared
 
     def commit(self) -> None:
-        """Say in the open transaction that all contents were compared with all parts.
+        """Store in the open transaction that all contents were compared with all parts.
 
-        Those kept were by `take`, and those that were read since by whoever read them.
+        `take` has compared those that were stored before, and the workers those that were read since.
         """
         self._database.executemany(
             "INSERT INTO matched VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET contents=excluded.contents",
@@ -112,7 +112,7 @@ class Gains:
         )
 
     def _near(self, matcher: Matcher, start: int) -> Iterator[int]:
-        """Rows from `start` on that came near to an entry; some may come several times."""
+        """Yield rows from `start` on that came near to an entry; some may be repeated."""
         contents = self._contents
         for first in range(start, contents.rows, _BLOCK):
             count = min(_BLOCK, contents.rows - first)
@@ -127,7 +127,7 @@ class Gains:
         yield from self._near_pictures(matcher, start)
 
     def _near_pictures(self, matcher: Matcher, start: int) -> Iterator[int]:
-        """The same by digests of pictures; blocks are unpacked and compared side by side."""
+        """Yield the rows that are near by digests of pictures; blocks are compared in parallel threads."""
         names = matcher.algorithms - set(COLUMN_DIGESTS)
         names = frozenset(name for name in names if ALGORITHMS[name].of_picture)
         if not names:
@@ -153,16 +153,16 @@ class Gains:
             yield from self._near_one_by_one(matcher, names, rows)
 
     def _serving(self, start: int) -> Iterator[Rows]:
-        """Rows from `start` on that can be used, some at a time."""
+        """Yield blocks of rows from `start` on that can be used."""
         attention = self._contents.attention
         for first in range(start, self._contents.rows, _BLOCK):
-            # Also what this sweep would digest otherwise: for another it is as good as ever.
+            # Includes rows that this scan would digest differently: for another scan they are still valid.
             yield first + np.flatnonzero((attention[first : first + _BLOCK] & OPAQUE) == 0)
 
     def _near_one_by_one(
         self, matcher: Matcher, names: frozenset[str], rows: NDArray[np.int64]
     ) -> Iterator[int]:
-        """The same by digests that can't be taken from columns, of some rows."""
+        """Yield those of some rows that are near by digests that can't be taken from columns."""
         checked: list[tuple[int, Checked]] = [
             (row, recalled(self._contents.load(row), _NOWHERE)) for row in rows.tolist()
         ]
@@ -172,7 +172,7 @@ class Gains:
 
 
 def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tuple[list[Rows], list[Rows]]:
-    """Contents of a block that came near to an entry, and those that have to be asked about one by one."""
+    """Return the contents of a block that came near to an entry, and those to be compared one by one."""
     near: list[Rows] = []
     beyond: list[Rows] = []
     waiting: dict[tuple[str, bool], list[Unpacked]] = {}

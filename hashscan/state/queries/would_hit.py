@@ -1,4 +1,4 @@
-"""What new entries of a list are of or like, among the contents of a state."""
+"""Find the contents of a state that new entries of a list match."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hashscan.state.store.stored_contents import COLUMN_DIGESTS
 
 
 class Hit(NamedTuple):
-    """One entry that a content has, or lies near."""
+    """An entry that a content matches."""
 
     distance: int
     algorithm: str
@@ -29,25 +29,25 @@ class Hit(NamedTuple):
 
 @dataclass(slots=True)
 class Hits:
-    """All of them."""
+    """The matches of all new entries."""
 
     nearest: dict[int, Hit] = field(default_factory=dict)
-    """By content; of several entries the nearest."""
+    """Nearest entry by content."""
     entries: int = 0
-    """How many entries hit any."""
+    """Number of entries that match any."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Entries, by algorithm, whose digests the state has in no column."""
+    """Number of entries by algorithm whose digests the state has in no column."""
 
 
 def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
-    """Look new entries up.
+    """Look up new entries.
 
-    Exact digests are sought in their columns, and PDQ is compared with pictures as they are stored, unless
-    their PDQ is too poor.
+    Exact digests are searched in their columns. PDQ is compared with pictures as they are stored, unless the
+    quality of their PDQ is too low.
 
     Args:
         reader: the state.
-        changes: what came.
+        changes: the added entries.
     """
     hits = Hits()
     by_algorithm: dict[str, list[Change]] = {}
@@ -62,7 +62,7 @@ def hits_of(reader: StateReader, changes: Iterable[Change]) -> Hits:
 
 
 def files_hit(reader: StateReader, hits: Hits) -> Iterator[KnownFile]:
-    """The known files and objects that are hit, but for findings that are gone."""
+    """Yield the known files and objects that are matched, except those of findings that are gone."""
     for file in KnownFiles(reader).having(list(hits.nearest)):
         if file.identity is not None or file.finding is None or file.finding.gone is None:
             yield file

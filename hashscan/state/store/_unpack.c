@@ -1,7 +1,7 @@
-/* The inner loops of unpacking kept digests; see unpacking_loops.py for what they do, packing.py for the form.
+/* The inner loops of unpacking kept digests; see unpacking_loops.py for their interface, packing.py for the format.
  *
- * Every place is compared with the length of what it is in before it is used, so that a damaged column is an error
- * and never a read elsewhere. The GIL is released meanwhile.
+ * Every offset is compared with the length of its buffer before it is used, so that a damaged column causes an error
+ * and never a read out of bounds. The GIL is released during the loops.
  */
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -21,7 +21,7 @@ typedef enum { FINE, BEYOND, NO_GUESS, WRONG_LENGTH } Outcome;
 
 static uint32_t table[8][256];
 
-/* CRC-32 as zlib has it, eight bytes at a time. */
+/* CRC-32 as in zlib, eight bytes at a time. */
 static void make_table(void)
 {
     for (uint32_t byte = 0; byte < 256; byte++) {
@@ -69,7 +69,7 @@ static void swap(const unsigned char *from, unsigned char *to)
 }
 
 typedef struct {
-    const unsigned char *known, *mask; /* No guess where there is no mask. */
+    const unsigned char *known, *mask; /* There is no prediction if mask is NULL. */
     int swapped;
 } Guess;
 
@@ -85,7 +85,7 @@ static Outcome step_all(
             return BEYOND;
         unsigned char mark = data[place++];
         if (mark <= MOST_BITS) {
-            /* Only digests of the whole size are guessed, so that every bit is one of theirs. */
+            /* Only digests of the full size are predicted, so that every bit index is inside them. */
             if (!guess->mask)
                 return NO_GUESS;
             if (mark > room - place)

@@ -1,4 +1,4 @@
-"""A file of rows of one width that only grows."""
+"""Store rows of one width in an append-only file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DamagedColumnError(Exception):
 
 
 class AppendedColumn:
-    """One column; rows that were not committed are cut off when it is opened.
+    """An append-only column; rows that were not committed are cut off when it is opened.
 
     Raises:
         DamagedColumnError: it is shorter than what was committed.
@@ -27,13 +27,13 @@ class AppendedColumn:
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], rows: int, synced: int) -> None:
-        """Open, or make.
+        """Open the file, or create it.
 
         Args:
             path: of the file.
             dtype: of a row.
-            rows: how many were committed.
-            synced: how many of them even a power cut can't have taken; of others zeros may be left.
+            rows: number of committed rows.
+            synced: number of those that a power cut can't have destroyed; others may be left as zeros.
         """
         self.path = path
         self.dtype = dtype
@@ -49,25 +49,25 @@ class AppendedColumn:
             os.ftruncate(self._descriptor, rows * dtype.itemsize)
 
     def append(self, rows: bytes) -> None:
-        """Add whole rows; they may be kept in memory until `flush`."""
+        """Append whole rows; they may stay in memory until `flush`."""
         self._waiting += rows
         self.rows += len(rows) // self.dtype.itemsize
         if len(self._waiting) >= _FLUSH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Hand all rows to the system."""
+        """Write all waiting rows to the operating system."""
         while self._waiting:
             written = os.write(self._descriptor, self._waiting)
             del self._waiting[:written]
 
     def sync(self) -> None:
-        """Have all rows survive a power cut."""
+        """Sync all rows to the disk, so that they survive a power cut."""
         self.flush()
         os.fdatasync(self._descriptor)
 
     def read(self, start: int, count: int) -> NDArray[Any]:
-        """Some rows, fewer where it ends before."""
+        """Return up to `count` rows; fewer at the end of the column."""
         self.flush()
         count = max(0, min(count, self.rows - start)) if start >= 0 else 0
         wanted, data = count * self.dtype.itemsize, b""
@@ -79,5 +79,5 @@ class AppendedColumn:
         return np.frombuffer(data, self.dtype)
 
     def close(self) -> None:
-        """Let the file go; what was not flushed is lost."""
+        """Close the file; what was not flushed is lost."""
         os.close(self._descriptor)

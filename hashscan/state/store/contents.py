@@ -1,4 +1,4 @@
-"""The contents that were read, each with all that its verdict follows from."""
+"""Store the contents that were read, each with everything its verdict is derived from."""
 
 from __future__ import annotations
 
@@ -28,25 +28,28 @@ from hashscan.state.store.stored_contents import (
 )
 
 LOW, ODD, CONFIRMED, LACKING, LIMITED = 1, 2, 4, 8, 16
-"""Flags of a content: its picture's PDQ is too poor to be matched; there is a reason why it wasn't checked in
-full; a fresh decoder has confirmed what is kept; it is of a format that an extra would decode; a decoder came
-to one of its limits or died of it, which other limits or libraries may change."""
+"""Flags of a content. LOW: its picture's PDQ quality is too low to be matched. ODD: it was not checked in
+full, for a stated reason. CONFIRMED: a fresh decoder has confirmed what is kept. LACKING: it is of a format
+that an extra would decode. LIMITED: a decoder reached one of its limits or died of it, which other limits or
+libraries may change.
+"""
 
 OPAQUE, HIT, STALE = 32, 64, 128
-"""Beside them in `attention`: what is kept of it is lost, or means something else today; it came near to an
-entry; it must be read again."""
+"""Additional flags in `attention`. OPAQUE: its kept data is lost, or has another meaning today. HIT: it came
+near to an entry. STALE: it must be read again.
+"""
 
 QUIET = LOW | CONFIRMED
-"""With no other flag a content has nothing to report."""
+"""A content with no flag besides these has nothing to report."""
 
 _BLOCK = 1 << 20
 _LATEST_MAX = 10_000
 _HEADS_MAX = 20_000
-"""Heads kept once; of pictures with others they stand beside the rest."""
+"""Maximum number of heads that are shared; pictures with others store them beside their other data."""
 
 
 class Contents(StoredContents):
-    """All of them; for the state's one writer."""
+    """All contents of a state, for its only writer."""
 
     def __init__(self, database: sqlite3.Connection, folder: Path, wanted: Profile) -> None:
         """Open the columns.
@@ -54,7 +57,7 @@ class Contents(StoredContents):
         Args:
             database: of the state.
             folder: with the columns.
-            wanted: what the sweep would have contents digested by.
+            wanted: the profile by which the scan would digest contents.
 
         Raises:
             DamagedColumnError: a column is shorter than what was committed.
@@ -78,12 +81,12 @@ class Contents(StoredContents):
         self._heads: dict[bytes, int] = {h: i for i, h in database.execute("SELECT id, heads FROM heads")}
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
         self._waiting: dict[int, list[int]] = {}
-        """Rows by the prefix of their SHA-256, as far as they are not in the database yet."""
+        """Rows by the prefix of their SHA-256, for rows that are not in the database yet."""
         for start in range(0 if indexed is None else max(0, int(indexed[0])), self.rows, _BLOCK):
             for place, value in enumerate(self.columns["sha256"].read(start, _BLOCK)):
                 self._waiting.setdefault(prefix_of(bytes(value)), []).append(start + place)
         self._latest: dict[Kept, int] = {}
-        """Of equal files many may come one after another."""
+        """Rows of recent contents, since many equal files may follow each other."""
         if self.rows > NONE:
             raise ValueError(f"there can't be {self.rows} contents")
         self._attention = np.zeros(max(1024, self.rows), np.uint8)
@@ -91,29 +94,29 @@ class Contents(StoredContents):
 
     @property
     def wanted(self) -> Profile:
-        """What the sweep would have contents digested by."""
+        """The profile by which the scan would digest contents."""
         return self._wanted
 
     @property
     def attention(self) -> NDArray[np.uint8]:
-        """Flags of each, with those beside, shape (rows,); a view that holds until the next `add`."""
+        """All flags of each content, shape (rows,); a view that is valid until the next `add`."""
         return self._attention[: self.rows]
 
     def attention_of(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """That of some contents.
+        """Return the attention flags of some contents.
 
         Raises:
-            ValueError: one isn't there.
+            ValueError: one doesn't exist.
         """
         if contents.size and not 0 <= int(contents.min()) <= int(contents.max()) < self.rows:
             raise ValueError("something has a content that isn't there")
         return self._attention[contents]
 
     def is_whole(self, row: int) -> bool:
-        """Whether a content is not one that a power cut has taken.
+        """Return False if a power cut has destroyed a content.
 
         Raises:
-            ValueError: it is damaged otherwise.
+            ValueError: it is damaged in another way.
         """
         try:
             self.load(row)
@@ -124,7 +127,7 @@ class Contents(StoredContents):
         return True
 
     def decoded(self, name: str) -> int:
-        """How many are pictures of a format, and were decoded in full."""
+        """Return the number of contents that are pictures of a format and were decoded in full."""
         kinds = [place for place, known in enumerate(FORMATS) if known.name == name]
         number = 0
         for start in range(0, self.rows, _BLOCK):
@@ -133,11 +136,11 @@ class Contents(StoredContents):
         return number
 
     def sha256(self, row: int) -> bytes | None:
-        """The digest of a content; None where a power cut has taken it."""
+        """Return the digest of a content; None where a power cut has destroyed it."""
         return bytes(self.columns["sha256"].read(row, 1)[0]) if self.is_whole(row) else None
 
     def _survey(self) -> None:
-        """Find out which can't be used as they are."""
+        """Set the attention flags of all contents, which say how far each can be used."""
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
         same_limits = serves.copy()
@@ -167,10 +170,10 @@ class Contents(StoredContents):
             self._attention[rows] |= flag
 
     def recover(self) -> int:
-        """After a power cut, find the contents that had not reached the disk.
+        """Find the contents that a power cut has destroyed before they reached the disk.
 
         Returns:
-            How many there are; they are read again.
+            Their number; they are read again.
         """
         row = self._database.execute("SELECT synced FROM columns WHERE name='about'").fetchone()
         lost = []
@@ -184,11 +187,11 @@ class Contents(StoredContents):
         return len(lost)
 
     def add(self, kept: Kept, flags: int, now: int) -> int:
-        """Put in what reading a file gave, unless it is there already.
+        """Store the result of reading a file, unless an equal content exists.
 
         Args:
-            kept: by the wanted profile.
-            flags: of it.
+            kept: digested by the wanted profile.
+            flags: of the content.
             now: seconds since 1970.
 
         Returns:
@@ -231,20 +234,20 @@ class Contents(StoredContents):
         return row
 
     def hit(self, row: int) -> None:
-        """Put down that one came near to an entry of a list."""
+        """Record that a content came near to an entry of a list."""
         if not self._attention[row] & HIT:
             self._database.execute("INSERT OR IGNORE INTO hits VALUES (?)", (row,))
             self._attention[row] |= HIT
 
     def find(self, sha256: bytes) -> list[int]:
-        """The rows of all contents with this digest."""
+        """Return the rows of all contents with this digest."""
         prefix = prefix_of(sha256)
         found = self._database.execute("SELECT content FROM contents WHERE prefix=?", (prefix,))
         rows = [row for (row,) in found.fetchall()] + self._waiting.get(prefix, [])
         return [row for row in rows if bytes(self.columns["sha256"].read(row, 1)[0]) == sha256]
 
     def _add_further(self, kept: Kept, exact: dict[str, bytes], row: int) -> int:
-        """Put in what has no column; where that begins."""
+        """Store the data that has no column of its own; return its offset."""
         others = b"".join(
             bytes((len(name),)) + name.encode("ascii") + bytes((len(value),)) + value
             for name, value in exact.items()
@@ -280,7 +283,7 @@ class Contents(StoredContents):
         return number
 
     def commit(self) -> None:
-        """Hand all rows to the system and say in the open transaction how many there are."""
+        """Write all rows to the operating system, and store their numbers in the open transaction."""
         for column in self.columns.values():
             column.flush()
         self._database.executemany(
@@ -289,7 +292,7 @@ class Contents(StoredContents):
         )
 
     def sync(self) -> None:
-        """Have all rows survive a power cut, and index them and say so in the open transaction."""
+        """Sync all rows to the disk, and index them and store their numbers in the open transaction."""
         # All at once and in order: one by one, each would change another page.
         self._database.executemany(
             "INSERT OR IGNORE INTO contents VALUES (?, ?)",
@@ -303,6 +306,6 @@ class Contents(StoredContents):
         self._database.execute("UPDATE columns SET synced=rows")
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the files."""
         for column in self.columns.values():
             column.close()

@@ -1,4 +1,4 @@
-"""The database of the state: opened, made, or set aside where it is of no use."""
+"""Open or create the database of the state, or set it aside where it is damaged or outdated."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hashscan.state.inventory.filesystems import NETWORK_TYPES, type_of
 from hashscan.state.store.columns import DamagedColumnError
 
 FORMAT = 2
-"""Raised whenever an older hashscan could misunderstand what is stored."""
+"""Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
 FOLDER, FILE = "sweep", "state.sqlite"
 MARK = "damaged"
-"""A file of this name says that the next sweep is to set the state aside."""
+"""Name of a file that makes the next scan set the state aside."""
 _PAGES_IN_MEMORY = -32_768  # SQLite counts negative cache sizes in KiB
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -164,29 +164,30 @@ TABLES: Mapping[str, Mapping[str, type | UnionType]] = {
         "etag": str,
     },
 }
-"""Of which kind what is in each column is. SQLite itself doesn't look at it."""
+"""Type of the values in each column; SQLite itself does not check it."""
 _KINDS: dict[str, type | UnionType] = {}
-"""The same by column alone."""
+"""Type of the values by column name alone."""
 for _columns in TABLES.values():
     for _column, _kind in _columns.items():
         _KINDS[_column] = _KINDS.get(_column, _kind) | _kind
 
 
 class NewerStateError(OutputError):
-    """The state was written by a newer hashscan."""
+    """A state that was written by a newer hashscan."""
 
     advice = "Use that version, or another --state folder."
 
 
 def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
-    """Open the state beneath a folder, whose lock the caller holds; make it where there is none.
+    """Open the state in a folder, whose lock the caller holds; create it if there is none.
 
     Returns:
-        The database, the folder with the columns, and in words what was set aside, if anything.
+        The database, the folder with the columns, and a message if an old state was set aside, else an empty
+        one.
 
     Raises:
-        NewerStateError: it must be left alone.
-        OutputError: it can't be read or written, or lies on a network filesystem.
+        NewerStateError: a newer version has written it, so it must not be changed.
+        OutputError: it can't be read or written, or is on a network filesystem.
     """
     kind = type_of(os.fsencode(state))
     if kind in NETWORK_TYPES:
@@ -213,13 +214,13 @@ def open_database(state: Path) -> tuple[sqlite3.Connection, Path, str]:
 def _open(folder: Path) -> sqlite3.Connection:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / FILE
-    # Made by us and not by SQLite, whose files others may read.
+    # Created here and not by SQLite, whose files others may read.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     database = sqlite3.connect(path, isolation_level=None)
     try:
         database.execute("PRAGMA page_size = 8192")
         database.execute("PRAGMA journal_mode = WAL")
-        # Each commit survives our death. What a power cut may take is read again.
+        # Each commit survives a crash of this process. What a power cut may destroy is read again.
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"PRAGMA cache_size = {_PAGES_IN_MEMORY}")
         (found,) = database.execute("PRAGMA user_version").fetchone()
@@ -239,10 +240,10 @@ def _open(folder: Path) -> sqlite3.Connection:
 
 
 def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A row as it is, if its values are of the kinds that we write.
+    """Return a row unchanged, if its values have the types that hashscan writes.
 
     Raises:
-        ValueError: one isn't.
+        ValueError: one has not.
     """
     for value, (column, *_) in zip(row, cursor.description, strict=True):
         if not isinstance(value, _KINDS.get(column, object)):
@@ -251,7 +252,7 @@ def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]
 
 
 def means_damage(error: sqlite3.Error) -> bool:
-    """Whether it isn't the disk or a permission, but what is written there."""
+    """Return True if the data itself is damaged, rather than the disk full or a permission missing."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
@@ -266,7 +267,7 @@ def _set_aside(folder: Path, why: str) -> str:
 
 @contextmanager
 def closed_on_failure(database: sqlite3.Connection) -> Iterator[None]:
-    """Close a database whose user comes to nothing."""
+    """Close a database if its user fails."""
     try:
         yield
     except BaseException:
@@ -276,7 +277,7 @@ def closed_on_failure(database: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turn trouble with the state, while it is in use, into an error that ends the command."""
+    """Turn errors of the state, while it is in use, into one that ends the command."""
     try:
         yield
     except (sqlite3.DatabaseError, DamagedColumnError, ValueError) as error:

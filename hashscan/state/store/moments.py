@@ -1,4 +1,4 @@
-"""Times of the database as reports write them."""
+"""Convert times of the database to the form of reports."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import lru_cache
 
 @lru_cache(maxsize=1 << 12)
 def moment(seconds: int) -> str:
-    """A time as reports write it.
+    """Return a time in the form of reports.
 
     Raises:
-        ValueError: there is none such.
+        ValueError: there is no such time.
     """
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat()

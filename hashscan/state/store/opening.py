@@ -1,4 +1,4 @@
-"""Opens the state for a sweep, as its settings want it."""
+"""Open the state for a scan, by its settings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hashscan.state.memory import SweepMemory
 def open_memory(
     settings: SweepSettings, setup: WorkerSetup, sources: Sequence[Source], told: Callable[[str], None]
 ) -> SweepMemory:
-    """What earlier sweeps remember of files and objects.
+    """Open the state of files and objects from earlier scans.
 
     Args:
-        settings: of the sweep, with a state folder.
+        settings: of the scan, with a state folder.
         setup: of its workers.
         sources: of its targets.
-        told: called with what a person should know.
+        told: called with messages for the operator.
 
     Raises:
         OutputError: it can't be used.
@@ -40,7 +40,7 @@ def open_memory(
     }
     containers: dict[bytes, list[bytes]] = {}
     if settings.inventory is None:
-        # An inventory is days old, and says nothing of what has changed since.
+        # An inventory is days old, and does not show what has changed since.
         for source in sources:
             if isinstance(source, ObjectSource):
                 for target, path in zip(source.containers, source.paths, strict=True):

@@ -1,13 +1,13 @@
-"""Makes a decoder's reply small: the digests of a turned picture follow from one another, but for some bits.
+"""Compress a decoder's reply: a turned picture's digests can be predicted from each other, but for some bits.
 
-A reply (see `records`) is taken apart into the first digest, which goes to a column of its own, the heads of
-its runs, which are the same for thousands of pictures and are kept once, and the rest: its own head, then for
-each further digest how it differs from what `guesses` make of those before it.
+A reply (see `records`) is split into the first digest, which is stored in a column of its own, the heads of
+its runs, which are equal for thousands of pictures and are stored once, and the rest: its own head, then for
+each further digest the difference from the prediction that `Guesses` makes from the digests before it.
 
-| first byte | what follows |
+| first byte | followed by |
 | --- | --- |
-| 0 to 28 | so many bytes, each the place of a bit that differs |
-| 254 | eight bytes: the digest, of an algorithm whose digests are so long |
+| 0 to 28 | so many bytes, each the index of a bit that differs |
+| 254 | eight bytes: the digest, of an algorithm with digests of that length |
 | 255 | 32 bytes: the digest |
 """
 
@@ -33,12 +33,12 @@ SIZES = {_SHORT: 8, _WHOLE: 32}
 
 
 class Packed(NamedTuple):
-    """A reply taken apart."""
+    """A reply in its compressed parts."""
 
     first: bytes
     """The first digest; empty where there is none."""
     heads: bytes
-    """Of all runs."""
+    """Heads of all runs."""
     rest: bytes
 
 
@@ -46,7 +46,7 @@ NO_REPLY = Packed(b"", b"", b"")
 
 
 def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
-    """Take a reply apart, that was found to make sense.
+    """Compress a reply that was validated.
 
     Args:
         reply: of a decoder.
@@ -75,10 +75,10 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
 
 
 def unpack(packed: Packed) -> bytes:
-    """The reply.
+    """Return the reply.
 
     Raises:
-        ValueError: it is not what `pack` made.
+        ValueError: `packed` is not a result of `pack`.
     """
     first, heads, rest = packed
     if len(heads) % RUN_HEAD or bool(heads) != bool(first):
@@ -102,7 +102,7 @@ def unpack(packed: Packed) -> bytes:
 
 
 def _next(rest: bytes, at: int, guess: Guess | None) -> tuple[bytes, int]:
-    """The digest that stands at a place, and the next place."""
+    """Return the digest that is stored at an offset, and the next offset."""
     if at >= len(rest):
         raise ValueError("a kept reply is cut short")
     mark = rest[at]
@@ -121,7 +121,7 @@ def _next(rest: bytes, at: int, guess: Guess | None) -> tuple[bytes, int]:
 
 
 def digests_in(head: bytes) -> list[int]:
-    """The turns of which a run has digests."""
+    """Return the turns for which a run has digests."""
     bits = int.from_bytes(head[_TURNS], "little")
     return [turn for turn in range(16) if bits >> turn & 1]
 
@@ -137,7 +137,7 @@ def _raw(value: bytes) -> bytes:
 def _difference(guess: bytes, value: bytes) -> bytes:
     if len(value) != len(guess):
         return _raw(value)
-    # As whole numbers: for so few bits numpy would take more than twice as long.
+    # Plain integers: for so few bits numpy would take more than twice as long.
     other = int.from_bytes(guess) ^ int.from_bytes(value)
     if other.bit_count() > MOST_BITS:
         return _raw(value)
@@ -155,12 +155,12 @@ def to_keep(file: Checked, pictures: Sequence[str]) -> Kept | None:
 
     Args:
         file: that was read.
-        pictures: the algorithms that pictures were to be hashed by.
+        pictures: algorithms by which pictures were to be hashed.
     """
     if file.unreadable or not file.exact or not file.as_listed:
         return None
     if file.reason is Reason.COMPRESSED:
-        # The store says so, not the content.
+        # The store's metadata says so, not the content.
         return None
     decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
     if decodable and not file.reply:

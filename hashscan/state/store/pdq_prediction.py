@@ -1,7 +1,8 @@
-"""What the digests of a picture are likely to be, given others of it; of many pictures at once.
+"""Predict the PDQ digests of turned pictures from other digests of them, for many pictures at once.
 
-Two turns that mirror a picture in the same way differ by its axes alone, so that one follows from the other.
-Any other is guessed from the picture as it is, of the same rendering or else of the first.
+Two turns that mirror a picture in the same way differ only by swapped axes, so that one digest follows from
+the other. Any other digest is predicted from the unturned picture, of the same rendering or else of the first
+one.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ _ALGORITHM = 7
 
 
 class Guess(NamedTuple):
-    """How digests follow from others."""
+    """A rule that predicts digests from others."""
 
     values: Bytes
     """The others, shape (n, 32)."""
     swapped: bool
-    """Whether the axes of the frequencies are swapped."""
+    """True if the axes of the frequencies are swapped."""
     mask: Bytes
-    """What is flipped after that, shape (32,)."""
+    """Bits that are flipped after that, shape (32,)."""
 
     def made(self) -> Bytes:
-        """The digests, an array of their own."""
+        """Return the predicted digests, in an array of their own."""
         return (swapped(self.values) if self.swapped else self.values) ^ self.mask
 
 
 class Guesses:
-    """What is known of pictures whose replies have the same runs."""
+    """The digests known so far of pictures whose replies have the same runs."""
 
     def __init__(self) -> None:
         self._renderings: dict[bytes, dict[int, Bytes]] = {}
-        """Digests by their turns."""
+        """Digests by turn, for each rendering."""
         self._pictures: dict[bytes, Bytes] = {}
-        """The first digest as it is."""
+        """First digest of the unturned picture."""
 
     def learn(self, head: bytes, turn: int, values: Bytes) -> None:
-        """Take in digests of a turn of the run with this head, shape (n, size); they must not change."""
+        """Add digests of one turn of the run with this head, shape (n, size); they must not change."""
         if values.shape[1] != SIZE:
             return
         self._renderings.setdefault(_rendering(head), {}).setdefault(turn, values)
@@ -54,7 +55,7 @@ class Guesses:
             self._pictures.setdefault(_picture(head), values)
 
     def of(self, head: bytes, turn: int) -> Guess | None:
-        """The guess for a turn of the run with this head, if there is one."""
+        """Return the prediction for a turn of the run with this head, if there is one."""
         if turn >= ALL_TURNS:
             return None
         own = self._renderings.get(_rendering(head), {})
@@ -66,24 +67,24 @@ class Guesses:
 
 
 def swapped(values: Bytes) -> Bytes:
-    """Digests with the axes of their frequencies swapped, shape (n, 32)."""
+    """Return digests with the axes of their frequencies swapped, shape (n, 32)."""
     bits = np.unpackbits(values, axis=1).reshape(-1, _SIDE, _SIDE)
     return np.packbits(bits.transpose(0, 2, 1).reshape(-1, _SIDE * _SIDE), axis=1)
 
 
 def _picture(head: bytes) -> bytes:
-    """Number and kind of the picture, and the algorithm."""
+    """Return number and kind of the picture, and the algorithm."""
     return head[:5] + head[_ALGORITHM : _ALGORITHM + 1]
 
 
 def _rendering(head: bytes) -> bytes:
-    """The same, and the rendering."""
+    """Return number and kind of the picture, the rendering, and the algorithm."""
     return head[:6] + head[_ALGORITHM : _ALGORITHM + 1]
 
 
 @cache
 def _between(known: int, turn: int) -> tuple[bool, Bytes]:
-    """How the digest of one turn is likely to follow from that of another."""
+    """Return how the digest of one turn is predicted from that of another: axes swapped, bits flipped."""
     before, after = _of_turn(known), _of_turn(turn)
     swaps = before[0] != after[0]
     mask = before[1][None]
@@ -92,7 +93,7 @@ def _between(known: int, turn: int) -> tuple[bool, Bytes]:
 
 @cache
 def _of_turn(turn: int) -> tuple[bool, Bytes]:
-    """Whether `likely_turned` swaps the axes of a digest, and what it flips after that."""
+    """Return True if `likely_turned` swaps the axes of a digest, and the bits it flips after that."""
     mask = likely_turned(bytes(SIZE), (turn,))[0]
     one = bytes((0x40, *bytes(SIZE - 1)))
     (moved,) = likely_turned(one, (turn,)) ^ mask
@@ -101,7 +102,7 @@ def _of_turn(turn: int) -> tuple[bool, Bytes]:
 
 @cache
 def _partner(turn: int) -> int:
-    """The turn that differs by its axes alone; itself where there is none."""
+    """Return the turn that differs only by swapped axes; the turn itself where there is none."""
     alike = (
         other for other in range(ALL_TURNS) if _between(other, turn)[0] and not _between(other, turn)[1].any()
     )

@@ -1,4 +1,4 @@
-"""How contents were digested: what must be equal for a kept digest to be what reading again would give."""
+"""Describe how contents were digested; a cached digest is valid while this stays equal."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import SandboxOptions
 
 _LIBRARIES = ("pillow", "numpy", "ImageHash", "pillow-heif")
-"""Those that decode and hash pictures. Their wheels bring the libraries below them along."""
+"""Libraries that decode and hash pictures. Their wheels contain the libraries below them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """All of it."""
+    """The algorithms, formats, limits and versions by which a content was digested."""
 
     exact: tuple[str, ...]
-    """Algorithms over bytes, each with its version behind a slash, in the order of the digests."""
+    """Algorithms over bytes, each with its version after a slash, in the order of the digests."""
     pictures: tuple[str, ...]
-    """Algorithms over pictures, as they were asked of the decoder."""
+    """Algorithms over pictures, in the order in which the decoder was asked."""
     variants: tuple[str, ...]
     rendering: int
     max_pixels: int
     formats: tuple[str, ...]
-    """All formats that were known."""
+    """All known formats."""
     extras: tuple[str, ...]
-    """Extras that decode further formats and could be used."""
+    """Available extras that decode further formats."""
     limits: tuple[str, ...] = ()
-    """Limits of decoders and the libraries in them, of which a lost decoder says something."""
+    """Limits of decoders and versions of their libraries, on which the loss of a decoder depends."""
 
     def to_text(self) -> str:
-        """As it is stored."""
+        """Return the stored form."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
@@ -55,11 +55,11 @@ class Profile:
         return _names(self.pictures)
 
     def serves(self, wanted: Profile) -> bool:
-        """Whether what was digested by it, and is no picture, need not be read for a sweep."""
+        """Return True if a cached content that is no picture need not be read again for a scan."""
         return set(wanted.exact) <= set(self.exact) and self.formats == wanted.formats
 
     def serves_pictures(self, wanted: Profile) -> bool:
-        """Whether the same holds for pictures."""
+        """Return True if a cached picture need not be read again for a scan."""
         return (
             self.serves(wanted)
             and set(wanted.pictures) <= set(self.pictures)
@@ -68,19 +68,19 @@ class Profile:
         )
 
     def means_the_same(self, wanted: Profile) -> bool:
-        """Whether digests made by it can be matched today, though a sweep may want more or others."""
+        """Return True if cached digests can be matched today, though a scan may want more or others."""
         return (self.formats, self.rendering) == (wanted.formats, wanted.rendering) and set(
             _versioned(ALGORITHMS)
         ).issuperset((*self.exact, *self.pictures))
 
 
 def meaning_of(wanted: Profile) -> str:
-    """Tells apart versions of hashscan that don't understand each other's digests; a few letters."""
+    """Return a short code that differs between versions of hashscan with incompatible digests."""
     return f"{zlib.crc32(repr((wanted.formats, wanted.rendering, _versioned(ALGORITHMS))).encode()):08x}"
 
 
 def profile_of(setup: WorkerSetup) -> Profile:
-    """The profile of a sweep."""
+    """Return the profile of a scan."""
     return Profile(
         exact=_versioned(setup.exact),
         pictures=_versioned(setup.pictures),
@@ -106,10 +106,10 @@ def _limits(options: SandboxOptions) -> Iterator[str]:
 
 
 def from_text(text: str) -> Profile:
-    """What `to_text` made.
+    """Parse what `to_text` returned.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is something else.
     """
     try:
         fields: dict[str, Any] = json.loads(text)

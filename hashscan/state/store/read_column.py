@@ -1,4 +1,4 @@
-"""A column that somebody else may be adding rows to, searched from end to end."""
+"""Read and search a column to which another process may be appending."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hashscan.lists.index.kernel import best_kernel, words_of
 from hashscan.state.store.columns import DamagedColumnError
 
 _BLOCK_BYTES = 1 << 20
-"""Read at a time: it stays in a core's cache while it is searched."""
+"""Bytes read at a time: a block stays in a core's cache while it is searched."""
 _KEY = 8
 _FEW = 64
-"""So many digests are sought one by one in every block; for more of them an index is made of them first."""
+"""Up to so many digests are compared one by one in every block; for more of them an index is built first."""
 _TABLE_BITS = 20
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""Numbers of the digests sought, rows, and distances; each of shape (hits,)."""
+"""Indices of the digests sought, rows, and distances; each of shape (hits,)."""
 
 
 class ReadColumn:
-    """One column, as far as it counts.
+    """A read-only view of a column's committed rows.
 
     Raises:
         DamagedColumnError: it is shorter than what was committed.
@@ -34,7 +34,7 @@ class ReadColumn:
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], rows: int) -> None:
-        """Open it, unless it has no rows and so may not be there yet."""
+        """Open the file, unless the column has no rows and so may not exist yet."""
         self.path = path
         self.dtype = dtype
         self.rows = rows
@@ -47,7 +47,7 @@ class ReadColumn:
                 raise DamagedColumnError(f"{path.name} has {size // dtype.itemsize} rows of {rows}")
 
     def read(self, start: int, count: int) -> NDArray[Any]:
-        """Some rows, fewer where it ends before."""
+        """Return up to `count` rows; fewer at the end of the column."""
         count = max(0, min(count, self.rows - start)) if start >= 0 else 0
         data = bytearray(count * self.dtype.itemsize)
         self._fill(memoryview(data), start)
@@ -62,10 +62,13 @@ class ReadColumn:
             at += more
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """All rows as bytes, shape (rows, bytes of a row), with the first row; each holds until the next."""
+        """Yield blocks of rows as bytes, shape (rows, bytes of a row), with the number of their first row.
+
+        A block is valid until the next one.
+        """
         size = self.dtype.itemsize
         step = max(1, _BLOCK_BYTES // size)
-        # With a word to spare, so that the last row has a whole key, too.
+        # With eight spare bytes, so that the last row has a whole key, too.
         memory = bytearray(step * size + _KEY)
         for start in range(0, self.rows, step):
             count = min(step, self.rows - start)
@@ -73,7 +76,7 @@ class ReadColumn:
             yield start, np.frombuffer(memory, np.uint8, count * size).reshape(count, size)
 
     def equal(self, values: NDArray[np.uint8]) -> Pairs:
-        """All rows that are equal to one of the values.
+        """Return all rows that are equal to one of the values.
 
         Args:
             values: shape (n, bytes of a row).
@@ -104,7 +107,7 @@ class ReadColumn:
         return numbers, rows, np.zeros(len(rows), np.int64)
 
     def near(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Pairs:
-        """All rows within the threshold of one of the values, none missing and none besides.
+        """Return exactly the rows within the threshold of one of the values.
 
         Args:
             values: shape (n, bytes of a row).
@@ -134,14 +137,14 @@ class ReadColumn:
             yield numbers[near], start + rows[near], distances[near]
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def _keys(values: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first bytes of each row as one number, shape (n,); no copy."""
+    """Return the first eight bytes of each row as one number, shape (n,); no copy."""
     return np.ndarray((len(values),), "<u8", values, strides=(values.strides[0],))
 
 

@@ -1,4 +1,4 @@
-"""The state as it was at one moment, read beside the sweep that may be writing it."""
+"""Read a snapshot of the state, while a scan may be writing it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class NothingKnownError(OutputError):
 
 
 class StateReader:
-    """One moment of it, for as long as this is open.
+    """A read-only snapshot of the state, valid while this is open.
 
-    Raises, in all it does within `reading`:
+    Raises, in all methods within `reading`:
         OutputError: there is no state, or it can't be read, or is damaged.
     """
 
     def __init__(self, state: Path) -> None:
-        """Open the state beneath a folder; no lock is needed.
+        """Open the state in a folder; no lock is needed.
 
         Raises:
             NewerStateError: a newer version has written it.
@@ -66,7 +66,7 @@ class StateReader:
                 self._begin()
                 return
             except FileNotFoundError:
-                # Rewritten between our look into the database and that into the folder.
+                # Rewritten between reading the database and opening the folder.
                 self.database.close()
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -91,7 +91,7 @@ class StateReader:
             for name, rows, synced in database.execute("SELECT name, rows, synced FROM columns")
         }
         self.synced = counted.get("about", (0, 0))[1]
-        """Contents that even a power cut can't have taken."""
+        """Contents that even a power cut can't have destroyed."""
         beside = columns_folder(database, self.folder)
         self.columns: dict[str, ReadColumn] = {}
         try:
@@ -103,25 +103,25 @@ class StateReader:
         self.contents = StoredContents(database, self.columns)
         indexed = database.execute("SELECT value FROM meta WHERE key='indexed'").fetchone()
         self.indexed = 0 if indexed is None else int(indexed[0])
-        """Contents that the database has by their SHA-256."""
-        # What follows is asked of many rows, and says itself of which kinds they are.
+        """Number of contents that the database finds by their SHA-256."""
+        # Queries from here on return many rows, and check the types themselves.
         database.row_factory = None
 
     def condemn(self) -> None:
-        """Have the next sweep set the state aside."""
+        """Make the next scan set the state aside."""
         (self.folder / MARK).touch(mode=0o600)
 
     @contextmanager
     def reading(self) -> Iterator[StateReader]:
-        """Turn trouble with the state into an error that ends the command."""
+        """Turn errors of the state into one that ends the command."""
         with _explained(self.folder):
             yield self
 
     def rows(self, query: str, kinds: Sequence[type | UnionType], *parameters: object) -> Iterator[Any]:
-        """Rows of the database, whose values are of the kinds that we write.
+        """Yield rows of the database, after checking the types of their values.
 
         Raises:
-            ValueError: one isn't; the database itself would take any.
+            ValueError: one has another type; the database itself would accept any.
         """
         for row in self.database.execute(query, parameters):
             if not all(map(isinstance, row, kinds)):
@@ -129,17 +129,17 @@ class StateReader:
             yield row
 
     def by_sha256(self, value: bytes) -> list[int]:
-        """All contents with this digest."""
+        """Return all contents with this digest."""
         found = self.rows("SELECT content FROM contents WHERE prefix=?", (int,), prefix_of(value))
         column = self.columns["sha256"]
         rows = [row for (row,) in found if column.read(row, 1).tobytes() == value]
-        # Whoever writes indexes several at a time.
+        # The writer indexes several at a time.
         last = column.read(self.indexed, column.rows - self.indexed)
         rows.extend(self.indexed + row for row in np.flatnonzero(last == np.void(value)).tolist())
         return rows
 
     def lost(self, row: int) -> bool:
-        """Whether a power cut may have taken a content, so that its checksum need not hold."""
+        """Return True if a power cut may have destroyed a content, so that its checksum need not be right."""
         found = self.database.execute("SELECT 1 FROM lost WHERE content=?", (row,)).fetchone()
         return row >= self.synced or found is not None
 
@@ -148,7 +148,7 @@ class StateReader:
             column.close()
 
     def close(self) -> None:
-        """Let the state go."""
+        """Close the state."""
         self._close_columns()
         self.database.close()
 

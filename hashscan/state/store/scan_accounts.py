@@ -1,4 +1,4 @@
-"""What a sweep puts down of itself, for whoever counts sweeps: with what it was begun, and how it ended."""
+"""Store how each scan began and ended, for programs that count scans."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hashscan.reports.record_lines import Record
 
 
 def begin_account(database: sqlite3.Connection, sweep: int, begun: Record) -> None:
-    """Put down with what a sweep is begun.
+    """Store how a scan began.
 
     Args:
         database: of the state.
-        sweep: its number.
+        sweep: number of the scan.
         begun: the first record of its report.
     """
     part = begun.get("shard")
@@ -37,14 +37,14 @@ _OF_LISTS = ("name", "state", "version", "entries", "expires")
 def conclude_account(
     database: sqlite3.Connection, sweep: int, summary: Record, exit_code: int, incomplete: Sequence[str]
 ) -> None:
-    """Put down how a sweep has ended.
+    """Store how a scan ended.
 
     Args:
         database: of the state.
-        sweep: its number.
-        summary: its counts, as they stand in its report.
+        sweep: number of the scan.
+        summary: the counts of its report.
         exit_code: of its command.
-        incomplete: why it is incomplete, in words.
+        incomplete: reasons why it is incomplete, as text.
     """
     database.execute(
         "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=? WHERE id=?",

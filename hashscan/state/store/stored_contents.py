@@ -1,4 +1,4 @@
-"""The contents of a state as they are read, row by row, by whoever has its columns open."""
+"""Load the contents of a state row by row, over columns that are open for writing or reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ABOUT = np.dtype(
     ]
 )
 ABOUT_ROW = struct.Struct("<HBbIQI")
-"""The same, to make a single row."""
+"""Layout of one row of `about`."""
 DTYPES: dict[str, np.dtype[Any]] = {
     "sha256": np.dtype((np.void, 32)),
     "md5": np.dtype((np.void, 16)),
@@ -39,45 +39,46 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "pictures": np.dtype("<u4"),
     "further": np.dtype("u1"),
 }
-"""Every column and what its rows are."""
+"""Type of the rows of every column."""
 FURTHER = struct.Struct("<IIIII")
-"""Row in `pdq`, number of the heads, and three lengths: of what stands before the rest (the first digest, and
-above the lowest eight bits the heads, where they stand here), of the rest, and of other digests."""
+"""Row in `pdq`, number of the heads, and three lengths: of the part before the rest (the first digest in the
+lowest eight bits, and above them the heads, where they are stored here), of the rest, and of other digests.
+"""
 NONE = (1 << 32) - 1
 NOTHING = (1 << 64) - 1
-"""In `about`, in place of where `further` begins."""
+"""Value of the field `further` for a content that has no record there."""
 
 _FOLDER_KEY = "columns"
 
 
 class Column(Protocol):
-    """What can be asked of a column, written or only read."""
+    """A column that can be read, open for writing or not."""
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
 
     def read(self, start: int, count: int, /) -> NDArray[Any]:
-        """Some rows, fewer where it ends before."""
+        """Return up to `count` rows; fewer at the end of the column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One of them."""
+    """One content."""
 
     row: int
     exact: dict[str, bytes]
     kind: PictureFormat | None
     packed: Packed | None
-    """The reply of its decoder; None where it had none."""
+    """Compressed reply of its decoder; None where it had none."""
     profile: Profile
     flags: int
     since: int
-    """When it was first read, in seconds since 1970."""
+    """Time of the first read, in seconds since 1970."""
 
     @property
     def reply(self) -> bytes:
-        """Of its decoder; empty where it had none.
+        """The reply of its decoder; empty where it had none.
 
         Raises:
             ValueError: what is stored makes no sense.
@@ -86,7 +87,7 @@ class Content:
 
 
 def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:
-    """Where the columns are that the database speaks of: in its own folder until they are first rewritten."""
+    """Return the folder of the current columns: the database's own folder until they are first rewritten."""
     row = database.execute("SELECT value FROM meta WHERE key=?", (_FOLDER_KEY,)).fetchone()
     if row is not None and not isinstance(row[0], str):
         raise ValueError("the database names no folder of columns")
@@ -94,31 +95,31 @@ def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:
 
 
 def use_columns_in(database: sqlite3.Connection, name: str) -> None:
-    """Say in the open transaction that the columns are in another folder beside the database."""
+    """Store in the open transaction that the columns are in another folder beside the database."""
     database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_FOLDER_KEY, name))
 
 
 class StoredContents:
-    """All of them, over open columns."""
+    """All contents of a state, over open columns."""
 
     def __init__(self, database: sqlite3.Connection, columns: Mapping[str, Column]) -> None:
-        """Read the columns together with the database that says how much of them counts."""
+        """Use columns together with the database that stores their numbers of valid rows."""
         self._database = database
         self.columns: Mapping[str, Any] = columns
         self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of contents."""
         return int(self.columns["about"].rows)
 
     @property
     def profiles(self) -> Mapping[int, Profile]:
-        """By what contents were digested, by the numbers in `about`."""
+        """The profiles by which contents were digested, by their numbers in `about`."""
         return self._profiles
 
     def load(self, row: int) -> Content:
-        """One of them.
+        """Return one content.
 
         Raises:
             ValueError: what is stored contradicts itself.
@@ -142,7 +143,7 @@ class StoredContents:
         )
 
     def _further(self, at: int) -> tuple[Packed | None, dict[str, bytes]]:
-        """A reply, if there is one, and other digests."""
+        """Return a reply, if there is one, and other digests."""
         column = self.columns["further"]
         head = column.read(at, FURTHER.size).tobytes()
         if len(head) < FURTHER.size:
@@ -162,11 +163,11 @@ class StoredContents:
 
     @property
     def all_heads(self) -> list[int]:
-        """The numbers of the heads that are kept once."""
+        """The numbers of the heads that are shared between pictures."""
         return [number for (number,) in self._database.execute("SELECT id FROM heads")]
 
     def heads_of(self, number: int) -> bytes:
-        """The heads of runs that are kept once for many pictures."""
+        """Return the heads of runs that are stored once for many pictures."""
         row = self._database.execute("SELECT heads FROM heads WHERE id=?", (number,)).fetchone()
         if row is None or not isinstance(row[0], bytes):
             raise ValueError("the heads of a kept reply are gone")
@@ -174,12 +175,12 @@ class StoredContents:
 
 
 def prefix_of(sha256: bytes) -> int:
-    """By what the database finds a content."""
+    """Return the key by which the database finds a content."""
     return int.from_bytes(sha256[:8], "big", signed=True)
 
 
 def checksum_of(fields: tuple[int, ...], exact: Mapping[str, bytes]) -> int:
-    """Of the fields of `about` before it, and of the digests that have columns."""
+    """Return the checksum over the preceding fields of `about`, and the digests that have columns."""
     digests = b"".join(exact[name] for name in COLUMN_DIGESTS)
     return zlib.crc32(digests, zlib.crc32(repr(fields).encode("ascii")))
 

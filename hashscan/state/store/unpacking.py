@@ -1,7 +1,8 @@
-"""Unpacks the picture digests of many kept contents at once, as far as `packing` made them small in one way.
+"""Decompress the picture digests of many cached contents at once, where `packing` stored them alike.
 
-Row by row this would take a hundred times as long as to compare them. Pictures whose replies have the same
-runs go together: what the first is to the second digest of one, it is to that of all.
+Row by row this would take a hundred times as long as comparing them. Pictures whose replies have the same
+runs are processed together, since the prediction from the first digest to the second is the same for all of
+them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hashscan.state.store.stored_contents import ABOUT, FURTHER, NONE, NOTHING, 
 from hashscan.state.store.unpacking_loops import Rows, best_loops
 
 BLOCK_BYTES = 16 << 20
-"""Of `further`, what is looked at in one go at most, and one record more."""
+"""Maximum bytes of `further` in one block, apart from one more record."""
 
 _GROUP = 1 << 12
 _QUALITY, _DOUBT = 8, 9
@@ -47,39 +48,39 @@ class Beyond(NamedTuple):
 
 
 class _Records(NamedTuple):
-    """Some of `further`, all of one structure."""
+    """Some records of `further`, all of one structure."""
 
     rows: Rows
     heads: NDArray[np.uint32]
     at: Rows
-    """Where the rest begins in `data`, behind its head."""
+    """Offsets in `data` of the rest, after its head."""
     end: Rows
-    """Where the rest ends."""
+    """Offsets of the end of the rest."""
     data: Bytes
     first: Bytes
     """The first digests, shape (n, 32)."""
 
 
 class Block(NamedTuple):
-    """Some of `further`, with all else that it takes to unpack it; in no need of the state any more."""
+    """Some records of `further` with all data that is needed to unpack them, independent of the state."""
 
     rows: Rows
     keys: Rows
-    """Which of `structures` each is of."""
+    """Index into `structures` of each record."""
     structures: list[tuple[bytes, tuple[str, ...]]]
     """Heads without qualities and doubts, empty where they have no number, and names of algorithms."""
     heads: dict[int, bytes]
-    """Those that have a number."""
+    """The heads that have a number."""
     at: Rows
-    """Where each begins in `data`."""
+    """Offset in `data` of each record."""
     header: NDArray[np.uint32]
-    """`FURTHER` of each, shape (n, 5)."""
+    """`FURTHER` of each record, shape (n, 5)."""
     data: Bytes
     values: Bytes
-    """The digests that stand in `pdq`, zeros for others; shape (n, 32)."""
+    """Digests that are stored in `pdq`, zeros for others; shape (n, 32)."""
 
     def digests(self) -> Iterator[Unpacked | Beyond]:
-        """All digests of pictures.
+        """Yield all digests of pictures.
 
         Raises:
             ValueError: what is stored contradicts itself.
@@ -91,10 +92,10 @@ class Block(NamedTuple):
 
 
 def blocks_of(contents: StoredContents, rows: Rows) -> Iterator[Block]:
-    """Read all that is kept of pictures.
+    """Read everything that is stored of pictures, block by block.
 
     Args:
-        contents: those kept.
+        contents: of the state.
         rows: of some of them, ascending.
 
     Raises:
@@ -138,7 +139,7 @@ def _block(contents: StoredContents, rows: Rows, profiles: NDArray[np.uint16], b
         profile, known = pair >> 32, pair & NONE
         if known != NONE and known not in heads:
             heads[known] = contents.heads_of(known)
-        # A structure is that of heads without their qualities and doubts.
+        # A structure is the heads without their qualities and doubts.
         key = masked(heads.get(known, b"")), contents.profiles[profile].picture_names
         of_pair[number] = places.setdefault(key, len(places))
     return Block(rows, of_pair[back], list(places), heads, at, header, data, _stored(contents, header[:, 0]))
@@ -171,7 +172,7 @@ def _of_block(block: Block) -> Iterator[Unpacked | Beyond]:
 
 
 def _stored(contents: StoredContents, picture: NDArray[np.uint32]) -> Bytes:
-    """The digests that stand in `pdq`, zeros for others; shape (n, 32)."""
+    """Return the digests that are stored in `pdq`, zeros for others; shape (n, 32)."""
     values = np.zeros((len(picture), _PDQ_BYTES), np.uint8)
     there = picture != NONE
     if there.any():
@@ -182,14 +183,18 @@ def _stored(contents: StoredContents, picture: NDArray[np.uint32]) -> Bytes:
 
 
 def _check(data: Bytes, at: Rows, length: Rows, values: Bytes, elsewhere: NDArray[np.bool_]) -> None:
-    """Compare all checksums."""
+    """Check the checksums of all records.
+
+    Raises:
+        ValueError: one is wrong.
+    """
     sums = best_loops().sums(data, at, length, values, elsewhere)
     if not np.array_equal(data[(at + length)[:, None] + np.arange(4)].reshape(-1), sums):
         raise ValueError("what is kept of a picture has another checksum")
 
 
 def masked(heads: bytes) -> bytes:
-    """Heads without what makes no difference to how digests are packed."""
+    """Return heads without the fields that make no difference to how digests are packed."""
     table = np.frombuffer(heads, np.uint8).reshape(-1, RUN_HEAD).copy()
     table[:, [_QUALITY, _DOUBT]] = 0
     return table.tobytes()

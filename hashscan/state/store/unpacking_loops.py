@@ -1,4 +1,4 @@
-"""The inner loops of unpacking behind one interface, in numpy and, where it was built, in C."""
+"""Provide the inner loops of unpacking in numpy and, where it was built, in C."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Rows = NDArray[np.int64]
 
 
 class Loops(ABC):
-    """One implementation of them."""
+    """An implementation of the inner loops."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
-        """The checksums of many records.
+        """Return the checksums of many records.
 
         Args:
             data: with all of them.
-            at: where each begins in it, shape (n,).
+            at: offset of each in `data`, shape (n,).
             length: of each.
             values: their first digests, shape (n, 32).
-            apart: whether these stand elsewhere, and are summed up behind the record.
+            apart: True where these are stored elsewhere, and are summed after the record.
 
         Returns:
             Shape (4 * n,), each little-endian.
@@ -42,30 +42,30 @@ class Loops(ABC):
 
     @abstractmethod
     def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
-        """One digest of each record.
+        """Return one digest of each record.
 
         Args:
             data: with all records.
-            at: where each has this digest, shape (n,); set to where it has the next.
-            guess: for each, where there is one; of digests of 32 bytes.
+            at: offset of this digest in each, shape (n,); set to the offset of the next.
+            guess: prediction for each, where there is one; of digests of 32 bytes.
             size: of the digests in bytes.
 
         Returns:
             Shape (n, size).
 
         Raises:
-            IndexError: something lies beyond `data`.
-            ValueError: what stands there is no such digest.
+            IndexError: an offset lies beyond `data`.
+            ValueError: the data is no such digest.
         """
 
 
 class NumpyLoops(Loops):
-    """Always there."""
+    """The numpy implementation, always available."""
 
     name = "numpy"
 
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
-        """By zlib, record by record."""
+        """Compute the checksums by zlib, record by record."""
         if ((at < 0) | (length < 0) | (length > len(data) - at)).any():
             raise IndexError("beyond the end")
         view, whole, crc32 = memoryview(data.data), values.tobytes(), zlib.crc32
@@ -78,7 +78,7 @@ class NumpyLoops(Loops):
         return np.array(found, "<u4").view(np.uint8)
 
     def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
-        """All records at a time."""
+        """Decompress one digest of all records at a time."""
         if (at < 0).any():
             raise IndexError("beyond the end")
         values = np.empty((len(at), size), np.uint8) if guess is None else guess.made()
@@ -101,18 +101,18 @@ class NumpyLoops(Loops):
 
 
 class CLoops(Loops):
-    """The same in C, record by record."""
+    """The C implementation, record by record."""
 
     name = "C"
 
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
-        """Eight bytes at a time."""
+        """Compute the checksums eight bytes at a time."""
         from hashscan.state.store import _unpack
 
         return np.frombuffer(_unpack.sums(data, at, length, values, apart), np.uint8)
 
     def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
-        """In one pass."""
+        """Decompress one digest of each record in one pass."""
         from hashscan.state.store import _unpack
 
         values = np.empty((len(at), size), np.uint8)
@@ -123,7 +123,7 @@ class CLoops(Loops):
 
 @cache
 def best_loops() -> Loops:
-    """Those in C where they were built for this machine, else numpy's."""
+    """Return the C loops where they were built for this machine, else numpy's."""
     if sys.byteorder == "little":
         try:
             from hashscan.state.store import _unpack  # noqa: F401

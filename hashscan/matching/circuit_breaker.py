@@ -1,4 +1,7 @@
-"""Tells the entries that hit so much in one sweep that nothing may be done on their word."""
+"""Hold the matches of list entries that match too many files in one scan: the circuit breaker.
+
+Such an entry is probably wrong, so nothing is moved because of it.
+"""
 
 from __future__ import annotations
 
@@ -12,38 +15,40 @@ from hashscan.reports.record_lines import Record
 from hashscan.settings.policy import BreakerLimits
 
 Key = tuple[str, str]
-"""Names of a list and of an entry of it."""
+"""Name of a list, and id of one of its entries."""
 
 Owner = int | str
 """A user's number, or the URL of a bucket."""
 
 
 _UNCOUNTED = SILENCED - {"withheld"}
-"""What is said of matches that don't count; one that policy withholds tells as much of its entry as any."""
+"""Markers of matches that don't count; a match that policy withholds counts, since it says as much about its
+entry as any other.
+"""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one entry hits."""
+    """The files and owners that one entry matches."""
 
     files: int = 0
     owners: set[Owner] = field(default_factory=set)
-    """One more than the limit at most; more would say nothing else."""
+    """At most one more than the limit; more would make no difference."""
 
 
 class Breaker:
-    """Counts what every entry hits; asked only once all was counted."""
+    """A counter of the files that each entry matches; it judges only after all files were counted."""
 
     def __init__(self, limits: BreakerLimits) -> None:
         self._limits = limits
         self._tallies: dict[Key, Tally] = {}
 
     def count(self, finding: Record, owner: Owner | None) -> None:
-        """Count what accuses one file, also where it is withheld for another reason.
+        """Count the accusing entries of one file, also where a match is withheld for another reason.
 
         Args:
             finding: its record.
-            owner: None where nobody knows.
+            owner: of the file; None where it is not known.
         """
         for key in _accusing(finding, _UNCOUNTED):
             tally = self._tallies.setdefault(key, Tally())
@@ -52,10 +57,11 @@ class Breaker:
                 tally.owners.add(owner)
 
     def judge(self, finding: Record) -> Record:
-        """The record of a finding in the end: held, where only entries accuse that hit too much.
+        """Return the final record of a finding: held if only entries accuse that match too many files.
 
-        Where others accuse as well it stays a match, but those that hit too much have no part in it. Rules of
-        a policy may have had it moved on their word alone, so it is then only reported.
+        If other entries accuse as well it stays a match, without the entries that match too many files.
+        Policy rules may have ordered a move because of these entries alone, so the action is then only to
+        report.
         """
         if finding["verdict"] != Verdict.MATCH:
             return finding
@@ -73,7 +79,7 @@ class Breaker:
         }
 
     def _without(self, finding: Record, words: str) -> Record:
-        """The record of a finding without the say of entries that hit too much."""
+        """Return the record of a finding with the entries withheld that match too many files."""
         matches = [
             {**match, "withheld": self._words(_key(match))}
             if accuses(match) and self._has_tripped(self._tallies[_key(match)])
@@ -88,15 +94,15 @@ class Breaker:
 
     @property
     def has_tripped(self) -> bool:
-        """Whether anything hits too much."""
+        """True if any entry matches too many files."""
         return any(map(self._has_tripped, self._tallies.values()))
 
     def said(self) -> list[str]:
-        """Of each entry that hits too much, what it hits, in words."""
+        """Return a text for each entry that matches too many files, with their number."""
         return [self._words(key) for key, tally in self._tallies.items() if self._has_tripped(tally)]
 
     def fields(self) -> Iterator[dict[str, Any]]:
-        """Of each such entry, what a report says of it."""
+        """Yield the report's fields for each entry that matches too many files."""
         for (list_name, entry), tally in self._tallies.items():
             if self._has_tripped(tally):
                 over = len(tally.owners) > self._limits.owners
@@ -110,32 +116,32 @@ class Breaker:
         tally = self._tallies[key]
         number = len(tally.owners)
         owners = f"more than {self._limits.owners}" if number > self._limits.owners else str(number)
-        # Of one owner's files, someone may have made so many on purpose.
+        # A single owner may have created so many files on purpose, so the number of owners is stated.
         of = f" of {owners} owner{'s' * (number != 1)}" if number else ""
         return f"entry {key[1]} of list {key[0]} hits {tally.files} files{of}"
 
 
 def limits_fields(limits: BreakerLimits) -> dict[str, int]:
-    """What a report says of the limits."""
+    """Return the report's fields for the limits."""
     return {"owners": limits.owners, "files": limits.files}
 
 
 def is_still_held(finding: Record, because: str) -> bool:
-    """Whether a finding is the one that a breaker has held before, when it could be counted.
+    """Return True if a finding is the one that a breaker has held before, when all files were counted.
 
     Args:
-        finding: its record, or what that says of verdict, reason and matches, without a breaker.
+        finding: its record, or one with its verdict, reason and matches, without a breaker.
         because: why it was held.
     """
     if finding["verdict"] != Verdict.MATCH:
         return False
-    # One more entry that accuses it is heard.
+    # If one more entry accuses it, it is not the same finding.
     end = _too_much(len(_accusing(finding, SILENCED)))
     return because.startswith(f"{finding['because']}; but entry ") and because.endswith(end)
 
 
 def owner_of(finding: Record) -> Owner | None:
-    """Whose a file is, or in which bucket an object lies, as far as its record says so."""
+    """Return the owner of a file, or the bucket of an object, as far as its record states it."""
     path = str(finding["path"])
     if not path.startswith("/"):
         return "/".join(path.split("/", 3)[:3])
@@ -149,7 +155,7 @@ def _too_much(entries: int) -> str:
 
 
 def _accusing(finding: Record, without: frozenset[str]) -> list[Key]:
-    """The entries that accuse a file by themselves, each once, but those of which something else is said."""
+    """Return the entries that accuse a file by themselves, each once, except those marked by `without`."""
     keys = (_key(match) for match in finding.get("matches", ()) if accuses(match, without))
     return list(dict.fromkeys(keys))
 

@@ -1,4 +1,4 @@
-"""The policy that one sweep follows: what the settings say, with what the lists and the quarantine do."""
+"""Combine the policy of one scan from the settings, the trust in its lists, and the quarantine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.settings.policy import NO_RULES, PolicySettings
 
 _RULES_SHOWN = 100
-"""As of patterns, there may be very many."""
+"""Rules listed in a report, at most; like patterns, there may be very many."""
 
 
 class InForce(NamedTuple):
@@ -37,7 +37,7 @@ def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: 
     nothing, and no file goes unchecked for it. Nothing may be moved by such a policy.
 
     Args:
-        settings: what an administrator has decided.
+        settings: rules and permissions of the administrator.
         infos: the lists in use.
         state: the state folder, whose quarantine tells what was put back; None where there is none.
     """
@@ -52,7 +52,7 @@ def policy_in_force(settings: PolicySettings, infos: Iterable[ListInfo], state: 
 
 
 def policy_fields(settings: PolicySettings) -> Record:
-    """The `policy` of a sweep's record: what tells it from others, and its first rules; none by default."""
+    """Return the `policy` of a scan's record: a fingerprint, and its first rules; empty by default."""
     if settings == NO_RULES:
         return {}
     rules = [_rule_fields(rule) for rule in settings.rules]
@@ -67,5 +67,5 @@ def policy_fields(settings: PolicySettings) -> Record:
 
 
 def _rule_fields(rule: PolicyRule) -> dict[str, Any]:
-    """A rule as a report has it; what it doesn't ask for is left out."""
+    """Return a rule as reports contain it; conditions that are not set are left out."""
     return {key: value for key, value in asdict(rule).items() if value not in ((), None, "")}

@@ -1,4 +1,4 @@
-"""From what was read of a file, now or in an earlier sweep, to its verdict."""
+"""Evaluate what was read of a file, now or in an earlier scan: match it and derive its verdict."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from hashscan.model import (
 
 
 def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
-    """Check a decoder's reply and put it down; False where it makes no sense, which is put down too.
+    """Validate a decoder's reply and store it; return False if it is invalid, which is stored, too.
 
     Args:
-        file: of which it is.
-        reply: whatever was sent, or kept.
-        pictures: the algorithms it was asked for, in that order.
+        file: the file that was decoded.
+        reply: the received or cached bytes; untrusted.
+        pictures: the algorithms the decoder was asked for, in that order.
     """
     assert file.kind is not None
     try:
@@ -53,17 +53,17 @@ def take_reply(file: Checked, reply: bytes, pictures: Sequence[str]) -> bool:
 
 
 ENDED_BY_LIMITS = frozenset({Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
-"""Reasons that may not hold with other limits, or other libraries, than those under which they were found."""
+"""Reasons that may not hold with other limits or libraries than those under which they were found."""
 
 
 def take_undecodable(file: Checked) -> None:
-    """Put down that it is a picture of a format that nobody decodes here."""
+    """Store that the file is a picture of a format that can't be decoded here."""
     assert file.kind is not None
     file.reason, file.detail = Reason.UNSUPPORTED, file.kind.name
 
 
 def match_all(matcher: Matcher, algorithms: Sequence[str], files: Sequence[Checked]) -> None:
-    """Ask the index for all files at once, algorithm by algorithm."""
+    """Match all files with the index at once, algorithm by algorithm."""
     for name in algorithms:
         if name not in matcher.algorithms:
             continue
@@ -84,24 +84,24 @@ def result_of(
     subject: Subject = NOTHING,
     policy: Policy = ONLY_REPORT,
 ) -> FileResult:
-    """The verdict for a file that was read and matched.
+    """Return the result of a file that was read and matched.
 
     Args:
-        file: as far as it came.
-        algorithms: those whose digests are told, in that order.
-        with_digests: tell the digests of clean files, too.
-        augment: kinds of pictures whose digests are told besides.
-        subject: what is known of the file; its digests are added.
-        policy: in force.
+        file: as far as it was processed.
+        algorithms: those whose digests are reported, in that order.
+        with_digests: include the digests of clean files, too.
+        augment: kinds of pictures whose digests are included besides.
+        subject: the file's attributes; its digest is added.
+        policy: of the scan.
     """
     stat = file.item.stat
     if file.unreadable:
-        # Not every store says in a listing what it won't let be read.
+        # Not every store says in a listing which objects it does not allow to be read.
         archived = file.reason is Reason.ARCHIVED
         verdict = Verdict.SKIPPED if archived else Verdict.UNREADABLE
         return FileResult(file.item.name, stat, verdict, reason=file.reason, detail=file.detail)
     if file.matches:
-        # Of the others nothing is asked, and they are nearly all.
+        # Without matches the digest is not needed, and nearly all files have none.
         subject = subject._replace(sha256=file.exact.get("sha256"))
     verdict, because, action = judge(file.matches, file.reason, subject, policy)
     decoded = file.decoded
@@ -132,7 +132,10 @@ def result_of(
 
 
 def _first_of(matches: Sequence[Match]) -> tuple[Match, ...]:
-    """As many as a finding names, and of each further list the first: a finding must name all its lists."""
+    """Return the first `MATCHES_KEPT` matches, and the first of each further list.
+
+    A finding must name all its lists.
+    """
     kept = list(matches[:MATCHES_KEPT])
     lists = {match.list_name for match in kept}
     for match in matches[MATCHES_KEPT:]:

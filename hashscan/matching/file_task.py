@@ -1,4 +1,4 @@
-"""One file that a worker has under way: what is known of it before it is judged."""
+"""Hold one file while a worker processes it, before its verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashscan.sources.base import FileTrouble, OpenFile
 
 @dataclass(slots=True)
 class Checked:
-    """One file under way."""
+    """The task of checking one file."""
 
     item: Item
     opened: OpenFile | None = None
@@ -22,29 +22,29 @@ class Checked:
     exact: dict[str, bytes] = field(default_factory=dict)
     """Digests of its bytes, by algorithm."""
     decoded: DecodedPicture | None = None
-    """What a decoder found out about the picture, once checked."""
+    """The decoder's data of the picture, once validated."""
     begun: Begun | None = None
-    """What a decoder was asked of it and hasn't been taken from it."""
+    """A request to a decoder whose reply was not received yet."""
     reply: bytes = b""
-    """What a decoder said of it and may say of equal content, once checked."""
+    """The decoder's reply, once validated; it may also be used for equal content."""
     reason: Reason | None = None
     detail: str = ""
     unreadable: bool = False
     as_listed: bool = False
-    """Whether it was still what had been listed when it was opened."""
+    """True if it was unchanged since the listing when it was opened."""
     ctime: CtimeTrust = CtimeTrust.FILESYSTEM
-    """How far its ctime is to be trusted, as was asked before it was read."""
+    """Trust in its ctime, as determined before it was read."""
     confirmed: bool = False
-    """Whether `reply` is that of a fresh decoder, made for this file alone."""
+    """True if `reply` is that of a fresh decoder, started for this file alone."""
     matches: list[Match] = field(default_factory=list)
     bytes_read: int = 0
     hole_bytes: int = 0
-    """How many of them were holes, where there are many."""
+    """Number of those that were holes, where there are many."""
     deferred: int = 0
-    """Its size in bytes, where it was left unread until the large files' turn comes."""
+    """Size in bytes, if reading was deferred until the large files are read."""
 
     def fail(self, trouble: FileTrouble) -> None:
-        """Its bytes can't be relied on: forget what was computed."""
+        """Mark the file as unreadable, since its bytes can't be relied on, and drop what was computed."""
         self.unreadable, self.reason, self.detail = True, trouble.reason, trouble.detail
         self.exact = {}
         self.decoded = None
@@ -52,7 +52,7 @@ class Checked:
         self.close()
 
     def queries(self, name: str) -> list[Query]:
-        """What the lists are to be asked about it, by one algorithm."""
+        """Return the queries to the lists for this file, by one algorithm."""
         algorithm = ALGORITHMS[name]
         if not algorithm.of_picture:
             return [Query(self.exact[name])] if name in self.exact else []
@@ -66,7 +66,7 @@ class Checked:
         ]
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self.opened is not None:
             self.opened.close()
             self.opened = None

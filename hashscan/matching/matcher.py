@@ -1,4 +1,4 @@
-"""Asks the index for the entries near a digest, each variant of a picture as far as it can be trusted."""
+"""Find the list entries near a digest, with a threshold for each variant of a picture."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from hashscan.model import ALGORITHMS, ExceptedEntry, Match
 TIGHT_THRESHOLD = 21
 """Largest distance in bits for pictures that were turned, mirrored or trimmed, for single planes and those
 whose contrast was raised. A query costs a tenth of one at 31, and these are most of the queries; see
-`benchmarks/recall.py` for what it finds."""
+`benchmarks/recall.py` for what it finds.
+"""
 
 
 def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
-    """The largest distance of a match for each algorithm, given how many entries the lists have of it."""
+    """Return the largest distance of a match by algorithm, given the number of the lists' entries."""
     entries = Counter[str]()
     for handle in lists:
         for files in handle.columns:
@@ -36,25 +37,31 @@ def thresholds_of_lists(lists: Iterable[ListHandle]) -> dict[str, int]:
 
 
 def is_tight(rendering: int, turn: int, shown: int) -> bool:
-    """Whether only entries within `TIGHT_THRESHOLD` count for a digest, given the turn that EXIF asks for."""
+    """Return True if only entries within `TIGHT_THRESHOLD` count for a digest.
+
+    Args:
+        rendering: of the picture.
+        turn: of the picture.
+        shown: the turn that EXIF asks for.
+    """
     return turn not in {0, shown} or is_trimmed(rendering) or not is_shown(rendering)
 
 
 class Query(NamedTuple):
-    """Digests to be asked about, all of one algorithm and of one file."""
+    """Digests to be looked up, all of one algorithm and of one file."""
 
     values: bytes
-    """One, or those of `run`."""
+    """One digest, or those of `run`."""
     run: DigestRun | None = None
-    """What they are of, where they are of a picture."""
+    """The run of a picture's digests; None for a digest of bytes."""
 
     @property
     def doubt(self) -> str:
-        """Why likeness alone says little of the picture, if it does."""
+        """The reason why similarity alone proves little for the picture; empty if there is none."""
         return DOUBTS[self.run.doubt] if self.run is not None else ""
 
     def match(self, place: int, found: Match) -> Match:
-        """A match of one of the digests, with what there is to say of the picture."""
+        """Return a match of one of the digests, with the variant and doubt of the picture."""
         if self.run is None:
             return found
         (digest,) = islice(self.run.digests(), place, place + 1)
@@ -73,7 +80,7 @@ class Matcher:
         *,
         many: bool = False,
     ) -> None:
-        """Map the lists.
+        """Map the lists into memory.
 
         Args:
             lists: verified and compiled before.
@@ -82,7 +89,7 @@ class Matcher:
                 have none.
             excepted: entries of the lists whose matches are withheld.
             thresholds: by algorithm, where these lists are only a part of those they follow from.
-            many: whether it will be asked about so many digests that small lists are worth an index, too.
+            many: True if so many digests will be looked up that small lists are worth an index, too.
         """
         self._index = CompiledIndex.open(lists, many=many)
         self.thresholds = thresholds_of_lists(lists) if thresholds is None else thresholds
@@ -91,18 +98,18 @@ class Matcher:
 
     @property
     def algorithms(self) -> frozenset[str]:
-        """Algorithms that have entries."""
+        """The algorithms for which the lists have entries."""
         return self._index.algorithms
 
     def ask(self, name: str, queries: Sequence[Query]) -> Iterator[tuple[int, Match]]:
-        """Ask the index about digests of one algorithm, all at once.
+        """Look up digests of one algorithm in the index, all at once.
 
         Args:
             name: of the algorithm.
             queries: any number.
 
         Returns:
-            The place of a query and an entry near it, for every such pair. An entry farther away than the
+            The index of a query and an entry near it, for every such pair. An entry farther away than the
             match's threshold is a near miss.
         """
         if name not in self._index.algorithms or not queries:
@@ -127,15 +134,15 @@ class Matcher:
             yield asked, queries[asked].match(row - first[asked], match)
 
     def near(self, name: str, values: NDArray[np.uint8], *, tight: bool = False) -> NDArray[np.int64]:
-        """Which of many digests of one algorithm are near any entry, for a match or for a look.
+        """Return which of many digests of one algorithm are near any entry, for a match or for review.
 
         Args:
             name: of the algorithm.
             values: shape (digests, size).
-            tight: whether they are of pictures for which only entries within `TIGHT_THRESHOLD` count.
+            tight: True if they are of pictures for which only entries within `TIGHT_THRESHOLD` count.
 
         Returns:
-            Their places; some may be named although the picture they are of is too doubtful for a look.
+            Their indices; some may be included although the picture is too doubtful for review.
         """
         limit = self.thresholds[name]
         if tight:
@@ -145,7 +152,7 @@ class Matcher:
         return np.unique(self._index.query(name, values, np.full(len(values), limit, np.int64))[0])
 
     def _match(self, name: str, entry: int, distance: int, threshold: int) -> Match:
-        """A match with an entry, as the index counts it; withheld where just this entry is excepted."""
+        """Return the match with an entry, given by its number in the index; withheld if it is excepted."""
         list_name, entry_id, category = self._index.entry(name, entry)
         excepted = self._excepted.get((list_name, entry_id))
         if excepted and excepted.fingerprint != fingerprint(name, self._index.value(name, entry)):
@@ -154,7 +161,7 @@ class Matcher:
 
 
 def _limits(run: DigestRun | None, full: int, tight: int) -> bytes:
-    """The largest distance for each digest of a run, 8 bytes each."""
+    """Return the largest distance for each digest of a run, 8 bytes each."""
     if run is None:
         return _limits_of(0, (0,), 0, full, tight)
     return _limits_of(run.rendering, run.turns, run.shown, full, tight)
@@ -167,7 +174,7 @@ def _limits_of(rendering: int, turns: tuple[int, ...], shown: int, full: int, ti
 
 
 def closest_of_each(matches: Iterable[Match]) -> list[Match]:
-    """One match for each entry: of several variants the one that accuses, and of those the closest."""
+    """Return one match for each entry: of several variants one that accuses, and of those the closest."""
     best: dict[tuple[str, str, str], Match] = {}
     for match in matches:
         key = match.list_name, match.entry_id, match.algorithm

@@ -1,4 +1,4 @@
-"""From matches to a verdict: a pure function, explained in words."""
+"""Judge matches: a pure function from matches to a verdict with a reason."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ _VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an administrator has decided; as it is by default, nothing but reports come of a match."""
+    """The decisions of an administrator; by default a match is only reported."""
 
     rules: tuple[PolicyRule, ...] = ()
-    """The first that fits a match decides about it; where none does, it is reported."""
+    """The first rule that fits a match decides about it; where none does, it is reported."""
     act_on: tuple[Weak, ...] = ()
-    """On whose word files may be moved, besides that of fresh, signed lists."""
+    """Kinds of weak lists and entries that may still cause a move, besides fresh, signed lists."""
     weak_lists: Mapping[str, Weak] = field(default_factory=dict)
-    """The lists in use that are not such, by name."""
+    """Lists in use that are not fresh and signed, by name."""
     put_back: Mapping[bytes, PutBack] = field(default_factory=dict)
-    """Contents that were put back from quarantine, by their sha256."""
+    """Contents that were restored from quarantine, by their sha256."""
 
 
 ONLY_REPORT = Policy()
 
 
 class Judgement(NamedTuple):
-    """What policy says of one file."""
+    """The result of the policy for one file."""
 
     verdict: Verdict
     because: str = ""
-    """For findings: why."""
+    """The reason, for findings."""
     action: Action | None = None
-    """For findings: what is to be done."""
+    """The action to be taken, for findings."""
 
 
 def closeness(match: Match) -> tuple[bool, int, bool, int, str, str]:
-    """Sorts matches: the closest first, and of equally close ones the algorithm that is hardest to forge.
+    """Return a sort key: the closest match first, then the algorithm that is hardest to forge.
 
     Excepted ones come last: of very many only the first are reported, and these must explain the verdict.
     """
@@ -79,16 +79,16 @@ def judge(
     subject: Subject = NOTHING,
     policy: Policy = ONLY_REPORT,
 ) -> Judgement:
-    """The verdict for a file whose bytes were read.
+    """Return the verdict for a file whose bytes were read.
 
-    What several entries say is weighed entry by entry, and the strongest decides: one that is withheld says
-    nothing of another.
+    Each entry is judged separately, and the strongest action decides: a withheld entry does not affect
+    another one.
 
     Args:
         matches: every entry within its threshold.
-        reason: why it was not looked at in full, or None.
+        reason: why the file was not checked in full, or None.
         subject: the file.
-        policy: in force.
+        policy: of the scan.
     """
     good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
@@ -100,14 +100,14 @@ def judge(
         return _strongest(acting, subject, policy)
     if accusing:
         doubt = _doubt(min(accusing, key=closeness)) or "the category is for review only"
-        # Nothing is ever done on its word, so an exception has nothing to withhold: it is said, and no more.
+        # No action ever follows from it, so an exception has nothing to withhold: it is only mentioned.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
         return Judgement(Verdict.REVIEW, f"{_words(accusing)}; {doubt}{said}", Action.REVIEW)
     return Judgement(Verdict.CLEAN if reason is None else Verdict.UNDECODED)
 
 
 def _strongest(matches: Sequence[Match], subject: Subject, policy: Policy) -> Judgement:
-    """What comes of matches each of which could be acted on."""
+    """Return the judgement on matches each of which could be acted on."""
     weighed = [(match, *_weigh(match, subject, policy)) for match in matches]
     action = min((action for _, action, _ in weighed), key=_STRONGEST_FIRST.index)
     decided = {match: why for match, weight, why in weighed if weight is action}
@@ -118,7 +118,7 @@ def _strongest(matches: Sequence[Match], subject: Subject, policy: Policy) -> Ju
 
 
 def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> list[Match]:
-    """The matches of a finding, each with why it is withheld, if it is; those come last.
+    """Return the matches of a finding, each with the reason why it is withheld, if it is; those last.
 
     Of very many only the first are reported, and these must explain the verdict.
     """
@@ -136,7 +136,7 @@ def _explained(match: Match, subject: Subject, policy: Policy) -> Match:
 
 
 def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]:
-    """What one match asks for, and why, where there is more to say than that it matches."""
+    """Return the action for one match, and the reason, where there is more to say than that it matches."""
     if match.excepted is not None:
         return Action.HELD, ""
     put_back = policy.put_back.get(subject.sha256) if subject.sha256 is not None else None
@@ -156,12 +156,12 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
 
 
 def only_test(matches: Sequence[Match]) -> bool:
-    """Whether whatever accuses a file is there for tests; what is known to be good accuses nothing."""
+    """Return True if only test entries accuse a file; known-good entries accuse nothing."""
     return {m.category for m in matches} - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
 def _doubt(match: Match) -> str:
-    """Why an entry accuses nobody by itself, whatever its category; empty where it may."""
+    """Return why a match can't accuse by itself, whatever its category; empty where it can."""
     if ALGORITHMS[match.algorithm].review_only:
         return "the algorithm is too weak to accuse by itself"
     if match.near_miss:
@@ -170,12 +170,15 @@ def _doubt(match: Match) -> str:
 
 
 def _identifies(match: Match) -> bool:
-    """Likeness never clears a file: only the digest that identifies content does."""
+    """Return True if a match identifies the content.
+
+    Similarity never clears a file: only the digest that identifies content does.
+    """
     return match.algorithm == "sha256"
 
 
 def _withheld(matches: Sequence[Match]) -> str:
-    """Why and until when the closest of some matches, which are all of excepted entries, is withheld."""
+    """Return why and until when the closest of some matches, all of excepted entries, is withheld."""
     excepted = min(matches, key=closeness).excepted
     assert excepted is not None
     which = "the entry is" if len(matches) == 1 else "all these entries are"
@@ -183,7 +186,7 @@ def _withheld(matches: Sequence[Match]) -> str:
 
 
 def _words(matches: Sequence[Match]) -> str:
-    """The closest match in words, and how many more there are."""
+    """Return the closest match as text, with the number of further ones."""
     first = min(matches, key=closeness)
     likeness = "equal" if first.threshold == 0 else f"{first.distance} of {first.threshold} bits apart"
     if first.variant != "as stored":

@@ -1,4 +1,4 @@
-"""Which rule of the policy table decides about a match."""
+"""Select the rule of the policy table that decides about a match."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashscan.sources.patterns import Patterns
 
 
 class Subject(NamedTuple):
-    """What is known of the file that is judged, besides what it matches; None where it is not known."""
+    """The attributes of a judged file, besides its matches; None where one is not known."""
 
     path: bytes | None = None
     """The whole path, or an object's URL."""
@@ -24,18 +24,18 @@ NOTHING = Subject()
 
 
 def subject_of(path: bytes, stat: FileStat) -> Subject:
-    """A file with its owner, or an object."""
+    """Return the attributes of a file with its owner, or of an object."""
     return Subject(path, None if stat.of_object else stat.uid)
 
 
 def deciding(
     rules: Sequence[PolicyRule], match: Match, subject: Subject
 ) -> tuple[PolicyRule | None, list[str]]:
-    """The first rule that fits.
+    """Return the first rule that fits.
 
     Returns:
-        The rule, if there is one; and in words which rules before it couldn't be asked, since not all is
-        known of the file.
+        The rule, if there is one; and a text for each earlier rule that could not be applied, since an
+        attribute of the file is not known.
     """
     unasked: list[str] = []
     for rule in rules:
@@ -51,7 +51,7 @@ def deciding(
 
 
 def words_of(rule: PolicyRule) -> str:
-    """What a rule says."""
+    """Return a rule as text: its number, action and reason."""
     return f"rule {rule.number}: {rule.action}" + (f" ({rule.reason})" if rule.reason else "")
 
 
@@ -65,24 +65,24 @@ def _is_for(rule: PolicyRule, match: Match) -> bool:
 
 
 def _asks_path(rule: PolicyRule, subject: Subject) -> bool | None:
-    """Whether the path fits; None where it is not known."""
+    """Return True if the path fits; None where it is not known."""
     if not rule.paths:
         return True
     return None if subject.path is None else covers(rule.paths, subject.path)
 
 
 def _asks_owner(rule: PolicyRule, subject: Subject) -> bool | None:
-    """The same of the owner."""
+    """Return True if the owner fits; None where it is not known."""
     if not rule.owners:
         return True
     return None if subject.owner is None else subject.owner in rule.owners
 
 
 def covers(patterns: tuple[str, ...], path: bytes) -> bool:
-    """Whether a file is named by patterns, or lies in a folder that is.
+    """Return True if patterns name a file, or a folder it is in.
 
     Args:
-        patterns: in the language of `sources.patterns`, over the whole path; for objects over the URL.
+        patterns: in the syntax of `sources.patterns`, over the whole path; for objects over the URL.
         path: of a file or object.
     """
     scheme, separator, rest = path.partition(b"://")
@@ -99,16 +99,16 @@ def covers(patterns: tuple[str, ...], path: bytes) -> bool:
 
 @lru_cache(1024)
 def _compiled(patterns: tuple[str, ...], scheme: str) -> Patterns:
-    """Those of the patterns that can name a file, or an object beneath a scheme, as compiled."""
+    """Compile those patterns that can name a file, or an object beneath a scheme."""
     return Patterns.compile(tuple(patterns_for(patterns, scheme)))
 
 
 def patterns_for(patterns: Sequence[str], scheme: str) -> Iterator[str]:
-    """Patterns without their schemes, for all paths beneath one; an empty scheme is that of files."""
+    """Yield the patterns for the paths beneath a scheme, without it; the empty scheme is that of files."""
     for pattern in patterns:
         before, separator, rest = pattern.partition("://")
         if not separator or "/" in before:
-            # One that begins with a slash is a path, and no URL has it.
+            # A pattern that begins with a slash is a path, which no URL has.
             if not (scheme and pattern.startswith("/")):
                 yield pattern
         elif before == scheme:

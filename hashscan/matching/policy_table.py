@@ -1,4 +1,4 @@
-"""The policy table from what stands in a TOML file, each key checked before anything is swept."""
+"""Read the policy table of a TOML file, and check each key before anything is scanned."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
 
 
 def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
-    """The rules in their order.
+    """Return the rules in their order.
 
     Args:
-        tables: what stands under `policy`.
-        source: the file it stands in.
+        tables: the value of `policy`.
+        source: the settings file.
 
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
@@ -122,7 +122,7 @@ _READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "path": ("paths", _path),
     "owner": ("owners", _owner),
 }
-"""By its key, the field of a condition, and what checks one value of it."""
+"""Field of a condition, and the function that checks one value of it, by key."""
 
 
 def _distance(value: object) -> int:
@@ -148,7 +148,7 @@ _SINGLE: Mapping[str, Callable[[object], Any]] = {
 
 
 def unused_lists(rules: Iterable[PolicyRule], infos: Iterable[ListInfo]) -> list[str]:
-    """What to tell a person of rules that ask for lists which are not in use, as a mistyped name is not."""
+    """Return a warning for each list that rules ask for but that is not in use, such as a mistyped name."""
     names = {info.name for info in infos}
     return [
         f"policy rule {rule.number} asks for the list {name}, which is not used"

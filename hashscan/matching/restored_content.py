@@ -1,4 +1,4 @@
-"""What an operator has put back from quarantine, so that the same entries don't have it moved again."""
+"""Find the contents that an operator has restored from quarantine, so that they are not moved again."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from hashscan.quarantine.log import Line
 from hashscan.quarantine.store import read_lines
 
 _WHOLE_LIST = ""
-"""In place of an entry's id, which is never empty."""
+"""Placeholder for an entry's id, which is never empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """One content that was put back, however often."""
+    """One content that was restored, once or several times."""
 
     day: str
-    """When it was last, as in 2027-01-31."""
+    """Date of the last time, as in 2027-01-31."""
     by: str
-    """Who did."""
+    """The operator."""
     entries: frozenset[tuple[str, str]]
     """List and id of the entries that had accused it by then."""
 
     def answers(self, match: Match) -> bool:
-        """Whether the operator knew of this match."""
+        """Return True if the operator knew of this match."""
         return (match.list_name, match.entry_id) in self.entries or (
             match.list_name,
             _WHOLE_LIST,
@@ -37,10 +37,9 @@ class PutBack:
 
 
 def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
-    """What was put back by the sha256 of its content.
+    """Return the restored contents, by their sha256.
 
-    The log is gone through twice, so that nothing but what was put back is ever held, less than a kilobyte of
-    each.
+    The log is read twice, so that memory holds nothing but restored contents, each less than a kilobyte.
 
     Args:
         state: the state folder; None where there is none.
@@ -77,15 +76,15 @@ def read_put_back(state: Path | None) -> dict[bytes, PutBack]:
 
 
 def _entries(line: Line) -> frozenset[tuple[str, str]]:
-    """What accused an item; nothing where it was moved by hand."""
+    """Return the entries that accused an item; empty where it was moved by hand."""
     matches = line["accusation"].get("matches", ())
     entries = {(m["list"], m["entry"]) for m in matches}
     if len(matches) >= MATCHES_KEPT:
-        # There were perhaps more than the finding names, and these are no news either.
+        # There may be more than the finding names, and those are not new either.
         entries |= {(m["list"], _WHOLE_LIST) for m in matches}
     return frozenset(entries)
 
 
 def _name(operator: Mapping[str, Any]) -> str:
-    """Whoever was behind sudo, else the user, else the number."""
+    """Return the user behind sudo, else the user, else the user's number."""
     return str(operator.get("sudo") or operator.get("user") or operator["uid"])

@@ -1,4 +1,4 @@
-"""What a worker must be told before it can check files."""
+"""Describe the set-up of a worker: lists, algorithms, limits and policy."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ AUGMENTATIONS: dict[str, frozenset[Kind]] = {
     "crop": frozenset({Kind.CROP}),
     "frames": frozenset({Kind.FRAME, Kind.PAGE, Kind.FURTHER}),
 }
-"""What may be added to the entries of a file: crops of its first picture, and its further pictures."""
+"""Additions to the entries of a file: crops of its first picture, and its further pictures."""
 
 DECODER = "hashscan.hashing.decoder:load"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """All a worker needs to know; travels to other processes, so it holds no open thing."""
+    """The settings of a worker; they travel to other processes, so they hold no open file or connection."""
 
     lists: tuple[ListHandle, ...]
     sandbox: SandboxOptions
     algorithms: tuple[str, ...]
-    """Every algorithm to compute, exact and picture ones."""
+    """Every algorithm to compute, for bytes and for pictures."""
     max_pixels: int
     max_sparse: int = MAX_SPARSE
     """Bytes of holes up to which a file is read."""
     access: Access = DIRECT
-    """How to reach what is not on this machine."""
+    """Access to targets that are not on this machine."""
     excepted: tuple[ExceptedEntry, ...] = ()
     """Entries of the lists whose matches are withheld."""
     policy: Policy = ONLY_REPORT
-    """What is to be done about matches."""
+    """The policy by which matches are judged."""
     variants: tuple[str, ...] = tuple(VARIANTS)
-    """The ways besides the plain one in which pictures are hashed."""
+    """Variants, besides the plain picture, in which pictures are hashed."""
     review_threshold: int | None = None
     """Distance in bits up to which a near miss of PDQ is for review; None leaves near misses out."""
     with_digests: bool = False
-    """Send the digests of all files back, not only of findings."""
+    """True to return the digests of all files, not only of findings."""
     keep: bool = False
-    """Send back of every file what its verdict follows from, for the state."""
+    """True to return for every file the data from which its verdict is derived, for the state."""
     trust_ctime: tuple[str, ...] = ()
-    """Filesystem types whose ctimes are trusted on the operator's word; see `sources.ctime`."""
+    """Filesystem types whose ctimes are trusted by the operator's option; see `sources.ctime`."""
     augment: tuple[str, ...] = ()
-    """Some of `AUGMENTATIONS`, whose digests to send back with those."""
+    """Names from `AUGMENTATIONS`, whose digests are returned besides."""
     decoder: str = DECODER
     """The parser to load in the sandbox, by dotted name."""
 
@@ -60,11 +60,11 @@ class WorkerSetup:
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """The algorithms over pictures, in the order in which a decoder answers."""
+        """The algorithms over pictures, in the order of a decoder's reply."""
         return tuple(name for name in self.algorithms if ALGORITHMS[name].of_picture)
 
 
 def algorithms_of_lists(lists: Iterable[ListHandle]) -> tuple[str, ...]:
-    """The algorithms a sweep computes: those whose digests are always kept, and those its lists ask for."""
+    """Return the algorithms that a scan computes: those that are always kept, and those of its lists."""
     asked = {files.algorithm for handle in lists for files in handle.columns}
     return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)

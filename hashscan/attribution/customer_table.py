@@ -1,4 +1,4 @@
-"""The rules that say whose files are, from what stands in a settings file."""
+"""Read the rules that assign files to customers from a settings file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def customer_rules(tables: object, source: str) -> tuple[CustomerRule, ...]:
-    """The rules in their order.
+    """Return the rules in their order.
 
     Args:
-        tables: what stands under `customer`.
-        source: the file it stands in.
+        tables: the value of `customer`.
+        source: the settings file.
 
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.
@@ -59,7 +59,7 @@ def _path(value: object) -> str:
 
 
 def _owner(value: object) -> tuple[int, int]:
-    """First and last number of one user, or of a range of them."""
+    """Return the first and last number of one user, or of a range of users."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _USER_MAX:
         return value, value
     if isinstance(value, str):
@@ -69,7 +69,7 @@ def _owner(value: object) -> tuple[int, int]:
         try:
             uid = pwd.getpwnam(value).pw_uid
         except (KeyError, ValueError):
-            pass  # A wrong name, or one of another machine.
+            pass  # The name is wrong, or exists only on another machine.
         else:
             return uid, uid
         remedy = "Mend the name, or write the user's number without quotes, or a range such as '1000-59999'."

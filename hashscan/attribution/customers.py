@@ -1,4 +1,4 @@
-"""Says whose a file or object is, by the rules of the settings."""
+"""Assign files and objects to customers, by the rules of the settings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from hashscan.reports.names import path_bytes
 from hashscan.reports.record_lines import Record
 
 PART = "customer"
-"""What the part of a path is called that names the customer."""
+"""Name of the path's part that identifies the customer."""
 USER = "user"
-"""What stands in a rule's name for that of the user whose file it is."""
+"""Placeholder in a rule's name for the name of the user who owns the file."""
 _FOLDERS_KEPT = 4096
 
 
 class Answer(NamedTuple):
-    """What the rules say of one path."""
+    """The decision of the rules on one path."""
 
     customer: str
-    """Empty for nobody's."""
+    """Name of the customer; empty for none."""
     rule: CustomerRule | None
-    """The one that says so; None where none applies."""
+    """The rule that decides; None where none applies."""
 
 
 NOBODY = Answer("", None)
@@ -36,12 +36,12 @@ class _Compiled(NamedTuple):
     rule: CustomerRule
     paths: tuple[NamedPath, ...]
     by_name: bool
-    """Whether its name holds what a path says."""
+    """True if the customer's name contains the part of the path."""
     by_user: bool
 
 
 class Customers:
-    """The compiled rules; asked for any path, however hostile, they answer and never fail."""
+    """The compiled rules; a query succeeds for any path, however hostile."""
 
     def __init__(self, rules: Iterable[CustomerRule] = ()) -> None:
         """Compile the rules, of which the first that applies decides.
@@ -51,15 +51,15 @@ class Customers:
         """
         self._rules = tuple(map(_compiled, rules))
         self._by_folder = all(path.folders_only for rule in self._rules for path in rule.paths)
-        # Files come folder by folder, and most folders have one owner.
+        # Files come folder by folder, and most folders have one owner, so the decisions are cached.
         self._answer = lru_cache(_FOLDERS_KEPT)(self._decide)
 
     def __bool__(self) -> bool:
-        """Whether there are any rules."""
+        """Return True if there are any rules."""
         return bool(self._rules)
 
     def of(self, path: bytes, uid: int | None) -> str:
-        """The customer whose a file is; empty where no rule says, or one says that it is nobody's.
+        """Return the customer of a file; empty where no rule applies, or one assigns it to nobody.
 
         Args:
             path: the whole path, or an object's URL.
@@ -68,23 +68,26 @@ class Customers:
         return self.answer(path, uid).customer
 
     def named(self, record: Record) -> Record:
-        """A record of a file or object, with its customer where the rules name one."""
+        """Return a record of a file or object, with its customer where the rules name one."""
         if not self._rules or "path" not in record:
             return record
         uid = record.get("uid")
         path = path_bytes(record)
         if record["type"] == "folder":
-            # It is whose what lies in it is.
+            # A folder belongs to the customer of the files in it.
             path += b"/"
         customer = self.of(path, uid if isinstance(uid, int) else None)
         return {**record, "customer": customer} if customer else record
 
     def answer(self, path: bytes, uid: int | None) -> Answer:
-        """The same, with the rule that decides."""
+        """Return the decision on a path, with the rule that decides.
+
+        For the arguments see `of`.
+        """
         if not self._rules:
             return NOBODY
         if self._by_folder:
-            # How a file is called says nothing then, and all of a folder have one answer.
+            # The name of a file has no influence then, so that all files of a folder have one answer.
             path = path[: path.rfind(b"/") + 1]
         return self._answer(path, uid)
 
@@ -138,7 +141,7 @@ def _within(uid: int | None, ranges: Sequence[tuple[int, int]]) -> bool:
 
 
 def _text(part: str) -> str:
-    """A part of a path as every reader of JSON can carry it."""
+    """Return a part of a path in a form that every JSON reader can process."""
     try:
         part.encode()
     except UnicodeEncodeError:

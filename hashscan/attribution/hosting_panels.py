@@ -1,6 +1,6 @@
-"""How the common hosting panels lay out what their customers have, as rules.
+"""List the folder layouts of common hosting panels, as rules that assign files to customers.
 
-A customer is called as the panel's folder is: by account where it has accounts, else by domain.
+A customer has the name of the panel's folder: the account where it has accounts, else the domain.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from hashscan.errors import UsageError
 from hashscan.model import CustomerRule
 
 _HOMES = ("/home", "/home[0-9]", "/home[0-9][0-9]")
-"""One for each disk, as panels call them."""
+"""One folder for each disk, as panels name them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One layout."""
+    """The layout of one panel."""
 
     summary: str
     paths: tuple[str, ...]
-    """That name a customer."""
+    """Patterns that name a customer."""
     nobody: tuple[str, ...] = ()
-    """Of what these name, what is no customer's."""
+    """Patterns for paths beneath those that belong to no customer."""
     within: tuple[str, ...] = ()
-    """That name a customer there all the same."""
+    """Patterns for paths beneath `nobody` that name a customer all the same."""
 
 
 PANELS: Mapping[str, Panel] = {
@@ -92,11 +92,11 @@ PANELS: Mapping[str, Panel] = {
         ("/var/www/html/", "/var/www/cgi-bin/"),
     ),
 }
-"""By the name that settings use."""
+"""Layouts by the name that settings use."""
 
 
 def rules_of_panels(names: Iterable[str]) -> tuple[CustomerRule, ...]:
-    """The rules of some panels, in this order.
+    """Return the rules of some panels, in this order.
 
     Raises:
         UsageError: there is no such panel.
@@ -108,7 +108,7 @@ def rules_of_panels(names: Iterable[str]) -> tuple[CustomerRule, ...]:
         panel, origin = PANELS[name], f"layout {name}"
         if panel.within:
             rules.append(CustomerRule(origin, paths=panel.within))
-        # A hidden folder, or what fsck has found, lies beside customers, and is none.
+        # Hidden folders and fsck's lost+found are beside the customers' folders, and belong to none.
         beside = (path.replace("{customer}", other) for path in panel.paths for other in (".*", "lost+found"))
         rules.append(CustomerRule(origin, "", (*panel.nobody, *beside)))
         rules.append(CustomerRule(origin, paths=panel.paths))

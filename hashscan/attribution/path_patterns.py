@@ -1,7 +1,7 @@
-"""Patterns over whole paths and URLs in which a part in braces is a name: `/home/{customer}/`.
+"""Match whole paths and URLs with patterns in which a part in braces is a name: `/home/{customer}/`.
 
-They are written as excludes are (see `sources.patterns`), and like those are matched in time linear in the
-length of a path: names come from strangers.
+The syntax is that of excludes (see `sources.patterns`). As there, matching takes time linear in the length of
+a path, since names come from attackers.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _NAME = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _STAR = "*"
 _PARTS_MAX = 256
-"""Components of one pattern; a path of 4,096 bytes has more only on purpose."""
+"""Maximum components of one pattern; of paths, which have 4,096 bytes, only hostile ones have more."""
 
 Parts = Sequence[str]
 """The components of a path as characters; each byte that isn't UTF-8 counts as one."""
 
 
 def parts_of(path: bytes) -> tuple[str, list[str]]:
-    """A path taken apart.
+    """Split a path.
 
     Args:
         path: from its root on, or an object's URL.
 
     Returns:
-        The scheme of a URL, or nothing; and the components.
+        The scheme of a URL, or an empty string; and the components.
     """
     text = path.decode("utf-8", "surrogateescape")
     scheme, separator, rest = text.partition("://")
@@ -46,20 +46,20 @@ class NamedPath:
     """One compiled pattern."""
 
     scheme: str
-    """Of objects' URLs; empty for files."""
+    """Scheme of objects' URLs; empty for files."""
     runs: tuple[tuple[re.Pattern[str], ...], ...]
-    """What stands between the `**`: components that follow each other; the first run begins the path."""
+    """Stretches of components that `**` separates; the first one is at the start of the path."""
     folders_only: bool
-    """Whether it names folders, so that how a file is called says nothing."""
+    """True if it names folders, so that the name of a file has no influence."""
     names: frozenset[str]
-    """What it has in braces."""
+    """The names in braces."""
 
     def match(self, scheme: str, parts: Parts) -> dict[str, str] | None:
-        """What the names stand for in a path that it fits, or that lies in a folder it fits; else None.
+        """Return the values of the names in a path that fits, or that is in a folder that fits; else None.
 
         Args:
-            scheme: as `parts_of` has it.
-            parts: as well.
+            scheme: from `parts_of`.
+            parts: from `parts_of`.
         """
         if scheme != self.scheme:
             return None
@@ -67,7 +67,7 @@ class NamedPath:
         end = len(parts) - self.folders_only
         place = 0
         for number, run in enumerate(self.runs):
-            # Of one length each, so that the first place where a run fits is as good as any later one.
+            # A run has a fixed length, so that the first place where it fits is as good as any later one.
             last = end - len(run)
             while place <= last:
                 here = _fit(run, parts, place)
@@ -146,11 +146,11 @@ def _runs(parts: Sequence[str], names: list[str]) -> Iterator[tuple[re.Pattern[s
 
 
 def component(glob: str, names: list[str]) -> re.Pattern[str]:
-    """Compile what stands between two slashes.
+    """Compile one component, between two slashes.
 
     Args:
         glob: the component.
-        names: those that it has in braces are added.
+        names: list to which the component's names in braces are added.
 
     Raises:
         ValueError: it can match nothing, isn't closed, or has a name that is there already.
@@ -167,7 +167,7 @@ def component(glob: str, names: list[str]) -> re.Pattern[str]:
 
 
 def _stretches(glob: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Of each fixed part what stands before it, a star or a name, and its regular expression."""
+    """Yield each fixed part as a regular expression, after the star or name before it."""
     before = fixed = ""
     for position, piece in enumerate(_NAME.split(glob)):
         if position % 2:

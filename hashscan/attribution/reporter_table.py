@@ -1,4 +1,4 @@
-"""Who tells others of what was found, from what stands in a settings file."""
+"""Read from a settings file who sends notices and reports to others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
 
 def reporter_of(table: object, source: str) -> Reporter:
-    """Who it is.
+    """Return the reporter.
 
     Args:
-        table: what stands under `reporter`.
-        source: the file it stands in.
+        table: the value of `reporter`.
+        source: the settings file.
 
     Raises:
         UsageError: it can't be used; names the key and what to do.

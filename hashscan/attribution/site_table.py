@@ -1,4 +1,4 @@
-"""The rules that say where the world sees files, from what stands in a settings file."""
+"""Read the rules that map files to public web addresses from a settings file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hashscan.settings.table_rows import Reader, WrongKeyError, read_row, rows_o
 
 
 def site_rules(tables: object, source: str) -> tuple[SiteRule, ...]:
-    """The rules in their order.
+    """Return the rules in their order.
 
     Args:
-        tables: what stands under `site`.
-        source: the file it stands in.
+        tables: the value of `site`.
+        source: the settings file.
 
     Raises:
         UsageError: a rule can't be used; names it, the key and what to do.

@@ -1,4 +1,4 @@
-"""Tells files and web addresses from each other, by the rules of the settings."""
+"""Map web addresses to files and files to web addresses, by the rules of the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashscan.sources.beneath import LIST_FLAGS, open_absolute, stat_absolute
 from hashscan.sources.symlinks import followed
 
 FOUND_MAX = 32
-"""Paths for one address at most."""
+"""Maximum number of paths for one address."""
 _WWW = "www."
 _NAME = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}", re.ASCII)
 _IN_HOST = "[a-z0-9_.-]+"
@@ -28,7 +28,7 @@ Look = Callable[[bytes], Iterable[bytes]]
 
 
 def names_in(folder: bytes) -> Iterable[bytes]:
-    """The names in a folder; none where it can't be read."""
+    """Return the names in a folder; empty where it can't be read."""
     try:
         descriptor = open_absolute(folder, LIST_FLAGS)
     except (OSError, ValueError):
@@ -56,21 +56,21 @@ class _Site(NamedTuple):
     host: re.Pattern[str]
     port: int | None
     parts: tuple[re.Pattern[str], ...]
-    """Of the URL's path."""
+    """Components of the URL's path."""
     source: str
     """Scheme of the objects; empty for files."""
     path: tuple[tuple[str, re.Pattern[str], bool], ...]
-    """Components as they are written, compiled, and whether nothing in them is to be found out."""
+    """Components as text and compiled, and True for those that the URL determines fully."""
     url_host: str
     url_parts: tuple[str, ...]
     names: frozenset[str]
-    """What the URL has in braces."""
+    """Names in braces in the URL."""
     weight: int
-    """Characters of the URL that are none of those; the more, the more it says."""
+    """Number of the URL's characters outside of names; the higher, the more specific is the rule."""
 
 
 class Sites:
-    """The compiled rules; asked for any address or path, however hostile, they answer and never fail."""
+    """The compiled rules; a query succeeds for any address or path, however hostile."""
 
     def __init__(
         self,
@@ -79,13 +79,13 @@ class Sites:
         is_there: Callable[[bytes], bool] = is_there,
         follow: Callable[[bytes], bytes] = followed,
     ) -> None:
-        """Compile the rules; those that say most of an address come first.
+        """Compile the rules; the most specific ones come first.
 
         Args:
             rules: of the settings.
-            look: gives the names in a folder, and none where there is no such folder.
-            is_there: whether there is such a folder.
-            follow: gives the path by which sweeps know a rule's folder.
+            look: returns the names in a folder, and none where there is no such folder.
+            is_there: returns True if a folder exists.
+            follow: returns the path by which scans know a rule's folder.
 
         Raises:
             UsageError: one can't be used.
@@ -96,22 +96,22 @@ class Sites:
         self._follow = follow
 
     def __bool__(self) -> bool:
-        """Whether there are any rules."""
+        """Return True if there are any rules."""
         return bool(self._sites)
 
     def paths_of(self, url: str) -> tuple[bytes, ...]:
-        """The files or objects, or the folder, that may be what is seen at an address.
+        """Return the files or objects, or the folder, that an address may show.
 
-        Where a rule's path has a star or a name that the URL doesn't say, it is found out by what folders
-        there are. An address with `www.` may be one without. Of several rules those decide that say most of
-        the address. No path lies outside its rule's folder or prefix; links within it are not followed, and
-        nobody asks whether there is such a file.
+        Where a rule's path has a star or a name that the URL doesn't contain, the existing folders are
+        searched for it. An address with `www.` is also looked up without. Of several rules the most specific
+        ones decide. No path is outside its rule's folder or prefix; symlinks within it are not followed, and
+        the existence of the file is not checked.
 
         Args:
-            url: as somebody wrote it.
+            url: as a person wrote it; untrusted.
 
         Returns:
-            The likeliest first; none where no rule is for it.
+            The likeliest first; empty where no rule applies.
         """
         address = taken_apart(url)
         if address is None:
@@ -123,7 +123,7 @@ class Sites:
         return tuple(islice(dict.fromkeys(found), FOUND_MAX))
 
     def url_of(self, path: bytes) -> str:
-        """Where the world sees a file or object; empty where no rule says.
+        """Return the public web address of a file or object; empty where no rule applies.
 
         Args:
             path: the whole path, or an object's URL.
@@ -136,7 +136,7 @@ class Sites:
         return ""
 
     def _likeliest(self, address: Address) -> Iterator[bytes]:
-        """The paths by those rules alone that say most of an address."""
+        """Yield the paths by the most specific rules that apply to an address."""
         weight = -1
         for site in self._sites:
             if site.weight < weight:
@@ -151,13 +151,13 @@ class Sites:
             return
         rest = address.parts[len(site.parts) :]
         if not site.source:
-            # A file system has no empty names.
+            # A filesystem has no empty names.
             rest = tuple(part for part in rest if part)
         for root in self._roots(site, names):
             yield b"/".join((root, *rest))
 
     def _roots(self, site: _Site, names: Mapping[str, bytes]) -> Iterator[bytes]:
-        """The folders, or the bucket and prefix, that a rule's path may stand for."""
+        """Yield the folders, or the bucket and prefix, that a rule's path may stand for."""
         if site.source:
             if all(known for _, _, known in site.path):
                 parts = (_filled(text, names) for text, _, _ in site.path)
@@ -183,7 +183,7 @@ class Sites:
 
 
 def _names(site: _Site, address: Address) -> dict[str, bytes] | None:
-    """What the names in a rule's URL stand for, where it is for an address."""
+    """Return the values of the names in a rule's URL for an address; None where the rule is not for it."""
     if address.port != site.port or len(address.parts) < len(site.parts):
         return None
     host = site.host.fullmatch(address.host)
@@ -268,8 +268,8 @@ def _compiled(rule: SiteRule) -> _Site:
 
 
 def _taken_apart(url: str) -> tuple[str, str, int | None, tuple[str, ...]]:
-    """Scheme, host, port and path of a rule's URL, which has names in braces."""
-    # With letters in the place of its names it is an address as any other.
+    """Return scheme, host, port and path of a rule's URL, which has names in braces."""
+    # With letters in the place of its names it is an ordinary address.
     plain = taken_apart(_NAME.sub("x", url))
     split = urlsplit(url)
     if plain is None or split.query or split.fragment or split.username is not None:

@@ -1,4 +1,4 @@
-"""Takes web addresses apart as browsers and servers do, and puts them together."""
+"""Parse web addresses as browsers and servers do, and format them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 ADDRESS_MAX = 8192
-"""Characters; a path has 4,096 bytes at most, and most of those need no escape."""
+"""Maximum characters of an address; a path has 4,096 bytes at most, and most of those need no escape."""
 _HOST_MAX = 253
 _LABELS = re.compile(
     r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*", re.ASCII
 )
 _PORTS = {"http": 80, "https": 443}
 _LITERAL = "!$&'()*+,;=:@~"
-"""What needs no escape in a path, besides letters, digits and `-._`."""
+"""Characters that need no escape in a path, besides letters, digits and `-._`."""
 
 
 class Address(NamedTuple):
-    """A web address without what says nothing of the file: user, query, fragment."""
+    """A web address without the parts that don't identify a file: user, query, fragment."""
 
     scheme: str
     host: str
     """In lower case; names in other scripts in their ASCII form."""
     port: int | None
-    """None for the usual one."""
+    """None for the scheme's default port."""
     parts: tuple[bytes, ...]
-    """Of the path, with their escapes undone; none is `.` or `..`, and none holds a slash or a zero byte."""
+    """Components of the path, unescaped; none is `.` or `..`, and none holds a slash or a zero byte."""
 
 
 def taken_apart(url: str) -> Address | None:
-    """An address of http or https; None for anything else, however hostile."""
+    """Parse an address of http or https; return None for anything else, however hostile."""
     if len(url) > ADDRESS_MAX:
         return None
-    # What browsers do before they look at an address.
+    # Browsers do this before they parse an address.
     url = url.strip().replace("\\", "/")
     if not url.isprintable():
         return None
@@ -53,7 +53,7 @@ def taken_apart(url: str) -> Address | None:
 
 
 def host_of(name: str) -> str | None:
-    """A host's name in the one form in which it is compared, or None where it is no such name."""
+    """Return a host's name in the one form in which it is compared, or None where it is no such name."""
     name = name.removesuffix(".").lower()
     if not name.isascii():
         if len(name) > _HOST_MAX:
@@ -76,7 +76,7 @@ def _parts(path: str) -> tuple[bytes, ...] | None:
         except UnicodeError:
             return None
         if b"/" in part or b"\0" in part:
-            # A server that took this for a path would serve something else than what is named here.
+            # A server that used this as a path would serve something else than what is named here.
             return None
         if part in {b".", b".."}:
             if part == b".." and found:
@@ -89,7 +89,7 @@ def _parts(path: str) -> tuple[bytes, ...] | None:
 
 
 def put_together(address: Address) -> str:
-    """The address as text, in ASCII."""
+    """Return the address as text, in ASCII."""
     port = "" if address.port is None else f":{address.port}"
     path = "/".join(quote(part, safe=_LITERAL) for part in address.parts)
     return f"{address.scheme}://{address.host}{port}/{path}"

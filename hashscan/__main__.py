@@ -1,4 +1,4 @@
-"""The entry point: every way out of the program goes through here, so that nothing but a match exits 1."""
+"""Start the program; every exit passes here, so that nothing but a match exits with code 1."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import sys
 
 _OUTPUT, _DEFECT = 12, 70
-"""Written out, since importing them may be what fails."""
+"""Written as numbers, since the import of `errors` may be what fails."""
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    # Interpreters that are started for workers would else import what lies in the current folder, which may
-    # be a customer's.
+    # Without this, interpreters that are started for workers would import modules from the current folder,
+    # which may be a customer's.
     os.environ["PYTHONSAFEPATH"] = "1"
-    # numpy's linear algebra would else start a thread for every processor, which spins until it has something
-    # to do; and it has nothing here, since pictures are hashed in the sandbox.
+    # Without this, numpy's linear algebra would start a thread for every processor, which spins until it has
+    # work. It never has any here, since pictures are hashed in the sandbox.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         from hashscan import process
@@ -27,10 +27,10 @@ def main() -> int:
         from hashscan.cli.main import run
 
         code = run(sys.argv[1:])
-        # Or the interpreter would do so, and fail with a code of its own.
+        # Otherwise the interpreter would flush at its end, and fail with an exit code of its own.
         sys.stdout.flush()
         return code
-    except BaseException as error:  # the last line of defence
+    except BaseException as error:  # last resort
         try:
             return _ended_by(error)
         except BaseException as trouble:
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _say_last(text: str) -> None:
-    """Write to standard error where not even our own modules can be imported."""
+    """Write to standard error where not even hashscan's own modules can be imported."""
     try:
         os.write(2, text.encode("utf-8", "backslashreplace"))
     except OSError:
@@ -47,16 +47,16 @@ def _say_last(text: str) -> None:
 
 
 def _ended_by(error: BaseException) -> int:
-    """Say why the command ends, and return its exit code."""
+    """Print why the command ends, and return its exit code."""
     if isinstance(error, KeyboardInterrupt):
         return 130
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         return error.code
     if isinstance(error, OSError):
-        # Standard output may not take more, and the interpreter flushes it once more at its end.
+        # Standard output may accept no more data, and the interpreter flushes it once more at its end.
         _let_go_of_output()
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone.
+        # The reader of our output has closed it.
         return _OUTPUT
     from hashscan.process import explain_shortage
 
@@ -74,7 +74,7 @@ def _ended_by(error: BaseException) -> int:
 
 
 def _let_go_of_output() -> None:
-    """Let what is still to be written to standard output go nowhere."""
+    """Redirect the data that still waits for standard output to a pipe that nobody reads."""
     try:
         sys.stdout.flush()
     except OSError:

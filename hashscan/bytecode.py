@@ -1,7 +1,7 @@
-"""Tells whether the bytecode that the interpreter compiles may be kept on the disk.
+"""Decide whether the interpreter may write its compiled bytecode to the disk.
 
-CPython 3.11 keeps bytecode that was cut short by a full disk or by a limit on the size of files, and no
-command that needs such a module works any more.
+CPython 3.11 keeps bytecode that was cut short by a full disk or by a limit on the size of files. After that,
+no command that needs such a module works any more.
 """
 
 import os
@@ -11,7 +11,7 @@ _FREE_BYTES = 64 << 20
 
 
 def can_be_kept() -> bool:
-    """Return whether there is no limit on the size of files, and room on the disk."""
+    """Return True if there is no limit on the size of files, and enough free space on the disk."""
     disk = os.statvfs(os.path.dirname(__file__))
     size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     return size == resource.RLIM_INFINITY and disk.f_bavail * disk.f_frsize >= _FREE_BYTES

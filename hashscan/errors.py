@@ -1,4 +1,4 @@
-"""Errors that end a command: one root, each class with its exit code and a line of advice."""
+"""Define the errors that end a command: one root, each class with its exit code and a line of advice."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ EXIT_MEANINGS: dict[int, str] = {
     EXIT_INTERRUPTED: "interrupted; what was done is kept",
     EXIT_TERMINATED: "terminated; what was done is kept",
 }
-"""What each exit code means, in the words the commands' help uses."""
+"""Meanings of the exit codes, with the text of the commands' help."""
 
 
 class HashscanError(Exception):
-    """Root of all errors that end a command.
+    """The root of all errors that end a command.
 
-    Trouble with a scanned file is never one of these; it is a verdict.
+    A problem with a scanned file is never one of these; it is a verdict.
     """
 
     exit_code: ClassVar[int] = EXIT_DEFECT
@@ -49,26 +49,26 @@ class HashscanError(Exception):
 
 
 class UsageError(HashscanError):
-    """The command line or the settings can't be meant."""
+    """A command line or settings that are invalid."""
 
     exit_code = EXIT_USAGE
     advice = "See the command's --help."
 
 
 class SandboxError(UsageError):
-    """The sandbox that was demanded can't be had."""
+    """A sandbox that was required but is not available."""
 
     advice = "Install libseccomp2, use a kernel with Landlock (5.13 or later), or say --sandbox auto."
 
 
 class ZygoteError(HashscanError):
-    """The process that decoders are forked from can't be started, or yields none."""
+    """A zygote, the process that decoders are forked from, that can't be started or forks no decoder."""
 
     advice = "A decoder plug-in or its libraries are broken; see the traceback above and reinstall them."
 
 
 class ZygoteKilledError(HashscanError):
-    """The system won't let the process that decoders are forked from start, or kills it."""
+    """A zygote that the system doesn't allow to start, or kills."""
 
     exit_code = EXIT_OUTPUT
     advice = (
@@ -78,7 +78,7 @@ class ZygoteKilledError(HashscanError):
 
 
 class WorkersError(HashscanError):
-    """The processes that read files can't be started, or all die at once."""
+    """Worker processes that can't be started, or that all die at once."""
 
     exit_code = EXIT_OUTPUT
     advice = (
@@ -88,51 +88,51 @@ class WorkersError(HashscanError):
 
 
 class TargetError(UsageError):
-    """A target can't be swept at all."""
+    """A target that can't be scanned at all."""
 
     advice = "Name an existing folder or file that this user may read."
 
 
 class CredentialsError(TargetError):
-    """There are no credentials for a target, or they are refused."""
+    """Credentials for a target that are missing or refused."""
 
 
 class ListFormatError(UsageError):
-    """A file of list entries is not what it should be; nothing of it was imported."""
+    """A file of list entries that is not valid; nothing of it was imported."""
 
     advice = "Mend the line and import the file again; nothing was imported."
 
 
 class NoUsableListError(HashscanError):
-    """None of the lists asked for can be used."""
+    """No usable list among those that were asked for."""
 
     exit_code = EXIT_NO_LIST
     advice = "See `hashscan lists status`; add a list with `hashscan lists add`."
 
 
 class ListTrustError(HashscanError):
-    """A list's signatures, versions or hashes don't hold."""
+    """A list with signatures, versions or hashes that are not valid."""
 
     exit_code = EXIT_NO_LIST
     advice = "The last good version stays in use. Ask the list's owner before trusting a new root."
 
 
 class LockedError(HashscanError):
-    """Another process holds a lock that this one needs."""
+    """A lock that this process needs and another one holds."""
 
     exit_code = EXIT_LOCKED
     advice = "Wait until it has ended, or use another --state folder."
 
 
 class OutputError(HashscanError):
-    """Our own state, report or list folder can't be read or written."""
+    """A state, report or list folder of our own that can't be read or written."""
 
     exit_code = EXIT_OUTPUT
     advice = "Check free space and permissions, then run the command again."
 
 
 class UnreachableError(HashscanError):
-    """A list's server gives no usable answer."""
+    """A server of a list that gives no usable answer."""
 
     exit_code = EXIT_UNREACHABLE
     advice = "Try again later; the last good version stays in use."

@@ -1,4 +1,4 @@
-"""The values that travel between rooms: frozen, without behaviour beyond their own fields."""
+"""Define the values that travel between packages: frozen, without behaviour beyond their own fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 
 class Verdict(StrEnum):
-    """What a sweep says of one file; a file has exactly one, the first that applies."""
+    """The result of a scan for one file; a file has exactly one verdict, the first that applies."""
 
     MATCH = "match"
     HELD = "held"
@@ -21,20 +21,20 @@ class Verdict(StrEnum):
 
 
 class Action(StrEnum):
-    """What is to be done about a finding; the words stand in reports."""
+    """The action for a finding; the values are written to reports."""
 
     REPORT = "report"
-    """A match, to be told of and left where it is."""
+    """A match that is reported and left where it is."""
     REVIEW = "review"
-    """A person must have a look before anything else."""
+    """A match that a person must review before anything else."""
     HELD = "held"
-    """Withheld, and never acted on."""
+    """A match that is withheld, and never acted on."""
     QUARANTINE = "quarantine"
     """A match that may be moved into quarantine."""
 
 
 class Reason(StrEnum):
-    """Why a file was not checked in full; the words stand in reports and are counted there."""
+    """The reason why a file was not checked in full; the values are written to reports and counted there."""
 
     # unreadable: the bytes could not be read and digested
     PERMISSION = "permission denied"
@@ -49,11 +49,11 @@ class Reason(StrEnum):
     SPARSE = "sparse beyond the limit"
     FUSE = "on another user's FUSE"
     STUCK = "reading it does not end"
-    # unreadable: named in a list of names, but nothing that can be read under this name
+    # unreadable: in a list of names, but nothing that can be read under this name
     OUTSIDE = "outside the targets"
     NO_FILE = "not a regular file"
     NO_NAME = "not a path or URL that can be opened"
-    # undecoded: exact digests were checked, but not all that may be seen in it
+    # undecoded: exact digests were checked, but not everything that a viewer may show
     TRUNCATED = "truncated picture"
     BROKEN = "broken picture"
     TOO_LARGE = "over the pixel limit"
@@ -75,7 +75,7 @@ class Reason(StrEnum):
 
 
 class FolderReason(StrEnum):
-    """Why a folder could not be entered."""
+    """The reason why a folder could not be entered."""
 
     PERMISSION = "permission denied"
     IO_ERROR = "input/output error"
@@ -86,42 +86,42 @@ class FolderReason(StrEnum):
 
 
 class CtimeTrust(IntEnum):
-    """How far an unchanged ctime shows that a file's content has not changed since it was read."""
+    """The evidence that an unchanged ctime gives for a file's content being unchanged since it was read."""
 
     FILESYSTEM = 0
-    """Not at all: the filesystem's type is not proven to change it with the content."""
+    """None: the filesystem's type is not proven to change the ctime with the content."""
     WRITER = 1
-    """Not at all: somebody had the file open for writing, or mapped writable, when it was read."""
+    """None: some process had the file open for writing, or mapped writable, when it was read."""
     ON_TRUST = 2
-    """As far as the operator says of the filesystem's type."""
+    """As strong as the operator's option for the filesystem's type says."""
     UNPROVEN = 3
-    """Probably: it could not be asked whether somebody had."""
+    """Probable: it could not be checked if some process had the file open for writing."""
     PROVEN = 4
-    """It does."""
+    """Full: the content is unchanged."""
 
 
 class TrustState(StrEnum):
-    """How far a hash list can be relied on."""
+    """The state of trust in a hash list."""
 
     FRESH = "fresh"
     STALE = "stale"
     UNVERIFIABLE = "unverifiable"
     DAMAGED = "damaged"
     UNREADABLE = "unreadable"
-    """Its files may be as they should be: this user may not read them, or memory or descriptors ran out."""
+    """Not necessarily damaged: this user may not read its files, or memory or descriptors ran out."""
     LOCAL = "local"
     MISSING = "missing"
 
 
 class Weak(StrEnum):
-    """On whose word nothing is moved unless the settings say so."""
+    """Kinds of weak trust in lists and entries; they move nothing unless the settings allow it."""
 
     LOCAL = "local"
     """A list that was imported here and that nobody signed."""
     STALE = "stale"
     """A signed list past its expiry."""
     TEST = "test"
-    """An entry that is there for tests, whatever its list."""
+    """A test entry, of whatever list."""
 
 
 USABLE_STATES = frozenset({TrustState.FRESH, TrustState.STALE, TrustState.LOCAL})
@@ -131,19 +131,19 @@ Metric = Literal["exact", "hamming", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """What lists and hashing must agree on about one hash algorithm."""
+    """The properties of a hash algorithm on which lists and hashing must agree."""
 
     name: str
-    """The field's own name in lower case, as it stands in lists and reports."""
+    """The usual name in lower case, as in lists and reports."""
 
     bits: int
     """Length of a digest in bits; always a multiple of eight."""
 
     metric: Metric
-    """How two digests are compared; entries of metric none are only kept and counted."""
+    """The way two digests are compared; entries of metric none are only stored and counted."""
 
     of_picture: bool
-    """True when the digest is of the decoded picture, False when it is of the bytes."""
+    """True if the digest is of the decoded picture, False if it is of the bytes."""
 
     threshold: int = 0
     """Largest distance at which an entry matches."""
@@ -155,7 +155,8 @@ class Algorithm:
     """Digests of lower quality (0 to 100) are not matched, only counted."""
 
     version: int = 1
-    """Raised whenever hashscan computes another digest of the same content; kept ones are then of no use."""
+    """Version of the digests; raised whenever hashscan computes another digest of the same content, which
+    makes cached ones invalid."""
 
     @property
     def size(self) -> int:
@@ -164,7 +165,7 @@ class Algorithm:
 
     @property
     def matched(self) -> bool:
-        """True when sweeps compute it and ask lists for it."""
+        """True if scans compute it and match it with lists."""
         return self.metric != "none"
 
 
@@ -175,33 +176,33 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("sha1", 160, "exact", of_picture=False),
         Algorithm("sha256", 256, "exact", of_picture=False),
         Algorithm("sha512", 512, "exact", of_picture=False),
-        # Not made to withstand an attacker who builds collisions, so it only asks for a look.
+        # Not designed to resist an attacker who builds collisions, so it only gives `review`.
         Algorithm("xxh3_128", 128, "exact", of_picture=False, review_only=True),
-        # 31 of 256 bits is the distance the authors of PDQ recommend; a picture of quality
-        # under 50 has too little detail to be told apart from others.
+        # 31 of 256 bits is the distance the authors of PDQ recommend; a picture of quality under 50 has too
+        # little detail to be distinguished from others.
         Algorithm("pdq", 256, "hamming", of_picture=True, threshold=31, min_quality=50),
         Algorithm("phash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
         Algorithm("dhash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
         Algorithm("ahash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
         Algorithm("whash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
-        # Its authors license it to few; lists are full of it.
+        # Its authors license it to few; lists have many entries of it.
         Algorithm("photodna", 1152, "none", of_picture=True),
     )
 }
-"""Every algorithm that a list may have entries of, by name."""
+"""Every algorithm for which a list may have entries, by name."""
 
 COMPUTED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
 """The algorithms that hashscan can compute."""
 
 ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
-"""Digests are kept while lists change, so these are computed whether or not a list asks."""
+"""Algorithms that are computed even if no list asks for them, since digests are cached while lists change."""
 
 
 CATEGORIES: tuple[str, ...] = ("baseline", "A1", "A2", "B1", "B2", "other", "known-good", "test")
-"""The one vocabulary of categories that list formats are mapped into."""
+"""The categories to which those of all list formats are mapped."""
 
 ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
-"""An entry of these makes a match; `other` is for review and `known-good` accuses nobody."""
+"""Categories whose entries make a match; `other` is for review and `known-good` accuses nobody."""
 
 TEST_CATEGORY = "test"
 KNOWN_GOOD_CATEGORY = "known-good"
@@ -212,7 +213,7 @@ ENTRY_ID_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a hash list."""
+    """One entry of a hash list."""
 
     id: str
     algorithm: str
@@ -222,7 +223,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ListInfo:
-    """What a report says of a hash list."""
+    """The description of a hash list in a report."""
 
     name: str
     state: TrustState
@@ -231,20 +232,21 @@ class ListInfo:
     by_algorithm: tuple[tuple[str, int], ...] = ()
     categories: tuple[str, ...] = ()
     counts: tuple[tuple[str, str, int], ...] = ()
-    """Active entries by algorithm and category; what there are none of is left out."""
+    """Active entries by algorithm and category; counts of 0 are left out."""
     key_ids: tuple[str, ...] = ()
     fingerprint: str = ""
-    """Tells all that is in it from any other content, and nothing of single entries; empty where unknown."""
+    """Fingerprint of the list's content, which reveals nothing of single entries; empty where unknown."""
     expires: str | None = None
     """Earliest expiry of the list's signed metadata, RFC 3339."""
     problem: str | None = None
-    """For lists that can't be used or should be looked at: what is wrong and what to do."""
+    """The problem and its remedy, for lists that can't be used or should be checked."""
 
     @property
     def accuses(self) -> bool:
-        """Whether anything can be found by it.
+        """True if the list can produce findings.
 
-        Not by a list of known-good entries: what else it has are the test picture's, as every signed list.
+        A list of known-good entries can't: its only other entries are those of the test picture, as in every
+        signed list.
         """
         return KNOWN_GOOD_CATEGORY not in self.categories or bool(
             set(self.categories) - {KNOWN_GOOD_CATEGORY, TEST_CATEGORY}
@@ -259,74 +261,74 @@ class ExceptedEntry:
     entry_id: str
     algorithm: str
     category: str
-    """As it was when the entry was excepted; an owner may change it without ending the exception."""
+    """Category when the entry was excepted; the list's owner may change it without ending the exception."""
     fingerprint: str
-    """Of the entry's value; another value under the same id is another entry, and not excepted."""
+    """Fingerprint of the entry's value; another value under the same id is another, unexcepted entry."""
     reason: str
-    """In the words of whoever excepted it: one printable line."""
+    """One printable line, written by the person who excepted it."""
     until: str
-    """First moment at which it applies no more; UTC in whole seconds, RFC 3339."""
+    """Time from which on it no longer applies; UTC in whole seconds, RFC 3339."""
     by: str
     """The user who excepted it."""
     since: str
-    """When; in the form of `until`."""
+    """Time of the exception, in the form of `until`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """One row of the policy table: which matches it is for, and what is to be done about them.
+    """One row of the policy table: conditions for a match, and the action for it.
 
-    A condition that is empty or None asks nothing; of several values, one must fit.
+    A condition that is empty or None is always met; of several values, one must fit.
     """
 
     number: int
-    """Its place in the table, from 1 on."""
+    """Position in the table, from 1 on."""
     action: Action
     reason: str = ""
-    """In the words of whoever wrote it: one printable line."""
+    """One printable line, written by the author of the rule."""
     categories: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
     distance: int | None = None
-    """Bits at most."""
+    """Maximum distance in bits."""
     lists: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
-    """Patterns over whole paths and URLs, in the language of `sources.patterns`."""
+    """Patterns over whole paths and URLs, in the syntax of `sources.patterns`."""
     owners: tuple[int, ...] = ()
     """Numbers of users; an object has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedMatch:
-    """What one entry says of one content, accepted for a time by whoever looked into it."""
+    """A match of one entry with one content that a person has reviewed and accepted for a time."""
 
     list_name: str
     entry_id: str
     sha256: str
-    """Of the content, in hex."""
+    """SHA-256 of the content, in hex."""
     reason: str
-    """In the words of whoever accepted it: one printable line."""
+    """One printable line, written by the person who accepted it."""
     until: str
-    """First moment at which it is accepted no more; UTC in whole seconds, RFC 3339."""
+    """Time from which on it is no longer accepted; UTC in whole seconds, RFC 3339."""
     by: str
     """The user who accepted it."""
     since: str
-    """When; in the form of `until`."""
+    """Time of the acceptance, in the form of `until`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerRule:
-    """Which files and objects are whose; the first that applies says it.
+    """A rule that assigns files and objects to a customer; the first that applies decides.
 
-    Of `paths` and `owners`, where both are given, both must apply.
+    If both `paths` and `owners` are given, both must apply.
     """
 
     origin: str
-    """Where it stands, in words for people."""
+    """Location of the rule, as text for people."""
     name: str = "{customer}"
-    """The customer's: in it, `{customer}` stands for the part of a path so called, and `{user}` for the name
-    of the file's user. Empty for what is no customer's."""
+    """Name of the customer: `{customer}` in it stands for the part of a path with that name, and `{user}` for
+    the name of the file's user. Empty for files that belong to no customer."""
     paths: tuple[str, ...] = ()
-    """Whole paths and URLs, of files or of the folders they lie in, with the part that names the customer:
+    """Whole paths and URLs, of files or of the folders they are in, with the part that names the customer:
     `/home/{customer}/`."""
     owners: tuple[tuple[int, int], ...] = ()
     """First and last numbers of users; an object has none."""
@@ -334,35 +336,36 @@ class CustomerRule:
 
 @dataclass(frozen=True, slots=True)
 class SiteRule:
-    """Where files are seen by the world; what a name in braces stands for is the same on both sides."""
+    """A mapping from a folder to its public web address; a name in braces has one value on both sides."""
 
     origin: str
-    """Where it stands, in words for people."""
+    """Location of the rule, as text for people."""
     url: str
-    """Of a folder: `https://{customer}.example/`."""
+    """URL of a folder: `https://{customer}.example/`."""
     path: str
-    """Path of the folder, or URL of a bucket and prefix, that is seen there."""
+    """Path of the folder, or URL of the bucket and prefix, that the URL shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Who tells others of what was found."""
+    """The organisation that sends notices and reports to others."""
 
     organisation: str
     email: str
-    """Where answers are to go."""
+    """Address for replies."""
     domain: str = ""
     name: str = ""
-    """Of the person to talk to."""
+    """Name of the contact person."""
     phone: str = ""
     country: str = ""
     """Two letters of ISO 3166."""
 
 
 class FileStat(NamedTuple):
-    """What fstat says of a file, as far as it identifies the content.
+    """The fields of fstat that identify a file's content.
 
-    A named tuple, since a sweep makes several for every file, and a frozen dataclass takes thrice as long.
+    A named tuple, since a scan makes several for every file, and a frozen dataclass takes three times as
+    long.
     """
 
     device: int
@@ -376,7 +379,7 @@ class FileStat(NamedTuple):
 
     @property
     def of_object(self) -> bool:
-        """Whether it is no file but an object, of which only size and mtime say anything.
+        """True for an object, which has only a size and an mtime.
 
         Its uid is then a number that stands for the container.
         """
@@ -384,7 +387,7 @@ class FileStat(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One file of a batch: its name in the folder and what it looked like when listed.
+    """One file of a batch: its name in the folder, and its stat when it was listed.
 
     A named tuple for the same reason as `FileStat`.
     """
@@ -392,11 +395,11 @@ class Item(NamedTuple):
     name: bytes
     stat: FileStat
     etag: str = ""
-    """For objects: what the store says identifies the content; never taken for a digest."""
+    """For objects: the store's validator of the content; never used as a digest."""
     version: str = ""
-    """For objects of a versioned bucket: which version."""
+    """Version, for objects of a versioned bucket."""
     hidden: str = ""
-    """For signed web addresses: the query it takes to read the object. It is a credential and never shown."""
+    """For signed web addresses: the query that is needed to read the object, a credential; never shown."""
 
     def __repr__(self) -> str:
         return f"Item({self.name!r}, {self.stat!r}, {self.etag!r}, {self.version!r})"
@@ -404,7 +407,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach what is not on this machine.
+    """The way to reach targets that are not on this machine.
 
     It travels to other processes and machines, so it holds no credentials; each process finds those by the
     provider's own chain.
@@ -413,22 +416,22 @@ class Access:
     endpoint: str | None = None
     """URL of the service, where it is not the provider's own."""
     anonymous: bool = False
-    """Ask without credentials."""
+    """True to send requests without credentials."""
     in_flight: int = 32
-    """Downloads at a time, in each worker."""
+    """Concurrent downloads in each worker."""
     memory_bytes: int = 64 << 20
-    """What is downloaded and not yet digested, in each worker at most; what is larger goes to a file."""
+    """Maximum bytes in each worker that are downloaded and not yet digested; larger objects go to a file."""
     disk_bytes: int = 1 << 30
-    """Of such files, what is fetched ahead in each worker at most; one that is larger comes alone."""
+    """Maximum bytes of such files that each worker downloads ahead; a larger one is downloaded alone."""
 
 
 DIRECT = Access()
-"""The providers' own addresses, and what else holds where nothing was said."""
+"""The providers' own addresses, and the defaults of all other fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of the equal parts that a sweep is divided into."""
+    """One of the equal parts that a scan is divided into."""
 
     index: int
     """From 1 on."""
@@ -442,16 +445,16 @@ class Batch:
     source: str
     """Registry name of the source that can open it."""
     target: bytes
-    """The target as the administrator gave it, made absolute and with its links resolved."""
+    """The target as the administrator gave it, made absolute and with its symlinks resolved."""
     folder: bytes
     """The folder beneath the target, without leading or trailing slash; empty for the target."""
     device: int
     inode: int
     """Identity of the folder when it was listed."""
     items: Sequence[Item]
-    """Not to be changed."""
+    """The files; not to be changed."""
     defer: bool = False
-    """Whether files that prove large or sparse are to be left unread and named in `BatchResult.deferred`."""
+    """True if files that prove large or sparse are to be left unread and named in `BatchResult.deferred`."""
     max_sparse: int | None = None
     """Bytes of holes that a file of it may have, where that is less than the worker's setup allows."""
 
@@ -463,15 +466,15 @@ class Digest:
     algorithm: str
     value: bytes
     quality: int | None = None
-    """0 to 100, for algorithms that have the notion."""
+    """0 to 100, for algorithms that define a quality."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariantDigest:
-    """One digest of another picture than a file's first as it is stored."""
+    """One digest of a picture other than a file's first picture as it is stored."""
 
     variant: str
-    """Which, in words: `crop 3`, `frame 17`."""
+    """Name of the variant: `crop 3`, `frame 17`."""
     digest: Digest
 
 
@@ -487,27 +490,27 @@ class Match:
     threshold: int
     """Largest distance at which an entry matches; one that is farther away is a near miss."""
     variant: str = "as stored"
-    """Which rendering of the picture the digest was made from."""
+    """Rendering of the picture from which the digest was computed."""
     doubt: str = ""
-    """Why likeness alone says little of this picture; empty where it doesn't."""
+    """The reason why similarity alone proves little for this picture; empty if there is none."""
     excepted: ExceptedEntry | None = None
-    """Set when this server withholds what the entry says."""
+    """The exception, if this server withholds matches of the entry."""
     withheld: str = ""
-    """Why policy withholds it of this file; empty where it doesn't."""
+    """The reason why policy withholds the match for this file; empty if it doesn't."""
 
     @property
     def near_miss(self) -> bool:
-        """Whether it is near enough for a look only."""
+        """True if it is near enough for review only."""
         return self.distance > self.threshold
 
 
 MATCHES_KEPT = 32
-"""A list may hold thousands of copies of one hash; a finding names the closest."""
+"""Number of matches that a finding names, closest first; a list may hold thousands of copies of a hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the decoder said of a picture."""
+    """The picture's properties, as the decoder reported them."""
 
     format: str
     width: int
@@ -516,7 +519,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """The verdict for one file, with everything a report may say of it."""
+    """The verdict for one file, with everything that a report may contain about it."""
 
     name: bytes
     stat: FileStat
@@ -524,69 +527,69 @@ class FileResult:
     reason: Reason | None = None
     """Set for unreadable, undecoded and skipped; also for a finding that was not checked in full."""
     detail: str = ""
-    """Words for a person, such as the system's error message; never from the file's content."""
+    """Text for a person, such as the system's error message; never from the file's content."""
     because: str = ""
-    """For findings: why policy came to this verdict, and to this action."""
+    """For findings: the reason for this verdict and this action."""
     matches: tuple[Match, ...] = ()
     digests: tuple[Digest, ...] = ()
     """Only where they were asked for, and for findings."""
     picture: Picture | None = None
     low_quality: bool = False
-    """True when the picture's PDQ was too poor to be matched."""
+    """True if the quality of the picture's PDQ was too low to be matched."""
     only_test: bool = False
-    """True for a finding that nothing but test entries speak for."""
+    """True for a finding that only test entries accuse."""
     action: Action | None = None
-    """For findings: what is to be done."""
+    """The action to be taken, for findings."""
     content: int | None = None
-    """Number of its content in the sweep's state, where it is kept."""
+    """Number of its content in the scan's state, where it is stored."""
     ctime: CtimeTrust = CtimeTrust.FILESYSTEM
-    """Where its content is kept: how far its ctime is to be trusted."""
+    """Trust in its ctime, where its content is stored."""
     augmented: tuple[VariantDigest, ...] = ()
-    """Of what is in the picture or could be made of it; only where asked for, to make a list."""
+    """Digests of pictures in the file or derived from it; only where asked for, to make a list."""
     format: str = ""
-    """Where a picture was not decoded in full: the name of its format."""
+    """Name of the picture's format, where the picture was not decoded in full."""
 
 
 class Kept(NamedTuple):
-    """What reading a file gave: all that its verdict follows from, whatever the lists say."""
+    """The result of reading a file: all data from which its verdict is derived, apart from the lists."""
 
     exact: tuple[bytes, ...]
     """Digests of the bytes, in the order of the algorithms asked for."""
     kind: int
-    """Place among the known picture formats of the one it has; -1 where it has none."""
+    """Index of the file's format among the known picture formats; -1 where it has none."""
     packed: tuple[bytes, bytes, bytes] | None
-    """What its decoder said, checked and made small (see `scan.state.packing`); None where it had none."""
+    """The decoder's reply, validated and compressed (see `state.store.packing`); None where it had none."""
     confirmed: bool
-    """Whether that was a fresh decoder, made to confirm what another had said."""
+    """True if that was a fresh decoder, started to confirm the reply of another."""
     ctime: CtimeTrust = CtimeTrust.PROVEN
-    """How far the file's ctime is to be trusted; objects have none."""
+    """Trust in the file's ctime; objects have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """A worker's answer: one result for each item of the batch, in its order."""
+    """The reply of a worker: one result for each item of the batch, in its order."""
 
     results: tuple[FileResult, ...]
     bytes_read: int = 0
     sandbox: SandboxLevel | None = None
-    """The level the worker's decoders achieved, once one was needed."""
+    """The sandbox level that the worker's decoders achieved, once one was needed."""
     kept: tuple[Kept | None, ...] = ()
-    """For each item what to keep of it, if anything; empty where nothing is kept."""
+    """The data to be stored for each item, if any; empty where nothing is stored."""
     deferred: tuple[tuple[int, int], ...] = ()
     """Files that were left unread because they are large or sparse: position in the batch, size in bytes.
-    Their results say `Reason.SPARSE` and are no verdicts."""
+    Their results have `Reason.SPARSE` and are no verdicts."""
     hole_bytes: int = 0
     """Bytes of holes among those that were read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLevel:
-    """What holds a decoder; a field is False or 0 where the kernel or the rights were lacking."""
+    """The restrictions of a decoder; a field is False or 0 where the kernel or rights were lacking."""
 
     mode: str
-    """required, auto or off: what was asked for."""
+    """The requested mode: required, auto or off."""
     landlock: int = 0
-    """ABI version of Landlock in force; 0 when none is."""
+    """ABI version of Landlock in force; 0 if none is."""
     seccomp: bool = False
     uid_dropped: bool = False
     capabilities_dropped: bool = False
@@ -594,7 +597,7 @@ class SandboxLevel:
 
     @property
     def full(self) -> bool:
-        """True when everything that shuts a decoder in is in force."""
+        """True if all restrictions of the decoder are in force."""
         return self.landlock > 0 and self.seccomp and self.capabilities_dropped and self.limits
 
     @property

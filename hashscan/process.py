@@ -1,6 +1,7 @@
-"""Prepares this process before anything else: environment, standard streams, limits; explains what runs out.
+"""Prepare the process at its start: environment, standard streams, limits; explain shortages.
 
-Imports only what the interpreter has loaded anyway, so that it works where there is hardly anything left.
+It imports only modules that the interpreter has loaded anyway, so that it works when memory or files are
+nearly exhausted.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ _INTERPRETER_VARIABLES = (
     "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEVMODE", "PYTHONDEBUG", "PYTHONVERBOSE",
     "PYTHONASYNCIODEBUG",
 )  # fmt: skip
-"""Variables that change how the interpreter ends (PYTHONINSPECT: with 0, after a match), make errors of a
-library's warnings, or leave checks out."""
+"""Variables that change how the interpreter ends (PYTHONINSPECT: with 0, after a match), turn a library's
+warnings into errors, or disable checks.
+"""
 
 _OPEN_FILES_MIN = 64
-"""Open files that a scan with eight workers gets by with."""
+"""Number of open files that suffices for a scan with eight workers."""
 _MEMORY_MIN = 160 << 20
-"""Bytes that must be had at the start. With about 100 MB less, OpenBLAS calls exit(1) as it is loaded."""
+"""Bytes of memory that must be available at the start. With about 100 MB less, OpenBLAS calls exit(1) when it
+is loaded.
+"""
 _FILE_SIZE_MIN = 1024
-"""Bytes of the largest file that may be written; decoders are tried with pictures in memory files, too."""
+"""Minimum allowed size of files in bytes; decoders are tested with pictures in memory files, too."""
 
 _REMEDIES = {
     errno.EACCES: "Run it as the user to whom this belongs, or give this user the right to it.",
@@ -38,7 +42,7 @@ _REMEDIES = {
     errno.EDQUOT: "Free some space or raise the quota, and try again.",
     errno.EROFS: "Name a place that can be written to, or mount it writable.",
 }
-"""Shortages of the machine and of rights, which are neither a finding nor a defect, and what helps."""
+"""Remedies by error number, for shortages and missing rights, which are neither a finding nor a defect."""
 _CLOSED_OUTPUT = "Don't close standard input and output; redirect to /dev/null what isn't wanted."
 _NO_CURRENT_FOLDER = "Change to a folder that exists, such as with `cd /`, and try again."
 _NO_DEVICES = "Mount /dev where hashscan runs: in a chroot, such as with `mount --bind /dev DIR/dev`."
@@ -48,11 +52,11 @@ _NO_TEMPORARY_FOLDER = (
 
 
 _were_closed: set[int] = set()
-"""Which of 0, 1 and 2 were closed when this process began."""
+"""Standard descriptors (0, 1, 2) that were closed when this process started."""
 
 
 class Unprepared(Exception):
-    """This process can't do its work here; with what is wrong and what to do."""
+    """A process environment in which hashscan can't work, with the problem and the remedy."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -60,7 +64,7 @@ class Unprepared(Exception):
 
 
 def restart_without_interpreter_variables() -> None:
-    """Run the interpreter again, in place of this process, without variables that change its behaviour."""
+    """Replace this process by the interpreter without environment variables that change its behaviour."""
     if any(os.environ.get(name) for name in _INTERPRETER_VARIABLES):
         for name in _INTERPRETER_VARIABLES:
             os.environ.pop(name, None)
@@ -68,9 +72,9 @@ def restart_without_interpreter_variables() -> None:
 
 
 def prepare_streams() -> None:
-    """See that 0, 1 and 2 are open, and that no trouble with standard error ends a command.
+    """Ensure that descriptors 0, 1 and 2 are open, and that errors on standard error don't end a command.
 
-    Where one was closed, a file of ours could come to lie there and get what libraries print. Reading and
+    If one were left closed, a file of ours could get its number and receive what libraries print. Reading and
     writing there still fail, as they would if it were closed.
     """
     for descriptor in range(3):
@@ -94,19 +98,19 @@ def prepare_streams() -> None:
 
 
 class _Unfailing(io.FileIO):
-    """Standard error; what can't be written there is lost, as an exit code must not depend on it."""
+    """Standard error whose failed writes are ignored, as an exit code must not depend on them."""
 
     def write(self, data: object) -> int:
         try:
             written = super().write(data)  # type: ignore[arg-type]
         except OSError:
             written = None
-        # None, too, where the other side doesn't wait for what is written and is full.
+        # None, too, for a non-blocking descriptor whose other side is full.
         return memoryview(data).nbytes if written is None else written  # type: ignore[arg-type]
 
 
 def _open_useless(descriptor: int) -> None:
-    """Open a descriptor so that it can be used for nothing: the wrong end of a pipe."""
+    """Open a descriptor that can be used for nothing: the wrong end of a pipe."""
     read, write = os.pipe()
     wrong = write if descriptor == 0 else read
     if wrong != descriptor:
@@ -117,12 +121,15 @@ def _open_useless(descriptor: int) -> None:
 
 
 def allow_own_access() -> None:
-    """Let the umask take no rights from the owner of what is made, who would be locked out of it for good."""
+    """Change the umask so that it takes no rights from the owner of new files.
+
+    Otherwise the owner would lose access to them for good.
+    """
     os.umask(os.umask(0o077) & ~0o700)
 
 
 def check_surroundings() -> None:
-    """Refuse to begin where limits or a missing /dev or /proc would let a library end this process.
+    """Refuse to start where limits or a missing /dev or /proc would let a library end this process.
 
     Raises:
         Unprepared: something is missing.
@@ -140,7 +147,7 @@ def check_surroundings() -> None:
     if 0 <= size < _FILE_SIZE_MIN:
         raise Unprepared(f"a limit of {size} bytes for the size of files is too low", _REMEDIES[errno.EFBIG])
     try:
-        # Nothing of it is used, so that this costs no memory.
+        # The memory is never used, so that this costs none.
         mmap.mmap(-1, _MEMORY_MIN, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
         raise Unprepared(
@@ -157,7 +164,7 @@ def check_surroundings() -> None:
 
 
 def explain_shortage(error: BaseException) -> tuple[str, str] | None:
-    """Return what ran out and what to do; None where an error isn't for want of anything."""
+    """Return the shortage behind an error and its remedy; None where there is none."""
     one: BaseException | None = error
     while one is not None:
         if isinstance(one, Unprepared):
@@ -176,7 +183,7 @@ def explain_shortage(error: BaseException) -> tuple[str, str] | None:
 
 
 def _damaged_bytecode(error: BaseException) -> str:
-    """The file of compiled code over which an import has failed; empty where it was nothing of the kind."""
+    """Return the file of compiled code that an import failed to load; empty for any other error."""
     trace, path = error.__traceback__, ""
     while trace is not None:
         known = trace.tb_frame.f_locals
@@ -189,7 +196,7 @@ def _damaged_bytecode(error: BaseException) -> str:
 
 
 def _number_of(error: BaseException) -> int | None:
-    """The system's number of a shortage; None where it is none."""
+    """Return the system's error number of a shortage; None where it is none."""
     if isinstance(error, MemoryError):
         return errno.ENOMEM
     if isinstance(error, OSError) and error.errno in _REMEDIES:
@@ -198,7 +205,7 @@ def _number_of(error: BaseException) -> int | None:
     if isinstance(error, RuntimeError) and "can't start new thread" in text:
         return errno.EAGAIN
     if isinstance(error, ImportError):
-        # The dynamic loader says it in words.
+        # The dynamic loader states it only as text.
         if "failed to map segment" in text or os.strerror(errno.ENOMEM) in text:
             return errno.ENOMEM
         if os.strerror(errno.EMFILE) in text or f"Error {errno.EMFILE}" in text:

@@ -1,7 +1,7 @@
-"""Every algorithm, source, list format and report format, a row each.
+"""Register every algorithm, source, list format and report format, with a row each.
 
-Rows hold where a class is, not the class: a command imports only what it uses. The command line's choices
-and the contract tests are made from these tables, so a new plug-in is its class and its row.
+Rows hold the location of a class, not the class: a command imports only what it uses. The command line's
+choices and the contract tests are made from these tables, so a new plug-in is its class and its row.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Row:
 
     name: str
     target: str
-    """Where its class is: `package.module:Class`."""
+    """Location of its class: `package.module:Class`."""
     summary: str
-    """What a person choosing among them needs to know."""
+    """Description for a person who chooses among them."""
 
 
 class Registry(Mapping[str, type[T]], Generic[T]):
-    """The plug-ins of one kind by name; a class is imported when it is asked for."""
+    """The plug-ins of one kind by name; a class is imported when it is looked up."""
 
     def __init__(self, kind: str, base: type[T], *rows: Row) -> None:
         self.kind = kind

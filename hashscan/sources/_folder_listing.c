@@ -1,11 +1,11 @@
-/* Reads a folder by its descriptor, with what lstat says of its files; see look.py for what it answers.
+/* List a folder by its descriptor, with the lstat results of its files; folder_listing.py describes the result.
  *
- * Nothing is opened and no link followed. What the kernel hands over is checked before it is used, since file systems
- * are strangers' too; the GIL is released meanwhile.
+ * Nothing is opened and no symlink is followed. Data from the kernel is checked before it is used, because file
+ * systems can be made by attackers, too. The GIL is released meanwhile.
  *
- * A FUSE can be mounted over a file, and its server may never answer. So statx is told not to ask servers
- * (AT_STATX_DONT_SYNC) until it has said that a name is no mount; file systems of this machine heed no such flag,
- * and others are then asked as usual.
+ * A FUSE can be mounted over a file, and its server may never answer. So statx must not ask servers
+ * (AT_STATX_DONT_SYNC) until it has reported that a name is not a mount. File systems of this machine ignore this
+ * flag; others are then asked as usual.
  */
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -29,7 +29,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define ROOM (64 * 1024) /* For one call of getdents64; more than its longest entry. */
+#define ROOM (64 * 1024) /* Buffer for one call of getdents64; larger than its longest entry. */
 #define INTERRUPTIONS 100
 #define IDENTITY 4 /* Inode, size, mtime, ctime. */
 #define FURTHER 5 /* Device, links, owner, seconds of mtime and of ctime. */
@@ -37,8 +37,8 @@
 #define BASIC_STATS 0x7ff
 #define MNT_ID 0x1000
 #define TYPE_AND_INODE 0x101
-#define MOUNT_ROOT 0x2000 /* Of the attributes; since Linux 5.8. */
-#define NAME_AT 19 /* Of struct linux_dirent64: inode and offset of 8 bytes, length of 2, kind of 1. */
+#define MOUNT_ROOT 0x2000 /* Bit of the attributes; since Linux 5.8. */
+#define NAME_AT 19 /* Offset in struct linux_dirent64: inode and offset of 8 bytes, length of 2, kind of 1. */
 
 typedef struct {
     char *data;
@@ -50,7 +50,7 @@ typedef struct {
     uint64_t further[FURTHER];
 } Row;
 
-/* struct statx of linux/stat.h, whatever the headers at hand know of it. */
+/* struct statx of linux/stat.h, for headers that don't define all of it. */
 typedef struct {
     uint32_t mask, blksize;
     uint64_t attributes;
@@ -68,12 +68,12 @@ typedef struct {
 _Static_assert(sizeof(Statx) == 256 && offsetof(Statx, mount) == 144, "struct statx of the kernel");
 
 typedef struct {
-    Bytes rows, names, folders, odd; /* Odd: errno, mode and length of a name, each of 4 bytes, and the name. */
+    Bytes rows, names, folders, odd; /* Odd: errno, mode and length of a name, 4 bytes each, and the name. */
     size_t files, odd_ones;
     uint64_t links, specials, size;
     int one_device, ended, error;
-    int local; /* Whether the file system is one of this machine's, which statx never has to be told to ask. */
-    dev_t device; /* Of the folder. */
+    int local; /* 1 if the file system is local; DONT_SYNC then has no effect. */
+    dev_t device; /* Device of the folder. */
 } Found;
 
 static int do_statx(int folder, const char *name, int flags, unsigned mask, Statx *status)
@@ -89,7 +89,7 @@ static int do_statx(int folder, const char *name, int flags, unsigned mask, Stat
 
 static int has_no_statx(int error)
 {
-    return error == ENOSYS || error == EPERM; /* An old kernel, or a container's filter. */
+    return error == ENOSYS || error == EPERM; /* An old kernel, or the system call filter of a container. */
 }
 
 static int is_local(int folder)
@@ -112,7 +112,7 @@ static int is_local(int folder)
     }
 }
 
-/* As fstatat, with EXDEV for what is mounted over a file. */
+/* Like fstatat, but with EXDEV if something is mounted over the file. */
 static int look_at(const Found *found, int folder, const char *name, struct stat *status)
 {
     Statx seen;
@@ -144,7 +144,7 @@ static int look_at(const Found *found, int folder, const char *name, struct stat
     return 0;
 }
 
-/* Room for so many bytes more, or NULL. */
+/* Extend a buffer by `more` bytes and return their address, or NULL. */
 static char *extend(Bytes *bytes, size_t more)
 {
     if (more > SIZE_MAX / 4 || bytes->used > SIZE_MAX / 4)
@@ -192,7 +192,7 @@ static int add_file(Found *found, const struct stat *status, const char *name, s
         {
             (uint64_t)status->st_ino,
             (uint64_t)status->st_size,
-            /* Wraps in the year 2262, as what is stored does. */
+            /* Wraps in the year 2262, like the stored times. */
             (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec,
             (uint64_t)status->st_ctim.tv_sec * 1000000000u + (uint64_t)status->st_ctim.tv_nsec,
         },
@@ -214,7 +214,7 @@ static int add_file(Found *found, const struct stat *status, const char *name, s
     return 1;
 }
 
-/* Take in one name; 0 where there is no memory. */
+/* Add one name; return 0 if there is no memory. */
 static int take(Found *found, int folder, unsigned char kind, const char *name, size_t length)
 {
     struct stat status;
@@ -246,7 +246,7 @@ static int take(Found *found, int folder, unsigned char kind, const char *name, 
     return 1;
 }
 
-/* Read on until `most` names were seen or the folder ends; 0 where there is no memory. */
+/* Read until `most` names were seen or the folder ends; return 0 if there is no memory. */
 static int read_some(Found *found, int folder, size_t most, char *buffer)
 {
     size_t seen = 0;
@@ -292,7 +292,7 @@ static int read_some(Found *found, int folder, size_t most, char *buffer)
     return 1;
 }
 
-/* Columns out of rows: `first` and `count` say which fields. */
+/* Make columns of rows: `count` fields from `offset`. */
 static PyObject *columns(const Found *found, size_t offset, size_t count)
 {
     if (found->files > (size_t)PY_SSIZE_T_MAX / (count * 8))

@@ -1,4 +1,4 @@
-"""Reading a folder in C; see look.py for what is answered."""
+"""List a folder in C; folder_listing.py describes the result."""
 
 def look(
     descriptor: int, most: int, /

@@ -27,14 +27,14 @@ static PyObject *lease(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "i", &descriptor))
         return NULL;
-    /* The holder of a lease is told by a signal that somebody waits. The usual one, SIGIO, ends a process. */
+    /* The holder of a lease gets a signal when somebody waits. The default one, SIGIO, ends the process. */
     if (fcntl(descriptor, F_SETSIG, SIGURG) != 0 || fcntl(descriptor, F_SETLEASE, F_RDLCK) != 0 ||
         fcntl(descriptor, F_SETLEASE, F_UNLCK) != 0)
         error = errno;
     return PyLong_FromLong(error);
 }
 
-/* Have what is changed of a file in memory written out: 0, or the number of the error. */
+/* Write out the changed pages of a file; return 0, or the number of the error. */
 static PyObject *write_out(PyObject *module, PyObject *args)
 {
     int descriptor, error = 0;

@@ -1,4 +1,4 @@
-"""What every source of files can do: list its targets in batches and open the files of a batch."""
+"""The interface of all file sources: list the targets in batches, and open the files of a batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SkippedFile:
 
 @dataclass(frozen=True, slots=True)
 class LostFile:
-    """A name that could be listed but not looked at; it ends as unreadable."""
+    """A name that was listed, but whose file could not be examined; its verdict is unreadable."""
 
     target: bytes
     folder: bytes
@@ -36,7 +36,7 @@ class LostFile:
 
 @dataclass(frozen=True, slots=True)
 class ClosedFolder:
-    """A folder that could not be entered or not be listed to its end."""
+    """A folder that could not be entered, or whose listing could not be completed."""
 
     target: bytes
     folder: bytes
@@ -46,7 +46,7 @@ class ClosedFolder:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Things that are no files, counted as they go by."""
+    """Counts of listed things that are not files."""
 
     folders: int = 0
     """Folders entered, the target included."""
@@ -55,18 +55,18 @@ class Passed:
     specials: int = 0
     """Devices, sockets and FIFOs."""
     excluded_folders: int = 0
-    """Folders left out by a pattern, as mount points of pseudo file systems (or of any, with one file system
-    asked for), or because they are our own."""
+    """Folders left out: by a pattern, as mount points of pseudo file systems (or of any file system, if one
+    file system was asked for), or because they belong to hashscan itself."""
 
 
 Listing = Batch | SkippedFile | LostFile | ClosedFolder | Passed
 
 
 def shown_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
-    """The whole path of a file, or of a folder where no name is given, to show and to open.
+    """Return the full path of a file, or of a folder if no name is given, to show and to open.
 
     Args:
-        target: of a batch or another listing.
+        target: the target of a batch or of another listing.
         folder: the folder beneath the target; empty for the target itself.
         name: the file's name in the folder.
     """
@@ -78,7 +78,7 @@ def shown_path(target: bytes, folder: bytes, name: bytes = b"") -> bytes:
 
 
 def without_secrets(url: bytes) -> bytes:
-    """A URL without user, password, query and fragment, in which secrets may stand."""
+    """Return a URL without user, password, query and fragment, because these may contain secrets."""
     scheme, separator, rest = re.split(rb"[?#]", url, maxsplit=1)[0].partition(b"://")
     if not separator:
         return scheme
@@ -87,16 +87,16 @@ def without_secrets(url: bytes) -> bytes:
 
 
 Spend = Callable[[int, int], None]
-"""Called with how many files are about to be opened and how many bytes to be read; returns when they may be.
-May be called from several threads."""
+"""A rate limiter: called with the number of files about to be opened and of bytes about to be read. It
+returns when they may be. It may be called from several threads."""
 
 
 def unlimited(files: int, size: int) -> None:
-    """Let everything be read at once."""
+    """Allow everything at once: a `Spend` without a rate limit."""
 
 
 class FileTrouble(Exception):
-    """A file that can't be read; becomes the verdict unreadable with this reason."""
+    """An error that makes a file unreadable; it becomes the verdict unreadable with this reason."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(detail or reason.value)
@@ -105,50 +105,52 @@ class FileTrouble(Exception):
 
 
 class OpenFile(ABC):
-    """A file held open by descriptor, so that nobody can put another in its place."""
+    """A file held open by descriptor, so that nobody can replace it with another file."""
 
     @property
     @abstractmethod
     def descriptor(self) -> int:
-        """Open for reading; read with pread only, since its offset is shared with the decoder."""
+        """A descriptor open for reading. Use pread only: its offset is shared with the decoder."""
 
     @property
     def content(self) -> memoryview | None:
-        """All its bytes, where they are in memory anyway; else they are read by the descriptor."""
+        """All bytes of the file if they are in memory already; otherwise None: read the descriptor."""
         return None
 
     @property
     def pieces(self) -> Iterator[bytes | memoryview] | None:
-        """All its bytes in order and once, where there is no room to keep them; it has no descriptor then.
+        """All bytes in order, readable once, if there is no space to store them; otherwise None.
 
-        Getting them may raise FileTrouble.
+        A file with `pieces` has no descriptor. Iterating may raise FileTrouble.
         """
         return None
 
     @property
     def compressed(self) -> str:
-        """What viewers decompress its bytes by before they show them; empty where they don't."""
+        """The encodings that viewers decompress before they show the file; empty if there are none."""
         return ""
 
     stat: FileStat
-    """What fstat said just after opening; of an object that comes in pieces, its size is known at last."""
+    """The result of fstat just after opening. For an object that is read in pieces, the size is known only at
+    the end."""
 
     hole_bytes: int = 0
-    """Bytes that take no room on the disk, as the file system says."""
+    """Bytes that use no space on the disk, as the file system reports it."""
 
     fetched: ClassVar[bool] = False
-    """Whether its bytes have come from elsewhere, and were asked for then; to read them costs nothing."""
+    """True if the bytes were already fetched from another machine and counted by the rate limiter; reading
+    them costs nothing more."""
 
     def probe(self, on_trust: Collection[str]) -> CtimeTrust:
-        """Find out how far its ctime is to be trusted; before anything of it is read.
+        """Determine how far the file's ctime can be trusted. Call it before anything is read.
 
         Args:
-            on_trust: names of filesystem types that are trusted on the operator's word.
+            on_trust: names of filesystem types that the operator has declared to be trusted.
         """
         return CtimeTrust.PROVEN
 
     def holes_exceed(self, limit: int) -> bool:
-        """Whether the file has more than `limit` bytes of holes."""
+        """Return True if the file has more than `limit` bytes of holes."""
         return False
 
     @abstractmethod
@@ -156,12 +158,12 @@ class OpenFile(ABC):
         """Compare the file with `stat` after reading.
 
         Raises:
-            FileTrouble: it is not the same, or can't be looked at any more.
+            FileTrouble: the file has changed, or can't be examined any more.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let the descriptor go."""
+        """Close the descriptor."""
 
 
 class OpenFolder(ABC):
@@ -169,7 +171,7 @@ class OpenFolder(ABC):
 
     @abstractmethod
     def announce(self, items: Sequence[Item]) -> None:
-        """Say which items will be opened, each once and in this order, so that they can be fetched ahead."""
+        """Announce the items that will be opened, each once and in this order, to allow prefetching."""
 
     @abstractmethod
     def open(self, item: Item) -> OpenFile:
@@ -181,79 +183,80 @@ class OpenFolder(ABC):
 
 
 class Opener(ABC):
-    """What a worker opens the files of batches with; connections and the like last from batch to batch."""
+    """An object with which a worker opens the files of batches; it keeps connections between batches."""
 
     @abstractmethod
     def reopen(self, batch: Batch) -> AbstractContextManager[OpenFolder]:
         """Reopen a batch's folder in another process than the one that listed it.
 
         Raises:
-            FileTrouble: the folder is gone, or another is in its place; it concerns every item.
+            FileTrouble: the folder is gone, or another folder is in its place; this applies to every item.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what was kept."""
+        """Release all resources that were kept."""
 
 
 class Source(ABC):
-    """One kind of storage."""
+    """A kind of storage."""
 
     name: ClassVar[str]
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Modules of others that take long to import, and that opening needs."""
+    """Third-party modules that opening needs and that take long to import."""
 
     @abstractmethod
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
         """Find the targets.
 
         Args:
-            targets: what to sweep; none where all is `named`.
-            options: what to leave out.
-            access: how to reach what is not on this machine.
+            targets: the targets to scan; empty if all files are given to `named`.
+            options: rules for leaving files out.
+            access: how to reach storage on other machines.
 
         Raises:
-            TargetError: one can't be swept at all.
+            TargetError: a target can't be scanned at all.
         """
 
     @property
     @abstractmethod
     def targets(self) -> tuple[bytes, ...]:
-        """The targets as they stand in what is listed."""
+        """The targets, in the form that listings use."""
 
     @property
     @abstractmethod
     def paths(self) -> tuple[bytes, ...]:
-        """What is swept, for people to read."""
+        """The scanned paths or URLs, in a form for people."""
 
     @abstractmethod
     def listings(self) -> Iterator[Listing]:
-        """List the targets: batches of files to read, and everything passed by."""
+        """List the targets: batches of files to read, and everything that is not read."""
 
     def begin_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:  # noqa: B027
-        """Say where to begin, before `listings` is; sources whose listing is quick need not heed it.
+        """Set where to begin; call it before `listings`. Sources that list quickly may ignore it.
 
         Args:
-            folders: by target, what `left` said when listing was given up last.
+            folders: by target, the result of `left` when the last listing was abandoned.
         """
 
     def left(self) -> Mapping[bytes, Sequence[bytes]]:
-        """By target, which folders beneath it to begin with when listing, given up now, is begun anew.
+        """Return by target the folders to begin with next time, if the listing is abandoned now.
 
-        To be asked while the iterator of `listings` is still there, and once.
+        Call it once, while the iterator of `listings` still exists.
         """
         return {}
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
-        """List files by name, instead of looking for what there is.
+        """List files by name, instead of searching for files.
 
-        Each name ends in exactly one file of a batch, SkippedFile or LostFile; one named twice ends in two.
-        With targets, what doesn't lie beneath one is lost as OUTSIDE. Sources that can't look up a name lose
-        them all. What is told of a name must hold no secret that it may hold, such as a signature.
+        Each name gives exactly one file of a batch, SkippedFile or LostFile; a name that is given twice gives
+        two. If there are targets, a name that is not beneath one of them is lost with the reason OUTSIDE.
+        Sources that can't look up names report all of them as lost. The result for a name must not contain a
+        secret that the name may contain, such as a signature.
 
         Args:
-            names: paths or URLs as somebody wrote them. An empty one says that none has come for a while:
-                what was gathered is due, and a listing in any case.
+            names: paths or URLs as somebody wrote them. An empty name means that none has arrived for a
+                while: the files gathered so far are due, and at least one listing must be yielded.
         """
         for name in names:
             if name:
@@ -265,10 +268,10 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
-        """What opens the files of this source's batches, in any process.
+        """Return the object that opens the files of this source's batches, in any process.
 
         Args:
-            access: how to reach what is not on this machine.
-            spend: asked before each file is opened, and before bytes are fetched from elsewhere. Bytes of
-                files on this machine are for whoever reads them to ask for.
+            access: how to reach storage on other machines.
+            spend: rate limiter, called before each file is opened, and before bytes are fetched from another
+                machine. For files on this machine, whoever reads the bytes calls it for them.
         """

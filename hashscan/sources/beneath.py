@@ -1,4 +1,4 @@
-"""Opens a path beneath a folder's descriptor without ever following a link, or into another user's FUSE."""
+"""Open a path beneath a folder's descriptor, without following a symlink or entering another user's FUSE."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from functools import lru_cache
 from hashscan.sources.foreign_mounts import enter_mount, seen
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""To read a file: neither a FIFO nor a terminal put in its place can hold us up or take us over."""
+"""Flags to read a file. If a FIFO or a terminal is put in its place, it can neither block this process nor
+become its controlling terminal."""
 
 LIST_FLAGS = FILE_FLAGS | os.O_DIRECTORY
-"""To list a folder."""
+"""Flags to list a folder."""
 
 PASS_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""To pass through a folder: needs the right to search it, not to list it. The kernel refuses O_NONBLOCK and
-O_NOCTTY beside O_PATH, which runs no driver's open and so can't block."""
+"""Flags to pass through a folder: this needs the right to search it, not to list it. The kernel refuses
+O_NONBLOCK and O_NOCTTY together with O_PATH, which runs no driver's open function and so can't block."""
 
 LOOK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-"""To look at anything: opens nothing, whatever it is, and a link is a thing of its own."""
+"""Flags to examine anything: nothing is opened, whatever it is, and a symlink is not followed."""
 
 _AGAIN_FLAGS = FILE_FLAGS & ~os.O_NOFOLLOW
 _own = -1, -1
@@ -33,20 +34,20 @@ _OPENAT2 = 437  # on all architectures but MIPS and Alpha, where it fails and we
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08  # linux/openat2.h
 _RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | _NO_XDEV
 
-_LONGEST = 4000  # bytes in one call; the kernel takes 4095
+_LONGEST = 4000  # bytes in one call; the kernel accepts 4095
 _EINTR_TRIES = 100
-# A file with a lease on it gives EAGAIN until its holder lets go. Honest holders (file servers) do so within
-# milliseconds; for the others this must not become a way to slow us down.
+# If somebody holds a lease on a file, opening it fails with EAGAIN until the lease is released. Honest
+# holders (file servers) release it within milliseconds. Others must not be able to slow the scan down.
 EAGAIN_PAUSES = (0.0, 0.005, 0.01, 0.02, 0.04)
 
 
 class _OpenHow(ctypes.Structure):
-    """`struct open_how`, openat2(2)."""
+    """The C structure `struct open_how` of openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-# CDLL objects don't share their functions, so these argument types hold here only. errno is kept per thread.
+# CDLL objects don't share their functions, so these argument types apply here only. errno is kept per thread.
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.argtypes = (
     ctypes.c_long,
@@ -59,7 +60,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def open_child(folder: int, name: bytes, flags: int) -> int:
-    """Open one name in a folder; a link in its place is not followed.
+    """Open one name in a folder; don't follow a symlink.
 
     Args:
         folder: the folder's descriptor.
@@ -67,12 +68,12 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
         flags: one of the constants of this module.
 
     Returns:
-        A new descriptor. With LOOK_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE, which
-        `enter_mount` and `seen` tell.
+        A new descriptor. With LOOK_FLAGS and PASS_FLAGS it may be the root of a foreign FUSE; `enter_mount`
+        and `seen` detect that.
 
     Raises:
         ForeignMountError: another user's FUSE is mounted there, and it was to be opened.
-        OSError: as openat(2); ELOOP or ENOTDIR for a link, unless it was to be looked at.
+        OSError: as openat(2); ELOOP or ENOTDIR for a symlink, except with LOOK_FLAGS.
     """
     if name in {b"", b".", b".."} or b"/" in name:
         raise ValueError(f"not a name in a folder: {name!r}")
@@ -88,7 +89,7 @@ def open_child(folder: int, name: bytes, flags: int) -> int:
 
 
 def stat_child(folder: int, name: bytes) -> os.stat_result:
-    """As lstat of one name in a folder.
+    """Return the lstat result for one name in a folder.
 
     Raises:
         ForeignMountError: another user's FUSE is mounted there.
@@ -103,7 +104,7 @@ def stat_child(folder: int, name: bytes) -> os.stat_result:
 
 
 def open_again(descriptor: int) -> int:
-    """Open for reading what was only looked at.
+    """Open for reading what was opened with O_PATH only.
 
     Args:
         descriptor: of a regular file or a folder, opened with LOOK_FLAGS or PASS_FLAGS.
@@ -112,7 +113,7 @@ def open_again(descriptor: int) -> int:
         A new descriptor.
 
     Raises:
-        OSError: as open(2); ENOENT where there is no /proc, EAGAIN where a lease is held on the file.
+        OSError: as open(2); ENOENT if there is no /proc, EAGAIN if a lease is held on the file.
     """
     # The kernel goes by the descriptor that this link stands for; no name of a customer's is looked up.
     return os.open(b"%d" % descriptor, _AGAIN_FLAGS, dir_fd=_own_descriptors())
@@ -135,7 +136,7 @@ def _own_descriptors() -> int:
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
-    """Open a path of any length beneath a folder; no link in it is followed, and no foreign FUSE entered.
+    """Open a path of any length beneath a folder, without following symlinks or entering a foreign FUSE.
 
     Args:
         root: the folder's descriptor.
@@ -146,8 +147,8 @@ def open_beneath(root: int, path: bytes, flags: int) -> int:
         A new descriptor.
 
     Raises:
-        ForeignMountError: another user's FUSE is mounted on the way.
-        OSError: as openat2(2); ELOOP or ENOTDIR for a link.
+        ForeignMountError: another user's FUSE is mounted on the path.
+        OSError: as openat2(2); ELOOP or ENOTDIR for a symlink.
     """
     if _has_openat2():
         try:
@@ -159,7 +160,7 @@ def open_beneath(root: int, path: bytes, flags: int) -> int:
 
 
 def open_absolute(path: bytes, flags: int) -> int:
-    """Open an absolute path that holds no link.
+    """Open an absolute path that contains no symlink.
 
     Raises:
         OSError: as `open_beneath`.
@@ -189,34 +190,37 @@ def stat_absolute(path: bytes) -> os.stat_result:
 
 
 def open_by_openat2(root: int, path: bytes, flags: int) -> int:
-    """`open_beneath` where the kernel walks the path; only a very long one goes in several steps.
+    """Open a path as `open_beneath` does, with openat2(2); only a very long path needs several calls.
 
     Raises:
-        OSError: EXDEV where anything is mounted on the way.
+        OSError: EXDEV if anything is mounted on the path.
     """
     _check(path)
     return _open_pieces(root, _long_pieces(path), flags, _openat2)
 
 
 def open_by_steps(root: int, path: bytes, flags: int) -> int:
-    """`open_beneath` with one openat(2) per component: across mounts, and for kernels without openat2."""
+    """Open a path as `open_beneath` does, with one openat(2) per component.
+
+    This works across mounts, and on kernels without openat2.
+    """
     _check(path)
     return _open_pieces(root, iter(path.split(b"/")), flags, _enter_step)
 
 
 def _check(path: bytes) -> None:
-    """Refuse what the kernel would understand otherwise than we do."""
+    """Reject paths that the kernel would interpret differently from this module."""
     framed = b"/" + path + b"/"
     if path and (b"//" in framed or b"/./" in framed or b"/../" in framed or b"\0" in path):
         raise ValueError(f"not a plain path beneath a folder: {path[:200]!r}")
 
 
 def _long_pieces(path: bytes) -> Iterator[bytes]:
-    """Cut a path between components into pieces that one call takes."""
+    """Split a path between components into pieces that fit into one call."""
     start = 0
     while len(path) - start > _LONGEST:
         cut = path.rfind(b"/", start, start + _LONGEST + 1)
-        if cut < 0:  # a component longer than any file system allows; the kernel shall say so
+        if cut < 0:  # longer than any file system allows; leave the error to the kernel
             break
         yield path[start:cut]
         start = cut + 1
@@ -226,7 +230,7 @@ def _long_pieces(path: bytes) -> Iterator[bytes]:
 def _open_pieces(
     root: int, pieces: Iterator[bytes], flags: int, open_piece: Callable[[int, bytes, int], int]
 ) -> int:
-    """Open pieces of a path one after the other, the last with `flags`; hold two descriptors at most."""
+    """Open the pieces of a path one after another, the last with `flags`; hold at most two descriptors."""
     current = root
     piece = next(pieces)
     try:
@@ -254,7 +258,7 @@ def _enter_step(folder: int, name: bytes, flags: int) -> int:
     """Open one name in a folder, unless it is the root of a foreign FUSE."""
     if name == b".":
         return _open_step(folder, name, flags)
-    # A kernel that opens a folder asks its server; this doesn't.
+    # Opening a folder makes the kernel call the FUSE server; opening with these flags doesn't.
     first = flags if flags & os.O_PATH else (PASS_FLAGS if flags & os.O_DIRECTORY else LOOK_FLAGS)
     found = _open_step(folder, name, first)
     try:
@@ -293,13 +297,16 @@ def _openat2(folder: int, path: bytes, flags: int) -> int:
 
 @lru_cache(maxsize=8)
 def _how(flags: int) -> _OpenHow:
-    """The kernel only reads it, so threads may share it."""
+    """Return the cached `open_how`; the kernel only reads it, so threads may share it."""
     return _OpenHow(flags, 0, _RESOLVE)
 
 
 @lru_cache(maxsize=1)
 def _has_openat2() -> bool:
-    """Try openat2 on what can't fail: old kernels answer ENOSYS, containers' filters also EPERM."""
+    """Return True if openat2 works, by a call that can't fail otherwise.
+
+    Old kernels answer ENOSYS; the system call filters of containers may also answer EPERM.
+    """
     top = os.open(b"/", PASS_FLAGS)
     try:
         os.close(_openat2(top, b".", PASS_FLAGS))

@@ -1,4 +1,4 @@
-"""The files of a batch as columns, of which items are made only when somebody asks for them."""
+"""Store the files of a batch as columns, and create items only when they are used."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _FAR = 9_000_000_000
 
 
 class ItemColumns(Sequence[Item]):
-    """Items, one for each file, made at the first look at one."""
+    """A sequence of items, one per file, created at the first access."""
 
     def __init__(self, names: bytes, identities: bytes, further: bytes, device: int | None) -> None:
-        """Take columns of 8 bytes for each file, one behind the other.
+        """Store columns of 8 bytes per file, one column after another.
 
         Args:
-            names: with a slash between.
+            names: the file names, separated by slashes.
             identities: inodes, then sizes, mtimes and ctimes, see `Look`.
-            further: devices, links, owners, and the seconds of mtimes and ctimes.
-            device: the one that all are on; None where there are several.
+            further: devices, link counts, owners, and the seconds of mtimes and ctimes.
+            device: the device that all files are on; None if there are several.
         """
         self.names = names
         self.identities = identities
@@ -36,7 +36,7 @@ class ItemColumns(Sequence[Item]):
 
     @classmethod
     def of(cls, found: Look) -> ItemColumns:
-        """The files of a look, of which there is one at least."""
+        """Return the files of a `Look` that contains at least one."""
         device = int.from_bytes(found.further[:_WIDTH], sys.byteorder) if found.one_device else None
         return cls(found.names, found.identities, found.further, device)
 
@@ -68,7 +68,7 @@ class ItemColumns(Sequence[Item]):
     @cached_property
     def _items(self) -> tuple[Item, ...]:
         return tuple(
-            # Past their constructors, which take twice as long.
+            # Without their constructors, which take twice as long.
             tuple.__new__(Item, (name, tuple.__new__(FileStat, numbers), "", "", ""))
             for name, numbers in zip(self.names.split(b"/"), self._stats(), strict=True)
         )
@@ -85,7 +85,7 @@ class ItemColumns(Sequence[Item]):
         return [table[start : start + len(self)] for start in range(0, len(table), len(self))]
 
     def some(self, start: int, end: int) -> ItemColumns:
-        """Those from `start` to before `end`."""
+        """Return the files from index `start` up to, not including, `end`."""
         names = b"/".join(self.names.split(b"/")[start:end])
         identities, further = (
             b"".join(column[start:end] for column in self._columns(data))
@@ -94,7 +94,10 @@ class ItemColumns(Sequence[Item]):
         return ItemColumns(names, identities, further, self.device)
 
     def parts(self, files: int, size: int) -> Iterator[ItemColumns]:
-        """All, cut into pieces of so many files and bytes at most; a larger file makes one by itself."""
+        """Yield all files in parts of at most `files` files and `size` bytes.
+
+        A file larger than `size` is a part by itself.
+        """
         start = total = 0
         for place, more in enumerate(self._columns(self.identities)[1].tolist()):
             if place > start and (total + more > size or place - start >= files):
@@ -105,7 +108,7 @@ class ItemColumns(Sequence[Item]):
 
 
 def _whole(cut: memoryview[int], seconds: memoryview[int]) -> list[int]:
-    """Times in nanoseconds from their lowest 64 bits and the seconds in them, both as unsigned numbers."""
+    """Return times in nanoseconds, from their lowest 64 bits and their seconds, both unsigned."""
     signed = seconds.cast("B").cast("q").tolist()
     if not signed or -_FAR < min(signed) <= max(signed) < _FAR:
         return cut.cast("B").cast("q").tolist()

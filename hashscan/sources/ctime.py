@@ -1,14 +1,14 @@
-"""Tells whether a file's ctime will change with its content, so that it need not be read again until it does.
+"""Determine whether a file's ctime will change with its content, so that cached digests can be reused.
 
-A file that somebody has mapped writable can change without any sign: the kernel notes a time when a page is
-written first, and not again until the page has been written out. A single call of write(2) notes it once, at
-its beginning. So before a file is read, and after the first fstat, it is asked whether anybody has it open
-for writing: a read lease (fcntl(2), F_SETLEASE) is refused with EAGAIN then, also where only a mapping, a
-child, a request of io_uring or a descriptor on its way through a socket still holds it open. Where the lease
-is granted, whoever writes to the file later has to open it first, and that changes ctime on filesystems of
-the types in `PROVEN` (docs/state.md).
+If somebody has mapped a file writable, its content can change without a visible sign: the kernel updates the
+times when a page is written first, and not again until the page has been written out. A single write(2) call
+updates them once, at its start. So before a file is read, and after the first fstat, this module checks
+whether anybody has it open for writing: a read lease (fcntl(2), F_SETLEASE) is then refused with EAGAIN. It
+is also refused if only a mapping, a child process, an io_uring request or a descriptor in transit through a
+socket still holds the file open. If the lease is granted, whoever writes to the file later must open it
+first, and that changes ctime on filesystems of the types in `PROVEN` (docs/state.md).
 
-The lease is given back at once. Whoever opens the file for writing in between waits for that.
+The lease is released at once. Whoever opens the file for writing in between waits for that.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hashscan.model import CtimeTrust
 from hashscan.sources.mounts import filesystem_type
 
 PROVEN = {"ext4": 0xEF53, "btrfs": 0x9123683E}
-"""Types by which nothing that a file's owner may do changes its content and not its ctime; their numbers from
-linux/magic.h. ext2 and ext3 have the number of ext4, whose driver they use."""
+"""Filesystem types on which a file's owner can't change content without changing ctime, with their numbers
+from linux/magic.h. ext2 and ext3 have the number of ext4 and use its driver."""
 
 ON_TRUST = {
-    # Its owner may exchange the contents of two files: XFS_IOC_SWAPEXT.
+    # Its owner can exchange the contents of two files: XFS_IOC_SWAPEXT.
     "xfs": 0x58465342,
-    # Clients write without the server's knowledge, or the server as it likes.
+    # Clients can write without the server's knowledge, or the server decides the times freely.
     "nfs": 0x6969,
     "smb": 0xFE534D42,
     "cifs": 0xFF534D42,
@@ -41,17 +41,17 @@ ON_TRUST = {
     "gfs2": 0x01161970,
     "ocfs2": 0x7461636F,
 }
-"""Types of which a file's ctime is believed only where the operator says so, by their names."""
+"""Filesystem types, by name, on which ctime is trusted only if the operator says so."""
 
 _PROVEN_NUMBERS = frozenset(PROVEN.values())
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
-"""Errors of a lease that say nothing about the file: it is another user's and CAP_LEASE is missing, or the
-kernel, the filesystem or a system call filter has no leases."""
+"""Errors of the lease call that say nothing about the file: it belongs to another user and CAP_LEASE is
+missing, or the kernel, the filesystem or a system call filter doesn't support leases."""
 
 
 def _lease_in_python(descriptor: int) -> int:
     try:
-        # The usual signal, SIGIO, ends a process.
+        # The default signal, SIGIO, would end the process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -76,24 +76,24 @@ with suppress(ImportError):
 
 
 def is_on_trust(kind: int | None, on_trust: Collection[str]) -> bool:
-    """Whether a type is believed on the operator's word.
+    """Return True if the operator has declared this filesystem type to be trusted.
 
     Args:
-        kind: its number.
-        on_trust: names of those that are.
+        kind: the number of the type.
+        on_trust: names of the trusted types.
     """
     return any(ON_TRUST[name] == kind for name in on_trust)
 
 
 def probe(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> CtimeTrust:
-    """Find out how far a file's ctime is to be trusted from now on.
+    """Determine how far a file's ctime can be trusted from now on.
 
-    To be asked after the fstat whose ctime is kept, and before anything of the file is read.
+    Call it after the fstat whose ctime is stored, and before anything of the file is read.
 
     Args:
         descriptor: of a regular file, open for reading only.
-        kind: number of the type of its filesystem; None where it isn't known.
-        on_trust: names of types in `ON_TRUST` that are believed.
+        kind: the number of its filesystem type; None if unknown.
+        on_trust: names of types in `ON_TRUST` that are trusted.
     """
     proven = kind in _PROVEN_NUMBERS
     if not proven and not is_on_trust(kind, on_trust):
@@ -103,31 +103,32 @@ def probe(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> 
         return CtimeTrust.PROVEN
     if error and error not in _REFUSED:
         return CtimeTrust.WRITER
-    # What was changed through mappings is written out: writing to such a page again changes ctime.
+    # Changes made through mappings are now written out: a new write to such a page changes ctime again.
     if _write_out(descriptor):
         return CtimeTrust.WRITER
     return CtimeTrust.UNPROVEN if proven else CtimeTrust.ON_TRUST
 
 
 class TypeOfFiles:
-    """The filesystem type of the files in a folder that is held open.
+    """The filesystem types of the files in a folder that is held open.
 
-    It is asked once for all files that are on the folder's device, since that can't be given to another
-    filesystem as long as the folder is open, and again for each other file. Files beneath an overlay may have
-    the device of what lies beneath it, and device numbers are used again once a filesystem is unmounted.
+    The type is determined once for all files on the folder's device, because the device number can't be given
+    to another filesystem while the folder is open. For each other file it is determined again: files beneath
+    an overlay may have the device of a lower layer, and device numbers are reused after a filesystem is
+    unmounted.
     """
 
     def __init__(self, device: int) -> None:
-        """Know none yet.
+        """Start with no known type.
 
         Args:
-            device: of the folder.
+            device: device of the folder.
         """
         self._device = device
         self._known: int | None = None
 
     def of(self, descriptor: int, device: int) -> int | None:
-        """Return the number of the type of an open file's filesystem; None where it can't be asked."""
+        """Return the number of the filesystem type of an open file; None if it can't be determined."""
         if device != self._device:
             return filesystem_type(descriptor)
         if self._known is None:

@@ -1,9 +1,9 @@
-"""Tells which files a quarantine keeps as evidence, which no scan reads again.
+"""Recognize the files that a quarantine keeps as evidence, which no scan reads again.
 
-A name, an owner and a mode hide nothing: the root of a container is uid 0 on the host too. A file is left out
-only where a state folder's quarantine log says that it is kept, in the folder that the log names, with the
-inode and ctime it had when it was sealed, or else with the sha256 that the log has. All else in that folder,
-and all in other folders of that name, is scanned.
+A name, an owner and a mode are no proof: root of a container is uid 0 on the host too. A file is left out
+only if the quarantine log of a state folder records it, in the folder that the log names, with the inode and
+ctime that it had when it was sealed, or else with the sha256 that the log records. Everything else in that
+folder, and everything in other folders of that name, is scanned.
 """
 
 from __future__ import annotations
@@ -29,28 +29,29 @@ TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 
 _BLOCK = 1 << 18
 _WARNINGS = 5
-"""Folders that a warning names."""
+"""Number of folders that get a warning each."""
 
 
 class KeptFile(NamedTuple):
-    """A file in quarantine, as its log has it."""
+    """A file in quarantine, as the quarantine log records it."""
 
     sha256: str
-    """Of its content, in hex."""
+    """The sha256 of its content, in hex."""
     size: int | None = None
     inode: int | None = None
     ctime_ns: int | None = None
-    """When it was sealed."""
+    """Its ctime when it was sealed."""
 
     def is_at(self, folder: int, name: bytes, status: FileStat) -> bool:
-        """Whether a file is this one, unchanged.
+        """Return True if a file is this one, unchanged.
 
-        Whoever has another name of it can change its ctime by a further link; then it is hashed.
+        Whoever has another name (hard link) of the file can change its ctime by creating a further link; in
+        this case the content is hashed.
 
         Args:
-            folder: descriptor of the folder that it lies in.
+            folder: descriptor of the folder that contains the file.
             name: its name there.
-            status: of the file, as it was listed.
+            status: its stat, as it was listed.
         """
         if self.size not in {None, status.size}:
             return False
@@ -68,13 +69,13 @@ class KeptFile(NamedTuple):
 _TAG_FILE = KeptFile(hashlib.sha256(TAG).hexdigest(), len(TAG))
 
 KeptFiles = Mapping[bytes, KeptFile]
-"""By name, the files that are kept in one folder."""
+"""The files that are kept in one folder, by name."""
 
 
 class Evidence:
-    """What the quarantines of some state folders keep in folders of this machine.
+    """The files that the quarantines of some state folders keep in folders of this machine.
 
-    Their logs are read only once a folder of the name is met.
+    The quarantine logs are read only when a folder with the quarantine name is found.
     """
 
     def __init__(
@@ -82,11 +83,11 @@ class Evidence:
         load: Callable[[], Mapping[bytes, KeptFiles]] = dict,
         told: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Describe it.
+        """Store how to load the logs; read nothing yet.
 
         Args:
-            load: gives, by absolute path, the folders that the logs name, and the files in each.
-            told: called with what a person should know.
+            load: returns, by absolute path, the folders that the logs name, and the files in each.
+            told: called with warnings for the operator.
         """
         self._load = load
         self._told = told
@@ -94,16 +95,16 @@ class Evidence:
         self._warned = 0
 
     def kept_in(self, folder: int, path: bytes) -> KeptFiles | None:
-        """The files that are kept in an open folder; None where no log names it, which is said.
+        """Return the files that are kept in an open folder; None and a warning if no log names it.
 
         Args:
             folder: its descriptor.
-            path: absolute, for words.
+            path: its absolute path, for messages.
         """
         if self._folders is None:
             self._folders = {}
             for recorded, files in self._load().items():
-                # One that is not mounted now, or was moved or removed, is not met under its path.
+                # A folder that is not mounted now, or was moved or removed, can't be found by its path.
                 with suppress(OSError, ValueError):
                     place = open_absolute(recorded, PASS_FLAGS)
                     try:
@@ -130,14 +131,15 @@ class Evidence:
 
 
 def sha256_of(descriptor: int, size: int | None = None) -> str:
-    """Return the digest of a file's content, from its first byte, in hex.
+    """Return the sha256 of a file's whole content in hex.
 
     Args:
         descriptor: open for reading.
-        size: what it should have; of one that somebody makes longer for ever no more is read than shows that.
+        size: the expected size. If the file is longer, reading stops soon after it, so that a file that grows
+            without end can't block the scan.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     hasher = hashlib.sha256()
     offset = 0

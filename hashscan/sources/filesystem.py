@@ -1,4 +1,4 @@
-"""The source of files that lie in folders of this machine."""
+"""The source for files in folders of this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hashscan.sources.walk import Walk
 
 
 class FilesystemSource(Source):
-    """Files and folders by path."""
+    """The source for files and folders by path."""
 
     name = "file"
 
@@ -40,11 +40,11 @@ class FilesystemSource(Source):
 
         Args:
             targets: paths of folders or files, relative ones from the current folder.
-            options: what to leave out.
-            access: not needed for what is on this machine.
+            options: rules for leaving files out.
+            access: not used for files on this machine.
 
         Raises:
-            TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
+            TargetError: a path does not exist, can't be opened, is neither folder nor file, or is protected.
         """
         self._options = options
         self._first: Mapping[bytes, Sequence[bytes]] = {}
@@ -55,24 +55,24 @@ class FilesystemSource(Source):
             one_file_system=options.one_file_system,
             protected=options.protected,
         )
-        # Now, so that links in the targets' own paths are followed no later than just above.
+        # Create it here, so that symlinks in the targets' own paths are not followed later than above.
         self._named = NamedFiles(self.name, targets, options)
 
     @property
     def targets(self) -> tuple[bytes, ...]:
-        """The targets as they stand in what is listed: for a single file, the folder that holds it."""
+        """The targets, in the form that listings use: for a single file, the folder that contains it."""
         return tuple(target.path for target in self._targets)
 
     @property
     def paths(self) -> tuple[bytes, ...]:
-        """What is swept, folders and single files, for people to read.
+        """The scanned folders and single files, in a form for people.
 
-        Like `targets` this leaves out what another target's sweep reaches.
+        Like `targets` this leaves out targets that the scan of another target reaches.
         """
         return tuple(shown_path(target.path, b"", target.name or b"") for target in self._targets)
 
     def listings(self) -> Iterator[Listing]:
-        """List the targets, one after the other; of all of them first what `begin_with` was told.
+        """List the targets one after another; first the folders that were given to `begin_with`.
 
         Raises:
             OutputError: the temporary file for a very large tree failed.
@@ -97,29 +97,29 @@ class FilesystemSource(Source):
         self._walks = []
 
     def begin_with(self, folders: Mapping[bytes, Sequence[bytes]]) -> None:
-        """Say where to begin."""
+        """Set the folders to begin with."""
         self._first = folders
 
     def left(self) -> Mapping[bytes, Sequence[bytes]]:
-        """By target, which folders to begin with when listing, given up now, is begun anew."""
+        """Return by target the folders to begin with next time, if the listing is abandoned now."""
         if self._walks is None:
             return self._first
-        # A folder that never comes to its end would keep the other targets waiting, too.
+        # Otherwise a folder whose listing never ends would keep the other targets waiting, too.
         ordered = sorted(self._walks, key=lambda walk: walk.in_folder)
         return {walk.path: left for walk in ordered if (left := walk.left())}
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
-        """Look up files by path, without following a link; see `NamedFiles`."""
+        """Look up files by path, without following symlinks; see `NamedFiles`."""
         return self._named.listings(names)
 
     @classmethod
     def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:  # noqa: ARG003
-        """What opens files by descriptor."""
+        """Return an object that opens files by descriptor."""
         return _Opener(spend)
 
 
 class _Opener(Opener):
-    """Keeps nothing from batch to batch."""
+    """An opener that keeps nothing between batches."""
 
     def __init__(self, spend: Spend) -> None:
         self._spend = spend
@@ -131,11 +131,11 @@ class _Opener(Opener):
     def reopen(self, batch: Batch) -> Iterator[OpenFolder]:
         """Open a batch's folder.
 
-        The path is opened from the root of the file system without following any link: those the
-        administrator named were resolved when the targets were found.
+        The path is opened from the root of the file system without following any symlink: the symlinks in the
+        paths that the administrator named were resolved when the targets were found.
 
         Raises:
-            FileTrouble: the folder is gone, or another is in its place; raised on entering.
+            FileTrouble: the folder is gone, or another folder is in its place; raised on entering.
         """
         try:
             descriptor = open_absolute(shown_path(batch.target, batch.folder), PASS_FLAGS)
@@ -191,7 +191,7 @@ class _File(OpenFile):
         except OSError as error:
             raise file_trouble(error) from error
         then = self.stat
-        # The number of links and the owner may change without the content.
+        # The link count and the owner may change without the content.
         if (
             now.st_ctime_ns != then.ctime_ns
             or now.st_mtime_ns != then.mtime_ns

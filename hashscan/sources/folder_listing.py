@@ -1,4 +1,4 @@
-"""Reads a folder by its descriptor, with what lstat says of its files."""
+"""List a folder by its descriptor, together with the lstat results of its files."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ _SECOND = 1_000_000_000
 
 
 class Look(NamedTuple):
-    """Some of what is in a folder, in the system's order."""
+    """A part of a folder's content, in the system's order."""
 
     files: int
-    """Regular files."""
+    """Number of regular files."""
     names: bytes
-    """Theirs, with a slash between."""
+    """Names of the files, separated by slashes."""
     identities: bytes
-    """Inodes, then sizes, mtimes and ctimes in nanoseconds; 8 bytes each, in the machine's order, so that
-    larger numbers are cut."""
+    """Inodes, then sizes, mtimes and ctimes in nanoseconds; 8 bytes each, in the machine's byte order, so
+    that larger numbers lose their highest bits."""
     further: bytes
-    """Devices, links, owners, and the seconds of mtime and ctime, likewise."""
+    """Devices, link counts, owners, and the seconds of mtime and ctime, in the format of `identities`."""
     one_device: int
-    """Whether all files are on one."""
+    """1 if all files are on one device, otherwise 0."""
     size: int
-    """Of all files, in bytes."""
+    """Total size of all files in bytes."""
     folders: bytes
-    """Names of folders, with a slash between."""
+    """Names of folders, separated by slashes."""
     links: int
-    """Symbolic links."""
+    """Number of symlinks."""
     specials: int
-    """Devices, sockets and FIFOs."""
+    """Number of devices, sockets and FIFOs."""
     odd: list[tuple[bytes, int, int]]
-    """Names that could not be looked at, with the error's number and 0; and those that were to be files and
+    """Names that could not be examined, with the error number and 0; and names that were listed as files and
     are something else now, with 0 and their mode."""
     ended: int
-    """Whether the folder ends here."""
+    """1 if the folder ends here, otherwise 0."""
     error: int
-    """Number of the error that kept it from being read further; 0 where there was none."""
+    """Number of the error that stopped the listing; 0 if there was none."""
 
 
 def looks(descriptor: int, most: int) -> Iterator[Look]:
-    """Read a folder that was opened for listing just now; nothing in it is opened, and no link followed.
+    """List a folder that was just opened for listing; open nothing in it and follow no symlink.
 
     Args:
         descriptor: of the folder.
-        most: how many names make a look; in C it is some more, as they come from the system.
+        most: number of names per `Look`; the C extension returns some more, as they come from the system.
 
     Yields:
-        What it holds; of the last look `ended` or `error` is set.
+        The content of the folder; the last `Look` has `ended` or `error` set.
     """
     if _in_c is None:
         yield from looks_in_python(descriptor, most)
@@ -72,7 +72,7 @@ def looks(descriptor: int, most: int) -> Iterator[Look]:
 
 
 def looks_in_python(descriptor: int, most: int) -> Iterator[Look]:
-    """`looks` without the extension."""
+    """List a folder as `looks` does, without the C extension."""
     if most < 1:
         raise ValueError("at least one name must be asked for")
     try:
@@ -93,7 +93,7 @@ def looks_in_python(descriptor: int, most: int) -> Iterator[Look]:
 
 
 class _Gathered:
-    """What makes the next look."""
+    """A collector of the names for the next `Look`."""
 
     def __init__(self) -> None:
         self.count = self._links = self._specials = 0
@@ -103,9 +103,9 @@ class _Gathered:
         self._odd: list[tuple[bytes, int, int]] = []
 
     def take(self, entry: os.DirEntry[str]) -> None:
-        """Take in one name."""
+        """Add one name."""
         self.count += 1
-        # As os.fsencode does, which takes four times as long.
+        # Does the same as os.fsencode, which takes four times as long.
         name = entry.name.encode(_ENCODING, _ERRORS)
         try:
             known = entry.is_file(follow_symlinks=False)
@@ -118,8 +118,8 @@ class _Gathered:
                 self._links += 1
                 return
             else:
-                # Some file systems don't say what a name is. There, one that has just vanished seems to be
-                # none of the above, and this raises.
+                # Some file systems don't report the type of a name. There, a file that has just vanished
+                # seems to be none of the above, and this raises.
                 status = entry.stat(follow_symlinks=False)
         except OSError as error:
             self._odd.append((name, error.errno or 0, 0))
@@ -133,7 +133,7 @@ class _Gathered:
             self._specials += 1
 
     def look(self, *, ended: bool = False, error: int = 0) -> Look:
-        """What was taken in."""
+        """Return the names that were added."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 9
         identities, further = (b"".join(array("Q", c) for c in part) for part in (columns[:4], columns[4:]))
         return Look(

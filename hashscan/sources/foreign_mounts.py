@@ -1,9 +1,9 @@
-"""Keeps out of FUSE file systems that another user has mounted.
+"""Avoid FUSE file systems that another user has mounted.
 
-Their server is a program of that user, which may answer never, or a byte a minute: every call that asks it,
-even fstat and statfs, then waits without end. So a path is followed to the root of a mount and no further
-until /proc/self/mountinfo has said that it is no such mount. The calls used until then (opening with O_PATH,
-statx with AT_STATX_DONT_SYNC) ask no server.
+Their server is a program of that user. It may never answer, or send one byte a minute: every call that needs
+it, even fstat and statfs, then waits without end. So a path is followed to the root of a mount, and no
+further until /proc/self/mountinfo shows that it is not such a mount. The calls used until then (opening with
+O_PATH, statx with AT_STATX_DONT_SYNC) need no server.
 
 A FUSE of root or of the scanning user is entered: it is the administrator's storage.
 """
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 _STATX_BYTES = 256
 _STATX = struct.Struct("=I24xHxxQ96xIIQ")
-"""Of struct statx: mask, mode, inode, the device's two numbers, and the mount's."""
+"""Layout of struct statx: mask, mode, inode, the two numbers of the device, and the mount number."""
 _MNT_ID = 0x1000
 _STATX_MASK = 0x101 | _MNT_ID  # STATX_TYPE, STATX_INO
 _STATX_FLAGS = 0x5000  # AT_EMPTY_PATH, AT_STATX_DONT_SYNC
@@ -30,26 +30,26 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ForeignMountError(OSError):
-    """A path leads into a FUSE of another user."""
+    """The error that a path leads into another user's FUSE."""
 
     def __init__(self, user: int | None) -> None:
-        """Say whose it is, where that is known."""
+        """Store the user who mounted it, or None if unknown."""
         whose = "of a user who can't be told" if user is None else f"of user {user}"
         super().__init__(errno.EXDEV, f"a FUSE {whose} is mounted here")
 
 
 class Seen(NamedTuple):
-    """What can be told of an open file or folder without asking a server."""
+    """Properties of an open file or folder that are available without asking a server."""
 
     device: int
     inode: int
     mode: int
     mount: int
-    """Number of the mount; 0 where the kernel (before 5.8) doesn't say."""
+    """Number of the mount; 0 if the kernel (before 5.8) doesn't report it."""
 
 
 def seen(descriptor: int) -> Seen:
-    """Look at a descriptor.
+    """Examine a descriptor without asking a server.
 
     Raises:
         OSError: it is not open.
@@ -76,11 +76,11 @@ with suppress(ImportError):
 
 
 def enter_mount(descriptor: int, above: Seen) -> Seen:
-    """Look at what was opened with O_PATH in a folder, and refuse it where it is a foreign FUSE.
+    """Examine what was opened with O_PATH in a folder, and reject it if it is a foreign FUSE.
 
     Args:
         descriptor: of a file or folder.
-        above: what `seen` said of the folder.
+        above: the result of `seen` for the folder.
 
     Raises:
         ForeignMountError: another user's FUSE is mounted there.
@@ -88,38 +88,38 @@ def enter_mount(descriptor: int, above: Seen) -> Seen:
     """
     found = seen(descriptor)
     same = found.mount == above.mount if found.mount else found.device == above.device
-    # What lies on a block device was mounted by root.
+    # A file system on a block device was mounted by root.
     if not same and os.major(found.device) == 0:
         _mounts.refuse_foreign(descriptor, found.mount)
     return found
 
 
 class _Mounts:
-    """The mounts looked up so far; forgotten when the kernel says that any has changed."""
+    """A cache of the mounts looked up so far; cleared when the kernel reports that any mount has changed."""
 
     def __init__(self) -> None:
         self._pid = -1
         self._table = -1
         self._users: dict[int, int | None] = {}
-        """By number of the mount: who mounted it, of a FUSE."""
+        """By mount number: the user who mounted it if it is a FUSE, otherwise None."""
 
     def refuse_foreign(self, descriptor: int, mount: int) -> None:
-        """Raise ForeignMountError where a descriptor, which must be held open, is on one.
+        """Raise ForeignMountError if a descriptor, which must be held open, is on a foreign FUSE.
 
         Args:
             descriptor: of a file or folder.
-            mount: the number of its mount; 0 where that isn't known.
+            mount: the number of its mount; 0 if unknown.
         """
         if not mount:
             with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:
                 fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
             mount = int(fields[b"mnt_id"])
-        # The descriptor keeps its mount from ending. So its number is nobody else's unless the table had
-        # changed before.
+        # The descriptor keeps its mount alive. So the number can't belong to another mount, unless the table
+        # had changed before.
         if self._changed() or mount not in self._users:
             self._read()
         if mount not in self._users:
-            # It was unmounted, and is only held open.
+            # It was unmounted, and only the descriptor still holds it.
             raise ForeignMountError(None)
         user = self._users[mount]
         if user is not None and user not in {0, os.geteuid()}:
@@ -127,7 +127,7 @@ class _Mounts:
 
     def _changed(self) -> bool:
         if self._pid != os.getpid():
-            # A forked child opens its own, or it would hear what its parent was to hear.
+            # A forked child opens its own table, or it would consume the events meant for its parent.
             self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
             self._pid = os.getpid()
             return True
@@ -144,7 +144,10 @@ class _Mounts:
 
 
 def _user_of(line: bytes) -> tuple[int, int | None]:
-    """The number of a mount, and who mounted it where it is a FUSE; proc(5) says how a line is made up."""
+    """Return the number of a mount, and the user who mounted it if it is a FUSE.
+
+    The format of the line is described in proc(5).
+    """
     before, _, after = line.partition(b" - ")
     kind, _, options = after.split(b" ", 2)
     number = int(before.split(b" ", 1)[0])

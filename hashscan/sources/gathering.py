@@ -1,4 +1,4 @@
-"""Gathers files that come one by one into batches, as long as they lie in one folder."""
+"""Collect single files into batches, as long as they are in the same folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashscan.sources.options import ListingOptions
 
 
 class Gathering:
-    """The batch that is being filled."""
+    """A collector for the batch that is being filled."""
 
     def __init__(self, options: ListingOptions) -> None:
         self._options = options
@@ -19,17 +19,17 @@ class Gathering:
         self._bytes = 0
 
     def add(self, head: Batch, item: Item) -> Batch | None:
-        """Put in one file.
+        """Add one file.
 
         Args:
             head: its folder, as a batch without items.
             item: the file.
 
         Returns:
-            The batch that was full or of another folder, if there was one. A file that is named twice is in
-            two batches.
+            The previous batch, if it was full or of another folder. A file that is named twice is in two
+            batches.
         """
-        # Of some objects the size is not known before they are read.
+        # The size of some objects is unknown before they are read.
         size = max(item.stat.size, 0)
         identity = (item.name, item.version)
         full = (
@@ -46,7 +46,7 @@ class Gathering:
         return done
 
     def take(self) -> Batch | None:
-        """What was gathered so far, if anything."""
+        """Return the files collected so far as a batch, or None."""
         if self._head is None or not self._items:
             return None
         done = replace(self._head, items=tuple(self._items))

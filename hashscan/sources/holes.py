@@ -1,4 +1,4 @@
-"""How much of a file is holes: parts that read as zeros and take no room on the disk."""
+"""Measure the holes in a sparse file: parts that read as zeros and use no disk space."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import errno
 import os
 
 BLOCK_BYTES = 512
-"""Unit of `st_blocks`, whatever the file system's own block size is."""
+"""Bytes per unit of `st_blocks`, whatever the file system's own block size is."""
 
 PAIRS_MAX = 100_000
-"""Holes, with the data behind each, that are asked for. A file may have as many as it has blocks."""
+"""Maximum number of holes, each with the data behind it, that are examined. A file may have as many as it has
+blocks."""
 
 
 def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
-    """Whether a file has more than `limit` bytes of holes, by SEEK_HOLE and SEEK_DATA.
+    """Return True if a file has more than `limit` bytes of holes, by SEEK_HOLE and SEEK_DATA.
 
     `st_blocks` alone does not tell: file systems that compress (ZFS, bcachefs) count what they store. One
     that knows no holes says that all is data. The answer only decides whether to read a file, never what is
@@ -22,8 +23,8 @@ def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
     never asked.
 
     Args:
-        descriptor: open for reading, of a regular file; its offset is moved. By its `st_blocks` it has more
-            than that, which is believed where there are over PAIRS_MAX holes.
+        descriptor: open for reading, of a regular file; its offset is moved. By its `st_blocks` the file has
+            more than `limit`; this is believed if there are over PAIRS_MAX holes.
         size: of the file, in bytes.
         limit: in bytes.
 
@@ -40,13 +41,13 @@ def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
         if found > limit:
             return True
         if position <= hole < size:
-            # Not a file system's answer: data where it just said there is a hole.
+            # Inconsistent answer of the file system: data where it has just reported a hole.
             return False
     return True
 
 
 def _seek(descriptor: int, position: int, whence: int, size: int) -> int:
-    """Where the next hole or the next data begins; the file's end where there is none."""
+    """Return the position of the next hole or the next data; the file's end if there is none."""
     if position >= size:
         return size
     try:
@@ -55,6 +56,6 @@ def _seek(descriptor: int, position: int, whence: int, size: int) -> int:
         if error.errno == errno.ENXIO:
             return size
         if error.errno == errno.EINVAL:
-            # It knows no holes.
+            # The file system doesn't support holes.
             return size if whence == os.SEEK_HOLE else position
         raise

@@ -1,4 +1,4 @@
-"""Tells file systems that hold files from those in which the kernel shows itself."""
+"""Distinguish file systems that store files from pseudo file systems of the kernel."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ctypes
 import platform
 import sys
 
-# linux/magic.h. Not here, because customers can keep files there: tmpfs, devtmpfs (it has tmpfs's number),
-# ramfs, hugetlbfs, and autofs, beneath which their homes may be mounted.
+# Numbers from linux/magic.h. Left out on purpose, because customers can keep files there: tmpfs, devtmpfs (it
+# has tmpfs's number), ramfs, hugetlbfs, and autofs, beneath which their homes may be mounted.
 _PSEUDO: frozenset[int] = frozenset(
     {
         0x00009FA0,  # proc
@@ -38,7 +38,7 @@ _PSEUDO: frozenset[int] = frozenset(
     }
 )
 
-# struct statfs starts with f_type, a long everywhere but here.
+# struct statfs starts with f_type, which is a long on all architectures except this one.
 _TYPE_SIZE = 4 if platform.machine() == "s390x" else ctypes.sizeof(ctypes.c_long)
 _STATFS_SIZE = 512  # more than any architecture's struct
 
@@ -48,9 +48,9 @@ _libc.fstatfs.restype = ctypes.c_int
 
 
 def filesystem_type(descriptor: int) -> int | None:
-    """Return the number of the type of the filesystem that an open file or folder is on (linux/magic.h).
+    """Return the number of the filesystem type of an open file or folder (linux/magic.h).
 
-    None where it can't be asked.
+    Return None if it can't be determined.
     """
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if _libc.fstatfs(descriptor, buffer) != 0:
@@ -59,8 +59,8 @@ def filesystem_type(descriptor: int) -> int | None:
 
 
 def is_pseudo(descriptor: int) -> bool:
-    """Whether a folder lies on a file system that stores no files.
+    """Return True if a folder is on a file system that stores no files.
 
-    One that can't be asked counts as storing files, so that it is looked at.
+    If this can't be determined, the file system counts as storing files, so that it is scanned.
     """
     return filesystem_type(descriptor) in _PSEUDO

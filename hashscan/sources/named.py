@@ -1,4 +1,4 @@
-"""Looks up files by the paths that a list names; what a path says is never followed through a link."""
+"""Look up files by the paths that a list names, without following symlinks in these paths."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ _SPECIAL = frozenset({b"", b".", b".."})
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """A target as somebody may write it."""
+    """A target, as its path may be written."""
 
     spelled: Parts
     real: Parts
-    """With links resolved."""
+    """The path with symlinks resolved."""
     is_file: bool
 
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder that names lie in."""
+    """A folder that contains named files."""
 
     head: Batch
-    """A batch of it, without items."""
+    """A batch of this folder, without items."""
     descriptor: int = -1
     place: Place = ()
-    """Where exclude patterns stand in it."""
+    """State of the exclude patterns in this folder."""
     trouble: FileTrouble | None = None
-    """Why it could not be entered."""
+    """The reason why the folder could not be entered."""
     skipped: Reason | None = None
-    """Why everything in it is left out."""
+    """The reason why everything in the folder is left out."""
     patterns: bool = True
-    """Whether patterns apply in it."""
+    """True if exclude patterns apply in the folder."""
     kept: KeptFiles | None = None
-    """Files in it that a quarantine keeps; None where it is none's."""
+    """Files in the folder that a quarantine keeps; None if it is not a quarantine's folder."""
 
     def descend(self, name: bytes) -> None:
-        """Hold the folder of this name instead."""
+        """Go down into the subfolder of this name, and close the descriptor of the current one."""
         deeper = open_child(self.descriptor, name, PASS_FLAGS)
         try:
             enter_mount(deeper, seen(self.descriptor))
@@ -72,21 +72,22 @@ class _Folder:
         self.descriptor = deeper
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the descriptor."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
 
 class NamedFiles:
-    """Turns the paths of a list into listings.
+    """A converter from the paths of a list to listings.
 
-    Relative paths start in the current folder. With targets, a path must lie beneath one, as that was written
-    or with its links resolved; without any, everything may be named. A folder, a link or a device gives a
-    LostFile that says what it is. What a walk would leave out is left out here, too: what patterns exclude,
-    large files, our own state, file systems that store no files.
+    Relative paths start in the current folder. If there are targets, a path must be beneath one of them, as
+    the target was written or with its symlinks resolved; without targets, everything may be named. A folder,
+    a symlink or a device gives a LostFile that says what it is. Everything that a walk leaves out is left out
+    here, too: files excluded by patterns, large files, hashscan's own state, file systems that store no
+    files.
 
-    Names of one folder that follow each other share its descriptor and their batches.
+    Consecutive names in the same folder share its descriptor and their batches.
     """
 
     def __init__(self, source: str, targets: Sequence[bytes], options: ListingOptions) -> None:
@@ -95,7 +96,7 @@ class NamedFiles:
         Args:
             source: name of the source, for the batches.
             targets: paths as they were given; they exist.
-            options: what is left out.
+            options: rules for leaving files out.
         """
         self._source = source
         self._options = options
@@ -104,21 +105,22 @@ class NamedFiles:
         except FileNotFoundError:
             self._here = None
         roots = [root for target in targets for root in self._spellings(target)]
-        # Files first: patterns don't apply to what was asked for by name.
+        # Files first: patterns don't apply to files that were named as targets.
         self._roots = sorted(roots, key=lambda root: not root.is_file)
         self._gathering = Gathering(options)
         self._folder: _Folder | None = None
         self._raw: bytes | None = None
-        """What stands before the last name in the list; the same before the next means the same folder."""
+        """The part before the last component of the last name; if the next name has the same, it is in the
+        same folder."""
 
     def listings(self, names: Iterator[bytes]) -> Iterator[Listing]:
-        """Look up the names; an empty one is a pause."""
+        """Look up the names; an empty name is a pause."""
         try:
             for name in names:
                 if name:
                     yield from self._look_up(name)
                     continue
-                # Nobody could unmount what is held open meanwhile.
+                # Close the folder first: while it is held open, nobody can unmount its file system.
                 self._leave()
                 yield from self._gathered()
                 yield Passed()
@@ -132,7 +134,8 @@ class NamedFiles:
             real = real_path(target)
             is_file = not stat.S_ISDIR(stat_absolute(real).st_mode)
         except OSError:
-            # Another user's FUSE is mounted on it, or it is gone: so is what is named beneath.
+            # Another user's FUSE is mounted on it, or it is gone: the same then applies to everything beneath
+            # it.
             if spelled is not None:
                 yield _Root(spelled, spelled, False)
             return
@@ -141,7 +144,7 @@ class NamedFiles:
             yield _Root(spelled, _split(real), is_file)
 
     def _plain(self, name: bytes) -> Parts | None:
-        """The components of a path, where they can be told without asking the file system."""
+        """Return the components of a path, or None if they can't be determined without the file system."""
         if name.startswith(b"/"):
             parts: list[bytes] = []
         elif self._here is not None:
@@ -156,7 +159,8 @@ class NamedFiles:
                 parts.append(part)
                 below = True
             elif below:
-                # Only following it would tell what is above what may be a link.
+                # If the component before `..` is a symlink, only the file system knows the folder above its
+                # target.
                 return None
             elif parts:
                 parts.pop()
@@ -185,13 +189,16 @@ class NamedFiles:
                 return
             base = beneath[-1]
             self._folder = self._enter(target, beneath[:-1], patterns=patterns)
-            # What can't be entered may be there when the next name comes.
+            # A folder that can't be entered now may exist when the next name arrives.
             if self._folder.trouble is None and not any(root.is_file for root in self._roots):
                 self._raw = raw
         yield from self._tell(self._folder, base)
 
     def _root_of(self, parts: Parts) -> tuple[Parts, Parts, bool] | None:
-        """The target that a path lies beneath, the rest of the path, and whether patterns apply."""
+        """Return the target that contains a path, the rest of the path, and True if patterns apply.
+
+        Return None if no target contains it.
+        """
         if not self._roots:
             return (), parts, True
         for root in self._roots:
@@ -203,7 +210,7 @@ class NamedFiles:
         return None
 
     def _enter(self, target: Parts, beneath: Parts, *, patterns: bool) -> _Folder:
-        """Open a folder step by step, and see what is to be said of the files in it."""
+        """Open a folder step by step, and collect what applies to all files in it."""
         exclude = self._options.exclude
         head = Batch(self._source, _join(target), b"/".join(beneath), 0, 0, ())
         folder = _Folder(head, place=exclude.start, patterns=patterns)
@@ -233,7 +240,12 @@ class NamedFiles:
         return folder
 
     def _see(self, folder: _Folder, top: int | None) -> os.stat_result:
-        """Look at a folder on the way; `top` is the device of the target, once we are beneath that."""
+        """Examine a folder on the path.
+
+        Args:
+            folder: the folder, open by descriptor.
+            top: device of the target; None for folders down to the target itself.
+        """
         status = os.fstat(folder.descriptor)
         if (status.st_dev, status.st_ino) in self._options.protected:
             folder.skipped = Reason.OWN

@@ -1,4 +1,4 @@
-"""Reads a list of names, of any length, from a file or from whoever makes it as we go."""
+"""Read a list of file names, of any length, from a file or from a process that is still writing it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from types import TracebackType
 from hashscan.errors import OutputError, UsageError
 
 LONGEST = 1 << 20
-"""Bytes of one name at most; no file can be opened by a path nearly as long."""
+"""Maximum length of one name in bytes; no file can be opened by a path nearly as long."""
 
 PAUSE = b""
-"""Stands among the names for a time in which none came, so that whoever waits for them gets a turn."""
+"""A marker between the names, yielded when no name has arrived for a while, so that the consumer can do other
+work."""
 
 STANDARD_INPUT = Path("-")
 
@@ -26,12 +27,12 @@ _FLAGS = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class NameList:
-    """Names that are separated by NUL or by newlines.
+    """A reader of names that are separated by NUL or by newlines.
 
-    NUL separates them if there is one in the first MiB, which holds the whole first name; then names may hold
-    newlines. Else newlines do. So a list is read that far before its first name is known, unless it begins
-    with NUL. (A newline there decides nothing: a stranger's name may begin so.) What follows the last
-    separator is a name, too. Empty names say nothing.
+    NUL is the separator if one occurs in the first MiB, which contains the whole first name; then names may
+    contain newlines. Otherwise newline is the separator. So a list is read that far before its first name is
+    known, unless it begins with NUL. (A newline there decides nothing: a name made by an attacker may begin
+    so.) The text after the last separator is a name, too. Empty names are ignored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,10 +45,11 @@ class NameList:
             UsageError: it can't be opened.
         """
         self.count = 0
-        """Names read so far."""
+        """Number of names read so far."""
         self._shown = "on standard input" if path == STANDARD_INPUT else str(path)
         try:
-            # Standard input by a descriptor of its own, so that closing it leaves that alone.
+            # Use a copy of the descriptor of standard input, so that closing the copy leaves standard input
+            # open.
             self._descriptor = os.dup(0) if path == STANDARD_INPUT else os.open(path, _FLAGS)
             if stat.S_ISDIR(os.fstat(self._descriptor).st_mode):
                 self.close()
@@ -59,10 +61,10 @@ class NameList:
             ) from error
 
     def names(self) -> Iterator[bytes]:
-        """The names in their order, and `PAUSE` now and then while none comes.
+        """Yield the names in order, and `PAUSE` from time to time while none arrives.
 
         Raises:
-            UsageError: a name is too long to be one.
+            UsageError: a name is longer than `LONGEST`.
             OutputError: the list can't be read to its end.
         """
         blocks = self._blocks()
@@ -101,7 +103,7 @@ class NameList:
         return bytes(name)
 
     def _blocks(self) -> Iterator[bytes]:
-        """What there is to read, in pieces; an empty one where nothing came for a while."""
+        """Yield the content of the list in blocks; an empty block if nothing has arrived for a while."""
         waiting = select.poll()
         waiting.register(self._descriptor, select.POLLIN)
         try:
@@ -112,7 +114,7 @@ class NameList:
                 try:
                     block = os.read(self._descriptor, _BLOCK)
                 except BlockingIOError:
-                    # Somebody else who has the same pipe was faster.
+                    # Another process that reads the same pipe was faster.
                     continue
                 if not block:
                     return
@@ -124,7 +126,7 @@ class NameList:
             ) from error
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the list."""
         os.close(self._descriptor)
 
     def __enter__(self) -> NameList:

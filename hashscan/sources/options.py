@@ -1,4 +1,4 @@
-"""What every source is told about listing its targets."""
+"""Options for listing targets, common to all sources."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ListingOptions:
-    """What is left out when targets are listed, and how much goes into a batch."""
+    """The rules for leaving files out when targets are listed, and the size of batches."""
 
     exclude: Patterns = field(default_factory=Patterns)
-    """Names and paths beneath the target that are left out; a target itself never is."""
+    """Patterns for names and paths beneath the target that are left out; a target itself is never left
+    out."""
     one_file_system: bool = False
     """Stay on each target's own file system."""
     max_file_size: int | None = None
-    """Bytes; larger files are skipped."""
+    """Maximum size in bytes; larger files are skipped."""
     all_versions: bool = False
-    """Of objects, every version and not only the current ones."""
+    """List every version of an object, not only the current ones."""
     protected: frozenset[tuple[int, int]] = frozenset()
-    """Device and inode of folders that are never entered: our own state."""
+    """Device and inode of folders that are never entered: hashscan's own state."""
     kept: Evidence | None = None
     """Files that a quarantine keeps in folders of this machine, which are left out."""
     evidence: frozenset[bytes] = frozenset()
     """URLs of objects that a quarantine keeps, which are left out."""
     batch_files: int = 256
-    """Files in a batch at most; of small files, 256 take a tenth less time than four times 64."""
+    """Maximum number of files in a batch. For small files, one batch of 256 takes a tenth less time than four
+    of 64."""
     batch_bytes: int = 32 * 1024 * 1024
-    """Bytes in a batch at most; a larger file makes a batch of its own."""
+    """Maximum number of bytes in a batch; a larger file is a batch by itself."""
     pending_in_memory: int = 16_384
-    """Folders waiting to be walked that are kept in memory; more than these go to a temporary file."""
+    """Maximum number of folders waiting to be walked that are kept in memory; further ones go to a temporary
+    file."""

@@ -1,8 +1,8 @@
-"""Leaves the system's page cache as it was before a file was read.
+"""Restore the system's page cache to its state before a file was read.
 
-A sweep reads far more than memory holds, and each file once. What it brings in would push out what the
-machine's real work needs. So before a file is read it is asked which of its pages are in memory, and
-afterwards the others are let go.
+A scan reads far more than memory can hold, and each file once. The pages it loads would displace those that
+the machine's real work needs. So before a file is read, this module determines which of its pages are in
+memory; afterwards the others are dropped.
 
 cachestat(2) tells, from Linux 6.5 on and where our extension in C was built; some kernels answer it for those
 only who own the file or may write it.
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 Range = tuple[int, int]
-"""First byte and number of bytes; 0 bytes stands for all to the end."""
+"""First byte and number of bytes; 0 bytes means all bytes to the end."""
 
 _WINDOW = 128 * 1024
 _WINDOWS = 256
@@ -38,15 +38,15 @@ with suppress(ImportError):
 
 
 def absent_ranges(descriptor: int, size: int) -> Sequence[Range]:
-    """What of a file is not in memory, and may be let go once it has been read.
+    """Return the parts of a file that are not in memory, and may be dropped after it has been read.
 
     Args:
         descriptor: open for reading, of a regular file.
-        size: what fstat says of it.
+        size: its size by fstat.
 
     Returns:
-        Ranges of which no page is in memory. Where that can't be found out there are none: to push out what
-        others use would be worse than to keep what nobody does.
+        Ranges of which no page is in memory; none if this can't be determined. Dropping pages that others use
+        would be worse than keeping pages that nobody uses.
     """
     if not size:
         return ()
@@ -73,7 +73,7 @@ def absent_ranges(descriptor: int, size: int) -> Sequence[Range]:
 
 
 def let_go(descriptor: int, ranges: Sequence[Range]) -> None:
-    """Take ranges of a file out of memory; pages that somebody has mapped or changed since then stay."""
+    """Drop ranges of a file from the page cache; pages that are mapped or were changed since then stay."""
     for start, length in ranges:
         try:
             os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
@@ -85,6 +85,6 @@ def _judged_by_beginning(descriptor: int) -> Sequence[Range]:
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
     except OSError as error:
-        # Others mean that the file system doesn't know this way of asking.
+        # Other errors mean that the file system doesn't support this flag.
         return ALL if error.errno == errno.EAGAIN else ()
     return ()

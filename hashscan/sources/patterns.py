@@ -1,13 +1,13 @@
-"""Exclude patterns: globs in gitignore's manner, matched in time linear in the length of a name.
+"""Exclude patterns: globs as in .gitignore, matched in time linear in the length of a name.
 
 A pattern without a slash matches a name at any depth; one with a slash, other than at its end, matches the
-path beneath the target. `*` and `?` don't cross a slash; `**` as a whole component stands for any number of
-folders. `[a-z]` and `[!a-z]` match one character. A slash at the end means folders only. A backslash takes
-away the special meaning of what follows. Of several patterns that match, the last decides.
+path beneath the target. `*` and `?` don't match a slash; `**` as a whole component matches any number of
+folders. `[a-z]` and `[!a-z]` match one character. A slash at the end restricts the pattern to folders. A
+backslash removes the special meaning of the next character. If several patterns match, the last one decides.
 
-Names come from strangers, so nothing may backtrack: within a component every `*` takes the shortest stretch
-that lets the next fixed part match, and is never tried again; across components a pattern is an automaton
-whose states are noted once per folder.
+Names can be chosen by attackers, so no matching may backtrack: within a component every `*` takes the
+shortest text that lets the next fixed part match, and is never tried again; across components a pattern is an
+automaton whose states are stored once per folder.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from typing import Self
 from hashscan.errors import UsageError
 
 Place = tuple[int, ...]
-"""Where the patterns with a slash stand in one folder: for each, a bit for every state it can be in."""
+"""State of the patterns with a slash in one folder: for each pattern, a bit for every state it can be in."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One pattern; several adjacent ones without slashes may have been joined into one."""
+    """A pattern; several adjacent ones without slashes may have been joined into one."""
 
     included: bool
-    """True for a pattern that takes back an exclusion."""
+    """True for a pattern that cancels an exclusion."""
     folders_only: bool
     name: re.Pattern[str] | None
-    """For a pattern without a slash."""
+    """The compiled name, for a pattern without a slash."""
     steps: tuple[re.Pattern[str] | None, ...] = ()
-    """For a pattern with one: its components, None for `**`."""
+    """The components, for a pattern with a slash; None for `**`."""
     index: int = -1
-    """For a pattern with one: its position in a Place."""
+    """The position in a Place, for a pattern with a slash."""
 
     def advance(self, states: int, name: str) -> int:
-        """The states after one more component of a path."""
+        """Return the states after one more component of a path."""
         following = 0
         for number, step in enumerate(self.steps):
             if states >> number & 1:
@@ -52,7 +52,7 @@ class _Rule:
         return self.settle(following)
 
     def settle(self, states: int) -> int:
-        """Add the states that `**`, which may stand for no folder at all, lets one reach for nothing."""
+        """Add the states that are reached without a component, because `**` may match no folder at all."""
         for number, step in enumerate(self.steps):
             if step is None and states >> number & 1:
                 states |= 1 << number + 1
@@ -60,33 +60,36 @@ class _Rule:
 
 
 class Patterns:
-    """Compiled exclude patterns."""
+    """A set of compiled exclude patterns."""
 
     def __init__(self, rules: Iterable[_Rule] = (), source: Iterable[tuple[bool, str]] = ()) -> None:
-        """Take compiled rules, the last of which to match decides; `compile` makes them from text."""
+        """Store compiled rules; the last one that matches decides. `compile` makes them from text."""
         self.source = tuple(source)
-        """What they were made from: whether a pattern takes back an exclusion, and its text."""
+        """The source patterns: for each, True if it cancels an exclusion, and its text."""
         self._rules = tuple(rules)[::-1]
         self._with_slash = tuple(
             sorted((rule for rule in self._rules if rule.name is None), key=lambda rule: rule.index)
         )
         self.start: Place = tuple(rule.settle(1) for rule in self._with_slash)
-        """The place in a target."""
+        """The state of the patterns in a target."""
 
     @classmethod
     def compile(
         cls, exclude: Iterable[str] = (), ignore_file: Path | None = None, where: str = "--exclude"
     ) -> Self:
-        """Compile patterns of the command line and of a file; the command line comes last and so decides.
+        """Compile patterns of the command line and of a file.
+
+        The patterns of the command line come last, and so take precedence.
 
         Args:
-            exclude: patterns, taken as they are.
-            ignore_file: one pattern a line; empty lines and those that start with `#` say nothing, and a
-                leading `!` takes back an earlier exclusion (but nothing in an excluded folder is seen).
-            where: the patterns come from that are no file's, for errors.
+            exclude: patterns, used as they are.
+            ignore_file: a file with one pattern per line. Empty lines and lines that start with `#` are
+                ignored; a leading `!` cancels an earlier exclusion (but nothing inside an excluded folder is
+                seen).
+            where: the origin of the patterns in `exclude`, for error messages.
 
         Raises:
-            UsageError: a pattern is wrong, or the file can't be read.
+            UsageError: a pattern is not valid, or the file can't be read.
         """
         lines = [] if ignore_file is None else list(_lines(ignore_file))
         lines += [(where, False, pattern) for pattern in exclude]
@@ -97,14 +100,20 @@ class Patterns:
         return bool(self._rules)
 
     def enter(self, place: Place, name: bytes) -> Place:
-        """The place in a folder of the place given."""
+        """Return the state in the subfolder `name` of a folder."""
         if not place:
             return place
         text = _text(name)
         return tuple(rule.advance(states, text) for rule, states in zip(self._with_slash, place, strict=True))
 
     def excludes(self, place: Place, name: bytes, *, is_folder: bool) -> bool:
-        """Whether a name in the place given is left out."""
+        """Return True if a name is left out.
+
+        Args:
+            place: state of the patterns in the folder.
+            name: the name in that folder.
+            is_folder: True if the name is a folder.
+        """
         text = _text(name)
         for rule in self._rules:
             if rule.folders_only and not is_folder:
@@ -119,12 +128,12 @@ class Patterns:
 
 
 def _text(name: bytes) -> str:
-    """A name as characters, whatever the locale; each byte that isn't UTF-8 counts as one."""
+    """Return a name as text, whatever the locale; each byte that isn't UTF-8 becomes one character."""
     return name.decode("utf-8", "surrogateescape")
 
 
 def _lines(ignore_file: Path) -> Iterator[tuple[str, bool, str]]:
-    """Where each pattern of a file stands, whether it takes back an exclusion, and its text."""
+    """Yield for each pattern of a file its position, True if it cancels an exclusion, and its text."""
     try:
         content = ignore_file.read_bytes()
     except OSError as error:
@@ -139,13 +148,13 @@ def _lines(ignore_file: Path) -> Iterator[tuple[str, bool, str]]:
 
 
 def _is_escaped(text: str, position: int) -> bool:
-    """Whether an odd number of backslashes stands before a position."""
+    """Return True if an odd number of backslashes precedes a position."""
     before = text[:position]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
 
 def _join(rules: list[_Rule]) -> Iterator[_Rule]:
-    """Make one rule of adjacent ones that differ in the name only; this spares most of the work per name."""
+    """Join adjacent rules that differ only in the name; this avoids most of the work per name."""
     for (included, folders_only, has_slash), group in groupby(
         rules, key=lambda rule: (rule.included, rule.folders_only, rule.name is None)
     ):
@@ -157,7 +166,7 @@ def _join(rules: list[_Rule]) -> Iterator[_Rule]:
 
 
 def _number(rules: Iterable[_Rule]) -> Iterator[_Rule]:
-    """Give the patterns with a slash their positions in a Place."""
+    """Assign to the patterns with a slash their positions in a Place."""
     index = 0
     for rule in rules:
         if rule.name is None:
@@ -171,7 +180,7 @@ def _compile(pattern: str, where: str, *, included: bool) -> _Rule:
     """Compile one pattern.
 
     Raises:
-        UsageError: it can match nothing, or isn't closed.
+        UsageError: it can't match anything, or a bracket is not closed.
     """
     try:
         body = _text(fsencode(pattern))
@@ -191,26 +200,27 @@ def _compile(pattern: str, where: str, *, included: bool) -> _Rule:
 
 
 def _component(glob: str) -> re.Pattern[str]:
-    """Compile what stands between two slashes.
+    """Compile the text between two slashes.
 
     Raises:
-        ValueError: it can match no name, or isn't closed.
+        ValueError: it can't match any name, or a bracket is not closed.
     """
     if glob in {"", ".", ".."}:
         raise ValueError("has a component that no name matches: " + repr(glob))
     first, *others = fixed_parts(glob)
     if not others:
         return re.compile(first, re.DOTALL)
-    # A fixed part always has the same length, so the first place it matches is as good as any later one.
+    # A fixed part always has the same length, so the first position where it matches is as good as a later
+    # one.
     middle = "".join(f"(?>.*?{part})" for part in others[:-1] if part)
     return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
 
 
 def fixed_parts(glob: str) -> Iterator[str]:
-    """Regular expressions for the stretches between the stars of one component.
+    """Yield regular expressions for the parts between the stars of one component.
 
     Raises:
-        ValueError: it isn't closed.
+        ValueError: a bracket is not closed.
     """
     part = ""
     position = 0
@@ -238,7 +248,7 @@ def fixed_parts(glob: str) -> Iterator[str]:
 
 
 def _character_class(glob: str, position: int) -> tuple[int, str]:
-    """Translate a class that starts after its bracket; returns where it ends, and the expression."""
+    """Translate a character class that starts after its bracket; return its end and the expression."""
     negated = glob[position : position + 1] in {"!", "^"}
     position += negated
     expression = ""
@@ -258,7 +268,7 @@ def _character_class(glob: str, position: int) -> tuple[int, str]:
 
 
 def _class_character(glob: str, position: int) -> tuple[str, int, bool]:
-    """One character of a class, where it ends, and whether it is a closing bracket."""
+    """Return one character of a class, the position after it, and True if it is a closing bracket."""
     character = glob[position : position + 1]
     if glob[position : position + 2] == "[:":
         raise ValueError("has a named character class, which is not supported")

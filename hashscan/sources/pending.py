@@ -1,4 +1,4 @@
-"""The stack of folders still to be walked, which spills to an anonymous file when it grows long."""
+"""A stack of the folders still to be walked, which moves entries to a temporary file when it grows long."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _RECORD = struct.Struct("<IH")  # depth, length of the name
 
 
 class PendingFolders:
-    """Names of folders with the depth of their parents, last in first out.
+    """A stack of folder names with the depth of their parents.
 
-    The walk's current path holds what the depth refers to, so an entry costs its own name only. The newest
-    entries are kept in memory; the older ones lie in blocks in a file without a name, cut off as they are
-    read back.
+    The depth refers to the walk's current path, so an entry needs only the space of its own name. The newest
+    entries are kept in memory. The older ones are in blocks of an anonymous temporary file, which is
+    truncated as they are read back.
     """
 
     def __init__(self, limit: int) -> None:
-        """Start empty.
+        """Create an empty stack.
 
         Args:
-            limit: entries kept in memory at most; two or more.
+            limit: maximum number of entries kept in memory; two or more.
         """
         if limit < 2:
             raise ValueError("the stack needs room for two entries")
@@ -44,7 +44,7 @@ class PendingFolders:
         self.close()
 
     def push(self, depth: int, name: bytes) -> None:
-        """Put a folder on top.
+        """Push a folder.
 
         Raises:
             OutputError: the temporary file can't be written.
@@ -54,7 +54,7 @@ class PendingFolders:
         self._recent.append((depth, name))
 
     def pop(self) -> tuple[int, bytes] | None:
-        """Take the folder on top: its parent's depth and its name; None when there is none left.
+        """Pop the top folder: its parent's depth and its name; return None if the stack is empty.
 
         Raises:
             OutputError: the temporary file can't be read.
@@ -64,7 +64,7 @@ class PendingFolders:
         return self._recent.pop() if self._recent else None
 
     def close(self) -> None:
-        """Let everything go."""
+        """Drop all entries and close the temporary file."""
         self._recent.clear()
         self._blocks.clear()
         if self._file is not None:
@@ -72,7 +72,7 @@ class PendingFolders:
             self._file = None
 
     def _spill(self) -> None:
-        # Half stays, so that a walk going up and down at the edge doesn't write and read at every step.
+        # Keep half in memory, so that a walk around this limit doesn't write and read at every step.
         half = len(self._recent) // 2
         block = b"".join(_RECORD.pack(depth, len(name)) + name for depth, name in self._recent[:half])
         try:

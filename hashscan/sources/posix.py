@@ -1,4 +1,4 @@
-"""Puts what the system says of files and of errors into the words of the model."""
+"""Convert stat results and errors of the system to the types of hashscan's model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _REASONS: dict[int, Reason] = {
     errno.ENOENT: Reason.VANISHED,
     errno.EACCES: Reason.PERMISSION,
     errno.EPERM: Reason.PERMISSION,
-    # A link where there was a folder or a file, or a file where there was a folder.
+    # A symlink instead of a folder or file, or a file instead of a folder.
     errno.ELOOP: Reason.REPLACED,
     errno.ENOTDIR: Reason.REPLACED,
     errno.EXDEV: Reason.REPLACED,
-    # A socket or a device where there was a file.
+    # A socket or a device instead of a file.
     errno.ENXIO: Reason.REPLACED,
     errno.ENODEV: Reason.REPLACED,
 }
@@ -36,21 +36,22 @@ _KINDS: dict[int, str] = {
 
 
 def kind(mode: int) -> str:
-    """What `st_mode` says a thing is, with its article."""
+    """Return the kind of file that `st_mode` describes, with its article."""
     return _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
 
 
 _STAT_FIELDS = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink", "st_uid")
-"""As `FileStat` has them. Named one by one and counted again by its constructor, they take twice as long."""
+"""The fields in the order of `FileStat`. Access by name and its constructor's own count would take twice as
+long."""
 
 
 def file_stat(status: os.stat_result) -> FileStat:
-    """What identifies the content of a file."""
+    """Return the stat values that identify the content of a file."""
     return tuple.__new__(FileStat, _STAT_FIELDS(status))
 
 
 def file_trouble(error: OSError) -> FileTrouble:
-    """The trouble behind an error of open, stat or read; the system's words where ours say less."""
+    """Return the FileTrouble for an error of open, stat or read, with the system's text if ours says less."""
     if isinstance(error, ForeignMountError):
         return FileTrouble(Reason.FUSE, str(error.strerror))
     reason = _REASONS.get(error.errno or 0)
@@ -60,15 +61,15 @@ def file_trouble(error: OSError) -> FileTrouble:
 
 
 def closed_folder(target: bytes, folder: bytes, trouble: FileTrouble) -> ClosedFolder:
-    """The same trouble, met with a folder."""
+    """Return the ClosedFolder for an error with a folder."""
     return ClosedFolder(target, folder, FolderReason[trouble.reason.name], trouble.detail)
 
 
 def expect(descriptor: int, device: int, inode: int) -> int:
-    """Pass on a descriptor that holds what it should; close any other.
+    """Return the descriptor if it has the expected device and inode; otherwise close it.
 
     Raises:
-        FileTrouble: it is something else, or can't be looked at.
+        FileTrouble: it is something else, or can't be examined.
     """
     try:
         found = seen(descriptor)

@@ -1,4 +1,4 @@
-"""Opens a regular file for reading, and never anything else that was put in its place."""
+"""Open a regular file for reading, and never anything else that was put in its place."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from hashscan.sources.posix import file_trouble, kind
 def open_regular(
     folder: int, name: bytes, device: int, inode: int, *, patient: bool = False
 ) -> tuple[int, os.stat_result]:
-    """Open the file of a given identity.
+    """Open the file with the given device and inode.
 
-    To open a device can have effects before fstat tells that it is one: a watchdog starts, a tape rewinds.
-    Those who may make devices in containers can exchange a file for one at any moment. So the name is only
-    looked up first, which opens nothing, and what was found and proved regular is opened through /proc.
+    Opening a device can have effects before fstat shows that it is one: a watchdog starts, a tape rewinds.
+    Users who may create devices in containers can replace a file by a device at any moment. So the name is
+    first only looked up, which opens nothing; if the result is a regular file, it is opened through /proc.
 
     Args:
         folder: the folder's descriptor.
         name: the file's name in it.
         device: its device when it was listed.
         inode: its inode when it was listed.
-        patient: wait for a lease for as long as an honest holder takes to give it back.
+        patient: wait for a lease as long as an honest holder needs to release it.
 
     Returns:
-        A descriptor, and what fstat says of it.
+        A descriptor, and its fstat result.
 
     Raises:
-        FileTrouble: it can't be opened, or is not the file that was listed. LEASED where somebody holds a
-            write lease on it: its holder has been told to give it back, and loses it after
-            /proc/sys/fs/lease-break-time seconds. That is not waited for here.
+        FileTrouble: it can't be opened, or is not the file that was listed. LEASED if somebody holds a write
+            lease on it: the holder has been asked to release it, and loses it after
+            /proc/sys/fs/lease-break-time seconds. This function doesn't wait that long.
     """
     try:
         found = open_child(folder, name, LOOK_FLAGS)
@@ -87,7 +87,7 @@ def _check(found: tuple[int, int, int, int], device: int, inode: int) -> None:
 
 @lru_cache(maxsize=1)
 def _has_proc() -> bool:
-    """Whether /proc leads from a descriptor to what it holds."""
+    """Return True if a descriptor can be opened again through /proc."""
     top = os.open(b"/", PASS_FLAGS)
     try:
         again = open_again(top)

@@ -1,8 +1,8 @@
-"""Divides a sweep into shards, so that machines that know nothing of each other do it together.
+"""Divide a scan into shards, so that independent machines can do it together.
 
-Which shard a file is in follows from the bytes of its whole path or URL alone: XXH3 of them (64 bits, seed 0)
-modulo the number of shards. So it is the same in every process, on every machine and in every version. Every
-shard lists everything, which is cheap beside reading, and keeps its own.
+The shard of a file depends only on the bytes of its whole path or URL: their XXH3 (64 bits, seed 0) modulo
+the number of shards. So it is the same in every process, on every machine and in every version. Every shard
+lists everything, which is cheap compared to reading, and keeps its own part.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from hashscan.sources.gathering import Gathering
 from hashscan.sources.options import ListingOptions
 
 SEED = 0
-"""Never to be changed: shards of one sweep may run in different versions."""
+"""The seed of the hash. Never change it: shards of one scan may run in different versions."""
 
 
 def shard_of(path: bytes, count: int) -> int:
-    """The shard that a path or URL belongs to.
+    """Return the shard that a path or URL belongs to.
 
     Args:
-        path: as it is shown in reports, but its bytes.
+        path: the bytes of the path as reports show it.
         count: number of shards.
 
     Returns:
@@ -40,29 +40,29 @@ def _digest(path: bytes) -> int:
 
 
 class ShardFilter:
-    """Keeps what belongs to one shard."""
+    """A filter for the files of one shard."""
 
     def __init__(self, shard: Shard, options: ListingOptions) -> None:
-        """Filter for a shard.
+        """Create a filter for a shard.
 
         Args:
-            shard: which one.
-            options: how much goes into a batch; what is left of listed ones is gathered again.
+            shard: the shard to keep.
+            options: the size of batches; the files that remain are collected into new ones.
         """
         self.targets_with_files: set[bytes] = set()
-        """Targets that files were listed of, whichever shard those are in."""
+        """Targets of which files were listed, in any shard."""
         self.listed = 0
-        """Files that were listed, of all shards."""
+        """Number of files that were listed, in all shards."""
         self._sum = 0
-        """Of the digests of their paths, whatever their order."""
+        """Sum of the digests of their paths, independent of the order."""
         self._shard = shard
         self._gathering = Gathering(options)
 
     def keep(self, listings: Iterable[Listing]) -> Iterator[Listing]:
-        """The listings of this shard: every file, and every closed folder, is in exactly one.
+        """Yield the listings of this shard: every file and every closed folder is in exactly one shard.
 
-        For each listing taken there is at least one given, if only one that says nothing, so that whoever
-        iterates gets a turn. What was passed by is counted in the first shard.
+        For each listing read, at least one is yielded, an empty `Passed` if necessary, so that the consumer
+        can do other work. Things that are not files are counted in the first shard.
         """
         for listing in listings:
             match listing:
@@ -76,14 +76,14 @@ class ShardFilter:
                     own = shard_of(shown_path(target, folder), self._shard.count) == self._shard.index
                     yield listing if own else Passed()
                 case Passed():
-                    # The end of a folder, or a pause: what was gathered need not wait.
+                    # The end of a folder, or a pause: the files collected so far need not wait.
                     yield from self._gathered()
                     yield listing if self._shard.index == 1 else Passed()
         yield from self._gathered()
 
     def _filter(self, batch: Batch) -> Iterator[Listing]:
         head = replace(batch, items=())
-        # Empty only for an empty name, which no file has; so this is what stands before every name.
+        # The path is empty only for an empty name, which no file has; so this is the part before every name.
         before = shown_path(batch.target, batch.folder, b"-")[:-1]
         for item in batch.items:
             if self._see(batch.target, before + item.name):
@@ -98,7 +98,7 @@ class ShardFilter:
             yield batch
 
     def _see(self, target: bytes, path: bytes) -> bool:
-        """Count a file; whether it belongs to this shard."""
+        """Count a file, and return True if it belongs to this shard."""
         digest = _digest(path)
         self.targets_with_files.add(target)
         self.listed += 1
@@ -106,5 +106,5 @@ class ShardFilter:
         return digest % self._shard.count + 1 == self._shard.index
 
     def fields(self) -> dict[str, Any]:
-        """What a report says of all that was listed, so that shards can be compared."""
+        """Return the report fields about everything that was listed, so that shards can be compared."""
         return {"listed": self.listed, "listed_sum": f"{self._sum:016x}"}

@@ -1,4 +1,4 @@
-"""Follows links in a path as far as only the administrator can have made them."""
+"""Resolve those symlinks in a path that only the administrator can have created."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import stat
 from hashscan.sources.beneath import stat_absolute
 
 _LINKS_MAX = 40
-"""As the kernel has it."""
+"""Maximum number of symlinks in one path, as in the kernel."""
 
 
 def followed(path: bytes) -> bytes:
-    """The path that a folder has without such links.
+    """Return the path of a folder with the symlinks of root and of the scanning user resolved.
 
-    Customers' links lead where customers like, so from the first of these on the path stays as it is; and so
-    it does from where nothing is.
+    Symlinks of customers can lead anywhere, so from the first of these on, the path stays unchanged; so does
+    the part that does not exist.
 
     Args:
         path: absolute, without `.` and `..`.

@@ -1,4 +1,4 @@
-"""Turns the paths an administrator names into the folders and files to sweep, each once."""
+"""Resolve the paths that an administrator names to the folders and files to scan, each once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from hashscan.sources.posix import kind
 from hashscan.sources.regular import open_regular
 
 _LINKS = 40
-"""In one path at most, as in the kernel."""
+"""Maximum number of symlinks in one path, as in the kernel."""
 
 
 class Step(NamedTuple):
-    """One folder on the way from the root of the file system to a target."""
+    """A folder on the path from the root of the file system to a target."""
 
     device: int
     inode: int
     pseudo: bool
-    """Whether a file system that stores no files starts here."""
+    """True if a file system that stores no files starts here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,19 @@ class Target:
     """A folder to walk, or a single file to read."""
 
     path: bytes
-    """Of the folder: absolute, and with every link resolved. For a single file, the one that holds it."""
+    """Absolute path of the folder, with every symlink resolved. For a single file, the folder that contains
+    it."""
     name: bytes | None
-    """Of the single file; None for a folder."""
+    """Name of the single file; None for a folder."""
     way: tuple[Step, ...]
-    """From `/` to the folder, both included; nothing where another user's FUSE is mounted on it.
+    """The folders from `/` to the target folder, both included; empty if another user's FUSE is mounted on
+    it.
 
-    The walk then says so: whoever mounted it must not keep other targets from being swept.
-    """
+    The walk then reports that: whoever mounted it must not be able to stop the scan of other targets."""
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode of the folder; of one that can't be entered, those of none."""
+        """Device and inode of the folder; 0 and 0 if it can't be entered."""
         if not self.way:
             return 0, 0
         return self.way[-1].device, self.way[-1].inode
@@ -61,17 +62,18 @@ def resolve(
     one_file_system: bool,
     protected: frozenset[tuple[int, int]],
 ) -> tuple[Target, ...]:
-    """Find the targets, in the order named.
+    """Find the targets, in the given order.
 
-    A target that the sweep of another reaches anyway is left out, so that its files get one verdict. One that
-    lies beneath another but is kept from it by a pattern or by a mount point stays: it was asked for by name.
+    A target that the scan of another one reaches is left out, so that its files get one verdict. A target
+    beneath another one is kept if a pattern or a mount point hides it from that scan, because it was named
+    explicitly.
 
     Raises:
-        TargetError: a path is not there, can't be opened, is neither folder nor file, or is protected.
+        TargetError: a path does not exist, can't be opened, is neither folder nor file, or is protected.
     """
     found = [_find(path, protected) for path in paths]
     kept: list[Target] = []
-    # The shallow ones first: what a target doesn't reach itself mustn't be lost because of one it replaces.
+    # Shallow targets first: if a target is left out because of another one, that one must be kept itself.
     for target in sorted(found, key=lambda target: len(target.way)):
         if not any(_covers(other, target, exclude, one_file_system) for other in kept):
             kept.append(target)
@@ -83,7 +85,7 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
     if not given or b"\0" in given:
         raise TargetError(f"{shown} is not a path")
     try:
-        # Links in the path are the administrator's own; they are followed here, once, and never again.
+        # Symlinks in the path are the administrator's own; they are followed here, once, and never again.
         path = real_path(given)
         folder, name, way = _look(path)
     except ForeignMountError:
@@ -105,11 +107,11 @@ def _find(given: bytes, protected: frozenset[tuple[int, int]]) -> Target:
 
 
 def real_path(path: bytes) -> bytes:
-    """As os.path.realpath with `strict`, without asking the server of another user's FUSE.
+    """Resolve a path as os.path.realpath with `strict` does, without calling another user's FUSE server.
 
     Raises:
-        ForeignMountError: it leads into one.
-        OSError: it isn't there, or there are too many links in it.
+        ForeignMountError: it leads into such a FUSE.
+        OSError: it does not exist, or contains too many symlinks.
     """
     if not path.startswith(b"/"):
         path = os.getcwdb() + b"/" + path
@@ -145,11 +147,11 @@ def real_path(path: bytes) -> bytes:
 
 
 def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
-    """The folder at a path, or the folder and the name of a file, and the way to the folder.
+    """Return the folder at a path, or the folder and the name of a file, and the steps to the folder.
 
     Raises:
         OSError: it can't be opened.
-        FileTrouble: it changed while we looked.
+        FileTrouble: it changed during the check.
         TargetError: it is neither a folder nor a regular file.
     """
     way: list[Step] = []
@@ -182,10 +184,10 @@ def _look(path: bytes) -> tuple[bytes, bytes | None, tuple[Step, ...]]:
 
 
 def _require_readable(folder: int, name: bytes, status: os.stat_result) -> None:
-    """Open a file and close it.
+    """Check that a file can be opened.
 
     Raises:
-        FileTrouble: it can't be opened. A lease on it is no reason, since the sweep waits for that.
+        FileTrouble: it can't be opened. A lease on it is not an error, because the scan waits for it.
     """
     try:
         os.close(open_regular(folder, name, status.st_dev, status.st_ino)[0])
@@ -201,12 +203,12 @@ def _step(descriptor: int, above: Step | None) -> Step:
 
 
 def _covers(outer: Target, inner: Target, exclude: Patterns, one_file_system: bool) -> bool:
-    """Whether walking one target comes by another."""
+    """Return True if walking the target `outer` reaches the target `inner`."""
     if not (outer.way and inner.way):
         return outer.path == inner.path
     if outer.name is not None:
         return outer.name == inner.name and outer.identity == inner.identity
-    # By identity and not by path, so that bind mounts of a folder count as that folder.
+    # Compare identities instead of paths, so that bind mounts of a folder count as that folder.
     passed = [(step.device, step.inode) for step in inner.way]
     if outer.identity not in passed:
         return False

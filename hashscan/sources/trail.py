@@ -1,4 +1,4 @@
-"""The path from a target down to the folder being walked, with a bounded number of descriptors."""
+"""Track the path from a target down to the current folder of a walk, with a bounded number of descriptors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hashscan.sources.beneath import PASS_FLAGS, open_beneath
 from hashscan.sources.patterns import Place
 from hashscan.sources.posix import expect, file_trouble
 
-_WINDOW = 32  # descriptors held below the target's own
-_CLIMB = 1000  # levels in one call; the kernel takes 4095 bytes
+_WINDOW = 32  # descriptors held beneath the target's own
+_CLIMB = 1000  # levels in one call; the kernel accepts 4095 bytes
 
 
 class Trail:
-    """Names, identities and nearest descriptors of the folders on the current path.
+    """The names, identities and nearest descriptors of the folders on the current path.
 
-    Depth 0 is the target. Going down is one step each. Going up uses the descriptor that is still held, or
-    climbs by `..`: wherever that leads, it counts only if device and inode are those noted on the way down.
-    Where folders were moved meanwhile, the path is opened anew from the target. So a step costs the same at
-    any depth, and only some bytes are kept for each level.
+    Depth 0 is the target. Going down is one step for each folder. Going up uses the descriptor that is still
+    held, or opens `..`: the result is used only if its device and inode are those recorded on the way down.
+    If folders were moved meanwhile, the path is opened again from the target. So a step costs the same at any
+    depth, and each level needs only a few bytes.
     """
 
     def __init__(self, target: int, device: int, inode: int, place: Place) -> None:
@@ -30,9 +30,9 @@ class Trail:
 
         Args:
             target: its descriptor, which this object closes.
-            device: its identity.
-            inode: its identity.
-            place: where the exclude patterns stand.
+            device: device of the target.
+            inode: inode of the target.
+            place: state of the exclude patterns in the target.
         """
         self._path = bytearray()
         self._ends = array("Q", [0])
@@ -52,7 +52,7 @@ class Trail:
             os.close(self._held.popitem()[1])
 
     def __contains__(self, identity: tuple[int, int]) -> bool:
-        """Whether a folder of this device and inode is on the path."""
+        """Return True if a folder with this device and inode is on the path."""
         return identity in self._identities
 
     @property
@@ -72,7 +72,7 @@ class Trail:
 
     @property
     def place(self) -> Place:
-        """Where the exclude patterns stand in the current folder."""
+        """State of the exclude patterns in the current folder."""
         return self._places[-1]
 
     @property
@@ -81,12 +81,17 @@ class Trail:
         return self._inodes[-1]
 
     def child(self, name: bytes, depth: int | None = None) -> bytes:
-        """Path beneath the target of a name in the current folder, or in the one at a depth above it."""
+        """Return the path beneath the target of a name in the current folder, or in a folder above it.
+
+        Args:
+            name: the name.
+            depth: depth of the folder that contains it; None for the current folder.
+        """
         folder = self.folder if depth is None else bytes(self._path[: self._ends[depth]])
         return folder + b"/" + name if folder else name
 
     def push(self, name: bytes, descriptor: int, device: int, inode: int, place: Place) -> None:
-        """Go down into a folder; its descriptor is this object's to close from here on."""
+        """Go down into a folder; this object closes the descriptor later."""
         if self._path:
             self._path += b"/"
         self._path += name
@@ -101,7 +106,7 @@ class Trail:
             os.close(self._held.pop(farthest))
 
     def cut(self, depth: int) -> None:
-        """Go up to a depth, or stay."""
+        """Go up to a depth; do nothing if it is the current one."""
         for level in range(depth + 1, len(self._ends)):
             self._identities.discard((self._devices[level], self._inodes[level]))
         del self._path[self._ends[depth] :]
@@ -121,12 +126,12 @@ class Trail:
                 )
                 self._held[depth] = climbed
         except (OSError, FileTrouble):
-            pass  # something was moved or forbidden; `descriptor` tries again from the target
+            pass  # moved or not permitted; `descriptor` retries from the target
         finally:
             os.close(below[1])
 
     def descriptor(self) -> int:
-        """A descriptor of the current folder, to open names in; not always one that can be listed.
+        """Return a descriptor of the current folder to open names in; it may not allow listing.
 
         Raises:
             FileTrouble: the folder is no longer where it was.
@@ -142,7 +147,7 @@ class Trail:
 
 
 def _climb(descriptor: int, levels: int) -> int:
-    """Open what lies some levels above a folder now."""
+    """Open the folder that is now `levels` levels above a folder."""
     current = descriptor
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Walks one target, depth first, and tells of everything it comes by."""
+"""Walk one target depth first, and yield its files in batches and everything that is left out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from hashscan.sources.trail import Trail
 
 
 def _lone_file(source: str, target: Target, name: bytes, options: ListingOptions) -> Iterator[Listing]:
-    """Tell of a target that is a single file; patterns don't apply to what was asked for by name."""
+    """List a target that is a single file; patterns don't apply, because it was named explicitly."""
     device, inode = target.identity
     try:
         folder = expect(open_absolute(target.path, PASS_FLAGS), device, inode)
@@ -62,49 +62,50 @@ _GONE = frozenset({FolderReason.VANISHED, FolderReason.REPLACED})
 
 
 class Walk:
-    """The walk of one target: first of what an earlier one had not come to, then of all the rest.
+    """The walk of one target: first the folders that an earlier walk did not reach, then all others.
 
-    Memory and descriptors are bounded whatever the tree: folders still to come spill to a file, the current
-    path is kept once, and names are told of as the system hands them over.
+    Memory and descriptors are bounded for any tree: waiting folders go to a temporary file, the current path
+    is stored once, and names are processed as the system returns them.
 
-    Raises, in all it does:
-        OutputError: the temporary file failed.
+    All methods may raise OutputError if the temporary file failed.
     """
 
     def __init__(
         self, source: str, target: Target, options: ListingOptions, first: Sequence[bytes] = ()
     ) -> None:
-        """Get ready.
+        """Prepare the walk.
 
         Args:
             source: name of the source, for the batches.
-            target: the folder to walk, or the file to tell of.
-            options: what is left out.
-            first: folders beneath the target, in the order in which to begin with them; empty for itself.
+            target: the folder to walk, or the file to list.
+            options: rules for leaving files out.
+            first: folders beneath the target to begin with, in this order; an empty path is the target
+                itself.
         """
         self._source = source
         self._target = target
         self._options = options
         self._exclude = options.exclude
         self._waiting = deque(dict.fromkeys(first))
-        """Folders that come first and have not come yet."""
+        """Folders of `first` that have not been started yet."""
         self._apart = set(first)
-        """Folders that are never entered from above, since each is a beginning of its own."""
+        """Folders that are never entered from their parent folder, because the walk starts in each of
+        them."""
         self._trail: Trail | None = None
         self._pending = PendingFolders(options.pending_in_memory)
         self._listing = b""
-        """The folder that is being listed, where `in_folder` says so."""
+        """The folder that is being listed, if `in_folder` is true."""
         self.in_folder = False
-        """Whether one is under way."""
+        """True while a folder is being listed."""
         self._went = self._began = False
 
     @property
     def path(self) -> bytes:
-        """Of the target."""
+        """Path of the target."""
         return self._target.path
 
     def first(self) -> Iterator[Listing]:
-        """List what comes first; to be listed to its end before `rest` is begun."""
+        """List the folders of `first`; exhaust this iterator before `rest` is called."""
         while self._waiting:
             path = self._waiting.popleft()
             self._went = True
@@ -114,7 +115,7 @@ class Walk:
                 yield from self._from(path)
 
     def rest(self) -> Iterator[Listing]:
-        """List all that hasn't been."""
+        """List everything that has not been listed."""
         if self._began:
             return
         self._began = True
@@ -124,10 +125,11 @@ class Walk:
             yield from self._from(b"")
 
     def left(self) -> list[bytes]:
-        """Folders to begin with next time, if the walk is given up here; empty where it has come to its end.
+        """Return the folders to begin with next time, if the walk is abandoned now; empty if it is complete.
 
-        What is beneath another of them is listed with itself, and not with that one. The folder under way
-        comes last, lest one that never comes to its end keep all others waiting.
+        If one of these folders is beneath another one, it is listed by itself, and not with that one. The
+        folder that is being listed now comes last, so that a folder whose listing never ends does not keep
+        all others waiting.
         """
         if self._target.name is not None:
             return []
@@ -144,11 +146,11 @@ class Walk:
         return list(dict.fromkeys(found))
 
     def close(self) -> None:
-        """Let everything go."""
+        """Drop the waiting folders and close the temporary file."""
         self._pending.close()
 
     def _from(self, path: bytes) -> Iterator[Listing]:
-        """List a folder beneath the target, and what is beneath that and isn't apart."""
+        """List a folder beneath the target, and everything beneath it except the folders of `first`."""
         device, inode = self._target.identity
         try:
             try:
@@ -180,7 +182,7 @@ class Walk:
         self._trail = None
 
     def _go_down(self, trail: Trail, path: bytes) -> Iterator[Listing]:
-        """Enter folder after folder, as far as that goes."""
+        """Enter the folders of a path one after another, as far as possible."""
         for name in path.split(b"/"):
             if self._exclude and self._exclude.excludes(trail.place, name, is_folder=True):
                 break
@@ -194,11 +196,11 @@ class Walk:
             return
         else:
             return
-        # What there is now in its place, whoever lists the folder above meets.
+        # Whatever is in its place now will be found when its parent folder is listed.
         self._apart.discard(path)
 
     def _step(self, trail: Trail, name: bytes) -> Listing | None:
-        """Go down into a folder; or say why not."""
+        """Go down into a folder; return a listing with the reason if that is not possible."""
         try:
             descriptor, status, refusal = self._enter(trail, name)
         except FileTrouble as trouble:
@@ -213,7 +215,7 @@ class Walk:
         return None
 
     def _enter(self, trail: Trail, name: bytes) -> tuple[int, os.stat_result, Listing | None]:
-        """Open a folder for listing, and say why it is not to be listed if so.
+        """Open a folder for listing; if it must not be listed, return a listing with the reason.
 
         Raises:
             FileTrouble: it can't be opened.
@@ -242,7 +244,7 @@ class Walk:
         return descriptor, status, refusal
 
     def _list(self, descriptor: int, inode: int, trail: Trail) -> Iterator[Listing]:
-        """Tell of the files of the current folder and note its folders."""
+        """List the files of the current folder, and add its subfolders to the waiting ones."""
         target, options, exclude = self._target.path, self._options, self._exclude
         folder, device, depth, place = trail.folder, trail.device, trail.depth, trail.place
         head = Batch(self._source, target, folder, device, inode, ())
@@ -278,7 +280,7 @@ class Walk:
         yield Passed(folders=1, links=links, specials=specials, excluded_folders=excluded)
 
     def _mounted(self, head: Batch, descriptor: int, name: bytes, place: Place) -> Iterator[Listing]:
-        """Tell of a file over which something is mounted."""
+        """List a file over which something is mounted."""
         try:
             status = stat_child(descriptor, name)
         except OSError as error:
@@ -292,7 +294,7 @@ class Walk:
             yield LostFile(head.target, head.folder, name, Reason.REPLACED, detail)
 
     def _kept_in(self, descriptor: int, folder: bytes) -> KeptFiles | None:
-        """Which files of a folder a quarantine keeps; None where that is none's."""
+        """Return the files of a folder that a quarantine keeps; None if it is not a quarantine's folder."""
         evidence = self._options.kept
         path = shown_path(self._target.path, folder)
         if evidence is None or path.rpartition(b"/")[2] != FOLDER_NAME:
@@ -300,7 +302,7 @@ class Walk:
         return evidence.kept_in(descriptor, path)
 
     def _batches(self, head: Batch, found: Look, place: Place) -> Iterator[Listing]:
-        """Tell of files that were looked at."""
+        """Yield batches of files that were examined."""
         options = self._options
         columns = ItemColumns.of(found)
         if self._exclude or options.max_file_size is not None:
@@ -312,7 +314,7 @@ class Walk:
                 yield _filled(head, part)
 
     def _chosen(self, head: Batch, items: Sequence[Item], place: Place) -> Iterator[Listing]:
-        """Tell of files, each of which may be left out."""
+        """Yield files, each of which may be left out."""
         max_size, exclude = self._options.max_file_size, self._exclude
         gathering = Gathering(self._options)
         for item in items:

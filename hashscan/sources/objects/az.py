@@ -1,4 +1,4 @@
-"""Azure's blob storage."""
+"""The object source for Azure Blob Storage."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from hashscan.sources.objects.store import (
 _CONTAINER = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,62})|\$(?:root|web|logs)")
 
 _SNAPSHOT = "snapshot:"
-"""Before a version that is a snapshot: both are named by a time."""
+"""Prefix of a version that is a snapshot, because versions and snapshots are both named by a time."""
 
 
 class AzureSource(ObjectSource):
-    """Containers by URL: `az://CONTAINER[/PREFIX]`, of the account that the environment names."""
+    """The source for containers by URL: `az://CONTAINER[/PREFIX]`, of the account in the environment."""
 
     name: ClassVar[str] = "az"
     libraries: ClassVar[tuple[str, ...]] = ("azure.storage.blob", "obstore.store")
 
     @classmethod
     def parse(cls, target: bytes) -> ObjectTarget:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            TargetError: it is none. It is not repeated, since people put accounts and keys into them.
+            TargetError: it is not valid. The message does not repeat it, because people put accounts and keys
+                into URLs.
         """
         container, _, prefix = target.partition(b"://")[2].partition(b"/")
         if not _CONTAINER.fullmatch(container):
@@ -52,12 +53,12 @@ class AzureSource(ObjectSource):
 
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
-        """A container."""
+        """Return the store of a container."""
         return AzureStore(clients_of(container, access))
 
 
 def clients_of(container: str, access: Access) -> AzureClients:
-    """What a container is reached by.
+    """Return the clients for a container.
 
     Raises:
         TargetError: a library or credentials are missing.
@@ -74,7 +75,7 @@ def clients_of(container: str, access: Access) -> AzureClients:
 
 
 class AzureStore(ObjectStore):
-    """One container."""
+    """The store of one Azure container."""
 
     def __init__(self, clients: AzureClients) -> None:
         self._clients = clients
@@ -82,7 +83,7 @@ class AzureStore(ObjectStore):
         self._making = Lock()
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Ask for the first blob."""
+        """Request the first blob."""
         from azure.core.exceptions import AzureError
 
         try:
@@ -92,7 +93,7 @@ class AzureStore(ObjectStore):
                 f"the prefix of az://{self._container} is not UTF-8", advice="Mend it."
             ) from None
         try:
-            # One try is enough to learn what is wrong, and half a minute too long to learn it.
+            # One try is enough to find an error; retries would delay the message by half a minute.
             blobs = self._clients.reader.list_blobs(
                 name_starts_with=text, results_per_page=1, include=_included(all_versions=all_versions)
             )
@@ -100,16 +101,16 @@ class AzureStore(ObjectStore):
         except AzureError as error:
             raise self._clients.explained(error) from None
         except ValueError:
-            # Of a key that is no base64, among others.
+            # Caused by a key that is not base64, among others.
             raise self._clients.refused(403, "") from None
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
-        """List by pages of five thousand."""
+        """List in pages of five thousand."""
         for page in self._pages(prefix, all_versions=all_versions, delimiter=None):
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
     def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
-        """One page up to the next slash; None where that doesn't hold everything."""
+        """Return one page up to the next slash; None if that page is not complete."""
         pages = self._pages(prefix, all_versions=all_versions, delimiter="/")
         page = list(next(pages, ()))
         if next(pages, None) is not None:
@@ -134,18 +135,18 @@ class AzureStore(ObjectStore):
         except UnicodeDecodeError:
             raise ListingTrouble(FolderReason.IO_ERROR, "the prefix is not UTF-8") from None
         except AzureError as error:
-            # The text repeats what was asked, signature and all.
+            # The error's text repeats the request, including its signature.
             trouble = trouble_of(error)
             denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
             reason = FolderReason.PERMISSION if denied else FolderReason.IO_ERROR
             raise ListingTrouble(reason, trouble.detail) from None
 
     def read(self, item: Item, offset: int) -> Reading:
-        """Through obstore where it can express key and version, else through Azure's library."""
+        """Read with obstore if it supports the key and version, otherwise with Azure's library."""
         try:
             return self._begin(item, offset)
         except FileTrouble as trouble:
-            # The condition fails on what isn't there, too.
+            # The condition also fails if the blob does not exist.
             if trouble.reason in {Reason.REPLACED, Reason.CHANGED} and not self._is_there(item):
                 raise FileTrouble(Reason.VANISHED) from None
             raise
@@ -173,11 +174,11 @@ class AzureStore(ObjectStore):
         try:
             return bool(blob_of(reader, item).exists())
         except AzureError:
-            # Then what was said first stands.
+            # Keep the first error.
             return True
 
     def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""
         self._clients.close()
 
 
@@ -200,7 +201,7 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
 
 
 def blob_of(container: Any, item: Item) -> Any:
-    """Azure's client for one blob, version or snapshot."""
+    """Return Azure's client for one blob, version or snapshot."""
     named: dict[str, Any] = {}
     if item.version.startswith(_SNAPSHOT):
         named["snapshot"] = item.version.removeprefix(_SNAPSHOT)
@@ -210,11 +211,11 @@ def blob_of(container: Any, item: Item) -> Any:
 
 
 def _read(container: Any, item: Item, offset: int) -> Reading:
-    """Begin to read a blob through Azure's library."""
+    """Begin to read a blob with Azure's library."""
     from azure.core import MatchConditions
     from azure.core.exceptions import AzureError
 
-    # What is stored compressed is digested as it is, and never unpacked by a process that isn't shut in.
+    # Compressed content is hashed as it is stored, and never decompressed by a process outside the sandbox.
     options: dict[str, Any] = {"decompress": False}
     if item.etag:
         options |= {"etag": item.etag, "match_condition": MatchConditions.IfNotModified}
@@ -225,7 +226,7 @@ def _read(container: Any, item: Item, offset: int) -> Reading:
     except AzureError as error:
         raise trouble_of(error, begun=offset > 0) from None
     found = answer.properties
-    # The size is that of what is left from the offset on.
+    # `size` is the number of bytes from the offset on.
     encoding = found.content_settings.content_encoding or ""
     return Reading(_pieces(answer), found.size + offset, found.etag or "", item.version, encoding=encoding)
 

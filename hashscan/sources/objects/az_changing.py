@@ -1,4 +1,4 @@
-"""Takes blobs out of Azure's containers, and puts them back."""
+"""Delete blobs from Azure containers for the quarantine, and restore them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _RIGHTS = "the role Storage Blob Data Contributor, or a signature that may"
 
 
 class ChangeableAzureStore(AzureStore, ChangeableStore):
-    """One container."""
+    """A container of Azure in which blobs can be created and deleted."""
 
     deletes: ClassVar[str] = "where soft deletion is on, the account keeps it for so many days"
 
     def describe(self, item: Item) -> Description:
-        """Ask for the properties; tags too, where these may be read."""
+        """Return the properties of a blob; its tags too, if there is the right to read them."""
         blob = self._blob(item)
         with self._asking(item, "read"):
             found = blob.get_blob_properties(**_condition(item))
@@ -51,7 +51,7 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
             if trouble.reason in {Reason.VANISHED, Reason.REPLACED}:
                 raise
             unread.append("tags")
-        # The version that answers, where the account keeps any.
+        # The version that was read, if the account keeps versions.
         version = item.version or str(found.get("version_id") or "")
         return Description(
             found.size, f'"{found.etag.strip(chr(34))}"', version, found.last_modified.isoformat(),
@@ -59,7 +59,7 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
         )  # fmt: skip
 
     def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
-        """In blocks that become one blob at the end."""
+        """Create a blob from blocks, which become one blob at the end."""
         from azure.storage.blob import BlobType, ContentSettings, StandardBlobTier
 
         settings: dict[str, Any] = {name: properties.get(name) for name in _SETTINGS}
@@ -85,7 +85,7 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
         )
 
     def delete(self, item: Item) -> bool:
-        """On the condition that the ETag is still the same; then the version that this makes of it, too."""
+        """Delete a blob if its ETag is unchanged, and then the version that the deletion creates."""
         blob = self._blob(item)
         with self._asking(item, "delete"):
             if not item.version or item.version.startswith("snapshot:"):
@@ -93,14 +93,14 @@ class ChangeableAzureStore(AzureStore, ChangeableStore):
                 return True
             current = bool(blob.get_blob_properties(**_condition(item)).get("is_current_version"))
             if current:
-                # A version that is the current one can't be deleted by its name.
+                # A current version can't be deleted by its version name.
                 self._blob(item._replace(version="")).delete_blob(**_condition(item))
             blob.delete_blob()
         return True
 
     @contextmanager
     def _asking(self, item: Item, right: str) -> Iterator[None]:
-        """For one blob: a condition fails on what isn't there, too."""
+        """Convert errors for one blob; a condition also fails if the blob does not exist."""
         try:
             with _spoken(right):
                 yield
@@ -128,7 +128,7 @@ def _condition(item: Item) -> dict[str, Any]:
 
 @contextmanager
 def _spoken(right: str) -> Iterator[None]:
-    """Turn Azure's errors into ours, which hold no text of a server."""
+    """Convert Azure's errors to ours, without any text of the server."""
     from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 
     try:

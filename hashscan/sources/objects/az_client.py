@@ -1,4 +1,4 @@
-"""Clients for one container of Azure's with the same credentials, and what their errors mean."""
+"""Create clients for one Azure container with the same credentials, and interpret their errors."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from hashscan.sources.objects.refusals import refused as refused_object
 from hashscan.sources.objects.store import Transient
 
 _PIECE = 4 << 20
-"""The library reads so much at a time into memory."""
+"""Number of bytes that the library reads into memory at a time."""
 
 _LISTING_TRIES = 5
 
 
 class AzureClients:
-    """Makes the clients when they are first needed; nothing is sent before."""
+    """The clients for one container, created at the first use; nothing is sent before."""
 
     def __init__(self, container: str, login: AzureLogin) -> None:
         self.container = container
         self._login = login
-        # Its warnings have texts of servers in them.
+        # Its warnings contain texts of servers.
         logging.getLogger("azure").setLevel(logging.CRITICAL)
 
     @cached_property
     def lister(self) -> Any:
-        """Azure's own client, which tries again by itself."""
+        """Azure's own client, which retries failed requests."""
         return self._client(_LISTING_TRIES)
 
     @cached_property
     def reader(self) -> Any:
-        """The same, which doesn't."""
+        """Azure's own client, without retries."""
         return self._client(1)
 
     @cached_property
     def fast(self) -> Any:
-        """obstore's client."""
+        """The client of obstore."""
         from obstore.store import AzureStore as Fast
 
         login = self._login
@@ -76,7 +76,7 @@ class AzureClients:
         return service.get_container_client(self.container)
 
     def explained(self, error: Any) -> HashscanError:
-        """What went wrong before anything was listed, with the container and the remedy."""
+        """Return the error for a failure before the listing began, with the container and the remedy."""
         from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 
         if isinstance(error, ServiceRequestError | ServiceResponseError):
@@ -87,14 +87,14 @@ class AzureClients:
         status, code = answer_of(error)
         if status:
             return self.refused(status, code)
-        # Of an identity or a token; the text may hold parts of them.
+        # The error concerns an identity or a token; its text may contain parts of them.
         return CredentialsError(
             f"there are no usable credentials for az://{self.container} ({type(error).__name__})",
             advice="Mend what the AZURE_ variables say, or say --anonymous.",
         )
 
     def refused(self, status: int, code: str) -> HashscanError:
-        """What an answer means that refuses to list."""
+        """Return the error for a refused listing."""
         where = f"az://{self.container}"
         said = code or str(status)
         if status == 404:
@@ -118,7 +118,7 @@ class AzureClients:
         )
 
     def close(self) -> None:
-        """Close the library's connections; obstore's go with it."""
+        """Close the library's connections; those of obstore are closed with its client."""
         for name in ("lister", "reader"):
             made = self.__dict__.pop(name, None)
             if made is not None:
@@ -127,14 +127,14 @@ class AzureClients:
 
 
 def answer_of(error: Any) -> tuple[int, str]:
-    """Status and code of an answer that Azure's library made an error of; 0 where there was none."""
+    """Return status and code of the server's answer to which an error belongs; 0 if there was none."""
     code = getattr(error, "error_code", None)
     text = str(getattr(code, "value", code) or "")
     return int(getattr(error, "status_code", None) or 0), text if text.isalnum() else ""
 
 
 def trouble_of(error: Any, *, begun: bool = False) -> FileTrouble | Transient:
-    """What an error says of one blob, or of a listing under way."""
+    """Return the error for one blob, or for a listing in progress."""
     from azure.core.exceptions import ClientAuthenticationError
 
     status, code = answer_of(error)

@@ -1,4 +1,4 @@
-"""Where an Azure storage account is and who asks, from the variables that Azure's own command line reads."""
+"""Find the Azure storage account and credentials, from the variables that Azure's own command line reads."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class AzureLogin:
-    """One account, and one way to be let in; nothing of it is in its repr."""
+    """An account and one kind of credential; its repr shows only the account's name."""
 
     url: str = field(repr=False)
-    """Of the account's blob service, without a query."""
+    """URL of the account's blob service, without a query."""
     account: str
     key: str = field(default="", repr=False)
     sas: str = field(default="", repr=False)
     identity: Any = field(default=None, repr=False)
-    """A credential of azure-identity."""
+    """A credential object of azure-identity."""
 
     @property
     def for_sdk(self) -> Any:
-        """As Azure's library takes it; None where nobody in particular asks."""
+        """The credential for Azure's library; None for anonymous access."""
         from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 
         if self.key:
@@ -50,7 +50,7 @@ class AzureLogin:
 
     @property
     def for_obstore(self) -> Callable[[], AzureCredential] | None:
-        """As obstore asks for it; None where nobody in particular asks."""
+        """The credential provider for obstore; None for anonymous access."""
         if self.key:
             key = self.key
             return lambda: {"access_key": key, "expires_at": None}
@@ -65,14 +65,14 @@ class AzureLogin:
 
 
 def find_login(container: str, access: Access) -> AzureLogin:
-    """Look for an account and credentials.
+    """Find an account and credentials.
 
     Args:
-        container: to name in errors.
-        access: its endpoint is the account's address, and goes before the environment's.
+        container: its name, for error messages.
+        access: if it has an endpoint, this is the account's address and overrides the environment.
 
     Raises:
-        TargetError: there is no account, no credential, or what there is makes no sense.
+        TargetError: there is no account or no credential, or they are not valid.
     """
     parts = _connection_parts()
     account = parts.get("AccountName") or _first(*_ACCOUNT)
@@ -111,10 +111,10 @@ def _first(*names: str) -> str:
 
 
 def _connection_parts() -> dict[str, str]:
-    """The connection string's parts by name.
+    """Return the connection string's parts by name.
 
     Raises:
-        TargetError: it is none; its text is not repeated.
+        TargetError: it is not a connection string; the message does not repeat its text.
     """
     text = os.environ.get(_CONNECTION, "")
     parts = {}
@@ -127,7 +127,7 @@ def _connection_parts() -> dict[str, str]:
 
 
 def _account_of(url: str) -> str:
-    """The account's name: the host's first label, or the first folder where the host is an IP address."""
+    """Return the account's name: the host's first label, or the first folder if the host is an IP address."""
     address = urlsplit(url)
     host = address.hostname or ""
     if host.replace(".", "").isdigit() or ":" in host or host == "localhost":

@@ -1,6 +1,7 @@
-"""Sends requests to the addresses they were made for.
+"""Send HTTP requests without normalizing their URLs.
 
-Importing this module imports requests, which Azure's library brings along, so others do so on first use.
+Importing this module imports requests, a dependency of Azure's library, so other modules import it at the
+first use.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ import requests
 
 
 class PlainSession(requests.Session):
-    """Leaves addresses as they are.
+    """A session of requests that does not change URLs.
 
-    requests takes `x/../y` for `y`: with a signature for the whole container another blob would be read
-    than was listed, so that a strange key could hide what it holds.
+    requests replaces `x/../y` by `y`: with a signature for the whole container, another blob would be read
+    than was listed, so that a special key could hide its content.
     """
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Prepare a request, whose address Azure's library has escaped already."""
+        """Prepare a request; Azure's library has already escaped its URL."""
         prepared = super().prepare_request(request)
         prepared.url = str(request.url)
         return prepared

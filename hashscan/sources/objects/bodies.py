@@ -1,7 +1,7 @@
-"""Reads objects through obstore, for the keys that it can express; what its errors mean for an object.
+"""Read objects through obstore, if it supports their keys, and interpret its errors.
 
-obstore keeps keys as cleaned paths: `a//b`, `./z` or a newline can't be asked for, and a leading slash is
-lost. Such keys are read through the vendor's own library.
+obstore stores keys as normalized paths: `a//b`, `./z` or a newline can't be requested, and a leading slash is
+lost. Objects with such keys are read through the vendor's own library.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 ONE_TRY: RetryConfig = {"max_retries": 0}
-"""To retry is the engine's part, which counts the tries."""
+"""No retries here: the download engine retries and counts the tries."""
 
 READ_SECONDS = 60
-"""For each next piece of an answer."""
+"""Timeout for each next piece of an answer, in seconds."""
 
 CLIENT: ClientConfig = {
     "connect_timeout": timedelta(seconds=10),
     "read_timeout": timedelta(seconds=READ_SECONDS),
-    # Of a whole download, however large.
+    # For a whole download, however large.
     "timeout": timedelta(days=1),
     "pool_idle_timeout": timedelta(seconds=20),
 }
 
 _AT_ONCE = 1 << 20
-"""Smaller objects are taken in one piece, larger ones in pieces of this size."""
+"""Objects up to this size are read in one piece, larger ones in pieces of this size."""
 
 _UNFIT = re.compile(
-    # What obstore refuses or changes, and what could be taken for a server's answer in the text of an error.
+    # Keys that obstore rejects or changes, and text that could be mistaken for a server's answer in an error
+    # message.
     r"[\x00-\x1f\x7f<]|\A/|/\Z|//|(?:\A|/)\.\.?(?:/|\Z)|status code|kind: "
 )
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
@@ -54,7 +55,7 @@ _KINDS = {
 
 
 def path_of(key: bytes) -> str | None:
-    """A key as obstore takes it, or None where it can't say it."""
+    """Return a key as obstore's path, or None if obstore does not support it."""
     try:
         text = key.decode("utf-8")
     except UnicodeDecodeError:
@@ -66,14 +67,14 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
     """Begin to read an object.
 
     Args:
-        store: of obstore, made with ONE_TRY.
+        store: of obstore, created with ONE_TRY.
         path: from `path_of`.
         item: as it was listed.
-        offset: the first byte wanted.
+        offset: the first byte to read.
 
     Raises:
         FileTrouble: it can't be read.
-        Transient: worth another try.
+        Transient: a retry may succeed.
     """
     import obstore
 
@@ -88,7 +89,7 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> Reading:
         answer = obstore.get(store, path, options=options)
         meta = answer.meta
         size = meta["size"]
-        # A small one at once: each piece costs a way into the library and back.
+        # Read a small object at once: each piece costs a call into the library and back.
         chunks: Iterator[Chunk] = (
             iter((memoryview(answer.bytes()),)) if size - offset <= _AT_ONCE else _pieces(answer, offset)
         )
@@ -107,11 +108,11 @@ def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:
 
 
 def trouble_of(error: Exception, *, begun: bool) -> FileTrouble | Transient | Exception:
-    """What an error of obstore says of an object; its text itself is for nobody's eyes.
+    """Return the error for an object from an error of obstore, without showing its text to anybody.
 
     Args:
-        error: anything it raised.
-        begun: whether some bytes were read before.
+        error: any exception that obstore raised.
+        begun: True if some bytes were read before.
     """
     from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
@@ -124,7 +125,7 @@ def trouble_of(error: Exception, *, begun: bool) -> FileTrouble | Transient | Ex
     if status is not None:
         return refused(int(status[1]), _code(text), begun=begun)
     if isinstance(error, UnauthenticatedError):
-        # No server said so: what we gave it to ask for credentials has failed.
+        # No server reported this: our own credential provider has failed.
         return Transient("credentials could not be renewed", reason=Reason.CREDENTIALS)
     if isinstance(error, PermissionDeniedError):
         return refused(403, "", begun=begun)

@@ -1,4 +1,4 @@
-"""Opens containers in which objects may be made and deleted."""
+"""Open object stores in which the quarantine can create and delete objects."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hashscan.sources.objects.changing import ChangeableStore
 
 
 def make_changeable(source: str, container: str, access: Access) -> ChangeableStore:
-    """The store of a container; what its provider needs is loaded only now.
+    """Return the store of a container; import the provider's libraries only now.
 
     Args:
-        source: the name of its kind of store.
-        container: its name.
-        access: how it is reached.
+        source: name of the kind of store.
+        container: name of the container.
+        access: how to reach it.
 
     Raises:
         TargetError: a library or credentials are missing.

@@ -1,4 +1,4 @@
-"""What a store must do besides reading, so that objects can be taken out of it and put back as they were."""
+"""The interface of stores in which the quarantine can create and delete objects, to move and restore them."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from hashscan.model import FileStat, Item
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
 
 Properties = Mapping[str, Any]
-"""All that a store keeps with an object beside its content, in the store's own words; JSON values by key."""
+"""All data that a store keeps with an object besides its content, by the store's own names; JSON values."""
 
 
 class TakenError(Exception):
-    """There is an object under the key already."""
+    """The error that an object with this key exists already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a store says of one object."""
+    """A store's description of one object."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     etag: str
-    """As conditions take it."""
+    """The ETag, in the form that conditions use."""
     version: str
-    """Of exactly this object; empty where the store keeps none."""
+    """The version of exactly this object; empty if the store keeps none."""
     modified: str
-    """When it was stored, as the store writes times."""
+    """The time when it was stored, in the store's own format."""
     properties: Properties
     unread: tuple[str, ...] = ()
-    """What of the properties may not be read, and so can't be put back."""
+    """The properties that may not be read, and so can't be restored."""
 
 
 def named(key: bytes, etag: str = "", version: str = "", size: int = UNKNOWN_SIZE) -> Item:
-    """An object that was not listed, as stores take it."""
+    """Return an item for an object that was not listed."""
     stat = FileStat(device=0, inode=0, size=size, mtime_ns=0, ctime_ns=0, links=1, uid=0)
     return Item(key, stat, etag, version)
 
 
 class ChangeableStore(ObjectStore):
-    """One container in which objects may be made and deleted.
+    """A container in which objects can be created and deleted.
 
-    Every method raises FileTrouble or Transient as `read` does. Where a permission is missing, the detail
-    names it.
+    Every method raises FileTrouble or Transient as `read` does. If a permission is missing, the detail names
+    it.
     """
 
     deletes: ClassVar[str]
-    """What a deletion may leave of the object and for how long, in words."""
+    """A text that says which copies may remain after a deletion, and for how long."""
 
     @abstractmethod
     def describe(self, item: Item) -> Description:
-        """Ask what the store keeps with an object.
+        """Return everything that the store keeps with an object.
 
         Args:
-            item: its name is the key; where it has an etag or a version, the object must still have it.
+            item: its name is the key; if it has an etag or a version, the object must still have them.
         """
 
     @abstractmethod
     def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
-        """Store a new object, and never in the place of another; it is there whole or not at all.
+        """Store a new object, and never replace another one; it is stored completely or not at all.
 
         Args:
             key: of the object.
@@ -70,22 +70,23 @@ class ChangeableStore(ObjectStore):
             properties: from `describe`; empty for none.
 
         Returns:
-            Its etag and version; the rest is as given.
+            A description with its etag and version; the rest is as given.
 
         Raises:
-            TakenError: something is there.
+            TakenError: an object with this key exists.
         """
 
     @abstractmethod
     def delete(self, item: Item) -> bool:
-        """Delete exactly this object or version, and nothing that was put in its place since.
+        """Delete exactly this object or version, and nothing that was stored in its place since.
 
         Args:
-            item: with all that `describe` said of etag and version.
+            item: with the etag and version that `describe` returned.
 
         Returns:
-            False where the store can't compare as it deletes, so that it was compared just before.
+            False if the store can't compare and delete in one step, so that the comparison was made just
+            before.
 
         Raises:
-            FileTrouble: VANISHED, REPLACED, PERMISSION, or what else hinders it.
+            FileTrouble: VANISHED, REPLACED, PERMISSION, or another reason that prevents it.
         """

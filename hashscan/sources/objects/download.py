@@ -1,4 +1,4 @@
-"""Downloads a batch's objects, many at a time and in bounded memory, in the order they will be opened in."""
+"""Download a batch's objects in parallel and in bounded memory, in the order in which they will be opened."""
 
 from __future__ import annotations
 
@@ -20,46 +20,47 @@ from hashscan.sources.objects.spool import NoRoom, Spool
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
 
 FILE_SHARE = 4
-"""An object larger than this part of the memory goes to a file."""
+"""Objects larger than this fraction of the memory limit (1/4) go to a file."""
 
 UNKNOWN_BYTES = 256 << 10
-"""Memory taken for an object of unknown size before it grows."""
+"""Bytes of memory reserved for an object of unknown size before it grows."""
 
 CREDENTIALS_TRIES = 3
 CREDENTIALS_PAUSE = 0.5
-"""Seconds before they are looked for again: a machine's service for them may be busy."""
+"""Seconds before credentials are looked up again: the machine's credential service may be busy."""
 CREDENTIALS_SECONDS = 60.0
-"""How long after that they are taken for missing, so that not every batch waits for them."""
+"""Seconds for which missing credentials are remembered, so that not every batch waits for them."""
 
 
 class ObjectOpener(Opener):
-    """Stores and downloading threads, which last from batch to batch."""
+    """An opener that downloads objects; its stores and threads last from batch to batch."""
 
     def __init__(
         self, make_store: Callable[[bytes], ObjectStore], access: Access, spend: Spend = unlimited
     ) -> None:
-        """Start nothing yet.
+        """Create an opener without starting anything.
 
         Args:
-            make_store: makes the store of a batch's target.
-            access: how many downloads, and how much memory.
-            spend: asked before an object is fetched, and for its bytes as they come.
+            make_store: creates the store of a batch's target.
+            access: limits for parallel downloads and memory.
+            spend: rate limiter, called before an object is fetched, and for its bytes as they arrive.
         """
         self._make_store = make_store
         self._access = access
         self._spend = spend
         self._stores: dict[bytes, ObjectStore] = {}
         self._refused: dict[bytes, tuple[float, FileTrouble]] = {}
-        """Targets without credentials: until when none are looked for, and what is said meanwhile."""
+        """Targets without credentials: the time until which none are looked up, and the error reported until
+        then."""
         self._crew = _Crew(access.in_flight)
 
     @contextmanager
     def reopen(self, batch: Batch) -> Iterator[OpenFolder]:
-        """Get ready for a batch.
+        """Prepare to open a batch.
 
         Raises:
             FileTrouble: this process has no credentials for it.
-            TargetError: this process lacks a library.
+            TargetError: a library is missing in this process.
         """
         folder = _Folder(self._store(batch.target), self._crew, self._access, self._spend)
         try:
@@ -70,7 +71,7 @@ class ObjectOpener(Opener):
                 self._refuse(batch.target, folder.refused)
 
     def _store(self, target: bytes) -> ObjectStore:
-        """The store of a target; where there are no credentials now, there may be a moment later."""
+        """Return the store of a target; retry if there are no credentials at first."""
         until, refused = self._refused.get(target, (0.0, None))
         if refused is not None and time.monotonic() < until:
             raise refused
@@ -91,7 +92,7 @@ class ObjectOpener(Opener):
         self._refused[target] = time.monotonic() + CREDENTIALS_SECONDS, trouble
 
     def close(self) -> None:
-        """Let threads and connections go."""
+        """Stop the threads and close the connections."""
         self._crew.close()
         for store in self._stores.values():
             store.close()
@@ -99,7 +100,7 @@ class ObjectOpener(Opener):
 
 
 class _Crew:
-    """Threads that do what they are handed, started as they are needed."""
+    """A thread pool that starts its threads when they are needed."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -107,15 +108,15 @@ class _Crew:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def do(self, job: Callable[[], None]) -> None:
-        """Hand over a job that raises nothing."""
+        """Queue a job; the job must not raise."""
         if self._started < self._limit:
             self._started += 1
-            # Daemons: a process that ends doesn't wait for a server.
+            # Daemon threads: a process that ends doesn't wait for a server.
             threading.Thread(target=self._serve, daemon=True).start()
         self._jobs.put(job)
 
     def close(self) -> None:
-        """End the threads once they have done what they have."""
+        """Stop the threads after they have done the queued jobs."""
         for _ in range(self._started):
             self._jobs.put(None)
         self._started = 0
@@ -127,16 +128,16 @@ class _Crew:
 
 @dataclass(slots=True, eq=False)
 class _Download:
-    """One object under way."""
+    """The state of one object's download."""
 
     item: Item
     begun: bool = False
     done: bool = False
     to_memory: bool = True
     in_memory: int = 0
-    """Bytes of memory set aside for it."""
+    """Bytes of memory reserved for it."""
     on_disk: int = 0
-    """Bytes of disk set aside for it."""
+    """Bytes of disk space reserved for it."""
     file: OpenFile | None = None
     error: BaseException | None = None
 
@@ -144,8 +145,8 @@ class _Download:
 class _Folder(OpenFolder):
     """The downloads of one batch.
 
-    Those that are fetched ahead share a limit of memory and one of disk. The one that is being opened may
-    exceed the latter: the worker waits for it, and nobody else would set anything free.
+    Prefetched objects share a limit of memory and one of disk space. The object that is being opened may
+    exceed the disk limit: the worker waits for it, and nothing else would free space.
     """
 
     def __init__(self, store: ObjectStore, crew: _Crew, access: Access, spend: Spend) -> None:
@@ -163,7 +164,7 @@ class _Folder(OpenFolder):
         self._awaited: _Download | None = None
         self._running = 0
         self.refused: FileTrouble | None = None
-        """What was said of the last object for want of credentials."""
+        """The last error about missing credentials."""
 
     def announce(self, items: Sequence[Item]) -> None:
         downloads = [_Download(item) for item in items]
@@ -173,19 +174,19 @@ class _Folder(OpenFolder):
             self._begin_more()
 
     def open(self, item: Item) -> OpenFile:
-        """Wait for an object; what was set aside for it is set free when it is closed.
+        """Wait for an object; the space reserved for it is freed when it is closed.
 
         Raises:
             FileTrouble: it can't be read, or is not what was listed.
-            OutputError: the temporary file for a large one failed, but not for want of room.
+            OutputError: the temporary file for a large object failed, but not for lack of space.
         """
         with self._change:
             download = self._announced.pop(id(item), None) or _Download(item)
             self._awaited = download
             while download.begun and not download.done:
                 self._change.wait()
-            # Begun and then given up for want of room, or not begun for the same reason: those before it
-            # won't set any free.
+            # The download was started and stopped for lack of space, or not started for that reason: the
+            # downloads before it won't free any.
             ours = not download.done
             if ours:
                 if download in self._waiting:
@@ -199,11 +200,11 @@ class _Folder(OpenFolder):
         return download.file
 
     def close(self) -> None:
-        """Give up what nobody asked for."""
+        """Cancel the downloads that were not opened."""
         with self._change:
             self._closing.set()
             self._waiting.clear()
-            # Else the next batch's downloads would come on top of these.
+            # Otherwise the next batch's downloads would run in addition to these.
             while self._running:
                 self._change.wait()
             left = list(self._announced.values())
@@ -212,7 +213,7 @@ class _Folder(OpenFolder):
                 download.file.close()
 
     def _begin_more(self) -> None:
-        """Hand out downloads in order, as far as threads and room go; under the lock."""
+        """Start downloads in order, as far as threads and space allow; call it with the lock held."""
         while self._waiting and self._running < self._in_flight and not self._closing.is_set():
             download = self._waiting[0]
             large = download.item.stat.size > self._file_from
@@ -228,7 +229,7 @@ class _Folder(OpenFolder):
         self._running += 1
 
     def _reserve_memory(self, download: _Download) -> bool:
-        """Set memory aside for an object as it was listed, if there is enough; under the lock."""
+        """Reserve memory for an object by its listed size, if there is enough; the lock must be held."""
         size = download.item.stat.size
         size = UNKNOWN_BYTES if size == UNKNOWN_SIZE else size
         if size > min(self._memory_left, self._file_from):
@@ -238,7 +239,7 @@ class _Folder(OpenFolder):
         return True
 
     def _reserve_disk(self, download: _Download) -> bool:
-        """Set disk aside for a large object as it was listed, if there is enough; under the lock."""
+        """Reserve disk space for an object by its listed size, if there is enough; the lock must be held."""
         size = download.item.stat.size
         if size > self._disk_left:
             return False
@@ -247,7 +248,7 @@ class _Folder(OpenFolder):
         return True
 
     def _may_grow(self, download: _Download, size: int) -> bool:
-        """Set memory aside for an object that turns out to have so many bytes."""
+        """Reserve memory for an object that has grown to `size` bytes; False if there is not enough."""
         with self._change:
             more = size - download.in_memory
             if more > self._memory_left or size > self._file_from:
@@ -258,7 +259,7 @@ class _Folder(OpenFolder):
             return True
 
     def _may_fill(self, download: _Download, size: int) -> bool:
-        """Set disk aside for an object that turns out to have so many bytes."""
+        """Reserve disk space for an object that has grown to `size` bytes; False if there is not enough."""
         with self._change:
             self._memory_left += download.in_memory
             download.in_memory = 0
@@ -271,7 +272,7 @@ class _Folder(OpenFolder):
             return True
 
     def _free(self, download: _Download) -> None:
-        """Take back what was set aside; under the lock."""
+        """Release the reservations of a download; call it with the lock held."""
         self._memory_left += download.in_memory
         self._disk_left += download.on_disk
         download.in_memory = download.on_disk = 0
@@ -282,7 +283,7 @@ class _Folder(OpenFolder):
             self._begin_more()
 
     def _run(self, download: _Download) -> None:
-        """Download one object; what goes wrong is raised where the object is opened."""
+        """Download one object; errors are raised later, when the object is opened."""
         try:
             download.file = self._fetch(download)
         except NoRoom:
@@ -296,12 +297,12 @@ class _Folder(OpenFolder):
                 self._free(download)
             if download.file is None and download.error is None:
                 if download is self._awaited:
-                    # Whoever opens it reads it as it comes, and can't see all of a picture at once.
+                    # The worker reads it as a stream, and so never has a whole picture.
                     download.file = PassingObject(
                         Receiver(self._store, download.item, self._pause, spend=self._spend)
                     )
                 else:
-                    # There may be room when its turn comes.
+                    # There may be space later, when it is opened.
                     download.begun = False
             download.done = download.begun
             self._running -= 1
@@ -310,7 +311,7 @@ class _Folder(OpenFolder):
 
     def _fetch(self, download: _Download) -> OpenFile:
         if self.refused is not None:
-            # After all its tries: each of the others' would take as long.
+            # After all tries of one download: each of the others would take as long.
             raise self.refused
         spool = Spool(
             in_memory=download.to_memory,
@@ -328,6 +329,6 @@ class _Folder(OpenFolder):
         return KeptObject(receiver, spool, partial(self._closed, download))
 
     def _pause(self, seconds: float) -> None:
-        # Without a lock where there is nothing to wait for: it is asked at every piece.
+        # No lock if there is nothing to wait for: this is called for every piece.
         if self._closing.wait(seconds) if seconds else self._closing.is_set():
             raise GivenUp

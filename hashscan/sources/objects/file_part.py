@@ -1,4 +1,4 @@
-"""A part of an open file as a file of its own, so that libraries can send it without all of it in memory."""
+"""Present a part of an open file as a file object, so that libraries can upload it without loading it all."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 
 
 class FilePart(io.RawIOBase):
-    """Reads a range of a descriptor, which stays open and keeps its offset."""
+    """A file object for a range of a descriptor, which stays open and keeps its offset."""
 
     def __init__(self, descriptor: int, start: int, size: int) -> None:
-        """Begin at the first byte of the range.
+        """Start at the first byte of the range.
 
         Args:
             descriptor: of a regular file.
             start: the first byte.
-            size: how many bytes; what the file has less is not read.
+            size: number of bytes; if the file is shorter, fewer are read.
         """
         self._descriptor = descriptor
         self._start = start
@@ -26,11 +26,11 @@ class FilePart(io.RawIOBase):
         return self._size
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -41,11 +41,11 @@ class FilePart(io.RawIOBase):
         return read
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place of the range."""
+        """Move to a position in the range."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         self._at = min(max(0, origin + offset), self._size)
         return self._at
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """Return the position of the next byte."""
         return self._at

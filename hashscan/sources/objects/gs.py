@@ -1,8 +1,8 @@
-"""Google's cloud storage.
+"""The object source for Google Cloud Storage.
 
-An object is identified by its generation, which every write makes anew. Google decompresses objects that are
-stored compressed as it sends them, as it does for browsers; so what they show is what is checked, and only
-then is the size known.
+An object is identified by its generation, which every write changes. Google decompresses objects that are
+stored compressed as it sends them, as it does for browsers. So hashscan checks what browsers show, and knows
+the size only after reading.
 """
 
 from __future__ import annotations
@@ -41,25 +41,26 @@ _BUCKET = re.compile(rb"[a-z0-9][a-z0-9._-]{1,221}")
 _FIELDS = "items(name,size,updated,generation,contentEncoding),prefixes,nextPageToken"
 
 COMPRESSED = " stored compressed"
-"""After the generation in an etag: such objects are not read through obstore, which must know sizes."""
+"""Suffix of the generation in an etag: such objects are not read through obstore, which must know sizes."""
 
 _PIECE = 1 << 20
 SECONDS = (10, bodies.READ_SECONDS)
-"""To connect, and for each next piece of an answer."""
+"""Timeouts in seconds: to connect, and for each next piece of an answer."""
 
 
 class GoogleSource(ObjectSource):
-    """Buckets by URL: `gs://BUCKET[/PREFIX]`."""
+    """The source for buckets by URL: `gs://BUCKET[/PREFIX]`."""
 
     name: ClassVar[str] = "gs"
     libraries: ClassVar[tuple[str, ...]] = ("google.cloud.storage", "obstore.store")
 
     @classmethod
     def parse(cls, target: bytes) -> ObjectTarget:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            TargetError: it is none. It is not repeated, since people put credentials into them.
+            TargetError: it is not valid. The message does not repeat it, because people put credentials into
+                URLs.
         """
         bucket, _, prefix = target.partition(b"://")[2].partition(b"/")
         if not _BUCKET.fullmatch(bucket):
@@ -70,12 +71,12 @@ class GoogleSource(ObjectSource):
 
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
-        """A bucket."""
+        """Return the store of a bucket."""
         return GoogleStore(container, clients_of(container, access, changing=False))
 
 
 def clients_of(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
-    """What a container is reached by.
+    """Return the clients for a bucket.
 
     Raises:
         TargetError: a library or credentials are missing.
@@ -93,7 +94,7 @@ def clients_of(bucket: str, access: Access, *, changing: bool) -> GoogleClients:
 
 
 class GoogleStore(ObjectStore):
-    """One bucket."""
+    """The store of one Google bucket."""
 
     def __init__(self, bucket: str, clients: GoogleClients) -> None:
         self._bucket = bucket
@@ -102,7 +103,7 @@ class GoogleStore(ObjectStore):
         self._through_obstore = not clients.emulated
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Ask for the first object."""
+        """Request the first object."""
         from hashscan.sources.objects.gs_client import FAILURES
 
         try:
@@ -118,12 +119,12 @@ class GoogleStore(ObjectStore):
             raise self._clients.explained(error) from None
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
-        """List by pages of a thousand."""
+        """List in pages of a thousand."""
         for page in self._pages(prefix, all_versions=all_versions, delimiter=None).pages:
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
     def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
-        """One page up to the next slash; None where that doesn't hold everything."""
+        """Return one page up to the next slash; None if that page is not complete."""
         found = self._pages(prefix, all_versions=all_versions, delimiter="/")
         blobs = list(next(found.pages, ()))
         if found.more:
@@ -144,14 +145,14 @@ class GoogleStore(ObjectStore):
         return _Pages(found)
 
     def read(self, item: Item, offset: int) -> Reading:
-        """Through obstore where it can express the key and the service says the generation, else without."""
+        """Read with obstore if it supports the key and the service reports generations, otherwise without."""
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 
         path = bodies.path_of(item.name)
         if path is not None and self._through_obstore and not item.etag.endswith(COMPRESSED):
             with self._making:
                 fast = self._clients.obstore
-            # The etags of Google's two interfaces differ; what is sent is compared by generation.
+            # The etags of Google's two interfaces differ; the answer is compared by generation.
             bare = Item(item.name, item.stat, version=item.version)
             try:
                 reading = bodies.read(fast, path, bare, offset)
@@ -174,7 +175,7 @@ class GoogleStore(ObjectStore):
             if answer.status_code not in {200, 206}:
                 raise self._refusal(answer, item, begun=offset > 0)
             if answer.headers.get("Content-Encoding", "identity") != "identity" and not as_stored:
-                # Its bytes would be digested as they are, and a picture in them not be seen.
+                # Its bytes would be hashed in compressed form, and a picture in them would not be found.
                 raise FileTrouble(Reason.IO_ERROR, "it is stored compressed and must not be sent otherwise")
             if offset and answer.status_code != 206:
                 raise FileTrouble(Reason.IO_ERROR, "the server doesn't send parts of this object")
@@ -187,7 +188,7 @@ class GoogleStore(ObjectStore):
         return Reading(bounded(_pieces(answer), size), size, proven=bool(generation), close=answer.close)
 
     def check(self, item: Item) -> None:
-        """Compare the generation once more."""
+        """Compare the generation again."""
         _expect(item, self._generation_now(item), begun=True)
 
     def _generation_now(self, item: Item) -> str:
@@ -204,14 +205,14 @@ class GoogleStore(ObjectStore):
     def _refusal(self, answer: requests.Response, item: Item, *, begun: bool) -> FileTrouble | Transient:
         trouble = refused(answer.status_code, "", begun=begun)
         if answer.status_code == 412:
-            # The condition fails on what isn't there, too; then this raises.
+            # The condition also fails if the object does not exist; then this raises.
             self._generation_now(Item(item.name, item.stat))
         return trouble
 
     def _ask(
         self, part: str, item: Item, options: dict[str, str], headers: dict[str, str]
     ) -> requests.Response:
-        """Ask for an object, or for what the service says of it."""
+        """Request an object, or the metadata of an object."""
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 
         try:
@@ -237,12 +238,12 @@ class GoogleStore(ObjectStore):
             raise trouble_of(error) from None
 
     def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""
         self._clients.close()
 
 
 class _Pages:
-    """A listing under way; the library's errors become ours."""
+    """A listing in progress; it converts the library's errors to ours."""
 
     def __init__(self, found: Any) -> None:
         self._found = found
@@ -250,7 +251,7 @@ class _Pages:
 
     @property
     def pages(self) -> Iterator[Any]:
-        """One page after the other."""
+        """Yield the pages one after another."""
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 
         try:
@@ -263,12 +264,12 @@ class _Pages:
 
     @property
     def more(self) -> bool:
-        """Whether another page follows the one that was read."""
+        """True if another page follows the one that was read."""
         return bool(self._found.next_page_token)
 
     @property
     def prefixes(self) -> Sequence[str]:
-        """What lies deeper, as far as it was read."""
+        """The prefixes one level deeper, in the pages read so far."""
         return sorted(self._found.prefixes)
 
 
@@ -287,18 +288,18 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
 
 
 def generation_of(item: Item) -> str:
-    """What identifies an object, as far as it is known."""
+    """Return the generation of an item; empty if unknown."""
     return item.version or item.etag.partition(" ")[0]
 
 
 def _expect(item: Item, generation: str, *, begun: bool) -> None:
-    """Refuse what was written since.
+    """Check that an object has the expected generation.
 
     Raises:
-        FileTrouble: it is of another generation.
+        FileTrouble: it has another generation, because it was written since.
     """
     expected = generation_of(item)
-    # Of an object that was only named none is known.
+    # For an object that was only named, no generation is known.
     if expected and generation != expected:
         raise FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
 

@@ -1,4 +1,4 @@
-"""Takes objects out of Google's buckets, and puts them back."""
+"""Delete objects from Google buckets for the quarantine, and restore them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _NO_KEY = "the key is not UTF-8, which Google demands"
 
 
 class ChangeableGoogleStore(GoogleStore, ChangeableStore):
-    """One bucket."""
+    """A Google bucket in which objects can be created and deleted."""
 
     deletes: ClassVar[str] = "where soft deletion is on, the bucket keeps it for so many days"
 
     def describe(self, item: Item) -> Description:
-        """Ask for the metadata; the ACL too, where it may be read."""
+        """Return the metadata of an object; its ACL too, if there is the right to read it."""
         unread: tuple[str, ...] = ()
         try:
             found = self._metadata(item, "full")
@@ -63,11 +63,11 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         return found
 
     def read(self, item: Item, offset: int) -> Reading:
-        """As it is stored, also what is stored compressed."""
+        """Read an object as it is stored, even if it is stored compressed."""
         return self._read(item, offset, as_stored=item.etag.endswith(COMPRESSED))
 
     def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
-        """In two requests: what it is, and then its bytes."""
+        """Create an object in two requests: its metadata, and then its bytes."""
         address = f"{self._clients.url}/upload/storage/v1/b/{self._bucket}/o"
         try:
             metadata = {**properties, "name": key.decode("utf-8")}
@@ -81,11 +81,11 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         )  # fmt: skip
         place = begun.headers.get("Location", "")
         if not place.startswith(f"{self._clients.url}/"):
-            # What is sent there is signed with our credentials.
+            # The request with the bytes is signed with our credentials.
             raise FileTrouble(Reason.IO_ERROR, "the server wants the bytes sent to another one")
         done = self._send(
             "PUT", place,
-            # Of an empty file the library would send pieces of unknown number.
+            # For an empty file the library would use chunked encoding, without a length.
             data=FilePart(content, 0, size) if size else b"",
             headers={"Content-Type": kind},
         )  # fmt: skip
@@ -96,7 +96,7 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         return _description(size, generation, "", properties)
 
     def delete(self, item: Item) -> bool:
-        """By generation, which no other object has."""
+        """Delete an object by its generation, which no other object has."""
         try:
             key = quote(item.name.decode("utf-8"), safe="")
         except UnicodeDecodeError:
@@ -106,17 +106,17 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
             self._send("DELETE", address, params={"generation": generation_of(item)})
         except FileTrouble as trouble:
             if trouble.reason is Reason.VANISHED:
-                # Raises the same where nothing has taken its place.
+                # This raises VANISHED again if no other object has this key.
                 self._generation_now(named(item.name))
                 raise FileTrouble(Reason.REPLACED) from None
             raise
         return True
 
     def _send(self, method: str, address: str, **request: Any) -> requests.Response:
-        """Send a request, and take its whole answer.
+        """Send a request, and read its whole answer.
 
         Raises:
-            TakenError: an object is there that must not be replaced.
+            TakenError: an object exists that must not be replaced.
         """
         from hashscan.sources.objects.gs_client import FAILURES, trouble_of
 

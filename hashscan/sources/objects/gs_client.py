@@ -1,7 +1,7 @@
-"""Who asks Google's storage, and where: clients with the same credentials, and what their errors mean.
+"""Create clients for a Google bucket with the same credentials, and interpret their errors.
 
-Importing this module imports Google's libraries and requests, which they bring along, so others do so on
-first use.
+Importing this module imports Google's libraries and requests, one of their dependencies, so other modules
+import it at the first use.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ _EMULATOR = "STORAGE_EMULATOR_HOST"
 _NO_ASIDES = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 _READING = "https://www.googleapis.com/auth/devstorage.read_only"
 _CHANGING = "https://www.googleapis.com/auth/devstorage.full_control"
-"""With who may read an object, which is put back with it."""
+"""This scope includes the access list of an object, which is restored with it."""
 _NOBODY = "none"
 
 FAILURES = (GoogleAPICallError, RetryError, GoogleAuthError, requests.RequestException)
-"""What the libraries raise when the service or the credentials are the trouble."""
+"""Exceptions of the libraries for failures of the service or of the credentials."""
 
 
 class GoogleClients:
-    """Makes the clients for one bucket when they are first needed; nothing is sent before."""
+    """The clients for one bucket, created at the first use; nothing is sent before."""
 
     def __init__(self, bucket: str, access: Access, *, changing: bool = False) -> None:
-        """Look for credentials where Google's own tools look.
+        """Find credentials where Google's own tools look for them.
 
         Args:
             bucket: its name.
             access: how to reach the service.
-            changing: whether objects are to be made and deleted.
+            changing: True if objects are to be created and deleted.
 
         Raises:
             TargetError: there are none.
@@ -63,10 +63,11 @@ class GoogleClients:
         if emulator and "://" not in emulator:
             emulator = f"http://{emulator}"
         self.url = (access.endpoint or emulator or GOOGLES_OWN).rstrip("/")
-        """Of the service."""
+        """URL of the service."""
         self.emulated = bool(emulator) and not access.endpoint
-        """Whether it is one of Google's only in part: obstore demands more of it than such say."""
-        # Its warnings are about machines of Google's, which this need not be.
+        """True for an emulator, which supports Google's interface only in part: obstore requires more of
+        it."""
+        # Its warnings concern machines of Google, and this machine may not be one.
         logging.getLogger("google.auth").setLevel(logging.CRITICAL)
         self._anonymous = access.anonymous or self.emulated
         if self._anonymous:
@@ -76,7 +77,7 @@ class GoogleClients:
         try:
             self._credentials, project = google.auth.default(scopes=(_CHANGING if changing else _READING,))
         except GoogleAuthError:
-            # Its text may hold parts of a file with keys.
+            # Its text may contain parts of a key file.
             raise CredentialsError(
                 f"there are no credentials for gs://{bucket}",
                 advice="Set GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth application-default login`, "
@@ -87,20 +88,21 @@ class GoogleClients:
     @cached_property
     def lister(self) -> storage.Client:
         """Google's own client."""
-        # Or it asks about the bucket besides, in a thread that nobody ends, for which our role need not do.
+        # Otherwise it also requests the bucket's metadata, in a thread that is never stopped, and our role
+        # may not allow that.
         os.environ.setdefault(_NO_ASIDES, "true")
         return storage.Client(
             project=self._project,
             credentials=self._credentials,
             client_options={"api_endpoint": self.url},
-            # Its own would try to renew the credentials of nobody, and leave connections open.
+            # Its own session would try to renew anonymous credentials, and leave connections open.
             _http=self.session if self._anonymous else None,
         )
 
     @cached_property
     def session(self) -> requests.Session:
-        """What sends single requests."""
-        # Nobody can't be authorized anew, which is what the other tries where it is refused.
+        """The session for single requests."""
+        # Anonymous credentials can't be renewed, but AuthorizedSession tries that when a request is refused.
         session: requests.Session = (
             requests.Session() if self._anonymous else AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
         )
@@ -111,7 +113,7 @@ class GoogleClients:
 
     @cached_property
     def obstore(self) -> GCSStore:
-        """obstore's client."""
+        """The client of obstore."""
         from obstore.store import GCSStore
 
         config: GCSConfig = {"base_url": self.url}
@@ -126,7 +128,7 @@ class GoogleClients:
         )
 
     def _credential(self) -> GCSCredential:
-        """What obstore asks for when the last one ends."""
+        """Return a new credential for obstore when the last one expires."""
         credentials = self._credentials
         if not credentials.valid:
             credentials.refresh(Request())
@@ -134,7 +136,7 @@ class GoogleClients:
         return {"token": credentials.token, "expires_at": expiry and expiry.replace(tzinfo=UTC)}
 
     def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""
         for name in ("lister", "session"):
             made = self.__dict__.pop(name, None)
             if made is not None:
@@ -142,7 +144,7 @@ class GoogleClients:
         self.__dict__.pop("obstore", None)
 
     def explained(self, error: Exception) -> HashscanError:
-        """What went wrong before anything was listed, with the bucket and the remedy."""
+        """Return the error for a failure before the listing began, with the bucket and the remedy."""
         where = f"gs://{self.bucket}"
         status = status_of(error)
         if isinstance(error, TransportError | requests.ConnectionError | requests.Timeout | RetryError):
@@ -177,13 +179,13 @@ class GoogleClients:
 
 
 def status_of(error: Exception) -> int:
-    """Of the answer that an error was made of; 0 where there was none."""
+    """Return the status of the server's answer to which an error belongs; 0 if there was none."""
     code = getattr(error, "code", None)
     return int(code) if isinstance(code, int) else 0
 
 
 def trouble_of(error: Exception, *, begun: bool = False) -> FileTrouble | Transient:
-    """What an error says of one object, or of a listing under way."""
+    """Return the error for one object, or for a listing in progress."""
     status = status_of(error)
     if status:
         return refused(status, "", begun=begun)
@@ -194,5 +196,5 @@ def trouble_of(error: Exception, *, begun: bool = False) -> FileTrouble | Transi
 
 
 def moment_ns(moment: datetime | None) -> int:
-    """A moment since 1970; 0 where there is none."""
+    """Return a time in nanoseconds since 1970; 0 for None."""
     return 0 if moment is None else int(moment.timestamp() * 1000) * 1_000_000

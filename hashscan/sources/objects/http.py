@@ -1,6 +1,6 @@
-"""The source of single objects on web servers, by `http://` and `https://`: an address is one object.
+"""The source for single objects on web servers, by `http://` and `https://`: one URL is one object.
 
-A server lists nothing, so each address is asked about when its turn to be listed comes.
+A server can't list anything, so each URL is requested when it is to be listed.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from hashscan.sources.options import ListingOptions
 
 
 class HttpSource(Source):
-    """Objects by address, without encryption."""
+    """The source for objects by URL, without encryption."""
 
     name: ClassVar[str] = "http"
     libraries: ClassVar[tuple[str, ...]] = ("urllib3",)
 
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
-        """Read the addresses; where all are of one host, it is asked whether it answers.
+        """Parse the URLs; if all are of one host, check that it answers.
 
         Args:
-            targets: addresses; each is one object.
-            options: what to leave out.
-            access: how many requests at a time. There is no endpoint here, and all requests are anonymous.
+            targets: URLs; each is one object.
+            options: rules for leaving files out.
+            access: number of parallel requests. There is no endpoint here, and all requests are anonymous.
 
         Raises:
-            UsageError: an address has a user or password in it.
-            TargetError: an address is none.
+            UsageError: a URL contains a user or password.
+            TargetError: a URL is not valid.
             UnreachableError: the only host doesn't answer.
         """
         self._options = options
@@ -75,18 +75,18 @@ class HttpSource(Source):
 
     @property
     def paths(self) -> tuple[bytes, ...]:
-        """The addresses, without the queries of signed ones."""
+        """The URLs; queries, which may be signatures, are replaced by a digest."""
         return tuple(address.shown for address in self._addresses)
 
     def listings(self) -> Iterator[Listing]:
-        """Ask about each address; batches are of one host each."""
+        """Request the headers of each URL; each batch is of one host."""
         sieve = Sieve(b"", self._options)
         waiting: dict[bytes, list[Item]] = {}
         bytes_waiting: dict[bytes, int] = {}
         for address, stored in self._looked():
             origin = address.origin
             item = item_of(stored, owner_of(origin))._replace(hidden=address.query)
-            # Patterns are about paths; what stands for a query is no part of one.
+            # Patterns apply to paths; the digest that replaces a query is not part of a path.
             reason = sieve.reason(replace(stored, key=address.path))
             if reason is not None:
                 yield SkippedFile(origin, b"", item, reason)
@@ -105,7 +105,7 @@ class HttpSource(Source):
                 yield Batch(self.name, origin, b"", 0, 0, tuple(items))
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
-        """Objects by address; nothing is asked before they are read, so their sizes are not known yet."""
+        """List objects by URL; nothing is requested before they are read, so their sizes are unknown."""
         gathering = Gathering(self._options)
         sieve = Sieve(b"", self._options)
         asked_for = frozenset(self._addresses)
@@ -135,7 +135,7 @@ class HttpSource(Source):
             yield due
 
     def _looked(self) -> Iterator[tuple[WebAddress, StoredObject]]:
-        """The addresses in order, with what their servers say; several are asked at a time."""
+        """Yield the URLs in order, with the servers' answers; several are requested in parallel."""
         threads = self._access.in_flight
         client = WebClient(threads)
         pending: deque[tuple[WebAddress, Future[StoredObject]]] = deque()
@@ -156,11 +156,11 @@ class HttpSource(Source):
 
     @classmethod
     def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
-        """What downloads objects."""
+        """Return an object that downloads objects."""
         return ObjectOpener(partial(WebStore, client=WebClient(access.in_flight)), access, spend)
 
 
 class HttpsSource(HttpSource):
-    """Objects by address, over TLS."""
+    """The source for objects by URL, over TLS."""
 
     name: ClassVar[str] = "https"

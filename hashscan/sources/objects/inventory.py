@@ -1,7 +1,7 @@
-"""Reads S3 inventories: lists of a bucket's objects that the store writes every day or week.
+"""Read S3 inventories: lists of a bucket's objects that the store writes every day or week.
 
-A manifest names data files, of gzipped CSV or of Parquet. Their columns are those the bucket's owner chose;
-keys in CSV are encoded as in URLs. Nothing here is sent or fetched.
+A manifest names data files, in gzipped CSV or in Parquet. The bucket's owner chose their columns; keys in CSV
+are encoded as in URLs. This module sends and fetches nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hashscan.sources.objects.inventory_parquet import parquet_rows, require_par
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ListingTrouble, StoredObject
 
 _LONGEST = 1 << 16
-"""Characters of one row; an encoded key takes three thousand at most, and no other column is long."""
+"""Maximum characters of one row; an encoded key needs at most three thousand, and no other column is long."""
 
 _BLOCK = 1 << 20
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -33,17 +33,17 @@ _ARCHIVED_TIERS = frozenset({"ARCHIVE", "DEEP_ARCHIVE"})
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file of an inventory."""
+    """A data file of an inventory."""
 
     key: str
-    """In the bucket that inventories go to."""
+    """Its key in the bucket that inventories go to."""
     md5: bytes | None
-    """Of the file as it is stored, which guards against accidents and not against forgers."""
+    """MD5 of the file as it is stored; it protects against damage, not against forgery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an inventory is of, and where."""
+    """The manifest of an inventory: the listed bucket and the data files."""
 
     bucket: str
     """The bucket that is listed."""
@@ -51,20 +51,20 @@ class Manifest:
     """The bucket that inventories go to."""
     created: datetime
     columns: tuple[str, ...]
-    """Of CSV; Parquet files name their own."""
+    """Columns of CSV files; Parquet files name their own."""
     parquet: bool
     files: tuple[DataFile, ...]
 
 
 def parse_manifest(content: bytes, shown: str) -> Manifest:
-    """Read a `manifest.json`.
+    """Parse a `manifest.json`.
 
     Args:
         content: of the file.
         shown: its name, for messages.
 
     Raises:
-        TargetError: it is none, or one of a format that can't be read.
+        TargetError: it is not a manifest, or has a format that can't be read.
     """
     try:
         found = json.loads(content)
@@ -104,11 +104,11 @@ def _data_file(file: Mapping[str, Any]) -> DataFile:
 
 
 def check_sum(stream: BinaryIO, file: DataFile) -> None:
-    """Compare a data file with the manifest, and go back to its beginning.
+    """Compare a data file with the checksum in the manifest, and seek back to its start.
 
     Raises:
-        ListingTrouble: it is another.
-        OSError: it can't be read.
+        ListingTrouble: the checksum differs.
+        OSError: the file can't be read.
     """
     if file.md5 is not None:
         digest = hashlib.md5(usedforsecurity=False)
@@ -120,18 +120,18 @@ def check_sum(stream: BinaryIO, file: DataFile) -> None:
 
 
 def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterator[StoredObject]:
-    """The objects of one data file, as it is read.
+    """Yield the objects of one data file while it is read.
 
-    What an inventory says of an object's current state is days old: without versions, size, etag and version
-    are for choosing only, and whoever reads the object takes what is there by then.
+    An inventory is days old, and so is its data on an object's current state: without versions, its size,
+    etag and version are only used to select objects, and whoever reads an object gets its current content.
 
     Args:
-        stream: of gzipped CSV, or of Parquet; can be gone back and forth in.
-        manifest: that names it.
-        all_versions: every version instead of the latest. Delete markers are no objects.
+        stream: of gzipped CSV, or of Parquet; it must be seekable.
+        manifest: the manifest that names the file.
+        all_versions: yield every version instead of the latest. Delete markers are not objects.
 
     Raises:
-        ListingTrouble: the rest can't be read or makes no sense.
+        ListingTrouble: the rest can't be read or is not valid.
     """
     number = 0
     wanted = partial(_wanted, all_versions=all_versions)
@@ -155,7 +155,7 @@ def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterato
                 if wanted(cells):
                     yield _stored(cells, key, all_versions=all_versions)
     except (ValueError, csv.Error, EOFError, zlib.error, OSError) as error:
-        # Those of gzip are OSErrors.
+        # The errors of gzip are OSErrors.
         raise ListingTrouble(FolderReason.IO_ERROR, f"after row {number}: {error}") from error
 
 
@@ -184,7 +184,7 @@ def _stored(cells: Mapping[str, str], key: bytes, *, all_versions: bool) -> Stor
         key,
         int(cells.get("Size") or UNKNOWN_SIZE),
         _nanoseconds(cells.get("LastModifiedDate", "")),
-        # As a request for the object must have it.
+        # In the form that a request for the object needs.
         f'"{etag}"' if version and etag else "",
         version,
         cells.get("StorageClass", "") in _ARCHIVED
@@ -196,7 +196,7 @@ def _nanoseconds(text: str) -> int:
     if not text:
         return 0
     if text.isascii() and text.isdigit():
-        # Of a Parquet file that doesn't say that these milliseconds are a time.
+        # From a Parquet file that doesn't declare these milliseconds as a timestamp.
         return int(text) * 1_000_000
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

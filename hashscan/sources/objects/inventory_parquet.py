@@ -1,4 +1,4 @@
-"""Reads the rows of an inventory in Parquet, in the words of one in CSV."""
+"""Read the rows of an inventory in Parquet, with the column names of CSV."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ COLUMNS = {
     "storage_class": "StorageClass",
     "intelligent_tiering_access_tier": "IntelligentTieringAccessTier",
 }
-"""What Parquet calls the columns, and CSV."""
+"""Column names in Parquet, and the names in CSV."""
 
 _ROWS = 8192
 
 
 def require_parquet(shown: str) -> None:
-    """See that Parquet can be read.
+    """Check that Parquet can be read.
 
     Raises:
         TargetError: the library is missing.
@@ -41,10 +41,10 @@ def require_parquet(shown: str) -> None:
 
 
 def parquet_rows(stream: BinaryIO) -> Iterator[tuple[dict[str, str], bytes]]:
-    """The rows of a file, some thousands in memory at a time: cells by CSV's names, and the key.
+    """Yield the rows of a file: cells by CSV names, and the key; some thousands are in memory at a time.
 
     Raises:
-        ValueError: it is no such file, or damaged.
+        ValueError: it is not a Parquet file of an inventory, or is damaged.
         OSError: it can't be read.
     """
     import pyarrow

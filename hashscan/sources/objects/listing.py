@@ -1,4 +1,4 @@
-"""Lists what lies under a prefix by several requests at a time, in bounded memory."""
+"""List the objects under a prefix with several parallel requests, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from hashscan.model import FolderReason
 from hashscan.sources.objects.store import ListingTrouble, ObjectStore, StoredObject
 
 THREADS = 8
-"""Requests at a time. A page of a thousand keys takes a server some 100 ms, and us 20 to parse."""
+"""Number of parallel requests. For a page of a thousand keys, a server needs some 100 ms, and parsing takes
+20 ms."""
 
 _PAGES_WAITING = 2 * THREADS
 
 _SPLITS = 64
-"""Levels looked at in search of prefixes to share out; past these, what there is has to do."""
+"""Maximum number of prefixes that are split into deeper ones; after that, the prefixes found so far must
+do."""
 
 EMPTY_PAGES = 100_000
-"""One after the other, after which a listing is given up."""
+"""Number of consecutive empty pages after which a listing is abandoned."""
 
 Failure = tuple[bytes, ListingTrouble]
-"""A prefix under which not everything could be listed, and why."""
+"""A prefix under which not everything could be listed, and the reason."""
 
 Found = Sequence[StoredObject] | Failure
 
 
 def list_parallel(store: ObjectStore, prefix: bytes, *, all_versions: bool) -> Generator[Found, None, None]:
-    """List every object under a prefix, in no order.
+    """List every object under a prefix, in any order.
 
-    Prefixes are shared out among threads, level by level until there are enough of them, and each is listed
-    to its end.
+    Prefixes are distributed to threads, level by level until there are enough of them, and each is then
+    listed completely.
 
     Yields:
-        Pages of objects; for what can't be listed, the prefix and the trouble.
+        Pages of objects; for a prefix that can't be listed, the prefix and the error.
     """
     yield from _Listing(store, prefix, all_versions=all_versions).run()
 
 
 class Circle:
-    """Notices that a listing tells the same again, in constant memory: it would never end.
+    """A detector for listings that repeat the same pages without end, in constant memory.
 
-    One page in twice as many each time is remembered (Brent's algorithm), so that a circle is noticed before
-    it was gone round a third time.
+    It remembers one page, and replaces it after twice as many pages each time (Brent's algorithm), so that a
+    cycle is detected before it has been listed a third time.
     """
 
     def __init__(self) -> None:
@@ -53,13 +55,13 @@ class Circle:
         self._empty = 0
 
     def note(self, page: Sequence[StoredObject]) -> None:
-        """Look at the next page.
+        """Examine the next page.
 
         Raises:
-            ListingTrouble: it was told before, or there is nothing in very many pages.
+            ListingTrouble: it was listed before, or very many pages in a row are empty.
         """
         if not page:
-            # Of versions, thousands may be delete markers, page after page.
+            # In a listing of versions, thousands may be delete markers, page after page.
             self._empty += 1
             if self._empty > EMPTY_PAGES:
                 raise ListingTrouble(FolderReason.IO_ERROR, "the server sends empty pages without an end")
@@ -74,7 +76,7 @@ class Circle:
 
 
 class _Listing:
-    """One prefix under way."""
+    """The listing of one prefix in progress."""
 
     def __init__(self, store: ObjectStore, prefix: bytes, *, all_versions: bool) -> None:
         self._store = store
@@ -117,7 +119,7 @@ class _Listing:
                         self._busy -= 1
                         self._work.notify_all()
             self._put(None)
-        except BaseException as error:  # a defect, raised where it is seen
+        except BaseException as error:  # a bug; it is raised in the consumer's thread
             self._put(error)
 
     def _take(self) -> bytes | None:
@@ -149,7 +151,7 @@ class _Listing:
         self._put(level.objects)
 
     def _put(self, found: Found | BaseException | None) -> bool:
-        """Hand something on; False when nobody takes it any more."""
+        """Queue a result for the consumer; return False if the listing was abandoned."""
         while not self._ended:
             try:
                 self._out.put(found, timeout=0.5)

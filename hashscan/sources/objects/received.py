@@ -1,4 +1,4 @@
-"""Objects as a worker opens them: downloaded already, or coming as they are read."""
+"""Objects as a worker opens them: already downloaded, or streamed while they are read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hashscan.sources.objects.store import Chunk
 
 
 class KeptObject(OpenFile):
-    """One whose bytes lie in a place of ours."""
+    """An object whose bytes were downloaded to memory or to a temporary file."""
 
     fetched = True
 
     def __init__(self, receiver: Receiver, spool: Spool, free: Callable[[], None]) -> None:
-        """Take over what was received.
+        """Take over the received bytes.
 
         Args:
             receiver: has received everything.
-            spool: holds it; closed with this.
-            free: called once it was closed.
+            spool: contains the bytes; it is closed with this object.
+            free: called after closing.
         """
         self._receiver = receiver
         self._spool = spool
@@ -32,7 +32,7 @@ class KeptObject(OpenFile):
 
     @property
     def descriptor(self) -> int:
-        """To read it by."""
+        """A descriptor to read it."""
         try:
             return self._spool.descriptor
         except NoRoom:
@@ -40,21 +40,21 @@ class KeptObject(OpenFile):
 
     @property
     def content(self) -> memoryview | None:
-        """All of it, where it came in one piece."""
+        """All bytes, if they arrived in one piece; otherwise None."""
         return self._spool.content
 
     @property
     def compressed(self) -> str:
-        """As its store tells viewers."""
+        """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
 
     def check_unchanged(self) -> None:
-        """Ask the store, where its answers prove nothing."""
-        # What can have changed is what they were read from.
+        """Ask the store whether the object is unchanged, if the store's answer did not prove that."""
+        # The downloaded bytes can't change; the object in the store can.
         self._receiver.check()
 
     def close(self) -> None:
-        """Let it go."""
+        """Release the bytes."""
         if not self._closed:
             self._closed = True
             self._spool.close()
@@ -62,7 +62,7 @@ class KeptObject(OpenFile):
 
 
 class PassingObject(OpenFile):
-    """One for whose bytes there is no room: they pass by once."""
+    """An object for whose bytes there is no space: they are streamed once."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -71,26 +71,26 @@ class PassingObject(OpenFile):
 
     @property
     def descriptor(self) -> int:
-        """To read it by."""
+        """Not available: the bytes are not stored."""
         raise AssertionError("its bytes are nowhere")
 
     @property
     def pieces(self) -> Iterator[Chunk]:
-        """All of it, once."""
+        """All bytes, readable once."""
         return self._pieces
 
     @property
     def compressed(self) -> str:
-        """As its store tells viewers."""
+        """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
 
     def check_unchanged(self) -> None:
-        """Ask the store, where its answers prove nothing."""
+        """Ask the store whether the object is unchanged, if the store's answer did not prove that."""
         self.stat = _sized(self.stat, self._receiver.received)
         self._receiver.check()
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the stream."""
         close = getattr(self._pieces, "close", None)
         if close is not None:
             close()

@@ -1,4 +1,4 @@
-"""Receives the bytes of one object, over as many tries as it takes, all of one state of it."""
+"""Download the bytes of one object with retries, all from the same state of the object."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk, ObjectStore, Rea
 from hashscan.sources.objects.tries import Tries
 
 LONGEST_SECONDS = 24 * 3600.0
-"""For one object, all tries together: whatever a server does, a sweep comes to an end."""
+"""Maximum seconds for one object, with all retries: whatever a server does, a scan comes to an end."""
 
 COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz"})
-"""By the names that IANA has registered for HTTP."""
+"""Names of compressions, as IANA has registered them for HTTP."""
 
 
 _ASKED_AT_FIRST = 1 << 20
-"""Bytes of an object that are asked for with it: small ones come in one piece, many at a time."""
+"""Bytes of an object that the rate limiter is asked for in advance: small objects come in one piece, many at
+a time."""
 
 
 class GivenUp(Exception):
-    """Nobody waits for this object any more."""
+    """The error that a download was cancelled, because nothing waits for the object any more."""
 
 
 class _Bill:
-    """What one object's bytes are still to be asked for."""
+    """The bytes of one object that the rate limiter has not been asked for yet."""
 
     def __init__(self, spend: Spend, listed: int) -> None:
-        """Ask for an object, and for its first bytes if it is known how many it has."""
+        """Ask the rate limiter for an object, and for its first bytes if its size is known."""
         self._spend = spend
         self._paid = max(0, min(listed, _ASKED_AT_FIRST))
         spend(1, self._paid)
 
     def add(self, size: int) -> None:
-        """Ask for what has come; the next bytes come when this returns."""
+        """Ask the rate limiter for bytes that have arrived; the next bytes are read after it returns."""
         covered = min(size, self._paid)
         self._paid -= covered
         if size > covered:
@@ -44,7 +45,7 @@ class _Bill:
 
 
 class Receiver:
-    """One object on its way."""
+    """The download of one object."""
 
     def __init__(
         self,
@@ -54,23 +55,23 @@ class Receiver:
         restart: Callable[[], None] | None = None,
         spend: Spend = unlimited,
     ) -> None:
-        """Ask for nothing yet.
+        """Prepare a download without sending anything.
 
         Args:
-            store: where it is.
+            store: the store of the object.
             item: as it was listed.
-            pause: waits so many seconds; raises GivenUp when nobody waits for the object any more.
-            restart: forgets what was received; None where that can't be done.
-            spend: asked before the object is fetched, and for its bytes as they come.
+            pause: waits for a number of seconds; raises GivenUp when nothing waits for the object any more.
+            restart: discards what was received; None if that is not possible.
+            spend: rate limiter, called before the object is fetched, and for its bytes as they arrive.
         """
         self.item = item
-        """With what the store said of it once it was asked."""
+        """The item, with etag and version from the store's answer."""
         self.received = 0
-        """Bytes."""
+        """Number of bytes received."""
         self.proven = True
-        """Whether what the store said is known to hold for all bytes."""
+        """True if the etag and version are proven to hold for all bytes."""
         self.compressed = ""
-        """What viewers decompress the bytes by; empty where they show them as they are."""
+        """The encodings that viewers decompress; empty if there are none."""
         self._store = store
         self._pause = pause
         self._restart = restart
@@ -79,10 +80,10 @@ class Receiver:
         self._ends = time.monotonic() + LONGEST_SECONDS
 
     def chunks(self) -> Iterator[Chunk]:
-        """All bytes in order; after `restart` they begin anew.
+        """Yield all bytes in order; after `restart` they begin again.
 
         Raises:
-            FileTrouble: they can't be had.
+            FileTrouble: they can't be read.
             GivenUp: from `pause`.
         """
         bill = _Bill(self._spend, self.item.stat.size)
@@ -94,11 +95,11 @@ class Receiver:
                     bill.add(len(chunk))
             except Transient as trouble:
                 resumable = bool(self.item.etag or self.item.version)
-                # What is read again from the start is no progress.
+                # Bytes that are read again from the start are not progress.
                 self._tries.failed(trouble, self.received - start if resumable else 0)
                 if resumable:
                     continue
-                # Nothing says that what follows would be of the same object.
+                # Without etag and version, the rest may be of another object.
                 if self._restart is None:
                     if self.received:
                         raise FileTrouble(Reason.IO_ERROR, trouble.detail) from trouble
@@ -109,7 +110,7 @@ class Receiver:
                 return
 
     def _once(self) -> Iterator[Chunk]:
-        """Read on from where the last try ended."""
+        """Continue where the last try ended."""
         reading = self._begin()
         try:
             item = self.item = expect(self.item, reading, begun=self.received > 0)
@@ -138,10 +139,10 @@ class Receiver:
             raise Transient(str(error)) from error
 
     def check(self) -> None:
-        """Where the bytes' state is not proven, ask the store whether the object is still in it.
+        """Ask the store whether the object is unchanged, if that is not proven.
 
         Raises:
-            FileTrouble: it is not, or nobody can say.
+            FileTrouble: it has changed, or the store can't answer.
         """
         tries = Tries(self._pause)
         while not self.proven:
@@ -154,10 +155,11 @@ class Receiver:
 
 
 def expect(item: Item, reading: Reading, *, begun: bool) -> Item:
-    """Compare what is about to be read with what was listed, or with what was begun to be read.
+    """Compare an answer with what was listed, or with the part that was read before.
 
     Returns:
-        The item, with etag and version where only the answer has them: what follows must have the same.
+        The item, with etag and version from the answer if the listing had none: later answers must have the
+        same.
 
     Raises:
         FileTrouble: it is another object.
@@ -176,11 +178,11 @@ def expect(item: Item, reading: Reading, *, begun: bool) -> Item:
 
 
 def compression_of(encoding: str) -> str:
-    """What a viewer decompresses by that is told this encoding; what it doesn't know it leaves as it is."""
+    """Return the compressions that a viewer removes for this encoding; unknown ones are left out."""
     names = [name.strip().lower() for name in encoding.split(",")]
     return ", ".join(name for name in names if name in COMPRESSIONS)
 
 
 def bare(etag: str) -> str:
-    """An etag without what some answers of one store put around it and others don't."""
+    """Return an etag without the marks that a store adds in some answers and not in others."""
     return etag.removeprefix("W/").strip('"')

@@ -1,4 +1,4 @@
-"""What a server's refusal of one object means, by status and code, as S3 and its like send them."""
+"""Interpret a server's refusal to send an object, by status and code of S3 and compatible services."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
 def refused(status: int, code: str, *, begun: bool = False) -> FileTrouble | Transient:
-    """What an answer without the object means.
+    """Return the error for an answer without the object.
 
     Args:
-        status: of HTTP.
-        code: the service's own word for it; empty where there is none.
-        begun: whether some of the object was read before.
+        status: the HTTP status.
+        code: the service's error code; empty if there is none.
+        begun: True if some of the object was read before.
     """
     code = code if _PLAIN.fullmatch(code) else ""
     words = f"the server says {code or status}"
@@ -40,7 +40,7 @@ def refused(status: int, code: str, *, begun: bool = False) -> FileTrouble | Tra
     # 405: the version has become a delete marker.
     if status in {404, 405, 410}:
         return FileTrouble(Reason.VANISHED)
-    # 416: it is shorter than what was read of it before.
+    # 416: the object is shorter than the part that was read before.
     if status == 412 or (status == 416 and begun):
         return FileTrouble(Reason.CHANGED if begun else Reason.REPLACED)
     return FileTrouble(Reason.IO_ERROR, words)

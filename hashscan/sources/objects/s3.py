@@ -1,4 +1,4 @@
-"""Amazon S3 and the many services that speak its language."""
+"""The object source for Amazon S3 and compatible services."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _PIECE = 1 << 20
 
 
 class S3Source(ObjectSource):
-    """Buckets by URL: `s3://BUCKET[/PREFIX]`."""
+    """The source for buckets by URL: `s3://BUCKET[/PREFIX]`."""
 
     name: ClassVar[str] = "s3"
     libraries: ClassVar[tuple[str, ...]] = ("botocore.session", "obstore.store")
 
     @classmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
-        """A bucket."""
+        """Return the store of a bucket."""
         return S3Store(container, access)
 
 
 class S3Store(ObjectStore):
-    """One bucket."""
+    """The store of one S3 bucket."""
 
     def __init__(self, bucket: str, access: Access) -> None:
         self._access = access
@@ -66,16 +66,16 @@ class S3Store(ObjectStore):
 
     @cached_property
     def _exact(self) -> Any:
-        """Reads whatever there is."""
+        """The botocore client, which can read any key."""
         return self._clients.reader()
 
     @cached_property
     def _fast(self) -> Any:
-        """Reads what has a usual key; None where it can't read at all."""
+        """The obstore client, for usual keys; None if it can't be used."""
         return self._clients.obstore(lambda: self._exact)
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Ask for the first key."""
+        """Request the first key."""
         try:
             text = prefix.decode("utf-8")
         except UnicodeDecodeError:
@@ -87,7 +87,7 @@ class S3Store(ObjectStore):
                 self._lister.list_objects_v2(Bucket=self._bucket, Prefix=text, MaxKeys=1)
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
-        """List by pages of a thousand."""
+        """List in pages of a thousand."""
         more: dict[str, str] = {}
         while True:
             page = self._page(prefix, all_versions=all_versions, **more)
@@ -100,12 +100,12 @@ class S3Store(ObjectStore):
             more = then
 
     def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
-        """One page up to the next slash; None where that doesn't hold everything."""
+        """Return one page up to the next slash; None if that page is not complete."""
         page = self._page(prefix, all_versions=all_versions, Delimiter="/")
         if page.get("IsTruncated"):
             return None
         prefixes = prefixes_of(page)
-        # By a prefix that is no UTF-8 nothing can be asked for; what lies under it is seen from above.
+        # A prefix that is not UTF-8 can't be requested; its objects are listed from the level above.
         return Level(objects_of(page), prefixes) if all(map(_is_text, prefixes)) else None
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ class S3Store(ObjectStore):
 
         ask = self._lister.list_object_versions if all_versions else self._lister.list_objects_v2
         try:
-            # Named here, so that botocore leaves it to us to decode keys: it replaces what is no UTF-8.
+            # Set explicitly, so that botocore doesn't decode the keys: it replaces what is not UTF-8.
             page: Mapping[str, Any] = ask(
                 Bucket=self._bucket,
                 Prefix=prefix.decode("utf-8"),
@@ -126,16 +126,16 @@ class S3Store(ObjectStore):
         except ClientError as error:
             raise ListingTrouble.of(refused(*answer_of(error))) from error
         except BotoCoreError as error:
-            # Its text repeats the request; the name of its class says enough.
+            # Its text repeats the request; the name of its class is enough.
             raise ListingTrouble(FolderReason.IO_ERROR, type(error).__name__) from error
         if not is_listing(page, all_versions=all_versions):
             raise ListingTrouble(FolderReason.IO_ERROR, "the answer is no listing")
         return page
 
     def read(self, item: Item, offset: int) -> Reading:
-        """Through obstore where it can express the key, else through botocore."""
+        """Read with obstore if it supports the key, otherwise with botocore."""
         path = bodies.path_of(item.name)
-        # The first download makes the clients, all others wait for it.
+        # The first download creates the clients, all others wait for it.
         with self._making:
             fast = None if path is None else self._fast
             exact = None if fast is not None else self._exact
@@ -144,7 +144,7 @@ class S3Store(ObjectStore):
         return bodies.read(fast, path, item, offset)
 
     def close(self) -> None:
-        """Close botocore's connections; obstore's go with it."""
+        """Close botocore's connections; those of obstore are closed with its client."""
         for name in ("_lister", "_exact"):
             client = self.__dict__.pop(name, None)
             if client is not None:
@@ -161,7 +161,7 @@ def _is_text(prefix: bytes) -> bool:
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> Reading:
-    """Begin to read an object through botocore."""
+    """Begin to read an object with botocore."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     options: dict[str, str] = {}

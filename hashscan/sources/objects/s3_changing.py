@@ -1,4 +1,4 @@
-"""Takes objects out of buckets of S3, and puts them back."""
+"""Delete objects from S3 buckets for the quarantine, and restore them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _HEADERS = (
 )  # fmt: skip
 
 _WHOLE = 256 << 20
-"""Larger objects are sent in parts."""
+"""Bytes; larger objects are uploaded in parts."""
 _PART = 64 << 20
 _PARTS = 10_000
-"""S3 takes no more."""
+"""Maximum number of parts that S3 accepts."""
 
 _GRANTS = {
     "FULL_CONTROL": "GrantFullControl", "READ": "GrantRead", "READ_ACP": "GrantReadACP",
@@ -36,16 +36,16 @@ _GRANTS = {
 }  # fmt: skip
 
 _NO_CONDITION = frozenset({400, 501})
-"""Services that don't know a condition on deleting say so, or don't heed it."""
+"""Answers of services that don't support a condition on deleting; others ignore the condition."""
 
 
 class ChangeableS3Store(S3Store, ChangeableStore):
-    """One bucket."""
+    """An S3 bucket in which objects can be created and deleted."""
 
     deletes: ClassVar[str] = "replicas in other buckets, and versions before and after it, stay"
 
     def describe(self, item: Item) -> Description:
-        """Ask for the headers; tags and ACL too, where these may be read."""
+        """Return the headers of an object; tags and ACL too, if there is the right to read them."""
         key = _text(item.name)
         named = _named(self._bucket, key, item)
         with _spoken("s3:GetObject, with versions s3:GetObjectVersion"):
@@ -76,7 +76,7 @@ class ChangeableS3Store(S3Store, ChangeableStore):
         return Description(size, str(head.get("ETag", "")), version, modified, properties, tuple(unread))
 
     def create(self, key: bytes, content: int, size: int, properties: Properties) -> Description:
-        """At once, or in parts that become one object at the end."""
+        """Create an object in one request, or from parts that become one object at the end."""
         options = _options(properties)
         named = {"Bucket": self._bucket, "Key": _text(key)}
         with _spoken("s3:PutObject, with tags s3:PutObjectTagging, with an ACL s3:PutObjectAcl", taken=True):
@@ -88,18 +88,18 @@ class ChangeableS3Store(S3Store, ChangeableStore):
             else:
                 answer = self._create_in_parts(named, options, content, size)
         version = str(answer.get("VersionId", ""))
-        # Some say so where no versions are kept, and then know none of this name.
+        # Some services return this if they keep no versions, and then don't know a version of this name.
         version = "" if version == "null" else version
         return Description(size, str(answer.get("ETag", "")), version, "", properties)
 
     def _refuse_taken(self, named: dict[str, str]) -> None:
-        """Look first: some services don't heed the condition on storing, and would replace what is there."""
+        """Check that no object exists: some services ignore the condition, and would replace the object."""
         from botocore.exceptions import ClientError
 
         try:
             self._client.head_object(**named)
         except ClientError as error:
-            # Whoever may not list a bucket is refused what isn't there, too.
+            # Without the right to list a bucket, the answer for a missing object is 403, too.
             if answer_of(error)[0] not in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN}:
                 raise
         else:
@@ -127,17 +127,17 @@ class ChangeableS3Store(S3Store, ChangeableStore):
                 **upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
             )
         except BaseException:
-            # What stays of it is no object; a rule of the bucket for unfinished uploads removes it.
+            # Parts that remain are not an object; a bucket rule for incomplete uploads removes them.
             with suppress(BotoCoreError, ClientError):
                 self._client.abort_multipart_upload(**upload)
             raise
         return whole
 
     def delete(self, item: Item) -> bool:
-        """By version; without versions on the condition that the ETag is still the same."""
+        """Delete by version; without versions, on condition that the ETag is unchanged."""
         named = _named(self._bucket, _text(item.name), item)
         lasting = item.version not in {"", "null"}
-        # The version `null` can be written anew, as an object without versions can.
+        # The version `null` can be overwritten, like an object without versions.
         compares = lasting or (not item.version and self._compares)
         with _spoken("s3:GetObject, with versions s3:GetObjectVersion"):
             self._client.head_object(**named, IfMatch=item.etag)
@@ -146,13 +146,14 @@ class ChangeableS3Store(S3Store, ChangeableStore):
             answer = self._client.delete_object(**named, **condition)
             if item.version or not answer.get("DeleteMarker"):
                 return compares
-            # Its bucket has begun to keep versions, and it would lie there hidden as one without a number.
+            # The bucket has begun to keep versions, and the object would remain there, hidden, as the version
+            # `null`.
             self._client.delete_object(**named, VersionId=answer["VersionId"])
         return self.delete(item._replace(version="null"))
 
     @cached_property
     def _compares(self) -> bool:
-        """Whether deleting heeds a condition: one that can't hold is tried on a key that nobody has."""
+        """True if the service obeys a condition on deleting; tested with a false one on an unused key."""
         from botocore.exceptions import ClientError
 
         nothing = f".hashscan-{secrets.token_hex(16)}"
@@ -187,12 +188,12 @@ def _named(bucket: str, key: str, item: Item) -> dict[str, str]:
 
 @contextmanager
 def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterator[None]:
-    """Turn botocore's errors into ours, which hold no text of a server.
+    """Convert botocore's errors to ours, without any text of the server.
 
     Args:
-        rights: what the request needs.
-        taken: whether a failed condition means that the key is taken.
-        plain: whether answers of the service are left as they are.
+        rights: the rights that the request needs.
+        taken: True if a failed condition means that the key is taken.
+        plain: True if error answers of the service are not converted.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -227,13 +228,17 @@ def _trouble(status: int, code: str, rights: str) -> FileTrouble | Transient:
 
 
 def _may_lack(trouble: FileTrouble) -> None:
-    """Services that have no tags or ACLs, and credentials that may not see them, say so in many ways."""
+    """Raise only errors about the object itself; ignore that tags or ACLs can't be read.
+
+    Services that have no tags or ACLs, and credentials without the right to read them, cause many different
+    errors.
+    """
     if trouble.reason in {Reason.VANISHED, Reason.REPLACED}:
         raise trouble
 
 
 def _grants(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Who else may do what with an object, as a request to make one says it; its owner may anyway."""
+    """Return the grants to others than the owner, in the form that a request to create an object needs."""
     owner = answer.get("Owner", {}).get("ID")
     said: dict[str, list[str]] = {}
     others = False

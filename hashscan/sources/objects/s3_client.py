@@ -1,4 +1,4 @@
-"""Clients for S3 with the same credentials: botocore's to be exact, obstore's to be fast."""
+"""Create S3 clients with the same credentials: botocore for exact keys, obstore for speed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential, S3Store
 
 _DEFAULT_REGION = "us-east-1"
-"""What services that are not Amazon's usually expect, and where Amazon's own say what the right one is."""
+"""The region that services other than Amazon's usually expect, and where Amazon reports the right one."""
 
 _KEEP = timedelta(minutes=10)
-"""botocore renews credentials at least so long before they end."""
+"""Lifetime of a credential for obstore; botocore renews its own at least this long before they expire."""
 
 
 class S3Clients:
-    """Makes both clients of one bucket when they are first needed; nothing is sent before."""
+    """The two clients of one bucket, created at the first use; nothing is sent before."""
 
     def __init__(self, bucket: str, access: Access) -> None:
-        """Look for settings and credentials where the AWS command line looks.
+        """Find settings and credentials where the AWS command line looks for them.
 
         Raises:
             TargetError: the library is missing, or there are no credentials.
@@ -44,11 +44,11 @@ class S3Clients:
         self._access = access
         with explained(bucket, access):
             self._session = botocore.session.get_session()
-            # To have every time parsed in a dozen formats would take longer than all else in a listing.
+            # Trying a dozen formats for every time would take longer than everything else in a listing.
             factory = self._session.get_component("response_parser_factory")
             factory.set_parser_defaults(timestamp_parser=str)
-            # And to look into the folders of four hundred services whether they hold what is asked for, a
-            # fifth of the time that a client takes; it finds out what is missing when it reads.
+            # Searching the folders of four hundred services would take a fifth of the time to create a
+            # client; a missing one is found when it is read.
             loader = self._session.get_component("data_loader")
             loader.list_available_services = lambda *_, **__: _folders(loader.search_paths)
             self._credentials = None if access.anonymous else self._session.get_credentials()
@@ -59,14 +59,14 @@ class S3Clients:
                 )
 
     def botocore(self, *, tries: int, region: str | None = None) -> Any:
-        """A client of botocore.
+        """Create a client of botocore.
 
         Args:
-            tries: of each request.
-            region: where it is known to differ from what is set.
+            tries: for each request.
+            region: if it is known to differ from the configured one.
 
         Raises:
-            TargetError: the endpoint is none.
+            TargetError: the endpoint is not a URL.
         """
         import botocore.config
         from botocore import UNSIGNED
@@ -78,11 +78,12 @@ class S3Clients:
             retries={"total_max_attempts": tries, "mode": "standard"},
             max_pool_connections=access.in_flight + THREADS,
             signature_version=UNSIGNED if access.anonymous else None,
-            # Buckets as a part of the path where the service isn't Amazon's own: it may have no such domain.
+            # For services other than Amazon's, the bucket is part of the path: it may have no domain of its
+            # own.
             s3={"addressing_style": "path" if access.endpoint else "auto"},
-            # We compute digests enough.
+            # We compute enough digests ourselves.
             response_checksum_validation="when_required",
-            # Services that are not Amazon's may not know them; what is sent is read again.
+            # Services other than Amazon's may not know these checksums; uploaded objects are read again.
             request_checksum_calculation="when_required",
         )
         with explained(self.bucket, access):
@@ -91,11 +92,11 @@ class S3Clients:
             )
 
     def obstore(self, client: Callable[[], Any]) -> S3Store | None:
-        """A client of obstore for the same service as botocore's, or None where it can't do the same.
+        """Create a client of obstore for the same service as botocore's; None if it can't behave the same.
 
         Args:
-            client: gives a client from `botocore` for the bucket's own region. To make one takes longer than
-                to read a hundred objects, so it is asked only where nobody named the service.
+            client: returns a client from `botocore` for the bucket's own region. Creating one takes longer
+                than reading a hundred objects, so it is called only if no endpoint is given.
         """
         from obstore.store import S3Store
 
@@ -105,7 +106,7 @@ class S3Clients:
             endpoint, region = self._access.endpoint, self._region()
         own_authority = self._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
         if own_authority and endpoint.startswith("https://"):
-            # obstore would trust the system's authorities only.
+            # obstore would trust only the system's certificate authorities.
             return None
         config: S3Config = {
             "endpoint": endpoint,
@@ -123,7 +124,7 @@ class S3Clients:
         )
 
     def reader(self) -> Any:
-        """A client of botocore for the bucket's own region, which tries everything once."""
+        """Create a client of botocore for the bucket's own region, without retries."""
         client = self.botocore(tries=1)
         region = self._bucket_region(client)
         if region in {None, client.meta.region_name}:
@@ -132,7 +133,7 @@ class S3Clients:
         return self.botocore(tries=1, region=region)
 
     def _bucket_region(self, client: Any) -> str | None:
-        """Where a bucket of Amazon's is; None where that makes no difference, or nobody says."""
+        """Return the region of an Amazon bucket; None if it doesn't matter or is unknown."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         if client.meta.endpoint_url and "amazonaws.com" not in client.meta.endpoint_url:
@@ -150,7 +151,7 @@ class S3Clients:
         return self._session.get_config_variable("region") or _DEFAULT_REGION
 
     def _credential(self) -> S3Credential:
-        """What obstore asks for every few minutes."""
+        """Return a credential for obstore, which asks for one every few minutes."""
         assert self._credentials is not None
         frozen = self._credentials.get_frozen_credentials()
         return {
@@ -167,7 +168,7 @@ def _folders(paths: Iterable[str]) -> list[str]:
 
 @contextmanager
 def explained(bucket: str, access: Access) -> Iterator[None]:
-    """Turn what goes wrong before anything is listed into an error that names the bucket and the remedy."""
+    """Convert errors before a listing begins to errors that name the bucket and the remedy."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -184,7 +185,7 @@ def explained(bucket: str, access: Access) -> Iterator[None]:
 
 
 def about_credentials(error: Exception) -> bool:
-    """Whether there is no answer because there were no credentials to ask with."""
+    """Return True if a request failed because of missing credentials."""
     import botocore.exceptions as failures
 
     return isinstance(
@@ -198,7 +199,7 @@ def about_credentials(error: Exception) -> bool:
 
 
 def answer_of(error: Any) -> tuple[int, str]:
-    """Status and code of an answer that botocore made an error of."""
+    """Return status and code of the server's answer to which a botocore error belongs."""
     response = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return int(status), str(response.get("Error", {}).get("Code", ""))
@@ -241,7 +242,7 @@ def _failed(bucket: str, access: Access, error: Exception) -> HashscanError:
         )
     if isinstance(error, failures.ParamValidationError | failures.InvalidRegionError):
         return TargetError(f"s3://{bucket} names no bucket or region", advice="Mend the URL.")
-    # Of a profile, a role, a token or a metadata service; the text may hold parts of them.
+    # The error concerns a profile, a role, a token or a metadata service; its text may contain parts of them.
     return CredentialsError(
         f"there are no usable credentials for s3://{bucket} ({type(error).__name__})",
         advice="Mend what `aws configure list` shows, or say --anonymous.",

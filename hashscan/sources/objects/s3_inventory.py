@@ -1,4 +1,4 @@
-"""A bucket whose objects are told by an inventory, and not by asking for them a thousand at a time."""
+"""The source for a bucket whose objects are listed by an S3 inventory, instead of a thousand per request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MANIFEST_BYTES = 64 << 20
 
 
 class S3Inventory(S3Source):
-    """The objects that an inventory lists."""
+    """The source for the objects that an inventory lists."""
 
     def __init__(
         self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT, *, manifest: bytes
@@ -31,8 +31,8 @@ class S3Inventory(S3Source):
         """Read the manifest.
 
         Args:
-            targets: URLs in the bucket that the inventory is of; none is the whole bucket.
-            options: what to leave out.
+            targets: URLs in the inventory's bucket; none means the whole bucket.
+            options: rules for leaving files out.
             access: how to reach the bucket, and the inventory.
             manifest: path or `s3://` URL of its `manifest.json`.
 
@@ -63,9 +63,10 @@ class S3Inventory(S3Source):
                 )
 
     def listings(self) -> Iterator[Listing]:
-        """Tell of the inventory's objects, file by file.
+        """List the inventory's objects, data file by data file.
 
-        A data file that can't be read to its end is a closed folder: what it would have told stays unseen.
+        A data file that can't be read to its end is reported as a closed folder, because its remaining
+        objects stay unseen.
         """
         url = self.url(self.manifest.bucket)
         seen: set[bytes] = set()
@@ -111,7 +112,7 @@ class S3Inventory(S3Source):
             yield SkippedFile(head.target, b"", item, reason)
             return
         if not item.version:
-            # Whatever is there now is to be read, and it may have another size by now.
+            # The current object will be read, and its size may have changed.
             item = item._replace(stat=item.stat._replace(size=UNKNOWN_SIZE))
         full = gathering.add(head, item)
         if full is not None:
@@ -123,7 +124,7 @@ class S3Inventory(S3Source):
             with self._opened(self.url(self.manifest.destination, file.key.encode()), file.key) as stream:
                 yield stream
             return
-        # A copy of the bucket, or of what the manifest's folder and `data` beside it hold.
+        # A copy of the bucket, or of the manifest's folder and the `data` folder beside it.
         here = Path(os.fsdecode(self._location)).absolute().parent
         name = PurePosixPath(file.key).name
         places = [above / file.key.lstrip("/") for above in here.parents]
@@ -137,10 +138,10 @@ class S3Inventory(S3Source):
 
     @contextmanager
     def _opened(self, location: bytes, shown: str) -> Iterator[BinaryIO]:
-        """Open a path, or download an object as a sweep does: with tries, and in bounded memory."""
+        """Open a path, or download an object as a scan does: with retries, and in bounded memory."""
         if not location.startswith(b"s3://"):
             try:
-                # A descriptor of a folder that `open` refuses is closed only where `open` has opened it.
+                # If `open` refuses a folder, the descriptor is closed only if `open` has opened it itself.
                 opened = open(  # noqa: SIM115 - the trouble of opening alone is caught here
                     location, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOCTTY)
                 )

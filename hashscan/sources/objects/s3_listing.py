@@ -1,4 +1,7 @@
-"""Reads the pages of S3's listings; botocore takes three times as long for it as the sweep for all else."""
+"""Parse the pages of S3 listings.
+
+botocore needs three times as long for this as the scan for everything else.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from xml.etree import ElementTree
 from hashscan.sources.objects.store import StoredObject
 
 _ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Their objects must be restored first. Intelligent tiering doesn't say so before an object is asked for."""
+"""Storage classes whose objects must be restored first. For intelligent tiering, this is known only when an
+object is requested."""
 
 ATTRIBUTES = ["RestoreStatus"]
-"""What listings are to tell besides: whether there is a restored copy, which can be read until it expires."""
+"""Additional fields in listings: whether there is a restored copy, which can be read until it expires."""
 
 _ENTRIES = ("Contents", "Version")
 _FOUND = "hashscan"
@@ -22,14 +26,14 @@ _RESTORING = "IsRestoreInProgress"
 
 
 def attach(client: Any) -> None:
-    """Have a client of botocore leave the objects of listings to this module."""
+    """Set up a botocore client so that this module parses the objects of listings."""
     for operation in ("ListObjectsV2", "ListObjectVersions"):
-        # Before botocore looks for errors in it, for which it parses it, too.
+        # Before botocore parses the answer to look for errors in it.
         client.meta.events.register_first(f"before-parse.s3.{operation}", _take_over)
 
 
 def is_listing(page: Mapping[str, Any], *, all_versions: bool) -> bool:
-    """Whether an answer is a listing that can be followed; a proxy's page of words is none."""
+    """Return True if an answer is a listing that can be continued; an error page of a proxy is not."""
     if _FOUND not in page:
         return False
     if page.get("IsTruncated") and not page.get("NextKeyMarker" if all_versions else "NextContinuationToken"):
@@ -38,7 +42,7 @@ def is_listing(page: Mapping[str, Any], *, all_versions: bool) -> bool:
 
 
 def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
-    """The objects of a page; versions where those were asked for, but no delete markers."""
+    """Return the objects of a page; all versions if they were requested, but no delete markers."""
     encoded = page.get("EncodingType") == "url"
     return [
         StoredObject(
@@ -54,13 +58,13 @@ def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
 
 
 def prefixes_of(page: Mapping[str, Any]) -> list[bytes]:
-    """The common prefixes of a page."""
+    """Return the common prefixes of a page."""
     encoded = page.get("EncodingType") == "url"
     return [_bytes(part["Prefix"], encoded=encoded) for part in page.get("CommonPrefixes", ())]
 
 
 def following(page: Mapping[str, Any], *, all_versions: bool) -> dict[str, str]:
-    """What to ask for the next page by; empty where there is none."""
+    """Return the parameters of the request for the next page; empty if there is none."""
     if not page.get("IsTruncated"):
         return {}
     if not all_versions:
@@ -75,13 +79,13 @@ def following(page: Mapping[str, Any], *, all_versions: bool) -> dict[str, str]:
 def _take_over(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **others: Any
 ) -> None:
-    """Parse the entries of an answer, and hide them from botocore."""
+    """Parse the entries of an answer, and remove them before botocore parses it."""
     if response_dict["status_code"] != 200:
         return
     try:
         root = ElementTree.fromstring(response_dict["body"])  # noqa: S314
     except ElementTree.ParseError:
-        # botocore finds the same, and says so.
+        # botocore finds the same error, and reports it.
         return
     if not root.tag.endswith("Result"):
         return
@@ -103,12 +107,12 @@ def _take_over(
 
 
 def _bytes(text: str, *, encoded: bool) -> bytes:
-    """A key or prefix as the bytes it stands for."""
+    """Return the bytes of a key or prefix."""
     return unquote_to_bytes(text.replace("+", " ")) if encoded else text.encode("utf-8")
 
 
 def _nanoseconds(text: str) -> int:
-    """A time as S3 writes it, `2026-01-02T03:04:05.000Z`, since 1970; 0 where it is none."""
+    """Return a time of S3, such as `2026-01-02T03:04:05.000Z`, in ns since 1970; 0 if it is not valid."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Says of each listed object whether it is left out: by pattern, size or storage class."""
+"""Decide for each listed object whether it is left out: by pattern, size or storage class."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _FOLDERS_KEPT = 1024
 
 
 class Sieve:
-    """Applies the options to the keys under one prefix.
+    """A filter that applies the options to the keys under one prefix.
 
-    Patterns see a key as a path: what stands between slashes is a name. A pattern with a slash starts where
-    the target's last slash ends.
+    For patterns, a key is a path: the text between slashes is a name. A pattern with a slash starts after the
+    last slash of the target.
     """
 
     def __init__(self, prefix: bytes, options: ListingOptions) -> None:
@@ -25,11 +25,11 @@ class Sieve:
         self._folders: dict[bytes, Place | None] = {}
 
     def reason(self, stored: StoredObject, container: bytes = b"") -> Reason | None:
-        """Why an object is left out, or None where it isn't.
+        """Return the reason why an object is left out, or None.
 
         Args:
             stored: the object.
-            container: URL of what it lies in, where a quarantine may keep something.
+            container: URL of its container, if a quarantine may keep objects there.
         """
         if self._evidence and container + b"/" + stored.key in self._evidence:
             return Reason.EXCLUDED
@@ -45,9 +45,9 @@ class Sieve:
         return place is None or self._exclude.excludes(place, name, is_folder=False)
 
     def _place(self, folder: bytes) -> Place | None:
-        """Where the patterns stand in a folder; None where it is left out itself.
+        """Return the state of the patterns in a folder; None if the folder itself is left out.
 
-        Step by step and not by calling itself: a key may be a thousand slashes.
+        It uses a loop instead of recursion: a key may consist of a thousand slashes.
         """
         if folder in self._folders:
             return self._folders[folder]

@@ -1,4 +1,4 @@
-"""The source of objects: what all schemes have in common, from URLs to batches."""
+"""The base of all object sources: from URLs to batches."""
 
 from __future__ import annotations
 
@@ -33,26 +33,29 @@ from hashscan.sources.options import ListingOptions
 
 @dataclass(frozen=True, slots=True)
 class ObjectTarget:
-    """One URL that was named: a container, or what lies under a prefix of it."""
+    """A parsed target URL: a container, or the objects under a prefix of it."""
 
     container: str
     prefix: bytes
-    """Plain bytes that keys begin with, as the stores have it; no slash is added."""
+    """The bytes that keys begin with, as the stores use them; no slash is added."""
 
 
 class ObjectSource(Source):
-    """Objects by URL: `scheme://container[/prefix]`. A scheme is a class with a name and a store."""
+    """A source for objects by URL: `scheme://container[/prefix]`.
+
+    Each scheme is a subclass with a name and a store.
+    """
 
     def __init__(self, targets: Sequence[bytes], options: ListingOptions, access: Access = DIRECT) -> None:
-        """Find the targets; each is asked for its first object.
+        """Find the targets, and request the first object of each.
 
         Args:
             targets: URLs.
-            options: what to leave out.
+            options: rules for leaving files out.
             access: how to reach the service.
 
         Raises:
-            TargetError: a URL is none, or its container can't be listed.
+            TargetError: a URL is not valid, or its container can't be listed.
             UnreachableError: the service doesn't answer.
         """
         self._options = options
@@ -79,7 +82,7 @@ class ObjectSource(Source):
     @classmethod
     @abstractmethod
     def make_store(cls, container: str, access: Access) -> ObjectStore:
-        """The store of one container, for the process that asks; nothing is sent yet.
+        """Return the store of one container for this process, without sending anything.
 
         Raises:
             TargetError: a library or credentials are missing.
@@ -87,15 +90,15 @@ class ObjectSource(Source):
 
     @classmethod
     def parse(cls, target: bytes) -> ObjectTarget:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            TargetError: it is none.
+            TargetError: it is not valid.
         """
         scheme, _, rest = target.partition(b"://")
         container, _, prefix = rest.partition(b"/")
         if b"@" in container:
-            # Not shown: what stands there may be a password.
+            # The URL is not shown, because it may contain a password.
             raise TargetError(
                 f"a {cls.name}:// URL must not hold credentials",
                 advice="Give them by the provider's own variables or files.",
@@ -109,13 +112,13 @@ class ObjectSource(Source):
 
     @classmethod
     def url(cls, container: str, key: bytes = b"") -> bytes:
-        """The URL of a container, or of an object in it: the key follows after one slash, whatever it is."""
+        """Return the URL of a container, or of an object in it: the unchanged key follows after one slash."""
         whole = f"{cls.name}://{container}".encode()
         return whole + b"/" + key if key else whole
 
     @property
     def targets(self) -> tuple[bytes, ...]:
-        """The containers, each once: an item's name is its whole key, so that no two keys look alike."""
+        """The containers, each once: an item's name is its whole key, so that all keys stay distinct."""
         return tuple(dict.fromkeys(self.url(target.container) for target in self._found))
 
     @property
@@ -125,7 +128,7 @@ class ObjectSource(Source):
 
     @property
     def paths(self) -> tuple[bytes, ...]:
-        """The URLs that are swept."""
+        """The URLs that are scanned."""
         return tuple(self.url(target.container, target.prefix) for target in self._found)
 
     def listings(self) -> Iterator[Listing]:
@@ -148,7 +151,7 @@ class ObjectSource(Source):
             else:
                 empty.append(target)
         for target in empty:
-            # Where all of a container is empty the sweep says so itself.
+            # If a whole container is empty, the scan reports that itself.
             if target.container in filled:
                 yield ClosedFolder(
                     self.url(target.container),
@@ -158,10 +161,10 @@ class ObjectSource(Source):
                 )
 
     def named(self, names: Iterator[bytes]) -> Iterator[Listing]:
-        """Objects by URL; nothing is asked before they are read, so that their sizes are not known yet.
+        """List objects by URL; nothing is requested before they are read, so their sizes are unknown.
 
-        What stands after the container is the key as it is, without any encoding. Of a key with versions, the
-        current one is meant.
+        The text after the container is the key as it is, without any encoding. If a key has versions, it
+        means the current one.
         """
         gathering = Gathering(self._options)
         sieves = [(found, Sieve(found.prefix, self._options)) for found in self._found]
@@ -235,7 +238,7 @@ class ObjectSource(Source):
 
     @classmethod
     def opener(cls, access: Access, spend: Spend = unlimited) -> Opener:
-        """What downloads objects."""
+        """Return an object that downloads objects."""
         return ObjectOpener(partial(_store_of_url, cls, access=access), access, spend)
 
 
@@ -244,12 +247,12 @@ def _store_of_url(source: type[ObjectSource], url: bytes, *, access: Access) -> 
 
 
 def owner_of(url: bytes) -> int:
-    """The owner that stands for a container: containers share no decoder, as customers don't."""
+    """Return an owner number for a container: containers share no decoder, like customers."""
     return int.from_bytes(hashlib.blake2b(url, digest_size=8).digest(), "little") >> 1
 
 
 def item_of(stored: StoredObject, owner: int) -> Item:
-    """A listed object as an item; an object has no device and no inode."""
+    """Return the item for a listed object; an object has no device and no inode."""
     stat = FileStat(
         device=0, inode=0, size=stored.size, mtime_ns=stored.modified_ns, ctime_ns=0, links=1, uid=owner
     )
@@ -257,7 +260,7 @@ def item_of(stored: StoredObject, owner: int) -> Item:
 
 
 def _without_covered(targets: Iterable[ObjectTarget]) -> tuple[ObjectTarget, ...]:
-    """Leave out what another target's listing tells of anyway, so that each object has one verdict."""
+    """Leave out targets that the listing of another target contains, so that each object has one verdict."""
     named = list(dict.fromkeys(targets))
     return tuple(
         target

@@ -1,4 +1,4 @@
-"""Where the bytes of one object gather while they arrive: in memory, or in a file without a name."""
+"""Store the bytes of one object while they arrive: in memory, or in an anonymous temporary file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class NoRoom(Exception):
-    """The object can't be kept: there is no room for a file so large."""
+    """The error that an object can't be stored, because there is no space for a file of its size."""
 
 
 class Spool:
-    """Takes bytes; then gives them as they are, or a descriptor from which they can be read but not changed.
+    """A store for received bytes, which then offers them as bytes, or as a read-only descriptor.
 
-    The descriptor goes to a decoder, which strangers' bytes may take over: it must not be able to change what
-    others read through it.
+    The descriptor goes to a decoder, which malicious content may take over: the decoder must not be able to
+    change what others read through it.
     """
 
     def __init__(
@@ -35,25 +35,25 @@ class Spool:
         may_fill: Callable[[int], bool] = lambda _: True,
         expected: int = 0,
     ) -> None:
-        """Start empty.
+        """Create an empty spool.
 
         Args:
-            in_memory: whether to begin in memory.
-            may_grow: asked before more bytes are kept in memory than before, with how many in all; where it
-                says no, everything goes to a file.
-            may_fill: asked before more bytes go to a file, with how many in all.
-            expected: bytes that are to come, as far as is known.
+            in_memory: True to begin in memory.
+            may_grow: called before more bytes are kept in memory, with the total number; if it returns False,
+                all bytes go to a file.
+            may_fill: called before more bytes go to a file, with the total number.
+            expected: number of bytes that will come, as far as it is known.
 
         Raises:
-            NoRoom: there is none for a temporary file.
-            OutputError: a temporary file can't be made.
+            NoRoom: there is no space for a temporary file.
+            OutputError: a temporary file can't be created.
         """
         self._may_grow = may_grow
         self._may_fill = may_fill
         self._expected = expected
         self.size = 0
         self._only: Chunk | None = b""
-        """All bytes, as long as they came in one piece and are in memory."""
+        """All bytes, as long as they arrived in one piece and are in memory."""
         self._memory = -1
         self._sealed = False
         self._file = -1
@@ -67,16 +67,16 @@ class Spool:
 
     @property
     def content(self) -> memoryview | None:
-        """All bytes, where they came in one piece and no descriptor was asked for."""
+        """All bytes, if they arrived in one piece and no descriptor was requested; otherwise None."""
         return None if self._only is None else memoryview(self._only)
 
     @property
     def descriptor(self) -> int:
-        """To read all bytes by; its offset is 0. Nothing may be written any more.
+        """A descriptor to read all bytes; its offset is 0. Afterwards nothing may be written.
 
         Raises:
-            NoRoom: there is none for a temporary file.
-            OutputError: a temporary file can't be made or written.
+            NoRoom: there is no space for a temporary file.
+            OutputError: a temporary file can't be created or written.
         """
         if self._file < 0 and not self._gather(b""):
             self._move_to_file()
@@ -88,11 +88,11 @@ class Spool:
         return self._memory
 
     def write(self, chunk: Chunk) -> None:
-        """Add bytes at the end.
+        """Append bytes.
 
         Raises:
-            NoRoom: there is none for so many; nothing can be added any more.
-            OutputError: the temporary file can't be made or written.
+            NoRoom: there is no space for so many; nothing can be appended any more.
+            OutputError: the temporary file can't be created or written.
         """
         if self._file < 0:
             if self._may_grow(self.size + len(chunk)):
@@ -108,7 +108,7 @@ class Spool:
         self._append(chunk)
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Discard what was written."""
         if self._file >= 0:
             os.ftruncate(self._file, 0)
         else:
@@ -117,7 +117,7 @@ class Spool:
         self.size = 0
 
     def close(self) -> None:
-        """Let everything go."""
+        """Release memory and descriptors."""
         self._only = None
         self._drop_memory()
         for descriptor in {self._file, self._reading} - {-1}:
@@ -125,7 +125,7 @@ class Spool:
         self._file = self._reading = -1
 
     def _gather(self, chunk: Chunk) -> bool:
-        """Put bytes into the file in memory; False where the system has none to give."""
+        """Write bytes to the memory file; return False if the system has no memory for it."""
         try:
             if self._memory < 0:
                 self._memory = os.memfd_create("hashscan-object", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -153,7 +153,7 @@ class Spool:
                 os.unlink(path)
             room = os.fstatvfs(self._file)
             if self._expected > room.f_bavail * room.f_frsize:
-                # Not to fill up the disk of others before that is found out.
+                # Check it now, before the disk that others use is full.
                 raise NoRoom
             if self._only is not None:
                 _write(self._file, self._only, 0)
@@ -175,7 +175,7 @@ class Spool:
 
 
 def _write(descriptor: int, chunk: Chunk, offset: int) -> None:
-    """Write all of a chunk, without the descriptor's own offset."""
+    """Write all bytes of a chunk, without using the descriptor's own offset."""
     rest = memoryview(chunk)
     while rest:
         written = os.pwrite(descriptor, rest, offset)
@@ -184,8 +184,8 @@ def _write(descriptor: int, chunk: Chunk, offset: int) -> None:
 
 
 def temporary_folder() -> str:
-    """Where large objects go: TMPDIR, or /var/tmp, since /tmp may itself be memory."""
-    # What lies there has no name, so nobody can have made it before.
+    """Return the folder for large objects: TMPDIR, or /var/tmp, because /tmp may itself be in memory."""
+    # The files there are unlinked at once and have random names, so nobody can have created them before.
     for folder in (os.environ.get("TMPDIR"), "/var/tmp"):  # noqa: S108
         if folder and os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return folder

@@ -1,8 +1,8 @@
-"""What every object store can do: list what it holds, and hand out one object's bytes.
+"""The interface of object stores: list the objects of a container, and read the bytes of one object.
 
-A store is one container (a bucket, a host) as one process sees it. Its methods are called from several
-threads at once. Nothing of a vendor's library shows here: neither its types nor its errors, and no text of
-its errors either, since servers repeat parts of what they were asked with, credentials included.
+A store is one container (a bucket, a host), used by one process. Its methods are called from several threads
+at once. Nothing of a vendor's library is visible here: neither its types nor its errors, and no text of its
+errors either, because servers repeat parts of the request, including credentials.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from hashscan.sources.base import FileTrouble
 Chunk = bytes | memoryview
 
 UNKNOWN_SIZE = -1
-"""In `FileStat.size`: the store doesn't say before the object is read."""
+"""Value of `FileStat.size` if the store doesn't report the size before the object is read."""
 
 
 class Transient(Exception):
-    """Worth another try: the server is busy, or the connection was lost.
+    """An error after which a retry may succeed: the server is busy, or the connection was lost.
 
-    The message goes into reports when no try helped, so it holds words of ours and codes only.
+    The message goes into reports if no retry helped, so it contains only our own words and codes.
     """
 
     def __init__(self, detail: str, wait_seconds: float = 0.0, reason: Reason = Reason.IO_ERROR) -> None:
         super().__init__(detail)
         self.detail = detail
         self.reason = reason
-        """What it comes to when no try helps."""
+        """The reason that is reported if no retry helps."""
         self.wait_seconds = wait_seconds
-        """What the server asks for; 0 where it says nothing."""
+        """The wait that the server asks for; 0 if it doesn't say."""
 
 
 class ListingTrouble(Exception):
-    """A listing that can't go on; what follows in it stays unseen, and the report says so."""
+    """The error that a listing can't continue; the rest stays unseen, and the report says so."""
 
     def __init__(self, reason: FolderReason, detail: str = "") -> None:
         super().__init__(detail or reason.value)
@@ -45,61 +45,61 @@ class ListingTrouble(Exception):
 
     @classmethod
     def of(cls, trouble: FileTrouble | Transient) -> ListingTrouble:
-        """What the refusal of one thing says of a listing."""
+        """Return the listing error for an error about one object."""
         denied = isinstance(trouble, FileTrouble) and trouble.reason is Reason.PERMISSION
         return cls(FolderReason.PERMISSION if denied else FolderReason.IO_ERROR, trouble.detail)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as a listing tells of it; one version of it where versions were asked for."""
+    """An object of a listing; one version of it if versions were requested."""
 
     key: bytes
     size: int
-    """Bytes; UNKNOWN_SIZE where the store doesn't say."""
+    """Size in bytes; UNKNOWN_SIZE if the store doesn't report it."""
     modified_ns: int
-    """When it was stored, since 1970."""
+    """Time when it was stored, in nanoseconds since 1970."""
     etag: str = ""
-    """What the store says identifies the content; never taken for a digest."""
+    """The store's identifier for the content; never used as a digest."""
     version: str = ""
     archived: bool = False
-    """In a storage class that must be restored before it can be read."""
+    """True in a storage class that must be restored before it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What lies under a prefix up to the next slash."""
+    """The objects and prefixes under a prefix, up to the next slash."""
 
     objects: Sequence[StoredObject]
     prefixes: Sequence[bytes]
-    """Whole prefixes, each with its slash."""
+    """Complete prefixes, each with its slash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One object's bytes on their way, from one consistent state of it."""
+    """The bytes of one object while they are read, from one consistent state of it."""
 
     chunks: Iterator[Chunk]
-    """May raise Transient, and ends early only by raising."""
+    """Iterating may raise Transient; it ends early only by raising."""
     size: int = UNKNOWN_SIZE
-    """Of the whole object, whatever the offset of the first chunk."""
+    """Size of the whole object, whatever the offset of the first chunk."""
     etag: str = ""
     version: str = ""
     proven: bool = True
-    """The answer's own headers say that all chunks are of the object that `etag` or `version` names;
-    otherwise `check` is asked once they have been read."""
+    """True if the answer's own headers prove that all chunks are of the object that `etag` or `version`
+    names; otherwise `check` is called after they have been read."""
     encoding: str = ""
-    """How the bytes are encoded, as a viewer is told; it decodes them first (RFC 9110, 8.4)."""
+    """Content encoding that viewers receive; they decode it first (RFC 9110, 8.4)."""
     close: Callable[[], None] = lambda: None
-    """Gives up what was not read."""
+    """Close the answer without reading the rest."""
 
 
 class ObjectStore(ABC):
-    """One container."""
+    """One container of an object store."""
 
     @abstractmethod
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Ask for the first thing under a prefix, to find out early what is wrong with all.
+        """Request the first object under a prefix, to detect general errors early.
 
         Raises:
             TargetError: wrong or missing credentials, no such container, or no right to list it; with the
@@ -109,22 +109,23 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
-        """List every object whose key begins so, a page at a time; one page in memory.
+        """List every object whose key begins with a prefix, in pages; one page is in memory at a time.
 
         Args:
             prefix: plain bytes, not a folder.
-            all_versions: every version of every key instead of the current ones. Delete markers are no
+            all_versions: list every version of every key instead of the current ones. Delete markers are not
                 objects.
 
         Raises:
-            ListingTrouble: it can't go on.
+            ListingTrouble: the listing can't continue.
         """
 
     def level(self, prefix: bytes, *, all_versions: bool) -> Level | None:
-        """List under a prefix up to the next slash, in one request.
+        """List the objects and prefixes under a prefix up to the next slash, in one request.
 
         Returns:
-            None where one request doesn't tell all, or the store can't; the prefix is then listed by `pages`.
+            None if one request doesn't return everything, or the store doesn't support it; the prefix is then
+            listed by `pages`.
 
         Raises:
             ListingTrouble: it can't be listed.
@@ -133,30 +134,31 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def read(self, item: Item, offset: int) -> Reading:
-        """Begin to read an object; no tries are repeated here.
+        """Begin to read an object, without retries.
 
         Args:
             item: as it was listed: `name` is the whole key, `version` the version to read if there is one,
-                and `etag` what it had; a store that can, asks on the condition that it still has it.
-            offset: the first byte wanted.
+                and `etag` the one it had; if the store supports it, the request has the condition that the
+                etag is unchanged.
+            offset: the first byte to read.
 
         Raises:
             FileTrouble: it can't be read: VANISHED, REPLACED (another etag), PERMISSION, ARCHIVED, IO_ERROR.
-            Transient: worth another try.
+            Transient: a retry may succeed.
         """
 
     def check(self, item: Item) -> None:
-        """Ask whether an object is still as it was when read; only for readings that are not proven.
+        """Check that an object is still as it was when it was read; only for readings that are not proven.
 
         Args:
-            item: with the etag and version that the reading had.
+            item: with the etag and version of the reading.
 
         Raises:
-            FileTrouble: it is not, or is gone.
-            Transient: worth another try.
+            FileTrouble: it has changed, or is gone.
+            Transient: a retry may succeed.
         """
         raise AssertionError("all readings of this store are proven")
 
     @abstractmethod
     def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""

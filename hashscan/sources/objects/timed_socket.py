@@ -1,7 +1,7 @@
-"""Sockets that read until a moment, however little comes at a time.
+"""Sockets with a deadline for a whole read, however few bytes arrive at a time.
 
-A socket's own timeout begins anew with each byte. A server that sends one now and then, in a header or in the
-frame of a body's piece, would be read from for ever.
+A socket's own timeout starts again with each byte. A server that sends a byte now and then, in a header or in
+the framing of a body's chunk, could keep a reader busy without end.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ else:
 
 
 class TooSlowError(Exception):
-    """What was to be read had not come by then.
+    """The error that a read was not complete at its deadline.
 
-    No OSError, or the libraries between here and who waits would ask the server again.
+    It is not an OSError, because then the libraries in between would retry the request.
     """
 
 
 class _Timed(_Base):
-    """What both kinds have in common; to be mixed in before them."""
+    """A mixin for both kinds of socket; list it before the socket class."""
 
     _deadline: float | None = None
     _dripped = False
 
     def allow(self, seconds: float) -> None:
-        """Let so much time pass until all was read that is wanted now."""
+        """Set the deadline: all bytes wanted now must arrive within `seconds`."""
         self._deadline = time.monotonic() + seconds
         self._dripped = False
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """Read what has come by then.
+        """Read the bytes that arrive before the deadline.
 
         Raises:
-            TooSlowError: something came, but not all.
-            TimeoutError: nothing came.
+            TooSlowError: something arrived, but not everything.
+            TimeoutError: nothing arrived.
         """
         if self._deadline is None:
             return super().recv_into(*arguments, **options)
         left = self._deadline - time.monotonic()
         before = self.gettimeout()
-        # Nought would mean not to wait at all, which ends in another error.
+        # A timeout of 0 would make the socket non-blocking, which ends in another error.
         self.settimeout(max(left if before is None else min(before, left), 0.001))
         try:
             count = super().recv_into(*arguments, **options)
@@ -63,15 +63,18 @@ class _Timed(_Base):
 
 
 class TimedSocket(_Timed, socket.socket):
-    """Plain."""
+    """A plain TCP socket with a deadline."""
 
 
 class TimedTlsSocket(_Timed, ssl.SSLSocket):
-    """Over TLS. Handshakes need nothing: the library takes the timeout for all of one."""
+    """A TLS socket with a deadline.
+
+    Handshakes need no deadline: the library applies the timeout to the whole handshake.
+    """
 
 
 def timed(connected: socket.socket) -> TimedSocket:
-    """The same connection, timed; the socket given can't be used any more."""
+    """Return a socket with a deadline for a connection; the given socket can't be used any more."""
     timeout = connected.gettimeout()
     made = TimedSocket(fileno=connected.detach())
     made.settimeout(timeout)

@@ -1,4 +1,4 @@
-"""Tries again what failed for reasons that pass."""
+"""Retry downloads with exponential backoff after temporary errors."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.store import Transient
 
 TRIES = 6
-"""Without progress between them; with the pauses below some 6 seconds in all, after which a busy server has
-either slowed us down or won't serve us."""
+"""Maximum number of tries without progress; with the pauses below they take some 6 seconds, after which a
+busy server has either slowed us down or won't serve us."""
 
 PATIENCE_SECONDS = 120.0
-"""After the first of several failures without progress, no other try: each may take a minute to fail."""
+"""Seconds after the first of several failures without progress; then there are no more retries, because each
+may take a minute to fail."""
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
 PROGRESS_BYTES = 1 << 20
-"""Received since the last failure, this counts as progress."""
+"""Bytes received since the last failure that count as progress."""
 
 
 class Tries:
-    """The tries for one object."""
+    """The retries for one object."""
 
     def __init__(self, pause: Callable[[float], None]) -> None:
-        """Take what waits a number of seconds; it may raise to give up."""
+        """Store the function that waits a number of seconds; it may raise to cancel."""
         self._pause = pause
         self._failed = 0
         self._since = 0.0
@@ -36,7 +37,7 @@ class Tries:
         """Count a failure, and wait before the next try.
 
         Raises:
-            FileTrouble: it was the last one.
+            FileTrouble: it was the last try.
         """
         if progress_bytes >= PROGRESS_BYTES:
             self._failed = 0
@@ -47,6 +48,6 @@ class Tries:
         if self._failed >= TRIES or now - self._since > PATIENCE_SECONDS:
             raise FileTrouble(trouble.reason, f"{trouble.detail}; {self._failed} tries") from trouble
         pause = _FIRST_PAUSE * 2 ** (self._failed - 1)
-        # Not all at once: many downloads meet a busy server at the same moment.
+        # Random, so that the retries of many downloads don't reach a busy server at the same moment.
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - nothing to guess
         self._pause(min(max(pause, trouble.wait_seconds), _LONGEST_PAUSE))

@@ -1,4 +1,4 @@
-"""Bounds what is taken of objects whose size nobody says: they might never end, and fill the disk."""
+"""Limit the bytes read of objects of unknown size, which might never end and fill the disk."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hashscan.sources.base import FileTrouble
 from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk
 
 UNSIZED_MAX = 1 << 30
-"""Bytes."""
+"""Maximum size in bytes of such an object."""
 
 
 def bounded(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
-    """Hand chunks on; too many of an object of unknown size are its trouble.
+    """Yield chunks unchanged; reject an object of unknown size that is too large.
 
     Raises:
-        FileTrouble: there were too many.
+        FileTrouble: it has more than UNSIZED_MAX bytes.
     """
     total = 0
     for chunk in chunks:

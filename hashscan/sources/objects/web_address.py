@@ -1,4 +1,4 @@
-"""Web addresses as they are named, sent and shown: three forms, since a signed address is a credential."""
+"""Web URLs in three forms: as given, as sent and as shown, because a signed URL is a credential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(rb"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _PLACE = re.compile(rb"([A-Za-z]+)://([^/?#]*)")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
-# What may stand as it is in the path and query of a request (RFC 3986, 3.3 and 3.4), the percent sign apart.
+# Bytes that need no escaping in the path and query of a request (RFC 3986, 3.3 and 3.4), without the percent
+# sign.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/?")
 
 _ADVICE = "Write it as https://HOST/PATH or http://HOST/PATH."
@@ -20,29 +21,29 @@ _ADVICE = "Write it as https://HOST/PATH or http://HOST/PATH."
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """One address, in the parts that matter."""
+    """A parsed web URL."""
 
     scheme: str
     host: str
-    """As it stands in the address: in lower case, IPv6 in brackets."""
+    """The host as in the URL: in lower case, IPv6 in brackets."""
     port: int
     path: bytes
-    """As it was named, without its first slash."""
+    """The path as it was given, without its first slash."""
     query: str
-    """From the question mark on, empty where there is none; ready to be sent, and never shown."""
+    """The query with its question mark, empty if there is none; ready to be sent, and never shown."""
 
     @property
     def origin(self) -> bytes:
-        """What is before the path: `https://host`, with the port where it isn't the scheme's own."""
+        """The part before the path: `https://host`, with the port if it isn't the scheme's default."""
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}".encode("ascii")
 
     @property
     def name(self) -> bytes:
-        """What stands for it after the origin and a slash, for people.
+        """The part after the origin and a slash, in a form for people.
 
-        Whoever has a signed address can read the object, so a query is never shown; a short digest in its
-        place keeps two addresses apart.
+        Anybody who has a signed URL can read the object, so a query is never shown; a short digest replaces
+        it and keeps two URLs distinct.
         """
         if not self.query:
             return self.path
@@ -51,35 +52,35 @@ class WebAddress:
 
     @property
     def shown(self) -> bytes:
-        """The whole address for people."""
+        """The whole URL in a form for people."""
         return self.origin + b"/" + self.name
 
     @property
     def request_target(self) -> str:
-        """What a request for it asks for: path and query, with nothing in them that a request can't carry."""
+        """The target of a request: path and query, with all bytes escaped that a request can't contain."""
         return request_target(self.path, self.query)
 
 
 def request_target(path: bytes, query: str) -> str:
-    """Path and query as a request has them.
+    """Return path and query as a request contains them.
 
     Args:
         path: without its first slash.
-        query: with its question mark, as `WebAddress` has it.
+        query: with its question mark, as in `WebAddress`.
     """
-    # Here a question mark is no sign of a query.
+    # A question mark in the path does not start a query.
     return "/" + _escaped(path).replace("?", "%3F") + query
 
 
 def parse(url: bytes) -> WebAddress:
-    """Read an address.
+    """Parse a URL.
 
-    Nothing is made simpler: `a//b` and `x/../y` are asked for as they are. By hand, since the libraries' own
-    functions drop newlines, resolve dots and encode percent signs a second time.
+    Nothing is normalized: `a//b` and `x/../y` are requested as they are. The libraries' own functions are not
+    used, because they drop newlines, resolve dots and encode percent signs a second time.
 
     Raises:
-        UsageError: there is a user or password in it; neither is repeated.
-        TargetError: it is no address of a web server.
+        UsageError: it contains a user or password; neither is repeated.
+        TargetError: it is not the URL of a web server.
     """
     place = _PLACE.match(url)
     scheme = "" if place is None else place[1].decode("ascii").lower()
@@ -100,7 +101,7 @@ def parse(url: bytes) -> WebAddress:
         raise TargetError(
             f"{authority.decode('ascii', errors='replace')!r} is no host of a web address", advice=_ADVICE
         )
-    # What is after a number sign is for browsers and is never sent.
+    # The text after a number sign is for browsers and is never sent.
     rest = url[place.end() :].partition(b"#")[0]
     path, mark, query = rest.partition(b"?")
     return WebAddress(
@@ -109,7 +110,7 @@ def parse(url: bytes) -> WebAddress:
 
 
 def _escaped(text: bytes) -> str:
-    """Percent signs before what can't be sent; what is escaped already stays as it is."""
+    """Escape bytes that can't be sent; existing escapes stay as they are."""
     out = []
     position = 0
     while position < len(text):

@@ -1,10 +1,10 @@
-"""Asks web servers, follows where they lead, and says in words of our own what goes wrong.
+"""Send requests to web servers, follow redirects, and describe errors in our own words.
 
-Redirects lead to web addresses only, a few times, never from https to http, and never from a public host to
-one of a private network: otherwise a stranger's server could have ours ask what only ours can reach.
-Certificates are verified against the system's authorities, or those of SSL_CERT_FILE.
+Redirects are followed only to web URLs, a few times, never from https to http, and never from a public host
+to one of a private network: otherwise an attacker's server could make ours send requests to hosts that only
+ours can reach. Certificates are verified against the system's authorities, or those of SSL_CERT_FILE.
 
-Importing this module imports urllib3, so others do so on first use.
+Importing this module imports urllib3, so other modules import it at the first use.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from hashscan.sources.objects.web_address import WebAddress, parse
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-"""For each next piece of an answer."""
+"""Timeout for each next piece of an answer."""
 ANSWER_SECONDS = 60.0
-"""For all of an answer's header."""
+"""Timeout for the whole header of an answer."""
 REDIRECTS = 5
 _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 
 DEAD_AFTER = 6
-"""Connections to a host that failed in a row, after which it is left alone for a while, so that a thousand
-addresses of a dead host don't take a thousand times as long as one."""
+"""Number of consecutive failed connections to a host, after which no connection is tried for a while, so that
+a thousand URLs of a dead host don't take a thousand times as long as one."""
 _DEAD_SECONDS = 60.0
 
 _TARGET = "x-hashscan-target"
 
 
 class _PrivateAddress(Exception):
-    """A public host led to a private one."""
+    """The error that a public host redirected to a private one."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is anybody's to reach."""
+    """Return True if an IP address is in a public network."""
     return ipaddress.ip_address(address.partition("%")[0]).is_global
 
 
 class _Asking(HTTPConnection):
-    """Sends the request's target as it is, and looks at whom it is connected to.
+    """A connection that sends the request's target unchanged, and checks the address it is connected to.
 
-    urllib3 would resolve dots in a path and read a host into one that begins with two slashes.
+    urllib3 would resolve dots in a path, and read a host into a path that begins with two slashes.
     """
 
     public_only = False
@@ -73,7 +73,7 @@ class _Asking(HTTPConnection):
         return timed(connected)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        # A connection that is to be closed forgets its socket with the header's end.
+        # A connection that will be closed drops its socket at the end of the header.
         connected = self.sock
         if isinstance(connected, TimedSocket | TimedTlsSocket):
             connected.allow(ANSWER_SECONDS)
@@ -115,13 +115,13 @@ class _PublicSafePool(HTTPSConnectionPool):
 
 
 class WebClient:
-    """Connections to web servers, for all threads of a process."""
+    """The connections to web servers, for all threads of a process."""
 
     def __init__(self, connections: int) -> None:
-        """Connect to nothing yet.
+        """Create a client without connecting.
 
         Args:
-            connections: kept for each host at most.
+            connections: maximum number of connections kept for each host.
         """
         context = ssl.create_default_context()
         context.sslsocket_class = TimedTlsSocket
@@ -133,14 +133,14 @@ class WebClient:
         self._failures: dict[bytes, tuple[int, float]] = {}
 
     def ask(self, method: str, address: WebAddress, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """Send a request and follow where the answers lead.
+        """Send a request and follow redirects.
 
         Returns:
-            An answer that is no redirect, whatever its status; its body is still to be read.
+            An answer that is not a redirect, whatever its status; its body is not read yet.
 
         Raises:
             Transient: no answer.
-            FileTrouble: it leads where we don't go, or the server's certificate is not trusted.
+            FileTrouble: a redirect is not allowed, or the server's certificate is not trusted.
         """
         public_only = False
         for _ in range(REDIRECTS + 1):
@@ -154,7 +154,7 @@ class WebClient:
         raise FileTrouble(Reason.IO_ERROR, f"redirected more than {REDIRECTS} times")
 
     def reach(self, address: WebAddress) -> None:
-        """Send a request, and have any answer.
+        """Send a request, and accept any answer.
 
         Raises:
             Transient: no answer.
@@ -183,7 +183,8 @@ class WebClient:
                 decode_content=False,
                 assert_same_host=False,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-                # Servers close connections that were kept for the next request, just when that comes.
+                # Retry once: servers close kept connections after a while, possibly at the moment of the next
+                # request.
                 retries=urllib3.Retry(
                     connect=0, read=1, redirect=0, status=0, other=0, respect_retry_after_header=False
                 ),
@@ -197,7 +198,7 @@ class WebClient:
                 Reason.SLOW, f"an answer's header took more than {ANSWER_SECONDS:.0f} seconds"
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            # Their texts hold the address, which may be signed.
+            # Their texts contain the URL, which may be signed.
             trouble = trouble_of(error)
             if isinstance(trouble, _Unconnected):
                 self._note_failure(address.origin)
@@ -217,22 +218,22 @@ class WebClient:
             self._failures[origin] = (self._failures.get(origin, (0, 0.0))[0] + 1, time.monotonic())
 
     def close(self) -> None:
-        """Let all connections go."""
+        """Close all connections."""
         for manager in (self._anywhere, self._public):
             for key in manager.pools.keys():  # noqa: SIM118 - it can't be iterated over
                 pool = manager.pools.get(key)
                 if pool is not None:
-                    # The manager leaves this to the garbage collector.
+                    # PoolManager leaves this to the garbage collector.
                     pool.close()
             manager.clear()
 
 
 def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
-    """The next bytes of an answer's body; none at its end.
+    """Return the next bytes of an answer's body; empty at its end.
 
     Raises:
         FileTrouble: they came too slowly.
-        Transient: worth another try.
+        Transient: a retry may succeed.
     """
     connected = getattr(response, "timed_socket", None)
     if connected is not None:
@@ -246,11 +247,11 @@ def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
 
 
 class _Unconnected(Transient):
-    """The host can't be reached at all."""
+    """The error that a host can't be reached at all."""
 
 
 def trouble_of(error: BaseException) -> Transient | FileTrouble:
-    """What went wrong, in words of our own."""
+    """Return our own error for an error of urllib3 or of a socket."""
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         error = error.reason
     if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
@@ -267,7 +268,7 @@ def trouble_of(error: BaseException) -> Transient | FileTrouble:
 
 
 def said(status: int) -> str:
-    """An answer's status for a person; a server's own words are not repeated."""
+    """Describe an answer's status for a person; a server's own text is not repeated."""
     try:
         return f"the server answers {status} ({HTTPStatus(status).phrase})"
     except ValueError:
@@ -275,10 +276,10 @@ def said(status: int) -> str:
 
 
 def _redirected(address: WebAddress, location: str) -> WebAddress:
-    """Where an answer leads.
+    """Return the URL that an answer redirects to.
 
     Raises:
-        FileTrouble: to no place where we go.
+        FileTrouble: the redirect is not allowed.
     """
     wanted = location.strip().encode("latin-1", errors="replace")
     if not wanted:

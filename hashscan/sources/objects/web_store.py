@@ -1,7 +1,7 @@
-"""One host of the web as a store: asks about an object before it is read, reads it, and asks again.
+"""A web host as an object store: request an object's headers before it is read, read it, and check again.
 
-Web servers send files that may be changing. One that doesn't answer such questions is believed as to what it
-sends.
+Web servers may send files that are being changed. If a server doesn't answer such requests, the bytes it
+sends are accepted.
 """
 
 from __future__ import annotations
@@ -37,24 +37,25 @@ if TYPE_CHECKING:
 CHUNK = 256 << 10
 
 SLOWEST = 1024
-"""Bytes a second, over a minute; a server that sends less is given up, or it could hold a sweep for ever."""
+"""Minimum bytes per second, over a minute; slower downloads are cancelled, or a server could block a scan
+without end."""
 
 _ETAG_MAX = 256
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_HEAD = frozenset({401, 403, 405, 501})
-"""Answers of servers that only know GET, or whose signed addresses are for GET."""
+"""Answers of servers that support only GET, or whose signed URLs are for GET."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What an answer's header says of an object; nothing else is compared."""
+    """The properties of an object in an answer's header; nothing else is compared."""
 
     size: int = UNKNOWN_SIZE
     etag: str = ""
     modified_ns: int = 0
 
     def differs(self, other: _Known) -> bool:
-        """Whether both can't be of the same content."""
+        """Return True if both can't be of the same content."""
         if self.etag and other.etag:
             return self.etag != other.etag
         sizes, times = {self.size, other.size}, {self.modified_ns, other.modified_ns}
@@ -66,14 +67,14 @@ class _Header(Protocol):
 
 
 class WebStore(ObjectStore):
-    """One host."""
+    """The store of one web host."""
 
     def __init__(self, origin: bytes, client: WebClient) -> None:
         self._origin = parse(origin)
         self._client = client
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Find out whether the host answers; whatever it says of one address says nothing about others.
+        """Check that the host answers; its answer for one URL says nothing about others.
 
         Raises:
             UnreachableError: it doesn't.
@@ -89,7 +90,7 @@ class WebStore(ObjectStore):
                     return
         except FileTrouble as trouble:
             if trouble.reason is Reason.SLOW:
-                # It may answer more quickly where other objects are concerned.
+                # It may answer other requests faster.
                 return
             raise UnreachableError(
                 f"{self._origin.origin.decode()} can't be asked: {trouble.detail}",
@@ -97,11 +98,11 @@ class WebStore(ObjectStore):
             ) from None
 
     def pages(self, prefix: bytes, *, all_versions: bool) -> Iterator[Sequence[StoredObject]]:
-        """Never asked for."""
+        """Not supported: raise AssertionError."""
         raise AssertionError("web servers list nothing")
 
     def look(self, address: WebAddress) -> StoredObject:
-        """What the server says of an object before it is read; whatever goes wrong shows again then."""
+        """Return the properties of an object before it is read; an error here will appear again then."""
         try:
             known = self._ask_about(address)
         except (Transient, FileTrouble):
@@ -110,7 +111,7 @@ class WebStore(ObjectStore):
         return StoredObject(address.name, known.size, known.modified_ns, known.etag)
 
     def read(self, item: Item, offset: int) -> Reading:
-        """Ask for an object, on the condition that it is what it was."""
+        """Request an object, on condition that it is unchanged."""
         address = self._address(item)
         headers = {}
         if item.etag:
@@ -121,7 +122,7 @@ class WebStore(ObjectStore):
         try:
             known, skip = _begun(response, offset)
             expected = _Known(item.stat.size, item.etag, item.stat.mtime_ns)
-            # Where sizes differ the engine knows best what to call it.
+            # If the sizes differ, the caller chooses the reason.
             if expected.differs(replace(known, size=UNKNOWN_SIZE)):
                 raise FileTrouble(Reason.CHANGED if offset else Reason.REPLACED)
         except BaseException:
@@ -151,7 +152,7 @@ class WebStore(ObjectStore):
                 continue
             yield memoryview(chunk)[skip:]
             skip = 0
-        # Here and not when it has been digested: downloads wait for servers side by side.
+        # Check here and not after hashing: downloads wait for servers in parallel.
         if known != _Known():
             now_known = self._ask_patiently(address)
             if now_known is not None and known.differs(now_known):
@@ -166,22 +167,22 @@ class WebStore(ObjectStore):
                 tries.failed(trouble)
 
     def _ask_about(self, address: WebAddress) -> _Known | None:
-        """What the server says of an object; None where it won't without sending it.
+        """Request the properties of an object; return None if the server sends them only with the body.
 
         Raises:
             FileTrouble: it is gone.
-            Transient: worth another try.
+            Transient: a retry may succeed.
         """
         response = self._client.ask("HEAD", address, {})
-        # There is no body; so the connection can be kept.
+        # There is no body, so the connection can be kept.
         response.drain_conn()
         known = _known(response.headers, partial=False)
         if response.status == HTTPStatus.OK and known.size:
             return known
-        # Some programs answer HEAD with nought as the length, of whatever.
+        # Some servers answer HEAD with length 0 for every object.
         nought = response.status == HTTPStatus.OK
         if nought or response.status in _NO_HEAD:
-            # The first byte's answer says as much.
+            # A request for the first byte returns the same headers.
             response = self._client.ask("GET", address, {"Range": "bytes=0-0"})
             response.close()
             if nought and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -200,20 +201,20 @@ class WebStore(ObjectStore):
         return replace(origin, path=item.name.rpartition(b"?")[0], query=item.hidden)
 
     def close(self) -> None:
-        """Let connections go, those to other hosts too."""
+        """Close the connections, those to other hosts too."""
         self._client.close()
 
 
 def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Known, int]:
-    """What the header says of a body that is about to come, and how many bytes of it are known already.
+    """Return the properties in the header of an answer, and the number of its first bytes to skip.
 
     Raises:
-        FileTrouble: it isn't the object that comes.
-        Transient: worth another try.
+        FileTrouble: the answer is not the object.
+        Transient: a retry may succeed.
     """
     headers = response.headers
     if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
-        # Its bytes would be digested as they are, and a picture in them not be seen.
+        # Its bytes would be hashed in compressed form, and a picture in them would not be found.
         raise FileTrouble(Reason.IO_ERROR, "the server sends it compressed, though asked not to")
     if response.status == HTTPStatus.OK:
         return _known(headers, partial=False), offset
@@ -243,7 +244,7 @@ def _known(headers: _Header, *, partial: bool) -> _Known:
         length = (headers.get("Content-Range") or "").rpartition("/")[2]
     size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else UNKNOWN_SIZE
     etag = headers.get("ETag") or ""
-    # A weak one doesn't stand for bytes (RFC 9110, 8.8.3).
+    # A weak etag doesn't identify bytes (RFC 9110, 8.8.3).
     weak = etag.startswith("W/") or not etag.isascii() or not etag.isprintable() or len(etag) > _ETAG_MAX
     return _Known(size, "" if weak else bare(etag), _nanoseconds(headers.get("Last-Modified") or ""))
 

@@ -1,8 +1,8 @@
-"""Makes niceness count between sessions.
+"""Apply a decoder's niceness to its scheduling group, so that it counts between sessions.
 
-With autogrouping, which most distributions switch on, the kernel shares processors out between sessions, and
-niceness decides only within each. A decoder is a session of its own; however nice, it would get as much as a
-whole web server.
+With autogrouping, which most distributions switch on, the kernel distributes processor time between sessions,
+and niceness decides only within each session. A decoder is a session of its own; however nice, it would get
+as much as a whole web server.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import time
 _GROUP = "/proc/self/autogroup"
 _TRIES = 20
 _PAUSE_SECONDS = 0.05
-"""Unless for root, the kernel lets only one process of the whole machine do this in a tenth of a second."""
+"""Pause between tries. Except for root, the kernel allows this only once in a tenth of a second on the whole
+machine."""
 
 
 def carry_niceness() -> None:
-    """Give the group that this process's session is its niceness, where that is above 0.
+    """Set the niceness of this process's autogroup to that of the process, if it is above 0.
 
-    Where the kernel has no such groups, or too many want the same, nothing is done.
+    If the kernel has no autogroups, or all tries fail because other processes do the same, nothing is done.
     """
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
     if niceness <= 0:

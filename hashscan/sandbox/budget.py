@@ -1,33 +1,33 @@
-"""How many decoders one owner's files may cost.
+"""Limit the number of decoders that the files of one owner may cost.
 
-An owner who uses it up hides nothing: the rest of the owner's pictures are `undecoded` with a reason of its
-own, exact digests are checked all the same, and the scan is incomplete. Losses that follow from the content
-are kept with it and cost the next scan nothing, so that one comes farther.
+An owner who uses up this budget hides nothing: the rest of the owner's pictures are `undecoded` with a reason
+of its own, exact digests are checked all the same, and the scan is incomplete. Losses that depend on the
+content are cached with it and cost the next scan nothing, so the next scan gets further.
 """
 
 from __future__ import annotations
 
 
 class OwnerBudget:
-    """What was spent of it, by owner; for one sandbox."""
+    """The budget of each owner, in one sandbox."""
 
     def __init__(self, losses: int, seconds: float) -> None:
-        """Let each owner's files cost so many decoders, and so many seconds of decoders that were lost."""
+        """Set the limits of each owner: lost decoders, and seconds that the lost decoders have used."""
         self._losses = losses
         self._seconds = seconds
         self._spent: dict[int, tuple[int, float]] = {}
 
     def charge(self, owner: int, seconds: float) -> None:
-        """Count a decoder that was lost over a file.
+        """Count a decoder that was lost because of a file.
 
         Args:
-            owner: of the file.
-            seconds: how long the decoder had it.
+            owner: owner of the file.
+            seconds: how long the decoder has worked on the file.
         """
         losses, before = self._spent.get(owner, (0, 0.0))
         self._spent[owner] = losses + 1, before + seconds
 
     def used_up(self, owner: int) -> bool:
-        """Whether an owner's files are not to be decoded any more."""
+        """Return True if no more files of an owner are to be decoded."""
         losses, seconds = self._spent.get(owner, (0, 0.0))
         return losses >= self._losses or seconds >= self._seconds

@@ -1,12 +1,12 @@
-"""The worker's side of the sandbox: hands files to a confined decoder, and takes its answers.
+"""The worker's interface to the sandbox: pass files to a confined decoder, and receive its replies.
 
 with Sandbox(Plugin("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
     begun = sandbox.begin(descriptor, b"request", owner=uid)
     ...                                     # hash the same bytes meanwhile, with pread only, or begin others
     reply = sandbox.finish(begun)
 
-The decoder takes one file after another, in the order in which they were begun. Those behind the one it is
-busy with wait in its socket, so that neither has to wait for the other's hand-over.
+The decoder processes one file after another, in the order in which they were begun. The next files wait in
+the queue of its socket, so that neither side has to wait while the other passes a file.
 """
 
 from __future__ import annotations
@@ -35,58 +35,61 @@ from hashscan.sandbox.link import (
 from hashscan.sandbox.protocol import REPLY_MAX, REQUEST_MAX, ZygoteConfig
 
 WALL_FACTOR = 15.0
-"""A scan in the background beside one busy process got 1.4 % of a core: within 300 s it has 4 s of processor
-time, and an ordinary photograph takes less than one."""
+"""Wall clock limit as a multiple of the processor time limit. A scan in the background beside one busy
+process got 1.4 % of a core: within 300 s it has 4 s of processor time, and an ordinary photograph takes less
+than one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxOptions:
-    """How decoders are held."""
+    """The mode and the limits of decoders."""
 
     mode: Literal["required", "auto", "off"]
-    """required: in full or not at all; auto: as far as this system can; off: only apart, and limited."""
+    """required: full confinement or an error; auto: as much as this system supports; off: only a separate
+    process with limits."""
 
     memory_bytes: int = 1 << 30
-    """What one decoder may map beyond what the loaded plug-in has mapped already."""
+    """Bytes that one decoder may map in addition to what the loaded plug-in has mapped already."""
 
     seconds: float = 20.0
-    """Processor time for one file."""
+    """Processor time limit for one file."""
 
     wall_factor: float = WALL_FACTOR
-    """How many times as long a file may take by the wall clock."""
+    """Wall clock limit for one file, as a multiple of `seconds`."""
 
     files_per_decoder: int = 256
 
     owner_losses: int = 1000
     owner_seconds: float = 600.0
-    """How many decoders one owner's files may cost, and how long those may have them in all. Ordinary broken
-    pictures cost none, so this leaves room where one user owns the files of all customers."""
+    """Limits per owner: the number of decoders that the owner's files may cost, and the total time that the
+    lost decoders have spent on them. Ordinary broken pictures cost none, so this is enough even if one user
+    owns the files of all customers."""
 
     @property
     def wall_seconds(self) -> float:
-        """Wall clock for one file."""
+        """Wall clock limit for one file."""
         return self.seconds * self.wall_factor
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """What is to run in the sandbox.
+    """The code that runs in the sandbox.
 
-    `target` is called in the zygote with `arguments`, and gives a `decoder.Handle`. It imports, opens and
-    warms up everything: afterwards nothing can be imported or opened, and no thread can be started.
+    `target` is called in the zygote with `arguments`, and returns a `decoder.Handle`. It must import, open
+    and prepare everything: afterwards nothing can be imported or opened, and no thread can be started.
     """
 
     target: str
     """Dotted path and function, "package.module:function"."""
     arguments: tuple[str, ...]
-    """Seen by every user of the machine in the list of processes."""
+    """Arguments of the target; every user of the machine can see them in the list of processes."""
     reply_max: int
-    """Most bytes of a reply. A reply has at least one; what its length must be is for the caller to check."""
+    """Maximum length of a reply in bytes; the minimum is one. The caller must check which length is valid."""
 
 
 @dataclass(slots=True, eq=False)
 class Begun:
-    """A file that was handed over."""
+    """A file that was passed to the sandbox."""
 
     descriptor: int
     request: bytes
@@ -94,19 +97,19 @@ class Begun:
     link: DecoderLink | None = None
     """The decoder that it was sent to last."""
     first: bool = False
-    """Whether that one had seen no other file before."""
+    """True if that decoder had received no other file before."""
     since: float = 0.0
-    """When it was sent, by time.monotonic()."""
+    """Time when it was sent, by time.monotonic()."""
     loss: DecoderLost | None = None
-    """Why it could not even be sent."""
+    """The reason if it could not be sent."""
     outcome: bytes | DecoderLost | None = None
-    """What became of it; None while it is under way."""
+    """The reply or the loss; None while the file is in progress."""
 
 
 class Sandbox:
-    """One zygote with one decoder; for one thread at a time.
+    """A zygote with one decoder, for use by one thread at a time.
 
-    The zygote starts to load the plug-in at once; the first `begin` or `start` waits for it.
+    The zygote begins to load the plug-in at once; the first `begin` or `start` waits for it.
     """
 
     seccomp_library: ClassVar[str] = seccomp.LIBRARY
@@ -124,7 +127,7 @@ class Sandbox:
             reply_max=plugin.reply_max,
             mode=options.mode,
             memory_bytes=options.memory_bytes,
-            # Over all its files. It comes into play only where we don't look any more.
+            # For all files of a decoder together. This limit applies only if the worker no longer checks.
             cpu_seconds=math.ceil((options.seconds + 1) * options.files_per_decoder),
             seccomp_library=self.seccomp_library,
         )
@@ -137,15 +140,15 @@ class Sandbox:
 
     @property
     def level(self) -> SandboxLevel | None:
-        """What holds the decoders, the least of all so far; None before the first."""
+        """The weakest confinement of all decoders so far; None before the first decoder."""
         return self._decoders.level
 
     def start(self) -> SandboxLevel:
-        """Start a decoder before there is a file, to learn early whether the sandbox can be had.
+        """Start a decoder before there is a file, to find out early whether the sandbox works.
 
         Raises:
-            SandboxError: mode is required, and something is lacking.
-            ZygoteError: the plug-in can't be loaded, or no decoder be started.
+            SandboxError: mode is required, and a part of the confinement is not available.
+            ZygoteError: the plug-in can't be loaded, or no decoder can be started.
         """
         self._check_use()
         if self._decoders.link is None:
@@ -157,20 +160,20 @@ class Sandbox:
         return self._decoders.level
 
     def begin(self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False) -> Begun:
-        """Hand over one file, behind those that are under way; what becomes of it is told by `finish`.
+        """Pass one file to the decoder, behind those in progress; `finish` returns the result.
 
-        Where another decoder is needed than theirs, this waits for their answers.
+        If the file needs another decoder than those files, this waits for their results.
 
         Args:
-            descriptor: open for reading only, and not closed before it is finished or given up. Its offset is
-                shared with the decoder, and moves.
+            descriptor: open for reading only; don't close it before the file is finished or given up. Its
+                offset is shared with the decoder, and changes.
             request: for the plug-in, at most 4096 bytes.
-            owner: of the file. No decoder sees files of two owners.
-            fresh: use a decoder that has seen no file yet.
+            owner: owner of the file. No decoder sees files of two owners.
+            fresh: use a decoder that has not seen any file.
 
         Raises:
-            SandboxError: mode is required, and something is lacking.
-            ZygoteError: the plug-in can't be loaded, or no decoder be started.
+            SandboxError: mode is required, and a part of the confinement is not available.
+            ZygoteError: the plug-in can't be loaded, or no decoder can be started.
         """
         self._check_use()
         if len(request) > REQUEST_MAX:
@@ -188,9 +191,10 @@ class Sandbox:
             if used_up or (now.link is not None and not self._under_way and not now.link.idle()):
                 now.drop()
             before = self._under_way[-1] if self._under_way else None
-            # Before it is sent: an interruption must not leave a decoder that owes an answer to nobody.
+            # Add it before it is sent: an interruption must not leave a decoder whose next reply belongs to
+            # no file.
             self._under_way.append(begun)
-            # They go in order, so one that couldn't be sent keeps back those behind it.
+            # Files are sent in order, so a file that couldn't be sent holds back those behind it.
             if before is None or self._has(before):
                 self._send(begun)
         except BaseException:
@@ -199,18 +203,18 @@ class Sandbox:
         return begun
 
     def finish(self, begun: Begun) -> bytes:
-        """Wait for the answer to a file, and so for those to all that were begun before it.
+        """Wait for the reply to a file, and so for the replies to all files begun before it.
 
-        When the decoder is lost, a new one is asked once more, unless the file itself must have done it: the
-        lost one had seen no other. Those behind it, which the lost one hadn't come to, go to a new one in any
-        case.
+        If the decoder is lost, the file is sent once more to a new one, unless the file itself must be the
+        cause, because the lost decoder had received no other file. The files behind it, which the lost
+        decoder had not started, are sent to a new one in any case.
 
         Returns:
-            The plug-in's reply, 1 to `reply_max` bytes. Trust it no further than the file, which may have
-            taken the decoder over.
+            The plug-in's reply, 1 to `reply_max` bytes. Trust it no more than the file, which may have taken
+            over the decoder.
 
         Raises:
-            DecoderLost: there is none.
+            DecoderLost: there is no reply.
             SandboxError, ZygoteError: see `begin`.
         """
         self._check_use()
@@ -227,19 +231,19 @@ class Sandbox:
         return begun.outcome
 
     def discard(self) -> None:
-        """End the decoder, as after a reply that makes no sense; what is under way goes to another."""
+        """End the decoder, for example after an invalid reply; files in progress are sent to another one."""
         self._check_use()
         if self._decoders.link is not None:
             self._decoders.lost(Reason.DECODER_DIED, "discarded", 0)
 
     def give_up(self) -> None:
-        """Forget the files that are under way, and end the decoder that has them."""
+        """Forget the files in progress, and end their decoder."""
         if self._under_way:
             self._under_way.clear()
             self.discard()
 
     def close(self) -> None:
-        """End the decoder and the zygote; the sandbox is of no use afterwards."""
+        """End the decoder and the zygote; the sandbox can't be used afterwards."""
         self._closed = True
         self._decoders.close(ours=os.getpid() == self._process)
 
@@ -255,24 +259,24 @@ class Sandbox:
         if self._closed:
             raise RuntimeError("the sandbox is closed")
         if os.getpid() != self._process:
-            # Two processes would take each other's answers.
+            # Two processes would read each other's replies.
             raise RuntimeError("a sandbox can't be used in a process forked after it was made")
 
     def _has(self, begun: Begun) -> bool:
-        """Whether the present decoder was sent a file."""
+        """Return True if a file was sent to the current decoder."""
         return self._decoders.link is not None and begun.link is self._decoders.link
 
     def _send(self, begun: Begun) -> None:
-        """Hand a file to the decoder, or to a new one where there is none."""
+        """Send a file to the decoder; start a new decoder if there is none."""
         lost: DecoderLost | None = None
-        # The decoder may have ended since we looked, for which this file is not to blame.
+        # The decoder may have ended since the last check; this file is not the cause.
         for _ in range(2):
             try:
                 link = self._decoders.link or self._decoders.replace()
                 link.send(begun.request, begun.descriptor)
             except DecoderClosed:
                 if begun is not self._under_way[0]:
-                    # Most likely another before it has done that, which shows when its answer is due.
+                    # Most likely a file before it has caused this; that is handled when its reply is due.
                     return
                 lost = self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
             except DecoderLost as none:
@@ -286,22 +290,22 @@ class Sandbox:
         begun.loss, begun.first = lost, True
 
     def _send_all(self) -> None:
-        """Hand over all that is under way, of which the present decoder has nothing."""
+        """Send all files in progress to the current decoder, which has received none of them."""
         for begun in self._under_way:
             begun.loss = None
             self._send(begun)
             if not self._has(begun):
-                # It goes when its turn comes, and then those behind it.
+                # It is sent when its turn comes, and then the files behind it.
                 break
 
     def _settle(self) -> None:
-        """Find out what became of the first file under way."""
+        """Get the result of the first file in progress."""
         begun = self._under_way[0]
         if begun.loss is None and not self._has(begun):
             self._send_all()
         outcome = begun.loss or self._await(begun)
         if isinstance(outcome, DecoderLost) and not begun.loss and not _is_certain(begun, outcome):
-            # An earlier file may have done it, or the system, and must not cost this one its verdict.
+            # An earlier file or the system may be the cause; this must not cost the file its verdict.
             if self._budget.used_up(begun.owner):
                 outcome = _over_budget()
             else:
@@ -311,7 +315,7 @@ class Sandbox:
         self._under_way.popleft()
         begun.outcome = outcome
         if self._under_way and self._budget.used_up(begun.owner):
-            # They are all of the same owner.
+            # All files in progress have the same owner.
             for other in self._under_way:
                 other.outcome = _over_budget()
             self.give_up()
@@ -320,7 +324,7 @@ class Sandbox:
 
     def _await(self, begun: Begun) -> bytes | DecoderLost:
         assert self._decoders.link is not None
-        # It was looked at no earlier than the one before it was answered.
+        # The decoder can't have started it before the previous file was answered.
         since = max(begun.since, self._settled)
         outcome = self._outcome(since)
         if isinstance(outcome, DecoderLost):
@@ -348,5 +352,5 @@ def _over_budget() -> DecoderLost:
 
 
 def _is_certain(begun: Begun, loss: DecoderLost) -> bool:
-    """Whether the file, and nothing else, has cost its decoder."""
+    """Return True if the file must be the cause of the loss of its decoder."""
     return begun.first and loss.reason is not Reason.STARVED

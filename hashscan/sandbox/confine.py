@@ -1,6 +1,6 @@
-"""What a new decoder does to itself before it meets a stranger's byte: lets go of every right it can lose.
+"""Confine a new decoder before it reads any untrusted byte: drop all rights that a process can drop.
 
-Identity, capabilities and limits are here; `landlock` and `seccomp` shut the rest.
+This module handles user id, capabilities and resource limits; `landlock` and `seccomp` restrict the rest.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from hashscan.sandbox.libc import capabilities, clear_capabilities, prctl
 from hashscan.sandbox.protocol import DECODER_SOCKET, EXIT_ORPHANED, Hello
 
 NOBODY = 65534
-"""Owns nothing on any system, and is the kernel's own overflow uid and gid."""
+"""A user id that owns nothing on any system; it is the kernel's own overflow uid and gid."""
 
 ZYGOTE_DESCRIPTORS = 256
-"""The zygote can't open a descriptor of this number or above, so a decoder knows where to stop closing."""
+"""Limit for descriptor numbers: the zygote can't open one of this number or above, so a decoder knows which
+ones to close."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -41,20 +42,20 @@ _SWITCHED_OFF = errno.ECANCELED
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What the zygote found out once for all its decoders; an errno where there is nothing to use."""
+    """The confinement that the zygote has prepared for all its decoders; an errno for each missing part."""
 
     mode: str
     zygote: int
-    """Process id."""
+    """Process id of the zygote."""
     memory_bytes: int
     cpu_seconds: int
     rights: landlock.Rights | int
     program: bytes | int
-    """The seccomp filter."""
+    """The seccomp filter, or an errno."""
 
 
 def prepare(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
-    """Look up in the zygote what decoders will use: after Landlock no library could be loaded."""
+    """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded."""
     rights: landlock.Rights | int = _SWITCHED_OFF
     program: bytes | int = _SWITCHED_OFF
     if mode != "off":
@@ -65,26 +66,26 @@ def prepare(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Con
         try:
             program = seccomp.compile_filter(DECODER_SOCKET, library)
         except OSError as error:
-            # A library that can't be loaded comes without an errno.
+            # A library that can't be loaded raises OSError without an errno.
             program = error.errno or errno.ENOENT
     return Confinement(mode, os.getpid(), memory_bytes, cpu_seconds, rights, program)
 
 
 def keep_only(descriptor: int) -> None:
-    """Make `descriptor` the number `DECODER_SOCKET`, and close all others."""
+    """Duplicate `descriptor` to the number `DECODER_SOCKET`, and close all others."""
     os.dup2(descriptor, DECODER_SOCKET, inheritable=False)
     os.closerange(0, DECODER_SOCKET)
     os.closerange(DECODER_SOCKET + 1, ZYGOTE_DESCRIPTORS)
 
 
 def confine(confinement: Confinement) -> Hello:
-    """Shut this process in, for ever.
+    """Confine this process permanently.
 
-    Each part is tried whatever became of those before; Landlock and seccomp come last, since they would
-    refuse the rest.
+    Each part is tried even if earlier parts failed; Landlock and seccomp come last, because they would
+    prevent the other parts.
 
     Returns:
-        What is in force. It is for the worker to say whether that is enough.
+        The parts that are active. The worker decides whether that is enough.
     """
     os.setsid()
     carry_niceness()
@@ -97,9 +98,9 @@ def confine(confinement: Confinement) -> Hello:
         uid = _errno(lambda: _become_nobody(held))
         dropped = _errno(_drop_capabilities)
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Neither a tracer of the same uid nor a core dump shall see a picture.
+    # Neither a tracer with the same uid nor a core dump may see a picture.
     prctl(_PR_SET_DUMPABLE, 0)
-    # Set after the change of uid, which would have cleared it.
+    # Set it after the change of uid, which clears it.
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != confinement.zygote:
         os._exit(EXIT_ORPHANED)
@@ -122,9 +123,11 @@ def _limit(memory_bytes: int, cpu_seconds: int) -> None:
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
         _lower(limit, 0)
     _lower(resource.RLIMIT_NOFILE, DECODER_SOCKET + 1)
-    # Over all its files. A single one's clock is the worker's; this one still runs when the worker doesn't.
+    # For all files of the decoder together. The worker limits single files; this limit works even if the
+    # worker is stopped.
     _lower(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)
-    # What the zygote has mapped, used or not, counts too: OpenBLAS alone reserves tens of megabytes.
+    # Address space that the zygote has mapped counts, even if unused: OpenBLAS alone reserves tens of
+    # megabytes.
     with open("/proc/self/statm", "rb", buffering=0) as statm:
         mapped = int(statm.read(64).split()[0]) * resource.getpagesize()
     _lower(resource.RLIMIT_AS, mapped + memory_bytes)
@@ -140,7 +143,7 @@ def _lower(limit: int, soft: int, hard: int | None = None) -> None:
 
 def _drop_bounding_set(held: int) -> None:
     if not held & _CAP_SETPCAP:
-        # Without the right to drop it, PR_SET_NO_NEW_PRIVS alone keeps the set from ever being used.
+        # Without the right to drop it, PR_SET_NO_NEW_PRIVS alone ensures that the set is never used.
         return
     for capability in range(64):
         try:
@@ -148,7 +151,7 @@ def _drop_bounding_set(held: int) -> None:
                 prctl(_PR_CAPBSET_DROP, capability)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                # The last one this kernel knows.
+                # The number after the last capability that this kernel knows.
                 return
             raise
 
@@ -156,7 +159,7 @@ def _drop_bounding_set(held: int) -> None:
 def _become_nobody(held: int) -> None:
     needed = _CAP_SETUID | _CAP_SETGID | _CAP_KILL
     if os.geteuid() != 0 or held & needed != needed:
-        # A root without CAP_KILL, as systemd can make it, couldn't end a decoder of another uid.
+        # Root without CAP_KILL, which systemd can set up, couldn't end a decoder of another uid.
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -167,7 +170,7 @@ def _drop_capabilities() -> None:
     try:
         prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError as error:
-        # EINVAL: a kernel before 4.3, where there is nothing to clear.
+        # EINVAL: a kernel before 4.3, without ambient capabilities.
         if error.errno != errno.EINVAL:
             raise
     clear_capabilities()

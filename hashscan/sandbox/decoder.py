@@ -1,4 +1,4 @@
-"""The loop of a decoder: take one file, let the plug-in look at it, answer, until the worker is gone."""
+"""The main loop of a decoder process: receive a file, call the plug-in, send the reply, and repeat."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from hashscan.sandbox.protocol import (
 )
 
 Handle = Callable[[int, bytes], bytes]
-"""What a plug-in gives: from a descriptor open for reading and a request to a reply no longer than agreed."""
+"""The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
+reply no longer than `reply_max`."""
 
 _ONE_DESCRIPTOR = socket.CMSG_SPACE(array.array("i").itemsize)
 
 
 def run(connection: int, confinement: Confinement, handle: Handle, reply_max: int) -> NoReturn:
-    """Be a decoder on the socket with descriptor `connection`, in a process just forked; never returns."""
+    """Run a decoder on the socket `connection`, in a process that was just forked; never return."""
     status = EXIT_EXCEPTION
     try:
         try:
@@ -37,16 +38,17 @@ def run(connection: int, confinement: Confinement, handle: Handle, reply_max: in
             status = _serve(channel, handle, reply_max)
         except MemoryError:
             status = EXIT_MEMORY
-        # Only here, where what the file took is free again.
+        # Check this only here, after the memory of the file has been freed.
         if status == EXIT_MEMORY and not _can_map(confinement.memory_bytes // 4):
             status = EXIT_NO_MEMORY
     finally:
-        # Whatever was raised, the stack below is the zygote's, and no handler of its may run here.
+        # Whatever was raised: the callers on the stack belong to the zygote, and none of its handlers may run
+        # here.
         os._exit(status)
 
 
 def _can_map(size: int) -> bool:
-    """Whether the system has so much memory for this process."""
+    """Return True if the system gives this process so much memory."""
     try:
         mmap.mmap(-1, size).close()
     except OSError:
@@ -60,7 +62,7 @@ def _serve(channel: socket.socket, handle: Handle, reply_max: int) -> int:
     while True:
         size, ancillary, _, _ = channel.recvmsg_into(buffers, _ONE_DESCRIPTOR)
         if not size:
-            # The worker closed its end.
+            # The worker has closed its end.
             return 0
         ((_, _, passed),) = ancillary
         (descriptor,) = array.array("i", passed)

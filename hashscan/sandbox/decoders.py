@@ -1,4 +1,4 @@
-"""Starts decoders one after another, and says of one that has ended why."""
+"""Start decoders one after another, and determine why a decoder has ended."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from hashscan.sandbox.protocol import (
 )
 
 HELLO_SECONDS = 15.0
-"""For a new decoder to shut itself in: 5 ms on an idle machine."""
+"""Timeout for a new decoder to confine itself; it takes 5 ms on an idle machine."""
 
 DYING_SECONDS = 2.0
-"""How long a decoder whose socket has closed may take to end by itself, so that its own status is seen. Its
-memory is free by then."""
+"""Time that a decoder whose socket has closed may take to end by itself, so that its own exit status is seen.
+Its memory is free by then."""
 
 _PAUSES = (0.05, 0.2)
-"""Seconds between attempts to start a decoder; there is one attempt more."""
+"""Seconds between tries to start a decoder; there is one try more than pauses."""
 
 _ZYGOTE_PAUSES = (1.0, 4.0)
-"""The same for the zygote, for which the system may lack memory or processes for a while."""
+"""Seconds between tries to start the zygote; the system may lack memory or processes for a while."""
 
 
 _FAULTS = frozenset(
@@ -40,58 +40,58 @@ _FAULTS = frozenset(
         *(signal.SIGABRT, signal.SIGSYS),
     }
 )
-"""Signals that a decoder's own doing brings on it. It can't send itself others; those come from outside."""
+"""Signals that a decoder can cause itself. It can't send itself other signals; those come from outside."""
 
 
 _REASONS = {EXIT_MEMORY: Reason.MEMORY, EXIT_NO_MEMORY: Reason.STARVED, EXIT_ORPHANED: Reason.STARVED}
-"""By exit code; others say that the decoder died."""
+"""Reasons by exit code; for other codes the reason is that the decoder died."""
 
 DEATHS_PER_ZYGOTE = 32
-"""Decoders that may be lost before their zygote is replaced. All that are forked from it have the same layout
-of addresses, and each that dies may have been an attempt to guess a part of it: for one byte it takes 128 on
-average."""
+"""Number of lost decoders after which their zygote is replaced. All decoders forked from it have the same
+address layout, and each that dies may have been an attempt to guess a part of it: guessing one byte takes 128
+attempts on average."""
 
 
 class DecoderLost(Exception):
-    """The decoder gave no answer for this file and is gone; the next file gets another.
+    """The error that the decoder has ended without a reply for this file; the next file gets a new decoder.
 
-    With the reason `STARVED` the file isn't to blame: the system had too little time, memory or processes for
-    the decoder, or somebody has killed it.
+    With the reason `STARVED` the file is not the cause: the system had too little time, memory or processes
+    for the decoder, or the decoder was killed from outside.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
-        """Words for a person, none of them from the file."""
+        """A text for people; no part of it comes from the file."""
 
 
 class Decoders:
-    """A zygote, and the one decoder there is at a time."""
+    """A zygote, and its current decoder."""
 
     def __init__(self, config: ZygoteConfig) -> None:
-        """Start the zygote, and don't wait for it; one that can't be started now is tried again later."""
+        """Start the zygote without waiting for it; if that fails now, it is retried later."""
         self._config = config
         self._deaths = 0
-        """Decoders of the present zygote that were lost."""
+        """Number of lost decoders of the current zygote."""
         self.level: SandboxLevel | None = None
-        """What holds the decoders, the least of all so far; None before the first."""
+        """The weakest confinement of all decoders so far; None before the first decoder."""
         self.link: DecoderLink | None = None
-        """The present decoder."""
+        """The current decoder."""
         self.files = 0
-        """How many it was given."""
+        """Number of files that were sent to it."""
         self.owner: int | None = None
-        """Whose they are."""
+        """Owner of these files."""
         self._zygote: ZygoteProcess | None = None
         with contextlib.suppress(OSError):
             self._zygote = ZygoteProcess(config)
 
     def replace(self) -> DecoderLink:
-        """Start a decoder in place of the present one.
+        """Start a decoder in place of the current one.
 
         Raises:
-            DecoderLost: the system has no room for one.
-            SandboxError: mode is required, and something is lacking.
+            DecoderLost: the system has no resources for one.
+            SandboxError: mode is required, and a part of the confinement is not available.
             ZygoteError: the plug-in can't be loaded, or decoders die before their first file.
             ZygoteKilledError: the zygote can't be started, or is killed again and again.
         """
@@ -109,7 +109,8 @@ class Decoders:
             else:
                 try:
                     self._judge(link.receive_hello(time.monotonic() + HELLO_SECONDS))
-                    # Only now, whatever interrupts us: no file is for a decoder that hasn't been judged.
+                    # Set it only now, in case of an interruption: no file may be sent to a decoder that has
+                    # not been checked.
                     self.link = link
                     return link
                 except (DecoderSilent, DecoderClosed):
@@ -122,11 +123,11 @@ class Decoders:
         raise failure
 
     def _ready_zygote(self) -> ZygoteProcess:
-        """The zygote once it has loaded the plug-in, which may take several attempts.
+        """Return the zygote after it has loaded the plug-in, with several tries.
 
         Raises:
             ZygoteError: the plug-in can't be loaded.
-            ZygoteKilledError: it can't be started, or is killed while it loads, and so are others.
+            ZygoteKilledError: all tries failed: it can't be started, or is killed while it loads.
         """
         why: Exception | None = None
         for pause in (*_ZYGOTE_PAUSES, 0.0):
@@ -161,7 +162,7 @@ class Decoders:
             raise SandboxError(f"the sandbox is incomplete, it lacks: {hello.lacking()}")
 
     def lost(self, reason: Reason, detail: str, patience: float) -> DecoderLost:
-        """Have the decoder ended, and say so; without `detail`, in the words of its wait status."""
+        """End the decoder and return the loss; without `detail`, it is described by the wait status."""
         self.drop()
         assert self._zygote is not None
         try:
@@ -175,14 +176,14 @@ class Decoders:
         return DecoderLost(reason, detail) if detail else DecoderLost(*_words(status, killed))
 
     def drop(self) -> None:
-        """Let the decoder go."""
+        """Close the connection to the decoder."""
         link, self.link = self.link, None
         self.files, self.owner = 0, None
         if link is not None:
             link.close()
 
     def close(self, *, ours: bool) -> None:
-        """End the decoder and the zygote, or only let go of them where they belong to another process."""
+        """End the decoder and the zygote; if they belong to another process, only close the connections."""
         self.drop()
         if ours:
             self._drop_zygote()
@@ -198,7 +199,7 @@ class Decoders:
 
 
 def _words(status: int, killed: bool) -> tuple[Reason, str]:
-    """What a wait status says of a decoder whose socket had closed."""
+    """Return reason and text for the wait status of a decoder whose socket had closed."""
     if not os.WIFSIGNALED(status):
         code = os.waitstatus_to_exitcode(status)
         reason = _REASONS.get(code, Reason.DECODER_DIED)

@@ -1,4 +1,4 @@
-"""Landlock: take from this process every right that opening a file, a socket or a signal needs.
+"""Restrict this process with Landlock: remove all rights to open files or sockets and to send signals.
 
 The interface is that of linux/landlock.h and the kernel's userspace-api/landlock page.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hashscan.sandbox.libc import syscall
 
-# The numbers are the same on every architecture, as all since Linux 5.1.
+# The numbers are the same on every architecture, like those of all system calls since Linux 5.1.
 _CREATE_RULESET = 444
 _RESTRICT_SELF = 446
 _ASK_VERSION = 1
@@ -23,13 +23,13 @@ class _RulesetAttributes(ctypes.Structure):
 
 
 class Rights(NamedTuple):
-    """Every right that this kernel can take away, as bit masks."""
+    """All rights that this kernel can remove, as bit masks."""
 
     version: int
     """The ABI version the kernel reports."""
     filesystem: int
     network: int
-    """0 before ABI version 4."""
+    """Network rights; 0 before ABI version 4."""
     scopes: int
     """Abstract sockets and signals; 0 before ABI version 6."""
 
@@ -43,7 +43,7 @@ def _handled(filesystem: int = 0, network: int = 0, scopes: int = 0) -> bool:
     try:
         os.close(_create(filesystem, network, scopes))
     except OSError as error:
-        # EINVAL: the bit is not known. E2BIG: the kernel's structure ends before this field.
+        # EINVAL: the bit is unknown. E2BIG: the kernel's structure ends before this field.
         if error.errno in (errno.EINVAL, errno.E2BIG):
             return False
         raise
@@ -51,10 +51,10 @@ def _handled(filesystem: int = 0, network: int = 0, scopes: int = 0) -> bool:
 
 
 def available() -> Rights:
-    """Ask the kernel bit by bit what it can take away.
+    """Ask the kernel bit by bit which rights it can remove.
 
-    A table of versions would leave out whatever kernels learn after it was written; nothing that
-    is taken away without a rule is ever of use to a decoder.
+    A table of versions would leave out rights that kernels learn after it was written. No right that can be
+    removed without a rule is useful to a decoder.
 
     Raises:
         OSError: the kernel has no Landlock (ENOSYS), or it is not switched on (EOPNOTSUPP).
@@ -70,7 +70,7 @@ def available() -> Rights:
 
 
 def restrict(rights: Rights) -> None:
-    """Deny this thread all of `rights`, for ever; PR_SET_NO_NEW_PRIVS must be set before.
+    """Deny this thread all of `rights`, permanently; PR_SET_NO_NEW_PRIVS must be set before.
 
     Raises:
         OSError: the kernel refused.

@@ -1,4 +1,4 @@
-"""The worker's hold on its zygote: starts it, passes it commands, ends it."""
+"""Control the zygote process from the worker: start it, send it commands, end it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from hashscan.sandbox.protocol import ANSWER, COMMAND, END, SPAWN, ZygoteConfig
 from hashscan.sandbox.waiting import wait
 
 START_SECONDS = 120.0
-"""For the plug-in's imports, which a cold and busy disk makes slow."""
+"""Timeout for the plug-in's imports, which are slow on a cold and busy disk."""
 
 ANSWER_SECONDS = 15.0
-"""For a fork or a wait. A decoder stuck in the kernel, on a dead network disk, can't even be killed."""
+"""Timeout for a fork or a wait. A decoder that is stuck in the kernel, on a dead network disk, can't even be
+killed."""
 
 CLOSE_SECONDS = 2.0
-"""For a decoder to be killed and reaped."""
+"""Timeout for killing and reaping a decoder."""
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2])['path']; "
@@ -36,18 +37,18 @@ _BOOT = (
 
 
 REAP_SECONDS = 2.0
-"""For a zygote whose socket has closed to end, so that its own status is seen."""
+"""Time that a zygote whose socket has closed may take to end, so that its own exit status is seen."""
 
 
 class ZygoteGone(Exception):
-    """The zygote has died, or doesn't answer; it can be started again."""
+    """The error that the zygote has died or doesn't answer; it can be started again."""
 
 
 def import_path(*modules: str) -> tuple[str, ...]:
-    """Absolute folders from which another interpreter can import what this one can.
+    """Return absolute folders from which another interpreter can import what this one can.
 
-    An editable install may be known to an import hook alone, so the folders of `modules`, dotted names, are
-    looked up and added.
+    An editable install may be known only to an import hook, so the folders of `modules`, given by dotted
+    names, are looked up and added.
     """
     path = [os.path.abspath(entry) for entry in sys.path if entry]
     for module in modules:
@@ -55,15 +56,18 @@ def import_path(*modules: str) -> tuple[str, ...]:
         if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
             found = Path(spec.origin).absolute()
             path.append(str(found.parents[1] if spec.submodule_search_locations else found.parent))
-    # As bytes of UTF-8, which the zygote is told to expect whatever this process's locale says.
+    # Encode as UTF-8, which the zygote always uses, whatever this process's locale is.
     return tuple(dict.fromkeys(os.fsencode(entry).decode("utf-8", "surrogateescape") for entry in path))
 
 
 class ZygoteProcess:
-    """A started zygote; its start is awaited by `wait_ready`, so that the caller can do other things."""
+    """A started zygote process.
+
+    `wait_ready` waits until it is ready, so that the caller can do other things meanwhile.
+    """
 
     def __init__(self, config: ZygoteConfig) -> None:
-        """Start it.
+        """Start the process.
 
         Raises:
             OSError: the system has no process, no memory or no descriptor for it.
@@ -73,7 +77,7 @@ class ZygoteProcess:
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
         self._ready = self._asking = False
-        # A memory file, not a pipe: nobody has to read along for the zygote not to block.
+        # A memory file instead of a pipe: a full pipe that nobody reads would block the zygote.
         memory = _above_stdio(os.memfd_create("zygote-stderr", os.MFD_CLOEXEC))
         self._stderr = FileIO(memory)
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, str(os.getpid()), config.encode()]
@@ -88,7 +92,7 @@ class ZygoteProcess:
                 cwd="/",
                 env={},
                 close_fds=True,
-                # Ctrl-C at the terminal is for the worker.
+                # Ctrl-C at the terminal is for the worker only.
                 start_new_session=True,
             )
         except OSError:
@@ -102,9 +106,9 @@ class ZygoteProcess:
         """Wait until the plug-in is loaded.
 
         Raises:
-            ZygoteError: it can't be; the message ends with the zygote's traceback.
-            ZygoteGone: it was killed, or is too slow, which says nothing of the plug-in; or an earlier wait
-                was interrupted, and may have swallowed the message.
+            ZygoteError: it can't be loaded; the message ends with the zygote's traceback.
+            ZygoteGone: the zygote was killed, or is too slow, which says nothing about the plug-in; or an
+                earlier wait was interrupted, and may have consumed the message.
         """
         if self._ready:
             return
@@ -131,13 +135,13 @@ class ZygoteProcess:
         self._stderr.close()
 
     def spawn(self) -> tuple[socket.socket, int]:
-        """Have a decoder forked in place of the one before.
+        """Fork a decoder in place of the previous one.
 
         Returns:
-            The socket to it, which doesn't block, and its process id.
+            Its non-blocking socket, and its process id.
 
         Raises:
-            ZygoteGone: see there.
+            ZygoteGone: the zygote has died or doesn't answer.
             OSError: the system has no process or no descriptor left.
         """
         ours, theirs = _pair()
@@ -154,37 +158,39 @@ class ZygoteProcess:
         return ours, process
 
     def end(self, patience: float) -> tuple[int, bool]:
-        """Have the decoder ended, after `patience` seconds if it doesn't by itself.
+        """End the decoder; kill it if it does not end by itself within `patience` seconds.
 
         Returns:
-            Its wait status, and whether it had to be killed.
+            Its wait status, and True if it had to be killed.
 
         Raises:
-            ZygoteGone: see there.
+            ZygoteGone: the zygote has died or doesn't answer.
         """
         status, killed = self._ask(COMMAND.pack(END, int(patience * 1000)), ANSWER_SECONDS + patience)
         return status, bool(killed)
 
     def close(self) -> None:
-        """End the zygote; its decoder goes with it."""
+        """End the zygote and its decoder."""
         self._control.close()
         self._stderr.close()
         if self._ready and not self._asking:
-            # Without its end of file it couldn't reap the decoder, which not every process 1 does.
+            # Give it time to see the end of file and reap the decoder; not every init process (PID 1) does
+            # that.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(CLOSE_SECONDS)
         self._process.kill()
         self._process.wait()
 
     def forget(self) -> None:
-        """Let go in a process that was forked from the worker, and isn't the zygote's parent."""
+        """Close the connection in a process that was forked from the worker, not the zygote's parent."""
         self._control.close()
         self._stderr.close()
         self._process.returncode = 0
 
     def _ask(self, command: bytes, seconds: float, passed: socket.socket | None = None) -> tuple[int, int]:
         if self._asking:
-            # Ctrl-C came between a command and its answer, which would now be taken for this one's.
+            # Ctrl-C came between a command and its answer, which would now be read as the answer to this
+            # command.
             raise ZygoteGone
         self._asking = True
         rights = []
@@ -223,7 +229,10 @@ def _move(one: socket.socket) -> socket.socket:
 
 
 def _above_stdio(descriptor: int) -> int:
-    """The same at 3 or above: where stdio is closed, what a library prints would go into a socket of ours."""
+    """Return the descriptor, duplicated to 3 or above if it is a standard stream's number.
+
+    If the standard streams are closed, the output of a library would otherwise go to one of our sockets.
+    """
     if descriptor > 2:
         return descriptor
     try:

@@ -1,4 +1,4 @@
-"""Calls into the C library that Python's own modules don't offer."""
+"""Call functions of the C library that Python's own modules don't provide."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prctl(option: int, *values: int) -> int:
 
 
 def syscall(number: int, *values: int) -> int:
-    """Make a system call by its number, for those the C library has no function for.
+    """Make a system call by its number, for calls without a function in the C library.
 
     Raises:
         OSError: the kernel refused.
@@ -53,11 +53,12 @@ class _CapabilitySet(ctypes.Structure):
 
 
 _VERSION_3 = 0x20080522
-"""The only layout current kernels don't warn of: 64 capabilities in two halves (capget(2))."""
+"""The only structure version without a warning by current kernels: 64 capabilities in two halves
+(capget(2))."""
 
 
 def capabilities() -> tuple[int, int, int]:
-    """The effective, permitted and inheritable capabilities of this process, as bit masks.
+    """Return the effective, permitted and inheritable capabilities of this process, as bit masks.
 
     Raises:
         OSError: the kernel refused.
@@ -73,7 +74,7 @@ def capabilities() -> tuple[int, int, int]:
 
 
 def clear_capabilities() -> None:
-    """Give up every effective, permitted and inheritable capability.
+    """Drop every effective, permitted and inheritable capability.
 
     Raises:
         OSError: the kernel refused.

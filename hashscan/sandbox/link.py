@@ -1,4 +1,4 @@
-"""The worker's end of the socket to one decoder, which may have been taken over and say anything."""
+"""The worker's end of the socket to one decoder, which may have been taken over and send anything."""
 
 from __future__ import annotations
 
@@ -13,62 +13,64 @@ from collections import deque
 from hashscan.sandbox.protocol import HELLO_BYTES, NONCE_BYTES, Hello
 from hashscan.sandbox.waiting import wait
 
-# As a number: the flag's own type takes longer to compare than the reply to receive.
+# An integer: comparing the flag's own type takes longer than receiving the reply.
 _DESCRIPTORS_CUT = int(socket.MSG_CTRUNC)
 
 
 class DecoderSilent(Exception):
-    """It didn't answer in time."""
+    """The error that a decoder did not answer before the deadline."""
 
 
 class DecoderOverTime(Exception):
-    """It has used up its processor time."""
+    """The error that a decoder has used up its processor time."""
 
 
 class DecoderClosed(Exception):
-    """Its end of the socket is closed; most likely it has died."""
+    """The error that a decoder has closed its end of the socket; most likely it has died."""
 
 
 class DecoderMisbehaved(Exception):
-    """It said something it may not say."""
+    """The error that a decoder sent a message that is not allowed."""
 
 
 class DecoderLink:
-    """One decoder, which answers requests in their order."""
+    """The connection to one decoder, which answers requests in order."""
 
     def __init__(self, connection: socket.socket, reply_max: int, process: int) -> None:
-        """Hold a socket that doesn't block.
+        """Wrap a non-blocking socket.
 
         Args:
             connection: the socket.
-            reply_max: longest reply in bytes; the shortest has 1.
-            process: id of the decoder, which isn't given to another as long as nobody has waited for it.
+            reply_max: maximum length of a reply in bytes; the minimum is 1.
+            process: id of the decoder, which isn't reused until the process has been waited for.
         """
-        # See MAKE_PROCESS_CPUCLOCK in the kernel's include/linux/posix-timers_types.h; anyone may read it.
+        # See MAKE_PROCESS_CPUCLOCK in the kernel's include/linux/posix-timers_types.h; every user may read
+        # this clock.
         self._clock = (~process << 3) | 2
         self._used_before = 0.0
-        """Its processor time when it could have begun with the first request under way."""
+        """Its processor time when it could have begun with the first request in progress."""
         self._socket = connection
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self._message_max = NONCE_BYTES + reply_max
-        # One byte more than allowed: a longer message shows as one.
+        # One byte more than allowed, so that a message that is too long is detected.
         self._buffer = bytearray(max(self._message_max, HELLO_BYTES) + 1)
         self._buffers = [self._buffer]
         self._nonces: deque[bytes] = deque()
-        """Of the requests that are under way."""
+        """Nonces of the requests in progress."""
 
     def idle(self) -> bool:
-        """Whether it is there and quiet, as it should be with nothing asked."""
+        """Return True if the decoder is connected and has sent nothing, as expected without a request."""
         return not self._poll.poll(0)
 
     def send(self, request: bytes, descriptor: int) -> None:
-        """Hand over one file, open for reading, with the bytes that go with it.
+        """Send one file, open for reading, with its request.
 
         Raises:
-            DecoderClosed: it has died, or doesn't read.
+            DecoderClosed: the decoder has died, or doesn't read.
         """
-        # Not a number that counts up: a reply prepared in advance must not fit a file that wasn't sent yet.
+        # Random instead of a counter: a reply prepared in advance must not be valid for a file that wasn't
+        # sent yet.
         nonce = os.urandom(NONCE_BYTES)
         passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
         try:
@@ -80,25 +82,29 @@ class DecoderLink:
         self._nonces.append(nonce)
 
     def _used(self) -> float:
-        """Seconds of processor time that the decoder has used so far."""
+        """Return the processor time in seconds that the decoder has used so far."""
         try:
             return time.clock_gettime(self._clock)
         except OSError:
-            # Its zygote has died and somebody else has waited for it; its socket will say that it is gone.
+            # Its zygote has died and another process has waited for it; its socket will show that it is gone.
             return 0.0
 
     def receive(self, deadline: float, processor_seconds: float = math.inf) -> bytes:
-        """Wait for the answer to the first request under way until time.monotonic() is `deadline`.
+        """Wait for the reply to the first request in progress, until the deadline.
 
-        Time in which we were stopped doesn't count. One that came in time is taken even when we look late.
+        Time in which this process was stopped doesn't count. A reply that came in time is accepted even if it
+        is read late.
 
         Args:
-            deadline: as above.
-            processor_seconds: most that the decoder may use for it, looked at every half second. A decoder
-                that was taken over can't deceive us here, as it could with a timer of its own.
+            deadline: by time.monotonic().
+            processor_seconds: maximum processor time for this request, checked every half second. A decoder
+                that was taken over can't manipulate this check, as it could manipulate a timer of its own.
 
         Raises:
-            DecoderSilent, DecoderOverTime, DecoderClosed, DecoderMisbehaved: see there.
+            DecoderSilent: no reply before the deadline.
+            DecoderOverTime: the processor time is used up.
+            DecoderClosed: the socket is closed.
+            DecoderMisbehaved: the message is not a valid reply.
         """
         size = self._take(deadline, self._used_before + processor_seconds)
         self._used_before = self._used()
@@ -106,17 +112,20 @@ class DecoderLink:
             raise DecoderMisbehaved("its reply has the wrong size")
         if self._buffer[:NONCE_BYTES] != self._nonces.popleft():
             raise DecoderMisbehaved("it replied to something it wasn't asked")
-        # With more under way, what comes next is judged by the next nonce. One that has died since is no
-        # matter: it answered first, and isn't asked again.
+        # If more requests are in progress, the next message is checked by the next nonce. If the decoder has
+        # died since, that doesn't matter: it replied first, and gets no more requests.
         if not self._nonces and not self.idle() and self._socket.recv(1, socket.MSG_PEEK):
             raise DecoderMisbehaved("it replied twice")
         return bytes(memoryview(self._buffer)[NONCE_BYTES:size])
 
     def receive_hello(self, deadline: float) -> Hello:
-        """Wait for what a new decoder says of itself, before it has seen any file.
+        """Wait for the hello message of a new decoder, before it has seen any file.
 
         Raises:
-            DecoderSilent, DecoderClosed: see there.
+            DecoderSilent: no message before the deadline.
+            DecoderClosed: the socket is closed.
+            DecoderMisbehaved: it sent a descriptor.
+            ValueError: the message is not a hello.
         """
         return Hello.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
@@ -126,7 +135,8 @@ class DecoderLink:
         try:
             size, flags = self._receive()
         except ConnectionResetError:
-            # It has died with requests unread, which the kernel tells before it gives what was sent earlier.
+            # It has died with unread requests; the kernel reports that before it returns what was sent
+            # earlier.
             size, flags = self._receive()
         if flags & _DESCRIPTORS_CUT:
             raise DecoderMisbehaved("it sent a descriptor")
@@ -135,10 +145,10 @@ class DecoderLink:
         return size
 
     def _receive(self) -> tuple[int, int]:
-        # No room for descriptors: the kernel closes any that were sent, and says so.
+        # No buffer for descriptors: the kernel closes any that were sent, and sets a flag.
         size, _, flags, _ = self._socket.recvmsg_into(self._buffers, 0)
         return size, flags
 
     def close(self) -> None:
-        """Let go of the socket, at which a decoder ends by itself."""
+        """Close the socket; the decoder then ends by itself."""
         self._socket.close()

@@ -1,8 +1,8 @@
 """The messages between worker, zygote and decoder: bounded records, none of them pickled.
 
-All three sockets are of type SOCK_SEQPACKET, so a message is whole or absent. Worker and zygote exchange
-`COMMAND` and `ANSWER`; a decoder says one `Hello`, and then answers each request, which is a nonce and the
-caller's bytes with one descriptor passed along, by the same nonce and a reply that is no longer than agreed.
+All three sockets are of type SOCK_SEQPACKET, so a message is complete or absent. Worker and zygote exchange
+`COMMAND` and `ANSWER`. A decoder sends one `Hello`, and then replies to each request. A request is a nonce
+and the caller's bytes, with one descriptor; the reply is the same nonce and at most `reply_max` bytes.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from typing import NamedTuple
 from hashscan.model import SandboxLevel
 
 DECODER_SOCKET = 3
-"""Where a decoder holds its socket: not 0 to 2, where a C library's printf would write into it."""
+"""Descriptor number of a decoder's socket: not 0 to 2, because a C library's printf would write into it."""
 
 REQUEST_MAX = 4096
-"""Longest request in bytes."""
+"""Maximum length of a request in bytes."""
 REPLY_MAX = 65536
-"""Longest reply in bytes; well under what a socket takes without waiting."""
+"""Maximum length of a reply in bytes; well under what a socket accepts without waiting."""
 NONCE_BYTES = 8
 
 READY = b"ready"
 """The zygote's first message: the plug-in is loaded."""
 
 COMMAND = struct.Struct("<II")
-"""What to do; for END, how many milliseconds to wait for the decoder to end by itself."""
+"""The command; for END, milliseconds to wait for the decoder to end by itself."""
 SPAWN, END = 1, 2
 
 ANSWER = struct.Struct("<iI")
-"""To SPAWN: 0 or the errno of the refused fork, and the decoder's process id. To END: wait status, and
-whether it had to be killed."""
+"""The answer to SPAWN: 0 or the errno of the failed fork, and the decoder's process id. The answer to END:
+the wait status, and 1 if the decoder had to be killed."""
 
 STARTED_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""A decoder can't start threads, so libraries that want some are told before they are loaded."""
+"""Environment of the zygote. Decoders can't start threads, so libraries must be configured before they are
+loaded."""
 
-# How a decoder's own loop ends it. Numbers that neither Python (1, 2) nor shells (126 and up) use.
+# Exit codes of a decoder's own loop. Neither Python (1, 2) nor shells (126 and up) use these numbers.
 EXIT_EXCEPTION = 81
 EXIT_MEMORY = 82
 EXIT_BAD_REPLY = 83
@@ -52,12 +53,12 @@ EXIT_WORDS: dict[int, str] = {
     EXIT_ORPHANED: "the zygote died",
     EXIT_NO_MEMORY: "the system has no memory left",
 }
-"""The same in words for a person."""
+"""Texts for the exit codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteConfig:
-    """All a zygote is told; it travels as its one command line argument, in ASCII."""
+    """The configuration of a zygote; it is passed as one command line argument, in ASCII."""
 
     path: tuple[str, ...]
     """Absolute folders to import from."""
@@ -70,12 +71,12 @@ class ZygoteConfig:
     seccomp_library: str
 
     def encode(self) -> str:
-        """Itself as JSON."""
+        """Return the configuration as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def decode(cls, text: str) -> ZygoteConfig:
-        """The reverse of `encode`."""
+        """Return the configuration that `encode` has encoded."""
         fields = json.loads(text)
         fields["path"] = tuple(fields["path"])
         fields["arguments"] = tuple(fields["arguments"])
@@ -83,7 +84,7 @@ class ZygoteConfig:
 
 
 class Hello(NamedTuple):
-    """What a decoder achieved in shutting itself in: an errno for each part, 0 where it is in force."""
+    """The result of a decoder's confinement: an errno for each part, 0 if it is active."""
 
     landlock_version: int
     landlock: int
@@ -93,22 +94,22 @@ class Hello(NamedTuple):
     limits: int
 
     def pack(self) -> bytes:
-        """Itself as a message."""
+        """Return the result as a message."""
         return _HELLO.pack(_HELLO_MAGIC, *self)
 
     @classmethod
     def unpack(cls, message: bytes) -> Hello:
-        """The reverse of `pack`.
+        """Return the result from a message of `pack`.
 
         Raises:
-            ValueError: it is no hello.
+            ValueError: it is not a hello message.
         """
         if len(message) != _HELLO.size or not message.startswith(_HELLO_MAGIC):
             raise ValueError("not a decoder's hello")
         return cls(*_HELLO.unpack(message)[1:])
 
     def level(self, mode: str) -> SandboxLevel:
-        """The same in the words of reports."""
+        """Return the result in the form that reports use."""
         return SandboxLevel(
             mode=mode,
             landlock=0 if self.landlock else self.landlock_version,
@@ -119,7 +120,7 @@ class Hello(NamedTuple):
         )
 
     def lacking(self) -> str:
-        """What a full sandbox would need, with the system's reason for each part."""
+        """Return the missing parts of a full sandbox, with the system's error for each."""
         parts = {
             "Landlock": self.landlock,
             "seccomp": self.seccomp,

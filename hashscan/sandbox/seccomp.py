@@ -1,7 +1,7 @@
-"""seccomp: leave this process only the system calls that a decoding loop needs.
+"""Restrict this process with seccomp to the system calls that a decoding loop needs.
 
-The filter is compiled once by libseccomp, which knows the numbers of every architecture, and installed
-in each decoder by a single call. See seccomp(2) and seccomp_rule_add(3).
+The filter is compiled once by libseccomp, which knows the numbers of every architecture, and installed in
+each decoder by a single call. See seccomp(2) and seccomp_rule_add(3).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _MODE_FILTER = 2
 _INT = 0xFFFFFFFF
 
 ALLOWED: tuple[str, ...] = (
-    # the file and the socket; neither gives anything that isn't open already
+    # The file and the socket; none of these calls opens anything new.
     *("read", "readv", "pread64", "preadv", "lseek", "close"),
-    # By descriptor only: newfstatat would also tell of any path, and Landlock doesn't cover it.
+    # By descriptor only: newfstatat would also report on any path, and Landlock doesn't cover it.
     "fstat",
-    # memory
+    # Memory.
     *("brk", "munmap", "mremap", "madvise"),
-    # the interpreter's lock, hash seeds, clocks
+    # The interpreter's lock, hash seeds, clocks.
     *("futex", "sched_yield", "getrandom", "getpid", "gettid"),
     *("clock_gettime", "clock_getres", "gettimeofday", "time"),
-    # signals to itself that the kernel sends; restart_syscall follows a stop and a continue
+    # Signals to itself that the kernel sends; restart_syscall follows a stop and a continue.
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
     *("exit", "exit_group"),
 )
-"""Allowed whatever their arguments."""
+"""System calls allowed with any arguments."""
 
 KILLING: tuple[str, ...] = (
     *("execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise"),
@@ -52,15 +52,14 @@ KILLING: tuple[str, ...] = (
     *("setuid", "setreuid", "setresuid", "setgid", "setregid", "setresgid", "setgroups"),
     *("setfsuid", "setfsgid", "capset", "swapon", "swapoff", "acct", "quotactl", "syslog"),
 )
-"""Calls no decoding library ever makes, so whoever makes one has taken the decoder over and is ended.
+"""System calls that no decoding library makes: a decoder that makes one has been taken over and is killed.
 
-Everything else is refused with EPERM: libraries do try, and live without, a look at the terminal, a
-configuration file or a thread, and an error that names itself is better than a decoder lost for it.
-"""
+All other calls are refused with EPERM: libraries may try to query the terminal, read a configuration file or
+start a thread, and work without it. A specific error is better than a lost decoder."""
 
 
 class Condition(NamedTuple):
-    """A demand on one argument of a call: `argument & mask == value`."""
+    """A condition on one argument of a call: `argument & mask == value`."""
 
     argument: int
     mask: int
@@ -68,15 +67,19 @@ class Condition(NamedTuple):
 
 
 def conditional(socket: int) -> dict[str, tuple[Condition, ...]]:
-    """Calls allowed when every condition holds; `socket` is the number of the decoder's descriptor."""
+    """Return the calls that are allowed if every condition holds.
+
+    Args:
+        socket: the number of the decoder's descriptor.
+    """
     not_executable = Condition(2, mmap.PROT_EXEC, 0)
     on_socket = Condition(0, _INT, socket)
     return {
-        # Anonymous only: a scanned file that is mapped and then truncated would kill us.
+        # Anonymous only: a scanned file that is mapped and then truncated would kill this process.
         "mmap": (not_executable, Condition(3, mmap.MAP_ANONYMOUS, mmap.MAP_ANONYMOUS)),
         "mprotect": (not_executable,),
         "recvmsg": (on_socket,),
-        # Unlike sendmsg it can't pass a descriptor, and without an address it can't reach anybody else.
+        # Unlike sendmsg it can't pass a descriptor, and without an address it can't reach any other socket.
         "sendto": (on_socket, Condition(4, 0xFFFFFFFFFFFFFFFF, 0)),
         "sched_getaffinity": (Condition(0, _INT, 0),),
     }
@@ -120,10 +123,10 @@ def _check(result: int) -> None:
 
 
 def compile_filter(socket: int, library: str = LIBRARY) -> bytes:
-    """Make the filter for a decoder whose socket is descriptor `socket`.
+    """Compile the filter for a decoder whose socket is descriptor `socket`.
 
-    It lets in only this machine's native architecture: libseccomp answers any other with the action for a
-    bad architecture, and so the 32-bit calls of an x86_64 kernel can't go round the list.
+    It accepts only this machine's native architecture: libseccomp handles any other with the action for a bad
+    architecture, so the 32-bit calls of an x86_64 kernel can't bypass the list.
 
     Returns:
         Instructions of classic BPF, eight bytes each.
@@ -141,7 +144,7 @@ def compile_filter(socket: int, library: str = LIBRARY) -> bytes:
         def add(action: int, name: str, conditions: tuple[Condition, ...] = ()) -> None:
             number = seccomp.seccomp_syscall_resolve_name(name.encode())
             if number == -1:
-                # A call younger than the library: it stays refused.
+                # A call newer than the library: it stays refused.
                 return
             compared = (_Comparison * len(conditions))(
                 *(_Comparison(c.argument, _MASKED_EQUAL, c.mask, c.value) for c in conditions)
@@ -160,7 +163,7 @@ def compile_filter(socket: int, library: str = LIBRARY) -> bytes:
 
 
 def _export(seccomp: ctypes.CDLL, context: int) -> bytes:
-    # A pipe holds 64 KiB, the longest program the kernel takes (4096 instructions) is half of that.
+    # A pipe holds 64 KiB; the longest program that the kernel accepts (4096 instructions) is half of that.
     reader, writer = os.pipe()
     try:
         _check(seccomp.seccomp_export_bpf(context, writer))
@@ -171,7 +174,7 @@ def _export(seccomp: ctypes.CDLL, context: int) -> bytes:
 
 
 def install(program: bytes) -> None:
-    """Put this thread under the filter, for ever; PR_SET_NO_NEW_PRIVS must be set before.
+    """Install the filter for this thread, permanently; PR_SET_NO_NEW_PRIVS must be set before.
 
     Raises:
         OSError: the kernel refused.

@@ -1,4 +1,4 @@
-"""Waits for an answer, for a limited time in which both sides could run."""
+"""Wait for a message until a deadline, without counting time in which this process was stopped."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Callable
 
 _SLICE_SECONDS = 0.5
 _LATE_SECONDS = 1.0
-"""A slice that took more than this was not all ours: we were stopped, or frozen with our container. So may
-have been whoever owes the answer, and that time isn't held against him."""
+"""A slice that took longer than this was interrupted: this process was stopped, or frozen with its container.
+The other side may have been stopped as well, so that time doesn't count against it."""
 
 
 def wait(poll: select.poll, deadline: float, processor_left: Callable[[], float] | None = None) -> bool:
-    """Wait until something registered is ready, or time.monotonic() is `deadline` and later by as long as
-    this process was stopped meanwhile.
+    """Wait until a registered descriptor is ready or the deadline has passed.
+
+    The deadline is extended by the time in which this process was stopped.
 
     Args:
-        poll: with what is waited for.
-        deadline: as above.
-        processor_left: how many seconds of processor time the other side has left; asked for the first time
-            after half a second. The wait ends when it has none.
+        poll: with the descriptors to wait for.
+        deadline: by time.monotonic().
+        processor_left: returns the seconds of processor time that the other side has left; called for the
+            first time after half a second. The wait ends when none is left.
 
     Returns:
-        Whether something is ready.
+        True if a descriptor is ready.
     """
     now = time.monotonic()
     most = _SLICE_SECONDS
@@ -34,7 +35,7 @@ def wait(poll: select.poll, deadline: float, processor_left: Callable[[], float]
         if left <= 0:
             return False
         if processor_left is not None:
-            # It has one thread, which uses no more than a second in a second.
+            # The other side has one thread, which uses at most one second of processor time per second.
             most = min(_SLICE_SECONDS, processor_left())
             if most <= 0:
                 return False

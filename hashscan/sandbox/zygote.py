@@ -1,6 +1,6 @@
-"""The process that loads the plug-in once and forks decoders from it on demand.
+"""The zygote: a process that loads the plug-in once and forks decoders from it on demand.
 
-It never meets a stranger's byte, and talks to nobody but the worker that started it.
+It never reads an untrusted byte, and communicates only with the worker that started it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hashscan.sandbox.protocol import ANSWER, COMMAND, READY, SPAWN, STARTED_ENV
 
 
 def main(worker: int, config_text: str) -> NoReturn:
-    """Serve the worker with process id `worker` on the socket that stands in for stdin, until it is gone."""
+    """Serve the worker with process id `worker` on the socket that is passed as stdin, until it is gone."""
     control = _take_over_stdin()
     watch = _watch(control, worker)
     _settle()
@@ -34,7 +34,8 @@ def main(worker: int, config_text: str) -> NoReturn:
     confinement = prepare(config.mode, config.memory_bytes, config.cpu_seconds, config.seccomp_library)
     module, _, function = config.target.partition(":")
     handle: decoder.Handle = getattr(importlib.import_module(module), function)(*config.arguments)
-    # Objects that will never be freed: a collection in a decoder shall not touch, and so copy, their pages.
+    # These objects will never be freed: a garbage collection in a decoder must not touch, and so copy, their
+    # pages.
     gc.collect()
     gc.freeze()
     _silence()
@@ -42,7 +43,8 @@ def main(worker: int, config_text: str) -> NoReturn:
         control.send(READY)
         _Zygote(control, watch, confinement, handle, config.reply_max).serve()
     except (BrokenPipeError, ConnectionResetError):
-        # The worker went without taking its answer. Our end is the decoder's: see PR_SET_PDEATHSIG.
+        # The worker ended without reading its answer. When this process ends, its decoder does too: see
+        # PR_SET_PDEATHSIG.
         pass
     os._exit(0)
 
@@ -56,12 +58,12 @@ def _take_over_stdin() -> socket.socket:
 
 
 def _watch(control: socket.socket, worker: int) -> select.poll:
-    """Make something that wakes when the worker speaks or has died."""
+    """Return a poll object that wakes when the worker sends a command or has died."""
     watch = select.poll()
     watch.register(control, select.POLLIN)
     # A process forked from the worker may keep the worker's end of the socket open, and then no end of file
-    # comes. PR_SET_PDEATHSIG is no answer: it strikes when the *thread* that started us ends. Where a kernel
-    # before 5.3 or a container has no pidfd, the end of file must do.
+    # comes. PR_SET_PDEATHSIG does not help: it acts when the *thread* that started this process ends. On
+    # kernels before 5.3 and in containers without pidfd, only the end of file is used.
     with contextlib.suppress(OSError):
         watch.register(os.pidfd_open(worker), select.POLLIN)
     if os.getppid() != worker:
@@ -70,11 +72,12 @@ def _watch(control: socket.socket, worker: int) -> select.poll:
 
 
 def _settle() -> None:
-    """Undo what was inherited from the worker."""
+    """Reset the signal state and limits inherited from the worker."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    # An inherited SIG_IGN would have the kernel reap decoders, and their wait status would be lost.
+    # With an inherited SIG_IGN the kernel would reap decoders, and their wait status would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # A service manager signals all processes at once. The worker decides when it is done; we end with it.
+    # A service manager signals all processes at once. The worker decides when it is done; this process ends
+    # with it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -83,13 +86,16 @@ def _settle() -> None:
 
 
 def _silence() -> None:
-    """Let go of the start-up's stderr; decoders will have none at all, and `print` and warnings mind that."""
+    """Close the stderr used during start-up.
+
+    Decoders will have no stderr at all, and with None `print` and warnings do nothing.
+    """
     os.dup2(0, 2)
     sys.stdin = sys.stdout = sys.stderr = None
 
 
 class _Zygote:
-    """Has one decoder at a time."""
+    """The command loop of a zygote, with one decoder at a time."""
 
     def __init__(
         self,
@@ -107,7 +113,7 @@ class _Zygote:
         self._child = 0
 
     def serve(self) -> None:
-        """Do what the worker says until it has gone."""
+        """Execute the worker's commands until the worker has gone."""
         while True:
             woken = self._watch.poll()
             if any(descriptor != self._control.fileno() for descriptor, _ in woken):
@@ -140,14 +146,14 @@ class _Zygote:
             self._control.send(ANSWER.pack(0, child))
         os.close(connection)
         if former:
-            # Only now: its memory was being freed while the new one began.
+            # Wait only now: the kernel freed its memory while the new decoder started.
             os.waitpid(former, 0)
 
     def _end(self, patience: int) -> tuple[int, bool]:
-        """End the decoder, after `patience` milliseconds if it doesn't by itself.
+        """End the decoder; kill it if it does not end by itself within `patience` milliseconds.
 
         Returns:
-            Its wait status, and whether it had to be killed.
+            Its wait status, and True if it had to be killed.
         """
         child, self._child = self._child, 0
         if not child:
@@ -157,6 +163,6 @@ class _Zygote:
             if ended:
                 return status, False
             time.sleep(0.001)
-        # We are its parent and haven't waited for it, so the number is still its own.
+        # This process is its parent and hasn't waited for it, so the process id is not reused.
         os.kill(child, signal.SIGKILL)
         return os.waitpid(child, 0)[1], True

@@ -1,4 +1,4 @@
-"""Holds an accused file by the descriptor through which its digests are computed."""
+"""Open a matched file without following symlinks, hash it, and keep the descriptor open until it is moved."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ _BLOCK = 1 << 18
 
 
 class Outcome(StrEnum):
-    """What became of a file that was to be moved or restored."""
+    """The outcome of an attempt to move or restore a file."""
 
     DONE = "done"
     RACED = "raced"
-    """Something else was put in its place as we looked."""
+    """Another file was put in its place during the operation."""
     CHANGED = "changed"
-    """It is not what was found."""
+    """Its content or status differs from what the scan found."""
     GONE = "gone"
     REFUSED = "refused"
-    """The system doesn't allow it, or it would replace something."""
+    """The system does not allow it, or it would replace another file."""
 
 
 class Why(StrEnum):
-    """What is known of why a file stays, for whoever tries again."""
+    """A known cause for which a file was not moved; a later attempt uses it."""
 
     LEASED = "leased"
-    """A process holds a lease on it, which the kernel breaks within `lease-break-time`."""
+    """A process holds a lease on it; the kernel breaks the lease within `lease-break-time`."""
     CROSSED = "crossed"
-    """It can't be renamed into the quarantine, though that is on its mount."""
+    """It can't be renamed into the quarantine, though both are on one mount."""
 
 
 class NotDone(Exception):
-    """A file stays where it is."""
+    """An error that says that a file was not moved or restored."""
 
     def __init__(self, outcome: Outcome, detail: str, why: Why | None = None) -> None:
         super().__init__(detail)
@@ -57,7 +57,7 @@ class NotDone(Exception):
 
 
 class UnsureError(NotDone):
-    """A server's last answer was lost, so where a thing is can't be told yet; `repair` will find out."""
+    """An error for a lost server answer: the location of an object is unknown until `repair` checks it."""
 
     def __init__(self, why: NotDone) -> None:
         super().__init__(Outcome.REFUSED, f"how it ended can't be told yet, say verify --repair later: {why}")
@@ -65,7 +65,7 @@ class UnsureError(NotDone):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a sweep saw of a file; its device is left out, since that changes when a machine is started."""
+    """The status of a file as a scan saw it, without its device, which can change when a machine restarts."""
 
     inode: int
     size: int
@@ -75,7 +75,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ObjectIdentity:
-    """What a sweep saw of an object; where all of it is empty, whatever is there now is meant."""
+    """The identity of an object as a scan saw it; if all fields are empty, it means the current object."""
 
     etag: str = ""
     version: str = ""
@@ -83,25 +83,25 @@ class ObjectIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One file or object that is to be moved."""
+    """A request to move one file or object."""
 
     path: bytes
-    """Absolute, and no link in it is followed; or a URL."""
+    """Absolute path, in which no symlink is followed; or a URL."""
     accusation: Mapping[str, Any]
-    """What speaks against it, for the record; JSON values by key."""
+    """Matches and lists that justify the move, for the record; JSON values by key."""
     sha256: str | None = None
-    """Of the content that was found, in hex."""
+    """sha256 of the content that was found, in hex."""
     identity: Identity | ObjectIdentity | None = None
-    """Where the content's digest is not known; without either, whatever is there is meant."""
+    """Used if the sha256 is not known; without both, the request means the current content."""
 
     @property
     def of_object(self) -> bool:
-        """Whether it is no file of this machine."""
+        """True if the path is the URL of an object, not a file of this machine."""
         return is_url(self.path)
 
     @property
     def version(self) -> str:
-        """Of an object, where it is known."""
+        """Version of an object if it is known, else empty."""
         return self.identity.version if isinstance(self.identity, ObjectIdentity) else ""
 
 
@@ -114,7 +114,7 @@ class Held:
     parent_path: bytes
     name: bytes
     parent: int
-    """Descriptor that only passes through."""
+    """Descriptor of its folder, which may be opened with `O_PATH` only."""
     file: int
     status: os.stat_result
     facts: Facts
@@ -127,10 +127,10 @@ class Held:
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:
-    """The folder of a plain absolute path, and the name in it.
+    """Split a plain absolute path into its folder and its name.
 
     Raises:
-        NotDone: it is none.
+        NotDone: the path is not a plain absolute path.
     """
     names = path.split(b"/")
     if names[0] or len(names) < 2 or {b"", b".", b".."} & set(names[1:]) or b"\0" in path:
@@ -139,7 +139,7 @@ def split(path: bytes) -> tuple[bytes, bytes]:
 
 
 def is_url(path: bytes) -> bool:
-    """Whether a path leads off this machine; those that don't are absolute."""
+    """Return True if a path is a URL; paths of this machine are absolute."""
     return not path.startswith(b"/") and b"://" in path
 
 
@@ -149,16 +149,16 @@ def hold(
     twin: Callable[[os.stat_result, str], Facts | None],
     at: Whereabouts | None = None,
 ) -> Iterator[Held]:
-    """Open a file beneath the root without following a link, and hash it.
+    """Open a file beneath the root without following a symlink, and hash it.
 
     Args:
-        request: which, and what is known of it.
-        twin: asked, with its status and the sha256 of its content, what it was before another name of it was
-            taken.
-        at: where it is, if it is not where it was found.
+        request: the file and what is known of it.
+        twin: a function that gets the file's status and sha256, and returns the facts that were recorded
+            before another hard link of the file was taken; None if there was none.
+        at: the current location, if the file is not where it was found.
 
     Raises:
-        NotDone: it can't be read, or is not what was found.
+        NotDone: the file can't be read, or is not what was found.
     """
     parent_path, name = split(request.path) if at is None else (at.parent_path, at.name)
     parent = file = -1
@@ -167,20 +167,20 @@ def hold(
             parent = open_absolute(parent_path, PASS_FLAGS) if at is None else os.dup(at.parent)
             seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
             file, _ = open_regular(parent, name, seen.st_dev, seen.st_ino, patient=True)
-            # To look at evidence must not change when it was read last. Only its owner and root may ask so.
+            # Reading evidence must not change its access time. Only the owner and root may set this flag.
             with suppress(PermissionError):
                 fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NOATIME)
             status = os.fstat(file)
             if fixed := why_fixed(file, request.path, parent, parent_path):
                 raise NotDone(Outcome.REFUSED, fixed)
             if isinstance(request.identity, Identity) and request.identity.size != status.st_size:
-                # Whoever made it endless meanwhile does not keep us reading.
+                # An owner who makes the file endless in the meantime must not keep us reading.
                 raise NotDone(Outcome.CHANGED, "it was changed since it was found")
             facts = facts_of(file, status)
             reader = _reader()
             reader.begin_pieces(_pieces(file, status.st_size))
             digests = {name: value.hex() for name, value in reader.finish()[0].items()}
-            # Where the content is known, a chmod or touch meanwhile is nothing to stop for.
+            # If the content is known, a chmod or touch in the meantime is no reason to stop.
             if request.sha256 is None and not same(status, os.fstat(file)):
                 raise NotDone(Outcome.CHANGED, "it changed while it was read")
         except OSError as error:
@@ -210,12 +210,12 @@ def hold(
 
 @cache
 def _reader() -> ExactReader:
-    """One for all files: its buffer takes longer to make than most of them to read."""
+    """Return one reader for all files: making its buffer takes longer than reading most of the files."""
     return ExactReader((MD5(), SHA1(), SHA256()))
 
 
 def _pieces(file: int, size: int) -> Iterator[bytes]:
-    """A file's content; somebody may make it longer for ever."""
+    """Yield a file's content; stop with an error if the file grows, since it could grow without end."""
     offset = 0
     while block := os.pread(file, _BLOCK, offset):
         if offset > size:
@@ -225,7 +225,7 @@ def _pieces(file: int, size: int) -> Iterator[bytes]:
 
 
 def same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two looks at a file saw the same content."""
+    """Return True if two stat results show the same device, inode, size, mtime and ctime."""
     return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
         other.st_dev,
         other.st_ino,

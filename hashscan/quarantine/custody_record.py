@@ -1,4 +1,4 @@
-"""What is recorded of a file before it is touched, and put back on it when it returns."""
+"""Record owner, mode, times and attributes of a file before its move, and set them again at its restore."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from typing import Any
 from hashscan.quarantine import system
 
 Facts = Mapping[str, Any]
-"""Owner, mode, times, links, size and extended attributes of a file; JSON values by key."""
+"""Owner, mode, times, link count, size and extended attributes of a file; JSON values by key."""
 
 _KEPT_BYTES = 1 << 16
-"""Of extended attributes in a record; anybody can give a file more of them than a log should hold. On its own
-file system a file keeps the others, and a copy of it on another lacks them."""
+"""Limit in bytes for extended attributes in a record: any user can give a file more than a log should hold.
+A file that stays on its filesystem keeps the other attributes; a copy on another filesystem lacks them."""
 
 _ACL = "system.posix_acl_access"
 _RIGHTS = (_ACL, "security.capability")
-"""Attributes that decide who may do what with a file; none is larger than 64 KiB."""
+"""Attributes that decide access rights or capabilities; none is larger than 64 KiB."""
 
 _NO_ATTRIBUTE = frozenset({errno.ENODATA, errno.ENOTSUP})
-"""It was removed meanwhile, or there are none of its kind."""
+"""The attribute was removed in the meantime, or the filesystem does not support this kind."""
 _UNREAD_ATTRIBUTE = frozenset({errno.E2BIG, errno.ERANGE, errno.EACCES, errno.EPERM})
-"""It is too large, grows as it is read, or may not be read."""
+"""The attribute is too large, grows while it is read, or may not be read."""
 
 
 def facts_of(descriptor: int, status: os.stat_result) -> Facts:
-    """Take down what can be known of a file beside its content.
+    """Return all that is known of a file besides its content.
 
     Args:
-        descriptor: open for reading.
-        status: what fstat said of it before it was read.
+        descriptor: descriptor of the file, open for reading.
+        status: its fstat result from before it was read.
 
     Raises:
         OSError: as flistxattr(2).
@@ -60,12 +60,13 @@ def facts_of(descriptor: int, status: os.stat_result) -> Facts:
 
 
 def seal(descriptor: int) -> None:
-    """Take a file from its owner, who may have another name for it.
+    """Remove the owner's access to a file, since the owner may have another hard link to it.
 
-    What an ordinary user seals stays that user's, readable by nobody else.
+    As root, the file becomes root's with mode 0. For an ordinary user, the file stays that user's, and nobody
+    else can read it.
 
     Raises:
-        OSError: it can't be changed.
+        OSError: the file can't be changed.
     """
     if os.geteuid() == 0:
         system.change_owner(descriptor, 0, 0)
@@ -75,43 +76,43 @@ def seal(descriptor: int) -> None:
 
 
 def is_sealed(status: os.stat_result) -> bool:
-    """Whether a file looks as `seal` leaves it."""
+    """Return True if a file has the owner and mode that `seal` sets."""
     sealed = 0 if os.geteuid() == 0 else stat.S_IRUSR
     return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == sealed
 
 
 def put_back(descriptor: int, facts: Facts) -> None:
-    """Make a file what it was when its facts were taken down.
+    """Set owner, mode, attributes and times of a file to the recorded values.
 
     Args:
-        descriptor: of the file, or of a copy of it.
-        facts: as `facts_of` gave them.
+        descriptor: descriptor of the file, or of a copy of it.
+        facts: the result of `facts_of`.
 
     Raises:
-        OSError: it can't be changed.
+        OSError: the file can't be changed.
     """
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (facts["uid"], facts["gid"]):
         system.change_owner(descriptor, facts["uid"], facts["gid"])
-    # To change the owner drops capabilities and the bits that lend it, so those come after.
+    # Changing the owner drops capabilities and the setuid and setgid bits, so those are set afterwards.
     kept = {name: base64.b64decode(value) for name, value in facts["xattrs"].items()}
     there, _ = _attributes(descriptor)
-    # Where there were more than the record has, those that it doesn't name may be of them.
+    # If the record is not complete, attributes that it doesn't name may have been there before.
     whole = "xattrs_left" not in facts
     gone = frozenset(n for n in there if n not in kept and (n == _ACL or (whole and n.startswith("user."))))
     system.set_attributes(descriptor, {n: v for n, v in kept.items() if there.get(n) != v}, gone)
     system.change_mode(descriptor, facts["mode"])
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != facts["mode"]:
-        # Bits that lend a group are dropped without a word for whoever is not of it.
+        # The kernel silently drops the setgid bit if the process is not a member of the group.
         raise OSError(errno.EPERM, "its permissions can't be set again")
     system.set_times(descriptor, facts["atime_ns"], facts["mtime_ns"])
 
 
 def _attributes(descriptor: int) -> tuple[dict[str, bytes], int]:
-    """Extended attributes of a file, those that lend rights first, and how many more it has or may have.
+    """Return extended attributes of a file, access rights first, and how many more it has or may have.
 
-    Its owner can add, change and remove them as they are read, and have more than the kernel lists (E2BIG).
-    None of that may keep the file from being moved.
+    The owner can add, change and remove attributes while they are read, and have more than the kernel lists
+    (E2BIG). None of this may prevent the move of the file.
 
     Raises:
         OSError: as flistxattr(2), except E2BIG.
@@ -127,7 +128,7 @@ def _attributes(descriptor: int) -> tuple[dict[str, bytes], int]:
         names, left = [], 1
     values: dict[str, bytes] = {}
     total = 0
-    # Whatever the names, the first ones are asked for, since they decide who may do what.
+    # The attributes in `_RIGHTS` come first, since they decide access rights.
     ordered = dict.fromkeys((*_RIGHTS, *sorted(names)))
     for name in ordered:
         if name in _RIGHTS and name not in names and not left:

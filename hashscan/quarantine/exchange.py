@@ -1,4 +1,4 @@
-"""Takes one name out of a stranger's folder, or puts one there, while the stranger watches."""
+"""Move one name out of or into a folder whose owner may change it at the same time, without lost files."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _BLOCK = 1 << 20
 
 
 class DisplacedError(Exception):
-    """What came along in a file's place can't go back, since its name is taken or its folder gone."""
+    """An error for a file moved by mistake that can't go back: its name is taken or its folder gone."""
 
     parent_path = b""
-    """Of the folder it came from, where that is known."""
+    """Path of the folder that it came from, if known."""
 
 
 def open_folder(path: bytes) -> int:
-    """Open a folder to pass through, without following a link.
+    """Open a folder with `O_PATH`, without following a symlink.
 
     Raises:
-        NotDone: it is gone, or a link leads there now.
+        NotDone: the folder is gone, or its path has a symlink now.
     """
     try:
         return open_absolute(path, PASS_FLAGS)
@@ -43,10 +43,10 @@ def open_folder(path: bytes) -> int:
 
 
 def sync_folder(folder: int) -> None:
-    """Make the names in a folder survive a power cut.
+    """Sync the names in a folder, so that they survive a power cut.
 
     Args:
-        folder: its descriptor, which may only pass through.
+        folder: descriptor of the folder; `O_PATH` suffices.
     """
     again = open_again(folder)
     try:
@@ -56,18 +56,18 @@ def sync_folder(folder: int) -> None:
 
 
 def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry: bytes) -> None:
-    """Move a file into a folder of ours, and whatever else was put in its place back at once.
+    """Move a file into a folder of ours; if another file was put in its place, move that back at once.
 
     Args:
-        folder: descriptor of the stranger's folder.
+        folder: descriptor of the customer's folder.
         name: the file's name there.
         inode: its device and inode.
         into: descriptor of our folder, on the same mount.
         entry: the new name.
 
     Raises:
-        NotDone: it is not there any more, or the system doesn't allow it.
-        DisplacedError: something else was there, and is in our folder now.
+        NotDone: the file is not there any more, or the system doesn't allow the move.
+        DisplacedError: another file was there, and is in our folder now.
     """
     try:
         system.rename(folder, name, into, entry)
@@ -83,10 +83,10 @@ def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry:
 
 
 def give_back(into: int, entry: bytes, folder: int, name: bytes) -> None:
-    """Undo what `take_out` did.
+    """Undo `take_out`.
 
     Raises:
-        DisplacedError: its name is taken.
+        DisplacedError: the old name is taken.
     """
     try:
         give_name(into, entry, folder, name)
@@ -95,7 +95,7 @@ def give_back(into: int, entry: bytes, folder: int, name: bytes) -> None:
 
 
 def give_name(source: int, entry: bytes, folder: int, name: bytes) -> None:
-    """Move a file of our folder into a stranger's, where it gets the project of that if it must.
+    """Move a file from our folder into a customer's; set the customer folder's project id on it if needed.
 
     Raises:
         OSError: as `system.rename`.
@@ -115,19 +115,19 @@ def give_name(source: int, entry: bytes, folder: int, name: bytes) -> None:
 
 
 def private_name(entry: bytes) -> bytes:
-    """The name of the folder in which one item changes file systems."""
+    """Return the name of the private folder in which one item crosses filesystems."""
     return b".hashscan-" + entry
 
 
 @contextmanager
 def private_folder(parent: int, entry: bytes) -> Iterator[int]:
-    """A folder of ours within a stranger's, into which nobody else can look or reach.
+    """Make a folder of ours within a customer's folder, to which nobody else has access.
 
     Yields:
         Its descriptor.
 
     Raises:
-        NotDone: it can't be made, or was exchanged at once.
+        NotDone: the folder can't be made, or was replaced at once.
     """
     name = private_name(entry)
     try:
@@ -137,7 +137,7 @@ def private_folder(parent: int, entry: bytes) -> Iterator[int]:
         raise NotDone(Outcome.REFUSED, f"no folder can be made beside it: {error.strerror}") from error
     try:
         status = os.fstat(folder)
-        # The owner of the parent can put another in its place, but none that is ours and empty.
+        # The parent's owner can replace it, but not by an empty folder of our user.
         if status.st_uid != os.geteuid() or status.st_mode & 0o077 or os.listdir(folder):
             raise NotDone(Outcome.RACED, "another folder was put in place of ours")
         try:
@@ -147,15 +147,15 @@ def private_folder(parent: int, entry: bytes) -> Iterator[int]:
         yield folder
     finally:
         os.close(folder)
-        with suppress(OSError):  # it has been moved away, or holds what can't go back
+        with suppress(OSError):  # it was moved away, or holds a file that can't go back
             system.remove_folder(parent, name)
 
 
 def copy_content(source: int, target: int, size: int) -> None:
-    """Copy as many of a file's bytes; somebody may make it longer for ever.
+    """Copy at most `size` bytes of a file; it could grow without end.
 
     Raises:
-        OSError: it can't be read or written.
+        OSError: the file can't be read or written.
     """
     offset = 0
     while block := os.pread(source, min(_BLOCK, size - offset), offset):

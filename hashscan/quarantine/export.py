@@ -1,4 +1,4 @@
-"""Hands an item and its record to an authority, so that nobody else can read them."""
+"""Export items with their log records as an encrypted tar file (age) for an authority."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from hashscan.quarantine.store import Quarantine
 
 
 def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[str], target: Path) -> str:
-    """Write items with all that the log says of them into a tar file that only the recipients can open.
+    """Write items and all their log lines into a tar file that only the recipients can decrypt.
 
     Args:
-        quarantine: what holds them.
-        items: which; they stay in quarantine.
-        recipients: public keys of age, `age1...`.
-        target: the new file, which must not be there.
+        quarantine: the quarantine that holds the items.
+        items: the items; they stay in quarantine.
+        recipients: public age keys, `age1...`.
+        target: the new file, which must not exist yet.
 
     Returns:
-        The sha256 of what was written, in hex.
+        The sha256 of the written file, in hex.
 
     Raises:
-        UsageError: the extra is not installed, a key is none, or the file is there already.
-        NotDone: an item is not there or was altered; nothing was written.
+        UsageError: the extra is not installed, a key is invalid, or the file exists already.
+        NotDone: an item is missing or was altered; nothing was written.
         OutputError: the file or the log can't be written.
     """
     keys = _keys(recipients)
@@ -58,7 +58,7 @@ def export(quarantine: Quarantine, items: Sequence[Item], recipients: Sequence[s
 
 
 def _lines_of(quarantine: Quarantine, items: Sequence[Item]) -> dict[str, list[Line]]:
-    """All that the log says of each item."""
+    """Return all log lines of each item."""
     found: dict[str, list[Line]] = {item.id: [] for item in items}
     for line in quarantine.lines():
         if line.get("item") in found:
@@ -84,7 +84,7 @@ def _write(
             digest = hashlib.file_digest(output, "sha256").hexdigest()
         system.sync(folder)
     except BaseException:
-        # Half a container is of no use to anybody.
+        # A partial file is of no use.
         system.unlink(folder, name)
         raise
     return digest
@@ -97,7 +97,7 @@ def _encrypt(
     output: BinaryIO,
     lines: Mapping[str, Sequence[Line]],
 ) -> None:
-    """Encrypt while the tar file is made, since what is clear must not touch a disk."""
+    """Encrypt the tar file while it is made, since plain content must not be written to a disk."""
     import pyrage
 
     reader, writer = os.pipe()
@@ -107,7 +107,7 @@ def _encrypt(
         try:
             with os.fdopen(reader, "rb") as clear:
                 pyrage.encrypt_io(clear, output, list(keys))
-        except BaseException as error:  # the thread has nobody to tell but its starter
+        except BaseException as error:  # passed to the thread that started this one
             trouble.append(error)
 
     thread = threading.Thread(target=encrypt)

@@ -1,4 +1,4 @@
-"""Tells the flags by which a file system keeps even root from moving a file."""
+"""Find the inode flags (immutable, append-only) that keep even root from moving a file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _FLAGS = {0x10: ("immutable", "i"), 0x20: ("append-only", "a")}  # linux/fs.h
 
 
 def why_fixed(file: int, path: bytes, folder: int, folder_path: bytes) -> str:
-    """Why a file can't be taken out of its folder, with the remedy; empty where no flag forbids it.
+    """Return why a file can't be taken out of its folder, with the remedy; empty if no flag forbids it.
 
     Args:
-        file: descriptor, open for reading.
-        path: of the file, for words.
-        folder: descriptor of its folder, which may only pass through.
-        folder_path: for words.
+        file: descriptor of the file, open for reading.
+        path: path of the file, for the message.
+        folder: descriptor of its folder, which may be opened with `O_PATH` only.
+        folder_path: path of the folder, for the message.
     """
     if words := _words("it", file, path):
         return words
-    # Whoever may only pass through the folder can't ask, and will see what the system says.
+    # If the folder can't be opened for reading, its flags can't be read; the move then reports the system's
+    # error.
     with suppress(OSError):
         again = open_again(folder)
         try:
@@ -39,7 +40,7 @@ def _words(what: str, descriptor: int, path: bytes) -> str:
     answer = bytearray(struct.calcsize("l"))
     try:
         fcntl.ioctl(descriptor, _GETFLAGS, answer)
-    except OSError:  # a file system without such flags
+    except OSError:  # a filesystem without such flags
         return ""
     (flags,) = struct.unpack_from("i", answer)
     for flag, (word, letter) in _FLAGS.items():

@@ -1,4 +1,4 @@
-"""The folder of one file system in which what was moved is kept."""
+"""Find or make the quarantine folder of each filesystem, and check that no other user can replace it."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Place:
-    """One such folder, held open."""
+    """A quarantine folder, held open."""
 
     def __init__(self, path: bytes, descriptor: int) -> None:
         self.path = path
-        """Absolute, of the folder itself."""
+        """Absolute path of the folder itself."""
         self.descriptor = descriptor
         self.mount = mount_of(descriptor)
 
 
 class KnownPlaces:
-    """Opens the folders that earlier records name."""
+    """A cache of open quarantine folders, by the path that log records name."""
 
     def __init__(self) -> None:
         self._by_path: dict[bytes, Place] = {}
 
     def at(self, path: bytes) -> Place:
-        """The place at a path.
+        """Return the quarantine folder at a path.
 
         Raises:
-            OSError: it is not there or not ours.
+            OSError: it doesn't exist or is not ours alone.
         """
         if path not in self._by_path:
             self._by_path[path] = Place(path, _opened(open_absolute(path, LIST_FLAGS)))
         return self._by_path[path]
 
     def close(self) -> None:
-        """Let all of them go."""
+        """Close all folders."""
         for place in self._by_path.values():
             os.close(place.descriptor)
         self._by_path.clear()
 
 
 class Places(KnownPlaces):
-    """Finds, for each mount, where what was found there goes."""
+    """The quarantine folders of a machine, by mount."""
 
     def __init__(self, own: Path, chosen: Iterable[Path] = ()) -> None:
-        """Open the folder for what can't be kept on its own file system, and those that were chosen.
+        """Open the default folder and the chosen folders.
 
         Args:
-            own: the quarantine's own folder.
-            chosen: folders to keep things beneath, one for each mount; only root can choose any, since sweeps
-                know other users' by nothing but their name.
+            own: the quarantine's own folder, for files that can't be kept on their own filesystem.
+            chosen: folders beneath which to keep files, one for each mount. Only root can choose any, since
+                scans recognize other users' quarantine folders only by name.
 
         Raises:
             UsageError: a chosen folder can't be used.
-            OutputError: the first can't be used.
+            OutputError: the default folder can't be used.
         """
         super().__init__()
         self._by_mount: dict[int, Place | None] = {}
@@ -76,7 +76,7 @@ class Places(KnownPlaces):
             raise OutputError(f"can't keep evidence in {own}: {error.strerror or error}") from error
         self._by_mount[self._fallback.mount] = self._fallback
         self.chosen = self._fallback
-        """For what was found on no file system of this machine: the first that was chosen."""
+        """The folder for objects, which lie on no filesystem here: the first chosen one, else the default."""
         for folder in chosen:
             if os.geteuid() != 0:
                 raise UsageError(
@@ -96,11 +96,11 @@ class Places(KnownPlaces):
 
     @property
     def own(self) -> Place:
-        """The folder in the state folder."""
+        """The quarantine folder in the state folder."""
         return self._fallback
 
     def of(self, folder: int) -> Place:
-        """The place for files of a folder; on another mount where there can be none on its own."""
+        """Return the quarantine folder for files of a folder: on its mount, or else the default folder."""
         mount = mount_of(folder)
         if mount not in self._by_mount:
             self._by_mount[mount] = self._at_the_top(mount)
@@ -113,15 +113,15 @@ class Places(KnownPlaces):
         try:
             place = self._make(top)
         except OSError:
-            # Read-only, a customer's, or of a file system that has no owners: copies go elsewhere.
+            # Read-only, a customer's, or a filesystem without owners: copies go to the default folder.
             return None
         return place if place.mount == mount else None
 
     def _make(self, above: bytes) -> Place:
-        """Open the place beneath a folder, or make it.
+        """Open the quarantine folder beneath a folder, and make it if it doesn't exist.
 
         Raises:
-            OSError: it can't be made, or somebody else could put another in its place.
+            OSError: it can't be made, or another user could replace it.
         """
         folder = _safe(above)
         try:
@@ -144,8 +144,8 @@ class Places(KnownPlaces):
 
 
 def mount_of(descriptor: int) -> int:
-    """The kernel's number of the mount that an open file is reached by."""
-    # Asked for every file, so without the layers of a file object.
+    """Return the kernel's id of the mount through which a file was opened."""
+    # This runs for every file, so it avoids the layers of a file object.
     info = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = _MOUNT_ID.search(os.read(info, 1024))
@@ -156,7 +156,7 @@ def mount_of(descriptor: int) -> int:
 
 
 def mount_point(mount: int) -> bytes | None:
-    """Where a mount is, if it can be seen from here."""
+    """Return the mount point of a mount, if it is visible in this mount namespace."""
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         fields = line.split(b" ")
         if int(fields[0]) == mount:
@@ -165,10 +165,10 @@ def mount_point(mount: int) -> bytes | None:
 
 
 def _safe(path: bytes) -> int:
-    """Open a folder in whose path nobody else can rename anything.
+    """Open a folder, and check that no other user can rename anything in its path.
 
     Raises:
-        OSError: it can't be opened, or somebody else can.
+        OSError: the folder can't be opened, or another user can rename something in its path.
     """
     trusted = {0, os.geteuid()}
     current = os.open(b"/", PASS_FLAGS)
@@ -189,7 +189,7 @@ def _safe(path: bytes) -> int:
 
 
 def _opened(descriptor: int) -> int:
-    """Pass on the descriptor of a folder that is ours alone."""
+    """Return the descriptor of a folder, after checking that it is this user's alone."""
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != FOLDER_MODE:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the log says of each thing that was, or is, in quarantine."""
+"""Build the items of a quarantine (state, path, matches, note) from the lines of its log."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hashscan.sources.evidence import KeptFile
 
 
 class State(StrEnum):
-    """Where a thing is; the words stand in the log as the type of the line that says so."""
+    """The state of an item; its value is the type of the log line that sets it."""
 
     MOVING = "moving"
     MOVED = "moved"
     DISPLACED = "displaced"
-    """It came along in a file's place, and its own place was taken when it was to go back."""
+    """It was moved by mistake in a file's place, and could not go back because its name was taken."""
     LEFT = "left"
     """It was not moved, or was put back at once."""
     RESTORING = "restoring"
     STAYS = "stays"
-    """It was to be restored and could not be."""
+    """It was to be restored or destroyed and could not be."""
     RESTORED = "restored"
     RELEASING = "releasing"
     RELEASED = "released"
@@ -34,13 +34,13 @@ _STATES = frozenset(State)
 UNFINISHED = frozenset({State.MOVING, State.RESTORING, State.RELEASING})
 
 WITHDRAWN = "withdrawn"
-"""Type of the line that says that every entry that accused an item was withdrawn by its list's owner."""
+"""Type of the line that says that all entries that matched an item were withdrawn by their lists' owners."""
 ACCUSED = "accused"
-"""Of the line that says that an item is accused again, or by fewer entries than before."""
+"""Type of the line that says that entries match an item again, or that some of them were withdrawn."""
 
 
 class NoteState(StrEnum):
-    """Whether there is a text in the place of a thing; the words stand in the log as `State`'s do."""
+    """The state of the note in the place of an item; its value is the type of a log line, as for `State`."""
 
     NOTING = "noting"
     NOTED = "noted"
@@ -52,61 +52,61 @@ _NOTE_STATES = frozenset(NoteState)
 
 @dataclass(slots=True)
 class Note:
-    """Such a text."""
+    """A note in the place of an item."""
 
     state: NoteState
     inode: int
     sha256: str
-    """Of the text, in hex."""
+    """sha256 of the text, in hex."""
 
 
 @dataclass(slots=True)
 class Item:
-    """One such thing."""
+    """An item that is, or was, in quarantine."""
 
     id: str
     state: State
     path: bytes
-    """Where it was found; absolute, or the URL of an object."""
+    """Absolute path at which it was found, or the URL of an object."""
     place: bytes
     """The folder, or URL, under which it is kept by its id."""
     record: Line
-    """Of it as it was found, with its digests and what speaks against it."""
+    """The first log line: the facts of the file, its digests and the matches that justify the move."""
     latest: Line
-    """What was said of it last."""
+    """The last log line that set its state."""
     folder: Mapping[str, int] | None = None
-    """Times of the folder it was in, before and after it was taken out; nanoseconds."""
+    """Times of its original folder before and after it was moved; nanoseconds."""
     copy: Mapping[str, str] | None = None
-    """Etag and version of what is kept, where that is an object."""
+    """Etag and version of the copy, if it is kept as an object."""
     sealed: Mapping[str, int] | None = None
-    """Inode and ctime of the file that is kept, as it was sealed; nanoseconds."""
+    """Inode and ctime (nanoseconds) of the kept file, after it was sealed."""
     of_another: bool = False
-    """True where it is what came along in a file's place."""
+    """True if it is not the requested file, but one that was moved by mistake in its place."""
     note: Note | None = None
-    """That was left, or was to be left, in its place."""
+    """The note that was left, or was to be left, in its place."""
     withdrawals: tuple[Mapping[str, Any], ...] = ()
-    """By list: the version that has some of its accusing entries no more, and which."""
+    """By list: the version in which some of its matched entries are gone, and which entries."""
     withdrawn: bool = False
-    """Whether these are all that accused it."""
+    """True if all of its matched entries are gone."""
 
     @property
     def of_object(self) -> bool:
-        """Whether it was found in a bucket."""
+        """True if it was found in a bucket."""
         return "object" in self.record
 
     @property
     def version(self) -> str:
-        """Of what was found, where it was one of an object's; else empty."""
+        """Version of the object that was found, else empty."""
         return str(self.record["object"]["version"]) if self.of_object else ""
 
     @property
     def in_bucket(self) -> bool:
-        """Whether it is kept in one."""
+        """True if it is kept in a bucket."""
         return not self.place.startswith(b"/")
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """Whose it was, by all names: the user's and number, or the bucket's URL; the usual one first."""
+        """Its owner under all names, the usual one first: user name and uid, or the URL of the bucket."""
         if self.of_object:
             scheme, _, rest = self.path.partition(b"://")
             return (f"{scheme.decode()}://{rest.partition(b'/')[0].decode()}",)
@@ -116,31 +116,31 @@ class Item:
 
     @property
     def matches(self) -> list[Mapping[str, Any]]:
-        """The entries that accused it, as far as the report that named them is sound."""
+        """The matches that justified the move, without malformed ones in the report."""
         return [match for match in listed(self.record["accusation"].get("matches")) if _is_match(match)]
 
     @property
     def why_back(self) -> dict[str, Any]:
-        """What the log says of putting it back where nothing accuses it any more."""
+        """Fields for the log line of a restore: the withdrawals, if no entry supports the item any more."""
         return {"withdrawals": self.withdrawals} if self.withdrawn else {}
 
     @property
     def kept_file(self) -> KeptFile:
-        """The file that is kept, as scans know it again."""
+        """The kept file in the form by which scans recognize it."""
         sealed = self.sealed or {}
-        # What came along in a file's place was never hashed.
+        # A file that was moved by mistake was never hashed.
         sha256 = "" if self.of_another else self.sha256
         size = self.record.get("file", {}).get("size")
         return KeptFile(sha256, size, sealed.get("inode"), sealed.get("ctime_ns"))
 
     @property
     def sha256(self) -> str:
-        """Of its content, in hex."""
+        """sha256 of its content, in hex."""
         return str(self.record["digests"]["sha256"])
 
 
 def items_of(lines: Iterable[Line]) -> dict[str, Item]:
-    """Each item by its id, in the order in which they came."""
+    """Return the items by id, in the order in which they were added."""
     items: dict[str, Item] = {}
     for line in lines:
         take_in(items, line)
@@ -148,7 +148,7 @@ def items_of(lines: Iterable[Line]) -> dict[str, Item]:
 
 
 def take_in(items: dict[str, Item], line: Line) -> None:
-    """Change items by what a further line says."""
+    """Update the items by one log line."""
     if "item" not in line:
         return
     name = line["item"]
@@ -174,7 +174,7 @@ def take_in(items: dict[str, Item], line: Line) -> None:
 
 
 def listed(value: Any) -> list[Any]:
-    """A list out of a report, which somebody else may have written; an empty one where it is none."""
+    """Return the value if it is a list, else an empty list; another program may have written the report."""
     return value if isinstance(value, list) else []
 
 
@@ -187,7 +187,7 @@ def _is_match(match: Any) -> bool:
 
 
 def path_fields(path: bytes) -> dict[str, str]:
-    """A path as JSON can carry it: text, beside the bytes in base64 where they are no UTF-8."""
+    """Return a path as JSON fields: text, and the bytes in base64 if they are not UTF-8."""
     try:
         return {"path": path.decode("utf-8")}
     except UnicodeDecodeError:
@@ -195,7 +195,7 @@ def path_fields(path: bytes) -> dict[str, str]:
 
 
 def path_of(fields: Mapping[str, Any]) -> bytes:
-    """The path that these fields carry."""
+    """Return the path of such JSON fields."""
     if "path_b64" in fields:
         return base64.b64decode(fields["path_b64"])
     return str(fields["path"]).encode("utf-8")

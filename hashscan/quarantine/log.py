@@ -1,4 +1,4 @@
-"""A log in which every line vouches for the one before it, so that no change to it goes unnoticed."""
+"""A log whose lines form a hash chain: each holds the digest of the one before, so changes are detected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashscan.errors import OutputError, UsageError
 from hashscan.quarantine import system
 
 Line = Mapping[str, Any]
-"""What is said in one line, without what chains it: JSON values by key."""
+"""The content of one line, without the chain fields: JSON values by key."""
 
 _FIRST = "0" * 64
 _CHECK = b',"check":"'
@@ -29,12 +29,12 @@ _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a log goes. Kept somewhere else it shows whether the log was cut or written anew."""
+    """The length and last digest of a log. A copy kept elsewhere shows if the log was cut or rewritten."""
 
     count: int
-    """Lines."""
+    """Number of lines."""
     digest: str
-    """sha256 of the last line with its newline, in hex; 64 zeros where there is none."""
+    """sha256 of the last line with its newline, in hex; 64 zeros if there is no line."""
 
     def __str__(self) -> str:
         return f"{self.count}:{self.digest}"
@@ -44,10 +44,10 @@ EMPTY = Head(0, _FIRST)
 
 
 def parse_head(text: str) -> Head:
-    """A head from the form in which commands print it.
+    """Parse a head from the form in which commands print it.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a head.
     """
     found = _HEAD.fullmatch(text)
     if found is None:
@@ -59,14 +59,14 @@ def parse_head(text: str) -> Head:
 
 
 class BrokenLogError(OutputError):
-    """A line of the log is not what was written, or is missing."""
+    """An error for a line of the log that was changed or is missing."""
 
     advice = "Keep the folder as it is: compare the log with a copy, or with heads that are kept elsewhere."
 
     def __init__(self, path: Path, line: int, why: str) -> None:
         super().__init__(f"{path}, line {line}: {why}")
         self.line = line
-        """Number of the first bad line; the first is 1."""
+        """Number of the first bad line, from 1."""
 
 
 class LostLogError(OutputError):
@@ -81,19 +81,22 @@ class LostLogError(OutputError):
 
 
 def has_log(folder: Path) -> bool:
-    """Whether there is one, or was; a command that was refused or killed at once leaves the folder alone."""
+    """Return True if there is a log or a head.
+
+    A command that was refused or killed early may leave the folder without them.
+    """
     return any((folder / name).exists() for name in ("log.jsonl", "head"))
 
 
 def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
-    """The lines of a log from the first on, each with the head up to it.
+    """Yield the lines of a log from the first, each with the head up to it.
 
-    What follows the head that is kept beside the log may end in a torn line, which is left out: its writer
-    was killed before anything was done in its name.
+    Behind the head that is kept beside the log, the last line may be torn. It is left out: its writer was
+    killed before anything was done that the line announces.
 
     Args:
-        folder: where the log lies, and its head.
-        known: heads that the log must have passed, by where they are kept.
+        folder: the folder of the log and its head.
+        known: heads that the log must contain, by the place where they are kept.
 
     Raises:
         BrokenLogError: a line was changed, or lines are missing.
@@ -124,7 +127,7 @@ def read_log(folder: Path, known: Mapping[str, Head] | None = None) -> Iterator[
 
 
 def _compare(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
-    """See that a line is the one that was written, as far as heads tell."""
+    """Check the head after a line against the expected heads with the same line count."""
     if odd := [where for where, kept in expected.items() if kept.count == head.count and kept != head]:
         raise BrokenLogError(
             path, head.count, f"it is not the line that was written, says {' and '.join(odd)}"
@@ -132,12 +135,12 @@ def _compare(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
 
 
 def refuse_shorter(path: Path, head: Head, expected: Mapping[str, Head]) -> None:
-    """See that a log goes as far as it went when its heads were written.
+    """Check that a log has at least as many lines as the kept heads say.
 
     Args:
-        path: of the log, for words.
-        head: of its last line.
-        expected: heads by where they are kept.
+        path: path of the log, for the message.
+        head: the head of its last line.
+        expected: heads by the place where they are kept.
 
     Raises:
         BrokenLogError: lines are missing.
@@ -188,7 +191,7 @@ def _kept_head(folder: Path) -> Head:
 
 
 def _parse(path: Path, number: int, raw: bytes, before: Head) -> Line:
-    """The content of a line that is whole and follows the one before."""
+    """Return the content of a line, after checking that it is complete and follows the line before."""
     body, ending = raw[:-_ENDING], raw[-_ENDING:]
     if ending != _ending(body):
         raise BrokenLogError(path, number, "it was changed")
@@ -203,12 +206,12 @@ def _parse(path: Path, number: int, raw: bytes, before: Head) -> Line:
 
 
 def _ending(body: bytes) -> bytes:
-    """What closes a line: a checksum of its own, by which a changed line is told from its neighbour."""
+    """Return the end of a line: its own checksum, which shows which of two lines was changed."""
     return _CHECK + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
 class LogWriter:
-    """Adds lines to a log; for the holder of its lock.
+    """A writer that appends lines to a log; only for the holder of its lock.
 
     Raises:
         OutputError: the log can't be written, or is damaged.
@@ -220,12 +223,12 @@ class LogWriter:
         known: Mapping[str, Head] | None = None,
         seen: Callable[[Line], object] | None = None,
     ) -> None:
-        """Open a log, and begin it where there never was one.
+        """Open a log, and create it if it never existed.
 
         Args:
-            folder: where it lies, and its head.
-            known: heads that it must have passed, by where they are kept.
-            seen: called with each line that is there, if anything.
+            folder: the folder of the log and its head.
+            known: heads that the log must contain, by the place where they are kept.
+            seen: called with each existing line, if given.
         """
         self._path = folder / "log.jsonl"
         try:
@@ -257,10 +260,10 @@ class LogWriter:
             system.sync(self._folder)
 
     def append(self, line: Line) -> None:
-        """Add a line, which is on the disk only after `sync`.
+        """Append a line; it is on the disk only after `sync`.
 
         Raises:
-            OutputError: it can't be written.
+            OutputError: the line can't be written.
         """
         chained = {"n": self.head.count + 1, "previous": self.head.digest, **line}
         body = json.dumps(chained, ensure_ascii=True, separators=(",", ":")).encode("ascii")[:-1]
@@ -268,17 +271,17 @@ class LogWriter:
         try:
             system.write(self._descriptor, raw)
         except OSError as error:
-            # What comes next must not be written behind half a line.
+            # The next line must not be written behind a partial line.
             with suppress(OSError):
                 self._cut_torn_line()
             raise self._trouble(error) from error
         self.head = Head(self.head.count + 1, hashlib.sha256(raw).hexdigest())
 
     def sync(self) -> None:
-        """See that all lines survive a power cut.
+        """Sync the log, so that all lines survive a power cut.
 
         Raises:
-            OutputError: they may not.
+            OutputError: the log can't be synced.
         """
         try:
             system.sync(self._descriptor)
@@ -286,10 +289,10 @@ class LogWriter:
             raise self._trouble(error) from error
 
     def keep_head(self) -> None:
-        """Write beside the log how far it goes, so that lines cut off at its end are missed.
+        """Write the current head beside the log, so that a cut at the log's end is detected.
 
         Raises:
-            OutputError: it can't be written.
+            OutputError: the head can't be written.
         """
         if self._kept != self.head:
             try:
@@ -299,7 +302,7 @@ class LogWriter:
             self._kept = self.head
 
     def close(self) -> None:
-        """Let the log go."""
+        """Close the log's descriptors."""
         os.close(self._descriptor)
         os.close(self._folder)
 
@@ -325,7 +328,7 @@ class LogWriter:
         system.sync(self._folder)
 
     def _cut_torn_line(self) -> None:
-        """Remove the half line that a killed writer left; nothing was done in its name."""
+        """Remove a partial last line that a killed writer left; nothing that it announces was done."""
         size = os.fstat(self._descriptor).st_size
         end = size
         while end and b"\n" not in (block := os.pread(self._descriptor, min(end, 4096), max(0, end - 4096))):

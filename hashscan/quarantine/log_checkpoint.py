@@ -1,4 +1,4 @@
-"""Keeps in the state how far its quarantine's log goes, where a cut of the log's own folder doesn't reach."""
+"""Keep a checkpoint of the quarantine log in the state folder, outside the log's folder, to detect cuts."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hashscan.quarantine.log import EMPTY, Head, parse_head
 _NAME = "quarantine-head"
 _ASIDE = b".tmp-quarantine-head"
 _MOST = 1000
-"""Bytes."""
+"""Maximum size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a quarantine stands."""
+    """A checkpoint of a quarantine log."""
 
     head: Head
-    """Of its log."""
+    """Head of the log."""
     items: int
-    """Things that it keeps."""
+    """Number of things in quarantine."""
 
     def fields(self) -> dict[str, object]:
-        """As reports have it; JSON values by key."""
+        """Return the checkpoint as in reports; JSON values by key."""
         return {"head": str(self.head), "items": self.items}
 
     def words(self) -> str:
-        """As people read it, without a digest or path of what is kept."""
+        """Return the checkpoint as text, without a digest or path of what is kept."""
         return f"quarantine: {self.items} kept; head of the log: {self.head}"
 
 
@@ -41,10 +41,10 @@ NOTHING = Standing(EMPTY, 0)
 
 
 def standing_of(state: Path) -> Standing | None:
-    """How the quarantine of a state folder stood when its log was written last; None where it has none.
+    """Return the checkpoint of the last write to a quarantine log; None if there is none.
 
     Raises:
-        OutputError: what is kept can't be read, or is not what was written.
+        OutputError: the checkpoint can't be read, or is malformed.
     """
     path = state / _NAME
     try:
@@ -63,7 +63,7 @@ def standing_of(state: Path) -> Standing | None:
 
 
 def standing_fields(state: Path | None) -> dict[str, object]:
-    """What a report says of the quarantine beside it; nothing where there is none."""
+    """Return the checkpoint fields for a report; empty if there is no checkpoint."""
     try:
         standing = None if state is None else standing_of(state)
     except OutputError as error:
@@ -72,14 +72,14 @@ def standing_fields(state: Path | None) -> dict[str, object]:
 
 
 def known_heads(state: Path, folder: Path) -> Mapping[str, Head]:
-    """The head that the log must have passed, by where it is kept.
+    """Return the head that the log must contain, by the place where it is kept.
 
     Args:
         state: the state folder.
-        folder: where the log lies.
+        folder: the folder of the log.
 
     Raises:
-        OutputError: it can't be read, or is not there although there is a log.
+        OutputError: the checkpoint can't be read, or is missing although there is a log.
     """
     standing = standing_of(state)
     if standing is not None:
@@ -90,7 +90,7 @@ def known_heads(state: Path, folder: Path) -> Mapping[str, Head]:
 
 
 def keep_standing(state: Path, standing: Standing) -> None:
-    """Write down how a quarantine stands; for the holder of its lock.
+    """Write the checkpoint; only for the holder of the quarantine's lock.
 
     Raises:
         OSError: it can't be written.
@@ -106,7 +106,7 @@ def keep_standing(state: Path, standing: Standing) -> None:
         finally:
             os.close(descriptor)
         system.replace(folder, _ASIDE, _NAME.encode())
-        # Later an older head may be there after a power cut, which is true too.
+        # A later write is not synced: an older head, which a power cut may leave, is valid too.
         if standing.head == EMPTY:
             system.sync(folder)
     finally:

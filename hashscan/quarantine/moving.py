@@ -1,4 +1,4 @@
-"""Moves accused files into quarantine."""
+"""Move matched files into quarantine, with retries for files that are renamed, changed or leased."""
 
 from __future__ import annotations
 
@@ -29,53 +29,53 @@ from hashscan.quarantine.writers import open_writers
 from hashscan.sources.evidence import TAG
 
 _ITEM = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{8}")
-"""Name of an item; see `hold`."""
+"""Pattern of an item's name; see `hold`."""
 
 _TRIES = 6
-"""For one that slips away."""
+"""Maximum number of tries for a file that was raced or changed."""
 _TRIES_IF_GONE = 3
 _NAMES = 100_000
-"""In folders, to be looked at in one search."""
+"""Directory entries to examine in one search."""
 _SLIPPED = frozenset({Outcome.RACED, Outcome.CHANGED, Outcome.GONE})
 _PAUSE = 1.0
-"""Seconds between tries of what is leased."""
+"""Seconds between tries of leased files."""
 
 _TOGETHER = 200
-"""Files whose lines are synced together; each is held open by two descriptors."""
+"""Number of files whose log lines are synced together; two descriptors are open for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one file."""
+    """The result for one file."""
 
     path: bytes
     outcome: Outcome
     item: str = ""
-    """Its id in quarantine; also where it is what came along in the file's place."""
+    """Its id in quarantine; also for a file that was displaced into quarantine in its place."""
     detail: str = ""
-    """Why it stays, or what should be known of one that was moved."""
+    """Reason for which it was not moved, or a remark about a moved file."""
     place: bytes = b""
     """The folder that it is kept in."""
     links: int = 1
-    """Names of the file, with the one that was taken."""
+    """Number of hard links of the file, with the one that was taken."""
     version: str = ""
-    """Of the object that was asked for, where there may be several of one path."""
+    """Version of the requested object; there may be several of one path."""
     writers: tuple[str, ...] = ()
     """Programs that still have it open for writing."""
     no_note: str = ""
-    """Why no note could be left in its place."""
+    """Reason for which no note was left in its place."""
 
 
 def move(
     quarantine: Quarantine, requests: Iterable[Request], retention: Retention, note: bytes | None = None
 ) -> Iterator[Answer]:
-    """Move files into quarantine; each answer comes when what it says is on the disk.
+    """Move files into quarantine; yield each answer when its result is on the disk.
 
     Args:
-        quarantine: where to.
-        requests: which files.
-        retention: for how long.
-        note: text to leave in their places; see `read_note`.
+        quarantine: the quarantine that gets the files.
+        requests: the files.
+        retention: their retention terms.
+        note: a text to leave in their places; see `read_note`.
 
     Raises:
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
@@ -104,17 +104,17 @@ def _object(quarantine: Quarantine, request: Request, retention: Retention) -> A
 
 @dataclass(slots=True)
 class _Pursuit:
-    """What is known of files that are tried again."""
+    """The state of files that are tried again."""
 
     at: dict[bytes, Whereabouts] = field(default_factory=dict)
-    """By path, where else a file is now."""
+    """Current locations of files that were found elsewhere, by requested path."""
     copied: set[bytes] = field(default_factory=set)
-    """Paths of what can't be renamed into the place on its own mount, and so is copied there."""
+    """Paths of files that can't be renamed into the quarantine on their own mount, and so are copied."""
     leased: set[bytes] = field(default_factory=set)
-    """Paths of what couldn't be opened for a lease."""
+    """Paths of files that couldn't be opened because of a lease."""
 
     def note(self, request: Request, error: NotDone) -> None:
-        """Take note of why a file stays."""
+        """Record why a file was not moved."""
         if error.why is Why.CROSSED and request.path not in self.copied:
             self.copied.add(request.path)
         elif error.why is Why.LEASED:
@@ -124,10 +124,10 @@ class _Pursuit:
 def _persistently(
     quarantine: Quarantine, requests: list[Request], retention: Retention, note: bytes | None
 ) -> Iterator[Answer]:
-    """Move files; those that slip away are looked for and tried again, a bounded number of times.
+    """Move files; search and retry those that move away or change, a bounded number of times.
 
-    Only the content says whether it is the same file, so this needs its sha256. An owner can rename, touch,
-    lease and rewrite a file all the time; it must not be enough to do so once.
+    Only the content proves that it is the same file, so a retry needs its sha256. An owner can rename, touch,
+    lease and rewrite a file all the time; doing so once must not be enough to prevent the move.
     """
     displaced: dict[bytes, list[str]] = {}
     effort, tries, pursuit = quarantine.effort, 0, _Pursuit()
@@ -164,7 +164,7 @@ def _persistently(
 
 
 def _found(requests: list[Request], effort: Effort) -> dict[bytes, Whereabouts]:
-    """Where files are now that were found elsewhere, by the path they were found by."""
+    """Search for moved files; return their locations by the path at which they were found."""
     by_folder: dict[bytes, dict[int, Request]] = {}
     for request in requests:
         if isinstance(request.identity, Identity):
@@ -177,7 +177,7 @@ def _found(requests: list[Request], effort: Effort) -> dict[bytes, Whereabouts]:
         share = Effort(names=min(effort.names, _NAMES))
         effort.names -= share.names
         for inode, where in search(path, wanted.keys(), share):
-            # What has a request of its own, under another name, is taken by that.
+            # A file with its own request, under another name, is moved by that request.
             if inode in wanted and where.path not in paths:
                 found[wanted.pop(inode).path] = where
             else:
@@ -225,7 +225,7 @@ def _together(
             try:
                 if held.item in no_room:
                     raise no_room[held.item]
-                # It was sealed if another of its names was among those before.
+                # If another hard link of it was moved before in this batch, it is sealed already.
                 done.append((held, take(held, latest.get(inode, held.status), place, within=within)))
                 latest[inode] = os.fstat(held.file)
                 continue
@@ -248,7 +248,7 @@ def _together(
 def _settled(
     quarantine: Quarantine, done: list[tuple[Held, dict[str, int]]], begun: list[tuple[Held, Place, bool]]
 ) -> Iterator[Answer]:
-    """See that moves are on the disk, and only then say in the log that they are done."""
+    """Sync moved files, and only then record in the log that they are moved."""
     if not begun:
         return
     changed = {held.status.st_dev: held.file for held, _, _ in begun}
@@ -284,13 +284,13 @@ def _settled(
 
 
 def _evidence(quarantine: Quarantine, held: Held, place: Place) -> str:
-    """Why a file is evidence already and stays, or nothing.
+    """Return why a file is evidence already and stays; empty if it is not.
 
-    Its path alone says nothing: anybody can have a folder that is named as ours.
+    Its path alone proves nothing: any user can have a folder with the name of ours.
     """
     if quarantine.is_kept(held.parent, held.name):
         return "it is in quarantine already"
-    # The place itself can be made by nobody but root, see `Places`.
+    # Only root can create the quarantine folder itself, see `Places`.
     if not os.path.samestat(os.fstat(place.descriptor), os.fstat(held.parent)):
         return ""
     if held.digests["sha256"] == hashlib.sha256(TAG).hexdigest():
@@ -321,7 +321,7 @@ def _intent(held: Held, place: Place, retention: Retention, *, within: bool) -> 
 def _displaced(
     quarantine: Quarantine, held: Held, place: Place, why: DisplacedError, *, within: bool
 ) -> Answer:
-    """Record what came along in a file's place and stays."""
+    """Record a file that was moved by mistake in another's place and can't go back."""
     parent_path = why.parent_path or held.parent_path
     where = place.path if within else parent_path.rstrip(b"/") + b"/" + private_name(held.entry)
     detail = f"something else was put in its place and can't go back ({why}); it is kept as {held.item}"

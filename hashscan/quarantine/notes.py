@@ -1,4 +1,4 @@
-"""Leaves a text in the place of a file that was moved, and takes it away when the file comes back."""
+"""Put a text note in the place of a file that was moved, and remove it when the file is restored."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from hashscan.sources.beneath import FILE_FLAGS, open_child
 from hashscan.sources.evidence import sha256_of
 
 _MOST = 1 << 14
-"""Bytes."""
+"""Maximum size in bytes."""
 
 _MODE = 0o644
 _ALLOWED = frozenset("\n\r\t")
 
 
 def read_note(path: Path) -> bytes:
-    """The text of a file that an operator wrote for customers.
+    """Read the text file that an operator wrote for customers.
 
     Raises:
-        UsageError: it can't be read, or is no plain text of at most 16 KiB.
+        UsageError: it can't be read, is empty, or is not plain text of at most 16 KiB.
     """
     try:
         with path.open("rb") as file:
@@ -53,15 +53,15 @@ def read_note(path: Path) -> bytes:
 
 
 def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> Mapping[str, str]:
-    """Put a text where files were; the name is theirs, and nothing that has it by now is replaced.
+    """Put a text in the place of moved files, under their names; never replace a file that is there by now.
 
     Args:
-        quarantine: that has them, and whose log says so already.
+        quarantine: the quarantine that holds the files, and whose log says so already.
         moved: the files.
-        text: as `read_note` gave it.
+        text: the result of `read_note`.
 
     Returns:
-        By item, why there is no note.
+        By item, the reason for which there is no note.
 
     Raises:
         OSError: the disk fails.
@@ -79,10 +79,10 @@ def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> M
                 continue
             stack.callback(os.close, note)
             system.write(note, text)
-            # It is read by the customer, whatever mask this process has.
+            # The customer must be able to read it, whatever umask this process has.
             system.change_mode(note, _MODE)
             system.sync(note)
-            # Which file it is, should we die as soon as it has a name.
+            # The inode identifies the note if this process dies right after it was named.
             quarantine.note(NoteState.NOTING, held.item, inode=os.fstat(note).st_ino, sha256=digest)
             made.append((held, note))
         quarantine.log.sync()
@@ -94,7 +94,7 @@ def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> M
                 without[held.item] = error.strerror or str(error)
                 quarantine.note(NoteState.NO_NOTE, held.item, detail=without[held.item])
                 continue
-            # As if nothing had been done in the folder, or its times could not come back with the file.
+            # Set the folder's times back: otherwise they can't be restored together with the file.
             with suppress(PermissionError):
                 system.set_folder_times(held.parent, before.st_atime_ns, before.st_mtime_ns)
             quarantine.note(NoteState.NOTED, held.item)
@@ -105,17 +105,17 @@ def leave_notes(quarantine: Quarantine, moved: Sequence[Held], text: bytes) -> M
 
 
 def take_away(item: Item, into: int, into_path: bytes, parent: int, name: bytes) -> None:
-    """Remove the note from the place of a file that is to come back; whatever else is there stays.
+    """Remove the note from the place of a file that is to be restored; leave anything else that is there.
 
     Args:
-        item: which.
+        item: the item to restore.
         into: descriptor of a folder of ours on the same mount.
-        into_path: of that folder, for words.
+        into_path: path of that folder, for the message.
         parent: descriptor of the folder that has the note.
-        name: of the file.
+        name: name of the file.
 
     Raises:
-        NotDone: something else was put in its place as we looked.
+        NotDone: another file was put in its place during the operation.
         OSError: the disk fails.
     """
     if item.note is None or item.note.state is NoteState.NO_NOTE or not _is_there(item.note, parent, name):
@@ -136,14 +136,14 @@ def take_away(item: Item, into: int, into_path: bytes, parent: int, name: bytes)
 
 
 def finish_note(quarantine: Quarantine, item: Item, parent: int, name: bytes) -> None:
-    """Say in the log whether a note came to be whose writer died."""
+    """Record in the log if a note exists whose writer died before recording it."""
     if item.note is not None and item.note.state is NoteState.NOTING:
         there = parent >= 0 and _is_there(item.note, parent, name)
         quarantine.note(NoteState.NOTED if there else NoteState.NO_NOTE, item.id, repaired=True)
 
 
 def drop_taken_note(item: Item, folder: int) -> None:
-    """Remove a note that was taken away by a process that died before it was gone.
+    """Delete a note that a dead process had moved into a folder of ours and not yet deleted.
 
     Raises:
         OSError: the disk fails.
@@ -153,12 +153,12 @@ def drop_taken_note(item: Item, folder: int) -> None:
 
 
 def entry_of(item: Item) -> bytes:
-    """The name that a note has for a moment in a folder of ours."""
+    """Return the name that a note has in a folder of ours before it is deleted."""
     return item.id.encode() + b".note"
 
 
 def _is_there(note: Note, folder: int, name: bytes) -> bool:
-    """Whether a name is that of the very note that was left."""
+    """Return True if a name belongs to the note that was left, by inode, owner and content."""
     try:
         seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if seen.st_ino != note.inode or not stat.S_ISREG(seen.st_mode):
@@ -170,7 +170,7 @@ def _is_there(note: Note, folder: int, name: bytes) -> bool:
         raise
     try:
         status = os.fstat(file)
-        # Its number may be another file's by now, but only ours has its content and is of this user.
+        # The inode number may be another file's by now, but only our note has this content and this owner.
         return (
             (status.st_ino, status.st_uid) == (note.inode, os.geteuid())
             and status.st_size <= _MOST

@@ -1,4 +1,4 @@
-"""Opens what is kept of a file, once it is seen to be what was found."""
+"""Open a file in quarantine after its sha256 was verified."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hashscan.sources.evidence import sha256_of
 
 
 def place_of(quarantine: Quarantine, item: Item) -> Place:
-    """The folder that an item is kept in.
+    """Return the folder in which an item is kept.
 
     Raises:
-        NotDone: it is not there; perhaps its file system is not mounted.
+        NotDone: the folder can't be opened; its filesystem may not be mounted.
     """
     try:
         return quarantine.places.at(item.place)
@@ -26,10 +26,10 @@ def place_of(quarantine: Quarantine, item: Item) -> Place:
 
 
 def open_item(item: Item, place: Place) -> int:
-    """Open what is kept of an item and see that it is what was found.
+    """Open the kept file of an item and verify that its content is what was found.
 
     Raises:
-        NotDone: it is gone or was altered.
+        NotDone: the file is gone, can't be read, or was altered.
     """
     try:
         file = open_child(place.descriptor, item.id.encode(), FILE_FLAGS)

@@ -1,4 +1,4 @@
-"""Destroys what need not be kept any longer."""
+"""Destroy items whose retention is over."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from hashscan.quarantine.store import Quarantine
 
 
 def is_due(item: Item) -> bool:
-    """Whether an item should be destroyed by now."""
+    """Return True if an item should be destroyed by now."""
     return item.state in KEPT and _moment(item, "destroy_by") <= datetime.now(UTC)
 
 
 def release(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
-    """Destroy one item; its record stays in the log. What lay on the disk is not written over.
+    """Destroy one item; its record stays in the log. The data blocks on the disk are not overwritten.
 
     Args:
-        quarantine: what holds it.
-        item: which.
-        reason: why, for the record.
-        override: whether to do so before the shortest term is over, or though nothing accuses it any more.
+        quarantine: the quarantine that holds the item.
+        item: the item.
+        reason: the reason, for the record.
+        override: destroy it even before its minimum retention is over, or if all its entries were withdrawn.
 
     Returns:
-        How many other names its file has, under which what was in it stays, for root alone.
+        The number of other hard links of the file. Through them the content remains, readable by root alone.
 
     Raises:
-        NotDone: it must still be kept, or can't be removed.
+        NotDone: the item must still be kept, or can't be removed.
         OutputError: the quarantine can't be written.
     """
     if item.state not in KEPT:

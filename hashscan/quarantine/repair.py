@@ -1,4 +1,7 @@
-"""Finishes what a process that died had begun: each file is in its place or in quarantine, never both."""
+"""Finish moves, restores and releases that a dead process left unfinished.
+
+Afterwards each file is either in its original place or in quarantine, never in both.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ from hashscan.sources.evidence import sha256_of
 
 
 def repair(quarantine: Quarantine) -> list[str]:
-    """Finish every move, restoration and release that was begun.
+    """Finish every move, restore and release that was begun.
 
     Returns:
-        What could not be finished, in words; the rest is in the log.
+        A message for each one that could not be finished; the log records the others.
 
     Raises:
         OutputError: the quarantine can't be written.
@@ -79,7 +82,7 @@ def _finish_moving(quarantine: Quarantine, item: Item, place: Place) -> None:
 
 
 def _return(quarantine: Quarantine, item: Item, place: Place, why: str) -> None:
-    """Put back what should not have come, or record that it stays."""
+    """Move back a file that should not be in quarantine, or record that it can't be moved back."""
     parent_path, name = split(item.path)
     try:
         parent = open_folder(parent_path)
@@ -95,7 +98,7 @@ def _return(quarantine: Quarantine, item: Item, place: Place, why: str) -> None:
 
 
 def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
-    """Keep the copy where the file has left its folder, and else drop it."""
+    """Keep the copy if the original is gone from its folder; otherwise delete the copy."""
     parent_path, name = split(item.path)
     entry = item.id.encode()
     whole = _is_whole(item, place)
@@ -114,7 +117,7 @@ def _finish_copy(quarantine: Quarantine, item: Item, place: Place) -> None:
         with suppress(OSError):
             system.remove_folder(parent, private_name(entry))
         sync_folder(parent)
-        # By its number alone it could be a later file, while the one that was copied is gone for good.
+        # The inode number alone could be a later file's, after the copied file was deleted.
         if whole and _has_content(parent, name, item):
             whole = False
     except NotDone:
@@ -211,7 +214,7 @@ _FINISH = {
 
 
 class _closing:  # noqa: N801
-    """Closes a descriptor at the end of a block."""
+    """A context manager that closes a descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -225,7 +228,7 @@ class _closing:  # noqa: N801
 
 def _open(folder: int, entry: bytes) -> int:
     if os.geteuid() != 0:
-        # What its owner may not read, an ordinary user can't open; nobody else can reach it here.
+        # An ordinary user can't open a file without read permission; nobody else has access to it here.
         os.chmod(entry, 0o400, dir_fd=folder)
     return open_child(folder, entry, FILE_FLAGS)
 
@@ -238,7 +241,7 @@ def _inode(folder: int, name: bytes) -> int | None:
 
 
 def _has_content(folder: int, name: bytes, item: Item) -> bool:
-    """Whether a name is that of the very file that was to be moved, unchanged."""
+    """Return True if a name belongs to the file that was to be moved, unchanged."""
     if _inode(folder, name) != item.record["file"]["inode"]:
         return False
     try:
@@ -256,14 +259,14 @@ def _has_content(folder: int, name: bytes, item: Item) -> bool:
 
 
 def _unseal(folder: int, entry: bytes, item: Item) -> None:
-    """Give a file that goes back to its owner, who may have another name for it."""
+    """Restore the attributes of a file that goes back; its owner may have another hard link to it."""
     if _inode(folder, entry) == item.record["file"]["inode"]:
         with _closing(_open(folder, entry)) as file:
             put_back(file, item.record["file"])
 
 
 def _in_private(parent: int, entry: bytes) -> int | None:
-    """Our folder beside a file, if it has the file."""
+    """Open our private folder beside a file; return None if it is not ours or doesn't hold the file."""
     try:
         folder = open_child(parent, private_name(entry), LIST_FLAGS)
     except OSError:

@@ -1,4 +1,4 @@
-"""Puts files back where they were found, as they were."""
+"""Restore files from quarantine to the places where they were found, with their owner, mode and times."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from hashscan.quarantine.store import Quarantine
 from hashscan.sources.evidence import sha256_of
 
 _TOGETHER = 100
-"""Files that are put back together; each is held open by four descriptors."""
+"""Number of files that are restored together; four descriptors are open for each."""
 
 
 @dataclass(slots=True)
 class _Returning:
-    """One that is being put back."""
+    """An item that is being restored."""
 
     item: Item
     place: Place
     parent: int
-    """Descriptor of the folder it is to have its name in, which only passes through."""
+    """Descriptor of the folder that gets the file, opened with `O_PATH`."""
     name: bytes
     file: int
-    """Descriptor of what is kept; -1 where nobody knows what that is."""
+    """Descriptor of the kept file; -1 for one that was displaced and never hashed."""
     way: str
     sealed: bool = False
-    """Whether it must be sealed again if it stays."""
+    """True if the file must be sealed again when its restore fails."""
     copy: int = -1
     private: int = -1
-    """Descriptor of our folder within its own, which has the copy."""
+    """Descriptor of our private folder within that folder; it holds the copy."""
     leave_private: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -50,15 +50,16 @@ class _Returning:
 
     @property
     def on_its_file_system(self) -> int:
-        """A descriptor there that can be synced by."""
+        """Descriptor on the filesystem that must be synced."""
         return self.copy if self.copy >= 0 else self.place.descriptor
 
 
 def restore(quarantine: Quarantine, item: Item) -> None:
-    """Put one item back: content, owner, mode, attributes, times.
+    """Restore one item: content, owner, mode, attributes, times.
 
     Raises:
-        NotDone: it stays: it is not in quarantine or was altered, its folder is gone, or its name is taken.
+        NotDone: the item stays in quarantine: it is not there or was altered, its folder is gone, or its name
+        is taken.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     for _, error in restore_all(quarantine, [item]):
@@ -67,9 +68,9 @@ def restore(quarantine: Quarantine, item: Item) -> None:
 
 
 def restore_all(quarantine: Quarantine, items: Iterable[Item]) -> Iterator[tuple[Item, NotDone | None]]:
-    """Put items back in this order; each is named, with why it stays if it does, once that is on the disk.
+    """Restore items in this order; yield each, with the error if it stays, when that is on the disk.
 
-    Folders get their times back where the last that was taken from each comes first.
+    To restore the times of folders too, pass the item that was taken last from each folder first.
 
     Raises:
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
@@ -109,7 +110,7 @@ def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, Not
                 ready.append(one)
             except (OSError, NotDone) as error:
                 failed.append((one, error))
-        # Else a power cut could leave a file in its place that is not its owner's yet.
+        # Otherwise a power cut could leave a file in its place without its owner set.
         _sync_all(one.on_its_file_system for one in ready)
         quarantine.log.sync()
         done: list[_Returning] = []
@@ -128,10 +129,10 @@ def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, Not
 
 
 def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Returning:
-    """Open an item and the folder it goes to.
+    """Open an item and the folder that gets it.
 
     Raises:
-        NotDone: it can't be put back.
+        NotDone: the item can't be restored.
     """
     if item.state not in KEPT:
         raise NotDone(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
@@ -148,14 +149,15 @@ def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Returning:
 
 
 def _prepare(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
-    """Make what is to have the name what the file was.
+    """Give the file, or the copy of it, the recorded owner, mode, attributes and times.
 
     Raises:
         NotDone: its name is taken, or the copy is not what was kept.
-        OSError: it can't be done.
+        OSError: a file can't be read, written or changed.
     """
     if _is_taken(one):
-        # Seen before its owner has it again, who may have another name for it and could alter it meanwhile.
+        # Check before the owner has access again: the owner may have a hard link and alter the file
+        # meanwhile.
         raise NotDone(Outcome.REFUSED, "it can't have its name back: File exists")
     if one.way == "copy":
         _copy(quarantine, one, stack)
@@ -165,7 +167,7 @@ def _prepare(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
 
 
 def _is_taken(one: _Returning) -> bool:
-    """Whether something has its name that is not the note that was left there."""
+    """Return True if its name is taken by anything but the note that was left there."""
     try:
         there = os.stat(one.name, dir_fd=one.parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -176,7 +178,7 @@ def _is_taken(one: _Returning) -> bool:
 def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
     before = os.fstat(one.parent)
     one.private = one.leave_private.enter_context(private_folder(one.parent, one.entry))
-    # By its time others that are put back into it with this one know that nothing else was done there.
+    # The folder's times show the restore of other items that nothing else was changed in the folder.
     with suppress(PermissionError):
         system.set_folder_times(one.parent, before.st_atime_ns, before.st_mtime_ns)
     one.copy = system.create(one.private, one.entry, 0o600)
@@ -189,13 +191,13 @@ def _copy(quarantine: Quarantine, one: _Returning, stack: ExitStack) -> None:
     except (OSError, NotDone):
         system.unlink(one.private, one.entry)
         raise
-    # Which file it is, should we die before the next line.
+    # The inode identifies the file if this process dies before the next line.
     inode = os.fstat(one.copy).st_ino
     quarantine.note(State.RESTORING, one.item.id, way="copy", inode=inode, **one.item.why_back)
 
 
 def _set_in(one: _Returning) -> None:
-    """Give a file its name, and its folder the times that it had.
+    """Give a file its name, and its folder the recorded times.
 
     Raises:
         NotDone: its name is taken.
@@ -218,12 +220,12 @@ def _set_in(one: _Returning) -> None:
     finally:
         one.leave_private.close()
     if one.item.folder is not None and _is_as_it_was_left(one.item, before):
-        with suppress(PermissionError):  # an ordinary user, in a folder of another
+        with suppress(PermissionError):  # an ordinary user, in another user's folder
             system.set_folder_times(one.parent, before.st_atime_ns, one.item.folder["mtime_ns"])
 
 
 def _is_as_it_was_left(item: Item, folder: os.stat_result) -> bool:
-    """Whether nothing was done in the folder since the item was taken out: then it will be what it was."""
+    """Return True if the folder is unchanged since the item was moved; then its old times are restored."""
     return item.folder is not None and folder.st_mtime_ns == item.folder["after_ns"]
 
 
@@ -237,7 +239,7 @@ def _seal_what_stays(failed: list[_Returning], done: list[_Returning]) -> None:
 
 
 def _settled(quarantine: Quarantine, done: list[_Returning]) -> list[_Returning]:
-    """See that files are back for good, and only then drop what was copied from and say so in the log."""
+    """Sync restored files, then delete what was copied from quarantine and record the restores in the log."""
     _sync_all(one.on_its_file_system for one in done)
     copied = [one for one in done if one.copy >= 0]
     for one in copied:
@@ -249,13 +251,13 @@ def _settled(quarantine: Quarantine, done: list[_Returning]) -> list[_Returning]
 
 
 def _sync_all(descriptors: Iterable[int]) -> None:
-    """See that all lasts on the file systems of these."""
+    """Sync the filesystems of these descriptors, each once."""
     for descriptor in {os.fstat(descriptor).st_dev: descriptor for descriptor in descriptors}.values():
         system.sync_file_system(descriptor)
 
 
 def finish(quarantine: Quarantine, item: Item, place: Place) -> None:
-    """Say that an item is back, once no copy of it is kept any more."""
+    """Record that an item is restored, after deleting any copy that is still kept."""
     with suppress(FileNotFoundError):
         system.unlink(place.descriptor, item.id.encode())
     system.sync(place.descriptor)

@@ -1,4 +1,4 @@
-"""How long the law has evidence kept."""
+"""Compute how long evidence is retained: a minimum term and a deadline for its destruction."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from datetime import UTC, datetime, timedelta
 from hashscan.errors import OutputError
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
-"""A clock that says an earlier day is wrong, such as one without a battery, which begins in 1970."""
+"""An earlier time means that the clock is wrong; a clock without a battery starts in 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The two terms; there is no value of either that is right in every country."""
+    """The two retention terms; they have no defaults, since no value is right in every country."""
 
     retain_min: timedelta
-    """No item is destroyed earlier unless told so."""
+    """Term before which no item is destroyed unless overridden."""
     destroy_by: timedelta
-    """Every item should be destroyed by then."""
+    """Term by which every item should be destroyed."""
 
     def terms(self, now: datetime) -> dict[str, str]:
-        """Both for what is moved now, as the log has them.
+        """Return both deadlines for an item that is moved now, as the log stores them (ISO 8601).
 
         Raises:
-            OutputError: the clock is so wrong that `release` would destroy all of it once it is set.
+            OutputError: the clock is so wrong that `release` would destroy the items once it is set.
         """
         require_clock(now)
         return {
@@ -34,10 +34,10 @@ class Retention:
 
 
 def require_clock(now: datetime) -> None:
-    """Refuse to reckon with a time that can't be.
+    """Refuse a clock that is certainly wrong.
 
     Raises:
-        OutputError: it is before this program was.
+        OutputError: the time is before this program existed.
     """
     if now < _EARLIEST:
         raise OutputError(

@@ -1,4 +1,4 @@
-"""Looks for a file that was renamed, or whose folder was, since it was found."""
+"""Search by inode for a file that was renamed, or whose folder was renamed, since it was found."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from hashscan.sources.beneath import LIST_FLAGS, open_absolute, open_child
 
 _DEPTH = 64
-"""Folders below each other that are held open at a time."""
+"""Maximum depth of nested folders that are open at the same time."""
 
 
 @dataclass(slots=True)
 class Effort:
-    """How much may still be done for files that slip away; customers decide how many there are."""
+    """The remaining budget for files that are renamed meanwhile; customers decide how many there are."""
 
     names: int = 1_000_000
-    """In folders, to be looked at."""
+    """Directory entries that may still be examined."""
     seconds: float = 60.0
-    """To wait until leases are broken; the kernel gives their holders 45 by default."""
+    """Seconds to wait for leases to be broken; the kernel gives their holders 45 by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where a file is now."""
+    """The current location of a file."""
 
     parent: int
     """Descriptor of its folder, which the receiver closes."""
@@ -34,23 +34,23 @@ class Whereabouts:
 
     @property
     def path(self) -> bytes:
-        """Of the file, as the search came by it."""
+        """Path of the file by which the search found it."""
         return self.parent_path.rstrip(b"/") + b"/" + self.name
 
 
 def search(path: bytes, inodes: Collection[int], effort: Effort) -> Iterator[tuple[int, Whereabouts]]:
-    """Look for files by inode: in the folder of a path and beneath it, then in those above of users.
+    """Search for files by inode: beneath the folder of a path, then beneath parent folders owned by users.
 
-    A folder of root's is where a customer can rename nothing, so the search ends below it. An inode proves
-    nothing: whoever takes what was found compares the content.
+    A customer can rename nothing in a folder of root's, so the search ends below it. An inode number is no
+    proof: the caller must compare the content of what it takes.
 
     Args:
-        path: where a file was found, absolute.
-        inodes: of the files.
-        effort: reduced by what was looked at.
+        path: the absolute path at which a file was found.
+        inodes: inode numbers of the files.
+        effort: the budget; reduced by the entries that were examined.
 
     Yields:
-        An inode and where a file with it is; there may be several of one.
+        An inode number and the location of a file with it; one number may come several times.
     """
     folder, seen = path.rpartition(b"/")[0] or b"/", None
     while effort.names > 0:

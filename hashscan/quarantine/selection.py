@@ -1,4 +1,4 @@
-"""Decides which findings of a report may be acted on."""
+"""Decide which findings of a report justify a move into quarantine."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def request_of(
     act_on: Collection[Weak] = (),
     content: str | None = None,
 ) -> Request | None:
-    """The move that a finding asks for.
+    """Return the move that a finding justifies; None if it justifies none.
 
-    A match by nothing but test entries, or lists that are local or past their expiry, asks for none, and
-    neither does one that a baseline accepts.
+    A finding whose matches are all by test entries, or by local or stale lists, justifies no move. A finding
+    that a baseline accepts justifies none either.
 
     Args:
         finding: a record of a report.
-        sweep: the report's first record.
-        act_on: on whose word to act all the same.
-        content: sha256 of the content that was found, in hex, where the report doesn't have it.
+        sweep: the first record of the report.
+        act_on: the kinds of weak lists and entries on which to act nevertheless.
+        content: sha256 of the content that was found, in hex, if the report doesn't have it.
     """
     if finding["type"] != "finding" or finding.get("verdict") != Verdict.MATCH or "accepted" in finding:
         return None
@@ -55,12 +55,14 @@ def request_of(
 
 
 def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Collection[Weak]) -> Weak | None:
-    """What keeps a finding that nothing else keeps from being moved; of its closest such match.
+    """Return the weakness that alone keeps a finding from being moved; None if there is no such weakness.
+
+    If there are several such matches, the first, which is the closest, counts.
 
     Args:
         finding: a record of a report.
-        sweep: the report's first record.
-        act_on: on whose word to act.
+        sweep: the first record of the report.
+        act_on: the kinds of weak lists and entries on which to act.
     """
     if request_of(finding, sweep, act_on) is not None or request_of(finding, sweep, tuple(Weak)) is None:
         return None
@@ -70,7 +72,7 @@ def unbacked(finding: Mapping[str, Any], sweep: Mapping[str, Any], act_on: Colle
 
 
 def _identity(finding: Mapping[str, Any]) -> Identity | ObjectIdentity | None:
-    """What the sweep saw; None of what lies within another file."""
+    """Return the file's status as the scan saw it; None for content inside another file."""
     if is_url(path_of(finding)):
         return ObjectIdentity(finding.get("etag", ""), finding.get("version", ""))
     if "inode" in finding:

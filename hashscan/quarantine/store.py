@@ -1,4 +1,4 @@
-"""The quarantine of one state folder, held by one process at a time."""
+"""The quarantine of one state folder: its log, folders and lock; one process at a time has it open."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NOBODY = 0xFFFFFFFF
 
 
 def folder_of(state: Path) -> Path:
-    """Where the log of a state folder's quarantine lies."""
+    """Return the folder that has the quarantine log of a state folder."""
     return state / "quarantine"
 
 
 def read_items(state: Path) -> dict[str, Item]:
-    """Each item of a quarantine; may be asked beside a writer.
+    """Return the items of a quarantine by id; needs no lock, so another process may write meanwhile.
 
     Raises:
         OutputError: the log is damaged or can't be read.
@@ -45,11 +45,11 @@ def read_items(state: Path) -> dict[str, Item]:
 
 
 def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator[tuple[Line, Head]]:
-    """The lines of a quarantine's log from the first on, each with the head up to it; none if it has none.
+    """Yield the log lines of a quarantine from the first, each with the head up to it; none without a log.
 
     Args:
         state: the state folder.
-        known: heads that the log must have passed, by where they are kept; without, what the state says.
+        known: heads that the log must contain, by the place where they are kept; if None, the state folder's.
 
     Raises:
         BrokenLogError: a line was changed, or lines are missing.
@@ -65,7 +65,7 @@ def read_lines(state: Path, known: Mapping[str, Head] | None = None) -> Iterator
 
 
 def kept_in_buckets(state: Path) -> frozenset[bytes]:
-    """URLs of what a quarantine keeps there.
+    """Return the URLs of objects that a quarantine keeps in buckets.
 
     Raises:
         OutputError: the log is damaged or can't be read.
@@ -77,7 +77,7 @@ def kept_in_buckets(state: Path) -> frozenset[bytes]:
 
 
 def kept_in_folders(state: Path) -> dict[bytes, dict[bytes, KeptFile]]:
-    """Files that a quarantine keeps on this machine, by the folder that its log names, and by their names.
+    """Return the files that a quarantine keeps on this machine, by folder (as in the log) and file name.
 
     Raises:
         OutputError: the log is damaged or can't be read.
@@ -92,7 +92,7 @@ def kept_in_folders(state: Path) -> dict[bytes, dict[bytes, KeptFile]]:
 
 
 class Quarantine:
-    """The log and the folders, for whoever changes anything; the lock ends with the process."""
+    """The log and the folders of a quarantine, open for changes; the lock ends with the process."""
 
     def __init__(
         self,
@@ -101,18 +101,18 @@ class Quarantine:
         told: Callable[[str], object] | None = None,
         stores: Stores | None = None,
     ) -> None:
-        """Open it, and make it where it isn't there.
+        """Open the quarantine, and create it if it doesn't exist.
 
         Args:
             state: the state folder.
-            chosen: folders to keep things beneath; see `Places`.
-            told: called with what the user should know, in words, if anything.
-            stores: where objects are found and kept; without, nothing of these can be done.
+            chosen: folders beneath which to keep files; see `Places`.
+            told: called with a message for the user, if given.
+            stores: opens the buckets in which objects are found and kept; None if objects are not used.
 
         Raises:
-            LockedError: another process holds it.
+            LockedError: another process holds the lock.
             UsageError: a chosen folder can't be used.
-            OutputError: it can't be written, or its log is damaged.
+            OutputError: the quarantine can't be written, or its log is damaged.
         """
         folder = folder_of(state)
         self._told = told
@@ -133,30 +133,30 @@ class Quarantine:
         self.state = state
         self.folder = folder
         self.effort = Effort()
-        """That is left for files which slip away."""
+        """Remaining budget for files that move away."""
 
     @property
     def head(self) -> Head:
-        """How far the log goes; to be kept somewhere else, too."""
+        """Head of the log; a copy should be kept elsewhere too."""
         return self.log.head
 
     def lines(self) -> Iterator[Line]:
-        """All that the log says."""
+        """Return all lines of the log."""
         return (line for line, _ in read_log(self.folder))
 
     def items(self) -> dict[str, Item]:
-        """Each item by its id, in the order in which they came; what is noted of one is seen at once."""
+        """Return the items by id, in the order in which they were added, with all lines written so far."""
         return dict(self._items)
 
     def item(self, name: str) -> Item:
-        """The item of this id."""
+        """Return the item with this id."""
         return self._items[name]
 
     def is_kept(self, folder: int, name: bytes) -> bool:
-        """Whether a name in a folder is that of an item which this quarantine keeps there.
+        """Return True if a name in a folder is an item that this quarantine keeps there.
 
         Args:
-            folder: its descriptor.
+            folder: descriptor of the folder.
             name: one path component.
         """
         item = self._items.get(os.fsdecode(name))
@@ -169,11 +169,11 @@ class Quarantine:
         return os.path.samestat(os.fstat(place.descriptor), os.fstat(folder))
 
     def facts_of_twin(self, status: os.stat_result, sha256: str) -> Facts | None:
-        """What a file was before another name of it was taken and it was sealed; None where it was not.
+        """Return a file's facts from before another hard link of it was moved and sealed; None if none was.
 
         Args:
-            status: of the file as it is.
-            sha256: of its content, in hex.
+            status: the current status of the file.
+            sha256: sha256 of its content, in hex.
         """
         if not is_sealed(status):
             return None
@@ -186,11 +186,13 @@ class Quarantine:
         return None
 
     def is_back_by_another_name(self, item: Item, status: os.stat_result) -> bool:
-        """Whether a kept file has its owner again, who may have changed what was put back.
+        """Return True if the kept file was restored by another hard link, so that its owner has access again.
+
+        The owner may have changed the owner, mode and times that were restored.
 
         Args:
-            item: what is kept.
-            status: of its file.
+            item: the kept item.
+            status: the status of its file.
         """
         return status.st_nlink > 1 and any(
             other.state is State.RESTORED and other.record["file"]["inode"] == status.st_ino
@@ -199,16 +201,16 @@ class Quarantine:
         )
 
     def append(self, line: Line) -> None:
-        """Add a line to the log, which is on the disk only after `settle`, or a sync of the log."""
+        """Append a line to the log; it is on the disk only after `settle`, or a sync of the log."""
         self.log.append(line)
         take_in(self._items, line)
 
     def note(self, kind: str, item: str, **more: Any) -> None:
-        """Add a line to the log, with who says so and when."""
+        """Append a line to the log, with operator, host and time."""
         self.append({"type": kind, "item": item, **circumstances(), **more})
 
     def settle(self) -> None:
-        """See that all lines are on the disk, and how many they are."""
+        """Sync the log, and write its head beside it and into the state folder."""
         self.log.sync()
         self.log.keep_head()
         if self._kept.head != self.head:
@@ -217,9 +219,9 @@ class Quarantine:
             self._kept = standing
 
     def close(self) -> None:
-        """Let another process have it, and tell the system's log how far its own goes where that is news."""
+        """Release the lock; send the head of the log to the system log if it changed."""
         self._stack.close()
-        # What may not be on the disk is not told: that line would be missed for ever.
+        # A head that may not be on the disk is not sent: its lines would be reported missing for ever.
         news = self._kept != self._begun
         if news and not tell_system_log(self._kept.words()) and self._told is not None:
             self._told(
@@ -236,7 +238,7 @@ class Quarantine:
 
 
 def circumstances() -> dict[str, Any]:
-    """Who does something, when, where, and with what."""
+    """Return who does something, when, on which host, and with which version."""
     return {"time": datetime.now(UTC).isoformat(), "host": socket.gethostname(), "version": __version__,
             "operator": _operator()}  # fmt: skip
 
@@ -250,7 +252,7 @@ def _keep_standing(state: Path, standing: Standing) -> None:
 
 @cache
 def _operator() -> dict[str, Any]:
-    """The user of this process, whoever is behind sudo, and whoever logged in."""
+    """Return the user of this process, the user behind sudo, and the user who logged in."""
     who: dict[str, Any] = {"uid": os.geteuid()}
     with suppress(KeyError):
         who["user"] = pwd.getpwuid(os.geteuid()).pw_name

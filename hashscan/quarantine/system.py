@@ -1,4 +1,4 @@
-"""Every call by which the quarantine changes anything on a disk, so that each can be seen by its name."""
+"""All system calls by which the quarantine changes a disk, one named function for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 
 _NOREPLACE = 1  # linux/fs.h
-# linux/fs.h: struct fsxattr has 28 bytes, of which the fourth number is the project.
+# linux/fs.h: struct fsxattr has 28 bytes; its fourth number is the project id.
 _FSGETXATTR, _FSSETXATTR, _PROJINHERIT, _PROJECT = 0x801C581F, 0x401C5820, 0x200, "4I"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -18,17 +18,17 @@ _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.
 
 
 def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> None:
-    """Give a file another name, which must not be taken.
+    """Rename a file to a name that must not exist yet.
 
     Args:
-        folder: descriptor of the folder that has it.
+        folder: descriptor of its folder.
         name: its name there.
-        new_folder: descriptor of the folder that is to have it, on the same mount.
+        new_folder: descriptor of the new folder, on the same mount.
         new_name: its name there.
 
     Raises:
-        OSError: as renameat2(2); EEXIST where the name is taken, EXDEV over mounts, EINVAL where the file
-            system can't promise not to replace anything.
+        OSError: as renameat2(2); EEXIST if the name is taken, EXDEV across mounts, EINVAL if the filesystem
+            can't guarantee that nothing is replaced.
     """
     if _libc.renameat2(folder, name, new_folder, new_name, _NOREPLACE) != 0:
         number = ctypes.get_errno()
@@ -36,45 +36,45 @@ def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> None:
 
 
 def create(folder: int, name: bytes, mode: int) -> int:
-    """Make a file that is not there yet and open it for writing and reading."""
+    """Create a file that must not exist yet, and open it for reading and writing."""
     return os.open(
         name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder
     )
 
 
 def create_unnamed(folder: int, mode: int) -> int:
-    """Make a file that has no name yet, on the file system of a folder, and open it for writing and reading.
+    """Create a file without a name on the filesystem of a folder, and open it for reading and writing.
 
     Raises:
-        OSError: as open(2); EOPNOTSUPP or EISDIR where the file system knows no such files.
+        OSError: as open(2); EOPNOTSUPP or EISDIR if the filesystem does not support such files.
     """
     return os.open(f"/proc/self/fd/{folder}", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode)
 
 
 def name_file(descriptor: int, folder: int, name: bytes) -> None:
-    """Give such a file a name, which must not be taken."""
+    """Give a file without a name a name that must not exist yet."""
     os.link(b"/proc/self/fd/%d" % descriptor, name, dst_dir_fd=folder, follow_symlinks=True)
 
 
 def write(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of it at the file's offset."""
+    """Write all data at the file's offset."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def truncate(descriptor: int, size: int) -> None:
-    """Cut a file off."""
+    """Truncate a file to a size in bytes."""
     os.ftruncate(descriptor, size)
 
 
 def replace(folder: int, name: bytes, new_name: bytes) -> None:
-    """Give a file of our own a name in its folder, whoever has it."""
+    """Rename a file of our own within its folder, and replace a file of that name."""
     os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def unlink(folder: int, name: bytes) -> None:
-    """Remove a name of a file."""
+    """Remove one name of a file."""
     os.unlink(name, dir_fd=folder)
 
 
@@ -84,12 +84,13 @@ def make_folder(folder: int, name: bytes, mode: int) -> None:
 
 
 def leave_project(folder: int) -> None:
-    """Have a folder of ours take files of any project: where it hands its own down, renames give EXDEV.
+    """Clear the flag by which a folder of ours passes its project id to new entries.
 
-    On a file system without projects, nothing is done.
+    With the flag, renaming a file of another project into the folder fails with EXDEV. On a filesystem
+    without projects, nothing is done.
 
     Args:
-        folder: its descriptor, open for listing.
+        folder: descriptor of the folder, open for listing.
 
     Raises:
         OSError: as ioctl_fsgetxattr(2).
@@ -107,11 +108,11 @@ def leave_project(folder: int) -> None:
 
 
 def join_project(descriptor: int, folder: int) -> None:
-    """Give a file the project that a folder hands on; its owner can give it any.
+    """Give a file the project id of a folder; a file's owner may set any project id.
 
     Args:
-        descriptor: of the file, open for reading.
-        folder: of the folder, open for listing.
+        descriptor: descriptor of the file, open for reading.
+        folder: descriptor of the folder, open for listing.
 
     Raises:
         OSError: as ioctl_fsgetxattr(2).
@@ -128,7 +129,7 @@ def remove_folder(folder: int, name: bytes) -> None:
 
 
 def change_owner(descriptor: int, uid: int, gid: int) -> None:
-    """Give a file to an owner and a group."""
+    """Set the owner and group of a file."""
     os.fchown(descriptor, uid, gid)
 
 
@@ -146,19 +147,19 @@ def set_attributes(descriptor: int, values: Mapping[str, bytes], gone: frozenset
 
 
 def set_times(descriptor: int, atime_ns: int, mtime_ns: int) -> None:
-    """Set when a file was read and changed last; nanoseconds."""
+    """Set the access and modification time of a file, in nanoseconds."""
     os.utime(descriptor, ns=(atime_ns, mtime_ns))
 
 
 def set_folder_times(descriptor: int, atime_ns: int, mtime_ns: int) -> None:
-    """Set when a folder, which may be open to pass through only, was read and changed last; nanoseconds."""
+    """Set the access and modification time of a folder, in nanoseconds; an `O_PATH` descriptor suffices."""
     os.utime(f"/proc/self/fd/{descriptor}", ns=(atime_ns, mtime_ns))
 
 
 def sync_file_system(descriptor: int) -> None:
-    """Make all that lies on the file system of an open file survive a power cut.
+    """Sync the whole filesystem of an open file, so that its data survives a power cut.
 
-    For many files this is far quicker than to sync each and every folder, also where strangers write much.
+    For many files this is far quicker than syncing each folder, even if other users write much.
     """
     if _libc.syncfs(descriptor) != 0:
         number = ctypes.get_errno()
@@ -166,5 +167,5 @@ def sync_file_system(descriptor: int) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
+    """Sync a file, or the names in a folder, so that they survive a power cut."""
     os.fsync(descriptor)

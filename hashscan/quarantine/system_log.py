@@ -1,4 +1,4 @@
-"""Tells the system's log, which often goes to another machine, what may not be forgotten here."""
+"""Send a line to the system log (syslog or journal), which is often kept on another machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = 2
 
 
 class Severity(IntEnum):
-    """How grave it is, in the log's own numbers."""
+    """The severity of a message, as a syslog number."""
 
     ALERT = 1
     CRIT = 2
@@ -26,22 +26,22 @@ def tell_system_log(words: str, *, severity: Severity = Severity.NOTICE, address
     """Send a line to syslog or the journal.
 
     Args:
-        words: printable, and no more than a line.
-        severity: how grave it is.
-        address: the socket of the log.
+        words: the message: printable, one line.
+        severity: its severity.
+        address: the log's socket.
 
     Returns:
-        Whether anything listens there.
+        True if the line was sent.
     """
     line = f"<{_FACILITY | severity}>hashscan[{os.getpid()}]: {words}".encode()
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC) as connection:
-            # One whose queue is full must not hold up what is done.
+            # A log with a full queue must not block the operation.
             connection.settimeout(_SECONDS)
             try:
                 connection.connect(address)
                 connection.sendall(line if kind == socket.SOCK_DGRAM else line + b"\0")
-            except OSError:  # of the other kind, or nothing is there
+            except OSError:  # the socket is of the other kind, or nothing listens
                 continue
             return True
     return False

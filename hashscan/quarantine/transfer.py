@@ -1,4 +1,4 @@
-"""Takes one file out of a stranger's folder, and proves that it is what was hashed."""
+"""Take one file out of a customer's folder, and prove that its content is what was hashed."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from hashscan.sources.beneath import FILE_FLAGS, PASS_FLAGS, open_absolute, open
 from hashscan.sources.evidence import sha256_of
 
 _TRIES = 100
-"""To take a file whose owner renames it meanwhile."""
+"""Number of tries for a file whose owner renames it at the same time."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DELETED = b" (deleted)"
 
 
 def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> dict[str, int]:
-    """Move one file, seal it, and see that it is still what was hashed.
+    """Move one file, seal it, and check that it is still what was hashed.
 
-    Where the content is known by its sha256, that alone counts: it is compared once nobody can open the file
-    any more. So neither a chmod nor a new name keeps it. Else it must have stayed where it is, unchanged.
+    If the sha256 is known, only the content counts: it is compared when nobody can open the file any more, so
+    neither a chmod nor a rename prevents the move. Otherwise the file must still be in its place, unchanged.
 
     Args:
         held: the file.
-        latest: its status when it was touched last.
-        place: where to.
-        within: whether it is renamed into that, and not copied.
+        latest: its status after the last change that we made to it.
+        place: the folder that gets it.
+        within: True to rename it into that folder; False if it was copied there.
 
     Returns:
-        Times of the folder before and after.
+        Access and modification time of its folder before, modification time after; nanoseconds.
 
     Raises:
-        NotDone: it stays where it is.
-        DisplacedError: something else is in quarantine now and can't go back.
+        NotDone: the file stays where it is.
+        DisplacedError: another file is in quarantine now and can't go back.
         OutputError: the quarantine can't be written.
     """
     if held.request.sha256 is None:
@@ -62,7 +62,7 @@ def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> d
             except NotDone as error:
                 if error.outcome is not Outcome.RACED or held.request.sha256 is None or tries == _TRIES:
                     raise
-                # The system knows the name that the open file has by now.
+                # The kernel knows the current name of the open file.
                 path, name = _name_of(held.file) or (path, name)
                 with suppress(OSError, ValueError):
                     there = open_absolute(path, PASS_FLAGS)
@@ -78,15 +78,15 @@ def take(held: Held, latest: os.stat_result, place: Place, *, within: bool) -> d
 
 
 def keep_copies(files: list[tuple[Held, Place]]) -> dict[str, NotDone]:
-    """Copy files of other file systems, and see that the copies last before any file is removed.
+    """Copy files from other filesystems, and sync the copies before any original is removed.
 
-    What is copied while it changes is not what was hashed; it is told from that when the file is taken.
+    A copy of a file that changes meanwhile has other content than was hashed; `take` detects that.
 
     Returns:
-        By item, why there is no copy: for want of space, which is no reason to leave others.
+        By item, the error if there is no space for its copy; that does not stop the other files.
 
     Raises:
-        OutputError: one can't be written for another reason.
+        OutputError: a copy can't be written for another reason.
     """
     lacking: dict[str, NotDone] = {}
     for held, place in files:
@@ -126,7 +126,7 @@ def _require_unchanged(held: Held, latest: os.stat_result) -> None:
 
 
 def _require_there(held: Held, parent: int, name: bytes) -> None:
-    """See that a name is the file's, so that nothing else is taken which might not be able to go back."""
+    """Check that a name is the file's: another file, if taken by mistake, might not be able to go back."""
     try:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except OSError as error:
@@ -136,7 +136,7 @@ def _require_there(held: Held, parent: int, name: bytes) -> None:
 
 
 def _name_of(file: int) -> tuple[bytes, bytes] | None:
-    """The folder and the name that an open file has now, where the system can say it."""
+    """Return the folder and name that an open file has now; None if the kernel can't say it."""
     try:
         path = os.readlink(b"/proc/self/fd/%d" % file)
     except OSError:
@@ -161,7 +161,7 @@ def _take_within(held: Held, parent: int, name: bytes, place: Place) -> None:
 
 
 def _take_across(held: Held, parent: int, name: bytes, place: Place) -> None:
-    """Remove a file of which a copy is kept, once it is proved to be the one that was copied."""
+    """Remove a file that was copied, after proving that it is the one that was copied."""
     if not _is_whole(held, place):
         raise NotDone(Outcome.CHANGED, "it changed while it was copied")
     with private_folder(parent, held.entry) as private:
@@ -169,7 +169,7 @@ def _take_across(held: Held, parent: int, name: bytes, place: Place) -> None:
         take_out(parent, name, inode, private, held.entry)
         facts = _facts_now(held)
         try:
-            # Its owner may have given it another name at the last moment.
+            # Its owner may have made another hard link at the last moment.
             seal(held.file)
             _require_content(held)
         except (OSError, NotDone) as error:
@@ -180,7 +180,7 @@ def _take_across(held: Held, parent: int, name: bytes, place: Place) -> None:
 
 
 def _facts_now(held: Held) -> Facts:
-    """What a file is to be again if it goes back: its owner may have changed it since it was hashed."""
+    """Return the facts to restore if the file goes back; its owner may have changed it since the hashing."""
     status = os.fstat(held.file)
     if is_sealed(status):
         return held.facts

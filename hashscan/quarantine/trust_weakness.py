@@ -1,4 +1,4 @@
-"""How well an accusation is backed before anything is moved on its word."""
+"""Decide how well a match is supported (signed, fresh list; no test entry) before a file is moved for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, TEST_CATEGORY, TrustState, Weak
 
 SILENCED = frozenset({"excepted", "doubt", "withheld"})
-"""What a report says of matches that do not accuse."""
+"""Keys that a report sets on matches that do not justify an action."""
 
 WORDS = {
     Weak.LOCAL: "a local list",
@@ -19,11 +19,11 @@ _OF_STATE = {TrustState.LOCAL: Weak.LOCAL, TrustState.STALE: Weak.STALE}
 
 
 def accuses(match: Mapping[str, Any], silenced: Collection[str] = SILENCED) -> bool:
-    """Whether a match, as a report has it, accuses a file by itself.
+    """Return True if a match in a report justifies an action by itself.
 
     Args:
-        match: of a finding.
-        silenced: the keys that say it doesn't.
+        match: a match of a finding.
+        silenced: the keys that mark a match as not acted on.
     """
     return (
         match["category"] in ACTING_CATEGORIES
@@ -35,17 +35,17 @@ def accuses(match: Mapping[str, Any], silenced: Collection[str] = SILENCED) -> b
 
 
 def weak_list(state: TrustState) -> Weak | None:
-    """What is weak about a list that is used; None for a fresh, signed one."""
+    """Return the weakness of a usable list: local or stale; None for a fresh, signed list."""
     return _OF_STATE.get(state)
 
 
 def lacking(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak | None:
-    """What keeps a match from being acted on; None where nothing does.
+    """Return the weakness that keeps a match from being acted on; None if there is none.
 
     Args:
-        weak: what is weak about its list.
-        category: of the entry.
-        act_on: what the settings say may be acted on all the same.
+        weak: the weakness of its list.
+        category: the category of its entry.
+        act_on: the weaknesses that the settings allow.
     """
     if weak is not None and weak not in act_on:
         return weak
@@ -53,7 +53,7 @@ def lacking(weak: Weak | None, category: str, act_on: Collection[Weak]) -> Weak 
 
 
 def words_of(unbacked: Mapping[Weak, int]) -> list[str]:
-    """What is to be said of matches that stay for lack of this, given how many they are."""
+    """Return a message per weakness for matches that are not moved because of it, from their counts."""
     return [
         f"{number} {'match stays' if number == 1 else 'matches stay'}: nothing is moved on the word of "
         f"{WORDS[weak]} without --act-on {weak}"

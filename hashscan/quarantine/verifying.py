@@ -1,4 +1,4 @@
-"""Checks a quarantine: its log from the first line on, and that all it names is kept unaltered."""
+"""Verify a quarantine: its log from the first line on, and that each kept file is unaltered."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from hashscan.quarantine.store import folder_of, read_lines
 
 
 def verify(state: Path, given: Head | None, stores: Stores | None = None) -> tuple[Head, int, list[str]]:
-    """Look at all of it.
+    """Verify the log and all that it says is kept.
 
     Args:
         state: the state folder.
-        stores: where objects are kept.
-        given: a head that was kept elsewhere; the log must have come by it, and by the one in the state.
+        given: a head that was kept elsewhere; the log must contain it and the head in the state folder.
+        stores: opens the buckets in which objects are kept.
 
     Returns:
-        How far the log goes, how many things are kept, and what is wrong with any, in words.
+        The head of the log, the number of things kept, and a message for each error.
 
     Raises:
         BrokenLogError: a line of the log was changed or is missing.
@@ -37,7 +37,7 @@ def verify(state: Path, given: Head | None, stores: Stores | None = None) -> tup
     try:
         known = dict(known_heads(state, folder_of(state)))
     except OutputError as error:
-        # The log must be verified still, by the other heads, for this one to be written anew.
+        # Verify the log by the other heads, so that the operator can write this one again.
         known = {}
         troubles.append(f"{error}. {error.remedy}")
     if given is not None:

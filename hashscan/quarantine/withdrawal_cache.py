@@ -1,4 +1,4 @@
-"""Keeps what the last comparison with the lists found, for as long as neither side changes."""
+"""Cache the result of the last comparison with the hash lists, valid until the log or a list changes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ _FILE = "compared.json"
 
 
 def mark_of(state: Path, name: str) -> str | None:
-    """Tells the version that is in use from any other; None where there is none."""
+    """Return the name of a list's active version; None if there is none."""
     with output_errors(f"the list {name!r} can't be read"):
         active = ListFolder(state / "lists" / name).active()
     return None if active is None else active.name
 
 
 def remember(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str, ...]) -> None:
-    """Keep what was found beside the log, with what it holds for; the log itself is what counts."""
+    """Write the result of a comparison beside the log, with the log size and list versions it is valid for.
+
+    The file is only a cache; the log holds the data.
+    """
     folder = folder_of(state)
     with output_errors("the quarantine can't be written"):
         size = (folder / "log.jsonl").stat().st_size
@@ -32,17 +35,17 @@ def remember(state: Path, marks: Mapping[str, str | None], withdrawn: tuple[str,
 
 
 def known(state: Path) -> tuple[str, ...] | None:
-    """What was found last; None where the log or a list has changed since.
+    """Return the cached ids of withdrawn items; None if the log or a list has changed since.
 
     Raises:
-        OutputError: that can't be told.
+        OutputError: the log or a list can't be read.
     """
     folder = folder_of(state)
     with output_errors("the quarantine can't be read"):
         try:
             size = (folder / "log.jsonl").stat().st_size
         except FileNotFoundError:
-            # Whoever opens it will find that it was lost, if there was one.
+            # If the log was lost, the next process that opens the quarantine will detect that.
             return () if (standing_of(state) or NOTHING) == NOTHING else None
         document = _read(folder)
     if document.get("log") != size:
@@ -53,7 +56,7 @@ def known(state: Path) -> tuple[str, ...] | None:
 
 
 def last_known(state: Path) -> tuple[str, ...]:
-    """What was found last, whatever has changed since."""
+    """Return the last cached ids of withdrawn items, whatever has changed since."""
     try:
         return tuple(_read(folder_of(state)).get("withdrawn", ()))
     except OSError:
@@ -61,7 +64,7 @@ def last_known(state: Path) -> tuple[str, ...]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """What was remembered; empty where there is none that can be understood, since all can be found anew."""
+    """Return the content of the cache file; empty if it is missing or malformed: it can be made again."""
     try:
         document = json.loads((folder / _FILE).read_bytes())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Flags what is kept on the word of entries that the owners of their lists have withdrawn since."""
+"""Mark items in quarantine whose list entries were withdrawn by the owners of their lists."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hashscan.quarantine.withdrawal_cache import mark_of, remember
 _ACTING = ACTING_CATEGORIES - {TEST_CATEGORY}
 _Match = Mapping[str, Any]
 _Key = tuple[str, str]
-"""Of an entry: its list's name and its id."""
+"""The name of a list and the id of an entry."""
 
 
 def compare(quarantine: Quarantine) -> tuple[str, ...]:
-    """Compare all that is kept with the lists that accused it, and log what has changed.
+    """Compare all kept items with the lists whose entries matched them, and log changes.
 
     Returns:
-        Ids of the items that nothing accuses any more.
+        Ids of the items that no entry supports any more.
 
     Raises:
         OutputError: the log or the lists can't be read or written.
@@ -38,13 +38,13 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
     gone = {item.id: _so_far(item) for item in items}
     marks: dict[str, str | None] = {}
     for name, accused in sorted(of_list.items()):
-        # Looked at first, so that a version that comes meanwhile is compared the next time.
+        # Read before the list, so that a version that becomes active meanwhile is compared the next time.
         marks[name] = mark_of(state, name)
         ids = {m["entry"] for item in accused for m in accusers(item) if m["list"] == name}
         with latest(store, name) as now:
             entries = None if now is None else now.entries(ids)
             if now is None or entries is None:
-                # What can get well by itself has no mark, so it is looked at each time.
+                # A list that may become readable again gets no valid mark, so it is compared each time.
                 marks[name] = marks[name] and ""
                 continue
             by_id: dict[str, list[Entry]] = defaultdict(list)
@@ -59,7 +59,7 @@ def compare(quarantine: Quarantine) -> tuple[str, ...]:
 
 
 def accusers(item: Item) -> list[_Match]:
-    """The matches on whose word an item is kept; none of one that was added by hand."""
+    """Return the matches for which an item is kept; empty for an item that was added by hand."""
     lists = _lists_of(item)
     speaking = [
         match
@@ -73,7 +73,7 @@ def accusers(item: Item) -> list[_Match]:
 
 
 def _lists_of(item: Item) -> dict[str, tuple[int, frozenset[str]]]:
-    """By name the lists that accused an item: their version then, and their keys."""
+    """Return the version and key ids of each list that had a match for an item, by list name."""
     return {
         info["name"]: (info["version"], frozenset(filter(_is_text, info.get("key_ids") or ())))
         for info in listed(item.record["accusation"].get("lists"))
@@ -91,7 +91,7 @@ def _is_text(value: Any) -> bool:
 def _judge(
     item: Item, name: str, now: Latest, entries: Mapping[str, Sequence[Entry]], gone: dict[_Key, int]
 ) -> None:
-    """Bring up to date which of an item's entries are gone from one list."""
+    """Update which of an item's entries are gone from one list."""
     if not now.follows(*_lists_of(item)[name]):
         return
     for match in accusers(item):
@@ -105,8 +105,8 @@ def _judge(
 
 
 def _is_still(entry: Entry, match: _Match, item: Item) -> bool:
-    """Whether a later entry says what the one that matched said; of this very content where it is exact."""
-    # Of an object something else may have been stored than a sweep was given.
+    """Return True if a later entry equals the matched one; an exact one must have this content's digest."""
+    # A store may hold other bytes for an object than a scan was given.
     digest = None if item.of_object else item.record["digests"].get(entry.algorithm)
     return (
         entry.algorithm == match["algorithm"]
@@ -120,9 +120,9 @@ def _so_far(item: Item) -> dict[_Key, int]:
 
 
 def _note(quarantine: Quarantine, item: Item, gone: Mapping[_Key, int]) -> bool:
-    """Log what has changed for an item, once; whether nothing accuses it any more."""
+    """Log the changes of an item's entries, once; return True if no entry supports it any more."""
     standing = sorted({(match["list"], match["entry"]) for match in accusers(item)} - gone.keys())
-    # Of very many matches not all were kept, and those that were not may speak still.
+    # If there were very many matches, not all were recorded; the others may still be valid.
     whole = len(listed(item.record["accusation"].get("matches"))) < MATCHES_KEPT
     withdrawn = bool(gone) and not standing and whole
     if gone.keys() == _so_far(item).keys():

@@ -1,4 +1,4 @@
-"""Tells what is in quarantine though nothing accuses it any more."""
+"""Warn of items that stay in quarantine although all their list entries were withdrawn."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from hashscan.quarantine.store import Quarantine
 from hashscan.quarantine.withdrawal_cache import known, last_known
 
 _NAMED = 10
-"""Items that an alarm names; `list` has the others."""
+"""Number of items that an alert names; `quarantine list` shows all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What is to be told whenever lists change, and by every sweep."""
+    """An alert about withdrawn items, given after each change of lists and by each scan."""
 
     items: tuple[str, ...]
-    """Ids of those that nothing accuses any more."""
+    """Ids of the items that no list entry supports any more."""
     trouble: str = ""
-    """Why they may be out of date, in words."""
+    """Error message if the ids may be out of date."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """A line each."""
+        """Lines of the alert."""
         lines = []
         if self.trouble:
             lines.append(
@@ -43,19 +43,20 @@ class Alarm:
 
 
 def alarm(state: Path, quarantine: Quarantine | None = None) -> Alarm:
-    """What stands withdrawn by the lists as they are now; nothing is read where nothing has changed.
+    """Return the items that are withdrawn by the current lists; use the cache if nothing has changed.
 
-    Trouble is told and not raised, since nobody who pulls lists, sweeps or puts back is to fail for it.
+    Errors are reported in the alert and not raised, so that pulling lists, scanning and restoring don't fail
+    because of them.
 
     Args:
         state: the state folder.
-        quarantine: its quarantine, where this process holds it.
+        quarantine: its quarantine, if this process has it open.
     """
     try:
         found = known(state)
         if found is not None:
             return Alarm(found)
-        # Lists need numpy, which only this needs.
+        # Lists need numpy, which only this comparison uses.
         from hashscan.quarantine.withdrawals import compare
 
         if quarantine is not None:

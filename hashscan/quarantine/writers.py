@@ -1,4 +1,4 @@
-"""Finds out which processes have a file open for writing."""
+"""Find the processes that have a file open for writing, by file leases and /proc."""
 
 from __future__ import annotations
 
@@ -15,42 +15,44 @@ _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 
 
 def open_writers(files: Collection[int]) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Ask who could still write into files that were taken.
+    """Return the processes that can still write into files that were moved.
 
     Args:
-        files: their descriptors, open for reading.
+        files: descriptors of the files, open for reading.
 
     Returns:
-        For each file that somebody writes to, by device and inode: pid, uid and program of each such process.
-        Only root sees all; one that can't be seen, or has the file merely mapped, has no pid and uid.
+        By device and inode, for each file that has a writer: pid, uid and program of each such process.
+        Only root sees all processes. A process that can't be seen, or has the file only mapped, has no pid
+        and uid.
     """
     suspected: dict[tuple[int, int], bool] = {}
     for file in files:
         if (known := _is_written(file)) is not False:
             status = os.fstat(file)
             suspected[status.st_dev, status.st_ino] = known is True
-    # A machine may have a hundred thousand descriptors: all are looked at only where there is a reason to.
+    # A machine may have 100,000 descriptors: /proc is searched only if a file may have a writer.
     found = _processes(suspected) if suspected else {}
     unseen = {"program": "a program that can't be seen, or has it mapped"}
     return found | {file: [unseen] for file, known in suspected.items() if known and file not in found}
 
 
 def _is_written(file: int) -> bool | None:
-    """Whether anybody has a file open, or mapped, for writing; None where the kernel doesn't say."""
+    """Return True if a process has a file open or mapped for writing; None if the kernel doesn't say."""
     try:
-        # Whoever opened it meanwhile would break the lease by a signal, which else ends a process.
+        # A process that opens the file now would break the lease; the default signal for that ends our
+        # process.
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return True
-    except OSError:  # another's file, or a file system without leases
+    except OSError:  # another user's file, or a filesystem without leases
         return None
     return False
 
 
 def _processes(identities: Collection[tuple[int, int]]) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Those who have files open for writing, as far as /proc shows."""
+    """Return the processes that have files open for writing, as far as /proc shows them."""
     found: dict[tuple[int, int], list[dict[str, Any]]] = {}
     inodes = {inode for _, inode in identities}
     for process in os.listdir("/proc"):
@@ -58,7 +60,7 @@ def _processes(identities: Collection[tuple[int, int]]) -> dict[tuple[int, int],
             continue
         try:
             descriptors = os.listdir(f"/proc/{process}/fd")
-        except OSError:  # ended, or another user's
+        except OSError:  # the process has ended, or is another user's
             continue
         for descriptor in descriptors:
             try:
@@ -81,16 +83,17 @@ def _processes(identities: Collection[tuple[int, int]]) -> dict[tuple[int, int],
 
 
 def _may_write(process: str, descriptor: str, inodes: Collection[int]) -> bool:
-    """Whether it is open for writing and of one of these inodes, as far as the kernel says without a stat.
+    """Return True if a descriptor is open for writing and has one of these inodes.
 
-    A stat can hang where a file server has gone, or a customer's own.
+    If the kernel does not show the inode here, only the open mode counts. No stat is made: it can hang if a
+    file server is unreachable, or is the customer's own.
     """
-    # There may be a hundred thousand of them, so without the layers of a file object.
+    # There may be 100,000 descriptors, so this avoids the layers of a file object.
     info = os.open(f"/proc/{process}/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         said = os.read(info, 1024)
     finally:
         os.close(info)
-    flags, inode = _FLAGS.search(said), _INODE.search(said)  # the inode since Linux 5.14
+    flags, inode = _FLAGS.search(said), _INODE.search(said)  # the kernel shows the inode since Linux 5.14
     writes = flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
     return writes and (inode is None or int(inode[1]) in inodes)

@@ -1,4 +1,4 @@
-"""Carries the content of objects between stores and files, and sees that it is what it should be."""
+"""Copy the content of objects between stores and files, with retries, and verify its sha256."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from hashscan.sources.objects.store import Transient
 
 @contextmanager
 def fetched(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[int]:
-    """Download an object to a file without a name, which is gone when this ends or the process dies.
+    """Download an object to a file without a name, which is gone when the block ends or the process dies.
 
     Args:
-        store: where it is.
-        item: with its etag and version, which it must have to the end.
-        folder: one of ours, on whose file system there must be room for it.
+        store: the store of the object.
+        item: the object, with the etag and version that it must have until the download ends.
+        folder: a folder of ours, on whose filesystem there must be space for the object.
 
     Yields:
         A descriptor.
 
     Raises:
-        NotDone: it can't be had.
-        OSError: it can't be written.
+        NotDone: the object can't be downloaded.
+        OSError: the file can't be written.
     """
     with tempfile.TemporaryFile(dir=os.fsdecode(folder)) as file:
         descriptor = file.fileno()
@@ -53,7 +53,7 @@ def fetched(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[int]:
 
 
 def digests_of(file: int) -> Mapping[str, str]:
-    """md5, sha1 and sha256 of a file, in hex."""
+    """Return md5, sha1 and sha256 of a file, in hex."""
     reader = ExactReader((MD5(), SHA1(), SHA256()))
     reader.begin(file, os.fstat(file).st_size)
     return {name: value.hex() for name, value in reader.finish()[0].items()}
@@ -62,23 +62,23 @@ def digests_of(file: int) -> Mapping[str, str]:
 def store_new(
     store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
 ) -> Description:
-    """Store a file as a new object, and read it again to see that it is whole.
+    """Store a file as a new object, and read it again to verify it.
 
     Args:
-        store: where to.
-        key: of the object.
-        file: descriptor of what it is to hold.
-        properties: what is to be kept with it.
-        sha256: of the file, in hex.
+        store: the store of the new object.
+        key: key of the object.
+        file: descriptor of the file.
+        properties: the properties to store with the object.
+        sha256: sha256 of the file, in hex.
         folder: see `fetched`.
 
     Returns:
-        What the store says of it now.
+        The store's description of the new object.
 
     Raises:
-        NotDone: something is there already, or it can't be stored; nothing of ours is left there.
-        UnsureError: something of ours may be left there.
-        OSError: nothing can be written here.
+        NotDone: the key is taken, or the object can't be stored; nothing of ours is left in the store.
+        UnsureError: something of ours may be left in the store.
+        OSError: a local file can't be written.
     """
     made = _create(store, key, file, properties, sha256, folder)
     try:
@@ -112,7 +112,7 @@ def _create(
         reason.__cause__ = error
     except NotDone as error:
         reason = error
-    # What is there, and whose answer was lost, may be our own.
+    # If an answer was lost, the object that is there may be our own.
     try:
         there = whole(store, key, sha256, folder) if lost else None
     except NotDone as error:
@@ -123,7 +123,7 @@ def _create(
 
 
 def _take_back(store: ChangeableStore, key: bytes, made: Description) -> None:
-    """Delete what was stored just now; what has taken its place stays."""
+    """Delete the object that was just stored; an object that has replaced it stays."""
     try:
         drop(store, key, made)
     except NotDone as error:
@@ -134,17 +134,17 @@ def _take_back(store: ChangeableStore, key: bytes, made: Description) -> None:
 def whole(
     store: ChangeableStore, key: bytes, sha256: str, folder: bytes, known: Description | None = None
 ) -> Description | None:
-    """Read an object, and say what the store says of it if its content is as expected.
+    """Read an object; return its description if its content has the expected sha256, else None.
 
     Args:
-        store: where it is.
-        key: of the object.
-        sha256: expected, in hex.
+        store: the store of the object.
+        key: key of the object.
+        sha256: the expected digest, in hex.
         folder: see `fetched`.
-        known: its etag and version; None for whatever is there.
+        known: its etag and version; None for the current object.
 
     Raises:
-        NotDone: it can't be read, or something keeps being put in its place.
+        NotDone: it can't be read, or is replaced again and again.
     """
     item = named(key) if known is None else named(key, known.etag, known.version)
     try:
@@ -158,12 +158,12 @@ def whole(
 
 
 def drop(store: ChangeableStore, key: bytes, known: Description | None = None) -> None:
-    """Delete an object of our own, where it is still there.
+    """Delete an object of our own if it still exists.
 
     Args:
-        store: where it is.
-        key: of the object.
-        known: its etag and version; None for whatever is there.
+        store: the store of the object.
+        key: key of the object.
+        known: its etag and version; None for the current object.
 
     Raises:
         NotDone: it can't be deleted.

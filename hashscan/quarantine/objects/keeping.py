@@ -1,4 +1,4 @@
-"""Keeps copies of objects: in a folder of this machine, or in a bucket."""
+"""Store, open, verify and delete the kept copies of objects: in a folder of this machine, or in a bucket."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from hashscan.sources.objects.changing import ChangeableStore, Description, name
 
 
 class Keeping:
-    """The copy of one object."""
+    """The storage of kept copies."""
 
     def __init__(self, stores: Stores, places: KnownPlaces, spare: bytes) -> None:
-        """Take what is needed to reach any.
+        """Remember how to open buckets and folders.
 
         Args:
             stores: opens buckets.
             places: opens folders.
-            spare: a folder of ours with room for one object.
+            spare: a folder of ours with space for one object.
         """
         self._stores = stores
         self._places = places
         self._spare = spare
 
     def put(self, item: Item, file: int) -> Mapping[str, Any]:
-        """Make the copy, which lasts when this returns.
+        """Store the copy durably.
 
         Returns:
-            What identifies it, for the log.
+            Fields that identify the copy, for the log.
 
         Raises:
-            NotDone: the bucket doesn't take it.
-            OutputError: the folder doesn't.
+            NotDone: the bucket doesn't accept it.
+            OutputError: the copy can't be written to or verified in the folder.
         """
         if not item.in_bucket:
             self._put_in_folder(item, file)
             return {}
         store, key = self._there(item)
-        # Nothing of what came with it: it may be anybody's to read there.
+        # Store none of the object's properties: they could make the copy public.
         try:
             made = store_new(store, key, file, {}, item.sha256, self._spare)
         except OSError as error:
@@ -77,10 +77,10 @@ class Keeping:
 
     @contextmanager
     def opened(self, item: Item) -> Iterator[int]:
-        """Open the copy for reading, once it is seen to be what was found.
+        """Open the copy for reading, after verifying that it is what was found.
 
         Raises:
-            NotDone: it is gone or was altered, or can't be read.
+            NotDone: the copy is gone, was altered, or can't be read.
         """
         if item.in_bucket:
             store, key = self._there(item)
@@ -103,10 +103,10 @@ class Keeping:
             os.close(file)
 
     def drop(self, item: Item) -> None:
-        """Destroy the copy, where there is any.
+        """Destroy the copy if it exists.
 
         Raises:
-            NotDone: it can't be.
+            NotDone: it can't be destroyed.
         """
         if item.in_bucket:
             store, key = self._there(item)
@@ -122,13 +122,13 @@ class Keeping:
             raise NotDone(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
 
     def secure(self, item: Item) -> Mapping[str, Any]:
-        """See that a copy that is there, of which the log says nothing yet, lasts and is nobody else's.
+        """Make durable and private a copy that exists and is not yet in the log.
 
         Returns:
-            As `put` does.
+            As `put`.
 
         Raises:
-            NotDone: it can't be done.
+            NotDone: the copy can't be read or changed.
         """
         if item.in_bucket:
             store, key = self._there(item)
@@ -156,7 +156,7 @@ class Keeping:
             return self._places.at(item.place)
         except OSError as error:
             where = os.fsdecode(item.place)
-            # It may only not be mounted, with the copy in it.
+            # Perhaps its filesystem, with the copy on it, is only not mounted.
             raise NotDone(Outcome.REFUSED, f"the folder {where} can't be opened: {error.strerror}") from error
 
 

@@ -1,4 +1,4 @@
-"""Moves one accused object into quarantine."""
+"""Move one matched object into quarantine."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from hashscan.sources.objects.store import Transient
 
 
 def move_object(quarantine: Quarantine, request: Request, retention: Retention) -> Item:
-    """Copy an object, see that the copy is whole, and delete exactly what was copied.
+    """Copy an object, verify the copy, and delete exactly the version that was copied.
 
     Args:
-        quarantine: where to.
-        request: which object.
-        retention: for how long.
+        quarantine: the quarantine that gets the object.
+        request: the object.
+        retention: its retention terms.
 
     Returns:
-        The item, once all of it is in the log and on the disk.
+        The item, when all of it is in the log and on the disk.
 
     Raises:
-        NotDone: it stays where it is, or what has taken its place does.
-        UnsureError: that can't be told yet.
+        NotDone: the object, or one that has replaced it, stays where it is.
+        UnsureError: the result is unknown until `repair` checks it.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     stores = quarantine.stores
@@ -80,11 +80,11 @@ def finish_moving(
     copy: Any,
     **more: Any,
 ) -> None:
-    """Delete an object of which a copy is kept, and say so in the log; else the copy goes.
+    """Delete an object whose copy is kept, and log that; if it can't be deleted, delete the copy.
 
     Raises:
-        NotDone: it stays, or what has taken its place does.
-        UnsureError: that can't be told yet.
+        NotDone: the object, or one that has replaced it, stays.
+        UnsureError: the result is unknown until `repair` checks it.
     """
     item.copy = copy
     lost = False
@@ -114,9 +114,9 @@ def finish_moving(
 
 
 def _is_gone(store: ChangeableStore, exact: StoredItem, error: NotDone) -> bool:
-    """Whether an object is there no more, whose deletion may have gone well before it failed.
+    """Return True if an object is gone; its deletion may have succeeded although the answer was lost.
 
-    Then the copy is all there is of it.
+    Then the copy is the only one left.
     """
     if error.outcome is not Outcome.REFUSED:
         return True
@@ -130,20 +130,20 @@ def _is_gone(store: ChangeableStore, exact: StoredItem, error: NotDone) -> bool:
 
 
 def moved(quarantine: Quarantine, item: Item, copy: Any, **more: Any) -> None:
-    """Say that an object is gone and its copy kept.
+    """Log that an object is deleted and its copy kept.
 
     Args:
-        quarantine: what keeps it.
-        item: which.
-        copy: what identifies the copy.
-        more: `compared`: whether the store compared as it deleted, or we did just before.
+        quarantine: the quarantine that keeps the copy.
+        item: the item.
+        copy: fields that identify the copy.
+        more: `compared`: True if the store compared the etag while deleting, False if we did just before.
     """
     quarantine.note(State.MOVED, item.id, copy=copy, **more)
     quarantine.settle()
 
 
 def lacking(item: Item) -> str:
-    """What should be known of an object that was moved, in words, if anything."""
+    """Return remarks about a moved object as text; empty if there are none."""
     words = []
     if not item.latest.get("compared", True):
         words.append("its store can't compare as it deletes, so that was done just before")
@@ -153,7 +153,7 @@ def lacking(item: Item) -> str:
 
 
 def left(quarantine: Quarantine, item: Item, error: NotDone) -> NotDone:
-    """Say in the log that an object was not moved."""
+    """Log that an object was not moved."""
     quarantine.note(State.LEFT, item.id, outcome=error.outcome.value, detail=str(error))
     quarantine.settle()
     return error
@@ -180,5 +180,5 @@ def _facts(told: Description) -> dict[str, Any]:
 
 
 def _stored_otherwise(told: Description) -> bool:
-    """Whether sweeps see something else than is stored, so that digests can't be compared."""
+    """Return True if scans read other bytes than are stored, so that digests can't be compared."""
     return " " in told.etag

@@ -1,4 +1,4 @@
-"""Finishes what a process that died had begun with an object: it is in its bucket or kept, never both."""
+"""Finish what a dead process had begun with an object: it is in its bucket or in quarantine, never both."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hashscan.sources.objects.changing import named
 
 
 def finish_object(quarantine: Quarantine, item: Item) -> None:
-    """End a move, a restoration or a release.
+    """Finish a move, a restore or a release.
 
     Raises:
-        NotDone: a store can't be asked.
+        NotDone: a store can't be reached.
     """
     _FINISH[item.state](quarantine, item)
 
 
 def _finish_moving(quarantine: Quarantine, item: Item) -> None:
-    """Go on where the copy is whole, and else give up; without a copy nothing was deleted yet."""
+    """Continue if the copy is complete, else give up; without a copy nothing was deleted yet."""
     interrupted = NotDone(Outcome.REFUSED, "it was interrupted, and had not been moved yet")
     if _look(quarantine, item) is not Outcome.DONE:
         quarantine.keeping.drop(item)
@@ -37,7 +37,7 @@ def _finish_moving(quarantine: Quarantine, item: Item) -> None:
     except NotDone as error:
         if error.outcome is Outcome.REFUSED:
             raise
-        # By us, or by somebody else at that moment: the copy is all there is of it.
+        # Deleted by us, or by somebody else at that moment: the copy is the only one left.
         moved(quarantine, item, copy, repaired=True)
         return
     try:
@@ -52,7 +52,8 @@ def _finish_restoring(quarantine: Quarantine, item: Item) -> None:
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
     made = whole(store, key, item.sha256, quarantine.places.own.path)
     if made is None and gone:
-        # The copy was destroyed once the object was seen to be back; so somebody took it since, or both.
+        # The copy is destroyed only after the object was back. So somebody has deleted the object, or both,
+        # since.
         raise NotDone(Outcome.GONE, "neither what was kept is there nor what was put back")
     if made is None:
         stays(quarantine, item, NotDone(Outcome.REFUSED, "it was interrupted"))
@@ -66,7 +67,7 @@ def _finish_releasing(quarantine: Quarantine, item: Item) -> None:
 
 
 def _look(quarantine: Quarantine, item: Item) -> Outcome:
-    """DONE where there is a whole copy, else what there is instead."""
+    """Return DONE if there is a complete copy, else the outcome that says what is wrong with it."""
     try:
         with quarantine.keeping.opened(item):
             return Outcome.DONE

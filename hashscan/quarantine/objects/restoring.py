@@ -1,4 +1,4 @@
-"""Puts an object back under its key, with all that was kept with it."""
+"""Restore an object under its key, with the properties that were stored with it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hashscan.quarantine.store import Quarantine
 
 
 def restore_object(quarantine: Quarantine, item: Item) -> None:
-    """Store an object anew, see that it is whole, and only then destroy the copy.
+    """Store an object again, verify it, and only then destroy the copy.
 
-    Its version and time are new ones, since no store takes the old.
+    Its version and time are new, since no store accepts the old ones.
 
     Raises:
         NotDone: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
-        UnsureError: whether it is back can't be told yet.
+        UnsureError: it is unknown if the object is back.
         OutputError: the quarantine can't be written; `repair` finishes what was begun.
     """
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
@@ -38,7 +38,7 @@ def restore_object(quarantine: Quarantine, item: Item) -> None:
 
 
 def finish(quarantine: Quarantine, item: Item, made: dict[str, str]) -> None:
-    """Destroy the copy of an object that is back, and say so in the log."""
+    """Destroy the copy of an object that is back, and log that."""
     try:
         quarantine.keeping.drop(item)
     except NotDone as error:
@@ -50,7 +50,7 @@ def finish(quarantine: Quarantine, item: Item, made: dict[str, str]) -> None:
 
 
 def stays(quarantine: Quarantine, item: Item, error: NotDone) -> NotDone:
-    """Say in the log that an object was not put back."""
+    """Log that an object was not restored."""
     quarantine.note(State.STAYS, item.id, detail=str(error))
     quarantine.settle()
     return error

@@ -1,4 +1,4 @@
-"""Opens the stores that objects were found in, and those that copies of them are kept in."""
+"""Open the stores (buckets) in which objects were found or copies are kept, and retry busy ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OUTCOMES = {
 
 
 class Stores:
-    """One store for each container and service; each is opened once, with the provider's own credentials."""
+    """The open stores, one for each container and service, each with the provider's own credentials."""
 
     def __init__(
         self,
@@ -36,19 +36,19 @@ class Stores:
         endpoint: str | None = None,
         place: str | None = None,
     ) -> None:
-        """Open nothing yet.
+        """Check the arguments; open no store yet.
 
         Args:
-            sources: by scheme.
-            endpoint: of the service that what is moved lies in, where it is not the provider's own.
-            place: URL of a bucket, or of a prefix in one, to keep copies of objects beneath; None for a
-                folder of this machine.
+            sources: source classes by URL scheme.
+            endpoint: endpoint of the service that holds the objects; None for the provider's default.
+            place: URL of a bucket, or of a prefix in one, beneath which copies are kept; None for a folder of
+                this machine.
 
         Raises:
-            UsageError: the place can't be one, or the endpoint holds a secret.
+            UsageError: the place is invalid, or the endpoint holds a secret.
         """
         if endpoint is not None and set("@?#") & set(endpoint):
-            # It stands in the log.
+            # The endpoint is written to the log.
             raise UsageError(
                 "--endpoint must hold no credentials", advice="Give them by the provider's own variables."
             )
@@ -69,10 +69,10 @@ class Stores:
             self.place = source.url(container, above + b"/" + FOLDER_NAME if above else FOLDER_NAME)
 
     def at(self, url: bytes, endpoint: str | None) -> tuple[ChangeableStore, bytes]:
-        """The store that an object lies in, and its key.
+        """Return the store of an object, and the object's key.
 
         Raises:
-            NotDone: there can be none, for want of credentials or because nothing can be changed there.
+            NotDone: the store can't be opened: credentials are missing, or nothing can be changed there.
         """
         source, container, key = self._parsed(url)
         name = (source.url(container), endpoint)
@@ -84,25 +84,25 @@ class Stores:
         return self._open[name], key
 
     def container_of(self, url: bytes) -> bytes:
-        """The URL of the container that an object lies in.
+        """Return the URL of the container of an object.
 
         Raises:
-            NotDone: there is none.
+            NotDone: the URL has none.
         """
         source, container, _ = self._parsed(url)
         return source.url(container)
 
     def keep_apart(self, urls: Iterable[bytes]) -> None:
-        """See that none of these lies in the container in which copies are kept.
+        """Check that no URL lies in the container in which copies are kept.
 
         Raises:
-            UsageError: one does: whoever can write there could reach the evidence.
+            UsageError: one does; a person who can write there could reach the evidence.
         """
         if self.place is None:
             return
         own = self.container_of(self.place)
         for url in urls:
-            with suppress(NotDone):  # nothing can be moved from there anyway
+            with suppress(NotDone):  # nothing can be moved from there in any case
                 if self.container_of(url) == own:
                     raise UsageError(
                         f"evidence must lie in another bucket than what is found in {own.decode()}",
@@ -125,17 +125,17 @@ class Stores:
         return source, found.container, found.prefix
 
     def close(self) -> None:
-        """Let connections go."""
+        """Close all stores."""
         for store in self._open.values():
             store.close()
         self._open.clear()
 
 
 def asked(call: Callable[[], T]) -> T:
-    """Ask a store for something, again where it is busy.
+    """Call a store, and retry while it is busy.
 
     Raises:
-        NotDone: it can't be done.
+        NotDone: the call failed.
     """
     tries = Tries(time.sleep)
     try:
@@ -147,11 +147,11 @@ def asked(call: Callable[[], T]) -> T:
     except FileTrouble as trouble:
         raise not_done(trouble) from trouble
     except HashscanError as error:
-        # Of credentials, or of a server that can't be reached.
+        # An error of credentials, or an unreachable server.
         raise NotDone(Outcome.REFUSED, f"{error}. {error.advice}") from error
 
 
 def not_done(trouble: FileTrouble) -> NotDone:
-    """What a store's refusal means for what was to be done."""
+    """Convert a store's error to `NotDone`."""
     outcome = _OUTCOMES.get(trouble.reason, Outcome.REFUSED)
     return NotDone(outcome, f"{trouble.reason.value}{trouble.detail and ': ' + trouble.detail}")

@@ -1,1 +1,1 @@
-"""What follows from findings: who must act by when, who was told, and what became of it."""
+"""Cases made from findings and notices: deadlines, notifications of customers, and removal."""

@@ -1,4 +1,4 @@
-"""What people do about cases: they tell, dispute, close and open them."""
+"""Record what people do about cases: notify the customer, dispute, close and reopen."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _SET = {
 
 
 def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str, now: int) -> list[int]:
-    """Put down that somebody has done one and the same about several cases; all of it or nothing.
+    """Record the same action on several cases; all of it or nothing.
 
     Args:
-        ledger: of the cases.
-        numbers: of the cases.
+        ledger: the ledger of the cases.
+        numbers: numbers of the cases.
         kind: TOLD, DISPUTED, CLOSED or REOPENED.
-        words: why.
-        who: has done it.
+        words: the reason.
+        who: the user who acted.
         now: seconds since 1970.
 
     Returns:
-        The numbers of those of which it was news.
+        The numbers of the cases that changed.
 
     Raises:
-        UsageError: there is no such case, or this can't be done to it.
-        LedgerError: it can't be written.
+        UsageError: a case doesn't exist, or the action is not possible for it.
+        LedgerError: the ledger can't be written.
     """
     news = []
     with ledger.transaction() as database:
@@ -75,7 +75,7 @@ def act(ledger: Ledger, numbers: Iterable[int], kind: str, words: str, who: str,
 
 
 def operator() -> str:
-    """Who runs this command, and who was behind sudo."""
+    """Return the user who runs this command, and the user behind sudo."""
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""The cases that wait for somebody, for a shell that completes their numbers."""
+"""Find the open cases for the shell completion of case numbers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hashscan.cases.ledger import FILE
 
 _MOST = 100
 _PATIENCE = 0.2
-"""Seconds; whoever presses a key does not wait longer."""
+"""Timeout in seconds; a user who presses a key does not wait longer."""
 
 
 def waiting_cases(state: Path) -> list[tuple[int, str, str]]:
-    """The oldest cases that are neither removed nor closed.
+    """Return the oldest open cases.
 
-    The ledger is not made, brought up to date or waited for, and where it can't be read there are none.
+    The ledger is not created, updated or waited for. If it can't be read, the result is empty.
 
     Returns:
-        Of each its number, its customer and its categories.
+        For each case its number, its customer and its categories.
     """
     address = f"file:{quote(os.fsencode(state / FILE))}?mode=ro"
     query = (

@@ -1,4 +1,4 @@
-"""When a case is due."""
+"""Compute the deadline of a case."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from hashscan.cases.ledger import Ledger
 from hashscan.settings.cases import CaseSettings
 
 DUE = "due(verdict, categories || ' ' || claimed, coalesce(began, found), noticed, stated)"
-"""In queries: when a case is due, in seconds since 1970; NULL where it has no clock."""
+"""SQL expression for the deadline of a case, in seconds since 1970; NULL if it has none."""
 
 
 class Clock:
-    """Tells it by what the settings allow.
+    """The deadlines of cases by the settings.
 
-    A match and a notice have the shortest deadline of their categories, a review has one of its own, and what
-    is held has none, unless somebody has sent a notice of it. What a notice states only shortens it.
+    A match and a notice have the shortest deadline of their categories. A review has a deadline of its own. A
+    held finding has none, unless somebody has sent a notice of it. The deadline that a notice states can only
+    shorten it.
     """
 
     def __init__(self, settings: CaseSettings) -> None:
@@ -25,14 +26,14 @@ class Clock:
     def due(
         self, verdict: str, categories: str, began: int, noticed: int | None, stated: int | None
     ) -> int | None:
-        """When it is, in seconds since 1970; None where it has no clock.
+        """Return the deadline in seconds since 1970; None if the case has none.
 
         Args:
-            verdict: of the case.
-            categories: with spaces between.
-            began: since when somebody must act on it.
-            noticed: when somebody else told of it.
-            stated: the deadline that they named.
+            verdict: verdict of the case.
+            categories: its categories, separated by spaces.
+            began: when the time to act on it began.
+            noticed: when the first notice of it was received.
+            stated: the deadline that a notice states.
         """
         allowed = self._allowed(verdict, categories)
         times = [] if allowed is None else [began + allowed]
@@ -53,5 +54,5 @@ class Clock:
         return int(min(own, default=self.settings.deadline))
 
     def attach(self, ledger: Ledger) -> None:
-        """Let the queries of a ledger ask it, as `DUE`."""
+        """Add this computation to the queries of a ledger as a SQL function, used by `DUE`."""
         ledger.add_function("due", 5, self.due)

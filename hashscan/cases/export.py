@@ -1,4 +1,4 @@
-"""Cases as data: JSON and tables for other programs."""
+"""Export cases for other programs, as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ COLUMNS = (
 
 
 def fields_of(case: Case, now: float) -> dict[str, Any]:
-    """A case as JSON has it; what is not known is left out.
+    """Return a case as JSON fields; unknown values are left out.
 
     Args:
-        case: it.
+        case: the case.
         now: seconds since 1970.
     """
     fields: dict[str, Any] = {"case": case.id, "state": case.state, "verdict": case.verdict}
@@ -48,7 +48,7 @@ def fields_of(case: Case, now: float) -> dict[str, Any]:
 
 
 def whole_fields(case: Case, entries: Iterable[Entry], events: Iterable[Event], now: float) -> dict[str, Any]:
-    """A case with what speaks against it and what happened to it."""
+    """Return a case as JSON fields, with its matches and events."""
     return {
         **fields_of(case, now),
         "matches": [
@@ -75,13 +75,13 @@ def whole_fields(case: Case, entries: Iterable[Entry], events: Iterable[Event], 
 
 
 def json_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
-    """A line each."""
+    """Yield a JSON line for each case."""
     for case in cases:
         yield json.dumps(fields_of(case, now)) + "\n"
 
 
 def csv_lines(cases: Iterable[Case], now: float) -> Iterator[str]:
-    """A header and a row each; no cell begins a formula."""
+    """Yield a CSV header and a row for each case; no cell begins a spreadsheet formula."""
     yield ",".join(COLUMNS) + "\r\n"
     for case in cases:
         fields = fields_of(case, now)
@@ -102,7 +102,7 @@ def _value(value: Any) -> Any:
 
 
 def clock_words(seconds: float) -> str:
-    """A span of time in the two largest units that say something, such as `3 h 20 min`."""
+    """Return a duration in its two largest non-zero units, such as `3 h 20 min`."""
     minutes = int(abs(seconds)) // 60
     days, minutes = divmod(minutes, 24 * 60)
     hours, minutes = divmod(minutes, 60)
@@ -112,5 +112,5 @@ def clock_words(seconds: float) -> str:
 
 
 def short_moment(seconds: int) -> str:
-    """A time as a person reads it, in UTC."""
+    """Return a time for people, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""The ledger of a state folder: the database of sweeps, cases and what happened to them, kept for good."""
+"""The ledger of a state folder: a SQLite database of scans, cases and their events, kept permanently."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from hashscan.state.store.database import means_damage
 
 FILE = "ledger.sqlite"
 _BUSY_MS = 600_000
-"""A first look at a million findings takes a minute or more, and others wait for it."""
+"""Timeout in ms: the first import of a million findings takes a minute or more, and others wait for it."""
 
 
 class LedgerError(OutputError):
-    """The ledger can't be read or written."""
+    """An error for a ledger that can't be read or written."""
 
 
 class NewerLedgerError(LedgerError):
-    """The ledger was written by a newer hashscan."""
+    """An error for a ledger that was written by a newer hashscan."""
 
     advice = "Use that version, or another --state folder."
 
 
 class DamagedLedgerError(LedgerError):
-    """The ledger is not what was written."""
+    """An error for a damaged ledger."""
 
     advice = (
         "Put ledger.sqlite back from a backup. Without one, move it away with its -wal and -shm: findings "
@@ -40,18 +40,18 @@ class DamagedLedgerError(LedgerError):
 
 
 class Ledger:
-    """The database, for one process; others may use it at the same time.
+    """The database, for one process; other processes may use it at the same time.
 
-    Raises, in all it does:
-        LedgerError: it can't be read or written.
-        DamagedLedgerError: it is damaged; it is left as it is.
+    Raises, in all methods:
+        LedgerError: the ledger can't be read or written.
+        DamagedLedgerError: the ledger is damaged; it is not changed.
     """
 
     def __init__(self, state: Path) -> None:
-        """Open the ledger of a state folder, and make it where there is none.
+        """Open the ledger of a state folder, and create it if it doesn't exist.
 
         Raises:
-            NewerLedgerError: it must be left alone.
+            NewerLedgerError: a newer version wrote the ledger, so it is not changed.
         """
         self.path = state / FILE
         with self._explained():
@@ -63,7 +63,7 @@ class Ledger:
                     "would be damaged sooner or later",
                     advice="Name a --state folder on a disk of this machine.",
                 )
-            # Made by us and not by SQLite, whose files others may read.
+            # Created here and not by SQLite, which would let other users read it.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             self._database = sqlite3.connect(self.path, isolation_level=None)
             try:
@@ -76,7 +76,7 @@ class Ledger:
         database = self._database
         database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         database.execute("PRAGMA journal_mode = WAL")
-        # Who was told, and when, must survive a power cut: nothing else knows it.
+        # The times of notifications must survive a power cut: they are stored nowhere else.
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -32768")
         if self._version() == 0:
@@ -94,7 +94,7 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Change several things at once, or none of them; nobody else changes anything meanwhile."""
+        """Make all changes in the block or none of them; other processes can't write meanwhile."""
         with self._explained():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -107,7 +107,7 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read several things as they were at one moment."""
+        """Read one snapshot of the database in the block."""
         with self._explained():
             self._database.execute("BEGIN")
             try:
@@ -116,23 +116,24 @@ class Ledger:
                 self._database.execute("ROLLBACK")
 
     def rows(self, query: str, *parameters: object) -> Iterator[Any]:
-        """The rows that a query gives."""
+        """Yield the rows of a query."""
         with self._explained():
-            # No `yield from`: it closes the cursor of whoever stops early, when the database may be closed.
+            # No `yield from`: if the caller stops early, it closes the cursor when the database may be closed
+            # already.
             for row in self._database.execute(query, parameters):  # noqa: UP028
                 yield row
 
     def one(self, query: str, *parameters: object) -> Any:
-        """The first row that a query gives; None where there is none."""
+        """Return the first row of a query; None if there is none."""
         with self._explained():
             return self._database.execute(query, parameters).fetchone()
 
     def add_function(self, name: str, arguments: int, function: Any) -> None:
-        """Let queries call a function whose answer follows from its arguments alone."""
+        """Add a deterministic function for use in queries."""
         self._database.create_function(name, arguments, function, deterministic=True)
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the database."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -156,7 +157,7 @@ class Ledger:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one, since together they would end a transaction."""
+    """Yield the statements of a script one by one; executed together they would end a transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -1,4 +1,4 @@
-"""How things stand by the ledger, in numbers."""
+"""Compute the counts that metrics show: last scan, open and overdue cases, items in quarantine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPEN = "removed IS NULL AND closed IS NULL"
 
 @dataclass(frozen=True, slots=True)
 class LastSweep:
-    """The sweep that was begun last; times in seconds since 1970."""
+    """The scan that was started last; times in seconds since 1970."""
 
     started: int
     ended: int | None
@@ -26,13 +26,13 @@ class LastSweep:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All of it."""
+    """The counts of a ledger."""
 
     last: LastSweep | None
     last_success: int | None
-    """When a sweep that looked at files last came to its end with nothing left out; seconds since 1970."""
+    """Time at which a scan that read files last ended complete; seconds since 1970."""
     open: Mapping[str, int]
-    """Cases by verdict."""
+    """Number of open cases by verdict."""
     overdue: int
     disputed: int
     opened_ever: int
@@ -40,11 +40,11 @@ class Standing:
 
 
 def standing(ledger: Ledger, clock: Clock, now: float) -> Standing:
-    """How things stand.
+    """Return the counts of a ledger.
 
     Args:
-        ledger: brought up to date.
-        clock: says when cases are due.
+        ledger: the ledger, after a sync.
+        clock: computes the deadlines of cases.
         now: seconds since 1970.
 
     Raises:
@@ -73,7 +73,7 @@ def standing(ledger: Ledger, clock: Clock, now: float) -> Standing:
             overdue,
             disputed,
             ledger.one("SELECT max(id) FROM cases")[0] or 0,
-            # In quarantine is what was moved there and not taken out since.
+            # An item is in quarantine if it was moved there and not taken out since.
             ledger.one(
                 "SELECT count(*) FROM (SELECT kind, max(line) FROM custody "
                 "WHERE kind IN ('moved', 'restored', 'released') GROUP BY log, item) WHERE kind = 'moved'"

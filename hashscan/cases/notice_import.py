@@ -1,4 +1,4 @@
-"""Makes cases of notices."""
+"""Import notices: map their URLs to files and create or update cases."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from hashscan.cases.notices.base import Notice, NoticeError
 from hashscan.cases.tracker import Place
 
 _TOGETHER = 2_000
-"""Notices in one transaction."""
+"""Number of notices in one transaction."""
 
 
 @dataclass(slots=True)
 class Taken:
-    """What came of a file of notices."""
+    """Counts of the import of a file of notices."""
 
     notices: int = 0
     new: int = 0
-    """Cases that were not known before."""
+    """Number of new cases."""
     joined: int = 0
-    """Notices about files that have a case already."""
+    """Number of notices about files that have a case already."""
     known: int = 0
-    """Notices that came before."""
+    """Number of notices that were imported before."""
     unmapped: int = 0
-    """Of all these, those of which nobody knows where the file lies."""
+    """Number of notices, among all these, whose file is not known."""
 
 
 def import_notices(
@@ -41,18 +41,18 @@ def import_notices(
     customers: Customers = NO_CUSTOMERS,
     taken: Taken | None = None,
 ) -> Taken:
-    """Take notices in. Killed at any point, it has done a part, and done again it does the rest.
+    """Import notices. If the process is killed, a part is done; importing again does the rest.
 
     Args:
-        ledger: takes them.
-        notices: of one file.
-        paths_of: the files that may be seen at a web address.
-        now: seconds since 1970; no clock begins later.
-        customers: say whose a file is.
-        taken: counts what was done, where that must be known even if the file turns out to be damaged.
+        ledger: the ledger that gets the notices.
+        notices: the notices of one file.
+        paths_of: returns the files that a URL may show.
+        now: seconds since 1970; no deadline counts from a later time.
+        customers: maps a file to its customer.
+        taken: counts to update; they are valid even if the file turns out to be damaged.
 
     Raises:
-        NoticeError: the file is damaged; what came before is taken in.
+        NoticeError: the file is damaged; the notices before the damage are imported.
         LedgerError: the ledger can't be written.
     """
     taken = Taken() if taken is None else taken
@@ -61,7 +61,7 @@ def import_notices(
         some: list[Notice] = []
         try:
             for notice in islice(notices, _TOGETHER):
-                some.append(notice)  # noqa: PERF402 - a fault must not take those before it along
+                some.append(notice)  # noqa: PERF402 - an error must not discard the notices before it
         except NoticeError as error:
             trouble = error
         if not some and trouble is None:
@@ -112,7 +112,7 @@ def _take(
 
 
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[Place]:
-    """The files that are there, of those that may be meant; where none is, the likeliest."""
+    """Return the candidate files that exist; if none does, the most likely one."""
     if notice.path:
         return [Place(_as_swept(notice.path), url=notice.url)]
     paths = paths_of(notice.url) if notice.url else ()
@@ -121,7 +121,7 @@ def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> lis
 
 
 def _as_swept(path: bytes) -> bytes:
-    """A path as sweeps have it, if they could: without empty names and dots."""
+    """Return a path in the form that scans use: without empty components and dots."""
     if not path.startswith(b"/"):
         return path
     return b"/" + b"/".join(name for name in path.split(b"/") if name not in {b"", b"."})

@@ -1,4 +1,4 @@
-"""Keeps the cases in step with what notices say."""
+"""Create and update cases from notices."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from hashscan.cases.tracker import CASE_QUERY, NOTICE, Book, KnownCase, Place
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One notice, as it counts."""
+    """The values of one notice that are stored."""
 
     digest: bytes
-    """Of the notice and the path."""
+    """Digest of the notice and the path."""
     notice: bytes
     """Digest of the notice alone."""
     received: int
     imported: int
-    """When; seconds since 1970."""
+    """Time of the import; seconds since 1970."""
     sender: str = ""
     reference: str = ""
     stated: int | None = None
@@ -27,13 +27,14 @@ class Said:
 
 
 class NoticeBook(Book):
-    """The cases, for whoever takes notices in."""
+    """The cases, with the methods to import notices."""
 
     def take_notice(self, place: Place, said: Said) -> tuple[int, bool]:
-        """Take in a notice.
+        """Store a notice in its case; create the case if there is none.
 
         Returns:
-            The number of its case, and whether the notice is new; one that came before changes nothing.
+            The number of its case, and True if the notice is new; a notice that was imported before changes
+            nothing.
         """
         row = self._one("SELECT id FROM notices WHERE digest=?", said.digest)
         if row is not None:
@@ -70,7 +71,7 @@ class NoticeBook(Book):
         return case.id, True
 
     def _place_unmapped(self, place: Place, now: int) -> None:
-        """Give the open case of an address a path, now that it is known where the file lies."""
+        """Set the path of the open case of a URL, now that the file of the URL is known."""
         row = self._one(
             "SELECT id FROM cases WHERE path IS NULL AND url<>'' AND url=? AND removed IS NULL "
             "AND closed IS NULL",
@@ -87,9 +88,9 @@ class NoticeBook(Book):
         self.note(row[0], now, "closed", words)
 
     def _case_of_notice(self, place: Place, said: Said) -> KnownCase | None:
-        """The case that a notice is about: one that is open, or whose file was removed since it was sent.
+        """Return the case of a notice: an open one, or one whose file was removed after the notice was sent.
 
-        A notice names no machine: of several that have its path, open ones of this machine come first.
+        A notice names no machine: if several cases have its path, open ones of this machine come first.
         """
         if place.path is not None:
             parameters: list[object]

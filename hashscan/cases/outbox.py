@@ -1,4 +1,4 @@
-"""The alarms that were made, and through which channels each of them has gone."""
+"""The outbox of alerts (notifications): queue, delivery state of each channel, and backoff after failures."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from typing import Any
 from hashscan.cases.ledger import Ledger
 
 _SCHEMA = (
-    # What was told of, ever; a key outlives its alarm.
+    # Keys of all alerted events; a key outlives its alert (deduplication).
     "CREATE TABLE IF NOT EXISTS alarm_keys (key TEXT PRIMARY KEY, alarm INTEGER NOT NULL) WITHOUT ROWID",
-    # Up to which number of something all was told of.
+    # The number up to which all events of a kind were alerted.
     "CREATE TABLE IF NOT EXISTS alarm_marks (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS alarms (id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, "
     "document TEXT NOT NULL)",
-    # Kinds of channels that an alarm waits for.
+    # Kinds of channels for which an alert waits.
     "CREATE TABLE IF NOT EXISTS alarm_waits (alarm INTEGER, kind TEXT, PRIMARY KEY (alarm, kind)) "
     "WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS alarm_sent (alarm INTEGER, channel TEXT, label TEXT NOT NULL, "
     "at INTEGER NOT NULL, PRIMARY KEY (alarm, channel)) WITHOUT ROWID",
-    # Channels that failed last time, and before when they are not tried again.
+    # Channels whose last delivery failed, and the time before which they are not retried.
     "CREATE TABLE IF NOT EXISTS alarm_channels (channel TEXT PRIMARY KEY, label TEXT NOT NULL, "
     "failures INTEGER NOT NULL, again INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID",
 )
 _NOBODY_YET = ""
-"""In place of a kind: the alarm waits for whoever is told first."""
+"""Used instead of a kind: the alert waits for the first channels that are set up."""
 _FIRST_WAIT, _LONGEST_WAIT = 60, 6 * 3600
-"""Seconds for which a channel is left alone after its first failure, doubled with each further one."""
+"""Backoff in seconds after the first failure of a channel, doubled with each further one, and its maximum."""
 _FAILING = "SELECT channel, label, failures, again, error FROM alarm_channels"
 KEPT_SECONDS = 30 * 86_400
-"""How long an alarm is kept that has gone everywhere; it may name paths."""
+"""Retention of an alert that was delivered to all channels; it may name paths."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAlarm:
-    """One alarm in the outbox."""
+    """One alert in the outbox."""
 
     id: int
     made: int
-    """Seconds since 1970."""
+    """Time of creation; seconds since 1970."""
     document: Mapping[str, Any]
-    """As channels are given it."""
+    """The document for the channels."""
     waits: tuple[str, ...]
-    """Kinds of channels it waits for; none where it has gone everywhere or was dropped."""
+    """Kinds of channels for which it waits; empty if it was delivered to all or dropped."""
     sent: tuple[str, ...]
-    """The channels it has gone through, for a person."""
+    """Labels of the channels that delivered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,16 @@ class Failing:
     id: str
     label: str
     failures: int
-    """In a row."""
+    """Number of failures in a row."""
     again: int
-    """Seconds since 1970 before which it is left alone."""
+    """Time before which it is not retried; seconds since 1970."""
     error: str
 
 
 class Outbox:
-    """The alarms of a ledger.
+    """The alerts of a ledger.
 
-    Raises, in all it does:
+    Raises, in all methods:
         LedgerError: the ledger can't be read or written.
     """
 
@@ -81,7 +81,7 @@ class Outbox:
 
     @contextmanager
     def together(self) -> Iterator[sqlite3.Connection]:
-        """Have all that is done within happen at once, or nothing of it."""
+        """Make all changes in the block in one transaction."""
         if self._within is not None:
             yield self._within
             return
@@ -93,33 +93,33 @@ class Outbox:
                 self._within = None
 
     def untold(self, keys: Iterable[str]) -> list[str]:
-        """Which of these no alarm has told of yet, in their order."""
+        """Return the keys without an alert yet, in their order (deduplication)."""
         find = "SELECT 1 FROM alarm_keys WHERE key = ?"
         return [key for key in dict.fromkeys(keys) if self._ledger.one(find, key) is None]
 
     def mark(self, name: str) -> int | None:
-        """Up to which number of something all was told of; None where nothing ever was."""
+        """Return the number up to which all events of a kind were alerted; None if none ever was."""
         row = self._ledger.one("SELECT number FROM alarm_marks WHERE name = ?", name)
         return None if row is None else int(row[0])
 
     def set_mark(self, name: str, number: int) -> None:
-        """Keep in mind that all was told of up to a number."""
+        """Record the number up to which all events of a kind were alerted."""
         with self.together() as database:
             database.execute("INSERT OR REPLACE INTO alarm_marks VALUES (?, ?)", (name, number))
 
     def add(
         self, keys: Collection[str], made: int, document: Mapping[str, Any], kinds: Iterable[str]
     ) -> int | None:
-        """Keep an alarm until it has gone through all channels of some kinds.
+        """Queue an alert until all channels of some kinds have delivered it.
 
         Args:
-            keys: what it tells of; where all of that was told of before, it is not kept.
-            made: seconds since 1970.
-            document: what channels are given; JSON values.
-            kinds: of the channels; without any, it waits until there are some, as `adopt` says.
+            keys: keys of its events; if all were alerted before, it is not queued.
+            made: time of creation; seconds since 1970.
+            document: the document for the channels; JSON values.
+            kinds: kinds of channels; if empty, it waits until there are some, see `adopt`.
 
         Returns:
-            Its number.
+            Its number; None if it was not queued.
         """
         wanted = set(kinds) or {_NOBODY_YET}
         with self.together() as database:
@@ -134,7 +134,7 @@ class Outbox:
             return alarm
 
     def adopt(self, kinds: Iterable[str]) -> None:
-        """Have what was made where there were no channels wait for all channels of some kinds."""
+        """Let alerts that were created without any channels wait for all channels of some kinds."""
         with self.together() as database:
             rows = database.execute("SELECT alarm FROM alarm_waits WHERE kind = ?", (_NOBODY_YET,))
             waits = [(alarm, kind) for (alarm,) in rows.fetchall() for kind in kinds]
@@ -143,7 +143,7 @@ class Outbox:
                 database.execute("DELETE FROM alarm_waits WHERE kind = ?", (_NOBODY_YET,))
 
     def waiting_for(self, channel: str, kind: str) -> list[KeptAlarm]:
-        """The alarms that have to go through a channel, oldest first."""
+        """Return the alerts that a channel has not delivered yet, oldest first."""
         return self._alarms(
             "WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind = ?) "
             "AND id NOT IN (SELECT alarm FROM alarm_sent WHERE channel = ?) ORDER BY id",
@@ -151,17 +151,17 @@ class Outbox:
         )
 
     def waiting(self) -> int:
-        """How many alarms have not gone everywhere."""
+        """Return the number of alerts that are not delivered everywhere."""
         return int(self._ledger.one("SELECT count(DISTINCT alarm) FROM alarm_waits WHERE kind <> ''")[0])
 
     def oldest_waiting(self) -> int | None:
-        """When the oldest of them was made; seconds since 1970."""
+        """Return the time at which the oldest of these alerts was created; seconds since 1970."""
         query = "SELECT min(made) FROM alarms WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind <> '')"
         made: int | None = self._ledger.one(query)[0]
         return made
 
     def listed(self, limit: int) -> list[KeptAlarm]:
-        """All that wait, and the last of the others, oldest first."""
+        """Return all waiting alerts and the last `limit` alerts, oldest first."""
         return self._alarms(
             "WHERE id IN (SELECT alarm FROM alarm_waits) "
             "OR id IN (SELECT id FROM alarms ORDER BY id DESC LIMIT ?) ORDER BY id",
@@ -169,7 +169,7 @@ class Outbox:
         )
 
     def sent(self, alarms: Sequence[int], channel: str, label: str, at: int) -> None:
-        """Keep in mind that alarms have gone through a channel, which thereby works."""
+        """Record that a channel has delivered alerts, and so works."""
         with self.together() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO alarm_sent VALUES (?, ?, ?, ?)",
@@ -178,7 +178,7 @@ class Outbox:
             database.execute("DELETE FROM alarm_channels WHERE channel = ?", (channel,))
 
     def settle(self, kind: str, channels: Collection[str]) -> None:
-        """Let alarms wait no longer for a kind when they have gone through all channels of it."""
+        """Remove the wait of alerts for a kind of channel after all channels of that kind delivered them."""
         sent_everywhere = " AND ".join(
             ["EXISTS (SELECT 1 FROM alarm_sent s WHERE s.alarm = alarm_waits.alarm AND s.channel = ?)"]
             * len(channels)
@@ -191,7 +191,7 @@ class Outbox:
                 )
 
     def failed(self, channel: str, label: str, error: str, now: int) -> Failing:
-        """Leave a channel alone for a while, the longer the more often it has failed in a row."""
+        """Record a failed delivery; the backoff of the channel doubles with each failure in a row."""
         with self.together() as database:
             found = self.failing(channel)
             failures = 1 if found is None else found.failures + 1
@@ -203,19 +203,19 @@ class Outbox:
         return Failing(channel, label, failures, now + wait, error)
 
     def failing(self, channel: str) -> Failing | None:
-        """What is known of a channel that failed last time."""
+        """Return the failure record of a channel; None if its last delivery did not fail."""
         row = self._ledger.one(f"{_FAILING} WHERE channel = ?", channel)
         return None if row is None else Failing(*row)
 
     def all_failing(self) -> list[Failing]:
-        """All such channels."""
+        """Return all channels whose last delivery failed."""
         return [Failing(*row) for row in self._ledger.rows(f"{_FAILING} ORDER BY channel")]
 
     def drop(self, alarms: Collection[int]) -> int:
-        """Let alarms wait no longer.
+        """Drop alerts: they no longer wait for delivery.
 
         Returns:
-            How many of them did.
+            Number of alerts that waited.
         """
         dropped = 0
         with self.together() as database:
@@ -225,7 +225,7 @@ class Outbox:
         return dropped
 
     def prune(self, now: int) -> None:
-        """Forget old alarms that wait for nothing, and channels nothing waits for; never what was told."""
+        """Delete old alerts that don't wait, and failure records if none waits; keep the keys of events."""
         with self.together() as database:
             database.execute(
                 "DELETE FROM alarm_waits WHERE kind = ? AND alarm IN (SELECT id FROM alarms WHERE made < ?)",
@@ -240,7 +240,7 @@ class Outbox:
                 database.execute("DELETE FROM alarm_channels")
 
     def _alarms(self, where: str, values: Sequence[object]) -> list[KeptAlarm]:
-        # None of the words is from outside.
+        # No part of the query comes from outside.
         rows = list(self._ledger.rows(f"SELECT id, made, document FROM alarms {where}", *values))  # noqa: S608
         return [
             KeptAlarm(

@@ -1,4 +1,4 @@
-"""Looks whether what a case is about is still there."""
+"""Check if the file or object of a case is still there, with the same content."""
 
 from __future__ import annotations
 
@@ -27,42 +27,43 @@ _BLOCK = 1 << 20
 
 
 class Presence(StrEnum):
-    """What a look has shown; the words are those for how a case ends."""
+    """The result of a check; the values are also those for how a case ends."""
 
     THERE = "there"
     GONE = "gone"
     CHANGED = "changed"
-    """There is a file, with another content."""
+    """A file is there, with other content."""
     UNKNOWN = "unknown"
 
 
 class Look(NamedTuple):
-    """What a look at a case has shown."""
+    """The result of the check of a case."""
 
     case: Case
     presence: Presence
     words: str = ""
-    """Why nothing can be said."""
+    """The reason for an unknown presence."""
 
 
 class Checker:
-    """Looks at files as sweeps do, following no link, and at objects."""
+    """A checker of files, without following symlinks as in scans, and of objects."""
 
     def __init__(self, sources: Mapping[str, type[Source]], endpoint: str | None = None) -> None:
-        """Open nothing yet.
+        """Create a checker; open no store yet.
 
         Args:
-            sources: by scheme.
-            endpoint: of the service that objects lie in, where it is not the provider's own.
+            sources: source classes by URL scheme.
+            endpoint: endpoint of the service that holds the objects; None for the provider's default.
         """
         self._sources = sources
         self._access = Access(endpoint=endpoint)
         self._stores: dict[bytes, ObjectStore] = {}
 
     def look(self, case: Case) -> Look:
-        """Look at one."""
+        """Check the file or object of one case."""
         found = self._look(case)
-        # What only a notice tells of, nobody has seen here: neither its content nor a file of just this path.
+        # A case that has only a notice was never seen here: neither its content nor a file at exactly this
+        # path.
         if case.verdict != NOTICE or case.path is None:
             return found
         if found.presence is Presence.CHANGED:
@@ -114,14 +115,14 @@ class Checker:
         return self._stores[name], target.prefix
 
     def close(self) -> None:
-        """Let connections go."""
+        """Close all stores."""
         for store in self._stores.values():
             store.close()
         self._stores.clear()
 
 
 class _Replaced(Exception):
-    """An object has another etag than it had, and maybe the same content."""
+    """An error for an object whose etag has changed; its content may be the same."""
 
 
 def _look_at_file(case: Case, path: bytes) -> tuple[Presence, str]:
@@ -165,7 +166,7 @@ def _leads(path: bytes) -> bool:
 
 
 def _device_above(path: bytes) -> int:
-    """The file system of the nearest folder above that is there."""
+    """Return the device of the nearest parent folder that exists."""
     while path != b"/":
         path = os.path.dirname(path)
         with suppress(OSError):
@@ -178,7 +179,7 @@ def _device_above(path: bytes) -> int:
 
 
 def _look_at_state(store: ObjectStore, item: Item, sha256: bytes | None) -> Presence:
-    """Ask for an object; one that still has its etag is not read."""
+    """Read an object and compare its content; if it still has its etag, its content is not read."""
     try:
         reading = store.read(item, 0)
     except FileTrouble as trouble:

@@ -1,4 +1,4 @@
-"""Forgets what old cases say of strangers, and keeps what is counted."""
+"""Remove personal data from old cases (retention), and keep what is counted."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from hashscan.cases.ledger import Ledger
 
 
 def prune(ledger: Ledger, before: int, now: int) -> int:
-    """Drop paths, addresses, digests, customers, names and reasons of cases that are over.
+    """Delete paths, URLs, digests, customers, names and reasons of old ended cases.
 
-    When they were found, told, removed and closed stays, with verdict, categories, lists and entries. What is
-    still met by sweeps stays as it is. The bytes are overwritten.
+    The times when they were found, notified, removed and closed stay, with verdict, categories, lists and
+    entries. Cases whose file scans still find stay as they are. The bytes are overwritten.
 
     Args:
-        ledger: of the cases.
-        before: cases that were over, and met by no sweep, since then; seconds since 1970.
+        ledger: the ledger of the cases.
+        before: prune cases that ended, and were last found by a scan, before this time; seconds since 1970.
         now: seconds since 1970.
 
     Returns:
-        How many cases.
+        Number of pruned cases.
 
     Raises:
-        LedgerError: it can't be written.
+        LedgerError: the ledger can't be written.
     """
     with ledger.transaction() as database:
         database.execute("PRAGMA secure_delete = ON")

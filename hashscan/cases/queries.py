@@ -1,4 +1,4 @@
-"""What the ledger is asked: cases, sweeps and what happened to things in quarantine, in a period or now."""
+"""Query the ledger for cases, scans and quarantine events, now or in a period."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from hashscan.cases.deadlines import DUE, Clock
 from hashscan.cases.ledger import Ledger
 
 EVER = 1 << 62
-"""A time that never comes, in seconds since 1970; less it, one that never was."""
+"""A time after all others, in seconds since 1970; its negative is before all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. All times are in seconds since 1970, and None where it has not come to that."""
+    """One case. All times are in seconds since 1970, and None if the event has not happened."""
 
     id: int
     path: bytes | None
-    """Of the file, or an object's URL; None where none is known."""
+    """Path of the file, or URL of the object; None if neither is known."""
     version: str
     host: str
-    """The machine on which the file lies; empty where it is this one."""
+    """The machine on which the file lies; empty for this one."""
     url: str
-    """By which a notice names it."""
+    """URL by which a notice names it."""
     verdict: str
-    """match, held, review; notice where only somebody else says so."""
+    """match, held, review; notice if there is only a notice."""
     because: str
     categories: tuple[str, ...]
-    """Of the entries that match, and those that notices name."""
+    """Categories of matching entries, and those that notices name."""
     customer: str
-    """Who must act; empty where no rule says."""
+    """The customer who must act; empty if no rule names one."""
     sha256: bytes | None
     etag: str
     uid: int | None
@@ -42,77 +42,77 @@ class Case:
     mtime: int | None
     ctime: int | None
     found: int
-    """When it was found or told of, whichever was first."""
+    """Time of the first finding or notice, whichever was first."""
     seen: int
-    """When a sweep has met it last."""
+    """Time of the last scan that found it."""
     began: int
-    """Since when somebody must act: when it was found or told of, or became a match."""
+    """Time from which somebody must act: the first finding or notice, or the change to a match."""
     noticed: int | None
-    """When somebody else's notice came."""
+    """Time at which the first notice was received."""
     due: int | None
-    """By when it must be removed; None where it has no clock."""
+    """Deadline for its removal; None if it has none."""
     told: int | None
-    """When the customer was told."""
+    """Time at which the customer was notified."""
     removed: int | None
     how: str
-    """gone, changed or quarantined; cleared where no list accuses it any more."""
+    """gone, changed or quarantined; cleared if no list matches it any more."""
     closed: int | None
     why: str
     disputed: int | None
     dispute: str
     previous: int | None
-    """The case that the same path had before."""
+    """The previous case of the same path."""
 
     @property
     def open(self) -> bool:
-        """Whether somebody must still act."""
+        """True if somebody must still act."""
         return self.removed is None and self.closed is None
 
     @property
     def state(self) -> str:
-        """In one word: removed, closed, disputed, told or found."""
+        """The state as one word: removed, closed, disputed, told or found."""
         for word in ("removed", "closed", "disputed", "told"):
             if getattr(self, word) is not None:
                 return word
         return "found"
 
     def overdue(self, now: float) -> bool:
-        """Whether it should have been removed by now."""
+        """Return True if the case is open and its deadline has passed."""
         return self.open and self.due is not None and self.due < now
 
     @property
     def hours(self) -> float | None:
-        """From when it began to when it was removed; None where it wasn't."""
+        """Hours from its start to its removal; None if it was not removed."""
         return None if self.removed is None else max(0, self.removed - self.began) / 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One sweep, or one part of one; times in seconds since 1970."""
+    """One scan, or one shard of a scan; times in seconds since 1970."""
 
     uuid: str
     known: bool
-    """Whether no file was looked at, so that its files don't count as checked."""
+    """True if no file was read (a rescan of known digests), so that its files don't count as checked."""
     shard: str
     started: int
     ended: int | None
-    """None where it was killed."""
+    """None if it was killed."""
     exit_code: int | None
     whole: bool
-    """Whether it has checked all that there was."""
+    """True if it checked everything."""
     files: int
     bytes: int
-    """That were read."""
+    """Bytes that were read."""
     verdicts: Mapping[str, int]
     lists: Sequence[Mapping[str, Any]]
-    """name, state, version, entries, expires of each."""
+    """name, state, version, entries and expires of each list."""
     targets: Sequence[Mapping[str, str]]
     incomplete: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class CustodyEvent:
-    """One thing that the custody log says; `at` in seconds since 1970."""
+    """One event of the quarantine (custody) log; `at` in seconds since 1970."""
 
     at: int
     kind: str
@@ -124,18 +124,18 @@ class CustodyEvent:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to a case; `at` in seconds since 1970."""
+    """One event of a case; `at` in seconds since 1970."""
 
     at: int
     kind: str
     words: str
     who: str
-    """The user who did it; empty where it was seen."""
+    """The user who caused it; empty if a scan or check did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of a hash list that speaks against a case."""
+    """An entry of a hash list that matches a case."""
 
     list_name: str
     entry: str
@@ -154,9 +154,9 @@ _CASE = (
 
 
 class Queries:
-    """Asks a ledger, with a clock.
+    """Queries on a ledger that know the deadlines of cases.
 
-    Raises, in all it does:
+    Raises, in all methods:
         LedgerError: the ledger can't be read.
     """
 
@@ -165,27 +165,27 @@ class Queries:
         clock.attach(ledger)
 
     def case(self, number: int) -> Case | None:
-        """A case by its number."""
+        """Return a case by its number; None if it doesn't exist."""
         return next(self._cases("WHERE id=?", number), None)
 
     def found(self, since: int = -EVER, until: int = EVER) -> Iterator[Case]:
-        """Cases that were found or told of from one moment to before another, by their numbers."""
+        """Yield cases that were found or noticed from `since` to before `until`, ordered by number."""
         return self._cases("WHERE found>=? AND found<? ORDER BY id", since, until)
 
     def removed(self, since: int = -EVER, until: int = EVER) -> Iterator[Case]:
-        """Cases whose files were gone from one moment to before another, in that order."""
+        """Yield cases whose files were removed from `since` to before `until`, in the order of removal."""
         return self._cases("WHERE removed>=? AND removed<? ORDER BY removed, id", since, until)
 
     def waiting(self) -> Iterator[Case]:
-        """Cases on which somebody must still act, in the order in which they are due."""
+        """Yield open cases, ordered by deadline."""
         return self._cases(f"WHERE removed IS NULL AND closed IS NULL ORDER BY {DUE} IS NULL, {DUE}, id")
 
     def due(self, by: float) -> Iterator[Case]:
-        """Cases that are due before a moment and not removed, the longest due first."""
+        """Yield open cases whose deadline is before a time, ordered by deadline, the oldest first."""
         return self._cases(f"WHERE removed IS NULL AND closed IS NULL AND {DUE}<? ORDER BY {DUE}, id", by)
 
     def due_by_customer(self, by: float) -> Iterator[Case]:
-        """The same, customer by customer; first the one with the longest due."""
+        """Yield open cases with a deadline before a time, grouped by customer, the oldest deadline first."""
         return self._cases(
             f"WHERE removed IS NULL AND closed IS NULL AND {DUE}<? "
             f"ORDER BY min({DUE}) OVER (PARTITION BY customer), customer, {DUE}, id",
@@ -199,7 +199,7 @@ class Queries:
             yield Case(*values)
 
     def entries(self, case: int) -> list[Entry]:
-        """The entries that speak against a case, the nearest first."""
+        """Return the entries that match a case, the nearest first."""
         query = (
             "SELECT list, entry, algorithm, variant, category, distance FROM matches WHERE id=? "
             "ORDER BY distance, list, entry, algorithm, variant"
@@ -207,12 +207,12 @@ class Queries:
         return [Entry(*row) for row in self._ledger.rows(query, case)]
 
     def events(self, case: int) -> list[Event]:
-        """What happened to a case, in order."""
+        """Return the events of a case, in order."""
         query = "SELECT at, kind, words, who FROM events WHERE id=? ORDER BY at, number"
         return [Event(*row) for row in self._ledger.rows(query, case)]
 
     def sweeps(self, since: int = -EVER, until: int = EVER) -> Iterator[Sweep]:
-        """Sweeps that were begun from one moment to before another, in that order."""
+        """Yield scans that were started from `since` to before `until`, in that order."""
         query = (
             "SELECT uuid, known, shard, started, ended, exit_code, whole, files, bytes, verdicts, lists, "
             "targets, incomplete FROM sweeps WHERE started>=? AND started<? ORDER BY started, id"
@@ -233,6 +233,6 @@ class Queries:
             )
 
     def custody(self, since: int = -EVER, until: int = EVER) -> Iterator[CustodyEvent]:
-        """What the custody log says from one moment to before another, in that order."""
+        """Yield events of the quarantine log from `since` to before `until`, in that order."""
         query = "SELECT at, kind, item, path, id FROM custody WHERE at>=? AND at<? ORDER BY at, log, line"
         return (CustodyEvent(*row) for row in self._ledger.rows(query, since, until))

@@ -1,4 +1,4 @@
-"""How long removals took, month by month."""
+"""Compute the hours to removal of cases, by month: median, 90th percentile, and in time or late."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from hashscan.cases.queries import Case
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The cases whose files were removed in one month of UTC."""
+    """The cases whose files were removed in one month (UTC)."""
 
     name: str
     """YYYY-MM."""
     removed: int
     in_time: int
-    """Removed before they were due; those without a clock are not among them."""
+    """Number removed by their deadline; cases without a deadline are not counted."""
     late: int
     median: float
-    """Hours from when a case was found or told of to when its file was gone."""
+    """Median of the hours from the start of a case to the removal of its file."""
     ninetieth: float
-    """Hours that nine of ten cases took at most."""
+    """90th percentile of these hours."""
 
 
 def months(cases: Iterable[Case]) -> Iterator[Month]:
-    """Count the cases of each month.
+    """Yield the figures of each month.
 
     Args:
-        cases: removed ones, in the order in which they were removed.
+        cases: removed cases, ordered by the time of removal.
     """
     for name, group in groupby(cases, key=_month):
         hours: list[float] = []

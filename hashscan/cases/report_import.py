@@ -1,4 +1,4 @@
-"""Takes over into the ledger what a report says: of a cluster, of joined shards, of another machine."""
+"""Import a report into the ledger: of a cluster, of merged shards, or of another machine."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ _UNCHECKED = frozenset({"unreadable", "undecoded", "skipped", "standing"})
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of it."""
+    """The counts of an import."""
 
     findings: int
     new: int
-    """Cases that were not known before."""
+    """Number of new cases."""
     removed: int
-    """Cases of earlier reports of the same sweep, whose files this one has not found again."""
+    """Number of cases from earlier reports of the same scan whose files this report doesn't contain."""
     known: bool = False
-    """Whether the sweep is known already, so that nothing was done."""
+    """True if the report was imported before, so that nothing was done."""
 
 
 def import_report(ledger: Ledger, path: Path) -> Imported:
-    """Take over a report: all of it or, where this is killed, nothing.
+    """Import a report: all of it, or nothing if the process is killed.
 
-    Cases that earlier reports of the same sweep tell of (same machine, targets, options) end where a whole
-    one doesn't have them any more, with all lists in use that accused them; those that were noticed go on.
+    Cases from earlier reports of the same scan (same machine, targets, options) end if a complete report
+    doesn't contain them any more and could use all lists that matched them. Cases with a notice go on.
 
     Args:
-        ledger: takes it.
-        path: of a report in JSON Lines, whole or partial.
+        ledger: the ledger that gets the findings.
+        path: a report in JSON Lines, complete or partial.
 
     Raises:
-        UsageError: it is no report, or damaged.
+        UsageError: the file is not a report, or is damaged.
         LedgerError: the ledger can't be written.
     """
     with ledger.transaction() as database:
@@ -99,7 +99,7 @@ def _import(database: sqlite3.Connection, report: Path) -> Imported:
     if summary is not None and summary["incomplete"] == [] and _sees_all(sweep):
         ended, coverage = _seconds(summary["ended"]), Coverage.of_record(sweep)
         removed = _end_unmet(database, book, scope, started, ended, coverage)
-    # What all parts have counted is in the sum, whichever comes first.
+    # The merged report contains the counts of all parts, whichever is imported first.
     database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
     database.executemany(
         "INSERT OR IGNORE INTO followed VALUES (?, 0, '')", [(_part(name),) for name in parts]
@@ -109,11 +109,10 @@ def _import(database: sqlite3.Connection, report: Path) -> Imported:
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """The records of a report.
+    """Yield the records of a report.
 
     Raises:
-        ValueError: what it says of the whole sweep, which figures are made of for good, is not as sweeps
-            write it.
+        ValueError: the first or last record, which the statistics use permanently, is malformed.
     """
     for record in read_report(path):
         if record["type"] in {"sweep", "summary"}:
@@ -127,7 +126,7 @@ def _is_known(database: sqlite3.Connection, uuid: str, path: Path) -> bool:
     row = database.execute("SELECT ended FROM sweeps WHERE uuid=?", (uuid,)).fetchone()
     if row is None or row[0] is not None:
         return row is not None
-    # What was taken over while the sweep was under way is not all of it.
+    # A report that was imported while the scan ran is not complete.
     last = last_record(path)
     return last is None or last["type"] != "summary"
 
@@ -137,26 +136,26 @@ def _part(uuid: str) -> str:
 
 
 def _host(sweep: Record) -> str:
-    """The machine that has seen the files; empty where it is this one."""
+    """Return the machine that scanned the files; empty if it is this one."""
     parts = sweep.get("merged", {}).get("from", [])
     hosts = [str(part.get("host", "")) for part in parts] or [str(sweep.get("host", ""))]
-    # Shards of one sweep look at the same storage; whichever came first, its files keep their machine.
+    # Shards of one scan read the same storage; whichever is imported first, its files keep their machine.
     return "" if socket.gethostname() in hosts else min(hosts)
 
 
 def _host_of(path: bytes, host: str) -> str:
-    """The machine of one file; an object lies on none."""
+    """Return the machine of one file; empty for an object."""
     return host if path.startswith(b"/") else ""
 
 
 def _scope(sweep: Record) -> str:
-    """Tells the reports that look at the same files with the same options from others."""
+    """Return a key for reports on the same files with the same options."""
     about = [sweep.get(key) for key in ("host", "targets", "selection", "inventory", "shard")]
     return f"report {hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]}"
 
 
 def _name(path: bytes, version: str) -> str:
-    """Stands for a file among those of a scope; nobody can give two files the same."""
+    """Return the name of a file within a scope: a sha256, so that nobody can give two files the same name."""
     return hashlib.sha256(path + b"\0" + version.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
@@ -167,9 +166,9 @@ def _sees_all(sweep: Record) -> bool:
 def _end_unmet(
     database: sqlite3.Connection, book: Book, scope: str, started: int, ended: int, coverage: Coverage
 ) -> int:
-    """End the cases that a whole report would have, were their files there and accused; how many it ends.
+    """End the cases whose files a complete report should contain but doesn't; return their number.
 
-    A report says nothing of clean files, so that a file that is gone and one that its lists clear look alike.
+    A report doesn't list clean files, so a file that is gone and one that the lists clear look the same.
     """
     unmet = database.execute(
         "SELECT DISTINCT cases.id FROM sightings JOIN cases USING (id) WHERE state>? AND state<? "
@@ -215,10 +214,10 @@ def _found(record: Record, at: int) -> Found:
 
 
 def _path(record: Record) -> bytes:
-    """The path of a record.
+    """Return the path of a record.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the record has no valid path.
     """
     if "path_b64" in record:
         return base64.b64decode(record["path_b64"], validate=True)

@@ -1,13 +1,13 @@
 """The tables of the ledger.
 
-Times are whole seconds since 1970. A case is one file, object or address that somebody must act on, from when
-it was found or told of until it is gone or the case is closed; what comes back later is another case.
+Times are whole seconds since 1970. A case is one file, object or URL that somebody must act on, from its
+first finding or notice until it is gone or the case is closed. If it comes back later, that is another case.
 """
 
 from __future__ import annotations
 
 FORMAT = 1
-"""Raised whenever an older hashscan could misunderstand what is stored."""
+"""Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
 
 SCHEMA = """
 -- How far the ledger has followed each state and each custody log: 'state IDENTITY' (the last sweep that was

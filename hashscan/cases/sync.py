@@ -1,4 +1,4 @@
-"""Brings the ledger up to what the sweeps' state and the custody log say."""
+"""Update the ledger from the scan state and from the quarantine (custody) log."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _KINDS = frozenset({"moved", "left", "restored", "released", "withdrawn", "accus
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What came of it."""
+    """The result of a sync."""
 
     new: int
-    """Cases that were not known before."""
+    """Number of new cases."""
     troubles: tuple[OutputError, ...]
-    """Why the state or the custody log could not be followed; what could be, was."""
+    """Errors for which the state or the custody log was not read; the other part was."""
 
 
 def sync(ledger: Ledger, state: Path) -> Synced:
-    """Bring the ledger up to date. Killed at any point, it has done nothing, and the next does it all.
+    """Update the ledger in transactions: if the process is killed, the next sync does the rest.
 
     Args:
-        ledger: of the state folder.
-        state: that folder.
+        ledger: the ledger of the state folder.
+        state: the state folder.
 
     Raises:
         OutputError: the ledger can't be written.
     """
     new, troubles = 0, []
-    # The quarantine first: what it has put back is no new finding of the sweep that met it there.
+    # Quarantine log first: a file restored from it is no new finding of the scan that meets it there.
     for follow in (_follow_custody, _follow_state):
         try:
             new += follow(ledger, state)
@@ -54,7 +54,7 @@ def _follow_state(ledger: Ledger, state: Path) -> int:
     with History(state) as now:
         if not now.identity or now.last < _next(ledger, now):
             return 0
-    # Looked at anew under the lock, or of two at once the later might go back to what was before the other.
+    # Read again under the lock: otherwise the later of two processes could undo the update of the other.
     with ledger.transaction() as database, History(state) as history:
         since = _next(ledger, history)
         for swept in history.sweeps(since):
@@ -71,7 +71,7 @@ def _follow_state(ledger: Ledger, state: Path) -> int:
 
 
 def _next(ledger: Ledger, history: History) -> int:
-    """The first sweep of a state that was not taken over; all were not where an older state was put back."""
+    """Return the first scan of a state that is not in the ledger; 1 if an older state was restored."""
     row = ledger.one("SELECT number, head FROM followed WHERE source=?", f"state {history.identity}")
     if row is None or history.mark(row[0]) != row[1]:
         return 1
@@ -84,7 +84,7 @@ def _followed(ledger: Ledger, source: str) -> int:
 
 
 def _take_sweep(database: sqlite3.Connection, identity: str, swept: Swept) -> None:
-    # One that was killed before its report was begun has no name of its own.
+    # A scan that was killed before it began its report has no name of its own.
     name = swept.uuid or f"{identity}/{swept.number}"
     whole = swept.exit_code is not None and swept.incomplete == "[]"
     ended = None if swept.exit_code is None else swept.ended

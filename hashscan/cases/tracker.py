@@ -1,8 +1,9 @@
-"""Keeps the cases in step with what sweeps and the custody log say of their files.
+"""Create and update cases from the findings of scans and from the quarantine (custody) log.
 
-The lists decide less here than in the state: a case that was noticed never ends because they are silent, and
-no case does that a list accuses which was not in use in that sweep. A state that was lost and begun anew, or
-the report of a sweep elsewhere, knows only of its own lists.
+A case ends by a missing match only under stricter rules than a finding in the scan state does: a case with a
+notice never ends because lists no longer match, and no case ends while a list that matched it was not in use
+in that scan. The reason: a state that was lost and started again, or the report of a scan on another machine
+or cluster, knows only its own lists.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ from hashscan.state.findings.history import Found
 
 QUARANTINED = "quarantined"
 NOTICE = "notice"
-"""In place of a verdict, where only a notice speaks against a file."""
+"""Used instead of a verdict if there is only a notice of a file."""
 _CLEARED_WORDS = "no hash list accuses it any more"
 
 
 class Place(NamedTuple):
-    """Where something is that cases are about."""
+    """The location of the file or object of a case."""
 
     path: bytes | None
-    """None where only a URL is known."""
+    """None if only a URL is known."""
     version: str = ""
-    """Of an object, where versions are swept."""
+    """Version of an object, if versions are scanned."""
     url: str = ""
-    """By which others know it."""
+    """URL by which others know it."""
     host: str = ""
-    """The machine on which a file lies; empty where it is this one, or an object."""
+    """The machine on which a file lies; empty for this one, or for an object."""
 
 
 class KnownCase(NamedTuple):
-    """What must be known of a case to go on with it."""
+    """The values of a stored case that are needed to update it."""
 
     id: int
     verdict: str
@@ -64,7 +65,7 @@ _WORDS = ("list", "entry", "algorithm", "variant", "category")
 CASE_QUERY = "SELECT id, verdict, found, seen, removed, how, closed, sha256, noticed, pruned FROM cases"
 
 _SAME_VERSION = "(version=?2 OR version='' OR ?2='')"
-"""Where versions are not swept, a finding names none, and its quarantine does."""
+"""If versions are not scanned, a finding has no version, but its quarantine item does."""
 
 
 class Book:
@@ -73,19 +74,19 @@ class Book:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self.begun = 0
-        """Cases that are new."""
+        """Number of new cases."""
 
     def take_finding(self, state: str, found: Found, host: str = "") -> None:
-        """Follow a finding; the findings of one path must come in the order in which they were.
+        """Create or update the case of a finding; findings of one path must come in their order.
 
         Args:
-            state: identity of the state that tells of it.
-            found: all that it tells.
-            host: the machine on which the file lies; empty where it is this one, or an object.
+            state: identity of the state that has the finding.
+            found: the finding.
+            host: the machine on which the file lies; empty for this one, or for an object.
         """
         if only_test(matches_of(found.matches)):
             return
-        # After an older state was put back, another finding may have its number.
+        # After an older state was restored, another finding may have this number.
         row = self._one(
             f"{CASE_QUERY} JOIN sightings USING (id) WHERE state=? AND number=? "
             "AND (path IS NULL OR path=? AND version=?)",
@@ -98,11 +99,11 @@ class Book:
                 "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?)", (state, found.number, case.id)
             )
         elif case.removed is not None and found.last > case.removed and found.gone is None:
-            # It was taken away, and was there again before any sweep has missed it.
+            # It was removed and was there again before any scan noticed its absence.
             self.note(case.id, found.last, "back")
             case = self._go_on(state, found, host)
         elif case.pruned is not None and case.removed is None and found.last > case.seen:
-            # A person closed it, and of which content is forgotten: it can't speak for what is met now.
+            # A closed case whose content was pruned: it can't be compared with the file that was found now.
             case = self._go_on(state, found, host)
         elif _is_closed_for_another(case, found):
             self.remove(case.id, found.last, CHANGED)
@@ -110,7 +111,7 @@ class Book:
         self._follow(case, found)
 
     def _go_on(self, state: str, found: Found, host: str) -> KnownCase:
-        """Let a finding go on as another case than the one that it was."""
+        """Assign a finding to another case than before: the open one of its path, or a new one."""
         case = self._open_of(found.path, found.version, host) or self._begin_finding(found, found.last, host)
         self._database.execute(
             "UPDATE sightings SET id=? WHERE state=? AND number=?", (case.id, state, found.number)
@@ -118,11 +119,11 @@ class Book:
         return case
 
     def _adoptable(self, state: str, found: Found, host: str) -> KnownCase | None:
-        """The case that an unknown finding goes on with: the state was lost, or a notice came first."""
+        """Return the case of a finding that has none: if the state was lost, or a notice came first."""
         case = self._open_of(found.path, found.version, host) or self._noticed_only(found, host)
         if case is not None:
             return case if found.gone is None or case.found < found.gone else None
-        # A person has closed it, and it was never gone, or only in our own quarantine.
+        # A case that a person closed, and whose file was never gone, or was only in our own quarantine.
         row = self._one(
             f"{CASE_QUERY} WHERE path=? AND version=? AND host=? AND removed IS NULL AND how='' AND sha256=? "  # noqa: S608
             "AND (id NOT IN (SELECT id FROM sightings WHERE state=?) "
@@ -132,7 +133,7 @@ class Book:
         return None if row is None else KnownCase(*row)
 
     def _noticed_only(self, found: Found, host: str) -> KnownCase | None:
-        """The open case of a notice, which names no machine, once another machine has seen the file."""
+        """Return the open case of a notice, which names no machine, after another machine found the file."""
         if not host:
             return None
         row = self._one(
@@ -169,7 +170,7 @@ class Book:
         return self.case(cursor.lastrowid)
 
     def _follow(self, case: KnownCase, found: Found) -> None:
-        """Bring a case up to what a state says of its finding."""
+        """Update a case from its finding in a state."""
         if found.ending == CLEARED and case.verdict == NOTICE:
             return
         matches = [match for match in matches_of(found.matches) if match["category"] != TEST_CATEGORY]
@@ -213,7 +214,7 @@ class Book:
             self.clear(case, found.gone)
 
     def clear(self, case: KnownCase, at: int) -> None:
-        """Put down that no list accuses the file of an open case: it is closed, or goes on by its notice."""
+        """Record that no list matches the file of a case: close the case, or keep it open for its notice."""
         if case.noticed is None:
             self._database.execute(
                 "UPDATE cases SET closed=?, why=?, how=? WHERE id=?", (at, _CLEARED_WORDS, CLEARED, case.id)
@@ -227,12 +228,12 @@ class Book:
         self.note(case.id, at, "cleared", f"{_CLEARED_WORDS}; a notice does")
 
     def _was_restored(self, number: int, since: int) -> bool:
-        """Whether a file is back from quarantine, since a sweep has missed it."""
+        """Return True if a file was restored from quarantine after a scan noticed its absence."""
         query = "SELECT 1 FROM custody WHERE id=? AND kind='restored' AND at>=?"
         return self._one(query, number, since) is not None
 
     def matches(self, number: int) -> list[MatchFields]:
-        """Return the matches that are recorded of a case."""
+        """Return the recorded matches of a case."""
         query = f"SELECT {', '.join(_WORDS)}, distance FROM matches WHERE id=?"  # noqa: S608 - our own words
         rows = self._database.execute(query, (number,))
         return [dict(zip((*_WORDS, "distance"), row, strict=True)) for row in rows]
@@ -249,15 +250,15 @@ class Book:
         )
 
     def take_custody(self, log: str, line: int, at: int, kind: str, item: str, place: Place) -> None:
-        """Take in what the custody log says in one line.
+        """Record one line of the quarantine (custody) log.
 
         Args:
             log: identity of the log.
-            line: its number.
-            at: when it was written.
-            kind: of the line.
-            item: id of what is in quarantine.
-            place: where that was found.
+            line: number of the line.
+            at: time of the line.
+            kind: type of the line.
+            item: id of the item in quarantine.
+            place: where the item was found.
         """
         number = None
         if kind == "moved":
@@ -282,7 +283,8 @@ class Book:
         if number is None:
             return
         if kind == "restored" and self._open_of(place.path, place.version) is None:
-            # Of a case that was pruned nobody could say where the file is that lies there again.
+            # The path of a pruned case is set again: otherwise the location of the restored file would be
+            # unknown.
             self._database.execute(
                 "UPDATE cases SET path=?, version=?, pruned=NULL WHERE id=? AND pruned IS NOT NULL AND how=?",
                 (place.path, place.version, number, QUARANTINED),
@@ -302,7 +304,7 @@ class Book:
             self.note(number, at, kind, item)
 
     def _take_loose(self, number: int, place: Place, found: int) -> None:
-        """Follow what the custody log said of a file before there was a case of it."""
+        """Apply lines of the quarantine log that came before the case of their file existed."""
         row = self._one(
             "SELECT log, line, at, item FROM custody WHERE id IS NULL AND kind='moved' AND path=?1 "  # noqa: S608
             f"AND {_SAME_VERSION} AND at>=?3 ORDER BY at, line LIMIT 1",
@@ -321,23 +323,23 @@ class Book:
             self._apply_custody(number, at, kind, item)
 
     def remove(self, number: int, at: int, how: str, words: str = "", who: str = "") -> None:
-        """Put down that what a case is about is gone."""
+        """Record that the file or object of a case is gone."""
         self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
         self.note(number, at, "removed", f"{how} {words}".rstrip(), who)
 
     def take_look(self, number: int, presence: str, at: int) -> None:
-        """Put down what a look at the file of a case has shown.
+        """Record the result of a presence check.
 
         Args:
-            number: of the case.
-            presence: there, gone or changed; anything else says nothing.
-            at: when.
+            number: number of the case.
+            presence: there, gone or changed; other values change nothing.
+            at: time of the check.
         """
         if presence == "there":
             self._database.execute("UPDATE cases SET seen=max(seen, ?) WHERE id=?", (at, number))
         elif presence in {GONE, CHANGED}:
             case = self.case(number)
-            # A sweep may have come first.
+            # A scan may have recorded it first.
             if case.removed is None:
                 self.remove(number, at, presence, "as a check has seen")
 
@@ -353,7 +355,7 @@ class Book:
         )
 
     def case(self, number: int) -> KnownCase:
-        """A case by its number."""
+        """Return a case by its number."""
         return KnownCase(*self._one(f"{CASE_QUERY} WHERE id=?", number))
 
     def _open_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
@@ -368,7 +370,7 @@ class Book:
 
 
 def _is_closed_for_another(case: KnownCase, found: Found) -> bool:
-    """Whether a person has closed a case of another content than is there now."""
+    """Return True if a person closed the case and the file has other content now."""
     return (
         case.closed is not None
         and case.removed is None
@@ -379,5 +381,5 @@ def _is_closed_for_another(case: KnownCase, found: Found) -> bool:
 
 
 def categories_of(matches: Sequence[MatchFields]) -> str:
-    """The categories of entries, as cases have them."""
+    """Return the categories of matches as cases store them."""
     return " ".join(sorted({match["category"] for match in matches}))

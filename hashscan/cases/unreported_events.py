@@ -1,4 +1,4 @@
-"""What the ledger knows that nobody has been told of yet."""
+"""Find cases and scans in the ledger for which no alert was created yet."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _OPEN = "removed IS NULL AND closed IS NULL"
 
 @dataclass(frozen=True, slots=True)
 class NewCases:
-    """Cases of which nobody has been told."""
+    """Cases for which no alert was created."""
 
     ids: Sequence[int]
-    """The first of them."""
+    """Numbers of the first cases."""
     verdicts: Mapping[str, int]
     categories: Mapping[str, int]
-    """A case may have several."""
+    """Number of cases by category; a case may have several."""
     total: int
     removed: int
-    """Those whose file is gone or in quarantine already."""
+    """Number of cases whose file is gone or in quarantine already."""
     first_due: int | None
-    """When the first of the others is; seconds since 1970."""
+    """The first deadline of the others; seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +37,30 @@ class OverdueCase:
 
     id: int
     key: str
-    """Tells it from all others, and from itself before it was opened again."""
+    """Unique key of the case, which changes when the case is opened again."""
     customer: str
 
 
 @dataclass(frozen=True, slots=True)
 class NewSweep:
-    """A sweep of which nobody has been told; times in seconds since 1970."""
+    """A scan for which no alert was created; times in seconds since 1970."""
 
     uuid: str
     started: int
     ended: int | None
-    """None where it was killed."""
+    """None if it was killed."""
     exit_code: int | None
     files: int
     incomplete: Sequence[str]
 
 
 class News:
-    """Asks for it, within the transaction in which it is told.
+    """Queries for unreported events; use them within the transaction that adds the alerts.
 
     Args:
         ledger: the ledger.
-        outbox: of the same.
-        clock: says when cases are due.
+        outbox: the outbox of the same ledger.
+        clock: computes the deadlines of cases.
     """
 
     def __init__(self, ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
@@ -69,10 +69,10 @@ class News:
         clock.attach(ledger)
 
     def new_cases(self, named: int) -> NewCases | None:
-        """Those since the last time; the first time, those that are open.
+        """Return the cases since the last call; on the first call, the open ones.
 
         Args:
-            named: how many ids to give.
+            named: maximum number of case numbers to return.
         """
         mark = self._outbox.mark(_CASES)
         last = self._ledger.one("SELECT max(id) FROM cases")[0] or 0
@@ -108,7 +108,7 @@ class News:
         )
 
     def overdue(self, now: float) -> list[OverdueCase]:
-        """Cases that are, of which nobody has been told since they were opened; the longest first."""
+        """Return overdue cases without an alert since they were opened, the oldest deadline first."""
         query = (
             "SELECT id, key, customer FROM (SELECT id, customer, 'overdue:' || id || ':' || (SELECT count(*) "  # noqa: S608
             "FROM events WHERE events.id = cases.id AND kind IN ('reopened', 'restored')) AS key, "
@@ -118,7 +118,7 @@ class News:
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 
     def new_sweeps(self) -> list[NewSweep]:
-        """Those since the last time, in the order in which they came; the first time, the last alone."""
+        """Return the scans since the last call, in their order; on the first call, only the last scan."""
         mark = self._outbox.mark(_SWEEPS)
         last = self._ledger.one("SELECT max(id) FROM sweeps")[0] or 0
         self._outbox.set_mark(_SWEEPS, last)

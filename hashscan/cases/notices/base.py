@@ -1,4 +1,4 @@
-"""What every form of notice is read into."""
+"""The notice record and the base class of notice formats."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from hashscan.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that somebody wants to be gone. All of it is as the sender has it, and so may be false.
+    """A request of somebody to remove one file. All values are the sender's claims and may be false.
 
     It has a URL, a path or a digest.
     """
 
     reference: str
-    """The sender's own name for it; empty where it has none."""
+    """The sender's own reference; empty if there is none."""
     sender: str
-    """Who found it: an e-mail address or the name of an organisation; empty where nobody is named."""
+    """The finder: an e-mail address or the name of an organisation; empty if none is named."""
     url: str = ""
-    """Where it was seen, with its scheme."""
+    """URL at which it was seen, with its scheme."""
     path: bytes = b""
-    """Where it lies, for those who tell that: an absolute path or the URL of an object."""
+    """Location, if the sender knows it: an absolute path or the URL of an object."""
     received: datetime | None = None
-    """When it came, as far as that is said; aware. It may lie in the future, where no clock may begin."""
+    """Time of receipt, if stated; timezone-aware. It may be in the future, where no deadline may begin."""
     deadline: datetime | None = None
-    """Until when it must be gone; aware."""
+    """Deadline for the removal; timezone-aware."""
     category: str = ""
-    """One of hashscan's categories; empty where the sender has named none."""
+    """One of hashscan's categories; empty if the sender names none."""
     digests: tuple[tuple[str, str], ...] = ()
-    """Algorithm and value in lower-case hex, in the order of the algorithms' names."""
+    """Algorithm and value in lower-case hex, ordered by algorithm name."""
 
     @property
     def key(self) -> str:
-        """Equal for two notices of the same thing by the same sender; 32 hex digits."""
+        """Key that is equal for two notices of the same thing by the same sender; 32 hex digits."""
         parts = [
             self.sender.casefold(),
             self.reference,
@@ -52,30 +52,31 @@ class Notice:
 
 
 class NoticeError(UsageError):
-    """A file of notices is not what it should be."""
+    """An error for a malformed file of notices."""
 
     advice = "Mend the file and import it again; what is known already makes no second case."
 
 
 class NoticeFormat(ABC):
-    """One way in which notices come; whoever sends them may wish us ill."""
+    """A format of notices; their senders may be malicious."""
 
     name: ClassVar[str]
 
     def __init__(self) -> None:
         self.passed_over: Counter[str] = Counter()
-        """How many records were no notices for us, by reason; complete when `notices` has ended."""
+        """Number of skipped records by reason; complete when `notices` has ended."""
 
     @abstractmethod
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
-        """Take a file apart, in bounded memory.
+        """Parse a file, in bounded memory.
 
         Args:
             stream: the file, open for reading bytes; it need not be seekable.
-            label: what to call it in an error.
+            label: name of the file for error messages.
 
         Raises:
-            NoticeError: it is not what it should be; says where, what is wrong, how to mend it. Notices that
-                came before are good all the same.
-            OSError: it can't be read.
+            NoticeError: the file is malformed; says where, what is wrong, how to correct it. The notices that
+            were
+                yielded before are valid.
+            OSError: the file can't be read.
         """

@@ -1,4 +1,4 @@
-"""Notices as a table: a header line that names the columns, then one notice a line."""
+"""Read notices from a table: a header line that names the columns, then one notice per line."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hashscan.lists.formats.text import text_lines
 from hashscan.lists.raw_entries import LineError, shown
 
 COLUMNS = ("url", "path", "reference", "sender", "received", "deadline", "category", *fields.DIGESTS)
-"""What a column may be called, in any case; others are passed over."""
+"""Column names, in any case; other columns are skipped."""
 _NAMING = ("url", "path", *fields.DIGESTS)
 _DELIMITERS = (",", ";", "\t")
 
 
 class CsvNotices(NoticeFormat):
-    """Values between commas, semicolons or tabs, in UTF-8; blank lines are passed over."""
+    """Values separated by commas, semicolons or tabs, in UTF-8; blank lines are skipped."""
 
     name = "csv"
 
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
-        """Read the header, then a notice a line."""
+        """Read the header, then yield a notice for each line."""
         try:
             yield from self._notices(stream)
         except LineError as error:
@@ -77,7 +77,7 @@ def _notice(values: Mapping[str, str]) -> Notice:
 
 
 def _rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields of all lines but blank ones."""
+    """Yield line number and fields of all lines that are not blank."""
     delimiter = ""
     for number, line in enumerate(text_lines(stream), start=1):
         if not line.strip():

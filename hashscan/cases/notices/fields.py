@@ -1,4 +1,4 @@
-"""Single values of a notice, from the text that a stranger wrote for them."""
+"""Parse and check single values of a notice, which a stranger wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashscan.lists.raw_entries import shown
 from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
 
 DIGESTS = ("md5", "sha1", "sha256")
-"""What notices may name content by."""
+"""Digest algorithms by which notices may name content."""
 
 _URL_MAX = 8000
 _PATH_MAX = 8000
@@ -21,14 +21,14 @@ _CATEGORIES = {name.casefold(): name for name in CATEGORIES if name != KNOWN_GOO
 
 
 class FieldError(Exception):
-    """A value that can't be meant; its words name the field."""
+    """An error for an invalid value; its message names the field."""
 
 
 def url(text: str) -> str:
-    """A URL with its scheme; one that was made unclickable (`hxxps://example[.]org`) is mended.
+    """Return a URL with its scheme; restore one that was defanged (`hxxps://example[.]org`).
 
     Raises:
-        FieldError: it is none.
+        FieldError: the text is not a URL.
     """
     text = text.strip()
     found = _URL.fullmatch(text)
@@ -43,10 +43,10 @@ def url(text: str) -> str:
 
 
 def path(text: str) -> bytes:
-    """An absolute path, or the URL of an object.
+    """Return an absolute path, or the URL of an object, as bytes.
 
     Raises:
-        FieldError: it is neither.
+        FieldError: the text is neither.
     """
     if "\0" in text or not (text.startswith("/") or "://" in text) or len(text) > _PATH_MAX:
         raise FieldError(f"{shown(text)} is no absolute path")
@@ -57,10 +57,10 @@ def path(text: str) -> bytes:
 
 
 def words(field: str, text: str) -> str:
-    """A name, in one printable line.
+    """Return a name as one printable line.
 
     Raises:
-        FieldError: it is too long, or has control characters.
+        FieldError: the text is too long, or has control characters.
     """
     text = text.strip()
     if len(text) > _WORDS_MAX or not text.isprintable():
@@ -69,10 +69,10 @@ def words(field: str, text: str) -> str:
 
 
 def category(text: str) -> str:
-    """One of hashscan's categories in any case; empty for empty text.
+    """Return one of hashscan's categories, from any letter case; empty for empty text.
 
     Raises:
-        FieldError: it is none that accuses.
+        FieldError: the text is not a category, or is the known-good one.
     """
     text = text.strip()
     if not text:
@@ -85,10 +85,10 @@ def category(text: str) -> str:
 
 
 def moment(field: str, text: str) -> datetime:
-    """A time with its zone, or a day, which begins in UTC.
+    """Parse a time with its zone, or a day, which begins at midnight UTC.
 
     Raises:
-        FieldError: it is neither.
+        FieldError: the text is neither.
     """
     text = text.strip()
     try:
@@ -98,17 +98,17 @@ def moment(field: str, text: str) -> datetime:
         if found.tzinfo is not None:
             return found.astimezone(UTC)
     except (ValueError, OverflowError):
-        pass  # Told below.
+        pass  # Reported below.
     raise FieldError(
         f"{field} {shown(text)} is no time with its zone, such as 2026-11-26T09:30:00Z, and no day"
     )
 
 
 def digest(algorithm: str, text: str) -> tuple[str, str]:
-    """A digest in lower-case hex.
+    """Return the algorithm and a digest in lower-case hex.
 
     Raises:
-        FieldError: it is none of that algorithm.
+        FieldError: the text is not a digest of that algorithm.
     """
     value = text.strip().lower()
     if not re.fullmatch(f"[0-9a-f]{{{2 * ALGORITHMS[algorithm].size}}}", value):
@@ -117,10 +117,10 @@ def digest(algorithm: str, text: str) -> tuple[str, str]:
 
 
 def checked(notice: Notice) -> Notice:
-    """The notice, if it names anything.
+    """Return the notice, if it has a URL, a path or a digest.
 
     Raises:
-        FieldError: it has no URL, no path and no digest.
+        FieldError: it has none of them.
     """
     if not (notice.url or notice.path or notice.digests):
         raise FieldError("there is no URL, no path and no digest")

@@ -1,4 +1,4 @@
-"""Notices as an e-mail in a file, with XARF attached to it or in its text."""
+"""Read notices from an e-mail in a file, with XARF attached to it or in its text."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from hashscan.cases.notices.xarf import NoXarfError, notice_of, parse
 
 _MAIL_MAX = 48 << 20
 _LINES_MAX = 1_500_000
-"""A header takes ten times the memory of its line; so many lines of base64 are more than all of a mail."""
+"""Limit of lines: a header takes ten times the memory of its line; a mail that is all base64 has fewer."""
 _COMPARED_MAX = 50_000_000
-"""Lines times parts that have parts: each line is compared with the end of all those that it lies in."""
+"""Limit of lines times multipart parts: each line is compared with the boundaries of all parts around it."""
 _STRUCTURED = re.compile(
     rb"^content-(?:type|disposition)[ \t]*+:(?:[^\n]++|\n[ \t])*+", re.IGNORECASE | re.MULTILINE
 )
 _STRUCTURED_MAX = 4096
-"""Bytes of such a header: the time it takes to take one apart grows with the square of its length."""
+"""Limit in bytes of such a header: the time to parse one grows with the square of its length."""
 _PARTS_MAX = 5_000
-"""Lines that could begin a part: each part takes a thousand times the memory of its line."""
+"""Limit of lines that could begin a part: each part takes a thousand times the memory of its line."""
 _DEPTH_MAX = 30
 _SLOW_CHARSETS = frozenset({"punycode", "idna"})
-"""Python's, not mail's; the time they take grows with the square of what is decoded."""
+"""Codecs of Python that mail does not use; their time grows with the square of the input."""
 _ADVICE = "Put what the mail names into a CSV file with the columns url, reference and received."
 
 
 class MailNotices(NoticeFormat):
-    """RFC 5322 and MIME, forwarded mails within it too; each XARF report in it is a notice.
+    """Notices in RFC 5322 and MIME, also in forwarded mails within it; each XARF report in it is a notice.
 
-    A notice has come when the mail has that it lies in.
+    The receipt time of a notice is that of the innermost mail around it.
     """
 
     name = "mail"
 
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
-        """Read the whole mail, then give its notices."""
+        """Read the whole mail, then yield its notices."""
         data = stream.read(_MAIL_MAX + 1)
         if len(data) > _MAIL_MAX:
             raise NoticeError(f"{label}: a mail of more than {_MAIL_MAX >> 20} MiB", advice=_ADVICE)
@@ -53,14 +53,14 @@ class MailNotices(NoticeFormat):
             raise NoticeError(
                 f"{label}: it seems to be a mailbox", advice="Save each of its mails into a file of its own."
             )
-        # Both end lines for the parser, too.
+        # The parser takes both CR LF and CR as line ends, too.
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if _is_too_much(data):
             raise NoticeError(
                 f"{label}: a mail of too many parts, or with too much said of them", advice=_ADVICE
             )
         try:
-            # The older policy leaves headers as they are; nothing takes apart what isn't asked for.
+            # The older policy leaves headers as they are: only headers that are asked for are parsed.
             message = email.message_from_bytes(data, policy=email.policy.compat32)
             found = list(self._found(message, None, "", 0))
         except NoXarfError as error:
@@ -72,13 +72,13 @@ class MailNotices(NoticeFormat):
         yield from found
 
     def _found(self, message: Message, came: datetime | None, mail_id: str, depth: int) -> Iterator[Notice]:
-        """The notices in a part.
+        """Yield the notices in a part.
 
         Args:
             message: the part.
-            came: when the mail around it came.
-            mail_id: of the mail around it.
-            depth: how many are around it.
+            came: receipt time of the mail around it.
+            mail_id: Message-ID of the mail around it.
+            depth: number of parts around it.
         """
         if depth > _DEPTH_MAX:
             raise NoXarfError("a mail of parts within parts without an end")
@@ -105,7 +105,7 @@ class MailNotices(NoticeFormat):
 
 
 def _is_too_much(data: bytes) -> bool:
-    """Whether it would take minutes, or gigabytes, to take a mail apart."""
+    """Return True if parsing the mail would take minutes, or gigabytes of memory."""
     lines = data.count(b"\n")
     if data.count(b"\n--") > _PARTS_MAX or lines > _LINES_MAX:
         return True
@@ -117,7 +117,7 @@ def _is_too_much(data: bytes) -> bool:
 
 
 def _json_text(part: Message) -> bytes | str | None:
-    """What a part holds, where it could be XARF."""
+    """Return the content of a part if it could be XARF, else None."""
     kind = part.get_content_type()
     name = (_filename(part) or "").lower()
     named = kind.endswith(("/json", "+json")) or name.endswith(".json")
@@ -132,7 +132,7 @@ def _json_text(part: Message) -> bytes | str | None:
             if codecs.lookup(charset).name not in _SLOW_CHARSETS:
                 return data.decode(charset)
         except (LookupError, ValueError):
-            pass  # JSON tells its own encoding, whatever the mail says of it.
+            pass  # JSON states its own encoding, whatever the mail says.
     return data
 
 
@@ -140,11 +140,11 @@ def _filename(part: Message) -> str | None:
     try:
         return part.get_filename()
     except (ValueError, LookupError, TypeError):
-        return None  # A name that can't be decoded is no reason not to look at what has it.
+        return None  # A part whose name can't be decoded is still read.
 
 
 def _came(message: Message) -> datetime | None:
-    """When a mail came: by the mark of the server that took it, else by the sender's word."""
+    """Return the receipt time of a mail: by its first Received header, else by the sender's Date header."""
     marks = message.get_all("Received") or []
     texts = [str(mark).rpartition(";")[2] for mark in marks[:1]] + [_header(message, "Date")]
     for text in texts:
@@ -154,12 +154,12 @@ def _came(message: Message) -> datetime | None:
             found = parsedate_to_datetime(text.strip())
             return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, TypeError, OverflowError, IndexError):
-            continue  # No date; the next may be one.
+            continue  # Not a date; try the next.
     return None
 
 
 def _header(message: Message, name: str) -> str:
-    """A header as one line; empty where there is none that could be a name."""
+    """Return a header as one line; empty if it is missing or not printable text."""
     try:
         return fields.words(name, " ".join(str(message.get(name, "")).split()))
     except fields.FieldError:

@@ -1,4 +1,4 @@
-"""Reads notices from a file of whatever form."""
+"""Read notices from a file, and detect its format."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _HEADER = re.compile(rb"From |[A-Za-z][A-Za-z0-9-]*:[ \t]", re.ASCII)
 
 
 class Notices(Iterator[Notice]):
-    """Those of one file, one by one; the file is closed at its end or at a fault."""
+    """An iterator over the notices of one file; it closes the file at its end or at an error."""
 
     def __init__(self, path: Path, form: str | None) -> None:
         """Open the file.
 
         Args:
-            path: of the file; - is standard input.
-            form: a name in `NOTICE_FORMATS`; None to tell it by how the file begins.
+            path: path of the file; - is standard input.
+            form: a name in `NOTICE_FORMATS`; None to detect it from the beginning of the file.
 
         Raises:
-            UsageError: there is no such file, or it can't be opened.
+            UsageError: the file doesn't exist, or can't be opened.
         """
         self.label = "standard input" if str(path) == "-" else os.fspath(path)
         self._stream = _open(path)
@@ -52,15 +52,15 @@ class Notices(Iterator[Notice]):
 
     @property
     def passed_over(self) -> dict[str, int]:
-        """How many records were no notices for us, by reason in printable words; complete at the end."""
+        """Number of skipped records, by reason as printable text; complete at the end."""
         return dict(self._format.passed_over)
 
     def __next__(self) -> Notice:
-        """The next one.
+        """Return the next notice.
 
         Raises:
-            NoticeError: the file is not what it should be.
-            OutputError: it can't be read.
+            NoticeError: the file is malformed.
+            OutputError: the file can't be read.
         """
         try:
             return next(self._notices)
@@ -68,7 +68,7 @@ class Notices(Iterator[Notice]):
             self._stream.close()
             raise self._unreadable(error) from error
         except BaseException:
-            # At its end, or at a fault, behind which nothing is read any more.
+            # At the end, or at an error, after which nothing more is read.
             self._stream.close()
             raise
 
@@ -77,16 +77,15 @@ class Notices(Iterator[Notice]):
 
 
 def read_notices(path: Path, form: str | None = None) -> Notices:
-    """The notices in a file, read as they are asked for.
+    """Return an iterator that reads the notices in a file.
 
     Args:
-        path: of the file; - is standard input.
-        form: a name in `NOTICE_FORMATS`; None to tell it by how the file begins.
+        path: path of the file; - is standard input.
+        form: a name in `NOTICE_FORMATS`; None to detect it from the beginning of the file.
 
     Raises:
-        UsageError: there is no such file, or it can't be opened.
-        NoticeError, OutputError: as the notices are asked for, the file is not what it should be or can't be
-            read.
+        UsageError: the file doesn't exist, or can't be opened.
+        NoticeError, OutputError: during iteration: the file is malformed or can't be read.
     """
     return Notices(path, form)
 
@@ -95,7 +94,7 @@ def _open(path: Path) -> BinaryIO:
     if str(path) == "-":
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
-        # Without waiting for whoever may write into a FIFO.
+        # O_NONBLOCK: don't wait for a writer of a FIFO.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         words = error.strerror if isinstance(error, OSError) else "no such name"
@@ -109,7 +108,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _guessed(stream: BinaryIO) -> str:
-    """The form of what begins like this."""
+    """Detect the format from the beginning of the file."""
     head: bytes = stream.peek(_HEAD)[:_HEAD].removeprefix(BOM).lstrip()  # type: ignore[attr-defined]
     if head.startswith((b"{", b"[")):
         return "xarf"

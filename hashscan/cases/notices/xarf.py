@@ -1,4 +1,4 @@
-"""Notices as XARF, versions 4 and 3: one document, an array of them, or one a line."""
+"""Read notices in XARF, versions 4 and 3: one document, an array of them, or one per line."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hashscan.lists.formats.text import BOM
 from hashscan.lists.raw_entries import shown
 
 DOCUMENT_MAX = 32 << 20
-"""Bytes of one document; most of a long one is evidence, which isn't looked at."""
+"""Limit in bytes of one document; most of a long one is evidence, which is not used."""
 _NODES_MAX = 1_000_000
-"""Objects and arrays in it: Python takes thirty times the two bytes that one is written in."""
+"""Limit of objects and arrays in a document: in Python one takes thirty times its two bytes of JSON."""
 
 _ADVICE = "Ask its sender for XARF 4 as JSON, or put url, reference and received into a CSV file."
 _V4_TYPES = ("csam", "csem")
 
 
 class NoXarfError(Exception):
-    """What was read is no XARF, or lacks what it needs; says why."""
+    """An error for data that is not XARF, or lacks required values; its message says why."""
 
 
 class XarfNotices(NoticeFormat):
-    """Takes what is of category content and type csam or csem, or ChildAbuse in version 3."""
+    """Notices of category content and type csam or csem, or ChildAbuse in version 3."""
 
     name = "xarf"
 
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
-        """Read document after document."""
+        """Read and convert one document after the other."""
         number = 0
         try:
             for document in _documents(stream):
@@ -47,10 +47,10 @@ class XarfNotices(NoticeFormat):
 
 
 def parse(data: bytes | str) -> Any:
-    """The JSON value in this text, within bounds.
+    """Parse a JSON value, within limits of size and number of parts.
 
     Raises:
-        NoXarfError: it is none, or too large.
+        NoXarfError: the text is not JSON, or too large.
     """
     marks: tuple[Any, Any] = (b"{", b"[") if isinstance(data, bytes) else ("{", "[")
     if len(data) > DOCUMENT_MAX or sum(map(data.count, marks)) > _NODES_MAX:
@@ -62,10 +62,10 @@ def parse(data: bytes | str) -> Any:
 
 
 def notice_of(document: object) -> Notice | str:
-    """The notice in a XARF document; or, where it is of another kind of abuse, words that say so.
+    """Return the notice in a XARF document, or a message if it reports another kind of abuse.
 
     Raises:
-        NoXarfError: it is no XARF, or what it says can't be meant.
+        NoXarfError: it is not XARF, or a value is invalid.
     """
     if not isinstance(document, dict):
         raise NoXarfError("it is no JSON object")

@@ -1,4 +1,4 @@
-"""Draws bars over periods as SVG that stands in a page: no script, no style, no address, colours by class."""
+"""Draw bar charts as inline SVG: no scripts, styles or URLs; colours by CSS class."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from hashscan.errors import UsageError
 
 
 class MissingChartsError(UsageError):
-    """The library that draws charts is not installed."""
+    """An error for the missing library that draws charts."""
 
     advice = "Install it with `pip install hashscan[charts]`, or ask for --format terminal, csv or json."
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large a chart is drawn, in the units of its own text size."""
+    """The size of a chart, in the units of its text size."""
 
     name: str
-    """Its class, by which the page shows the one that suits the screen."""
+    """CSS class by which the page shows the shape that fits the screen."""
     width: int
     height: int
 
 
 SHAPES = (Shape("broad", 640, 220), Shape("slim", 328, 220))
-"""A chart is drawn in both, as text that is made smaller with a chart can't be read on a phone."""
+"""Each chart is drawn in both shapes: text that is scaled down with a chart can't be read on a phone."""
 
 _TEXT = 12
 _CHARACTER = 7.2
-"""Width of a digit at that size, with some room."""
+"""Width of a digit at that size, with a margin."""
 _BESIDE = 40
-"""Where the guides' values stand."""
+"""Width of the space for the guides' values."""
 _STEPS = (1, 2, 5)
 _GUIDES = 4
 _DRAWN = {
@@ -45,7 +45,7 @@ _DRAWN = {
     "path": ("class", "d"),
     "text": ("class", "x", "y"),
 }
-"""All that is taken from what the library draws."""
+"""The SVG elements and attributes that are taken from the library's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class Series:
 
     name: str
     tone: str
-    """Class that gives the colour."""
+    """CSS class for the colour."""
     values: Sequence[float | None]
-    """One for each period; None where there is none."""
+    """One value for each period, or None."""
 
 
 def draw(
@@ -65,21 +65,21 @@ def draw(
     """Draw a chart.
 
     Args:
-        shape: how large.
-        labels: of the periods.
-        series: from the bottom up where they are stacked, else from left to right.
-        words: what it shows, for whoever doesn't see it.
-        stacked: whether bars of a period stand on each other.
+        shape: its size.
+        labels: labels of the periods.
+        series: from the bottom up if stacked, else from left to right.
+        words: a description for screen readers.
+        stacked: True to stack the bars of a period.
 
     Raises:
-        MissingChartsError: the library is not there.
+        MissingChartsError: the library is not installed.
     """
     pygal = _library()
     guides = guide_values(_highest(series, stacked=stacked))
     kind = pygal.StackedBar if stacked else pygal.Bar
     length = max(len(label) for label in labels)
     every = _every(shape, len(labels), length)
-    # The first and the last label reach as far beyond their bars as half their length.
+    # The first and last label extend beyond their bars by half their length.
     half = int(length * _CHARACTER / 2)
     chart: Any = kind(
         js=(),
@@ -117,13 +117,13 @@ def _library() -> Any:
         import pygal
     except ImportError:
         raise MissingChartsError("charts are drawn by pygal, which is not installed") from None
-    # It looks for plug-ins in a way that Python has given up, and warns of at every import that follows.
+    # The library searches for plug-ins in a deprecated way, which causes a warning at every later import.
     sys.meta_path[:] = before
     return pygal
 
 
 def guide_values(highest: float) -> Sequence[int]:
-    """Some round values from 0 to one that is not below the highest."""
+    """Return round values from 0 to one that is not below the highest value."""
     step, magnitude = 1, 1
     while True:
         for first in _STEPS:
@@ -135,7 +135,7 @@ def guide_values(highest: float) -> Sequence[int]:
 
 
 def short(value: float) -> str:
-    """A round value in few characters."""
+    """Return a round value in few characters."""
     for size, letter in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if value >= size:
             return f"{value / size:g} {letter}"
@@ -149,13 +149,13 @@ def _highest(series: Sequence[Series], *, stacked: bool) -> float:
 
 
 def _every(shape: Shape, count: int, length: int) -> int:
-    """How many periods share a label, so that labels don't touch."""
+    """Return the number of periods per label, so that labels don't overlap."""
     room = (shape.width - length * _CHARACTER - _BESIDE) / count
     return math.ceil((length * _CHARACTER + 6) / room)
 
 
 def _taken(node: Any, tones: dict[str, str], names: dict[str, str], name: str) -> Iterator[Markup]:
-    """A node with what is beneath it, of the kinds and with the attributes that we know."""
+    """Yield an SVG node and its children, limited to known elements and attributes."""
     kind = str(node.tag).rpartition("}")[2]
     classes = str(node.get("class") or "").split()
     if kind not in _DRAWN or "background" in classes or any(c.endswith("overlay") for c in classes):
@@ -175,7 +175,7 @@ def _taken(node: Any, tones: dict[str, str], names: dict[str, str], name: str) -
 
 
 def _bar(node: Any, name: str) -> Iterator[Markup]:
-    """A bar, which says what it is where the pointer rests on it."""
+    """Yield a bar, with a title that the browser shows under the pointer."""
     (rect,) = (child for child in node if str(child.tag).rpartition("}")[2] == "rect")
     if float(rect.get("height")) <= 0:
         return

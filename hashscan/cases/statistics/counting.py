@@ -1,4 +1,4 @@
-"""Counts what was put down, period by period and over all of them."""
+"""Count scans, cases, notices and quarantine events, by period and in total."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ from hashscan.cases.statistics.periods import Calendar, Period
 
 @dataclass(slots=True)
 class Removal:
-    """What became of cases whose clock ran, by the period in which they began."""
+    """The results of cases with a deadline, by the period in which they began."""
 
     times: list[int] = field(default_factory=list)
-    """Seconds from the beginning of a case to the removal of the file, one for each that was removed."""
+    """Seconds from the start of a case to the removal of its file, one for each that was removed."""
     within: int = 0
-    """Removed before the deadline had passed."""
+    """Number removed by the deadline."""
     otherwise: int = 0
-    """Closed although the file was not removed."""
+    """Number closed although the file was not removed."""
     open: int = 0
     overdue: int = 0
-    """Of the open ones, those whose deadline has passed."""
+    """Number of open cases whose deadline has passed."""
 
     @property
     def removed(self) -> int:
-        """How many files were removed, in time or not."""
+        """Number of removed files, in time or not."""
         return len(self.times)
 
     @property
     def cases(self) -> int:
-        """How many there were."""
+        """Number of cases."""
         return self.removed + self.otherwise + self.open
 
     @property
     def share(self) -> float | None:
-        """Of those of which it is decided, the share that was removed in time; None where there is none."""
+        """Share of cases removed in time, among removed and overdue ones; None if there are none."""
         decided = self.removed + self.overdue
         return self.within / decided if decided else None
 
     @property
     def median(self) -> float | None:
-        """Of the times, in seconds."""
+        """Median of the times, in seconds."""
         return float(median(self.times)) if self.times else None
 
     @property
     def ninth_tenth(self) -> float | None:
-        """The time in seconds within which nine of ten were removed (the nearest rank)."""
+        """90th percentile of the times, in seconds (nearest rank)."""
         return percentile(self.times, 90) if self.times else None
 
 
 @dataclass(slots=True)
 class Figures:
-    """All numbers of a stretch of time."""
+    """All counts of a period."""
 
     sweeps: Counter[Outcome] = field(default_factory=Counter)
     files: int = 0
     bytes: int = 0
     findings: Counter[Found] = field(default_factory=Counter)
-    """New ones, each counted once, when it was found first."""
+    """New findings, each counted once, in the period in which its case began."""
     lists: Counter[str] = field(default_factory=Counter)
-    """Matches by list; what two lists know is counted for both."""
+    """Matches by list; a match of two lists counts for both."""
     categories: Counter[str] = field(default_factory=Counter)
-    """Matches by category, in the same way."""
+    """Matches by category; a match of two categories counts for both."""
     notices: int = 0
     custody: Counter[Custody] = field(default_factory=Counter)
     removal: Removal = field(default_factory=Removal)
@@ -73,21 +73,21 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The numbers of each period, and of all of them together."""
+    """The counts of each period, and their totals."""
 
     periods: Sequence[tuple[Period, Figures]]
     totals: Figures
     now: int
-    """When they were counted, in seconds since 1970."""
+    """Time of the count, in seconds since 1970."""
 
     @property
     def lists(self) -> Sequence[str]:
-        """The names of all lists that matched anything, in order."""
+        """The sorted names of all lists with a match."""
         return sorted(self.totals.lists)
 
     @property
     def categories(self) -> Sequence[str]:
-        """All categories in which there was anything, in order."""
+        """The sorted categories with a match."""
         return sorted(self.totals.categories)
 
 
@@ -95,8 +95,8 @@ def count(facts: Facts, periods: Sequence[Period], now: int) -> Statistics:
     """Count all facts that are in one of the periods.
 
     Args:
-        facts: as they were put down, in any order.
-        periods: at least one, each beginning where the one before it ends.
+        facts: the facts, in any order.
+        periods: at least one, each beginning at the end of the one before.
         now: in seconds since 1970; it decides which open cases are overdue.
     """
     calendar = Calendar(periods)
@@ -133,7 +133,7 @@ def _count_case(figures: Figures, case: CaseFact, now: int) -> None:
         return
     removal = figures.removal
     if case.removed is not None:
-        # A clock that was set back must not make anything faster than at once.
+        # If the system clock was set back, the time must not be negative.
         removal.times.append(max(0, case.removed - case.begun))
         removal.within += case.removed <= case.deadline
     elif case.closed is not None:
@@ -144,11 +144,11 @@ def _count_case(figures: Figures, case: CaseFact, now: int) -> None:
 
 
 def percentile(values: Sequence[int], share: int) -> float:
-    """The value that so many of a hundred don't exceed, by the nearest rank.
+    """Return the value that `share` percent of the values don't exceed, by the nearest rank.
 
     Args:
         values: at least one, in any order.
-        share: from 1 to 100.
+        share: percentage, from 1 to 100.
     """
     ordered = sorted(values)
     return float(ordered[math.ceil(len(ordered) * share / 100) - 1])

@@ -1,4 +1,4 @@
-"""What statistics are counted from: sweeps, cases, custody and notices, without what names a file."""
+"""The facts that statistics count: scans, cases, custody events and notices, without names of files."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a sweep ended."""
+    """The way in which a scan ended."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
     FAILED = "failed"
-    """It ended by an error or a signal, or was killed before it could say how."""
+    """It ended by an error or a signal, or was killed before it recorded its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepFact:
-    """A sweep. Times are in seconds since 1970 here and below."""
+    """A scan. Times are in seconds since 1970 here and below."""
 
     begun: int
     outcome: Outcome
     files: int
     bytes: int
-    """Read from files."""
+    """Bytes read from files."""
 
 
 class Found(StrEnum):
-    """What a sweep said of the file of a case when it last had it before it."""
+    """The verdict of the last scan that found the file of a case."""
 
     MATCH = "match"
     HELD = "held"
@@ -40,23 +40,23 @@ class CaseFact:
     """A case."""
 
     begun: int
-    """When the file was found, the notice was received, or what was held or for review became a match."""
+    """Time of the finding or notice, or of the change from held or review to match."""
     found: Found | None
-    """None where only a notice tells of it."""
+    """None if there is only a notice."""
     lists: frozenset[str]
-    """By name, those with an entry that matches."""
+    """Names of the lists with a matching entry."""
     categories: frozenset[str]
-    """Of these entries."""
+    """Categories of these entries."""
     deadline: int | None
-    """Until when the file must be removed; None where no clock runs."""
+    """Deadline for the removal; None if there is none."""
     removed: int | None
-    """When the file was seen to be gone or was moved into quarantine."""
+    """Time at which the file was found to be gone or was moved into quarantine."""
     closed: int | None
-    """When the case was closed although the file had not been removed."""
+    """Time at which the case was closed although the file had not been removed."""
 
 
 class Custody(StrEnum):
-    """What was done to a file that is evidence."""
+    """An action on a file in quarantine."""
 
     QUARANTINED = "quarantined"
     RESTORED = "restored"
@@ -65,7 +65,7 @@ class Custody(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CustodyFact:
-    """That it was done."""
+    """An event of the quarantine (custody) log."""
 
     at: int
     what: Custody
@@ -73,10 +73,10 @@ class CustodyFact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that was put down; each part can be gone through once."""
+    """All facts; each iterable can be read once."""
 
     sweeps: Iterable[SweepFact]
     cases: Iterable[CaseFact]
     custody: Iterable[CustodyFact]
     notices: Iterable[int]
-    """When each was received, those included that tell of a file which has a case already."""
+    """Times of receipt of all notices, including those about a file that has a case already."""

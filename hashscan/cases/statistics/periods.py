@@ -1,4 +1,4 @@
-"""Days, weeks and months of a time zone."""
+"""Compute days, weeks and months of a time zone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from hashscan.errors import UsageError
 
 MOST = 1000
-"""Periods in one answer; more of them nobody could read."""
+"""Maximum number of periods in one result; more would not be readable."""
 
 _DAY = timedelta(days=1)
 _FIRST, _LAST = date(1970, 1, 2), date(2999, 12, 30)
@@ -21,21 +21,21 @@ _WRITTEN = re.compile(r"(\d{4})(?:-(?:W(\d\d)|(\d\d)(?:-(\d\d))?))?", re.ASCII)
 
 
 class Unit(StrEnum):
-    """How long a period is."""
+    """The length of a period."""
 
     DAY = "day"
     WEEK = "week"
-    """From Monday, numbered as ISO 8601 does."""
+    """From Monday, numbered as in ISO 8601."""
     MONTH = "month"
 
 
 USUAL = {Unit.DAY: 30, Unit.WEEK: 26, Unit.MONTH: 12}
-"""How many periods are looked back on where nothing is asked."""
+"""Default number of periods to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A stretch of time; in seconds since 1970."""
+    """A period; times in seconds since 1970."""
 
     label: str
     """`2026-11-26`, `2026-W48` or `2026-11`."""
@@ -43,20 +43,20 @@ class Period:
     end: int
     """The first second after it."""
     whole: bool
-    """Whether it is the whole day, week or month, and is over."""
+    """True if it is a complete day, week or month, and is over."""
 
 
 def zone_of(name: str) -> tzinfo:
-    """A time zone by its name, such as `Europe/Amsterdam`.
+    """Return a time zone by its name, such as `Europe/Amsterdam`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no time zone of that name.
     """
     if name.upper() == "UTC":
         return UTC
     try:
         return ZoneInfo(name)
-    # A name may lead to a folder, or to a file that holds no zone.
+    # The name may be that of a folder, or of a file that holds no zone.
     except (KeyError, ValueError, OSError):
         raise UsageError(
             f"there is no time zone {name[:100]!r}", advice="Name one as in Europe/Amsterdam, or UTC."
@@ -64,10 +64,10 @@ def zone_of(name: str) -> tzinfo:
 
 
 def days_of(text: str) -> tuple[date, date]:
-    """The first and the last day of what is written as a day, an ISO week, a month or a year.
+    """Return the first and last day of a text that names a day, an ISO week, a month or a year.
 
     Raises:
-        UsageError: it is none of these, or lies before 1970 or after 2999.
+        UsageError: the text is none of these, or is before 1970 or after 2999.
     """
     found = _WRITTEN.fullmatch(text)
     try:
@@ -92,7 +92,7 @@ def days_of(text: str) -> tuple[date, date]:
 
 
 def day_of(moment: int, zone: tzinfo) -> date:
-    """The day in a time zone on which a moment is; the first or the last that we know of one far away."""
+    """Return the day of a time in a time zone; limited to the first and last supported day."""
     try:
         return min(max(datetime.fromtimestamp(moment, zone).date(), _FIRST), _LAST)
     except (ValueError, OverflowError, OSError):
@@ -100,17 +100,17 @@ def day_of(moment: int, zone: tzinfo) -> date:
 
 
 def periods(unit: Unit, first: date, last: date, zone: tzinfo, now: int) -> Sequence[Period]:
-    """All periods from one day to another, both included.
+    """Return all periods from one day to another, both included.
 
     Args:
-        unit: how long they are.
-        first: day; a period that has begun before is cut there.
-        last: day; a period that goes on is cut after it.
-        zone: in which days begin.
+        unit: length of the periods.
+        first: first day; a period that began before is cut there.
+        last: last day; a period that goes on is cut after it.
+        zone: time zone in which days begin.
         now: in seconds since 1970.
 
     Raises:
-        UsageError: the last day is before the first, or there are too many.
+        UsageError: the last day is before the first, or there are too many periods.
     """
     if last < first:
         raise UsageError(f"{last} is before {first}", advice="Let --since be before --until.")
@@ -129,7 +129,7 @@ def periods(unit: Unit, first: date, last: date, zone: tzinfo, now: int) -> Sequ
 
 
 def earlier(unit: Unit, day: date, count: int) -> date:
-    """The first day of the period so many before the one that a day is in; none is before 1970."""
+    """Return the first day of the period that is `count` periods before that of a day; not before 1970."""
     start = _start(day, unit)
     for _ in range(count):
         if start <= _FIRST:
@@ -139,14 +139,14 @@ def earlier(unit: Unit, day: date, count: int) -> date:
 
 
 class Calendar:
-    """Finds the period of a moment."""
+    """A lookup of the period of a time."""
 
     def __init__(self, among: Sequence[Period]) -> None:
         self._begins = [period.begin for period in among]
         self._end = among[-1].end
 
     def index(self, moment: int) -> int | None:
-        """The number of the period, from 0, or None where the moment is in none."""
+        """Return the index of the period, from 0; None if the time is in none."""
         if moment >= self._end:
             return None
         place = bisect_right(self._begins, moment) - 1
@@ -173,7 +173,7 @@ def _after(start: date, unit: Unit) -> date:
 
 
 def _midnight(day: date, zone: tzinfo) -> int:
-    """When a day begins; where clocks are put forward at midnight, that is when they are."""
+    """Return the start of a day; if the clocks are put forward at midnight, the time at which they are."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
 
 

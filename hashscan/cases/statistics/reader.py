@@ -1,4 +1,4 @@
-"""Takes what is counted out of the ledger."""
+"""Read the facts that statistics count from the ledger."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ _CUT_SHORT = frozenset(
         EXIT_TERMINATED,
     }
 )
-"""Exit codes of sweeps that kept what they had done."""
+"""Exit codes of scans that kept their results."""
 
 _CUSTODY = {
     "moved": Custody.QUARANTINED,
     "restored": Custody.RESTORED,
     "released": Custody.RELEASED,
 }
-"""What each kind of line in the custody log is."""
+"""The custody event for each type of line in the quarantine log."""
 
 
 def facts_of(ledger: Ledger, clock: Clock) -> Facts:
-    """All that a ledger tells; read as it is gone through, so while the ledger is open.
+    """Return all facts in a ledger; they are read during iteration, so the ledger must stay open.
 
     Args:
-        ledger: which was brought up to date.
-        clock: that tells when cases are due.
+        ledger: the ledger, after a sync.
+        clock: computes the deadlines of cases.
 
     Raises:
-        OutputError: the ledger can't be read; as it is gone through.
+        OutputError: the ledger can't be read; raised during iteration.
     """
     clock.attach(ledger)
     return Facts(_sweeps(ledger), _cases(ledger), _custody(ledger), _notices(ledger))
 
 
 def begun(ledger: Ledger) -> int | None:
-    """When the first thing was put down, in seconds since 1970; None where nothing was.
+    """Return the time of the first record, in seconds since 1970; None if there is none.
 
     Raises:
         OutputError: the ledger can't be read.
@@ -68,7 +68,7 @@ def begun(ledger: Ledger) -> int | None:
 
 
 def _sweeps(ledger: Ledger) -> Iterator[SweepFact]:
-    # One that looked only at what is kept has checked no file.
+    # A rescan of cached digests has read no file.
     query = "SELECT started, exit_code, whole, files, bytes FROM sweeps WHERE NOT known"
     for started, code, whole, files, size in ledger.rows(query):
         yield SweepFact(started, _outcome(code, bool(whole)), files, size)

@@ -1,4 +1,4 @@
-"""Statistics as a page that stands alone, with charts and with the numbers that they show."""
+"""Render statistics as one self-contained HTML page, with charts and tables of their numbers."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class Column:
     name: str
     value: Value
     tone: str = ""
-    """Class that gives its bars their colour; a column without one is not drawn."""
+    """CSS class for the colour of its bars; a column without one is not drawn."""
     form: str = "number"
-    """How it is written: `number`, `bytes`, `hours` or `share`."""
+    """Number format: `number`, `bytes`, `hours` or `share`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a chart shows."""
+    """The definition of a chart."""
 
     name: str
     title: str
     columns: Sequence[Column]
     stacked: bool = True
     unit: str = ""
-    """What the bars measure, where they don't count."""
+    """Unit of the bars, if they are not counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Chart:
 
     plan: Plan
     drawn: Sequence[Markup]
-    """The same in several shapes; none where there is nothing to show."""
+    """The chart drawn in each shape; empty if there are no values."""
     words: str
     legend: Sequence[Column]
 
@@ -125,20 +125,20 @@ EVIDENCE = (
         stacked=False,
     ),
 )
-"""Of each section of the page, its charts."""
+"""Charts of the sections of the page."""
 
 
 def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> Iterator[bytes]:
-    """The page in UTF-8, piece by piece.
+    """Yield the page in UTF-8, in pieces.
 
     Args:
         statistics: the numbers.
-        unit: how long the periods are.
-        zone: in which they begin.
-        name: of the zone.
+        unit: length of the periods.
+        zone: time zone in which they begin.
+        name: name of the zone.
 
     Raises:
-        MissingChartsError: charts can't be drawn here.
+        MissingChartsError: the chart library is not installed.
     """
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     totals = statistics.totals
@@ -169,14 +169,14 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
 
 
 def _span(first: Period, last: Period, zone: tzinfo) -> tuple[str, str]:
-    """The first and the last day, as people write them."""
+    """Return the first and last day as text."""
     days = (datetime.fromtimestamp(moment, zone) for moment in (first.begin, last.end - 1))
     begin, end = (f"{day.day} {day:%B} {day.year}" for day in days)
     return begin, end
 
 
 def _in_words(count: int) -> str:
-    """A count that fits a tile."""
+    """Return a count that fits a tile, such as `12 million`."""
     for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
         if count >= 10 * size or (size > 10**6 and count >= size):
             return f"{count / size:,.3g} {word}"
@@ -184,7 +184,7 @@ def _in_words(count: int) -> str:
 
 
 def _labelled(statistics: Statistics) -> Iterator[tuple[tuple[str, str], Figures]]:
-    """Each period's label with a remark, if one is due, and its numbers."""
+    """Yield the label of each period with a remark if needed, and its numbers."""
     for period, figures in statistics.periods:
         remark = "so far" if period.end > statistics.now else "" if period.whole else "in part"
         yield (period.label, remark), figures
@@ -205,7 +205,7 @@ def _chart(plan: Plan, statistics: Statistics, unit: Unit) -> Chart:
 
 
 def _words(plan: Plan, columns: Sequence[Column], statistics: Statistics, unit: Unit) -> str:
-    """The chart in one sentence; all of its numbers are in the table below it."""
+    """Describe the chart in one sentence for screen readers; the table below it has all numbers."""
     said: list[str] = []
     for column in columns:
         highest, label = max(

@@ -1,4 +1,4 @@
-"""Statistics as JSON and as CSV, under keys that stay as they are."""
+"""Write statistics as JSON and as CSV, under stable keys."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from hashscan.cases.statistics.periods import Period, Unit
 from hashscan.reports.csv import cell
 
 SCHEMA = 1
-"""Raised when a key changes its meaning or goes."""
+"""Version of the schema; raised when a key changes its meaning or is removed."""
 
 
 def hours(seconds: float | None) -> float | None:
-    """Seconds as hours, to a hundredth."""
+    """Return seconds as hours, rounded to a hundredth."""
     return None if seconds is None else round(seconds / 3600, 2)
 
 
 def moment(seconds: int) -> str:
-    """A moment in UTC as ISO 8601 has it."""
+    """Return a time in UTC in ISO 8601 format."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
-    """All numbers as one JSON document.
+    """Return all numbers as one JSON document.
 
     Args:
         statistics: the numbers.
-        unit: how long the periods are.
-        zone: the name of the time zone in which they begin.
+        unit: length of the periods.
+        zone: name of the time zone in which they begin.
     """
     periods = statistics.periods
     document = {
@@ -52,7 +52,7 @@ def json_text(statistics: Statistics, unit: Unit, zone: str) -> str:
 
 
 def csv_lines(statistics: Statistics) -> Iterator[str]:
-    """The names of the columns, and a line for each period; none for all of them, so that columns add up."""
+    """Yield the column names and a line for each period; no line of totals, so that columns add up."""
     for number, (period, figures) in enumerate(statistics.periods):
         row = dict(_flat({**_period(period), **numbers(figures, statistics)}))
         if not number:
@@ -61,11 +61,11 @@ def csv_lines(statistics: Statistics) -> Iterator[str]:
 
 
 def numbers(figures: Figures, statistics: Statistics) -> Mapping[str, Any]:
-    """The numbers of a period by their keys.
+    """Return the numbers of a period by their keys.
 
     Args:
-        figures: of the period.
-        statistics: of which they are a part, as it tells of which lists and categories there is a number.
+        figures: the numbers of the period.
+        statistics: all statistics; they define the lists and categories for which there is a number.
     """
     removal = figures.removal
     return {
@@ -115,7 +115,7 @@ def _line(values: Any) -> str:
 
 
 def _cell(value: object) -> object:
-    """Names of lists may come from reports of other machines, and then be anything."""
+    """Escape a cell: list names may come from reports of other machines, and so may be any text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return cell(value) if isinstance(value, str) else value

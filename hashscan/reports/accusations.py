@@ -1,4 +1,4 @@
-"""The findings of a report that an authority is to be told of, and why others are not."""
+"""Select the findings of a report that are reported to an authority, and say why others are not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 CLASSES = ("A1", "A2", "baseline", "B1", "B2")
-"""The categories that authorities know, the gravest first."""
+"""The categories that authorities use, the most severe first."""
 DIGESTS = ("md5", "sha1", "sha256")
 
 _SILENCED = ("excepted", "doubt", "withheld")
@@ -27,32 +27,32 @@ _HEX = tuple(
 )
 _WORLD = (b"http://", b"https://")
 _KEPT = "!$&'()*+,;=:@/~"
-"""What may stand in the path of a URL beside letters, digits, `-`, `.` and `_`."""
+"""Characters allowed in the path of a URL, besides letters, digits, `-`, `.` and `_`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accusation:
-    """One finding, with the match that speaks loudest."""
+    """A finding to be reported to an authority, with its most severe match."""
 
     record: Record
     match: Mapping[str, Any]
     path: bytes
-    """Of the file, or an object's URL."""
+    """Path of the file, or URL of the object."""
     digests: Mapping[str, str]
-    """In hex by algorithm: those of `DIGESTS` that are known."""
+    """Digests in hex by algorithm: those of `DIGESTS` that are known."""
     url: str
-    """Where the world sees it; empty where nobody said."""
+    """Public URL; empty if none is known."""
     customer: str
 
     @property
     def is_removed(self) -> bool:
-        """Whether the sweep itself has moved all of it out of reach."""
+        """True if the scan itself has moved all names of the file into quarantine."""
         quarantine = self.record.get("quarantine") or {}
         return quarantine.get("outcome") == "done" and not quarantine.get("other_names")
 
     @property
     def evidence(self) -> str:
-        """What speaks against it, in words without names from strangers."""
+        """The match as text, without names from strangers."""
         match = self.match
         entry = f"entry {match.get('entry')} of list {match.get('list')}"
         if ALGORITHMS[match["algorithm"]].metric == "exact":
@@ -62,11 +62,11 @@ class Accusation:
 
 
 def accusations(report: Report, left_out: Counter[str]) -> Iterator[Accusation]:
-    """The findings to be told, in the report's order.
+    """Yield the findings to be reported, in the report's order.
 
     Args:
-        report: of a sweep.
-        left_out: counts the others, by reason.
+        report: the report of a scan.
+        left_out: counts the other findings, by reason.
     """
     for record in report.records():
         match = _loudest(record)
@@ -86,10 +86,10 @@ def accusations(report: Report, left_out: Counter[str]) -> Iterator[Accusation]:
 
 
 def require_digests(report: Report) -> None:
-    """Make sure that every finding to be told has digests.
+    """Check that every finding to be reported has digests.
 
     Raises:
-        UsageError: one has none.
+        UsageError: a finding has none.
     """
     missing = found = 0
     for accusation in accusations(report, Counter()):
@@ -103,7 +103,7 @@ def require_digests(report: Report) -> None:
 
 
 def location(accusation: Accusation, host: str) -> str:
-    """A URL of the file or object, ASCII: where the world sees it, else where it lies."""
+    """Return a URL of the file or object, in ASCII: its public URL, else its location."""
     if accusation.url:
         return accusation.url
     scheme, separator, rest = accusation.path.partition(b"://")
@@ -113,7 +113,7 @@ def location(accusation: Accusation, host: str) -> str:
 
 
 def began(report: Report) -> datetime:
-    """When the sweep began; UTC.
+    """Return the start time of the scan, in UTC.
 
     Raises:
         UsageError: the report has no such time.
@@ -128,7 +128,7 @@ def began(report: Report) -> datetime:
 
 
 def zulu(time: datetime) -> str:
-    """A time in UTC as RFC 3339 in whole seconds, with a `Z`."""
+    """Return a UTC time as RFC 3339 in whole seconds, with a `Z`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -138,7 +138,7 @@ def _digests(report: Report, record: Record) -> dict[str, str]:
 
 
 def _loudest(record: Record) -> Mapping[str, Any] | None:
-    """The gravest and then nearest match of a finding to be told; None for what is not."""
+    """Return the most severe, then nearest match of a finding to be reported; None for other records."""
     if record.get("type") != "finding" or record.get("verdict") != Verdict.MATCH or "accepted" in record:
         return None
     accusing = [match for match in record.get("matches", ()) if _accuses(match)]
@@ -157,7 +157,7 @@ def _accuses(match: Mapping[str, Any]) -> bool:
 
 
 def _why_not(record: Record) -> str:
-    """Why a record is not to be told; empty for what speaks against nothing."""
+    """Return the reason for not reporting a record; empty for a record without a match."""
     if record.get("type") == "standing":
         return "earlier findings that this sweep did not come by"
     if record.get("type") != "finding":

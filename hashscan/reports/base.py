@@ -1,4 +1,4 @@
-"""What every report format can do: turn a sweep's record into a document of its own kind."""
+"""The base class of report formats."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from hashscan.reports.report import Report
 
 
 class ReportFormat(ABC):
-    """Writes one kind of document, of any number of records in little memory."""
+    """A writer of one document format, for any number of records in bounded memory."""
 
     name: ClassVar[str]
     suffix: ClassVar[str]
-    """How names of such files end, with the dot."""
+    """File name suffix, with the dot."""
     needs_digests: ClassVar[bool] = False
-    """Whether it is of no use without digests of what was found."""
+    """True if the format is of no use without digests of the findings."""
     needs_reporter: ClassVar[bool] = False
-    """Whether it says who speaks."""
+    """True if the format names the organisation that reports."""
 
     def __init__(self) -> None:
         self.left_out: Counter[str] = Counter()
-        """How many findings are not in it, by reason; complete when `write` has ended."""
+        """Number of findings that are not in the document, by reason; complete when `write` has ended."""
 
     @abstractmethod
     def write(self, report: Report, stream: BinaryIO) -> None:
         """Write the whole document.
 
         Args:
-            report: what to write; its records may be asked for more than once. Where the sweep was killed it
-                has no summary, and the document has to say so.
-            stream: takes bytes and can't be read or sought in.
+            report: the report; its records may be read more than once. If the scan was killed it has no
+                summary, and the document must say so.
+            stream: an output for bytes, not readable or seekable.
 
         Raises:
-            UsageError: the report can't be told in this format; nothing was written yet.
+            UsageError: the report can't be written in this format; nothing was written yet.
             OSError: the stream can't be written to.
         """

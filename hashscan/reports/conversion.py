@@ -1,4 +1,4 @@
-"""Makes a document of another format from a report's record."""
+"""Convert a report from JSON Lines to another format, atomically."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from hashscan.reports.report import Report
 def convert(report: Report, form: type[ReportFormat], destination: Path | None) -> Mapping[str, int]:
     """Write a report in another format.
 
-    A file comes into its place whole or not at all, readable by its owner alone, and nothing is left of one
-    whose writer was killed.
+    The file appears complete or not at all, and only its owner can read it. If the process is killed, nothing
+    is left.
 
     Args:
-        report: what to write.
-        form: of the registry.
+        report: the report.
+        form: a format from the registry.
         destination: a file, which is replaced; None is standard output.
 
     Returns:
-        How many findings are not in the document, by reason.
+        Number of findings that are not in the document, by reason.
 
     Raises:
-        UsageError: it is no report, can't be told in this format, or can't take that place.
-        OutputError: it can't be read or written.
+        UsageError: it is not a report, can't be written in this format, or can't replace what is at the
+        destination.
+        OutputError: the report can't be read, or the document can't be written.
     """
     if destination is not None:
         require_destination(destination)
@@ -38,7 +39,7 @@ def convert(report: Report, form: type[ReportFormat], destination: Path | None) 
     writer = form()
     try:
         if destination is None:
-            # A stream of its own, so that closing it leaves sys.stdout alone.
+            # A separate stream, so that closing it does not close sys.stdout.
             with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
                 writer.write(report, stream)
         else:

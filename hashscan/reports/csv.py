@@ -1,4 +1,4 @@
-"""A table for spreadsheets."""
+"""Write a report as CSV for spreadsheets, with protection against formulas."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ COLUMNS = (
     "sweep",
     "path_b64",
 )
-"""Of the matches the one that weighs most is told, and how many there are."""
+"""Column names. Only the deciding match has columns, beside the number of matches."""
 
 INCOMPLETE = "incomplete"
-"""What stands for a record's type in rows at the end that say why the table is not whole."""
+"""Record type of the rows at the end that say why the table is incomplete."""
 
 _BEGINS_FORMULA = frozenset("=+-@＝＋－＠'")  # noqa: RUF001
-"""What a spreadsheet takes for a formula's beginning, and the apostrophe that says it is none."""
+"""Characters that begin a formula in a spreadsheet, and the apostrophe that marks a text."""
 
 _SPLITS = re.compile("[;|](?=[\\s\"']*[=+\\-@＝＋－＠])")  # noqa: RUF001
-"""What ends a cell for some spreadsheets, where a formula would follow."""
+"""Characters that end a cell in some spreadsheets, if a formula would follow."""
 
 
 class Csv(ReportFormat):
@@ -76,12 +76,12 @@ class Csv(ReportFormat):
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
         try:
             text.write(",".join(COLUMNS) + "\r\n")
-            # Some spreadsheets split cells that are not quoted at more than commas.
+            # Some spreadsheets split unquoted cells not only at commas.
             rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
             rows.writerows(_row(record, ends) for record in report.records() if record["type"] in TYPES)
             rows.writerows(_remarks(report, ends))
         finally:
-            # Or it would close the stream, which isn't ours.
+            # Otherwise the wrapper would close the stream, which belongs to the caller.
             text.detach()
 
 
@@ -131,7 +131,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
 
 
 def _remarks(report: Report, ends: tuple[str, str]) -> Iterator[list[str]]:
-    """A row for each reason why there may be more to find than the table has."""
+    """Yield a row for each reason for which the table may be incomplete."""
     for words in shortcomings(report):
         row = dict.fromkeys(COLUMNS, "")
         row |= {"record": INCOMPLETE, "detail": cell(words), "host": ends[0], "sweep": ends[1]}
@@ -139,7 +139,7 @@ def _remarks(report: Report, ends: tuple[str, str]) -> Iterator[list[str]]:
 
 
 def cell(text: str) -> str:
-    """The text as no spreadsheet takes it for a formula, and no terminal for a command."""
+    """Escape a text so that no spreadsheet takes it for a formula, and no terminal for a command."""
     if not text:
         return text
     text = printable(text)

@@ -1,4 +1,4 @@
-"""Tells early where a report can't be put."""
+"""Check early that a report can be written to its destination."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hashscan.errors import OutputError, UsageError
 
 
 def require_destination(path: Path) -> None:
-    """Refuse a place into which no file can come.
+    """Refuse a destination at which no file can be created.
 
     Raises:
-        UsageError: something is there that no file may replace: root could do so with a device.
-        OutputError: it is a folder, or lies in none that can be written to.
+        UsageError: it is a device or other special file; root could replace it.
+        OutputError: it is a folder, or its folder does not exist or can't be written to.
     """
-    # Not by the path's own methods: for names that are too long these raise.
+    # Not the methods of `Path`: they raise for names that are too long.
     if os.path.isdir(path):
         raise _unwritable(path, errno.EISDIR)
     if os.path.exists(path) and not os.path.isfile(path):

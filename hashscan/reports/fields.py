@@ -1,4 +1,4 @@
-"""What a record says of one file, in the words of every document."""
+"""Derive the text and times that all document formats show for one record."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ STANDING = "standing"
 CHANGED = "silent-change"
 FOLDER = "folder"
 ACCUSING = frozenset({"finding", STANDING})
-"""Types of records that speak against a file."""
+"""Types of records with a match against a file."""
 
 NOT_CHECKED = frozenset(
     {*(v.value for v in (Verdict.UNREADABLE, Verdict.UNDECODED, Verdict.SKIPPED)), FOLDER}
 )
-"""Types of records of what was not checked, or not in full."""
+"""Types of records of files and folders that were not checked, or not completely."""
 
 TYPES = ACCUSING | NOT_CHECKED | {CHANGED}
-"""Types of records that are about a file or folder and that a document has to tell."""
+"""Types of records about a file or folder that each document must contain."""
 
 KILLED = "the sweep was killed: what it did not come by is not in this report"
 
@@ -31,12 +31,12 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def verdict_of(record: Record) -> str:
-    """The verdict; of an earlier finding the one that stands, and empty for what has none."""
+    """Return the verdict of a record, for an earlier finding the one that still holds; empty if none."""
     return str(record.get("was" if record["type"] == STANDING else "verdict", ""))
 
 
 def deciding_match(record: Record) -> Mapping[str, Any]:
-    """The match that weighs most; empty for what has none."""
+    """Return the first match that is not known-good, else the first match; empty if there is none."""
     matches = record.get("matches")
     if not matches:
         return _NOTHING
@@ -49,7 +49,7 @@ def deciding_match(record: Record) -> Mapping[str, Any]:
 
 
 def reason_of(record: Record) -> str:
-    """Why it is in the report, in words."""
+    """Return the reason for which a record is in the report, as text."""
     kind = record["type"]
     if kind == STANDING:
         last = record.get("last", "at an unknown time")
@@ -65,13 +65,13 @@ def reason_of(record: Record) -> str:
 
 
 def shortcomings(report: Report) -> list[str]:
-    """Why the report does not tell of everything, in words; empty where it does."""
+    """Return messages that say why the report is incomplete; empty if it is complete."""
     summary = report.summary
     return [KILLED] if summary is None else list(summary.get("incomplete", ()))
 
 
 def remark_on_tests(report: Report) -> str:
-    """What must be known of findings by entries that are there for tests; empty where there are none."""
+    """Return a remark on findings by test entries; empty if there are none."""
     summary = report.summary or _NOTHING
     tests = summary.get("test_findings", 0)
     if summary.get("only_test_entries", False):
@@ -80,7 +80,7 @@ def remark_on_tests(report: Report) -> str:
 
 
 def moment(nanoseconds: int) -> str:
-    """A time of a file as RFC 3339 in whole seconds; one that no calendar has, in seconds since 1970."""
+    """Return a file time as RFC 3339 in whole seconds; outside the calendar, as seconds since 1970."""
     try:
         found = _BEGINNING + timedelta(microseconds=nanoseconds // 1000)
     except OverflowError:
@@ -89,7 +89,7 @@ def moment(nanoseconds: int) -> str:
 
 
 def utc(text: str) -> str:
-    """A moment that a record has, as RFC 3339 in UTC with a `Z`; empty where it is none."""
+    """Return a time of a record as RFC 3339 in UTC with a `Z`; empty if it is invalid or has no zone."""
     try:
         found = datetime.fromisoformat(text)
         if found.tzinfo is None:

@@ -1,4 +1,4 @@
-"""A page for browsers, to read, to sort and to print."""
+"""Write a report as an HTML page to read, sort and print."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 _PLAIN = 200
-"""Rows that are there without JavaScript, too."""
+"""Number of rows that are shown without JavaScript too."""
 _TITLED = 40
-"""Characters of a host's name in the title, which tabs cut anyway."""
+"""Maximum characters of the host name in the title; browser tabs cut longer ones."""
 _TARGETS = 20
 _EXCEPTED = 1000
-"""That are named."""
+"""Maximum number of excepted entries that are listed."""
 _FAILS_ON = {"match": "matches", "review": "matches and reviews", "never": "no finding"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
     field: str
-    """Of a row."""
+    """Name of the field of a row."""
     label: str
     number: bool = False
 
@@ -52,13 +52,13 @@ _COLUMNS = (
 
 
 class Html(ReportFormat):
-    """One file that needs no other and no network; charts count all, the table has what browsers can bear."""
+    """One self-contained file; charts count all records, the table is limited to what browsers can handle."""
 
     name = "html"
     suffix = ".html"
 
     def write(self, report: Report, stream: BinaryIO) -> None:
-        """Write the page; its rows wait in a temporary file meanwhile."""
+        """Write the page; its rows are kept in a temporary file meanwhile."""
         tally = Tally()
         sweep: Record = {}
         summary: Record | None = None
@@ -87,7 +87,7 @@ def _page() -> Page:
 
 
 def _summary(sweep: Record, summary: Record | None, tally: Tally) -> dict[str, Any]:
-    """What the page begins with."""
+    """Return the values for the top of the page."""
     end: Record = summary or {}
     counts = verdicts_of(summary, tally)
     standing = tally.further["standing"]
@@ -144,7 +144,7 @@ def _facts(
 
 
 def _conditions(sweep: Record, summary: Record | None) -> dict[str, Any]:
-    """With what, and how."""
+    """Return the lists, exceptions and settings of the scan."""
     excepted = sweep.get("excepted")
     excepted = [entry for entry in excepted if isinstance(entry, dict)] if isinstance(excepted, list) else []
     keys = ("entry", "list", "category", "until", "by", "reason")
@@ -201,7 +201,7 @@ def _joined(value: object) -> str:
 
 def _table(rows: KeptRows, tally: Tally) -> dict[str, Any]:
     has_customers = tally.has_customers
-    # Who must act is the customer; where none is known, whoever owns the file says most.
+    # The customer must act; if no customer is known, the file's owner is shown instead.
     without = "uid" if has_customers else "customer"
     return {
         "offered": rows.offered,

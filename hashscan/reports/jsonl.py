@@ -1,4 +1,4 @@
-"""The record itself, line by line: what is torn at its end is left out."""
+"""Write the records of a report as JSON Lines, without a torn last line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashscan.reports.report import Report
 
 
 class JsonLines(ReportFormat):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     name = "jsonl"
     suffix = ".jsonl"

@@ -1,4 +1,4 @@
-"""Test results for CI systems, which show failures by name."""
+"""Write a report as JUnit XML for CI systems, which show failures by name."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _SUITES = (
     CHANGED,
     FOLDER,
 )
-"""In the order in which they are written."""
+"""Suites in the order in which they are written."""
 
 _WHOLE = "everything was checked"
-"""Name of the case that is there in every document; by it CI systems compare one sweep with another."""
+"""Name of the test case that is in every document; CI systems use it to compare scans."""
 
 
 class JUnit(ReportFormat):
-    """JUnit's XML as Jenkins and GitLab read it: a suite for each verdict, and one for the sweep as a whole.
+    """JUnit XML as Jenkins and GitLab read it: a suite for each verdict, and one for the whole scan.
 
-    What the exit code speaks of are failures and errors, and what it doesn't is skipped.
+    Results that affect the exit code are failures and errors; the others are skipped.
     """
 
     name = "junit"
     suffix = ".xml"
 
     def write(self, report: Report, stream: BinaryIO) -> None:
-        """Write one document; a case a line."""
-        # A suite begins with how many of each there are in it, so all is counted first.
+        """Write one document, with one test case per line."""
+        # A suite starts with its counts, so all records are counted first.
         counts: Counter[tuple[str, str]] = Counter()
         outcome = _Outcomes(report)
         for record in report.records():
@@ -74,14 +74,14 @@ class JUnit(ReportFormat):
 
 
 class _Outcomes:
-    """What a file's record is for a CI system, by what the sweep was told to end with."""
+    """The JUnit outcome of each record, by the scan's `fail_on` and `strict` settings."""
 
     def __init__(self, report: Report) -> None:
         self._review_fails = report.sweep.get("fail_on", "match") != "match"
         self._strict = bool(report.sweep.get("strict", False))
 
     def of(self, record: Record) -> str:
-        """The element that says it."""
+        """Return the name of the outcome element."""
         if "accepted" in record:
             return _SKIPPED
         match record["type"], verdict_of(record):
@@ -141,12 +141,12 @@ def _case(name: str, kind: str, outcome: str, subject: str, words: str, further:
     begin = f"<testcase name={_quoted(name)} classname={_quoted(kind)}"
     if not outcome:
         return f"{begin}/>\n"
-    # Some show the message only, and some only what is inside.
+    # Some CI systems show only the message, and some only the content.
     inside = escape(printable(words) + further)
     told = f"<{outcome} type={_quoted(subject)} message={_quoted(words)}>{inside}</{outcome}>"
     return f"{begin}>{told}</testcase>\n"
 
 
 def _quoted(text: str) -> str:
-    """The text as an attribute; what XML can't hold has been replaced by what can be seen."""
+    """Return the text as a quoted attribute; characters that XML can't hold are escaped."""
     return quoteattr(printable(text))

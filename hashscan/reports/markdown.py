@@ -1,4 +1,4 @@
-"""A summary for the page of a CI job."""
+"""Write a summary of a report in Markdown, for the page of a CI job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 FINDINGS_SHOWN = 100
-"""GitHub takes no summary of more than a MiB, and nobody reads one."""
+"""Maximum number of findings: GitHub accepts no summary of more than 1 MiB, and nobody reads one."""
 _ROWS_SHOWN = 20
 _LONGEST_NAME = 200
 _LONGEST_WORDS = 300
@@ -35,10 +35,10 @@ _FOUND = {
     Verdict.HELD.value: ("held match", "held matches"),
     Verdict.REVIEW.value: ("for review", "for review"),
 }
-"""One finding and several, in words."""
+"""Singular and plural of each verdict."""
 
 _MARKUP = re.compile(r"[^\w /,-]|_|(?i:www)|\A[- ]", re.ASCII)
-"""What may mean something in Markdown or HTML, and what pages make links of."""
+"""Characters that may be markup in Markdown or HTML, and text that pages turn into links."""
 
 
 class Markdown(ReportFormat):
@@ -48,7 +48,7 @@ class Markdown(ReportFormat):
     suffix = ".md"
 
     def write(self, report: Report, stream: BinaryIO) -> None:
-        """Write one section, of a bounded length."""
+        """Write one section, of bounded length."""
         told = overview(report, FINDINGS_SHOWN)
         for line in _lines(report, told):
             stream.write(f"{line}\n".encode())
@@ -95,7 +95,7 @@ def _headline(told: Overview) -> str:
 
 
 def _sentence(report: Report) -> str:
-    """Who swept what, when, and how it ended."""
+    """Return a sentence: host, targets and time of the scan, and its exit code."""
     sweep, summary = report.sweep, report.summary
     targets = sweep.get("targets", ())
     shown = ", ".join(_code(whole_path(target)) for target in targets[:5] if "path" in target)
@@ -163,12 +163,12 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def _code(name: str) -> str:
-    # GitHub makes no mentions and references in it. Backquotes would let nothing be escaped.
+    # GitHub makes no mentions and references inside it. Backquotes would not allow escapes.
     return f"<code>{_text(name, _LONGEST_NAME)}</code>"
 
 
 def _text(text: str, longest: int) -> str:
-    """Text that shows as it stands, with a reference to a character for each that could mean something."""
+    """Escape each character that may be markup as a character reference, and shorten the text."""
     return _MARKUP.sub(_references, shortened(printable(text), longest))
 
 

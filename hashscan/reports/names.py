@@ -1,4 +1,4 @@
-"""Names from strangers in plain text."""
+"""Show names from strangers (paths, URLs) as plain text, with escapes for unprintable characters."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from hashscan.reports.record_lines import Record
 
 
 def path_bytes(record: Record) -> bytes:
-    """The path or URL that a record is about, byte for byte."""
+    """Return the path or URL of a record, byte for byte."""
     if "path_b64" in record:
         return base64.b64decode(record["path_b64"])
-    # A report that we did not write may have half a character.
+    # A report that another program wrote may contain a lone surrogate.
     return str(record["path"]).encode("utf-8", errors="surrogatepass")
 
 
 def whole_path(record: Record) -> str:
-    """The same as text; bytes that are no UTF-8 are lone surrogates, as `os.fsdecode` has them."""
+    """Return the path or URL of a record as text; bytes that are not UTF-8 become lone surrogates."""
     if "path_b64" in record:
         return path_bytes(record).decode("utf-8", errors="surrogateescape")
     return str(record["path"])
 
 
 def printable(text: str) -> str:
-    r"""The text with an escape in the place of what can't be seen or commands a reader.
+    r"""Return the text with escapes for characters that can't be printed.
 
-    A byte that is no UTF-8 and an ASCII control become `\x1b`; others, among them marks that turn the
-    direction of writing, `\u202e` or `\U000e0001`. A backslash stands for itself.
+    A byte that is not UTF-8 and an ASCII control character become `\x1b`; others, such as marks that change
+    the direction of writing, become `\u202e` or `\U000e0001`. A backslash is not escaped.
     """
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
@@ -41,7 +41,7 @@ def _escape(character: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """The text with its middle left out where it is longer than that many characters."""
+    """Return the text, with its middle left out if it is longer than `most` characters."""
     if len(text) <= most:
         return text
     begin = (most - 1) // 2

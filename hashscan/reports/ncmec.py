@@ -1,4 +1,4 @@
-"""Findings as drafts for the CyberTipline of NCMEC, a report for each customer."""
+"""Write findings as drafts for the CyberTipline of NCMEC, one report for each customer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ _PIECE = 1 << 16
 
 
 class Ncmec(ReportFormat):
-    """A tar archive: README.txt, a folder for each report with one draft for each file; nothing is sent.
+    """A tar archive: README.txt, and a folder for each report with one draft per file; nothing is sent.
 
-    Of findings it holds no more than some in memory; while it is written, TMPDIR takes two KiB for each.
+    Only some findings are in memory at a time. While the archive is written, TMPDIR needs 2 KiB for each
+    finding.
     """
 
     name = "ncmec"
@@ -46,7 +47,7 @@ class Ncmec(ReportFormat):
         require_digests(report)
         time = began(report)
         host = str(report.sweep.get("host", ""))
-        # Without a name it is a file that nobody else sees, and that is gone when we are.
+        # A database without a name is a private temporary file, which is gone when the process ends.
         with _sorted_on_disk(), closing(sqlite3.connect("")) as database:
             database.execute("CREATE TABLE files (customer TEXT, url TEXT, draft BLOB)")
             database.executemany(
@@ -81,7 +82,7 @@ class Ncmec(ReportFormat):
 
 @contextmanager
 def _sorted_on_disk() -> Iterator[None]:
-    """Tell of trouble with the temporary database as of our own files."""
+    """Report errors of the temporary database as `OutputError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -96,14 +97,14 @@ _DRAFTS = "SELECT draft FROM files WHERE customer=? ORDER BY rowid"
 
 
 def _customers(database: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Each customer with the number of its files."""
+    """Yield each customer and the number of its files."""
     query = "SELECT customer, count(*) FROM files GROUP BY customer ORDER BY customer"
     for customer, files in database.execute(query):
         yield str(customer), int(files)
 
 
 def _key(customer: str) -> str:
-    """The customer as text that a database and XML can hold."""
+    """Return the customer as text that a database and XML can hold."""
     return plain(customer.encode("utf-8", "surrogatepass"))[0]
 
 
@@ -112,7 +113,7 @@ def _spooled() -> SpooledTemporaryFile[bytes]:
 
 
 class _Archive:
-    """A tar archive, written from its beginning to its end; `tarfile` itself would remember each file."""
+    """A tar archive, written from start to end; `tarfile` itself would keep each file's record in memory."""
 
     def __init__(self, stream: BinaryIO, time: datetime) -> None:
         self._stream = stream
@@ -125,7 +126,7 @@ class _Archive:
         self._pad(len(data))
 
     def add_stream(self, name: str, data: IO[bytes]) -> None:
-        """Add what is in a temporary file, from its beginning to where it stands."""
+        """Add a temporary file, from its start to its current position."""
         size = data.tell()
         data.seek(0)
         self._begin(name, size)
@@ -134,7 +135,7 @@ class _Archive:
         self._pad(size)
 
     def end(self) -> None:
-        """Write what says that nothing follows."""
+        """Write the end-of-archive marker."""
         self._stream.write(bytes(2 * tarfile.BLOCKSIZE))
 
     def _begin(self, name: str, size: int) -> None:

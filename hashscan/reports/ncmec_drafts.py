@@ -1,4 +1,4 @@
-"""The two documents that the CyberTipline's interface takes, with their elements in its order."""
+"""Write the two XML documents of the CyberTipline's interface, with their elements in its order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashscan.reports.xml_text import element, plain
 
 INCIDENT_TYPE = "Child Pornography (possession, manufacture, and distribution)"
 REPORT_ID, FILE_ID = "0", "DRAFT"
-"""In place of numbers that are known only when a report is sent: with these it is refused."""
+"""Placeholders for ids that NCMEC gives when a report is sent; with these a draft is refused."""
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<!-- A draft: nothing of it was sent. See README.txt. -->\n'
 _ROOT = (
@@ -23,11 +23,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def report_begin(time: datetime, host: str) -> bytes:
-    """A report up to where URLs follow.
+    """Return the begin of a report, up to its URLs.
 
     Args:
-        time: when the sweep began; UTC.
-        host: on which it ran.
+        time: start time of the scan, in UTC.
+        host: the host on which it ran.
     """
     about = (
         f"When the sweep of {host} began that found the files by their hashes. "
@@ -47,19 +47,19 @@ def report_begin(time: datetime, host: str) -> bytes:
 
 
 def url_line(url: str) -> bytes:
-    """One URL of a report."""
+    """Return one URL element of a report."""
     return f"      {element('url', url)}\n".encode()
 
 
 def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whole: bool) -> bytes:
-    """A report from behind its URLs on.
+    """Return the end of a report, from after its URLs.
 
     Args:
-        reporter: who reports.
-        customer: whose files they are; empty where that is not known.
-        files: how many there are.
-        urls: of how many a URL is known.
-        whole: False where the sweep was killed, so that there may be more.
+        reporter: the organisation and person who report.
+        customer: the customer who has the files; empty if not known.
+        files: number of files.
+        urls: number of files with a known URL.
+        whole: False if the scan was killed, so that there may be more findings.
     """
     first, _, last = reporter.name.strip().rpartition(" ")
     person = [
@@ -103,7 +103,7 @@ def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whol
 
 
 def file_draft(accusation: Accusation, host: str) -> bytes:
-    """The details of one file."""
+    """Return the details document of one file."""
     path, is_encoded = plain(accusation.path)
     name = plain(accusation.path.rpartition(b"/")[2])[0]
     category = str(accusation.match["category"])
@@ -128,7 +128,7 @@ def file_draft(accusation: Accusation, host: str) -> bytes:
 
 
 def _uploaded(accusation: Accusation) -> list[str]:
-    """When an object was put into its bucket; of a file nobody knows."""
+    """Return the element with the upload time of an object; for a file the time is not known."""
     record = accusation.record
     if "device" in record or accusation.path.startswith(b"/"):
         return []
@@ -152,7 +152,7 @@ def _about(accusation: Accusation, host: str, path: str, *, is_encoded: bool) ->
 
 
 def _moment(nanoseconds: object) -> str:
-    """A time of a file; empty for one that no calendar has."""
+    """Return a time of a file as text; empty if it is outside the calendar."""
     if not isinstance(nanoseconds, int):
         return ""
     try:

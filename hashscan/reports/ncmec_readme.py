@@ -1,4 +1,4 @@
-"""What a person must know and do about drafts of CyberTipline reports."""
+"""The README in an archive of CyberTipline drafts: what a person must check, complete and send."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ says so. Elsewhere such characters are told as \\u202e.
 
 
 def readme(time: datetime, host: str, left_out: Mapping[str, int], *, whole: bool) -> str:
-    """The text.
+    """Return the text.
 
     Args:
-        time: when the sweep began; UTC.
-        host: on which it ran.
-        left_out: how many findings are not among the drafts, by reason.
-        whole: False where the sweep was killed, so that there may be more.
+        time: start time of the scan, in UTC.
+        host: the host on which it ran.
+        left_out: number of findings that are not among the drafts, by reason.
+        whole: False if the scan was killed, so that there may be more findings.
     """
     parts = [_TEXT.format(host=printable(host), time=zulu(time))]
     if left_out:

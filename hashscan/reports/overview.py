@@ -1,4 +1,4 @@
-"""What a report says at a glance: how many of what, and the first findings."""
+"""Count the records of a report by verdict, category, list and customer, and collect the first findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.report import Report
 
 _NAMES = 10_000
-"""Of customers, lists and categories that are told apart; a report with more of them is a trick."""
+"""Maximum number of distinct customers, lists or categories; a report with more is malicious."""
 
 OTHERS = "(others)"
 
@@ -20,40 +20,40 @@ _WORST_FIRST = (Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value)
 
 @dataclass(slots=True)
 class Overview:
-    """The counts of a report, of what its records say, and some of its findings."""
+    """The counts of a report, and its first findings."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
-    """Files by verdict; clean ones as well, where the sweep came to its end."""
+    """Files by verdict; with clean ones, if the scan ran to its end."""
     standing: int = 0
-    """Earlier findings that this sweep did not come by."""
+    """Number of earlier findings that this scan did not reach."""
     accused: Counter[str] = field(default_factory=Counter)
-    """Findings by verdict, earlier ones that stand as well."""
+    """Findings by verdict, with earlier ones that are still open."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """What was not checked in full by the record's type and reason."""
+    """Files and folders not checked completely, by record type and reason."""
     categories: Counter[str] = field(default_factory=Counter)
-    """Findings, earlier ones that stand as well, by category."""
+    """Findings by category, with earlier ones that are still open."""
     customers: Counter[str] = field(default_factory=Counter)
-    """The same by customer; under an empty name those of which it is not known."""
+    """Such findings by customer; the empty name counts those whose customer is not known."""
     lists: Counter[str] = field(default_factory=Counter)
-    """The same by the list that weighs most."""
+    """Such findings by the list of the deciding match."""
     findings: list[Record] = field(default_factory=list)
-    """The first of them, the worst verdict first."""
+    """The first findings, the worst verdict first."""
 
     @property
     def total(self) -> int:
-        """How many findings there are."""
+        """Number of findings."""
         return self.accused.total()
 
 
 def overview(report: Report, most: int) -> Overview:
-    """Go through a report once.
+    """Count the records of a report in one pass.
 
     Args:
-        report: whole or as a killed sweep left it.
-        most: how many findings to keep.
+        report: the report, complete or partial.
+        most: maximum number of findings to collect.
 
     Raises:
-        UsageError, OutputError: it can't be read.
+        UsageError, OutputError: the report can't be read.
     """
     told = Overview()
     kept: dict[str, list[Record]] = {}

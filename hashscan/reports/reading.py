@@ -1,4 +1,4 @@
-"""Reads a report in JSON Lines, record by record; a sweep that was killed may have torn the last line."""
+"""Read a report in JSON Lines, record by record; the last line may be torn if the scan was killed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.records import SCHEMA
 
 _LONGEST = 16 << 20
-"""Bytes of one line at most. Those with a deep path and all that was matched take far less than one MiB."""
+"""Maximum bytes of one line. A line with a deep path and many matches takes far less than 1 MiB."""
 
 _BLOCK = 1 << 16
-"""Bytes in which the last line is most often."""
+"""Bytes at the end of the file that usually contain the last line."""
 
 _LAST = 0
-"""Number of a line that was found from the end."""
+"""Number used for a line that was found from the end."""
 
 _DEEPEST = 16
-"""Objects and lists within each other; what we write has five."""
+"""Maximum nesting of objects and lists; our own records have five levels."""
 
 
 def read_report(path: Path) -> Iterator[Record]:
-    """The records of a report, the one for the sweep first.
+    """Yield the records of a report; the first is that of the scan.
 
     Raises:
-        UsageError: there is no such file, it is no report, it is damaged, or a newer hashscan wrote it.
-        OutputError: it can't be read to its end.
+        UsageError: the file does not exist, is not a report, is damaged, or a newer hashscan wrote it.
+        OutputError: the file can't be read to its end.
     """
     try:
         with _open(path) as stream:
@@ -52,7 +52,7 @@ def read_report(path: Path) -> Iterator[Record]:
 
 
 def last_record(path: Path) -> Record | None:
-    """The last whole line of a report, found without reading the others; None where that is the first.
+    """Return the last complete line of a report, without reading all others; None if that is the first line.
 
     Raises:
         UsageError, OutputError: as `read_report`.
@@ -63,10 +63,11 @@ def last_record(path: Path) -> Record | None:
             length = min(end, _BLOCK)
             while True:
                 stream.seek(end - length)
-                # All but the first are whole from their beginning on, and none of them is the sweep's.
+                # All parts but the first are complete from their start, and none of them is the scan's
+                # record.
                 _, *lines = stream.read(length).split(b"\n")
                 torn = lines.pop() if lines else b""
-                # Some editors take the newline from the last line.
+                # Some editors remove the newline of the last line.
                 if torn and (record := _parse(path, _LAST, torn)) is not None:
                     return record
                 if lines:
@@ -79,7 +80,7 @@ def last_record(path: Path) -> Record | None:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a report without waiting for whoever may write into a FIFO."""
+    """Open a report; O_NONBLOCK avoids waiting for a writer of a FIFO."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
@@ -97,7 +98,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record | None:
-    """The record of a line, or None for one that was torn."""
+    """Parse the record of a line; return None for a torn line."""
     whole = line.endswith(b"\n")
     try:
         record = _DECODER.decode(line.decode())
@@ -108,7 +109,7 @@ def _parse(path: Path, number: int, line: bytes) -> Record | None:
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
         raise _damaged(path, number)
     if line.count(b"{") + line.count(b"[") > _DEEPEST and _is_deep(record):
-        # Our own writer would fail over what is nested much deeper.
+        # Our own writer would fail on data that is nested much deeper.
         raise _damaged(path, number)
     schema = record.get("schema")
     if type(schema) is not int or schema < 1:
@@ -133,7 +134,7 @@ def _finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-"""Takes what JSON has, and not what Python's reader adds to it: NaN, and numbers without an end."""
+"""Accepts only standard JSON, without Python's extensions: NaN and infinite numbers."""
 
 
 def _is_deep(record: Record) -> bool:

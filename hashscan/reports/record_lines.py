@@ -1,4 +1,4 @@
-"""The lines that a report's record is written in, and read back from."""
+"""Write and read the JSON lines of report records."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 Record = Mapping[str, Any]
-"""One line of the record: JSON values by key, always with `type` and `schema`."""
+"""One record of a report: JSON values by key, always with `type` and `schema`."""
 
 CONTENT = "_sha256"
-"""Key of a finding's sha256, in hex, for whoever moves it in this process; in no report. See `public`."""
+"""Key of a finding's sha256 in hex, for the move within this process; never in a report. See `public`."""
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def public(record: Record) -> Record:
-    """A record as it may be told: without what only this process is to know."""
+    """Return a record without the keys that are only for this process."""
     return {key: value for key, value in record.items() if key != CONTENT} if CONTENT in record else record
 
 
 def line_of(record: Record) -> bytes:
-    """One JSON object, in ASCII: names from strangers can't carry control characters through it."""
+    """Return a record as one JSON line in ASCII, so that names can't pass control characters."""
     return _encode(record).encode("ascii") + b"\n"
 
 
 class RecordLines:
-    """Such lines over a stream; records come in order, `sweep` first and `summary` last."""
+    """JSON lines on a stream; records come in order, `sweep` first and `summary` last."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
 
     def write(self, record: Record) -> None:
-        """Write the record's line.
+        """Write the line of a record.
 
         Raises:
             OSError: the stream can't be written to.
@@ -40,10 +40,10 @@ class RecordLines:
         self.stream.write(line_of(record))
 
     def written(self) -> Iterator[Record]:
-        """All that was written, record by record, from a stream that can be read, too.
+        """Yield all written records; the stream must be readable.
 
         Raises:
-            OSError: it can't be read.
+            OSError: the stream can't be read.
         """
         self.stream.seek(0)
         yield from map(json.loads, self.stream)

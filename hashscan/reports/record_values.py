@@ -1,4 +1,4 @@
-"""Checks the values of JSON that somebody else wrote."""
+"""Check the values of JSON from other programs: text, number, flag, list, object, time."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ from datetime import datetime
 from typing import Any
 
 TEXT_MAX = 4096
-"""Characters."""
+"""Maximum length in characters."""
 NUMBER_MAX = 1 << 62
 
 
 class WrongValueError(ValueError):
-    """A value is not what must stand in its place; says so in words without repeating it."""
+    """An error for an invalid value; its message does not repeat the value."""
 
 
 def text(value: object) -> str:
-    """A text that is not too long."""
+    """Return the value if it is a text of at most `TEXT_MAX` characters."""
     if not isinstance(value, str) or len(value) > TEXT_MAX:
         raise WrongValueError("a text is none, or too long")
     return value
 
 
 def number(value: object, most: int = NUMBER_MAX) -> int:
-    """A whole number from 0 on."""
+    """Return the value if it is an integer from 0 to `most`."""
     if type(value) is not int or not 0 <= value <= most:
         raise WrongValueError("a number is none, or out of range")
     return value
 
 
 def flag(value: object) -> bool:
-    """True or false."""
+    """Return the value if it is true or false."""
     if not isinstance(value, bool):
         raise WrongValueError("a flag is neither true nor false")
     return value
 
 
 def array(value: object) -> list[Any]:
-    """A list of whatever."""
+    """Return the value if it is a list; its elements are not checked."""
     if not isinstance(value, list):
         raise WrongValueError("a list is none")
     return value
 
 
 def table(value: object) -> dict[str, Any]:
-    """An object with whatever members."""
+    """Return the value if it is an object; its members are not checked."""
     if not isinstance(value, dict):
         raise WrongValueError("an object is none")
     return value
 
 
 def moment(value: object) -> datetime:
-    """A time that says its zone."""
+    """Return the value as a time if it is ISO 8601 with a time zone."""
     try:
         found = datetime.fromisoformat(text(value))
     except ValueError:

@@ -1,7 +1,7 @@
-"""The records of a report, made from what a sweep hands over.
+"""Make the records of a report from the results of a scan.
 
-The report's schema is written here and nowhere else. A record has only keys that say something: what is
-empty or unknown is left out.
+This module alone defines the schema of reports. A record has only keys with content: empty and unknown values
+are left out.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from hashscan.model import (
 from hashscan.reports.record_lines import CONTENT, Record
 
 SCHEMA = 1
-"""Raised whenever a reader of the older schema could misunderstand the newer."""
+"""Version of the schema; raised whenever a reader of the older one could misunderstand the newer."""
 
 FINDINGS = frozenset({Verdict.MATCH, Verdict.HELD, Verdict.REVIEW})
 
 
 def is_accusing(record: Record) -> bool:
-    """Whether a record speaks against a file, so that the last word on it is said when the sweep ends."""
+    """Return True for a match, whose final record is written when the scan ends."""
     return bool(record["type"] == "finding" and record["verdict"] == Verdict.MATCH)
 
 
 def path_fields(path: bytes) -> dict[str, str]:
-    """A path as JSON can carry it: text, beside the bytes in base64 where they are no UTF-8."""
+    """Return a path as JSON fields: text, and the bytes in base64 if they are not UTF-8."""
     try:
         return {"path": path.decode("utf-8")}
     except UnicodeDecodeError:
@@ -49,7 +49,7 @@ def path_fields(path: bytes) -> dict[str, str]:
 
 
 def list_fields(info: ListInfo) -> dict[str, Any]:
-    """What a report says of one hash list."""
+    """Return the fields of one hash list."""
     fields: dict[str, Any] = {
         "name": info.name,
         "state": info.state.value,
@@ -69,7 +69,7 @@ def list_fields(info: ListInfo) -> dict[str, Any]:
 
 
 def excepted_fields(excepted: ExceptedEntry) -> dict[str, str]:
-    """What a report says of one entry whose matches are withheld."""
+    """Return the fields of one excepted entry, whose matches are withheld."""
     return {
         "list": excepted.list_name,
         "entry": excepted.entry_id,
@@ -83,7 +83,7 @@ def excepted_fields(excepted: ExceptedEntry) -> dict[str, str]:
 
 
 def sandbox_fields(level: SandboxLevel) -> dict[str, Any]:
-    """What a report says of the walls around the decoders."""
+    """Return the fields of the sandbox around the decoders."""
     return {
         "mode": level.mode,
         "level": level.word,
@@ -121,9 +121,9 @@ def sweep_record(
     baseline: Record | None = None,
     known: bool = False,
 ) -> Record:
-    """The first record: what was asked for, and with what; where a cluster does the work, which one.
+    """Return the first record: arguments, lists and settings of the scan, and the cluster if one is used.
 
-    With `known` no file is looked at: all that follows is of what earlier sweeps have read.
+    With `known` no file is read: all that follows is from the results of earlier scans.
     """
     review = {} if review_threshold is None else {"review_threshold": review_threshold}
     part = {} if shard is None else {"shard": {"index": shard.index, "count": shard.count}}
@@ -161,7 +161,7 @@ def sweep_record(
 
 
 def _identity_fields(item: Item) -> dict[str, int | str]:
-    """What tells a file, or a state of an object, from others."""
+    """Return the fields that identify a file, or a state of an object."""
     stat = item.stat
     if stat.of_object:
         fields: dict[str, int | str] = {} if stat.size < 0 else {"size": stat.size}
@@ -184,7 +184,7 @@ def _identity_fields(item: Item) -> dict[str, int | str]:
 
 
 def match_fields(match: Match) -> dict[str, Any]:
-    """What a report says of one entry that a file came near to."""
+    """Return the fields of one match or near match."""
     fields: dict[str, Any] = {
         "list": match.list_name,
         "entry": match.entry_id,
@@ -204,20 +204,20 @@ def match_fields(match: Match) -> dict[str, Any]:
 
 
 def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: Item | None = None) -> Record:
-    """The record of one file that is not clean, or of a clean one that was asked about.
+    """Return the record of a file that is not clean, or of a clean one that was asked for.
 
     Args:
-        path: of the file, or an object's URL.
-        result: what was found.
-        with_digests: whether to name the digests.
-        item: as it was listed; only for objects does it say more than the result.
+        path: path of the file, or URL of the object.
+        result: the result of the scan.
+        with_digests: include the digests.
+        item: the item as it was listed; it has more fields than the result only for objects.
     """
     record: dict[str, Any] = {
         "type": "finding" if result.verdict in FINDINGS else result.verdict.value,
         "schema": SCHEMA,
         **path_fields(path),
         "verdict": result.verdict.value,
-        # How large an object is may have become known only as it was read.
+        # The size of an object may be known only after it was read.
         **_identity_fields(
             Item(result.name, result.stat) if item is None else item._replace(stat=result.stat)
         ),
@@ -247,31 +247,31 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
 
 
 def with_content(record: Record, result: FileResult) -> Record:
-    """A finding's record with the sha256 by which its content is known, where it was computed.
+    """Return the record of a finding with the sha256 of its content, if that was computed.
 
     Args:
-        record: as `result_record` made it.
-        result: what was found.
+        record: the result of `result_record`.
+        result: the result of the scan.
     """
     sha256 = next((digest.value.hex() for digest in result.digests if digest.algorithm == "sha256"), None)
     return record if sha256 is None else {**record, CONTENT: sha256}
 
 
 def known_record(path: bytes, result: FileResult, item: Item, *, with_digests: bool) -> Record:
-    """The record of one file as an earlier sweep has read it, without what only a look at it would tell."""
+    """Return the record of a file from the results of an earlier scan, without fields that need a stat."""
     record = result_record(path, result, with_digests=with_digests, item=item)
     return {key: value for key, value in record.items() if key not in {"uid", "links", "device"}}
 
 
 def standing_record(path: bytes, version: str, result: FileResult, first: str, last: str) -> Record:
-    """The record of an earlier finding that this sweep did not come by, and that stands until one does.
+    """Return the record of an earlier finding that this scan did not reach; it is open until a scan does.
 
     Args:
-        path: of the file, or an object's URL.
-        version: of an object, where versions were swept; else empty.
-        result: what is to be said of it by today's lists.
-        first: when it was found first, RFC 3339.
-        last: when it was found last.
+        path: path of the file, or URL of the object.
+        version: version of an object, if versions are scanned; else empty.
+        result: the result by the current lists.
+        first: time of the first finding, RFC 3339.
+        last: time of the last finding.
     """
     record: dict[str, Any] = {
         "type": "standing",
@@ -290,12 +290,12 @@ def standing_record(path: bytes, version: str, result: FileResult, first: str, l
 
 
 def silent_change_record(path: bytes, item: Item, before: str) -> Record:
-    """The record of a file that was read though it seemed unchanged, and has other content than it had.
+    """Return the record of a file that seemed unchanged, was read again, and has other content than before.
 
     Args:
-        path: of the file, or an object's URL.
-        item: as it was listed, now and before.
-        before: the SHA-256 that it had, in hex, where digests are to be told; else empty.
+        path: path of the file, or URL of the object.
+        item: the item as it was listed, now and before.
+        before: its earlier sha256 in hex, if digests are reported; else empty.
     """
     record: dict[str, Any] = {
         "type": "silent-change",
@@ -311,7 +311,7 @@ def silent_change_record(path: bytes, item: Item, before: str) -> Record:
 def digest_record(
     text: str, verdict: Verdict, because: str, action: Action | None, matches: Sequence[Match]
 ) -> Record:
-    """The record of a digest that was asked about by itself."""
+    """Return the record of a single digest that was asked for."""
     record: dict[str, Any] = {
         "type": "finding" if verdict in FINDINGS else verdict.value,
         "schema": SCHEMA,
@@ -327,7 +327,7 @@ def digest_record(
 
 
 def lost_record(path: bytes, reason: Reason, detail: str) -> Record:
-    """The record of a name of which not even the size is known."""
+    """Return the record of a file of which not even the size is known."""
     record: dict[str, Any] = {
         "type": Verdict.UNREADABLE.value,
         "schema": SCHEMA,
@@ -341,7 +341,7 @@ def lost_record(path: bytes, reason: Reason, detail: str) -> Record:
 
 
 def folder_record(path: bytes, reason: FolderReason, detail: str) -> Record:
-    """The record of a folder that could not be entered; it is no file and has no verdict."""
+    """Return the record of a folder that could not be entered; it is not a file and has no verdict."""
     record: dict[str, Any] = {
         "type": "folder",
         "schema": SCHEMA,
@@ -354,5 +354,5 @@ def folder_record(path: bytes, reason: FolderReason, detail: str) -> Record:
 
 
 def summary_record(fields: Mapping[str, Any]) -> Record:
-    """The last record; a report without one comes from a sweep that was killed."""
+    """Return the last record; a report without it is from a scan that was killed."""
     return {"type": "summary", "schema": SCHEMA, **fields}

@@ -1,4 +1,4 @@
-"""A report as formats see it: its record, to be gone through as often as they like, and what explains it."""
+"""A report as formats use it: its records, which can be iterated repeatedly, and its context."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def _no_url(record: Record) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a record does not say and some formats need."""
+    """Data that is not in the records and that some formats need."""
 
     digests: Callable[[Record], Mapping[str, str]] = _no_digests
-    """Digests in hex by algorithm of what a record is about; empty where they are not known."""
+    """Returns the digests of a record's file in hex by algorithm; empty if they are not known."""
     url_of: Callable[[Record], str] = _no_url
-    """Where the world sees what a record is about; empty where nobody said."""
+    """Returns the public URL of a record's file; empty if it is not known."""
     reporter: Reporter | None = None
-    """Who speaks."""
+    """The organisation and person who report."""
 
 
 BARE = Context()
 
 
 def speaker(context: Context) -> Reporter:
-    """Who speaks.
+    """Return the organisation and person who report.
 
     Raises:
-        UsageError: nobody said.
+        UsageError: the settings name none.
     """
     reporter = context.reporter
     if reporter is None or not reporter.organisation or "@" not in reporter.email:
@@ -54,38 +54,38 @@ def speaker(context: Context) -> Reporter:
 
 
 class Report:
-    """The record of one sweep in a file, whole or as a killed sweep left it."""
+    """The report of one scan in a file, complete or partial."""
 
     def __init__(self, path: Path, context: Context = BARE) -> None:
-        """Name a report.
+        """Create a report object.
 
         Args:
-            path: of a file in JSON Lines that does not change any more.
-            context: what explains it.
+            path: path of a file in JSON Lines that does not change any more.
+            context: data that the records don't have.
         """
         self.path = path
         self.context = context
 
     def records(self) -> Iterator[Record]:
-        """All records from the first on, read anew each time this is asked.
+        """Yield all records from the first; each call reads the file again.
 
-        Each has what `shapes` asks of it, so that documents need not ask again.
+        Each record is validated by `shapes`, so that formats need no checks.
 
         Raises:
-            UsageError: there is no such file, it is no report, it is damaged, or a newer hashscan wrote it.
-            OutputError: it can't be read to its end.
+            UsageError: the file does not exist, is not a report, is damaged, or a newer hashscan wrote it.
+            OutputError: the file can't be read to its end.
         """
         for number, record in enumerate(read_report(self.path), 1):
             yield self._understood(record, f"line {number}")
 
     @cached_property
     def sweep(self) -> Record:
-        """The first record: what was asked for, and with what."""
+        """The first record: the arguments and settings of the scan."""
         return next(self.records())
 
     @cached_property
     def summary(self) -> Record | None:
-        """The last record; None where the sweep was killed."""
+        """The last record; None if the scan was killed."""
         last = last_record(self.path)
         if last is None or last["type"] != "summary":
             return None
@@ -103,24 +103,24 @@ class Report:
 
     @property
     def reporter(self) -> Reporter:
-        """Who speaks.
+        """The organisation and person who report.
 
         Raises:
-            UsageError: nobody said.
+            UsageError: the settings name none.
         """
         return speaker(self.context)
 
     def digests(self, record: Record) -> Mapping[str, str]:
-        """Digests in hex by algorithm of what a record is about, as far as they are known."""
+        """Return the known digests of a record's file, in hex by algorithm."""
         found: Mapping[str, str] = record.get("digests") or self.context.digests(record)
         return found
 
     @staticmethod
     def customer(record: Record) -> str:
-        """Whose it is; empty where no rule says."""
+        """Return the customer of a record; empty if no rule names one."""
         return str(record.get("customer", ""))
 
     @property
     def name(self) -> str:
-        """Of its file, for people; it may hold any characters."""
+        """Name of its file, for people; it may contain any characters."""
         return os.fspath(self.path)

@@ -1,4 +1,4 @@
-"""A log of results for code scanning and its viewers."""
+"""Write a report as SARIF, for code scanning and its viewers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEVELS = {Verdict.MATCH.value: "error", Verdict.HELD.value: "warning"}
 _NOTICE_LEVELS = {"unreadable": "error", "folder": "error", "silent-change": "error", "undecoded": "warning"}
 
 _MEANT = str.maketrans({"{": "{{", "}": "}}", "[": r"\[", "]": r"\]", "\\": "\\\\"})
-"""Viewers would take these for places to fill in and for links."""
+"""Escapes for characters that viewers would take for placeholders and links."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -37,7 +37,7 @@ class Sarif(ReportFormat):
     suffix = ".sarif"
 
     def write(self, report: Report, stream: BinaryIO) -> None:
-        """Write one log with one run; a result or notification a line."""
+        """Write one log with one run; a result or notification per line."""
         run = _encode(_run(report))
         stream.write(f'{{"$schema":"{_SCHEMA}","version":"2.1.0","runs":[\n{run[:-1]},"results":['.encode())
         begin, others = b"\n", False
@@ -54,7 +54,7 @@ class Sarif(ReportFormat):
             stream.write(begin + _encode(_notice("incomplete", words)).encode())
             begin = b",\n"
         if others:
-            # These may be as many as results, so they are read again and not kept.
+            # There may be as many of these as results, so they are read again and not kept in memory.
             for record in report.records():
                 if record["type"] in TYPES and record["type"] not in ACCUSING:
                     stream.write(begin + _encode(_file_notice(record)).encode())
@@ -65,8 +65,8 @@ class Sarif(ReportFormat):
 def _run(report: Report) -> dict[str, Any]:
     sweep = report.sweep
     uuid, version = printable(sweep.get("uuid", "")), printable(str(sweep.get("version", "")))
-    # Up to the last slash it names what the next sweep replaces, so the machine must not be in it: it may be
-    # another each time.
+    # The part up to the last slash identifies the run that the next scan replaces. It must not contain the
+    # host name, which may differ each time.
     automation = {"id": f"hashscan/{uuid}", **({"guid": uuid} if _UUID.fullmatch(uuid) else {})}
     return {
         "tool": {
@@ -107,20 +107,20 @@ def _result(record: Record) -> dict[str, Any]:
 
 
 def _fingerprint(path: bytes, record: Record, match: Mapping[str, Any]) -> str:
-    """The same for each sweep that finds the same content, by the same entry, in the same place."""
+    """Return a fingerprint that is the same in each scan for the same place and the same entry."""
     facts = (record.get("version", ""), match.get("list", ""), match.get("entry", ""))
     parts = (path, *(fact.encode("utf-8", errors="surrogatepass") for fact in facts))
     return f"{hashlib.sha256(bytes(1).join(parts)).hexdigest()[:16]}:1"
 
 
 def _suppression(record: Record, match: Mapping[str, Any]) -> dict[str, Any]:
-    """Accepted is what a person has accepted or excepted; the rest is held until somebody has looked."""
+    """Return a suppression: accepted if a person accepted or excepted the finding, else under review."""
     status = "accepted" if "accepted" in record or "excepted" in match else "underReview"
     return {"kind": "external", "status": status, "justification": printable(reason_of(record))}
 
 
 def _location(path: bytes) -> dict[str, Any]:
-    # Code scanning shows nothing that has no line.
+    # Code scanning does not show results without a line.
     return {"physicalLocation": {"artifactLocation": {"uri": uri_of(path)}, "region": {"startLine": 1}}}
 
 
@@ -159,5 +159,5 @@ def _notice(kind: str, words: str) -> dict[str, Any]:
 
 
 def _meant(text: str) -> str:
-    """Words as a viewer of SARIF shows them; it must have some."""
+    """Escape text for SARIF viewers; return a replacement if it is empty, since SARIF requires text."""
     return printable(text).translate(_MEANT) or "no more is known"

@@ -1,4 +1,4 @@
-"""The rules that results of a SARIF log name: one for each category, the same in every log."""
+"""The rules of a SARIF log: one for each category, the same in every log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HELP = (
 
 
 def rule_of(category: str) -> str:
-    """The id of the rule for a category; what hashscan doesn't know is for review."""
+    """Return the id of the rule for a category; an unknown category is for review."""
     return f"known-{category if category in _MEANINGS else _OTHER}"
 
 

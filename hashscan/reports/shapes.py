@@ -1,4 +1,4 @@
-"""Refuses records that lack what documents are made of, or have it in another shape."""
+"""Validate the types of report records, so that document formats can rely on them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _PICTURE: dict[str, type] = {"format": str, "width": int, "height": int}
 
 _MOVED: dict[str, type] = dict.fromkeys(("outcome", "item", "detail"), str)
 _LARGEST = 1 << 96
-"""No count, size or time of ours goes beyond; of larger numbers no fraction can be had."""
+"""Limit for counts, sizes and times: none of ours is larger, and a much larger one does not fit a float."""
 
 _WITHOUT_PATH = frozenset({"sweep", "summary"})
 _VERDICTS = frozenset(verdict.value for verdict in Verdict)
@@ -69,14 +69,14 @@ def require_shape(record: Record) -> None:
     """Check one record.
 
     Raises:
-        ValueError: it is not as sweeps write it.
+        ValueError: the record is not as scans write it.
     """
     kind = record["type"]
     _require(record, _FIELDS)
     if kind not in _WITHOUT_PATH and "path" not in record:
         raise ValueError("it has no path")
     if kind == "sweep":
-        # Strangers have no say in these.
+        # Scans write these values; none comes from a file name.
         for words in (record.get(key, "") for key in ("uuid", "host", "fail_on")):
             if not words.isprintable():
                 raise ValueError("a text can't be printed")
@@ -123,7 +123,7 @@ def require_shape(record: Record) -> None:
 
 
 def _require(fields: Any, shapes: dict[str, type]) -> None:
-    """Check what is there of some fields."""
+    """Check the types of the known fields that are present."""
     if type(fields) is not dict:
         raise ValueError("an object is none")
     for key, value in fields.items():

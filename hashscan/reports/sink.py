@@ -1,4 +1,4 @@
-"""The file a report grows in: `FILE.partial`, renamed when the summary is written."""
+"""Write a report to `FILE.partial`, and rename it atomically after the summary."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from hashscan.reports.records import is_accusing
 
 PARTIAL = ".partial"
 SETTLED = ".settled"
-"""Ends the name that a partial report with all last words has for a moment, or for longer on file systems
-that know no files without a name."""
+"""Suffix of a partial report with all final records, before it is renamed. It has this name for longer on
+filesystems without unnamed files (O_TMPFILE)."""
 
 
 class ReportSink:
-    """One report's record on its way to a file or to standard output.
+    """A writer of one report, to a file or to standard output.
 
-    The file is readable by its owner only, since findings are sensitive. Every record is flushed, so that a
-    killed sweep leaves all but the last line whole.
+    Only its owner can read the file, since findings are sensitive. Every record is flushed, so that a killed
+    scan leaves all lines complete but the last.
 
     Raises:
-        UsageError: its place is a device's.
+        UsageError: the destination is a device.
         OutputError: the report can't be written.
-        LockedError: another sweep is writing the same report.
+        LockedError: another scan is writing the same report.
     """
 
     def __init__(self, destination: Path | None) -> None:
         self.destination = destination
         self.set_aside: Path | None = None
-        """Where the unfinished report of an earlier, killed sweep was moved to, if there was one."""
+        """Path to which the unfinished report of an earlier, killed scan was moved, if there was one."""
         with self._explained():
             if destination is None:
-                # A stream of its own, so that closing it leaves sys.stdout alone.
+                # A separate stream, so that closing it does not close sys.stdout.
                 self._stream: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
             else:
                 require_destination(destination)
@@ -57,7 +57,7 @@ class ReportSink:
         descriptor = os.open(self._partial, flags, 0o600)
         stream = os.fdopen(descriptor, "r+b")
         try:
-            # A record lock: it belongs to this process alone and goes when the process goes.
+            # A record lock: it belongs to this process alone and is released when the process ends.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             stream.close()
@@ -67,7 +67,7 @@ class ReportSink:
         if os.fstat(descriptor).st_size == 0:
             os.fchmod(descriptor, 0o600)
             return stream
-        # What a killed sweep found must not be lost because the next one starts.
+        # The findings of a killed scan must not be lost because the next one starts.
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self.set_aside = self._partial.with_name(f"{self._partial.name}.{stamp}")
         os.rename(self._partial, self.set_aside)
@@ -76,7 +76,7 @@ class ReportSink:
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode of the file that grows."""
+        """Device and inode of the partial file."""
         status = os.fstat(self._stream.fileno())
         return status.st_dev, status.st_ino
 
@@ -87,13 +87,14 @@ class ReportSink:
             self._stream.flush()
 
     def settle(self, last_words: Iterable[Record]) -> None:
-        """Put the last words on files in the place of the first.
+        """Replace the records of matches by their final ones.
 
-        The file is written anew beside itself and then takes its own place, so that a killed sweep leaves
-        either. Standard output takes none back, so there nothing of these files may have been written yet.
+        The file is written again beside itself and then renamed, so that a killed scan leaves either version
+        complete. Standard output can't be replaced, so there no record of these files may have been written
+        yet.
 
         Args:
-            last_words: a record for each one that `is_accusing`, in the order in which these were written.
+            last_words: the final record for each one that `is_accusing`, in their original order.
         """
         with self._explained():
             if self.destination is not None:
@@ -127,7 +128,7 @@ class ReportSink:
         self._stream, self._lines = stream, fresh
 
     def _open_settled(self, folder: int) -> tuple[BinaryIO, bool]:
-        """A new file beside the report, and whether it has its name already."""
+        """Create a file beside the report; return it, and True if it has its name already."""
         try:
             descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
             named = False
@@ -143,7 +144,7 @@ class ReportSink:
             os.unlink(self._settled)
 
     def finish(self) -> None:
-        """Sync the report and give it its name; to be called after the summary was written."""
+        """Sync the report and rename it to its final name; call this after writing the summary."""
         with self._explained():
             if self.destination is None:
                 self._stream.close()
@@ -158,13 +159,13 @@ class ReportSink:
                 os.close(folder)
 
     def abandon(self) -> None:
-        """Close the report without a summary; the partial file stays as it is."""
-        # The reason for giving up is under way already; a full disk must not hide it.
+        """Close the report without a summary; the partial file stays."""
+        # An error is being handled already; a full disk must not hide it.
         with contextlib.suppress(OSError):
             self._stream.close()
 
     def discard(self) -> None:
-        """Close the report and remove what was written, where it can be made again at any time."""
+        """Close the report and delete it, if it can be made again at any time."""
         self.abandon()
         if self.destination is not None:
             with contextlib.suppress(OSError):

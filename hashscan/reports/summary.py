@@ -1,4 +1,4 @@
-"""The running totals of a sweep, and the exit code that follows from them."""
+"""Count the results of a scan, and derive its exit code."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ FailOn = Literal["match", "review", "never"]
 
 
 INCOMPLETE = (Reason.STARVED, Reason.OVER_BUDGET, Reason.UNCONFIRMED)
-"""Reasons for which a picture was not decoded, or a match not confirmed, that say nothing of the picture:
-another scan may well do it."""
+"""Reasons for which a picture was not decoded, or a match not confirmed, that do not depend on the picture:
+another scan may succeed."""
 
 PASSED = ("folders", "links", "specials", "excluded_folders")
-"""Things that were met and are no files, by their names in a report."""
+"""Names in a report of entries that are not scanned files: folders, links, special files."""
 
 
 class Summary:
-    """Counts what a sweep met; every file once, under its verdict."""
+    """The counts of a scan; every file counts once, under its verdict."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[Verdict] = Counter()
@@ -42,24 +42,24 @@ class Summary:
         self.passed: Counter[str] = Counter()
         self.bytes_read = 0
         self.recalled = 0
-        """Files that were not read, since they have not changed since they were."""
+        """Number of files that were not read, since they have not changed since they were."""
         self.ctime: Counter[CtimeTrust] = Counter()
-        """Files that are remembered, by how far their ctime is to be trusted; proven ones only where read."""
+        """Number of cached files by the trust in their ctime; proven ones count only if they were read."""
         self.low_quality = 0
         self.test_findings = 0
         self.accepted: Counter[Verdict] = Counter()
-        """Findings that a baseline accepts; they are counted under their verdicts all the same."""
+        """Findings that a baseline accepts; they are also counted under their verdicts."""
         self.sandbox: SandboxLevel | None = None
         self.empty_targets = 0
 
     @property
     def files(self) -> int:
-        """How many files have a verdict."""
+        """Number of files with a verdict."""
         return self.verdicts.total()
 
     @property
     def findings(self) -> int:
-        """How many of them are findings."""
+        """Number of files with a finding."""
         return sum(self.verdicts[v] for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
 
     def add(self, result: FileResult) -> None:
@@ -75,20 +75,20 @@ class Summary:
         self.low_quality += low_quality
 
     def count(self, verdict: Verdict, reason: Reason | None) -> None:
-        """Count one file of which there is no more than the verdict."""
+        """Count one file by its verdict and reason alone."""
         self.verdicts[verdict] += 1
         if reason is not None:
             self.reasons[verdict, reason] += 1
 
     def accept(self, verdict: Verdict) -> None:
-        """Count one finding as accepted that is counted under its verdict."""
+        """Count a finding, already counted under its verdict, as accepted."""
         self.accepted[verdict] += 1
 
     def hold(self, records: Iterable[Record]) -> None:
-        """Count findings as held that were counted as matches.
+        """Move findings from match to held in the counts.
 
         Args:
-            records: of these.
+            records: the records of these findings.
         """
         for record in records:
             for counts in (self.verdicts, *((self.accepted,) if "accepted" in record else ())):
@@ -100,17 +100,17 @@ class Summary:
         self.folder_reasons[reason] += 1
 
     def add_passed(self, passed: Passed) -> None:
-        """Count things that are no files."""
+        """Count entries that are not files."""
         for key in PASSED:
             self.passed[key] += getattr(passed, key)
 
     def take(self, fields: Mapping[str, Any]) -> None:
-        """Add the counts of another summary, as `fields` gave them and a report kept them.
+        """Add the counts of another summary, as `fields` returned them and a report stores them.
 
-        Empty targets don't add up: each shard lists all targets.
+        Empty targets are not added up: each shard lists all targets.
 
         Raises:
-            KeyError, ValueError: they are not such counts.
+            KeyError, ValueError: the fields are not such counts.
         """
         verdicts = table(fields["verdicts"])
         self.verdicts.update({Verdict(name): number(n) for name, n in verdicts.items()})
@@ -132,7 +132,7 @@ class Summary:
         self.ctime.update({CtimeTrust[name.upper()]: number(n) for name, n in doubts.items()})
 
     def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
-        """Why the sweep is incomplete, in words; empty when it is complete."""
+        """Return messages that say why the scan is incomplete; empty if it is complete."""
         short: list[str] = []
         if unreadable := self.verdicts[Verdict.UNREADABLE]:
             short.append(f"{unreadable} unreadable files")
@@ -152,7 +152,7 @@ class Summary:
         return short
 
     def found(self, fail_on: FailOn) -> bool:
-        """Whether there is something that the exit code must say."""
+        """Return True if there is a finding that the exit code must show."""
         if fail_on == "never":
             return False
         new = self.verdicts.copy()
@@ -168,7 +168,7 @@ class Summary:
         return exit_code_of(found=self.found(fail_on), incomplete=incomplete)
 
     def fields(self) -> dict[str, Any]:
-        """The counts as they stand in a report."""
+        """Return the counts as report fields."""
         reasons: dict[str, dict[str, int]] = {}
         for (verdict, reason), times in sorted(self.reasons.items()):
             reasons.setdefault(verdict.value, {})[reason.value] = times
@@ -188,12 +188,12 @@ class Summary:
         }
 
     def _doubts(self) -> dict[str, int]:
-        """Files that the next sweep reads again, and those that are unproven, by the names of the trust."""
+        """Return the counts, by ctime trust, of files whose ctime is not proven or that are read again."""
         return {t.name.lower(): n for t, n in sorted(self.ctime.items()) if n and t is not CtimeTrust.PROVEN}
 
 
 def exit_code_of(*, found: bool, incomplete: bool) -> int:
-    """The exit code of a sweep, or of all shards of one."""
+    """Return the exit code of a scan, or of all shards of one."""
     if found:
         return EXIT_FOUND_INCOMPLETE if incomplete else EXIT_FOUND
     return EXIT_INCOMPLETE if incomplete else EXIT_CLEAN

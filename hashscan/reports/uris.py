@@ -1,4 +1,4 @@
-"""Addresses of what a record is about, as other programs take them."""
+"""Convert paths and object URLs of records to URIs for other programs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from urllib.parse import quote, quote_from_bytes
 
 _SEGMENT = "/:@!$&'()*+,;=~"
-"""What stands for itself in a path, besides letters, digits and `-._`."""
+"""Characters that are not escaped in a path, besides letters, digits and `-._`."""
 
 _SCHEME = re.compile(rb"([a-z][a-z0-9]*)://([^/]*)(.*)", re.DOTALL)
 _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def uri_of(path: bytes) -> str:
-    """The URI of a file's path or an object's URL, in ASCII, from which its bytes can be had again.
+    """Return the URI of a file's path or an object's URL, in ASCII, from which its bytes can be recovered.
 
-    Keys of objects may hold anything and are escaped; web addresses are escaped already, and what can't stand
-    in one is all that is changed.
+    Keys of objects may contain any bytes and are escaped. Web addresses are escaped already, so only
+    characters that are not allowed are changed.
     """
     if path.startswith(b"/"):
         return "file://" + quote_from_bytes(path, _SEGMENT)
     found = _SCHEME.fullmatch(path)
     if found is None:
-        # Before a colon would be a scheme.
+        # A part before a colon would be taken for a scheme.
         return quote_from_bytes(path, _SEGMENT.replace(":", ""))
     scheme, host, key = found.groups()
     begin = f"{scheme.decode()}://{quote_from_bytes(host, ':@[]')}"

@@ -1,4 +1,4 @@
-"""Findings as XARF 4, the form in which abuse is reported between networks."""
+"""Write findings as XARF 4, the format for abuse reports between networks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _DOMAIN = re.compile(r"([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,}", re.ASCII)
 
 
 class Xarf(ReportFormat):
-    """A line of JSON for each finding, which is a whole report by itself; never with the file.
+    """A line of JSON for each finding, each a complete report; the file itself is never included.
 
-    A finding that is reported again, after another sweep, has the same report_id as before.
+    A finding that is reported again after another scan has the same report_id as before.
     """
 
     name = "xarf"
@@ -41,7 +41,7 @@ class Xarf(ReportFormat):
     needs_reporter: ClassVar[bool] = True
 
     def write(self, report: Report, stream: BinaryIO) -> None:
-        """Write a report a line."""
+        """Write one report per line."""
         reporter = report.reporter
         require_digests(report)
         contact = _contact(reporter)
@@ -69,7 +69,7 @@ def _contact(reporter: Reporter) -> dict[str, str]:
 
 
 def _identity(accusation: Accusation, host: str) -> UUID:
-    """A number of version 4 that is the same whenever the same content is found in the same place."""
+    """Return a version 4 UUID that is always the same for the same content in the same place."""
     parts = (
         host.encode("utf-8", "surrogatepass"),
         accusation.path,
@@ -110,7 +110,7 @@ def _description(accusation: Accusation) -> str:
 
 
 def _host(url: str) -> str:
-    """The host of a URL, or what stands in its place; empty where there is none."""
+    """Return the host of a URL, or what replaces it; empty if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

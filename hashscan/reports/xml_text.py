@@ -1,4 +1,4 @@
-"""Text from strangers for XML documents, with nothing lost."""
+"""Escape text from strangers for XML documents, without loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _KEPT = "".join(c for c in map(chr, range(0x20, 0x7F)) if c != "%")
 
 
 def plain(name: bytes) -> tuple[str, bool]:
-    """A name in printable text, and whether it had to be percent-encoded for that: all of it, and `%` too."""
+    """Return a name as printable text, and True if all of it had to be percent-encoded for that (`%` too)."""
     try:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
@@ -18,12 +18,13 @@ def plain(name: bytes) -> tuple[str, bool]:
 
 
 def element(name: str, text: str, attributes: str = "") -> str:
-    """An element with text in it; of characters that XML can't hold their escapes are told."""
+    """Return an XML element with a text; characters that XML can't hold are escaped."""
     return f"<{name}{attributes}>{escape(printable(text))}</{name}>"
 
 
 def printable(text: str) -> str:
-    r"""The text with `\u202e` and the like in place of what can't be seen; line feeds stay."""
+    r"""Return the text with escapes such as `\u202e` for characters that can't be printed; line feeds
+    stay."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)

@@ -1,4 +1,4 @@
-"""What a sweep came to and what must be done next, in words."""
+"""The headline of a report page, and the steps that the operator should take next."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from hashscan.reports.page.text import number
 from hashscan.reports.record_lines import Record
 
 _NAMED = 5
-"""Entries that are named."""
+"""Number of entries that are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The first thing to be read."""
+    """The headline of the page."""
 
     words: str
     tone: str
-    """Class of its mark: bad, doubt or good."""
+    """CSS class of its mark: bad, doubt or good."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to be done."""
+    """One recommended step."""
 
     title: str
     words: str
     commands: tuple[str, ...] = ()
-    """That help with it."""
+    """Commands that help with it."""
 
 
 def headline(summary: Record | None, counts: Mapping[str, int | None], standing: int) -> Headline:
-    """What a sweep came to.
+    """Return the headline for the result of a scan.
 
     Args:
-        summary: its last record; None where it was killed.
-        counts: files by verdict.
-        standing: earlier findings that it did not come by.
+        summary: the last record; None if the scan was killed.
+        counts: number of files by verdict.
+        standing: number of earlier findings that the scan did not reach.
     """
     found, held, review = (counts[v] or 0 for v in (Verdict.MATCH, Verdict.HELD, Verdict.REVIEW))
     short = summary is None or bool(summary.get("incomplete"))
@@ -64,7 +64,7 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
 
 
 def exit_words(summary: Record | None) -> str:
-    """The exit code and what it means."""
+    """Return the exit code and its meaning."""
     code = None if summary is None else whole(summary, "exit_code")
     if code is None:
         return "none: it was killed"
@@ -72,7 +72,7 @@ def exit_words(summary: Record | None) -> str:
 
 
 def shortcomings(summary: Record | None) -> list[str]:
-    """Why a sweep is incomplete."""
+    """Return messages that say why a scan is incomplete."""
     found = () if summary is None else summary.get("incomplete")
     return [str(words) for words in found] if isinstance(found, list | tuple) else []
 
@@ -80,13 +80,13 @@ def shortcomings(summary: Record | None) -> list[str]:
 def steps(
     sweep: Record, summary: Record | None, counts: Mapping[str, int | None], standing: int
 ) -> list[Step]:
-    """What must be done next, the most urgent first; empty where nothing must.
+    """Return the steps to take next, the most urgent first; empty if there are none.
 
     Args:
         sweep: the first record.
-        summary: the last record; None where it was killed.
-        counts: files by verdict.
-        standing: earlier findings that it did not come by.
+        summary: the last record; None if the scan was killed.
+        counts: number of files by verdict.
+        standing: number of earlier findings that the scan did not reach.
     """
     end: Record = summary or {}
     return [
@@ -199,7 +199,7 @@ def _of_the_rest(summary: Record | None, counts: Mapping[str, int | None]) -> It
 
 
 def lists_of(sweep: Record) -> list[Record]:
-    """What a report says of the hash lists, one by one."""
+    """Return the hash lists in a report."""
     found = sweep.get("lists")
     return [info for info in found if isinstance(info, dict)] if isinstance(found, list) else []
 

@@ -1,18 +1,18 @@
-"""The frame of a page that stands alone: one file, no network, no picture, the look that all our pages share.
+"""The common frame of our HTML pages: one self-contained file, no network access, no picture, one style.
 
-A page is a template that extends `frame.html`, beside it style sheets and scripts of its own:
+A page is a template that extends `frame.html`, with its own style sheets and scripts beside it:
 
     page = Page(Path(__file__).parent / "page", "stats.html", styles=("stats.css",), scripts=("stats.js",))
     for part in page.parts(title="Statistics", months=months):
         stream.write(part)
 
-The template fills the blocks `main` and `footer`, and gets `title` from the caller. `frame.css` is there
-already: it has the colours as variables (`--ink`, `--soft`, `--line`, `--wash`, `--accent`, one for each
-verdict), and `tiles`, `charts`, `note`, `number` as classes; `bars.html` has a macro for bars. The policy
-of the page allows these styles and scripts alone, by their hashes: no `style=` and no `on…=` attribute
-works, and no script may set markup. Numbers and times are written by the filters `number`, `bytes`,
-`duration`, `moment` and `day`; names and paths from strangers by `name` and `path`, which show what would
-else be invisible or would turn the text around.
+The template fills the blocks `main` and `footer`, and gets `title` from the caller. `frame.css` is always
+included: it defines the colours as variables (`--ink`, `--soft`, `--line`, `--wash`, `--accent`, one for each
+verdict), and the classes `tiles`, `charts`, `note`, `number`; `bars.html` has a macro for bars. The page's
+Content-Security-Policy allows only these styles and scripts, by their hashes: no `style=` and no `on…=`
+attribute works, and no script may set markup. The filters `number`, `bytes`, `duration`, `moment` and `day`
+format numbers and times; the filters `name` and `path` show names and paths from strangers, and mark
+characters that are invisible or change the text direction.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Page:
     def __init__(
         self, folder: Path, template: str, *, styles: Sequence[str] = (), scripts: Sequence[str] = ()
     ) -> None:
-        """Read what it is made of.
+        """Read the template, styles and scripts.
 
         Args:
-            folder: where its files are.
-            template: which extends `frame.html`.
-            styles: of its own, besides `frame.css`.
-            scripts: to run when the page is there, in this order.
+            folder: the folder of the page's files.
+            template: name of the template, which extends `frame.html`.
+            styles: style sheets besides `frame.css`.
+            scripts: scripts to run after the page is loaded, in this order.
         """
         self._styles = [_text(_FRAME / "frame.css"), *(_text(folder / name) for name in styles)]
         self._scripts = [_text(folder / name) for name in scripts]
@@ -67,12 +67,12 @@ class Page:
         self._template = environment.get_template(template)
 
     def parts(self, *, title: str, chart_styles: Sequence[str] = (), **context: Any) -> Iterator[bytes]:
-        """The page in UTF-8, piece by piece, so that what is in it may be made as it is written.
+        """Yield the page in UTF-8, in pieces, so that its content can be generated while it is written.
 
         Args:
-            title: what the window is called.
-            chart_styles: what stands between `<style>` and `</style>` in charts that a library has drawn.
-            context: what the template asks for.
+            title: title of the window.
+            chart_styles: the text between `<style>` and `</style>` in charts that a library has drawn.
+            context: the variables of the template.
         """
         pieces = self._template.generate(
             title=title,
@@ -81,7 +81,7 @@ class Page:
             scripts=self._scripts,
             **context,
         )
-        # A report that someone has written by hand may name characters that are none.
+        # A report that was written by hand may contain lone surrogates.
         return (piece.encode("utf-8", errors="replace") for piece in pieces)
 
 
@@ -90,7 +90,7 @@ def _text(path: Path) -> str:
 
 
 def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """The Content-Security-Policy of a page that has these and nothing else."""
+    """Return the Content-Security-Policy of a page that has only these styles and scripts."""
     return "; ".join(
         [
             "default-src 'none'",

@@ -1,4 +1,4 @@
-"""Keeps the rows that a page has room for, the most urgent ones first."""
+"""Keep the most urgent rows of a page, within limits of number and bytes, in temporary files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hashscan.errors import OutputError
 from hashscan.reports.page.rows import RANKS, Row
 
 ROWS = 50_000
-"""In one page: browsers sort and filter these at once."""
+"""Maximum rows in one page; browsers sort and filter this number without delay."""
 _BYTES = 48 << 20
-"""Of all rows in one page; names may be long."""
+"""Maximum bytes of all rows in one page, since names may be long."""
 _IN_MEMORY = 1 << 20
-"""Bytes of one rank; of more, a temporary file without a name is made."""
+"""Bytes of one rank in memory; beyond that an unnamed temporary file is used."""
 
 
 class _Rank:
@@ -40,26 +40,26 @@ class _Rank:
 
 
 class KeptRows:
-    """Rows in a temporary file, to be left as a context.
+    """Rows in temporary files; use it as a context manager.
 
-    Raises, in all it does:
-        OutputError: the temporary file can't be written or read.
+    Raises, in all methods:
+        OutputError: a temporary file can't be written or read.
     """
 
     def __init__(self, plain_rows: int) -> None:
-        """Begin with none.
+        """Create an empty collection.
 
         Args:
-            plain_rows: how many are to be had as they were given, too.
+            plain_rows: number of rows that `first` returns as objects.
         """
         self._stack = ExitStack()
         self._ranks = [_Rank(plain_rows, self._stack) for _ in RANKS]
         self._plain_rows = plain_rows
         self.offered = 0
-        """Rows that were given."""
+        """Number of rows that were offered."""
 
     def take(self, row: Row) -> None:
-        """Keep a row, as long as there may be room for it."""
+        """Keep a row if there may be space for it."""
         self.offered += 1
         rank = next(number for number, kinds in enumerate(RANKS) if row.kind in kinds)
         try:
@@ -68,11 +68,11 @@ class KeptRows:
             raise _trouble(error) from error
 
     def first(self) -> list[Row]:
-        """The most urgent ones."""
+        """Return the most urgent rows."""
         return list(islice(chain.from_iterable(rank.first for rank in self._ranks), self._plain_rows))
 
     def lines(self) -> Iterator[str]:
-        """A JSON array for each row that there is room for, without line breaks."""
+        """Yield a JSON array without line breaks for each row that fits."""
         left, room = ROWS, _BYTES
         for rank in self._ranks:
             try:
@@ -88,7 +88,7 @@ class KeptRows:
 
     @property
     def kept(self) -> int:
-        """How many rows `lines` gives."""
+        """Number of rows that `lines` yields."""
         return sum(1 for _ in self.lines())
 
     def __enter__(self) -> KeptRows:

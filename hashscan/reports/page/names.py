@@ -1,4 +1,4 @@
-"""Names from strangers as markup in which nothing is invisible or turns the text around."""
+"""Show names from strangers as HTML, with invisible and direction-changing characters marked."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from markupsafe import Markup, escape
 from hashscan.reports.names import printable
 
 _SPACES = frozenset("\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}")
-"""Our own words have them in numbers; of a path it must be known."""
+"""Spaces that our own numbers contain; in a path they must be marked."""
 
 
 def marked(name: str) -> Markup:
-    """A name, isolated from the direction of what is around it; what can't be seen is marked."""
+    """Return a name as markup, isolated from the text direction around it; mark unprintable characters."""
     return Markup("<bdi>{}</bdi>").format(_pieces(name, of_path=False))
 
 
 def marked_path(path: str) -> Markup:
-    """The same for a path, whose lines break after slashes, and whose odd spaces are marked."""
+    """Return a path as markup like `marked`; lines break after slashes, and unusual spaces are marked."""
     return Markup('<bdi class="path">{}</bdi>').format(_pieces(path, of_path=True))
 
 

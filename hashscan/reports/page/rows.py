@@ -1,4 +1,4 @@
-"""Rows of the table of findings, made from records."""
+"""Make the rows of the findings table from records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = {
     "folder": "folder not entered",
     "skipped": "skipped",
 }
-"""What a row may be about, the most urgent first, and the words for it."""
+"""Kinds of rows, the most urgent first, and their labels."""
 
 _TOLD_MATCHES = 8
 _NS = 1_000_000_000
@@ -41,37 +41,37 @@ _SIMPLE = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file, object or folder."""
+    """The row of one file, object or folder."""
 
     kind: str
     name: str
-    """Bytes that are no UTF-8 are lone surrogates, as `os.fsdecode` has them."""
+    """Path or digest; bytes that are not UTF-8 are lone surrogates, as by `os.fsdecode`."""
     customer: str
     category: str
-    """Of the match that weighs most, as the list and the entry."""
+    """Category of the deciding match; the list and the entry are also that match's."""
     list_name: str
     entry: str
     why: str
-    """In a few words."""
+    """Short reason."""
     changed: int | None
-    """Seconds since 1970."""
+    """Modification time; seconds since 1970."""
     uid: int | None
     details: tuple[tuple[str, str], ...]
-    """What there is no column for, with what it is called."""
+    """Values without a column, each with its label."""
 
     def line(self) -> bytes:
-        """A JSON array in ASCII that no markup can be in."""
+        """Return the row as a JSON array in ASCII that can't contain markup."""
         text = json.dumps(astuple(self), ensure_ascii=True, separators=(",", ":"))
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode("ascii")
 
 
 def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Row | None:
-    """The row of a record, or None for one that is about nothing in the table.
+    """Return the row of a record; None for a record that has no row.
 
     Args:
-        record: of any type.
-        customer: who must act.
-        url_of: gives where the world sees it, or nothing.
+        record: a record of any type.
+        customer: the customer who must act.
+        url_of: returns the public URL of a record, or an empty text.
     """
     kind = text(record, "verdict") if record["type"] == "finding" else record["type"]
     if kind not in KINDS:
@@ -94,25 +94,25 @@ def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Ro
 
 
 def text(fields: Record, key: str) -> str:
-    """A text of a record; empty where it has none."""
+    """Return a text of a record; empty if it has none."""
     value = fields.get(key)
     return value if isinstance(value, str) else ""
 
 
 def whole(fields: Record, key: str) -> int | None:
-    """A whole number of a record; None where it has none."""
+    """Return an integer of a record; None if it has none."""
     value = fields.get(key)
     return value if type(value) is int else None
 
 
 def table(fields: Record, key: str) -> dict[str, Any]:
-    """An object of a record; empty where it has none."""
+    """Return an object of a record; empty if it has none."""
     value = fields.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def path_of(fields: Record) -> str:
-    """A path that a record has, as a row names it."""
+    """Return the path of a record in the form that a row has."""
     encoded = text(fields, "path_b64")
     try:
         raw = base64.b64decode(encoded, validate=True) if encoded else None
@@ -126,7 +126,7 @@ def _name(record: Record) -> str:
 
 
 def likeness(match: Record) -> str:
-    """How near a match is, in words."""
+    """Return the distance of a match as text."""
     algorithm, distance = text(match, "algorithm"), whole(match, "distance")
     if not algorithm:
         return ""
@@ -206,4 +206,4 @@ RANKS: tuple[frozenset[str], ...] = (
     frozenset({"unreadable", "undecoded", "folder"}),
     frozenset({"skipped"}),
 )
-"""Which rows are wanted before which others, where there is no room for all."""
+"""Kinds of rows by rank; if space is short, rows of a lower rank are left out."""

@@ -1,4 +1,4 @@
-"""Counts what a report says, for the charts of its page."""
+"""Count the records of a report for the charts of its page."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from hashscan.reports.record_lines import Record
 from hashscan.reports.records import FINDINGS
 
 _DISTINCT = 100_000
-"""Names that are counted apart; those that come later are counted together."""
+"""Maximum distinct names that are counted separately; later ones are counted together."""
 SHOWN = 12
-"""Bars of a chart."""
+"""Maximum bars of a chart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a chart."""
+    """One bar of a chart."""
 
     label: str
     count: int
     share: float
-    """Of the longest bar, in percent."""
+    """Length in percent of the longest bar."""
     tone: str = ""
-    """A verdict, in whose colour it is drawn."""
+    """Verdict that sets its colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars with a title, which is a table as well."""
+    """A titled bar chart, which is also a table."""
 
     title: str
     explained: str
@@ -39,12 +39,12 @@ class Chart:
 
 
 class Names:
-    """How often each of any number of names came, in little memory."""
+    """Counts of names, in bounded memory."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.late = 0
-        """Of names that came when there were too many to tell apart."""
+        """Count of names that came after the limit of distinct names."""
 
     def add(self, name: str) -> None:
         """Count a name."""
@@ -55,16 +55,16 @@ class Names:
 
     @property
     def total(self) -> int:
-        """All that was counted."""
+        """Total count."""
         return self.counts.total() + self.late
 
     def chart(self, title: str, explained: str, *, unnamed: str) -> Chart:
-        """The names that came most, and the others together.
+        """Return a chart of the most frequent names; the others are one bar.
 
         Args:
-            title: of the chart.
-            explained: what is counted.
-            unnamed: what the empty name is called.
+            title: title of the chart.
+            explained: description of what is counted.
+            unnamed: label for the empty name.
         """
         most = self.counts.most_common(SHOWN if len(self.counts) <= SHOWN else SHOWN - 1)
         bars = [(name or unnamed, count) for name, count in most]
@@ -76,14 +76,14 @@ class Names:
 
 
 class Tally:
-    """What the records between the first and the summary say."""
+    """The counts of the records between the first and the last."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.folders: Counter[str] = Counter()
         self.further: Counter[str] = Counter()
-        """Records that are about no file of this sweep, by type."""
+        """Records that are not about a file of this scan, by type."""
         self.categories = Names()
         self.customers = Names()
         self.lists = Names()
@@ -104,7 +104,7 @@ class Tally:
             self.reasons[row.kind, row.why] += 1
 
     def charts(self) -> list[Chart]:
-        """What there is to be seen at a glance; nothing of what there is none."""
+        """Return the charts of the page, without empty ones."""
         verdicts = [
             (verdict.value, self.verdicts[verdict]) for verdict in Verdict if verdict is not Verdict.CLEAN
         ]
@@ -125,7 +125,7 @@ class Tally:
 
     @property
     def has_customers(self) -> bool:
-        """Whether any rule said whose a finding is."""
+        """True if a finding has a customer."""
         return any(self.customers.counts)
 
     def _reason_counts(self) -> list[tuple[str, int]]:
@@ -149,7 +149,7 @@ def _bars(counts: list[tuple[str, int]], *, toned: bool = False) -> tuple[Bar, .
 
 
 def verdicts_of(summary: Mapping[str, object] | None, tally: Tally) -> dict[str, int | None]:
-    """Files by verdict; where there is no summary nobody knows how many are clean."""
+    """Return the number of files by verdict; without a summary the number of clean files is not known."""
     if summary is None:
         return {
             verdict.value: None if verdict is Verdict.CLEAN else tally.verdicts[verdict]

@@ -1,4 +1,4 @@
-"""Numbers and times as our pages write them."""
+"""Format numbers, sizes, durations and times for HTML pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def number(value: int) -> str:
-    """A count, with narrow spaces between thousands."""
+    """Format a count, with narrow spaces between thousands."""
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def bytes_words(value: int) -> str:
-    """A number of bytes in the unit that suits it."""
+    """Format a number of bytes in a suitable unit."""
     if abs(value) < 1024:
         return f"{value}\N{NO-BREAK SPACE}bytes"
     size = float(value)
@@ -27,7 +27,7 @@ def bytes_words(value: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time in its two largest units."""
+    """Format a duration in its two largest units."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(text: str) -> str:
-    """A moment that a record has, in UTC to the second; as it stands where it is none."""
+    """Format a time of a record in UTC, to the second; return the text unchanged if it is not a time."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -55,7 +55,7 @@ def moment(text: str) -> str:
 
 
 def day(seconds: int) -> str:
-    """The day in UTC of a number of seconds since 1970; the number itself where calendars end."""
+    """Format seconds since 1970 as a day in UTC; return the number as text if it is outside the calendar."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Extensions in C: each that was built can be imported under its name, or Python would silently take its place."""
+"""Extensions in C that were built can be imported, or Python would do their work unnoticed."""
 
 from __future__ import annotations
 

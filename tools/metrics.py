@@ -22,16 +22,16 @@ from pathlib import Path
 
 LIMITS: dict[str, int] = {
     "modules": 561,
-    "lines": 72_925,
+    "lines": 73_345,
     "modules beyond 25 a folder": 43,
     "modules under 60 lines": 99,
     "functions over 80 lines": 2,
     "packages that import each other": 19,
-    "function docstrings that open with What, Of, ...": 498,
-    "class and module docstrings that do": 268,
-    "attribute docstrings that do": 320,
+    "function docstrings that open with What, Of, ...": 54,
+    "class and module docstrings that do": 16,
+    "attribute docstrings that do": 38,
     "files excepted from C901": 23,
-    "files excepted from D401": 377,
+    "files excepted from D401": 66,
     "files excepted from PLR0912": 7,
     "files excepted from PLR0915": 2,
 }

@@ -115,7 +115,7 @@ def _owner(finding: Record) -> Owner | None:
     owner = owner_of(finding)
     if owner is None:
         try:
-            return os.lstat(path_of(finding)).st_uid
-        except OSError:
-            return None  # It does not exist, so it is not moved.
+            return stat_absolute(path_of(finding)).st_uid
+        except (OSError, ValueError):
+            return None  # It does not exist or lies on another user's FUSE, so it is not moved.
     return owner

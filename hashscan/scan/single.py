@@ -38,7 +38,7 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
 
     See `check_file` for arguments and errors.
     """
-    if os.path.isdir(path):
+    if _is_folder(path):
         raise TargetError(f"{os.fsdecode(path)} is a folder", advice="Sweep folders with `hashscan scan`.")
     source = FilesystemSource((path,), ListingOptions(exclude=Patterns.compile((), None)))
     for listing in source.listings():
@@ -57,7 +57,7 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, Kept | None]:
 
 
 def is_named(item: bytes) -> bool:
-    """Whether an argument is the path of something, or may be, as it leads into another user's FUSE."""
+    """Return True if an argument is an existing path, or one into another user's FUSE, which is not asked."""
     try:
         return bool(real_path(item)) if item else False
     except ForeignMountError:
@@ -67,7 +67,7 @@ def is_named(item: bytes) -> bool:
 
 
 def _is_folder(path: bytes) -> bool:
-    """Whether it is one; False where that would have to be asked of another user's FUSE."""
+    """Return True for a folder; False where another user's FUSE would have to be asked."""
     try:
         os.close(open_absolute(real_path(path), PASS_FLAGS))
     except OSError:

@@ -119,7 +119,9 @@ class _Asking:
 
     def sought(self, item: bytes) -> tuple[list[Sought], str]:
         """Return the digests to look up, and a message on what of a file could not be digested."""
-        if os.path.lexists(item):
+        from hashscan.scan.single import algorithms_of, is_named
+
+        if is_named(item):
             return self._of_file(item)
         from hashscan.state.queries.content_search import sought_of_digest
 
